@@ -1,0 +1,1 @@
+"""verifai: verifiable machine-learning inference."""

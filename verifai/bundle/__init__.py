@@ -1,0 +1,1 @@
+"""The on-disk evidence format: the only reader and writer of bundles."""

@@ -1,0 +1,1 @@
+"""The command line: parse, call one stage, render; the only importers of typer and rich."""

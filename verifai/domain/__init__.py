@@ -1,0 +1,1 @@
+"""Pure values: standard library only; no disk, clock, randomness or network."""

@@ -1,0 +1,135 @@
+"""``circuit.toml``: what a person writes. Parsed strictly; paths are relative to the file's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from verifai.domain.record import Record
+from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.errors import UsageError
+
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_bytes(text: str, where: str) -> int:
+    """``"4 GiB"`` → bytes. Raises UsageError on anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B)", text.strip())
+    if match is None or match[2] not in _UNITS or len(match[1]) > 12:
+        raise UsageError(
+            "bad-spec", f"{text[:40]!r} is not a size", where=where, hint='Write a size like "4 GiB" or "512 MiB".'
+        )
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Hard limits; ``None`` means no limit of ours.
+
+    Attributes:
+        memory_bytes: peak resident memory of setup and prove.
+        prove_seconds: deadline for one prove call.
+        setup_seconds: deadline for one setup call.
+        max_logrows: largest ezkl circuit, as log2 of its rows.
+    """
+
+    memory_bytes: int | None = None
+    prove_seconds: float | None = None
+    setup_seconds: float | None = None
+    max_logrows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityFloor:
+    """What the circuit must reach against onnxruntime on the calibration data.
+
+    Attributes:
+        top1_agreement: least share of samples whose arg-max agrees, in [0, 1]; ``None`` for outputs without classes.
+        max_abs_error: largest absolute error of any output value.
+    """
+
+    top1_agreement: float | None = None
+    max_abs_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSpec:
+    """One circuit as its author wants it.
+
+    Attributes:
+        name: also the folder's name.
+        model: path of the ONNX file, relative to the folder of ``circuit.toml``.
+        engine: the default engine; others can be compiled beside it.
+        tensors: visibility per input and output name.
+        weights: how the weights are bound.
+        calibration: path of the ``.npz`` calibration data, relative like ``model``.
+        calibration_samples: how many of its samples are used; ``None`` for all.
+        classes: whether the arg-max of each output is a class, so that top-1 agreement means something.
+        options: per engine, its own settings.
+    """
+
+    name: str
+    model: str
+    engine: EngineName
+    tensors: Mapping[str, Visibility]
+    weights: WeightVisibility
+    calibration: str | None
+    calibration_samples: int | None
+    classes: bool
+    budget: Budget
+    fidelity: FidelityFloor
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    description: str = ""
+
+
+def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
+    """Read a parsed ``circuit.toml``.
+
+    Raises:
+        UsageError: code ``bad-spec``, with the field named.
+    """
+    root = Record(document, where, error=UsageError, code="bad-spec")
+    circuit = root.table("circuit")
+    tensors = root.table("tensors")
+    visibility = {name: tensors.choice(name, Visibility) for name in tensors.keys()}
+    if not visibility:
+        raise tensors.refuse("no tensor is listed", hint='Name each input and output: "public", "private" or "hashed".')
+    tensors.done()
+    budget = root.table("budget", {})
+    fidelity = root.table("fidelity", {})
+    calibration = root.table("calibration", {})
+    weights = root.table("weights", {})
+    engine_options = root.table("engine", {})
+    options: dict[str, Mapping[str, Any]] = {}
+    for name in engine_options.keys():
+        if name not in {engine.value for engine in EngineName}:
+            raise engine_options.refuse("no such engine", name, hint="Engines: " + ", ".join(EngineName))
+        options[name] = engine_options.take(name)
+    memory = budget.text("memory", None)
+    spec = CircuitSpec(
+        name=circuit.text("name", pattern=r"[a-z0-9][a-z0-9-]{0,63}"),
+        model=circuit.text("model"),
+        engine=circuit.choice("engine", EngineName, EngineName.EZKL.value),
+        description=circuit.text("description", "", empty=True),
+        tensors=visibility,
+        weights=weights.choice("visibility", WeightVisibility, WeightVisibility.PUBLIC.value),
+        calibration=calibration.text("data", None),
+        calibration_samples=calibration.integer("samples", None, low=1, high=10**6),
+        classes=circuit.flag("classes", True),
+        budget=Budget(
+            memory_bytes=None if memory is None else parse_bytes(memory, f"{where}.budget.memory"),
+            prove_seconds=budget.number("prove_seconds", None, low=0.001, high=1e6),
+            setup_seconds=budget.number("setup_seconds", None, low=0.001, high=1e6),
+            max_logrows=budget.integer("max_logrows", None, low=4, high=26),
+        ),
+        fidelity=FidelityFloor(
+            top1_agreement=fidelity.number("top1_agreement", None, low=0.0, high=1.0),
+            max_abs_error=fidelity.number("max_abs_error", None, low=0.0, high=1e9),
+        ),
+        options=options,
+    )
+    for record in (circuit, budget, fidelity, calibration, weights, engine_options, root):
+        record.done()
+    return spec

@@ -1,0 +1,33 @@
+"""Every stable code with its meaning and remedy: one file per room, merged here; ``docs/codes.md`` is generated from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One stable code.
+
+    Attributes:
+        statuses: the exit statuses it can occur with; 0 for a check that holds.
+        meaning: one sentence.
+        remedy: what to do.
+    """
+
+    statuses: tuple[int, ...]
+    meaning: str
+    remedy: str
+
+
+def all_codes() -> dict[str, Code]:
+    """All codes by name. Raises ValueError when two rooms define one name."""
+    from verifai.domain.codes import bundle, circuit, consensus, core, ezkl, gate, onnx, sumcheck
+
+    merged: dict[str, Code] = {}
+    for room in (core, onnx, circuit, ezkl, sumcheck, bundle, consensus, gate):
+        for name, code in room.CODES.items():
+            if name in merged:
+                raise ValueError(f"code {name!r} is defined twice")
+            merged[name] = code
+    return merged

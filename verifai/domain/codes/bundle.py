@@ -1,0 +1,7 @@
+"""Codes of the bundle room."""
+
+from __future__ import annotations
+
+from verifai.domain.codes import Code
+
+CODES: dict[str, Code] = {}

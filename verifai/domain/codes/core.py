@@ -1,0 +1,19 @@
+"""Codes that any command can meet."""
+
+from __future__ import annotations
+
+from verifai.domain.codes import Code
+
+CODES: dict[str, Code] = {
+    "malformed": Code((1,), "A document is not what its format allows.", "Get the file again from its maker."),
+    "bad-option": Code((2,), "A command-line option cannot be used as given.", "Read the command's --help."),
+    "file-missing": Code((2,), "A file that was named does not exist or cannot be read.", "Check the path."),
+    "file-exists": Code((2,), "The output exists already.", "Choose another name, or pass --force where offered."),
+    "extra-missing": Code((2,), "An optional dependency is not installed.", "Install the extra that the message names."),
+    "bug": Code((70,), "verifai itself failed.", "Report it with the text after 'bug'."),
+    "interrupted": Code((130,), "The user interrupted the work.", "Run it again; nothing was left half-written."),
+    "out-of-memory": Code((4,), "The memory limit was reached.", "Raise the limit, or use a smaller circuit."),
+    "deadline": Code((4,), "The time limit was reached.", "Raise the limit, or use a smaller circuit."),
+    "disk": Code((4,), "The file system refused a write.", "Free some space or check the permissions."),
+    "nothing-to-check": Code((4,), "There was nothing to check.", "Name at least one bundle."),
+}

@@ -1,0 +1,89 @@
+"""Findings and verdicts: what a check saw, and what follows from all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from verifai.errors import VerifaiError
+
+
+class Outcome(StrEnum):
+    """What one check came to; the word used in JSON and reports."""
+
+    HOLDS = "holds"
+    REJECTED = "rejected"
+    POLICY_NOT_MET = "policy-not-met"
+    UNDECIDED = "undecided"
+    NOT_CHECKED = "not-checked"
+
+
+STATUS: dict[Outcome, int] = {
+    Outcome.HOLDS: 0,
+    Outcome.REJECTED: 1,
+    Outcome.POLICY_NOT_MET: 3,
+    Outcome.UNDECIDED: 4,
+    Outcome.NOT_CHECKED: 0,
+}
+"""Exit status per outcome. ``not-checked`` is 0 only because it is said aloud; a policy can demand the check."""
+
+_SEVERITY = (
+    Outcome.REJECTED,
+    Outcome.POLICY_NOT_MET,
+    Outcome.UNDECIDED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's result.
+
+    Attributes:
+        code: stable identifier, listed in ``verifai.domain.codes``.
+        outcome: what it came to.
+        message: one sentence for a person.
+        where: file, field, node or tensor.
+        evidence: the figures or digests compared.
+        remedy: what to do; empty when it holds.
+        step: number of the verification step in ``docs/bundle-format.md``; empty when there is none.
+    """
+
+    code: str
+    outcome: Outcome
+    message: str
+    where: str = ""
+    evidence: str = ""
+    remedy: str = ""
+    step: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The finding as a JSON object; empty fields are left out."""
+        fields = {
+            "code": self.code,
+            "outcome": self.outcome.value,
+            "message": self.message,
+            "where": self.where,
+            "evidence": self.evidence,
+            "remedy": self.remedy,
+            "step": self.step,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    @classmethod
+    def from_error(cls, error: VerifaiError, *, step: str = "") -> Finding:
+        """The finding that says what ``error`` says."""
+        outcome = {1: Outcome.REJECTED, 2: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}.get(error.status, Outcome.UNDECIDED)
+        return cls(error.code, outcome, error.message, where=error.where, remedy=error.hint, step=step)
+
+
+def worst(findings: Iterable[Finding]) -> Outcome:
+    """The outcome of all findings together: rejected before policy-not-met before undecided.
+
+    No finding at all is undecided: nothing was checked.
+    """
+    outcomes = {finding.outcome for finding in findings}
+    for outcome in _SEVERITY:
+        if outcome in outcomes:
+            return outcome
+    return Outcome.HOLDS if Outcome.HOLDS in outcomes else Outcome.UNDECIDED

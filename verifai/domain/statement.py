@@ -1,0 +1,205 @@
+"""The statement: what a piece of evidence claims, in terms that do not depend on who made it.
+
+A statement is *decoded* from authenticated data (a proof's public instances, a transcript), never read from a description
+that travels beside it (architecture, invariant 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from verifai.domain.digest import Sha256
+from verifai.domain.record import Record
+
+
+class EngineName(StrEnum):
+    """The proof engines; each has one implementation in ``verifai.engines.registry``."""
+
+    EZKL = "ezkl"
+    SUMCHECK = "sumcheck"
+
+
+class Visibility(StrEnum):
+    """Who learns a tensor.
+
+    ``hashed`` means *bound to a digest*; what that hides depends on the engine and is always printed.
+    """
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    HASHED = "hashed"
+
+
+class WeightVisibility(StrEnum):
+    """How the model's weights are bound.
+
+    ``public``: the verifier knows them or their digest; ``withheld``: fixed in the verification key, the ONNX not handed
+    over; ``committed``: bound by a commitment root.
+    """
+
+    PUBLIC = "public"
+    WITHHELD = "withheld"
+    COMMITTED = "committed"
+
+
+class Role(StrEnum):
+    """Which side of the model a tensor is on."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class Privacy(StrEnum):
+    """What the proof hides."""
+
+    ZERO_KNOWLEDGE = "zero-knowledge"
+    ZERO_KNOWLEDGE_UNAUDITED = "zero-knowledge, unaudited"
+    INTEGRITY_ONLY = "integrity-only (not zero-knowledge)"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStatement:
+    """What is claimed about one input or output.
+
+    Attributes:
+        shape: true sizes, row-major.
+        scale: real value = (quantised − zero_point) · scale.
+        quantised: all cells, row-major, signed integers; only when public.
+        digest: hex of the binding digest; only when hashed.
+        digest_scheme: how ``digest`` was made, such as ``ezkl-poseidon``.
+    """
+
+    role: Role
+    name: str
+    shape: tuple[int, ...]
+    visibility: Visibility
+    scale: Fraction
+    zero_point: int = 0
+    quantised: tuple[int, ...] | None = None
+    digest: str | None = None
+    digest_scheme: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.quantised is not None) != (self.visibility is Visibility.PUBLIC):
+            raise ValueError(f"{self.name}: exactly the public tensors carry values")
+        if (self.digest is not None) != (self.visibility is Visibility.HASHED):
+            raise ValueError(f"{self.name}: exactly the hashed tensors carry a digest")
+        if self.quantised is not None and len(self.quantised) != prod(self.shape):
+            raise ValueError(f"{self.name}: {len(self.quantised)} values for shape {self.shape}")
+
+    def values(self) -> tuple[float, ...]:
+        """The public values as floats, row-major. Raises ValueError when the tensor is not public."""
+        if self.quantised is None:
+            raise ValueError(f"{self.name} is {self.visibility.value}, its values are not in the statement")
+        return tuple(float((q - self.zero_point) * self.scale) for q in self.quantised)
+
+    def to_json(self) -> dict[str, Any]:
+        """Integers and strings only, so that it can be signed."""
+        result: dict[str, Any] = {
+            "role": self.role.value,
+            "name": self.name,
+            "shape": list(self.shape),
+            "visibility": self.visibility.value,
+            "scale": [str(self.scale.numerator), str(self.scale.denominator)],
+            "zero_point": self.zero_point,
+        }
+        if self.quantised is not None:
+            result["quantised"] = [str(q) for q in self.quantised]
+        if self.digest is not None:
+            result["digest"] = self.digest
+            result["digest_scheme"] = self.digest_scheme
+        return result
+
+    @classmethod
+    def from_record(cls, record: Record) -> TensorStatement:
+        """The inverse of :meth:`to_json`, strict."""
+        scale = record.texts("scale", max_length=2)
+        quantised = record.texts("quantised", None) if record.has("quantised") else None
+        try:
+            if len(scale) != 2:
+                raise ValueError("scale is not a pair")
+            tensor = cls(
+                role=record.choice("role", Role),
+                name=record.text("name"),
+                shape=record.integers("shape", low=1, high=2**31, max_length=8),
+                visibility=record.choice("visibility", Visibility),
+                scale=Fraction(int(scale[0]), int(scale[1])),
+                zero_point=record.integer("zero_point", low=-(2**31), high=2**31),
+                quantised=None if quantised is None else tuple(_canonical_int(text) for text in quantised),
+                digest=record.text("digest", None),
+                digest_scheme=record.text("digest_scheme", None),
+            )
+        except (ValueError, ZeroDivisionError) as problem:
+            raise record.refuse(str(problem)) from None
+        record.done()
+        return tensor
+
+
+def _canonical_int(text: str) -> int:
+    value = int(text)
+    if str(value) != text:
+        raise ValueError(f"{text[:40]!r} is not a canonical integer")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One inference, as claimed.
+
+    Attributes:
+        engine: the proof engine.
+        model_sha256: digest of the canonical ONNX model; with committed weights, of the model's architecture document.
+        circuit_sha256: digest that identifies the circuit to its engine (ezkl: the verification key; sumcheck: the circuit
+            bytes).
+        context: the caller's text, such as a nonce; empty when none. ``context_bound`` says whether the proof itself binds
+            it, or only the bundle's signature.
+        privacy: what the proof hides.
+        weights: how the weights are bound.
+    """
+
+    engine: EngineName
+    model_sha256: Sha256
+    circuit_sha256: Sha256
+    tensors: tuple[TensorStatement, ...]
+    context: str
+    context_bound: bool
+    privacy: Privacy
+    weights: WeightVisibility
+
+    def of(self, role: Role) -> tuple[TensorStatement, ...]:
+        """The inputs or the outputs, in the model's order."""
+        return tuple(tensor for tensor in self.tensors if tensor.role is role)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Integers and strings only, so that it can be signed."""
+        return {
+            "engine": self.engine.value,
+            "model_sha256": self.model_sha256,
+            "circuit_sha256": self.circuit_sha256,
+            "tensors": [tensor.to_json() for tensor in self.tensors],
+            "context": self.context,
+            "context_bound": self.context_bound,
+            "privacy": self.privacy.value,
+            "weights": self.weights.value,
+        }
+
+    @classmethod
+    def from_record(cls, record: Record) -> Statement:
+        """The inverse of :meth:`to_json`, strict."""
+        statement = cls(
+            engine=record.choice("engine", EngineName),
+            model_sha256=record.sha256("model_sha256"),
+            circuit_sha256=record.sha256("circuit_sha256"),
+            tensors=tuple(TensorStatement.from_record(item) for item in record.tables("tensors", max_length=256)),
+            context=record.text("context", empty=True),
+            context_bound=record.flag("context_bound"),
+            privacy=record.choice("privacy", Privacy),
+            weights=record.choice("weights", WeightVisibility),
+        )
+        record.done()
+        return statement

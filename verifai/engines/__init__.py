@@ -1,0 +1,1 @@
+"""Proof engines behind one interface."""

@@ -1,0 +1,234 @@
+"""What a proof engine must offer. ``tests/contract/test_engines.py`` holds every engine to it.
+
+An engine owns the meaning of its lock section and of its files in a bundle; it never decides where they are stored, who signs
+them, or whether a policy is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.findings import Finding
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.statement import EngineName, Statement, TensorStatement, Visibility
+from verifai.onnx_graph.model import OnnxModel
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Arrays by tensor name, exactly of the model's shapes and dtypes."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSupport:
+    """Whether an engine can prove one node."""
+
+    node: str
+    op_type: str
+    supported: bool
+    reason: str = ""
+    suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """What a circuit will cost, before any cost. ``None`` where the engine has no such figure.
+
+    Attributes:
+        rows: ezkl: circuit rows; sumcheck: committed cells.
+        size_log2: ezkl: logrows; sumcheck: log2 of the committed cells.
+        basis: where the figures come from, in one sentence.
+    """
+
+    rows: int
+    size_log2: int
+    memory_bytes: int
+    key_bytes: int
+    proof_bytes: int
+    setup_seconds: float
+    prove_seconds: float
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Circuit against onnxruntime on the calibration set.
+
+    Attributes:
+        samples: how many were compared.
+        top1_matches: how many arg-maxes agree; ``None`` without classes.
+        max_abs_error, mean_abs_error: over all output values.
+        worst_sample: index of the sample with the largest error.
+    """
+
+    samples: int
+    top1_matches: int | None
+    max_abs_error: float
+    mean_abs_error: float
+    worst_sample: int
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Share of samples whose arg-max agrees."""
+        return None if self.top1_matches is None else self.top1_matches / self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class CompileRequest:
+    """Inputs of compile.
+
+    Attributes:
+        calibration: one entry per model input, axis 0 = sample, each sample of the model's shape without its batch axis
+            when that is 1, else with it.
+        build_dir: existing private folder for generated files (0700); the engine writes atomically below it.
+        spec_dir: folder of ``circuit.toml``; relative paths in engine options start here.
+        locked: the engine's pinned section to reproduce without searching, or ``None`` to search.
+    """
+
+    model: OnnxModel
+    spec: CircuitSpec
+    calibration: Tensors
+    build_dir: Path
+    spec_dir: Path
+    locked: Mapping[str, Any] | None = None
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCircuit:
+    """Result of compile.
+
+    Attributes:
+        section: the engine's lock section, TOML values only.
+        fidelity: measured in this run; with ``locked`` too.
+        tried: the tuner's table, one row per candidate, with equal keys; empty when nothing was searched.
+        seconds: phase → seconds. peak_rss_bytes: of the heaviest child.
+    """
+
+    section: Mapping[str, Any]
+    fidelity: Fidelity
+    tried: tuple[Mapping[str, Any], ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_rss_bytes: int = 0
+    key_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProveRequest:
+    """Inputs of prove: one sample.
+
+    Attributes:
+        section: the engine's pinned lock section; build files that do not match it are refused.
+        inputs: exact shapes and dtypes of the model (batch included).
+        context: the caller's text, such as a nonce.
+        budget: limits for the child processes.
+        threads: worker threads, or ``None`` for the engine's choice.
+    """
+
+    model: OnnxModel
+    spec: CircuitSpec
+    section: Mapping[str, Any]
+    build_dir: Path
+    inputs: Tensors
+    context: str = ""
+    budget: Budget = field(default_factory=Budget)
+    threads: int | None = None
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProof:
+    """Result of prove, already verified by the engine.
+
+    Attributes:
+        files: what goes into the bundle's ``payload/``: name → bytes. Never keys, witnesses or private tensors.
+        statement: as decoded from the proof.
+        seconds: of the prove call itself.
+    """
+
+    files: Mapping[str, bytes]
+    statement: Statement
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """Inputs of verify.
+
+    Attributes:
+        files: the bundle's payload files as private, stable copies: name → path. Hostile.
+        section: the engine's pinned lock section. Trusted.
+        model_sha256: the pinned model digest. Trusted.
+        context: the context the bundle's manifest states; engines that bind it check it.
+        allow_test_material: whether test-only set-up material (a test SRS) may be accepted.
+    """
+
+    files: Mapping[str, Path]
+    section: Mapping[str, Any]
+    model_sha256: str
+    context: str = ""
+    allow_test_material: bool = False
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedProof:
+    """Result of verify; holding one means that the proof holds.
+
+    Attributes:
+        statement: decoded from authenticated data only.
+        findings: one per step, in the order of the engine's numbered steps.
+    """
+
+    statement: Statement
+    findings: tuple[Finding, ...]
+
+
+class ProofEngine(Protocol):
+    """One proof engine. Stateless; safe to share between threads."""
+
+    @property
+    def name(self) -> EngineName:
+        """Its name in specs, locks and statements."""
+
+    def version(self) -> str:
+        """The version that proofs depend on, as pinned in the lock."""
+
+    def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
+        """One entry per node, in the graph's order."""
+
+    def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
+        """Predict costs from the graph alone, in well under a second. Raises UnsupportedModel."""
+
+    def compile(self, request: CompileRequest) -> CompiledCircuit:
+        """Tune, set up, pin. Raises UnsupportedModel, UsageError, PolicyNotMet (fidelity floor), Undecided."""
+
+    def prove(self, request: ProveRequest) -> EngineProof:
+        """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build), Undecided."""
+
+    def verify(self, request: VerifyRequest) -> VerifiedProof:
+        """Check a proof. Raises EvidenceRejected, PolicyNotMet (test material), Undecided."""
+
+    def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
+        """The integers that the engine's circuit would see for float ``values``; deterministic, exact.
+
+        Raises InputRejected for a shape mismatch or a value that cannot be represented.
+        """
+
+    def digest(self, tensor: TensorStatement, values: NDArray[Any]) -> str:
+        """The binding digest of ``values`` under the hashed ``tensor``'s scheme. Raises InputRejected."""
+
+    def rederive(self, request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
+        """Audit: rebuild keys and circuit from the ONNX and the pinned section in a clean place; compare bytes.
+
+        Never raises for false evidence: one finding per comparison.
+        """
+
+    def hides(self, visibility: Visibility) -> str:
+        """What that visibility hides and does not hide with this engine, in one sentence for a person."""

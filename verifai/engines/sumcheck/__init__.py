@@ -1,0 +1,1 @@
+"""The sumcheck engine: transparent, fast, integrity-only unless its zk suite is used."""

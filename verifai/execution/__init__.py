@@ -1,0 +1,1 @@
+"""Where work runs: isolated child processes, pools, atomic files."""

@@ -1,0 +1,1 @@
+"""Locality-sensitive hashes of outputs: one file per output kind."""

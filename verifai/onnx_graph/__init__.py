@@ -1,0 +1,1 @@
+"""ONNX models: load, lint, canonicalise, describe operators, run the reference."""

@@ -63,7 +63,7 @@ def parse_lock(document: Mapping[str, Any], where: str) -> CircuitLock:
     circuit = root.table("circuit")
     engines = root.table("engine")
     sections: dict[EngineName, Mapping[str, Any]] = {}
-    for name in engines.keys():
+    for name in engines.names():
         try:
             engine = EngineName(name)
         except ValueError:

@@ -93,7 +93,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     root = Record(document, where, error=UsageError, code="bad-spec")
     circuit = root.table("circuit")
     tensors = root.table("tensors")
-    visibility = {name: tensors.choice(name, Visibility) for name in tensors.keys()}
+    visibility = {name: tensors.choice(name, Visibility) for name in tensors.names()}
     if not visibility:
         raise tensors.refuse("no tensor is listed", hint='Name each input and output: "public", "private" or "hashed".')
     tensors.done()
@@ -103,7 +103,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     weights = root.table("weights", {})
     engine_options = root.table("engine", {})
     options: dict[str, Mapping[str, Any]] = {}
-    for name in engine_options.keys():
+    for name in engine_options.names():
         if name not in {engine.value for engine in EngineName}:
             raise engine_options.refuse("no such engine", name, hint="Engines: " + ", ".join(EngineName))
         options[name] = engine_options.take(name)

@@ -50,7 +50,7 @@ class Record:
         """Whether the field is present; it still has to be taken."""
         return field in self._value
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The names present, in the document's order."""
         return tuple(self._value)
 

@@ -68,6 +68,7 @@ class CircuitSpec:
         calibration_samples: how many of its samples are used; ``None`` for all.
         classes: whether the arg-max of each output is a class, so that top-1 agreement means something.
         options: per engine, its own settings.
+        local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
     name: str
@@ -82,6 +83,7 @@ class CircuitSpec:
     fidelity: FidelityFloor
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     description: str = ""
+    local_locks: frozenset[EngineName] = frozenset()
 
 
 def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
@@ -103,10 +105,17 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     weights = root.table("weights", {})
     engine_options = root.table("engine", {})
     options: dict[str, Mapping[str, Any]] = {}
+    local_locks: set[EngineName] = set()
     for name in engine_options.names():
         if name not in {engine.value for engine in EngineName}:
             raise engine_options.refuse("no such engine", name, hint="Engines: " + ", ".join(EngineName))
-        options[name] = engine_options.take(name)
+        table = dict(Record(engine_options.take(name), f"{where}.engine.{name}", error=UsageError, code="bad-spec").items())
+        lock = table.pop("lock", "tracked")
+        if lock not in ("tracked", "local"):
+            raise engine_options.refuse('expected "tracked" or "local"', f"{name}.lock")
+        if lock == "local":
+            local_locks.add(EngineName(name))
+        options[name] = table
     memory = budget.text("memory", None)
     spec = CircuitSpec(
         name=circuit.text("name", pattern=r"[a-z0-9][a-z0-9-]{0,63}"),
@@ -129,6 +138,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
             max_abs_error=fidelity.number("max_abs_error", None, low=0.0, high=1e9),
         ),
         options=options,
+        local_locks=frozenset(local_locks),
     )
     for record in (circuit, budget, fidelity, calibration, weights, engine_options, root):
         record.done()

@@ -54,6 +54,11 @@ class Record:
         """The names present, in the document's order."""
         return tuple(self._value)
 
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        """All fields, taken as they are: for tables that somebody else parses."""
+        self._taken.update(self._value)
+        return tuple(self._value.items())
+
     def take(self, field: str, default: Any = _MISSING) -> Any:
         """The field's raw value, marked as taken."""
         self._taken.add(field)

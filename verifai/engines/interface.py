@@ -82,8 +82,7 @@ class CompileRequest:
     """Inputs of compile.
 
     Attributes:
-        calibration: one entry per model input, axis 0 = sample, each sample of the model's shape without its batch axis
-            when that is 1, else with it.
+        calibration: one entry per model input, axis 0 = sample, the rest exactly the model's shape (its batch axis included).
         build_dir: existing private folder for generated files (0700); the engine writes atomically below it.
         spec_dir: folder of ``circuit.toml``; relative paths in engine options start here.
         locked: the engine's pinned section to reproduce without searching, or ``None`` to search.

@@ -1,0 +1,55 @@
+# Everything a newcomer needs is `make demo` and `make test`; both set up a private environment in .venv first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help setup demo test test-torch test-slow fuzz lint types imports docs check bench image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("verifai needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(STAMP) ## create .venv with the locked development environment
+
+demo: $(STAMP) ## the whole tour: a real model exported, compiled, proven, verified, tampered with and refused
+	$(BIN)/verifai demo
+
+test: $(STAMP) ## all tests that need neither PyTorch nor minutes of computation
+	@echo "Not run here: tests marked 'torch' (make test-torch) and 'slow' (make test-slow)."
+	$(BIN)/python -m pytest -m "not torch and not slow"
+
+test-torch: $(STAMP) ## the tests that need PyTorch (installs it)
+	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript
+	$(BIN)/python -m pytest -m "torch and not slow"
+
+test-slow: $(STAMP) ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout 7200
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(STAMP) ## the layers of docs/architecture.md
+	$(BIN)/lint-imports
+
+docs: $(STAMP) ## generated pages are current, links resolve
+	$(BIN)/python -m tools.docs --check
+
+check: lint types imports test docs ## the whole quality gate
+
+bench: $(STAMP) ## measure the engines on this machine (minutes)
+	$(BIN)/verifai bench --json > bench.json
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) circuits/*/build demo-out

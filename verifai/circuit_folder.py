@@ -1,0 +1,157 @@
+"""A circuit's folder on disk: ``circuit.toml``, ``circuit.lock``, an optional ``circuit.local.lock``, and ``build/``.
+
+``circuit.lock`` is tracked; ``circuit.local.lock`` pins engines whose set-up material is too large to share (their
+verification key depends on a locally imported SRS), and its sections come before the tracked ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from verifai.domain.circuit_lock import CircuitLock, parse_lock
+from verifai.domain.circuit_spec import CircuitSpec, parse_spec
+from verifai.domain.statement import EngineName
+from verifai.errors import UsageError
+from verifai.execution.files import read_limited, write_atomic
+from verifai.onnx_graph.model import OnnxModel
+
+MAX_TOML_BYTES = 4 * 1024 * 1024
+
+
+def read_toml(path: Path, *, code: str) -> dict[str, Any]:
+    """Parse a TOML file of ours or of the user's.
+
+    Raises:
+        UsageError: ``file-missing``, or ``code`` with the line when it is not TOML (duplicate keys are refused by TOML itself).
+    """
+    data = read_limited(path, limit=MAX_TOML_BYTES)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise UsageError(code, f"not TOML: {problem}", where=str(path)) from None
+
+
+def read_lock(path: Path) -> CircuitLock:
+    """Read a lock from its own path; a folder means the ``circuit.lock`` in it."""
+    if path.is_dir():
+        return CircuitFolder(path).lock()
+    return parse_lock(read_toml(path, code="bad-lock"), str(path))
+
+
+@dataclass(frozen=True)
+class CircuitFolder:
+    """One circuit folder. ``path`` may also name the ``circuit.toml`` in it."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself."""
+        return self.path.parent if self.path.name == "circuit.toml" else self.path
+
+    @property
+    def lock_path(self) -> Path:
+        """The tracked lock."""
+        return self.folder / "circuit.lock"
+
+    @property
+    def local_lock_path(self) -> Path:
+        """The untracked lock."""
+        return self.folder / "circuit.local.lock"
+
+    @cached_property
+    def spec(self) -> CircuitSpec:
+        """The parsed ``circuit.toml``. Raises UsageError."""
+        path = self.folder / "circuit.toml"
+        if not path.is_file():
+            raise UsageError(
+                "file-missing", "no circuit.toml here", where=str(self.folder), hint="Write one with: verifai init MODEL -o DIR"
+            )
+        return parse_spec(read_toml(path, code="bad-spec"), str(path))
+
+    def model_path(self) -> Path:
+        """Where the spec's model lies."""
+        return self.folder / self.spec.model
+
+    @cached_property
+    def model(self) -> OnnxModel:
+        """The circuit's canonical model, checked against the spec's tensor names. Raises UnsupportedModel, UsageError."""
+        from verifai.onnx_graph.load import load_path
+
+        model = load_path(self.model_path())
+        known = [tensor.name for tensor in (*model.inputs, *model.outputs)]
+        where = f"{self.folder / 'circuit.toml'}: [tensors]"
+        for name in known:
+            if name not in self.spec.tensors:
+                raise UsageError(
+                    "bad-spec",
+                    f"the model's tensor {name!r} has no visibility",
+                    where=where,
+                    hint=f'Add: {name} = "public", "private" or "hashed"; nothing is public by silence.',
+                )
+        for name in self.spec.tensors:
+            if name not in known:
+                raise UsageError(
+                    "bad-spec", f"{name!r} is no input or output of the model", where=where, hint="It has: " + ", ".join(known)
+                )
+        return model
+
+    def lock(self) -> CircuitLock:
+        """The pinned state: tracked sections, with local ones in front. Raises UsageError when nothing is pinned."""
+        local = read_lock(self.local_lock_path) if self.local_lock_path.is_file() else None
+        if local is None and not self.lock_path.is_file():
+            raise UsageError(
+                "no-lock", "this circuit was not compiled", where=str(self.folder), hint=f"Run: verifai compile {self.folder}"
+            )
+        tracked = read_lock(self.lock_path) if self.lock_path.is_file() else None
+        if local is None or tracked is None:
+            lock = local or tracked
+            assert lock is not None
+            return lock
+        if local.model_sha256 != tracked.model_sha256 or local.name != tracked.name:
+            raise UsageError(
+                "bad-lock",
+                "the local lock pins another model than circuit.lock",
+                where=str(self.local_lock_path),
+                hint=f"Delete it and run: verifai compile {self.folder}",
+            )
+        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
+
+    def pinned_section(self, engine: EngineName) -> Mapping[str, Any] | None:
+        """The section of ``engine``, or None when it was never compiled or belongs to another model."""
+        if not self.lock_path.is_file() and not self.local_lock_path.is_file():
+            return None
+        lock = self.lock()
+        return lock.engines.get(engine) if lock.model_sha256 == self.model.sha256 else None
+
+    def write_section(self, engine: EngineName, section: Mapping[str, Any]) -> Path:
+        """Pin ``section``; every other section of the same model stays byte for byte. Returns the lock's path."""
+        path = self.local_lock_path if engine in self.spec.local_locks else self.lock_path
+        old = read_lock(path) if path.is_file() else None
+        kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
+        lock = CircuitLock(self.spec.name, self.model.sha256, kept).with_section(engine, section)
+        write_atomic(path, render_lock(lock))
+        return path
+
+    def build_dir(self, engine: EngineName) -> Path:
+        """The private folder (0700) for generated files of ``engine``; they hold weights in clear."""
+        path = self.folder / "build" / engine.value
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.chmod(0o700)
+        return path
+
+
+def render_lock(lock: CircuitLock) -> bytes:
+    """The lock's exact bytes: equal locks have equal bytes."""
+    header = (
+        "# Written by `verifai compile`; verdicts rest on it. Review changes to this file as you would review code.\n"
+        "# `verifai compile --locked` reproduces it without searching.\n\n"
+    )
+    return (header + tomli_w.dumps(lock.to_document())).encode()

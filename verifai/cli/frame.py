@@ -1,0 +1,208 @@
+"""The frame around every verb: common options, one JSON object or text, progress, and the exit status.
+
+A verb is a function that returns a :class:`Result`; :func:`verb` adds ``--json``, ``-q`` and ``-v``, prints, and exits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from verifai.domain.findings import Finding
+from verifai.errors import VerifaiError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from verifai.cli.progress import ProgressDisplay
+
+VERDICTS = {
+    0: "accepted",
+    1: "rejected",
+    2: "usage",
+    3: "policy-not-met",
+    4: "undecided",
+    70: "bug",
+    130: "interrupted",
+}
+"""The word in ``verdict`` of ``--json``, per exit status."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb has to say.
+
+    Attributes:
+        data: fields of the JSON object beside schema, verdict, status and findings.
+        lines: what a person reads on stdout: strings with Rich markup, or renderables such as tables.
+        findings: one per check.
+        status: exit status.
+        verdict: the JSON word; by default that of the status. Verbs that judge nothing say ``done``.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[RenderableType] = ()
+    findings: Sequence[Finding] = ()
+    status: int = 0
+    verdict: str = ""
+
+
+@dataclass
+class Frame:
+    """One invocation."""
+
+    command: str
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    @classmethod
+    def for_failure(cls, command: str, arguments: Sequence[str]) -> Frame:
+        """The frame to report with when parsing itself fails; reads the flags without a parser."""
+        before_dashes = list(arguments)[: list(arguments).index("--")] if "--" in arguments else list(arguments)
+        return cls(command, json="--json" in before_dashes, quiet=bool({"-q", "--quiet"} & set(before_dashes)))
+
+    def out(self) -> Console:
+        """Results: stdout."""
+        return _console(stderr=False)
+
+    def err(self) -> Console:
+        """Everything else: stderr."""
+        return _console(stderr=True)
+
+    def note(self, text: str) -> None:
+        """A remark on stderr, unless ``-q``. ``text`` is plain, not markup."""
+        if not self.quiet:
+            self.err().print(text, style="dim", markup=False, highlight=False)
+
+    def progress(self) -> ProgressDisplay:
+        """A progress listener to use in a ``with`` block; silent where no terminal watches, or with ``-q``."""
+        from verifai.cli.progress import ProgressDisplay
+
+        return ProgressDisplay(self.err(), quiet=self.quiet, verbose=self.verbose)
+
+    def finish(self, result: Result) -> int:
+        """Print ``result`` and return its status."""
+        if self.json:
+            document = {
+                "schema": f"verifai/{self.command}/v1",
+                "verdict": result.verdict or VERDICTS[result.status],
+                "status": result.status,
+                "findings": [finding.to_json() for finding in result.findings],
+                **result.data,
+            }
+            _write_json(document)
+        elif not self.quiet or result.status:
+            console = self.out()
+            for line in result.lines:
+                console.print(line, highlight=False, soft_wrap=isinstance(line, str))
+        return result.status
+
+    def fail(self, error: VerifaiError) -> int:
+        """Report ``error`` and return its status."""
+        if self.json:
+            document: dict[str, Any] = {
+                "schema": f"verifai/{self.command or 'verifai'}/v1",
+                "verdict": VERDICTS[error.status],
+                "status": error.status,
+                "findings": [Finding.from_error(error).to_json()] if error.status in (1, 3, 4) else [],
+                "error": {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint},
+            }
+            _write_json(document)
+            return error.status
+        console = self.err()
+        from rich.markup import escape
+
+        word = {1: "rejected", 3: "policy not met", 4: "undecided", 70: "bug", 130: "interrupted"}.get(error.status, "error")
+        console.print(f"[bold red]{word}[/] [dim]\\[{error.code}][/] {escape(printable(error.message))}", soft_wrap=True)
+        if error.where:
+            console.print(f"  [dim]at[/]   {escape(printable(error.where))}", soft_wrap=True, highlight=False)
+        if error.hint:
+            console.print(f"  [dim]hint[/] {escape(printable(error.hint))}", soft_wrap=True, highlight=False)
+        return error.status
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters made visible: names in foreign files must not drive the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
+
+
+def _write_json(document: Mapping[str, Any]) -> None:
+    # allow_nan=False: a NaN would make the output unreadable for strict parsers, so it is a bug of the verb.
+    sys.stdout.write(json_module.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    # Without a terminal Rich assumes 80 columns and would break paths and digests that scripts read.
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "160"))
+    return Console(stderr=stderr, width=width)
+
+
+_current: ContextVar[Frame] = ContextVar("frame")
+
+
+def current() -> Frame:
+    """The running verb's frame."""
+    return _current.get()
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.", rich_help_panel="Output")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.", rich_help_panel="Output")]
+VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
+
+
+def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Callable[[Callable[..., Result]], Any]:
+    """Register a verb.
+
+    Args:
+        name: as typed.
+        example: a worked command line for the end of ``--help``; the tests run it.
+        group: name of the group the verb belongs to, such as ``srs``.
+    """
+    command = f"{group} {name}".strip()
+
+    def decorate(function: Callable[..., Result]) -> Any:
+        @functools.wraps(function)
+        def wrapper(*, json: bool = False, quiet: bool = False, verbose: bool = False, **arguments: Any) -> int:
+            frame = Frame(command.replace(" ", "-"), json=json, quiet=quiet, verbose=verbose)
+            token = _current.set(frame)
+            try:
+                return frame.finish(function(**arguments))
+            except VerifaiError as problem:
+                return frame.fail(problem)
+            finally:
+                _current.reset(token)
+
+        hints = get_type_hints(function, include_extras=True)
+        hints.pop("return", None)
+        parameters = [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function).parameters.values()
+        ]
+        for flag, annotation in (("json", JsonFlag), ("quiet", QuietFlag), ("verbose", VerboseFlag)):
+            parameters.append(inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation))
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del wrapper.__wrapped__
+        app.command(name, epilog=f"Example: {example}")(wrapper)
+        return wrapper
+
+    return decorate
+
+
+def guess_command(arguments: Sequence[str]) -> str:
+    """The verb's name in a command line that could not be parsed; empty when there is none."""
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return words[0] if words and words[0].replace("-", "").isalnum() else ""

@@ -1,0 +1,78 @@
+"""Progress on a terminal: one line per phase, with elapsed time and peak memory."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+
+class ProgressDisplay:
+    """Implements ``verifai.domain.progress.Progress``; use it in a ``with`` block."""
+
+    def __init__(self, console: Console, *, quiet: bool, verbose: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._verbose = verbose
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = 0.0
+        self._name = ""
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[memory]}", style="dim"),
+                console=self._console,
+                transient=not self._verbose,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close_phase()
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Close the running phase and open ``name``."""
+        self._close_phase()
+        self._name, self._started = name, time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task(name, total=total, memory="")
+
+    def _close_phase(self) -> None:
+        if self._bar is not None and self._task is not None:
+            task = self._bar.tasks[self._bar.task_ids.index(self._task)]
+            total = task.total or 1
+            self._bar.update(self._task, total=total, completed=total)
+            self._bar.stop_task(self._task)
+            if not self._verbose:
+                self._bar.remove_task(self._task)
+            self._task = None
+        elif self._verbose and self._name and not self._quiet:
+            elapsed = time.monotonic() - self._started
+            self._console.print(f"{self._name}: {elapsed:.1f} s", style="dim", markup=False, highlight=False)
+        self._name = ""
+
+    def advance(self, steps: int = 1) -> None:
+        """``steps`` of the current phase are done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, steps)
+
+    def memory(self, peak_bytes: int) -> None:
+        """Show the peak so far."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, memory=f"peak {peak_bytes / 2**20:,.0f} MiB")
+
+    def note(self, text: str) -> None:
+        """A remark that stays on the screen."""
+        if not self._quiet:
+            self._console.print(text, style="dim", markup=False, highlight=False)

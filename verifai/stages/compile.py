@@ -1,0 +1,163 @@
+"""compile: a specification and a model become a pinned circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.statement import EngineName
+from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, Fidelity
+from verifai.engines.registry import engine_for
+from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """What compile made.
+
+    Attributes:
+        lock_path: the lock that now pins the circuit.
+        reproduced: whether an existing pin was reproduced (``locked``) rather than searched anew.
+    """
+
+    engine: EngineName
+    circuit: CompiledCircuit
+    estimate: CostEstimate
+    lock_path: Path
+    reproduced: bool
+
+
+def compile_circuit(
+    folder: CircuitFolder,
+    *,
+    engine: EngineName | None = None,
+    locked: bool = False,
+    max_memory: int | None = None,
+    progress: Progress = SILENT,
+) -> CompileResult:
+    """Compile the circuit in ``folder``, and pin it in its lock.
+
+    Args:
+        engine: by default the one that ``circuit.toml`` names.
+        locked: reproduce the pinned tuning without searching; anything but the pinned digests is an error.
+        max_memory: refuse before any cost when the estimate exceeds this many bytes; also caps the child processes.
+
+    Raises:
+        UnsupportedModel: an operator that the engine cannot prove, with its node.
+        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``.
+        PolicyNotMet: ``fidelity-below-floor``.
+        Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
+    """
+    spec, model = folder.spec, folder.model
+    name = engine or spec.engine
+    backend = engine_for(name)
+    refuse_unsupported(folder, name)
+    estimate = backend.estimate(model, spec)
+    limit = _smaller(max_memory, spec.budget.memory_bytes)
+    if limit is not None and estimate.memory_bytes > limit and not locked:
+        raise ResourceExhausted(
+            "estimate-over-budget",
+            f"{spec.name}: about {estimate.memory_bytes / 2**30:.1f} GiB needed, {limit / 2**30:.1f} GiB allowed",
+            hint="Raise the budget, lower the fidelity floor, or use the sumcheck engine.",
+        )
+    pinned = folder.pinned_section(name)
+    if locked and pinned is None:
+        raise UsageError(
+            "no-lock", "there is no pinned tuning of this model to reproduce", where=str(folder.folder), hint="Compile without --locked first."
+        )
+    request = CompileRequest(
+        model=model,
+        spec=_with_memory(spec, limit),
+        calibration=_calibration(folder),
+        build_dir=folder.build_dir(name),
+        spec_dir=folder.folder,
+        locked=pinned if locked else None,
+        progress=progress,
+    )
+    circuit = backend.compile(request)
+    require_fidelity(spec, circuit.fidelity)
+    if locked:
+        _require_same(pinned or {}, circuit.section, folder)
+        lock_path = folder.local_lock_path if name in spec.local_locks else folder.lock_path
+    else:
+        lock_path = folder.write_section(name, circuit.section)
+    return CompileResult(name, circuit, estimate, lock_path, reproduced=locked)
+
+
+def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:
+    """Raise UnsupportedModel for the first node that the engine cannot prove."""
+    for node in engine_for(name).operator_support(folder.model):
+        if not node.supported:
+            raise UnsupportedModel(
+                "operator-unsupported",
+                f"the {name.value} engine cannot prove {node.op_type}: {node.reason}",
+                where=f"node {node.node}",
+                hint=node.suggestion or "Run `verifai check` to see what each engine supports.",
+            )
+
+
+def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
+    """Raise PolicyNotMet when the measured fidelity is below the specification's floor."""
+    floor = spec.fidelity
+    agreement = fidelity.top1_agreement
+    if floor.top1_agreement is not None and (agreement is None or agreement < floor.top1_agreement):
+        shown = "not measured" if agreement is None else f"{fidelity.top1_matches}/{fidelity.samples}"
+        raise PolicyNotMet(
+            "fidelity-below-floor",
+            f"{spec.name}: top-1 agreement {shown}, at least {floor.top1_agreement:.4f} required",
+            hint="Allow larger scales (budget) or lower the floor in circuit.toml.",
+        )
+    if floor.max_abs_error is not None and fidelity.max_abs_error > floor.max_abs_error:
+        raise PolicyNotMet(
+            "fidelity-below-floor",
+            f"{spec.name}: largest error {fidelity.max_abs_error:.4g}, at most {floor.max_abs_error:.4g} allowed "
+            f"(sample {fidelity.worst_sample})",
+            hint="Allow larger scales (budget) or raise max_abs_error in circuit.toml.",
+        )
+
+
+def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
+    import numpy as np
+
+    from verifai.onnx_graph.inputs import read_samples
+
+    spec = folder.spec
+    if spec.calibration is None:
+        raise UsageError(
+            "no-calibration-data",
+            "compile needs calibration data",
+            where=str(folder.folder / "circuit.toml"),
+            hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
+        )
+    samples = read_samples(folder.folder / spec.calibration, folder.model).samples
+    if spec.calibration_samples is not None:
+        samples = samples[: spec.calibration_samples]
+    return {tensor.name: np.stack([sample[tensor.name] for sample in samples]) for tensor in folder.model.inputs}
+
+
+def _require_same(pinned: Mapping[str, Any], made: Mapping[str, Any], folder: CircuitFolder) -> None:
+    """Everything pinned must come out again; the first difference is named."""
+    for field in sorted(set(pinned) | set(made)):
+        if pinned.get(field) != made.get(field):
+            raise UsageError(
+                "lock-not-reproduced",
+                f"compiling again gave another {field!r} than the lock pins",
+                where=str(folder.lock_path),
+                hint="The model, the specification, the SRS or the engine changed; compile without --locked and review the lock's diff.",
+            )
+
+
+def _smaller(left: int | None, right: int | None) -> int | None:
+    given = [value for value in (left, right) if value is not None]
+    return min(given) if given else None
+
+
+def _with_memory(spec: CircuitSpec, limit: int | None) -> CircuitSpec:
+    from dataclasses import replace
+
+    return replace(spec, budget=replace(spec.budget, memory_bytes=limit))

@@ -1,0 +1,352 @@
+"""Run one task of foreign code in a fenced child process.
+
+The child gets its own session, a private 0700 folder as home and working directory, an environment made from nothing, no
+standard input, limits on address space, processor time and wall time, and it dies with its parent. It reads its task from a
+file in that folder (never from the command line) and answers in JSON lines over a pipe. Its output streams are drained and only
+their tail is kept, because foreign logs can hold private inputs.
+
+The child's side is :mod:`verifai.execution.child_entry`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from verifai.domain import strict_json
+from verifai.domain.progress import SILENT, Progress
+from verifai.errors import DeadlineExceeded, EngineCrashed, ResourceExhausted, Undecided, VerifaiError
+
+POLL_SECONDS = 0.05
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_LOG_BYTES = 64 * 1024
+TASK_FILE = "task.json"
+RESERVED_ADDRESS_SPACE = 2 * 2**30
+"""Address space granted above the memory limit: shared libraries, thread stacks and allocator reserves are mapped, not used."""
+
+_OUT_OF_MEMORY = ("memory allocation of", "cannot allocate memory", "out of memory", "memoryerror", "resource temporarily")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hard limits of one child; ``None`` means none.
+
+    Attributes:
+        memory_bytes: peak resident memory. Address space is capped at this plus a fixed reserve, and the resident size is
+            polled as well.
+        cpu_seconds: processor time, summed over threads.
+        wall_seconds: elapsed time.
+    """
+
+    memory_bytes: int | None = None
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the task, as the child answered it.
+
+    Attributes:
+        name: the step's name.
+        value: what it returned, JSON values; ``None`` when it failed.
+        failure: ``""`` for success, else ``error`` (an exception) or ``panic`` (a Rust panic).
+        message: the exception's text; foreign, so never parsed for decisions and cut to a bounded length.
+        seconds: duration inside the child.
+    """
+
+    name: str
+    value: Any
+    failure: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReport:
+    """What became of a child.
+
+    Attributes:
+        steps: the steps that were answered, in order.
+        death: why the child ended early; ``None`` when it ran to its end.
+        peak_rss_bytes: peak resident memory.
+        seconds: elapsed, start of the interpreter included.
+        log: tail of its standard error; may hold private data, so it is for the developer's eyes only.
+    """
+
+    steps: tuple[Step, ...]
+    death: VerifaiError | None
+    peak_rss_bytes: int
+    seconds: float
+    log: str = field(repr=False, default="")
+
+
+@contextlib.contextmanager
+def private_directory(parent: Path | None = None) -> Iterator[Path]:
+    """A fresh 0700 folder, deleted afterwards.
+
+    Args:
+        parent: where to make it; files can be renamed out of it only within one file system.
+
+    Raises:
+        Undecided: code ``disk``, when it cannot be made.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".verifai-", dir=parent)).resolve()
+    except OSError as problem:
+        raise Undecided("disk", f"cannot make a private folder: {problem.strerror}", where=str(parent or "")) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(
+    module: str,
+    task: Mapping[str, Any],
+    *,
+    folder: Path,
+    limits: Limits,
+    environment: Mapping[str, str] | None = None,
+    progress: Progress = SILENT,
+) -> ChildReport:
+    """Run ``python -I -m module`` on ``task`` inside ``folder``; wait for its end.
+
+    Args:
+        module: a module that calls :func:`verifai.execution.child_entry.serve`.
+        task: JSON values.
+        folder: from :func:`private_directory`.
+        environment: variables beyond the minimal ones.
+
+    Returns:
+        The report; a child that died is reported in ``death``, not raised, so that a batch keeps the answers before it.
+
+    Raises:
+        KeyboardInterrupt: passed on, after the whole process group was killed.
+    """
+    _write_task(folder, task, limits)
+    started = time.monotonic()
+    child = _Child(module, folder, environment or {})
+    _LIVE.add(child)
+    try:
+        child.attend(limits, started, progress)
+    finally:
+        child.destroy()
+        _LIVE.discard(child)
+    return child.report(limits, time.monotonic() - started)
+
+
+def kill_all() -> None:
+    """Kill every running child. For signal handlers of programs that run children from worker threads."""
+    for child in _LIVE.snapshot():
+        child.kill()
+
+
+class _Register:
+    """The running children of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: set[_Child] = set()
+
+    def add(self, child: _Child) -> None:
+        with self._lock:
+            self._children.add(child)
+
+    def discard(self, child: _Child) -> None:
+        with self._lock:
+            self._children.discard(child)
+
+    def snapshot(self) -> tuple[_Child, ...]:
+        return tuple(self._children)
+
+
+_LIVE = _Register()
+
+
+def _write_task(folder: Path, task: Mapping[str, Any], limits: Limits) -> None:
+    space = None if limits.memory_bytes is None else limits.memory_bytes + RESERVED_ADDRESS_SPACE
+    document = {"parent": os.getpid(), "address_space": space, "cpu_seconds": limits.cpu_seconds, "task": task}
+    handle = os.open(folder / TASK_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(document, stream)
+
+
+class _Child:
+    """One running child; used by one thread, except that any thread may call :meth:`kill`."""
+
+    def __init__(self, module: str, folder: Path, environment: Mapping[str, str]) -> None:
+        answer, writer = os.pipe()
+        self._streams = {answer: bytearray()}
+        self._answer = answer
+        self._log: int = -1
+        self.stopped: VerifaiError | None = None
+        self.peak = 0
+        self._done = False
+        try:
+            # The environment starts empty: LD_*, PYTHON*, proxies and engine switches of the caller must not steer the child.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", module, str(writer)],
+                cwd=folder,
+                env={
+                    "HOME": str(folder),
+                    "TMPDIR": str(folder),
+                    "PATH": os.defpath,
+                    "LANG": "C.UTF-8",
+                    **environment,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(writer,),
+                start_new_session=True,
+            )
+        except OSError as problem:
+            os.close(answer)
+            raise EngineCrashed("engine-crashed", f"cannot start a child process: {problem.strerror}") from None
+        finally:
+            os.close(writer)
+        assert self._process.stderr is not None
+        self._log = self._process.stderr.fileno()
+        self._streams[self._log] = bytearray()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group."""
+        if not self._done:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def destroy(self) -> None:
+        """Kill what is left of the group, reap the child, close the pipes."""
+        self.kill()
+        self._process.wait()
+        self._done = True
+        os.close(self._answer)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def attend(self, limits: Limits, started: float, progress: Progress) -> None:
+        """Drain the pipes and watch the limits until the child closes both pipes or must be stopped."""
+        with selectors.DefaultSelector() as selector:
+            for stream in self._streams:
+                os.set_blocking(stream, False)
+                selector.register(stream, selectors.EVENT_READ)
+            last_sample = 0.0
+            while selector.get_map() and self.stopped is None:
+                for key, _ in selector.select(POLL_SECONDS):
+                    if not self._drain(key.fd):
+                        selector.unregister(key.fd)
+                now = time.monotonic()
+                if now - last_sample >= POLL_SECONDS:
+                    last_sample = now
+                    self._watch(limits, now - started, progress)
+
+    def _watch(self, limits: Limits, elapsed: float, progress: Progress) -> None:
+        resident = _peak_resident(self._process.pid)
+        if resident > self.peak:
+            self.peak = resident
+            progress.memory(resident)
+        if limits.memory_bytes is not None and resident > limits.memory_bytes:
+            self.stopped = _out_of_memory(limits)
+        elif limits.wall_seconds is not None and elapsed > limits.wall_seconds:
+            self.stopped = DeadlineExceeded(
+                "deadline",
+                f"stopped after {limits.wall_seconds:g} s",
+                hint="Raise the time limit, or use a smaller circuit.",
+            )
+
+    def _drain(self, stream: int) -> bool:
+        """Read what is there; False at the end of the stream."""
+        try:
+            data = os.read(stream, 1 << 20)
+        except BlockingIOError:
+            return True
+        kept = self._streams[stream]
+        kept += data
+        if stream == self._log:
+            del kept[:-MAX_LOG_BYTES]
+        elif len(kept) > MAX_ANSWER_BYTES:
+            self.stopped = EngineCrashed("engine-crashed", f"the child answered more than {MAX_ANSWER_BYTES} bytes")
+            return False
+        return bool(data)
+
+    def report(self, limits: Limits, seconds: float) -> ChildReport:
+        """What became of the child. Only after :meth:`destroy`."""
+        log = self._streams[self._log].decode("utf-8", errors="replace")
+        steps: list[Step] = []
+        ended = False
+        death = self.stopped
+        try:
+            lines = bytes(self._streams[self._answer]).split(b"\n")
+            for line in lines[:-1]:  # what follows the last newline is a line that was never finished
+                message = strict_json.loads(line, where="child", floats=True, error=EngineCrashed, code="engine-crashed")
+                if message["event"] == "end":
+                    ended = True
+                    self.peak = max(self.peak, int(message["peak_rss_bytes"]))
+                else:
+                    steps.append(_step(message))
+        except (EngineCrashed, KeyError, TypeError, ValueError) as problem:
+            death = death or EngineCrashed("engine-crashed", f"the child answered nonsense: {problem}")
+        if death is None and not ended:
+            death = _cause_of_death(self._process.returncode, log, limits)
+        return ChildReport(tuple(steps), death, self.peak, seconds, log)
+
+
+def _step(message: Mapping[str, Any]) -> Step:
+    failure = str(message["failure"])
+    if failure not in ("", "error", "panic", "memory"):
+        raise ValueError(f"no such failure {failure[:40]!r}")
+    return Step(str(message["step"]), message["value"], failure, str(message["message"]), float(message["seconds"]))
+
+
+def _out_of_memory(limits: Limits) -> ResourceExhausted:
+    limit = "" if limits.memory_bytes is None else f" of {limits.memory_bytes / 2**20:.0f} MiB"
+    return ResourceExhausted(
+        "out-of-memory",
+        f"the memory limit{limit} was reached",
+        hint="Raise the memory limit, or use a smaller circuit.",
+    )
+
+
+def _cause_of_death(status: int, log: str, limits: Limits) -> VerifaiError:
+    lowered = log.lower()
+    if any(sign in lowered for sign in _OUT_OF_MEMORY):
+        return _out_of_memory(limits)
+    if status == -signal.SIGXCPU:
+        return DeadlineExceeded("deadline", "the limit of processor time was reached", hint="Raise the time limit.")
+    if status == -signal.SIGKILL:
+        # Not from us, or ``stopped`` would say so: the system's OOM killer is the usual sender.
+        return ResourceExhausted(
+            "out-of-memory", "the child was killed from outside, most likely for lack of memory", hint="Free some memory."
+        )
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"exit status {status}"
+    return EngineCrashed("engine-crashed", f"the child process died ({name})")
+
+
+def _peak_resident(pid: int) -> int:
+    """VmHWM of a live process in bytes; 0 where there is no /proc, or it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+Handler = Callable[[Mapping[str, Any]], Any]
+"""One kind of step: its arguments → JSON values."""

@@ -117,6 +117,25 @@ class CompiledCircuit:
 
 
 @dataclass(frozen=True, slots=True)
+class SectionSummary:
+    """What a pinned lock section says, in terms that do not depend on the engine.
+
+    Attributes:
+        engine_version: the version that proofs depend on.
+        circuit_sha256: the digest that identifies the circuit to its engine, as in ``Statement.circuit_sha256``.
+        pins: further digests, by name (lower case, underscores), such as ``settings_sha256``, ``vk_sha256``, ``srs_sha256``.
+        fidelity: as measured by compile.
+        insecure: insecure modes in force, sorted: ``test-srs``, or none.
+    """
+
+    engine_version: str
+    circuit_sha256: str
+    pins: Mapping[str, str]
+    fidelity: Fidelity
+    insecure: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ProveRequest:
     """Inputs of prove: one sample.
 
@@ -207,6 +226,9 @@ class ProofEngine(Protocol):
 
     def compile(self, request: CompileRequest) -> CompiledCircuit:
         """Tune, set up, pin. Raises UnsupportedModel, UsageError, PolicyNotMet (fidelity floor), Undecided."""
+
+    def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
+        """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""
 
     def prove(self, request: ProveRequest) -> EngineProof:
         """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build), Undecided."""

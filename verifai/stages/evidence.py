@@ -1,0 +1,85 @@
+"""Attestations from compiled circuits and proofs; shared by prove and verify so that both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import rfc8785
+
+from verifai.bundle.attest import make_attestation
+from verifai.domain.attestation import Attestation, Subject
+from verifai.domain.attestation_circuit import CircuitPredicate, FidelityFigures
+from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.digest import Sha256, sha256
+from verifai.domain.statement import EngineName, WeightVisibility
+from verifai.engines.interface import EngineProof, Fidelity, SectionSummary
+
+
+def section_digest(section: Mapping[str, Any]) -> Sha256:
+    """SHA-256 of an engine's lock section in RFC 8785 form; fractional numbers as their ``repr``, so that nothing rounds."""
+    return sha256(rfc8785.dumps(_without_floats(section)))
+
+
+def _without_floats(value: Any) -> Any:
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _without_floats(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_floats(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        return str(value)  # beyond RFC 8785's integers
+    return value
+
+
+def circuit_predicate(
+    lock: CircuitLock, engine: EngineName, section: Mapping[str, Any], summary: SectionSummary, weights: WeightVisibility
+) -> CircuitPredicate:
+    """What a pinned circuit says about itself."""
+    return CircuitPredicate(
+        name=lock.name,
+        engine=engine,
+        engine_version=summary.engine_version,
+        model_sha256=lock.model_sha256,
+        circuit_sha256=Sha256(summary.circuit_sha256),
+        section_sha256=section_digest(section),
+        weights=weights,
+        pins={name: Sha256(digest) for name, digest in sorted(summary.pins.items())},
+        fidelity=fidelity_figures(summary.fidelity),
+        insecure=summary.insecure,
+    )
+
+
+def circuit_attestation(
+    lock: CircuitLock, engine: EngineName, section: Mapping[str, Any], summary: SectionSummary, weights: WeightVisibility
+) -> Attestation:
+    """The unsigned circuit attestation; its subject is the canonical model."""
+    predicate = circuit_predicate(lock, engine, section, summary, weights)
+    return make_attestation((Subject("model.onnx", lock.model_sha256),), predicate)
+
+
+def proof_attestation(circuit: Attestation, proof: EngineProof, summary: SectionSummary, created: str) -> Attestation:
+    """The unsigned proof attestation; its subjects are the engine's payload files."""
+    predicate = ProofPredicate(
+        circuit=circuit.id,
+        statement=proof.statement,
+        engine_version=summary.engine_version,
+        created=created,
+        insecure=summary.insecure,
+    )
+    subjects = tuple(Subject(f"payload/{name}", sha256(data)) for name, data in sorted(proof.files.items()))
+    return make_attestation(subjects, predicate)
+
+
+def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
+    """The same figures as exact ratios: a double is one."""
+    return FidelityFigures(
+        samples=fidelity.samples,
+        top1_matches=fidelity.top1_matches,
+        max_abs_error=Fraction(fidelity.max_abs_error),
+        mean_abs_error=Fraction(fidelity.mean_abs_error),
+        worst_sample=fidelity.worst_sample,
+    )

@@ -1,0 +1,348 @@
+"""verify: a bundle becomes a verified bundle, or the reason why not. The steps V1–V9 are those of ``docs/bundle-format.md``.
+
+What the verdict rests on comes from the lock (and, where given, the trust file); the bundle only offers evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from verifai.domain.attestation import Attestation
+from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.circuit_spec import Budget
+from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
+from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
+from verifai.engines.registry import engine_for
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError
+
+if TYPE_CHECKING:
+    from verifai.bundle.reader import OpenBundle
+
+MODEL_FILE = "model.onnx"
+SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
+"""Payload files that belong to the bundle, not to the engine."""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the verifier knows on its own and wants the evidence to match.
+
+    Attributes:
+        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
+        context: the nonce that was asked for; ``None`` accepts any.
+        allow_test_srs: accept set-up material whose maker can forge.
+    """
+
+    inputs: Mapping[str, Any] | None = None
+    outputs: Mapping[str, Any] | None = None
+    context: str | None = None
+    allow_test_srs: bool = False
+
+
+@dataclass(frozen=True)
+class VerifiedBundle:
+    """A bundle whose proof holds and matches what was asked; made only by :func:`verify_bundle`.
+
+    Attributes:
+        statement: decoded from the proof.
+        findings: one per step, in order.
+    """
+
+    bundle_id: Sha256
+    statement: Statement
+    circuit: CircuitPredicate
+    proof: ProofPredicate
+    findings: tuple[Finding, ...]
+
+
+def verify_bundle(
+    path: Path,
+    lock: CircuitLock,
+    expect: Expectations | None = None,
+    *,
+    budget: Budget | None = None,
+    progress: Progress = SILENT,
+) -> VerifiedBundle:
+    """Verify the bundle at ``path``, a folder or a single file, against a trusted ``lock``.
+
+    Raises:
+        EvidenceRejected: something in the bundle is false.
+        PolicyNotMet: ``srs-test-only`` and the like: genuine, but not good enough.
+        Undecided: it could not be checked.
+    """
+    from verifai.bundle.reader import open_bundle
+
+    with open_bundle(path) as bundle:  # V1: steps R1–R9
+        return verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
+
+
+def verify_open(
+    bundle: OpenBundle, lock: CircuitLock, expect: Expectations, *, budget: Budget, progress: Progress
+) -> VerifiedBundle:
+    """The same for a bundle that is open already; steps V2–V9. ``audit`` builds on it."""
+    circuit, proof = find_claims(bundle)
+    findings = [_holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
+    engine = engine_for(circuit.engine)
+    section = lock.section(circuit.engine)
+    summary = engine.summarise(section)
+    findings += check_against_lock(circuit, lock, summary)
+    findings += check_model(bundle.payload, circuit, lock)
+    verified = engine.verify(
+        VerifyRequest(
+            files={name: path for name, path in bundle.payload.items() if name not in SIDE_FILES},
+            section=section,
+            model_sha256=lock.model_sha256,
+            context=proof.statement.context,
+            allow_test_material=expect.allow_test_srs,
+            budget=budget,
+            progress=progress,
+        )
+    )
+    findings += [_numbered(finding) for finding in verified.findings]
+    findings.append(check_attested(verified.statement, proof, summary))
+    findings.append(check_context(verified.statement, expect.context))
+    for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
+        if given is not None:
+            findings += check_tensors(engine, verified.statement, role, given)
+    return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings))
+
+
+def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
+    """V2: exactly one proof attestation, and the circuit attestation that it names."""
+    proofs = [one for one in bundle.attestations.values() if isinstance(one.predicate, ProofPredicate)]
+    if not proofs:
+        raise PolicyNotMet(
+            "no-proof",
+            "the bundle holds no proof",
+            where=str(bundle.bundle_id),
+            hint="Ask for a bundle made by `verifai prove`.",
+        )
+    if len(proofs) > 1:
+        raise EvidenceRejected(
+            "ambiguous-proof", f"the bundle holds {len(proofs)} proof attestations where exactly one is allowed"
+        )
+    claim = proofs[0]
+    assert isinstance(claim.predicate, ProofPredicate)
+    parent = bundle.attestations.get(claim.predicate.circuit)
+    if parent is None or not isinstance(parent.predicate, CircuitPredicate):
+        raise EvidenceRejected(
+            "broken-chain",
+            f"the proof names circuit {short(claim.predicate.circuit)}, which is not in the bundle",
+            where=f"attestations/{claim.id}",
+        )
+    _check_subjects(claim, bundle.payload)
+    return parent.predicate, claim.predicate
+
+
+def _check_subjects(claim: Attestation, payload: Mapping[str, Path]) -> None:
+    listed = {subject.name: subject.sha256 for subject in claim.subjects}
+    actual = {f"payload/{name}": path for name, path in payload.items() if name not in SIDE_FILES}
+    if set(listed) != set(actual):
+        odd = sorted(set(listed) ^ set(actual))[0]
+        raise EvidenceRejected("subject-mismatch", "the proof attestation is not about the files in the bundle", where=odd)
+    for name, path in actual.items():
+        if sha256(path.read_bytes()) != listed[name]:
+            raise EvidenceRejected("subject-mismatch", "the proof attestation is about another file of this name", where=name)
+
+
+def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: SectionSummary) -> list[Finding]:
+    """V3: the circuit attestation repeats what the lock pins; any difference is a rejection."""
+    if circuit.model_sha256 != lock.model_sha256:
+        raise EvidenceRejected(
+            "model-not-pinned",
+            f"the evidence is about model {short(circuit.model_sha256)}, the lock pins {short(lock.model_sha256)}",
+            hint="Use the lock of the model that you expect, or reject the release.",
+        )
+    claimed: dict[str, str] = {
+        "circuit_sha256": circuit.circuit_sha256,
+        "engine_version": circuit.engine_version,
+        **circuit.pins,
+        "insecure": ",".join(circuit.insecure),
+        "name": circuit.name,
+    }
+    pinned: dict[str, str] = {
+        "circuit_sha256": summary.circuit_sha256,
+        "engine_version": summary.engine_version,
+        **summary.pins,
+        "insecure": ",".join(summary.insecure),
+        "name": lock.name,
+    }
+    for field in sorted(set(claimed) | set(pinned)):
+        if claimed.get(field) != pinned.get(field):
+            raise EvidenceRejected(
+                "circuit-not-pinned",
+                f"{field}: the evidence says {claimed.get(field, '')[:64]!r}, the lock pins {pinned.get(field, '')[:64]!r}",
+                where=field,
+                hint="The proof was made with another compilation of the circuit than the one you trust.",
+            )
+    if circuit.fidelity is not None:
+        from verifai.stages.evidence import fidelity_figures
+
+        if circuit.fidelity != fidelity_figures(summary.fidelity):
+            raise EvidenceRejected(
+                "circuit-not-pinned", "the fidelity figures are not those that the lock pins", where="fidelity"
+            )
+    return [
+        _holds(
+            "circuit-pinned",
+            f"circuit {lock.name!r}, model {short(lock.model_sha256)}: as the lock pins them",
+            "V3",
+            evidence=lock.model_sha256,
+        )
+    ]
+
+
+def check_model(payload: Mapping[str, Path], circuit: CircuitPredicate, lock: CircuitLock) -> list[Finding]:
+    """V4: the model in the bundle is the pinned one; it must be there when the weights are public."""
+    path = payload.get(MODEL_FILE)
+    if path is None:
+        if circuit.weights is WeightVisibility.PUBLIC:
+            raise EvidenceRejected(
+                "model-missing", "the weights are said to be public, but the model is not in the bundle", where=MODEL_FILE
+            )
+        return [_not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")]
+    if circuit.weights is not WeightVisibility.PUBLIC:
+        raise EvidenceRejected(
+            "model-mismatch", "the weights are said to be withheld, but a model is in the bundle", where=MODEL_FILE
+        )
+    if sha256(path.read_bytes()) != lock.model_sha256:
+        raise EvidenceRejected("model-mismatch", "the model in the bundle is not the pinned one", where=MODEL_FILE)
+    return [_holds("model-matches", "the model in the bundle is the pinned one", "V4", evidence=lock.model_sha256)]
+
+
+def check_attested(statement: Statement, proof: ProofPredicate, summary: SectionSummary) -> Finding:
+    """V6: what the attestation says in plain text is what the proof says."""
+    if statement != proof.statement:
+        raise EvidenceRejected(
+            "statement-mismatch",
+            f"the attested statement differs from the proven one in {_first_difference(statement, proof.statement)}",
+            where="attestation of the proof",
+        )
+    if proof.engine_version != summary.engine_version or proof.insecure != summary.insecure:
+        raise EvidenceRejected("statement-mismatch", "the attested engine version or insecure modes are not those of the lock")
+    return _holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
+
+
+def _first_difference(left: Statement, right: Statement) -> str:
+    ours, theirs = left.to_json(), right.to_json()
+    for field in ours:
+        if ours[field] != theirs[field]:
+            if field != "tensors":
+                return field
+            for one, other in zip(left.tensors, right.tensors, strict=False):
+                if one != other:
+                    return f"tensor {one.name!r}"
+            return "the number of tensors"
+    return "nothing"
+
+
+def check_context(statement: Statement, expected: str | None) -> Finding:
+    """V7: the context is the one that was asked for."""
+    if expected is None:
+        if statement.context:
+            return _not_checked(
+                "context-not-compared", f"the context {statement.context[:80]!r} was not compared with anything", "V7"
+            )
+        return _not_checked("context-not-compared", "no context was asked for: an old proof could be shown again", "V7")
+    if statement.context != expected:
+        raise EvidenceRejected(
+            "context-mismatch",
+            f"the context is {statement.context[:80]!r}, expected {expected[:80]!r}",
+            hint="This may be an older proof shown again.",
+        )
+    if statement.context_bound:
+        return _holds("context-matches", "the context is the expected one, bound by the proof itself", "V7")
+    return _holds("context-matches", "the context is the expected one; the manifest binds it, the proof does not", "V7")
+
+
+def check_tensors(engine: ProofEngine, statement: Statement, role: Role, given: Mapping[str, Any]) -> list[Finding]:
+    """V8, V9: plain tensors that the verifier holds, matched exactly with the statement's."""
+    known = {tensor.name: tensor for tensor in statement.of(role)}
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                "unknown-tensor", f"the statement has no {role.value} {name!r}", hint="It has: " + ", ".join(known)
+            )
+    if not given:
+        raise UsageError("unknown-tensor", f"no {role.value} was given to compare")
+    return [_match(engine, known[name], values) for name, values in given.items()]
+
+
+def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding:
+    step = "V8" if tensor.role is Role.INPUT else "V9"
+    code = f"{tensor.role.value}-mismatch"
+    if tensor.visibility is Visibility.PRIVATE:
+        raise PolicyNotMet(
+            f"{tensor.role.value}-private",
+            f"{tensor.name!r} is private in this statement; the proof binds it to nothing that you hold",
+            hint='Ask for a circuit with this tensor "hashed" or "public".',
+        )
+    try:
+        if tensor.visibility is Visibility.PUBLIC:
+            same = engine.quantise(tensor, values) == tensor.quantised
+        else:
+            same = engine.digest(tensor, values) == tensor.digest
+    except InputRejected as problem:
+        raise EvidenceRejected(
+            code, f"the given {tensor.name!r} cannot be what was proven: {problem.message}", where=tensor.name
+        ) from None
+    if not same:
+        raise EvidenceRejected(
+            code,
+            f"the given {tensor.role.value} {tensor.name!r} is not the one in the proof",
+            where=tensor.name,
+            hint="Another input or output was proven.",
+        )
+    how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "matches the digest"
+    return _holds(
+        f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, after quantisation", step
+    )
+
+
+def _holds(code: str, message: str, step: str, *, evidence: str = "") -> Finding:
+    return Finding(code, Outcome.HOLDS, message, evidence=evidence, step=step)
+
+
+def _not_checked(code: str, message: str, step: str) -> Finding:
+    return Finding(code, Outcome.NOT_CHECKED, message, step=step)
+
+
+def _numbered(finding: Finding) -> Finding:
+    from dataclasses import replace
+
+    return replace(finding, step=f"V5.{finding.step}" if finding.step else "V5")
+
+
+def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
+    """The statement in plain words, including what it does not say."""
+    lines = [
+        f"Model {short(statement.model_sha256)}… (SHA-256 of the canonical ONNX) was evaluated by circuit "
+        f"{short(statement.circuit_sha256)}… of the {statement.engine.value} engine."
+    ]
+    for tensor in statement.tensors:
+        shape = "×".join(str(size) for size in tensor.shape)
+        what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
+        lines.append(f"{what}: {engine.hides(tensor.visibility)}")
+    weights = {
+        WeightVisibility.PUBLIC: "The weights are public: the model travels with the evidence.",
+        WeightVisibility.WITHHELD: "The weights are fixed in the verification key and withheld; a commitment would hide them better.",
+        WeightVisibility.COMMITTED: "The weights are bound by a commitment; their owner keeps them.",
+    }
+    lines.append(weights[statement.weights])
+    lines.append(f"Privacy: {statement.privacy.value}.")
+    if statement.context:
+        bound = "bound by the proof" if statement.context_bound else "bound by the bundle's manifest, not by the proof"
+        lines.append(f"Context: {statement.context!r} ({bound}).")
+    lines.append(
+        "Not claimed: that the model is good or was trained as said, that the input is authentic, when the proof was made, "
+        "or that the float model gives exactly these numbers (the circuit's fidelity is pinned in the lock)."
+    )
+    return lines

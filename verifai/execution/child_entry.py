@@ -24,8 +24,8 @@ _PR_SET_PDEATHSIG = 1
 def serve(handlers: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> int:
     """Run the task in ``task.json`` of the working directory; answer to the descriptor named by the only argument.
 
-    The task is ``{"steps": [{"op": NAME, "args": {...}}], "keep_going": bool}``. Without ``keep_going`` the first failing step is
-    the last.
+    The task is ``{"steps": [{"op": NAME, "args": {...}}], "keep_going": bool}``. Without ``keep_going`` the first failing step
+    is the last.
 
     Returns:
         The process's exit status; failures of steps are answers, so it is 0 for them too.
@@ -56,7 +56,7 @@ def _attempt(name: str, handler: Callable[[Mapping[str, Any]], Any], args: Mappi
         failure, text = "memory", str(problem)
     except Exception as problem:  # noqa: BLE001 - foreign code; the parent translates it
         failure, text = "error", f"{type(problem).__name__}: {problem}"
-    except BaseException as problem:  # noqa: BLE001 - a Rust panic arrives as a BaseException
+    except BaseException as problem:  # a Rust panic arrives as one
         if type(problem).__name__ != "PanicException":
             raise
         failure, text = "panic", str(problem)

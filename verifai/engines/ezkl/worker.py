@@ -1,0 +1,161 @@
+"""The child process that loads ezkl. Run by :mod:`verifai.engines.ezkl.calls` only; never imported by the parent.
+
+Every path in the arguments is absolute or relative to the private working directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Args = Mapping[str, Any]
+
+
+def _gen_settings(args: Args) -> None:
+    import ezkl
+
+    from verifai.engines.ezkl.settings import normalise
+
+    run_args = ezkl.PyRunArgs()
+    for name, value in args["run_args"].items():
+        setattr(run_args, name, tuple(value) if name == "lookup_range" else value)
+    _true(ezkl.gen_settings(args["model"], args["output"], py_run_args=run_args))
+    # Before anything is derived from it: the order of its range checks changes the verification key.
+    path = Path(args["output"])
+    path.write_bytes(normalise(path.read_bytes()))
+
+
+def _calibrate_settings(args: Args) -> None:
+    import ezkl
+
+    from verifai.engines.ezkl.settings import normalise
+
+    _true(_awaited(lambda: ezkl.calibrate_settings(args["data"], args["model"], args["settings"], **args["options"])))
+    path = Path(args["settings"])
+    path.write_bytes(normalise(path.read_bytes()))
+
+
+def _compile_circuit(args: Args) -> None:
+    import ezkl
+
+    _true(ezkl.compile_circuit(args["model"], args["output"], args["settings"]))
+
+
+def _setup(args: Args) -> None:
+    import ezkl
+
+    _true(ezkl.setup(args["circuit"], args["vk"], args["pk"], args["srs"], disable_selector_compression=False))
+
+
+def _gen_witness(args: Args) -> Any:
+    import ezkl
+
+    witness = ezkl.gen_witness(args["data"], args["circuit"], args["output"])
+    keep = ("inputs", "outputs", "processed_inputs", "processed_outputs", "max_lookup_inputs", "min_lookup_inputs")
+    return {name: witness.get(name) for name in (*keep, "max_range_size")}
+
+
+def _forward(args: Args) -> list[Any]:
+    """Witness of many samples, without keeping them."""
+    results = []
+    for sample in args["samples"]:
+        Path("forward.json").write_text(json.dumps({"input_data": sample}), encoding="utf-8")
+        results.append(_gen_witness({"data": "forward.json", "circuit": args["circuit"], "output": "forward-witness.json"}))
+    return results
+
+
+def _mock(args: Args) -> None:
+    import ezkl
+
+    _true(ezkl.mock(args["witness"], args["circuit"]))
+
+
+def _prove(args: Args) -> None:
+    import ezkl
+
+    ezkl.prove(args["witness"], args["circuit"], args["pk"], args["output"], args["srs"])
+
+
+def _verify(args: Args) -> bool:
+    import ezkl
+
+    return ezkl.verify(args["proof"], args["settings"], args["vk"], args["srs"], reduced_srs=False) is True
+
+
+def _poseidon_hash(args: Args) -> list[str]:
+    import ezkl
+
+    return list(ezkl.poseidon_hash(args["message"]))
+
+
+def _float_to_felt(args: Args) -> list[str]:
+    import ezkl
+
+    return [ezkl.float_to_felt(value, args["scale"], ezkl.PyInputType.F32) for value in args["values"]]
+
+
+def _gen_srs(args: Args) -> None:
+    import ezkl
+
+    ezkl.gen_srs(args["output"], args["logrows"])
+
+
+def _get_srs(args: Args) -> None:
+    import ezkl
+
+    _true(_awaited(lambda: ezkl.get_srs(None, args["logrows"], args["output"])))
+
+
+def _create_evm_verifier(args: Args) -> bool:
+    import ezkl
+
+    return bool(
+        _awaited(
+            lambda: ezkl.create_evm_verifier(
+                args["vk"], args["settings"], args["solidity"], args["abi"], args["srs"], reusable=False
+            )
+        )
+    )
+
+
+def _awaited(call: Any) -> Any:
+    """Some bindings return a future and need a running event loop; which ones differs between releases."""
+
+    async def run() -> Any:
+        value = call()
+        return await value if inspect.isawaitable(value) else value
+
+    return asyncio.run(run())
+
+
+def _true(result: object) -> None:
+    if result is not True:
+        raise RuntimeError(f"ezkl returned {result!r}")
+
+
+HANDLERS = {
+    "gen_settings": _gen_settings,
+    "calibrate_settings": _calibrate_settings,
+    "compile_circuit": _compile_circuit,
+    "setup": _setup,
+    "gen_witness": _gen_witness,
+    "forward": _forward,
+    "mock": _mock,
+    "prove": _prove,
+    "verify": _verify,
+    "poseidon_hash": _poseidon_hash,
+    "float_to_felt": _float_to_felt,
+    "gen_srs": _gen_srs,
+    "get_srs": _get_srs,
+    "create_evm_verifier": _create_evm_verifier,
+}
+
+if __name__ == "__main__":
+    from verifai.execution.child_entry import serve
+
+    sys.exit(serve(HANDLERS))

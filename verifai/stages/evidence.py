@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import rfc8785
 
-from verifai.bundle.attest import make_attestation
+from verifai.bundle.dsse import attest
 from verifai.domain.attestation import Attestation, Subject
 from verifai.domain.attestation_circuit import CircuitPredicate, FidelityFigures
 from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import EngineName, WeightVisibility
+from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, Fidelity, SectionSummary
 
 
@@ -53,16 +54,15 @@ def circuit_predicate(
     )
 
 
-def circuit_attestation(
-    lock: CircuitLock, engine: EngineName, section: Mapping[str, Any], summary: SectionSummary, weights: WeightVisibility
+def circuit_attestation(predicate: CircuitPredicate, signers: Sequence[Signer]) -> Attestation:
+    """The circuit attestation; its subject is the canonical model."""
+    return attest(predicate, (Subject("model.onnx", predicate.model_sha256),), signers)
+
+
+def proof_attestation(
+    circuit: Attestation, proof: EngineProof, summary: SectionSummary, created: str, signers: Sequence[Signer]
 ) -> Attestation:
-    """The unsigned circuit attestation; its subject is the canonical model."""
-    predicate = circuit_predicate(lock, engine, section, summary, weights)
-    return make_attestation((Subject("model.onnx", lock.model_sha256),), predicate)
-
-
-def proof_attestation(circuit: Attestation, proof: EngineProof, summary: SectionSummary, created: str) -> Attestation:
-    """The unsigned proof attestation; its subjects are the engine's payload files."""
+    """The proof attestation; its subjects are the engine's payload files."""
     predicate = ProofPredicate(
         circuit=circuit.id,
         statement=proof.statement,
@@ -70,8 +70,7 @@ def proof_attestation(circuit: Attestation, proof: EngineProof, summary: Section
         created=created,
         insecure=summary.insecure,
     )
-    subjects = tuple(Subject(f"payload/{name}", sha256(data)) for name, data in sorted(proof.files.items()))
-    return make_attestation(subjects, predicate)
+    return attest(predicate, [Subject(f"payload/{name}", sha256(data)) for name, data in proof.files.items()], signers)
 
 
 def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.attestation import Attestation
@@ -14,13 +14,11 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Statement, WeightVisibility
+from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProveRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
-from verifai.stages.evidence import circuit_attestation, proof_attestation
-
-if TYPE_CHECKING:
-    from verifai.bundle.keys import Signer
+from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 
 MODEL_FILE = "model.onnx"
 """The canonical model in a bundle's payload; absent when the weights are withheld."""
@@ -88,7 +86,7 @@ def prove(
         )
     section = lock.section(name)
     summary = backend.summarise(section)
-    circuit = circuit_attestation(lock, name, section, summary, spec.weights)
+    circuit = circuit_attestation(circuit_predicate(lock, name, section, summary, spec.weights), signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
     output.mkdir(parents=True, exist_ok=True)
     for index, (sample, target) in enumerate(zip(samples, targets, strict=True)):
@@ -106,7 +104,7 @@ def prove(
         proof = backend.prove(request)
         payload = _payload(proof, spec, model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        claim = proof_attestation(circuit, proof, summary, created)
+        claim = proof_attestation(circuit, proof, summary, created, signers)
         attestations: list[Attestation] = [circuit, claim]
         bundle_id = write_bundle(target, payload=payload, attestations=attestations, signers=signers, created=created)
         yield ProvedBundle(index, target, bundle_id, proof.statement, proof.seconds, proof.peak_rss_bytes)

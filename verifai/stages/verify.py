@@ -15,8 +15,9 @@ from verifai.domain.attestation_circuit import CircuitPredicate
 from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.manifest import Manifest
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
@@ -94,7 +95,7 @@ def verify_open(
     section = lock.section(circuit.engine)
     summary = engine.summarise(section)
     findings += check_against_lock(circuit, lock, summary)
-    findings += check_model(bundle.payload, circuit, lock)
+    findings.append(check_model(bundle.manifest, circuit, lock))
     verified = engine.verify(
         VerifyRequest(
             files={name: path for name, path in bundle.payload.items() if name not in SIDE_FILES},
@@ -143,14 +144,12 @@ def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
 
 
 def _check_subjects(claim: Attestation, payload: Mapping[str, Path]) -> None:
-    listed = {subject.name: subject.sha256 for subject in claim.subjects}
-    actual = {f"payload/{name}": path for name, path in payload.items() if name not in SIDE_FILES}
-    if set(listed) != set(actual):
-        odd = sorted(set(listed) ^ set(actual))[0]
+    # R9 has compared the digests; here it must be about *all* of the engine's files.
+    listed = {subject.name for subject in claim.subjects}
+    actual = {f"payload/{name}" for name in payload if name not in SIDE_FILES}
+    if listed != actual:
+        odd = sorted(listed ^ actual)[0]
         raise EvidenceRejected("subject-mismatch", "the proof attestation is not about the files in the bundle", where=odd)
-    for name, path in actual.items():
-        if sha256(path.read_bytes()) != listed[name]:
-            raise EvidenceRejected("subject-mismatch", "the proof attestation is about another file of this name", where=name)
 
 
 def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: SectionSummary) -> list[Finding]:
@@ -200,22 +199,21 @@ def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: Se
     ]
 
 
-def check_model(payload: Mapping[str, Path], circuit: CircuitPredicate, lock: CircuitLock) -> list[Finding]:
+def check_model(manifest: Manifest, circuit: CircuitPredicate, lock: CircuitLock) -> Finding:
     """V4: the model in the bundle is the pinned one; it must be there when the weights are public."""
-    path = payload.get(MODEL_FILE)
-    if path is None:
+    digests = {entry.path: entry.sha256 for entry in manifest.files}
+    digest = digests.get(f"payload/{MODEL_FILE}")
+    if digest is None:
         if circuit.weights is WeightVisibility.PUBLIC:
-            raise EvidenceRejected(
-                "model-missing", "the weights are said to be public, but the model is not in the bundle", where=MODEL_FILE
-            )
-        return [_not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")]
+            message = "the weights are said to be public, but the model is not in the bundle"
+            raise EvidenceRejected("model-missing", message, where=MODEL_FILE)
+        return _not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")
     if circuit.weights is not WeightVisibility.PUBLIC:
-        raise EvidenceRejected(
-            "model-mismatch", "the weights are said to be withheld, but a model is in the bundle", where=MODEL_FILE
-        )
-    if sha256(path.read_bytes()) != lock.model_sha256:
+        message = "the weights are said to be withheld, but a model is in the bundle"
+        raise EvidenceRejected("model-mismatch", message, where=MODEL_FILE)
+    if digest != lock.model_sha256:
         raise EvidenceRejected("model-mismatch", "the model in the bundle is not the pinned one", where=MODEL_FILE)
-    return [_holds("model-matches", "the model in the bundle is the pinned one", "V4", evidence=lock.model_sha256)]
+    return _holds("model-matches", "the model in the bundle is the pinned one", "V4", evidence=lock.model_sha256)
 
 
 def check_attested(statement: Statement, proof: ProofPredicate, summary: SectionSummary) -> Finding:
@@ -333,7 +331,7 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
         lines.append(f"{what}: {engine.hides(tensor.visibility)}")
     weights = {
         WeightVisibility.PUBLIC: "The weights are public: the model travels with the evidence.",
-        WeightVisibility.WITHHELD: "The weights are fixed in the verification key and withheld; a commitment would hide them better.",
+        WeightVisibility.WITHHELD: "The weights are fixed in the verification key and withheld; a commitment would hide more.",
         WeightVisibility.COMMITTED: "The weights are bound by a commitment; their owner keeps them.",
     }
     lines.append(weights[statement.weights])

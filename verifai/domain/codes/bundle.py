@@ -4,4 +4,24 @@ from __future__ import annotations
 
 from verifai.domain.codes import Code
 
-CODES: dict[str, Code] = {}
+_AGAIN = "Get the bundle again from its maker; do not use this copy."
+
+CODES: dict[str, Code] = {
+    # Container: docs/bundle-format.md, reading steps.
+    "link": Code(
+        (1,), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
+    ),
+    "bad-path": Code((1,), "A name cannot be that of a file in a bundle.", _AGAIN),
+    "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),
+    "bundle-too-large": Code((1,), "Too many files, or more bytes than any bundle has.", _AGAIN),
+    "bad-archive": Code((1,), "A single-file bundle is not the one zip that its content has.", "Make it with: verifai pack."),
+    "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
+    "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
+    "file-absent": Code((1,), "A file that is listed is not there.", _AGAIN),
+    "file-unlisted": Code((1,), "A file is there that is not listed.", "Remove it, or get the bundle again."),
+    "digest-mismatch": Code((1,), "A file is not the one that is listed.", _AGAIN),
+    "unknown-predicate": Code((1,), "An attestation has a type that this release does not know.", "Use a newer verifai."),
+    "parent-missing": Code((1,), "An attestation builds on one that is not in the bundle.", _AGAIN),
+    # Signatures.
+    "signature-invalid": Code((1,), "A signature does not verify with the key it names.", _AGAIN),
+}

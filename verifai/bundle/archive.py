@@ -1,0 +1,94 @@
+"""``pack`` and ``unpack``: folder form ↔ single-file form.
+
+Laws: ``pack(unpack(b)) == b`` byte for byte, ``unpack(pack(d)) == d`` file for file, and the bundle identifier stays the same.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from verifai.bundle import canonical
+from verifai.bundle.archive_format import DATE_TIME
+from verifai.bundle.limits import DEFAULT, Limits
+from verifai.bundle.reader import BundleId, OpenBundle, open_bundle
+from verifai.bundle.writer import new_folder
+from verifai.domain.manifest import MANIFEST_NAME
+from verifai.errors import Undecided, UsageError
+
+_CHUNK = 1024 * 1024
+
+
+def pack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
+    """Write the bundle at ``source`` as one file. The bundle is read strictly first, so only a well-formed one is packed.
+
+    Raises:
+        UsageError: code ``file-exists`` or ``file-missing``.
+        EvidenceRejected: see :func:`verifai.bundle.reader.open_bundle`.
+        Undecided: code ``disk``.
+    """
+    if os.path.lexists(target):
+        raise UsageError("file-exists", "the output file exists already", where=str(target), hint="Choose another name.")
+    with open_bundle(source, limits=limits) as bundle, _new_file(target) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+            for path, chunks in _contents(bundle):
+                info = zipfile.ZipInfo(path, DATE_TIME)
+                info.create_system = 3
+                info.external_attr = 0o100644 << 16
+                with archive.open(info, "w") as stream:
+                    for chunk in chunks:
+                        stream.write(chunk)
+        return bundle.bundle_id
+
+
+def unpack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
+    """Write the bundle at ``source`` as a new folder. Raises what :func:`pack` raises."""
+    with open_bundle(source, limits=limits) as bundle, new_folder(target) as write:
+        # The manifest comes last: a folder that has one is complete.
+        for path, chunks in sorted(_contents(bundle), key=lambda item: (item[0] == MANIFEST_NAME, item[0])):
+            write(path, chunks)
+        return bundle.bundle_id
+
+
+def _contents(bundle: OpenBundle) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Every file in ascending order of path, from the private copies and the canonical documents."""
+    documents = {f"log/{name}": data for name, data in bundle.log.items()}
+    documents |= {
+        f"attestations/{key}.dsse.json": canonical.encode(one.envelope.to_json()) for key, one in bundle.attestations.items()
+    }
+    documents[MANIFEST_NAME] = canonical.encode(bundle.envelope.to_json())
+    for path in sorted([MANIFEST_NAME, *(entry.path for entry in bundle.manifest.files)]):
+        if path in documents:
+            yield path, iter((documents[path],))
+        else:
+            yield path, _file_chunks(bundle.payload[path.removeprefix("payload/")])
+
+
+def _file_chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+@contextmanager
+def _new_file(target: Path) -> Iterator[Path]:
+    """A temporary name beside ``target`` that becomes it, synced, when the block ends well."""
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
+        temporary = Path(name)
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.rename(target)
+    except OSError as problem:
+        raise Undecided("disk", f"cannot write: {problem.strerror}", where=str(target)) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+"""The folder form of a bundle, read through directory handles so that a renamed or linked path cannot redirect a read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Generator
+from pathlib import Path
+
+from verifai.bundle.limits import Limits
+from verifai.bundle.source import CHUNK, check_count, check_listing
+from verifai.domain.manifest import MANIFEST_NAME
+from verifai.errors import EvidenceRejected, UsageError
+
+FOLDERS = ("attestations", "log", "payload")
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class FolderSource:
+    """A bundle folder, listed once."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._where = str(path)
+        self._handles: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
+        try:
+            try:
+                self._handles[""] = os.open(path, _FOLDER_FLAGS)
+            except OSError as problem:
+                raise UsageError("file-missing", f"cannot read: {problem.strerror}", where=self._where) from None
+            self._list("", limits)
+            for folder in FOLDERS:
+                if folder in self._handles:
+                    before = len(self.sizes)
+                    self._list(folder, limits)
+                    if len(self.sizes) == before:
+                        raise EvidenceRejected("bad-path", "an empty folder belongs to no bundle", where=folder)
+            check_listing(self.sizes, limits, self._where)
+        except BaseException:
+            self.close()
+            raise
+
+    def _list(self, folder: str, limits: Limits) -> None:
+        handle = self._handles[folder]
+        with os.scandir(handle) as entries:
+            for entry in entries:
+                check_count(len(self.sizes) + 1, limits, self._where)
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                kind = entry.stat(follow_symlinks=False)
+                if stat.S_ISLNK(kind.st_mode):
+                    raise EvidenceRejected("link", "a link could lead outside the bundle", where=repr(path[:200]))
+                if not folder and entry.name in FOLDERS and stat.S_ISDIR(kind.st_mode):
+                    self._handles[entry.name] = self._open(entry.name, handle, _FOLDER_FLAGS)
+                elif not stat.S_ISREG(kind.st_mode):
+                    raise EvidenceRejected("bad-path", "neither a file nor a folder of a bundle", where=repr(path[:200]))
+                elif not folder and entry.name != MANIFEST_NAME:
+                    raise EvidenceRejected("file-unlisted", "no such file belongs to a bundle", where=repr(path[:200]))
+                else:
+                    self.sizes[path] = kind.st_size
+
+    def _open(self, name: str, folder: int, flags: int) -> int:
+        try:
+            return os.open(name, flags, dir_fd=folder)
+        except OSError as problem:
+            raise EvidenceRejected(
+                "file-absent", f"cannot read: {problem.strerror}", where=name, hint="Something changed it meanwhile."
+            ) from None
+
+    def chunks(self, path: str) -> Generator[bytes, None, None]:
+        """The bytes of one listed file; a link or a device put in its place since is refused."""
+        folder, _, name = path.rpartition("/")
+        with os.fdopen(self._open(name, self._handles[folder], _FILE_FLAGS), "rb", buffering=0) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise EvidenceRejected("bad-path", "no longer a regular file", where=path)
+            while chunk := stream.read(CHUNK):
+                yield chunk
+
+    def close(self) -> None:
+        """Close the folder handles."""
+        for handle in self._handles.values():
+            with contextlib.suppress(OSError):
+                os.close(handle)
+        self._handles = {}

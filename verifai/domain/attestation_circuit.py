@@ -1,0 +1,154 @@
+"""The circuit attestation: what compile pinned, and how faithful the circuit is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from verifai.domain.digest import Sha256
+from verifai.domain.record import Record
+from verifai.domain.statement import EngineName, WeightVisibility
+
+
+def ratio_to_json(value: Fraction | float) -> list[str]:
+    """An exact ratio as a pair of decimal integers in lowest terms; signed documents hold no floats."""
+    fraction = Fraction(value)
+    return [str(fraction.numerator), str(fraction.denominator)]
+
+
+def ratio_from_record(record: Record, name: str) -> Fraction:
+    """The inverse of :func:`ratio_to_json`; non-negative."""
+    pair = record.texts(name, max_length=2)
+    try:
+        fraction = Fraction(int(pair[0]), int(pair[1]))
+    except (ValueError, IndexError, ZeroDivisionError):
+        raise record.refuse("expected a ratio of two integers", name) from None
+    if ratio_to_json(fraction) != list(pair) or fraction < 0:
+        raise record.refuse("expected a non-negative ratio in lowest terms", name)
+    return fraction
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityFigures:
+    """Circuit against onnxruntime on the calibration set, as exact figures.
+
+    Attributes:
+        samples: how many were compared.
+        top1_matches: how many arg-maxes agree; ``None`` without classes.
+        max_abs_error, mean_abs_error: over all output values.
+        worst_sample: index of the sample with the largest error.
+    """
+
+    samples: int
+    top1_matches: int | None
+    max_abs_error: Fraction
+    mean_abs_error: Fraction
+    worst_sample: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Integers and strings only."""
+        result: dict[str, Any] = {
+            "samples": self.samples,
+            "max_abs_error": ratio_to_json(self.max_abs_error),
+            "mean_abs_error": ratio_to_json(self.mean_abs_error),
+            "worst_sample": self.worst_sample,
+        }
+        if self.top1_matches is not None:
+            result["top1_matches"] = self.top1_matches
+        return result
+
+    @classmethod
+    def from_record(cls, record: Record) -> FidelityFigures:
+        """The inverse of :meth:`to_json`, strict."""
+        samples = record.integer("samples", low=1, high=2**40)
+        figures = cls(
+            samples=samples,
+            top1_matches=record.integer("top1_matches", None, low=0, high=samples),
+            max_abs_error=ratio_from_record(record, "max_abs_error"),
+            mean_abs_error=ratio_from_record(record, "mean_abs_error"),
+            worst_sample=record.integer("worst_sample", low=0, high=samples - 1),
+        )
+        record.done()
+        if figures.mean_abs_error > figures.max_abs_error:
+            raise record.refuse("the mean error is larger than the largest error", "mean_abs_error")
+        return figures
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitPredicate:
+    """``urn:verifai:circuit:v1``. The subject is the canonical ONNX model; a parent of every proof.
+
+    Attributes:
+        name: the circuit's name.
+        model_sha256: digest of the canonical ONNX model.
+        circuit_sha256: digest that identifies the circuit to its engine (ezkl: the verification key).
+        engine_version: the version that proofs depend on.
+        section_sha256: SHA-256 of the engine's lock section in RFC 8785 form; fractional TOML numbers as ``repr`` strings.
+        pins: further digests that the section holds, by name, such as ``srs_sha256``.
+        fidelity: measured at compile time; ``None`` when the lock holds none.
+        insecure: insecure modes in force, such as ``test-srs``; sorted.
+    """
+
+    TYPE: ClassVar[str] = "urn:verifai:circuit:v1"
+
+    name: str
+    engine: EngineName
+    engine_version: str
+    model_sha256: Sha256
+    circuit_sha256: Sha256
+    section_sha256: Sha256
+    weights: WeightVisibility
+    pins: Mapping[str, Sha256] = field(default_factory=dict)
+    fidelity: FidelityFigures | None = None
+    insecure: tuple[str, ...] = ()
+
+    def parents(self) -> tuple[Sha256, ...]:
+        """None: the chain starts here."""
+        return ()
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Integers and strings only."""
+        result: dict[str, Any] = {
+            "name": self.name,
+            "engine": self.engine.value,
+            "engine_version": self.engine_version,
+            "model_sha256": self.model_sha256,
+            "circuit_sha256": self.circuit_sha256,
+            "section_sha256": self.section_sha256,
+            "weights": self.weights.value,
+            "pins": dict(self.pins),
+            "insecure": list(self.insecure),
+        }
+        if self.fidelity is not None:
+            result["fidelity"] = self.fidelity.to_json()
+        return result
+
+    @classmethod
+    def from_record(cls, record: Record) -> CircuitPredicate:
+        """The inverse of :meth:`to_json`, strict."""
+        pins = record.table("pins")
+        predicate = cls(
+            name=record.text("name", pattern=r"[a-z0-9][a-z0-9-]{0,63}"),
+            engine=record.choice("engine", EngineName),
+            engine_version=record.text("engine_version", max_length=64),
+            model_sha256=record.sha256("model_sha256"),
+            circuit_sha256=record.sha256("circuit_sha256"),
+            section_sha256=record.sha256("section_sha256"),
+            weights=record.choice("weights", WeightVisibility),
+            pins={name: pins.sha256(name) for name in pins.names()},
+            fidelity=FidelityFigures.from_record(record.table("fidelity")) if record.has("fidelity") else None,
+            insecure=insecure_from_record(record),
+        )
+        pins.done()
+        record.done()
+        return predicate
+
+
+def insecure_from_record(record: Record) -> tuple[str, ...]:
+    """The sorted list of insecure modes, each once."""
+    modes = record.texts("insecure", max_length=16)
+    if list(modes) != sorted(set(modes)):
+        raise record.refuse("expected names in ascending order, each once", "insecure")
+    return modes

@@ -1,0 +1,81 @@
+"""Ed25519 public keys as values. A key is its 32 bytes; its identifier is derived, so nobody can claim another's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+# SubjectPublicKeyInfo (RFC 8410 section 4) of an Ed25519 key, up to the 32 raw bytes.
+_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_TEXT_PREFIX = "ed25519:"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PublicKey:
+    """An Ed25519 public key (RFC 8032).
+
+    Attributes:
+        raw: 32 bytes.
+    """
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) != 32:
+            raise ValueError(f"an Ed25519 public key has 32 bytes, not {len(self.raw)}")
+
+    @property
+    def keyid(self) -> str:
+        """SHA-256 of the DER SubjectPublicKeyInfo, 64 lower-case hex digits."""
+        return hashlib.sha256(self.spki).hexdigest()
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo, 44 bytes."""
+        return _SPKI_PREFIX + self.raw
+
+    def __str__(self) -> str:
+        return _TEXT_PREFIX + base64.b64encode(self.raw).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> PublicKey:
+        """The inverse of ``str``. Raises ValueError on anything else."""
+        if not text.startswith(_TEXT_PREFIX):
+            raise ValueError(f"a public key starts with {_TEXT_PREFIX!r}")
+        return cls(decode_base64(text.removeprefix(_TEXT_PREFIX)))
+
+    @classmethod
+    def from_spki(cls, der: bytes) -> PublicKey:
+        """From DER SubjectPublicKeyInfo. Raises ValueError when it is not exactly an Ed25519 key."""
+        if len(der) != 44 or not der.startswith(_SPKI_PREFIX):
+            raise ValueError("not an Ed25519 public key in SubjectPublicKeyInfo form")
+        return cls(der[len(_SPKI_PREFIX) :])
+
+
+class Signer(Protocol):
+    """Whoever can sign: a key file, or a stand-in for a hardware key."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key that verifies."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 over ``message``: 64 bytes."""
+
+
+def decode_base64(text: str) -> bytes:
+    """Standard base64 (RFC 4648 section 4) in its one canonical spelling.
+
+    Raises:
+        ValueError: for other alphabets, white space, missing padding, or unused bits that are not zero.
+    """
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as problem:
+        raise ValueError(f"not base64: {problem}") from None
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not canonical base64")
+    return data

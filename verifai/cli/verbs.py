@@ -16,6 +16,8 @@ class VerbModule(Protocol):
 
 def register_all(app: typer.Typer) -> None:
     """Register every verb. Verb modules import nothing heavy; their functions do, when they run."""
-    modules: tuple[VerbModule, ...] = ()
+    from verifai.cli import evidence, prepare
+
+    modules: tuple[VerbModule, ...] = (prepare, evidence)
     for module in modules:
         module.register(app)

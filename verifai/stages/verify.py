@@ -5,7 +5,7 @@ What the verdict rests on comes from the lock (and, where given, the trust file)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,10 @@ SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
 """Payload files that belong to the bundle, not to the engine."""
 
 
+TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
+"""Plain tensors by name, or how to get them once the statement says which there are."""
+
+
 @dataclass(frozen=True)
 class Expectations:
     """What the verifier knows on its own and wants the evidence to match.
@@ -42,8 +46,8 @@ class Expectations:
         allow_test_srs: accept set-up material whose maker can forge.
     """
 
-    inputs: Mapping[str, Any] | None = None
-    outputs: Mapping[str, Any] | None = None
+    inputs: TensorSource | None = None
+    outputs: TensorSource | None = None
     context: str | None = None
     allow_test_srs: bool = False
 
@@ -261,9 +265,10 @@ def check_context(statement: Statement, expected: str | None) -> Finding:
     return _holds("context-matches", "the context is the expected one; the manifest binds it, the proof does not", "V7")
 
 
-def check_tensors(engine: ProofEngine, statement: Statement, role: Role, given: Mapping[str, Any]) -> list[Finding]:
+def check_tensors(engine: ProofEngine, statement: Statement, role: Role, source: TensorSource) -> list[Finding]:
     """V8, V9: plain tensors that the verifier holds, matched exactly with the statement's."""
     known = {tensor.name: tensor for tensor in statement.of(role)}
+    given = source(statement.of(role)) if callable(source) else source
     for name in given:
         if name not in known:
             raise UsageError(

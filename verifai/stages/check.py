@@ -1,0 +1,105 @@
+"""check: what proving a model would take, before any cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.engines.interface import CostEstimate, OperatorSupport
+from verifai.engines.registry import engine_for, engine_names
+from verifai.errors import ResourceExhausted, UnsupportedModel, VerifaiError
+from verifai.onnx_graph.model import OnnxModel
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """One engine's answer.
+
+    Attributes:
+        operators: one entry per node.
+        estimate: ``None`` when an operator is not supported or the engine cannot give what the specification asks for.
+        refusal: why there is no estimate; ``None`` when there is one.
+    """
+
+    engine: EngineName
+    operators: tuple[OperatorSupport, ...]
+    estimate: CostEstimate | None
+    refusal: VerifaiError | None
+
+    @property
+    def provable(self) -> bool:
+        """Whether this engine can prove the model as specified."""
+        return self.estimate is not None
+
+
+def check_model(
+    model: OnnxModel,
+    spec: CircuitSpec | None = None,
+    *,
+    engines: Sequence[EngineName] = (),
+    max_memory: int | None = None,
+) -> tuple[EngineCheck, ...]:
+    """Ask every engine (or those named) whether it can prove ``model`` and at what cost.
+
+    Args:
+        spec: the circuit's specification; by default everything public, nothing limited.
+        max_memory: hard limit in bytes on the estimate.
+
+    Raises:
+        UnsupportedModel: ``operator-unsupported``, when no engine asked can prove it.
+        ResourceExhausted: ``estimate-over-budget``, when every engine that can would need more than ``max_memory``.
+    """
+    given = spec or all_public(model)
+    checks = tuple(_ask(name, model, given) for name in (engines or engine_names()))
+    able = [check for check in checks if check.estimate is not None]
+    if not able:
+        first = next(check.refusal for check in checks if check.refusal is not None)
+        raise first
+    if max_memory is not None:
+        cheapest = min(check.estimate.memory_bytes for check in able if check.estimate is not None)
+        if cheapest > max_memory:
+            raise ResourceExhausted(
+                "estimate-over-budget",
+                f"about {cheapest / 2**30:.1f} GiB needed at least, {max_memory / 2**30:.1f} GiB allowed",
+                hint="Use a smaller model, split it, or raise --max-memory.",
+            )
+    return checks
+
+
+def _ask(name: EngineName, model: OnnxModel, spec: CircuitSpec) -> EngineCheck:
+    engine = engine_for(name)
+    operators = engine.operator_support(model)
+    missing = [node for node in operators if not node.supported]
+    if missing:
+        first = missing[0]
+        refusal: VerifaiError = UnsupportedModel(
+            "operator-unsupported",
+            f"the {name.value} engine cannot prove {first.op_type}: {first.reason}",
+            where=f"node {first.node}",
+            hint=first.suggestion,
+        )
+        return EngineCheck(name, operators, None, refusal)
+    try:
+        return EngineCheck(name, operators, engine.estimate(model, spec), None)
+    except VerifaiError as problem:
+        if problem.status == 70:
+            raise
+        return EngineCheck(name, operators, None, problem)
+
+
+def all_public(model: OnnxModel) -> CircuitSpec:
+    """A specification that hides nothing and limits nothing."""
+    return CircuitSpec(
+        name="model",
+        model="model.onnx",
+        engine=EngineName.EZKL,
+        tensors={tensor.name: Visibility.PUBLIC for tensor in (*model.inputs, *model.outputs)},
+        weights=WeightVisibility.PUBLIC,
+        calibration=None,
+        calibration_samples=None,
+        classes=True,
+        budget=Budget(),
+        fidelity=FidelityFloor(),
+    )

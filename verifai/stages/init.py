@@ -1,0 +1,107 @@
+"""init: a commented ``circuit.toml`` for a model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.statement import EngineName, Visibility
+from verifai.errors import UsageError
+from verifai.execution.files import write_atomic
+from verifai.onnx_graph.model import OnnxModel
+
+_TEMPLATE = """\
+# What is claimed, and how. Written once by `verifai init`; from here on it is yours to edit.
+# `verifai compile` turns it into circuit.lock, which pins every digest that a verdict rests on.
+
+[circuit]
+name = "{name}"
+model = {model}
+engine = "{engine}"       # the default engine; `--engine` chooses another
+classes = {classes}       # whether the arg-max of the output is a class (top-1 agreement is measured then)
+
+# Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: whoever holds the
+# tensor can match it), "private" (nobody learns it, and nothing binds it to anything outside the proof).
+[tensors]
+{tensors}
+
+# "public": the model travels with the evidence. "withheld": its owner keeps it; the verification key fixes it.
+[weights]
+visibility = "public"
+
+# Hard limits; compile and prove stop at them.
+[budget]
+memory = "{memory}"
+prove_seconds = {seconds}
+
+# What the circuit must reach against onnxruntime on the calibration data; compile refuses less.
+[fidelity]
+{fidelity}
+
+# Real inputs: one array per model input, axis 0 = sample. Ranges and scales are tuned on them, and inputs outside
+# the ranges seen here (with a margin) are refused at prove time.
+[calibration]
+{calibration}
+"""
+
+
+def init_circuit(
+    model_path: Path,
+    model: OnnxModel,
+    output: Path,
+    *,
+    name: str = "",
+    engine: EngineName = EngineName.EZKL,
+    visibility: Mapping[str, Visibility] | None = None,
+    calibration: Path | None = None,
+    classes: bool = True,
+    memory: str = "8 GiB",
+    prove_seconds: int = 600,
+) -> CircuitFolder:
+    """Write ``output/circuit.toml`` for ``model`` and return the folder, parsed back.
+
+    Raises:
+        UsageError: ``file-exists`` when there is one already; ``bad-spec`` for a name that cannot be used.
+    """
+    target = output / "circuit.toml"
+    if target.exists():
+        raise UsageError(
+            "file-exists", "there is a specification already", where=str(target), hint="Edit it, or choose another folder."
+        )
+    circuit_name = name or re.sub(r"[^a-z0-9-]+", "-", output.resolve().name.lower()).strip("-") or "model"
+    output.mkdir(parents=True, exist_ok=True)
+    given = visibility or {}
+    tensors = (*model.inputs, *model.outputs)
+    for known in given:
+        if known not in {tensor.name for tensor in tensors}:
+            raise UsageError(
+                "unknown-tensor", f"the model has no tensor {known!r}", hint="It has: " + ", ".join(t.name for t in tensors)
+            )
+    text = _TEMPLATE.format(
+        name=circuit_name,
+        model=_quoted(os.path.relpath(model_path.resolve(), output.resolve())),
+        engine=engine.value,
+        classes="true " if classes else "false",
+        tensors="\n".join(f'{_quoted(t.name)} = "{given.get(t.name, Visibility.PUBLIC).value}"' for t in tensors),
+        memory=memory,
+        seconds=prove_seconds,
+        fidelity="top1_agreement = 0.99" if classes else "max_abs_error = 0.05",
+        calibration=(
+            f"data = {_quoted(os.path.relpath(calibration.resolve(), output.resolve()))}"
+            if calibration is not None
+            else '# data = "calibration.npz"'
+        ),
+    )
+    write_atomic(target, text.encode())
+    folder = CircuitFolder(output)
+    _ = folder.spec
+    return folder
+
+
+def _quoted(text: str) -> str:
+    import tomli_w
+
+    return tomli_w.dumps({"x": text}).removeprefix("x = ").rstrip("\n")

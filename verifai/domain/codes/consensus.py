@@ -4,4 +4,73 @@ from __future__ import annotations
 
 from verifai.domain.codes import Code
 
-CODES: dict[str, Code] = {}
+CODES: dict[str, Code] = {
+    "consensus-reached": Code((0,), "Enough verifiers agree within the tolerance.", "Nothing to do."),
+    "consensus-dissent": Code(
+        (1,),
+        "The verifiers disagree: no answer has all but f of the votes within the tolerance.",
+        "Read the dissent report: it names each verifier's distance and the attack or environment that it looks like.",
+    ),
+    "no-quorum": Code((3,), "Fewer than 2f + 1 valid votes arrived.", "Ask more verifiers, or find out why some failed."),
+    "consensus-indeterminate": Code(
+        (4,),
+        "The tolerance cannot tell the answers apart, such as a class decided by less than the tolerance.",
+        "Vote on the raw values, replay the tokens, or accept that this output is a coin toss.",
+    ),
+    "verifier-fault": Code(
+        (0, 1, 3, 4),
+        "A verifier broke the round's rules: absent, late, lied, copied, replayed, or voted twice. It does not count.",
+        "The finding names the verifier and the fault. A lie is signed evidence; an absence is not.",
+    ),
+    "verifier-dissents": Code(
+        (0, 1, 3, 4), "A verifier's answer lies outside the accepted ball.", "Compare its environment and the attack named."
+    ),
+    "weighted-differs": Code(
+        (0, 1, 3, 4),
+        "Weighing the votes by reputation would give another result; the unweighted one stands.",
+        "Look at who dissents: a verifier of long good standing disagrees with the majority.",
+    ),
+    "claim-outside-ball": Code(
+        (1,), "The claimed or proven output lies outside the verifiers' agreement.", "Do not release that output."
+    ),
+    "claim-inside-ball": Code((0,), "The claimed or proven output lies inside the verifiers' agreement.", "Nothing to do."),
+    "claim-indeterminate": Code(
+        (4,), "The tolerance cannot tell the claimed output from the agreed one.", "See consensus-indeterminate."
+    ),
+    "not-separable": Code(
+        (2, 3),
+        "Honest runs and the weakest attack are less than ten times apart, so no tolerance is safe.",
+        "Use a more portable precision class, more projections, or name the attack as not covered.",
+    ),
+    "calibration-not-transferable": Code(
+        (3,),
+        "The tolerance that the other environments give rejects too many honest runs of the one left out.",
+        "Calibrate over more environments, or vote within one class of machines.",
+    ),
+    "calibration-too-small": Code(
+        (3,), "Too few environments, inputs or attacks to calibrate on.", "Give more data and at least three environments."
+    ),
+    "calibration-expired": Code((3,), "The calibration is out of date.", "Calibrate again."),
+    "calibration-runtime": Code((3,), "The runtime changed since the calibration.", "Calibrate again."),
+    "calibration-subject": Code(
+        (3,), "The calibration is for another model, precision class, runtime option or fingerprint.", "Calibrate this one."
+    ),
+    "round-too-small": Code((2,), "Fewer than 2f + 1 verifiers were asked.", "Ask more verifiers."),
+    "round-terms": Code((2,), "The round's terms contradict themselves.", "Correct the field that is named."),
+    "round-order": Code((1,), "A step of the round was taken out of order.", "Commit, draw the seed, reveal, tally."),
+    "beacon-mismatch": Code((1,), "The beacon is not the one that the terms name.", "Use the beacon named in the terms."),
+    "seed-mismatch": Code((1,), "The seed does not follow from the commitments and the beacon.", "Compute the votes again."),
+    "fingerprint-parameters": Code(
+        (2,), "A fingerprint parameter is unknown or out of range.", "Use the parameters that docs/consensus.md lists."
+    ),
+    "fingerprint-malformed": Code((1,), "A fingerprint is not of the form that its scheme writes.", "Ask for the vote again."),
+    "output-not-finite": Code((1,), "An output holds NaN or an infinity.", "Find out why the model gives no number there."),
+    "output-unfit": Code(
+        (1,), "An output does not have the form that its kind asks for.", "Choose the kind that fits, see docs/consensus.md."
+    ),
+    "not-portable": Code(
+        (3,), "The model's outputs depend on the machine or the batch in its precision class.", "Use the option that is named."
+    ),
+    "portable": Code((0,), "The model's outputs are portable across machines in its precision class.", "Nothing to do."),
+    "verifier-process": Code((4,), "A verifier's process hung, died or answered nonsense.", "The finding says which."),
+}

@@ -1,0 +1,193 @@
+"""Any acceptable ONNX file → the one canonical file that means the same.
+
+Canonical: opset 18, IR 8, static shapes, float32, every default written out, no constant subexpressions, no identities, weights
+as raw bytes inside the file, no documentation or metadata. Canonicalising a canonical file gives the same bytes, which is how
+:func:`verifai.onnx_graph.load.load_canonical` recognises one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from verifai.domain.digest import sha256
+from verifai.domain.tensor import TensorSpec
+from verifai.onnx_graph.external import pull_in
+from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute, to_bytes
+from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_TOTAL_BYTES
+from verifai.onnx_graph.lint import lint, parse
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
+from verifai.onnx_graph.passes.defaults import explicit_defaults
+from verifai.onnx_graph.passes.gemm import plain_gemm
+from verifai.onnx_graph.passes.infer import infer
+from verifai.onnx_graph.passes.ml_domain import lower_ml_domain
+from verifai.onnx_graph.passes.precision import to_float32
+from verifai.onnx_graph.passes.shapes import plain_shapes
+from verifai.onnx_graph.passes.simplify import simplify
+from verifai.onnx_graph.refusal import printable, refuse
+from verifai.onnx_graph.tensors import Array, checked_size, element_dtype, to_array
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A canonical model and what was changed that a person should know.
+
+    Attributes:
+        model: the canonical model.
+        notices: one sentence each, in the order of the passes; empty when nothing of note changed.
+    """
+
+    model: OnnxModel
+    notices: tuple[str, ...]
+
+
+def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = None, folder: Path | None = None) -> Canonical:
+    """Lint ``data`` and bring it to the canonical form.
+
+    Args:
+        data: the ONNX file.
+        where: its name, for messages.
+        dims: value of each symbolic dimension, by its name (``N``), or by input and axis (``x:0``) where it has none.
+        folder: where external data may lie; ``None`` refuses external data.
+
+    Raises:
+        UnsupportedModel: with a ``model-…`` code and the node, tensor or field named.
+    """
+    proto = parse(data, where)
+    try:
+        opset = lint(proto, where)
+        pull_in(proto, folder, where)
+        graph = _read(proto, dims or {}, where)
+    except UnicodeDecodeError:
+        raise refuse("model-malformed", "a name that is not UTF-8", where) from None
+    lower_ml_domain(graph)
+    to_float32(graph)
+    infer(graph, opset)
+    simplify(graph)
+    _refuse_constant_outputs(graph)
+    fold_batch_norm(graph)
+    plain_gemm(graph)
+    plain_shapes(graph)
+    explicit_defaults(graph)
+    simplify(graph)
+    _name_nodes(graph)
+    _check_weights(graph)
+    return Canonical(_model(graph), tuple(graph.notices))
+
+
+def _model(graph: Graph) -> OnnxModel:
+    data = to_bytes(graph)
+    return OnnxModel(
+        data=data,
+        sha256=sha256(data),
+        inputs=tuple(TensorSpec(name, kind.dtype.name, kind.shape) for name, kind in graph.inputs.items()),
+        outputs=tuple(TensorSpec(name, graph.types[name].dtype.name, graph.types[name].shape) for name in graph.outputs),
+    )
+
+
+def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
+    source = proto.graph
+    constants = {}
+    total = 0
+    for tensor in source.initializer:
+        array = to_array(tensor, where)
+        total += array.nbytes
+        if total > MAX_TOTAL_BYTES:
+            raise refuse("model-size-bomb", f"the weights need more than {MAX_TOTAL_BYTES:,} bytes", where)
+        constants[tensor.name] = array
+    nodes = []
+    taken = {node.name for node in source.node}
+    for index, node in enumerate(source.node):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        name = node.name or _free(f"{node.op_type}_{index}", taken)
+        place = printable(f"node {name!r} ({node.op_type})")
+        attributes = {attribute.name: read_attribute(attribute, place) for attribute in node.attribute}
+        nodes.append(Node(node.op_type, list(node.input), list(node.output), attributes, name, domain))
+    used: set[str] = set()
+    inputs = {}
+    for value in source.input:
+        if value.name not in constants:
+            inputs[value.name] = _input_type(value, dims, used)
+    if spare := sorted(set(dims) - used):
+        raise refuse("model-dynamic-shape", f"the model has no open dimension {spare[0]!r}", where, "Remove it from --dim.")
+    return Graph("verifai", inputs, [value.name for value in source.output], nodes, constants)
+
+
+def _free(base: str, taken: set[str]) -> str:
+    name, count = base, 1
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    taken.add(name)
+    return name
+
+
+def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> TensorType:
+    where = f"input {value.name!r}"  # type: ignore[attr-defined]
+    kind = value.type  # type: ignore[attr-defined]
+    if not kind.HasField("tensor_type"):
+        raise refuse("model-dtype", "only dense tensors can be inputs", where)
+    tensor = kind.tensor_type
+    dtype = element_dtype(tensor.elem_type, where)
+    if not tensor.HasField("shape"):
+        raise refuse("model-dynamic-shape", "the input's shape is not declared", where, "Export the model with a shape.")
+    shape = []
+    for axis, dim in enumerate(tensor.shape.dim):
+        if dim.HasField("dim_value"):
+            size = dim.dim_value
+        else:
+            key = f"{value.name}:{axis}"  # type: ignore[attr-defined]
+            name = dim.dim_param if dim.dim_param in dims else key
+            if name not in dims:
+                label = dim.dim_param or key
+                raise refuse(
+                    "model-dynamic-shape",
+                    f"axis {axis} has no fixed size ({printable(label)})",
+                    where,
+                    f"Fix it: --dim {printable(label)}=1",
+                )
+            used.add(name)
+            size = dims[name]
+        if size < 1:
+            raise refuse("model-malformed", f"axis {axis} has size {size}", where)
+        shape.append(size)
+    checked_size(shape, dtype, where)
+    return TensorType(dtype, tuple(shape))
+
+
+def _refuse_constant_outputs(graph: Graph) -> None:
+    for name in graph.outputs:
+        if name in graph.constants:
+            raise refuse("model-malformed", "the output is a constant", f"output {name!r}", "Remove the output.")
+
+
+def _name_nodes(graph: Graph) -> None:
+    """Names are unique already for source nodes; nodes that passes added may collide."""
+    taken: set[str] = set()
+    for node in graph.nodes:
+        node.name = _free(node.name or node.op_type, taken)
+
+
+def _check_weights(graph: Graph) -> None:
+    for name, array in graph.constants.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise refuse(
+                "model-non-finite",
+                "a weight is NaN or infinite",
+                f"tensor {printable(name)!r}",
+                "Train or export the model again.",
+            )
+        if array.dtype.kind in "iu" and array.size and _beyond_exact(array):
+            graph.note(
+                f"Integer constant {printable(name)!r} exceeds 2^24 in absolute value; "
+                "ezkl reads constants as float32 and loses digits."
+            )
+
+
+def _beyond_exact(array: Array) -> bool:
+    return int(array.max()) > LARGEST_EXACT_INTEGER or int(array.min()) < -LARGEST_EXACT_INTEGER

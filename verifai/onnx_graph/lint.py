@@ -1,0 +1,242 @@
+"""What a file must satisfy before any of it is interpreted. Everything here costs time and memory in proportion to the file.
+
+Static shapes and sizes are checked later, by :mod:`verifai.onnx_graph.passes.infer`, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import AttributeProto, ModelProto, NodeProto
+
+from verifai.onnx_graph.graph import attribute_kind
+from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
+from verifai.onnx_graph.refusal import printable, refuse
+
+MAX_OPSET: int = onnx.defs.onnx_opset_version()
+MAX_IR: int = onnx.IR_VERSION
+ML_DOMAIN = "ai.onnx.ml"
+
+_CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_STOCHASTIC = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"})
+_FOREIGN_TYPES = ("Sequence", "Optional", "String", "RegexFullMatch", "ImageDecoder", "TfIdfVectorizer")
+_GRAPH_KINDS = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
+_SPARSE_KINDS = frozenset({AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS})
+_VALUE_KINDS = frozenset(
+    {
+        AttributeProto.INT,
+        AttributeProto.FLOAT,
+        AttributeProto.STRING,
+        AttributeProto.TENSOR,
+        AttributeProto.INTS,
+        AttributeProto.FLOATS,
+        AttributeProto.STRINGS,
+    }
+)
+
+
+def parse(data: bytes, where: str) -> ModelProto:
+    """Decode the protobuf.
+
+    Raises:
+        UnsupportedModel: ``model-too-large``, ``model-malformed``.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise refuse("model-too-large", f"{len(data):,} bytes; the limit is {MAX_FILE_BYTES:,}", where)
+    if not data:
+        raise refuse("model-malformed", "the file is empty", where)
+    try:
+        model: ModelProto = ModelProto.FromString(data)
+    except (DecodeError, RecursionError, ValueError):
+        raise refuse("model-malformed", "not an ONNX file: it cannot be decoded", where, "Export the model again.") from None
+    return model
+
+
+def lint(model: ModelProto, where: str) -> int:
+    """Refuse what no later step can handle; return the opset version of the default domain.
+
+    Raises:
+        UnsupportedModel: with one of the ``model-…`` codes and the node named.
+    """
+    opsets = _versions(model, where)
+    graph = model.graph
+    if not graph.node:
+        raise refuse("model-malformed", "the graph has no node", where, "A model must compute something.")
+    if len(graph.node) > MAX_NODES:
+        raise refuse("model-too-large", f"{len(graph.node)} nodes; the limit is {MAX_NODES}", where)
+    if graph.sparse_initializer:
+        raise refuse("model-sparse", "the graph holds sparse weights", where, "Store them as dense tensors.")
+    if model.functions:
+        raise refuse(
+            "model-control-flow",
+            f"the model defines the local function {model.functions[0].name!r}",
+            where,
+            "Inline it first: onnx.inliner.inline_local_functions(model).",
+        )
+    if model.training_info:
+        raise refuse("model-stochastic", "the file holds a training graph", where, "Export the model for inference.")
+    defined = _definitions(model, where)
+    names: set[str] = set()
+    for index, node in enumerate(graph.node):
+        _node(node, index, opsets, where)
+        if node.name:
+            if node.name in names:
+                raise refuse("model-bad-name", "two nodes have this name", _place(node, index), "Rename one of them.")
+            names.add(node.name)
+        for name in node.input:
+            if name and name not in defined:
+                raise _undefined(model, node, index, name)
+        for name in node.output:
+            if name and name in defined:
+                raise refuse("model-malformed", f"the value {printable(name)!r} is defined twice", _place(node, index))
+            if name:
+                _name(name, f"output of {_place(node, index)}")
+                defined.add(name)
+    outputs = [value.name for value in graph.output]
+    for name in outputs:
+        if name not in defined:
+            raise refuse("model-malformed", "the graph output is computed by no node", f"output {name!r}")
+    if not outputs or len(set(outputs)) != len(outputs):
+        raise refuse("model-malformed", "the graph needs outputs of different names", where)
+    return opsets[""]
+
+
+def _versions(model: ModelProto, where: str) -> dict[str, int]:
+    if not 3 <= model.ir_version <= MAX_IR:
+        raise refuse(
+            "model-bad-version", f"IR version {model.ir_version}; supported are 3 to {MAX_IR}", where, "Export the model again."
+        )
+    opsets: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        if domain in opsets:
+            raise refuse("model-bad-version", f"the domain {printable(domain)!r} is imported twice", where)
+        opsets[domain] = entry.version
+    version = opsets.get("")
+    if version is None:
+        raise refuse("model-bad-version", "no version of the standard operators is imported", where, "Export the model again.")
+    if not MIN_OPSET <= version <= MAX_OPSET:
+        raise refuse(
+            "model-bad-version",
+            f"opset {version}; supported are {MIN_OPSET} to {MAX_OPSET}",
+            where,
+            "Export the model with opset 18.",
+        )
+    return opsets
+
+
+def _definitions(model: ModelProto, where: str) -> set[str]:
+    """The names of weights and inputs, each checked."""
+    weights: set[str] = set()
+    for tensor in model.graph.initializer:
+        _name(tensor.name, f"a weight of {where}")
+        if tensor.name in weights:
+            raise refuse("model-malformed", f"two weights are named {tensor.name!r}", where)
+        weights.add(tensor.name)
+    inputs: set[str] = set()
+    for value in model.graph.input:
+        _name(value.name, f"an input of {where}")
+        if value.name in inputs:
+            raise refuse("model-malformed", f"two inputs are named {value.name!r}", where)
+        inputs.add(value.name)
+    if not inputs - weights:
+        raise refuse("model-malformed", "the graph has no input", where, "A constant needs no proof.")
+    return weights | inputs
+
+
+def _name(name: str, where: str) -> None:
+    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        problem = "an empty name" if not name else f"the name {printable(name)!r}"
+        raise refuse(
+            "model-bad-name",
+            f"{problem}: names are 1 to {MAX_NAME} printable characters without blanks at the ends",
+            where,
+            "Rename it.",
+        )
+
+
+def _place(node: NodeProto, index: int) -> str:
+    return printable(f"node {node.name!r} ({node.op_type})" if node.name else f"node #{index} ({node.op_type})")
+
+
+def _undefined(model: ModelProto, node: NodeProto, index: int, name: str) -> Exception:
+    later = {output for other in model.graph.node[index:] for output in other.output}
+    if name in later:
+        return refuse(
+            "model-malformed",
+            f"it reads {printable(name)!r}, which is computed later or by itself: the graph is cyclic or not sorted",
+            _place(node, index),
+            "Sort the nodes topologically.",
+        )
+    return refuse("model-malformed", f"it reads {printable(name)!r}, which nothing defines", _place(node, index))
+
+
+def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> None:
+    place = _place(node, index)
+    if node.name:
+        _name(node.name, place)
+    if node.op_type in _CONTROL_FLOW or any(a.type in _GRAPH_KINDS for a in node.attribute):
+        raise refuse(
+            "model-control-flow",
+            "dynamic control flow cannot be proven",
+            place,
+            "Export with fixed control flow: unroll the loop, or keep one branch.",
+        )
+    if any(a.type in _SPARSE_KINDS for a in node.attribute):
+        raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")
+    if node.op_type in _STOCHASTIC:
+        raise refuse("model-stochastic", "it draws random numbers", place, "Make the random values an input of the model.")
+    if node.op_type.startswith(_FOREIGN_TYPES) or node.op_type.endswith(("Sequence", "ZipMap")):
+        raise refuse("model-dtype", "sequences, maps, optionals and strings are not supported", place, "Use plain tensors.")
+    _schema(node, index, opsets)
+
+
+def _schema(node: NodeProto, index: int, opsets: dict[str, int]) -> None:
+    place = _place(node, index)
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    if domain not in ("", ML_DOMAIN):
+        raise refuse(
+            "model-unknown-domain",
+            f"the operator belongs to the domain {printable(node.domain)!r}, whose meaning is not in the ONNX standard",
+            place,
+            "Export without vendor optimisations, so that only standard operators remain.",
+        )
+    if domain not in opsets:
+        raise refuse("model-bad-version", f"the domain {domain!r} is used but not imported", place)
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
+    except onnx.defs.SchemaError:
+        raise refuse(
+            "model-unknown-operator", f"no such operator in opset {opsets[domain]} of {domain or 'ai.onnx'}", place
+        ) from None
+    _attributes(node.attribute, schema, place)
+    inputs, outputs = len(node.input), len(node.output)
+    if not schema.min_input <= inputs <= schema.max_input or not schema.min_output <= outputs <= schema.max_output:
+        raise refuse("model-malformed", f"{inputs} inputs and {outputs} outputs: not a form of this operator", place)
+    for formal, name in zip(schema.inputs, node.input, strict=False):
+        if not name and formal.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+            raise refuse("model-malformed", f"the input {formal.name!r} is required", place)
+    if not any(node.output):
+        raise refuse("model-malformed", "it has no output", place)
+
+
+def _attributes(attributes: Iterable[AttributeProto], schema: onnx.defs.OpSchema, place: str) -> None:
+    seen: set[str] = set()
+    for attribute in attributes:
+        if attribute.name in seen:
+            raise refuse("model-malformed", f"the attribute {printable(attribute.name)!r} occurs twice", place)
+        seen.add(attribute.name)
+        formal = schema.attributes.get(attribute.name)
+        if formal is None:
+            raise refuse("model-malformed", f"the operator has no attribute {printable(attribute.name)!r}", place)
+        if (
+            attribute.ref_attr_name
+            or attribute.type not in _VALUE_KINDS
+            or attribute.type != attribute_kind(schema, attribute.name)
+        ):
+            raise refuse("model-malformed", f"the attribute {attribute.name!r} is not of its type", place)
+    for name, formal in schema.attributes.items():
+        if formal.required and name not in seen:
+            raise refuse("model-malformed", f"the attribute {name!r} is required", place)

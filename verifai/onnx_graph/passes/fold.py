@@ -1,0 +1,65 @@
+"""Evaluate one node on constants, with onnxruntime itself, so that folding can never disagree with the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from verifai.onnx_graph.graph import Node, node_proto
+from verifai.onnx_graph.limits import IR_VERSION, OPSET
+from verifai.onnx_graph.refusal import refuse, words
+from verifai.onnx_graph.runtime import RuntimeFailure, open_session
+from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
+
+_FOLDABLE = frozenset(
+    words(
+        "Abs Add And ArgMax ArgMin Cast Ceil Clip Concat ConstantOfShape Cos CumSum Div Equal Erf Exp Expand EyeLike "
+        "Flatten Floor Gather GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max "
+        "Mean Min Mod Mul Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd "
+        "ReduceSum Relu Reshape Round ScatterElements ScatterND Sigmoid Sign Sin Slice Split Sqrt Squeeze Sub Sum Tanh "
+        "Tile Transpose Trilu Unsqueeze Where Xor"
+    )
+)
+
+
+def foldable(node: Node) -> bool:
+    """Whether the node is evaluated when all its operands are constants: cheap, deterministic operators only."""
+    return node.op_type in _FOLDABLE
+
+
+def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
+    """Run one node. The caller has bounded the size of its outputs.
+
+    Raises:
+        UnsupportedModel: ``model-malformed`` when it cannot be evaluated; ``model-non-finite`` when it yields NaN or infinity.
+    """
+    outputs = [name for name in node.outputs if name]
+    proto = node_proto(node)
+    graph = helper.make_graph(
+        [proto],
+        "fold",
+        [helper.make_tensor_value_info(name, ELEMENT_TYPES[a.dtype], a.shape) for name, a in operands.items()],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    if node.op_type in ("Div", "Mod") and _divides_by_zero(operands.get(node.inputs[1])):
+        raise refuse("model-malformed", "an integer division by zero", node.where)
+    try:
+        arrays = open_session(model.SerializeToString()).run(outputs, operands)
+    except RuntimeFailure as problem:
+        raise refuse("model-malformed", f"it cannot be evaluated: {problem}", node.where) from None
+    results = {name: np.asarray(array) for name, array in zip(outputs, arrays, strict=True)}
+    for array in results.values():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise refuse(
+                "model-non-finite",
+                "a constant expression yields NaN or infinity",
+                node.where,
+                "Use a finite value, such as -1e4 in an attention mask.",
+            )
+    return results
+
+
+def _divides_by_zero(divisor: Array | None) -> bool:
+    return divisor is not None and divisor.dtype.kind in "iu" and bool((divisor == 0).any())

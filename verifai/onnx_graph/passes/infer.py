@@ -1,0 +1,194 @@
+"""Static types of every value, constants folded on the way: one walk in topological order.
+
+Each node's output shapes are known, and within the limits, before anything of that size is allocated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TypeProto, helper, shape_inference
+
+from verifai.onnx_graph.graph import Graph, Node, TensorType, node_proto
+from verifai.onnx_graph.limits import IR_VERSION, MAX_FOLDED_BYTES, MAX_TOTAL_BYTES, OPSET
+from verifai.onnx_graph.passes.fold import evaluate, foldable
+from verifai.onnx_graph.passes.upgrade import upgrade
+from verifai.onnx_graph.refusal import printable, refuse
+from verifai.onnx_graph.tensors import ELEMENT_TYPES, checked_size, element_dtype, from_array
+
+_HINT_CELLS = 4096
+"""Constants up to this size are shown to shape inference: shapes, axes, pads, repeats."""
+
+_TYPE_NAMES = {
+    np.dtype(np.float32): "float",
+    np.dtype(np.float64): "double",
+    np.dtype(np.float16): "float16",
+    np.dtype(np.bool_): "bool",
+}
+_OPSETS = [helper.make_opsetid("", OPSET)]
+
+
+def infer(graph: Graph, opset: int) -> None:
+    """Bring each node to the canonical opset, type its outputs, fold what is constant.
+
+    Raises:
+        UnsupportedModel: ``model-size-bomb``, ``model-dynamic-shape``, ``model-malformed``, ``model-dtype``,
+            ``model-unknown-operator``; the node is named.
+    """
+    source, graph.nodes = graph.nodes, []
+    graph.types = {**graph.inputs}
+    for name, array in graph.constants.items():
+        graph.types[name] = TensorType(array.dtype, array.shape)
+    total = sum(kind.nbytes for kind in graph.types.values())
+    for node in source:
+        for fresh in upgrade(graph, node, opset):
+            total += _type_node(graph, fresh)
+            if total > MAX_TOTAL_BYTES:
+                raise refuse(
+                    "model-size-bomb",
+                    f"all values up to here need {total:,} bytes; the limit is {MAX_TOTAL_BYTES:,}",
+                    fresh.where,
+                    "Use a smaller batch (--dim), or split the model.",
+                )
+            if not _fold(graph, fresh):
+                graph.nodes.append(fresh)
+
+
+def _type_node(graph: Graph, node: Node) -> int:
+    """Add the types of the node's outputs; returns their size in bytes."""
+    schema = _schema_of(node)
+    _check_operand_types(graph, node, schema)
+    if node.op_type in ("Shape", "Size"):
+        graph.types[node.outputs[0]] = TensorType(np.dtype(np.int64), _shape_of_shape(graph, node))
+        return 0
+    inferred = _infer_outputs(graph, node, schema)
+    size = 0
+    for name in node.outputs:
+        if not name:
+            continue
+        kind = _static(inferred.get(name), node, name)
+        if kind is None and _bounded(graph, node):
+            continue
+        if kind is None:
+            raise refuse(
+                "model-dynamic-shape",
+                f"the shape of its output {printable(name)!r} depends on the data",
+                node.where,
+                "Make every shape constant: replace boolean indexing, nonzero and reshapes computed from values.",
+            )
+        graph.types[name] = kind
+        size += kind.nbytes
+    return size
+
+
+def _schema_of(node: Node) -> onnx.defs.OpSchema:
+    try:
+        schema = onnx.defs.get_schema(node.op_type, OPSET, node.domain)
+    except onnx.defs.SchemaError:
+        raise refuse(
+            "model-unknown-operator",
+            f"the operator has no equivalent in opset {OPSET}",
+            node.where,
+            "Export the model with opset 18.",
+        ) from None
+    for name in node.attributes:
+        if name not in schema.attributes:
+            raise refuse("model-unknown-operator", f"the attribute {name!r} has no equivalent in opset {OPSET}", node.where)
+    if not schema.min_input <= len(node.inputs) <= schema.max_input:
+        raise refuse("model-malformed", f"{len(node.inputs)} inputs: not a form of this operator", node.where)
+    if not schema.min_output <= len(node.outputs) <= schema.max_output:
+        raise refuse("model-malformed", f"{len(node.outputs)} outputs: not a form of this operator", node.where)
+    return schema
+
+
+def _type_name(dtype: np.dtype[Any]) -> str:
+    return f"tensor({_TYPE_NAMES.get(dtype, dtype.name)})"
+
+
+def _check_operand_types(graph: Graph, node: Node, schema: onnx.defs.OpSchema) -> None:
+    """Shape inference does not check operand types, and onnxruntime's message for a wrong one names no node."""
+    allowed = {c.type_param_str: set(c.allowed_type_strs) for c in schema.type_constraints}
+    bound: dict[str, str] = {}
+    for index, name in enumerate(node.inputs):
+        if not name:
+            continue
+        formal = schema.inputs[min(index, len(schema.inputs) - 1)]
+        actual = _type_name(graph.types[name].dtype)
+        if actual not in allowed.get(formal.type_str, {formal.type_str}):
+            raise refuse("model-dtype", f"its input {formal.name!r} cannot be {actual}", node.where)
+        if formal.is_homogeneous and bound.setdefault(formal.type_str, actual) != actual:
+            raise refuse("model-dtype", f"its inputs mix {bound[formal.type_str]} and {actual}", node.where)
+
+
+def _shape_of_shape(graph: Graph, node: Node) -> tuple[int, ...]:
+    return () if node.op_type == "Size" else (len(_shape_values(graph, node)),)
+
+
+def _shape_values(graph: Graph, node: Node) -> tuple[int, ...]:
+    start = node.integer("start", 0)
+    end = node.attributes.get("end")
+    return graph.types[node.inputs[0]].shape[start : end if isinstance(end, int) else None]
+
+
+def _infer_outputs(graph: Graph, node: Node, schema: onnx.defs.OpSchema) -> dict[str, TypeProto]:
+    kinds: dict[str, TypeProto] = {}
+    hints: dict[str, onnx.TensorProto] = {}
+    for name in node.inputs:
+        if not name:
+            continue
+        kind = graph.types[name]
+        kinds[name] = helper.make_tensor_type_proto(ELEMENT_TYPES[kind.dtype], list(kind.shape))
+        array = graph.constants.get(name)
+        if array is not None and array.size <= _HINT_CELLS:
+            hints[name] = from_array(array, name)
+    try:
+        return shape_inference.infer_node_outputs(
+            schema, node_proto(node), kinds, hints, opset_imports=_OPSETS, ir_version=IR_VERSION
+        )
+    except (shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError, IndexError) as problem:
+        text = " ".join(str(problem).split())
+        raise refuse("model-malformed", f"its operands do not fit: {printable(text, 200)}", node.where) from None
+
+
+def _static(kind: TypeProto | None, node: Node, name: str) -> TensorType | None:
+    if kind is None or not kind.HasField("tensor_type"):
+        return None
+    where = f"{node.where}, output {printable(name)!r}"
+    tensor = kind.tensor_type
+    if not tensor.HasField("shape") or not all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+        return None
+    dtype = element_dtype(tensor.elem_type, where)
+    shape = [dim.dim_value for dim in tensor.shape.dim]
+    checked_size(shape, dtype, where)
+    return TensorType(dtype, tuple(shape))
+
+
+def _bounded(graph: Graph, node: Node) -> bool:
+    """Whether a result of unknown shape is at most a small multiple of constant operands, so that folding is safe."""
+    return (
+        node.op_type == "NonZero"
+        and node.inputs[0] in graph.constants
+        and graph.types[node.inputs[0]].nbytes <= MAX_FOLDED_BYTES
+    )
+
+
+def _fold(graph: Graph, node: Node) -> bool:
+    """Replace the node by constants where it depends on no input."""
+    if node.op_type == "Shape":
+        graph.constants[node.outputs[0]] = np.array(_shape_values(graph, node), dtype=np.int64)
+        return True
+    if node.op_type == "Size":
+        graph.constants[node.outputs[0]] = np.array(np.prod(graph.types[node.inputs[0]].shape, dtype=np.int64))
+        return True
+    if not foldable(node) or not all(name in graph.constants for name in node.inputs if name):
+        return False
+    operands = {name: graph.constants[name] for name in node.inputs if name}
+    known = [graph.types[name].nbytes for name in node.outputs if name in graph.types]
+    if sum(known) > max(MAX_FOLDED_BYTES, sum(array.nbytes for array in operands.values())):
+        return False
+    for name, array in evaluate(node, operands).items():
+        graph.constants[name] = array
+        graph.types[name] = TensorType(array.dtype, array.shape)
+    return True

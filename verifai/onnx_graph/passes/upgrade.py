@@ -1,0 +1,329 @@
+"""Bring one node from its source opset to the canonical one, keeping its meaning exactly.
+
+Most changes between opset versions only widen type lists or add attributes whose defaults keep the old meaning. What changed
+otherwise is listed here, from the operators' changelog in the ONNX specification (docs/Changelog.md); newer operators are
+replaced by what their specification defines them as.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
+from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
+from verifai.onnx_graph.limits import OPSET
+from verifai.onnx_graph.refusal import refuse, words
+from verifai.onnx_graph.tensors import DTYPES, Array
+
+Rewrite = Callable[[Graph, Node, int], list[Node]]
+
+
+def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """The nodes of the canonical opset that mean what ``node`` meant in ``opset``; empty when it became a constant.
+
+    Raises:
+        UnsupportedModel: ``model-unknown-operator``, ``model-stochastic``, ``model-malformed``.
+    """
+    if node.op_type == "Constant":
+        _constant(graph, node)
+        return []
+    rewrite = _REWRITES.get(node.op_type)
+    if rewrite is not None:
+        return rewrite(graph, node, opset)
+    if opset > OPSET:
+        _drop_new_defaults(node, opset)
+    return [node]
+
+
+def _constant(graph: Graph, node: Node) -> None:
+    values = [(name, value) for name, value in node.attributes.items()]
+    if len(values) != 1:
+        raise refuse("model-malformed", "a constant needs exactly one value", node.where)
+    name, value = values[0]
+    if name in ("value_int", "value_ints"):
+        array: Array = np.array(value, dtype=np.int64)
+    elif name in ("value_float", "value_floats"):
+        array = np.array(value, dtype=np.float32)
+    elif isinstance(value, np.ndarray):
+        array = value
+    else:
+        raise refuse("model-dtype", "string constants are not supported", node.where, "Use plain tensors.")
+    target = node.outputs[0]
+    graph.constants[target] = array
+    graph.types[target] = TensorType(array.dtype, array.shape)
+
+
+def _drop_new_defaults(node: Node, opset: int) -> None:
+    """Attributes that a newer opset added may go when they hold the default that keeps the old meaning."""
+    old = onnx.defs.get_schema(node.op_type, OPSET) if _exists(node.op_type) else None
+    if old is None:
+        return
+    new = onnx.defs.get_schema(node.op_type, opset)
+    for name in [name for name in node.attributes if name not in old.attributes]:
+        default = new.attributes[name].default_value
+        neutral = read_attribute(default, node.where) if default.type != onnx.AttributeProto.UNDEFINED else 0
+        if node.attributes[name] == neutral or (name == "dilations" and set(node.ints(name) or ()) == {1}):
+            del node.attributes[name]
+
+
+def _exists(op_type: str) -> bool:
+    try:
+        return not onnx.defs.get_schema(op_type, OPSET).deprecated
+    except onnx.defs.SchemaError:
+        return False
+
+
+def _to_input(graph: Graph, node: Node, attribute: str, position: int, dtype: type = np.int64) -> None:
+    """Move an attribute to the input that replaced it."""
+    value = node.attributes.pop(attribute, None)
+    if value is None:
+        return
+    while len(node.inputs) <= position:
+        node.inputs.append("")
+    node.inputs[position] = graph.constant(f"{node.name}_{attribute}", np.array(value, dtype=dtype))
+
+
+def _axes(since: int) -> Rewrite:
+    def rewrite(graph: Graph, node: Node, opset: int) -> list[Node]:
+        if opset < since:
+            _to_input(graph, node, "axes", 1)
+        elif opset > OPSET:
+            _drop_new_defaults(node, opset)
+        return [node]
+
+    return rewrite
+
+
+def _clip(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset < 11:
+        dtype = graph.types[node.inputs[0]].dtype.type
+        _to_input(graph, node, "min", 1, dtype)
+        _to_input(graph, node, "max", 2, dtype)
+    return [node]
+
+
+def _pad(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset < 11:
+        _to_input(graph, node, "pads", 1)
+        _to_input(graph, node, "value", 2, graph.types[node.inputs[0]].dtype.type)
+    return [node]
+
+
+def _slice(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset < 10:
+        for position, name in enumerate(("starts", "ends", "axes"), start=1):
+            _to_input(graph, node, name, position)
+    return [node]
+
+
+def _split(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset < 13:
+        _to_input(graph, node, "split", 1)
+    if opset < 18 and not (len(node.inputs) > 1 and node.inputs[1]):
+        node.attributes["num_outputs"] = len(node.outputs)
+    return [node]
+
+
+def _top_k(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset < 10:
+        k = node.attributes.pop("k", 0)
+        node.inputs.append(graph.constant(f"{node.name}_k", np.array([k], dtype=np.int64)))
+    return [node]
+
+
+def _dropout(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph, opset
+    node.attributes.clear()
+    return [node]
+
+
+def _batch_normalization(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph
+    spatial = node.attributes.pop("spatial", 1)
+    if spatial != 1:
+        raise refuse("model-unknown-operator", "batch normalisation per activation (spatial=0)", node.where)
+    if node.integer("training_mode", 0) or (opset < 14 and any(node.outputs[1:])):
+        raise refuse("model-stochastic", "batch normalisation in training mode", node.where, "Export after model.eval().")
+    node.outputs = node.outputs[:1]
+    return [node]
+
+
+def _softmax(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Before opset 13 the axes from ``axis`` on were flattened into one, and the default axis was 1."""
+    if opset >= 13:
+        return [node]
+    shape = graph.types[node.inputs[0]].shape
+    axis = node.integer("axis", 1)
+    axis += len(shape) if axis < 0 else 0
+    if not 0 <= axis <= len(shape):
+        raise refuse("model-malformed", f"axis {axis} of a tensor of {len(shape)} axes", node.where)
+    if axis == len(shape) - 1:
+        node.attributes["axis"] = axis
+        return [node]
+    rows = math.prod(shape[:axis])
+    flat_shape = graph.constant(f"{node.name}_flat_shape", np.array([rows, math.prod(shape[axis:])], dtype=np.int64))
+    full_shape = graph.constant(f"{node.name}_full_shape", np.array(shape, dtype=np.int64))
+    flat, result = graph.fresh(f"{node.name}_flat"), graph.fresh(f"{node.name}_flat_out")
+    return [
+        Node("Reshape", [node.inputs[0], flat_shape], [flat], {"allowzero": 0}, f"{node.name}_flatten"),
+        Node(node.op_type, [flat], [result], {"axis": 1}, node.name),
+        Node("Reshape", [result, full_shape], node.outputs, {"allowzero": 0}, f"{node.name}_unflatten"),
+    ]
+
+
+def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Resize 10 and Upsample scale from the corner and round down; Resize 11 made that a choice."""
+    if opset >= 11:
+        if opset > OPSET:
+            _drop_new_defaults(node, opset)
+        return [node]
+    if node.op_type == "Upsample" and "scales" in node.attributes:
+        _to_input(graph, node, "scales", 1, np.float32)
+    mode = node.attributes.get("mode", b"nearest")
+    attributes = {
+        "mode": mode if mode == b"nearest" else b"linear",
+        "coordinate_transformation_mode": b"asymmetric",
+        "nearest_mode": b"floor",
+    }
+    return [Node("Resize", [node.inputs[0], "", *node.inputs[1:2]], node.outputs, dict(attributes), node.name)]
+
+
+def _roi_align(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph
+    if opset < 16:
+        node.attributes["coordinate_transformation_mode"] = b"output_half_pixel"
+    return [node]
+
+
+def _scatter(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph, opset
+    node.op_type = "ScatterElements"
+    return [node]
+
+
+def _grid_sample(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if opset >= 20:
+        names = {b"linear": b"bilinear", b"cubic": b"bicubic"}
+        mode = node.attributes.get("mode", b"linear")
+        if len(graph.types[node.inputs[0]].shape) != 4:
+            raise refuse("model-unknown-operator", "only two-dimensional grid sampling is supported", node.where)
+        node.attributes["mode"] = names.get(mode, mode) if isinstance(mode, bytes) else mode
+    return [node]
+
+
+def _unchanged_meaning_lost(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph
+    if opset > OPSET:
+        raise refuse(
+            "model-unknown-operator",
+            f"the meaning of {node.op_type} changed after opset {OPSET}",
+            node.where,
+            "Export the model with opset 18.",
+        )
+    return [node]
+
+
+def _scalar(graph: Graph, node: Node, name: str, value: float) -> str:
+    return graph.constant(f"{node.name}_{name}", np.array(value, dtype=graph.types[node.inputs[0]].dtype))
+
+
+def _chain(graph: Graph, node: Node, steps: list[tuple[str, list[str]]]) -> list[Node]:
+    """Nodes of ``steps``; the operand ``#`` is the last result, ``#i`` that of step i (from 0)."""
+    results: list[str] = []
+    nodes: list[Node] = []
+    for index, (op_type, operands) in enumerate(steps):
+        last = index == len(steps) - 1
+        name = node.name if last else f"{node.name}_{op_type.lower()}_{index}"
+        inputs = [
+            results[int(operand[1:]) if operand[1:] else -1] if operand.startswith("#") else operand for operand in operands
+        ]
+        results.append(node.outputs[0] if last else graph.fresh(name))
+        nodes.append(Node(op_type, inputs, [results[-1]], {}, name))
+    return nodes
+
+
+def _gelu(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Gelu 20: x/2 · (1 + erf(x/√2)), or its tanh approximation."""
+    del opset
+    x = node.inputs[0]
+    half, one = _scalar(graph, node, "half", 0.5), _scalar(graph, node, "one", 1.0)
+    if node.text("approximate", "none") == "tanh":
+        cubic, root = _scalar(graph, node, "cubic", 0.044715), _scalar(graph, node, "root", math.sqrt(2 / math.pi))
+        gate = [
+            ("Mul", [x, x]),
+            ("Mul", ["#", x]),
+            ("Mul", ["#", cubic]),
+            ("Add", ["#", x]),
+            ("Mul", ["#", root]),
+            ("Tanh", ["#"]),
+        ]
+    else:
+        gate = [("Mul", [x, _scalar(graph, node, "root", math.sqrt(0.5))]), ("Erf", ["#"])]
+    return _chain(graph, node, [*gate, ("Add", ["#", one]), ("Mul", ["#", x]), ("Mul", ["#", half])])
+
+
+def _swish(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Swish 24: x · sigmoid(alpha · x)."""
+    del opset
+    x, alpha = node.inputs[0], node.number("alpha", 1.0)
+    steps = [("Sigmoid", [x])] if alpha == 1.0 else [("Mul", [x, _scalar(graph, node, "alpha", alpha)]), ("Sigmoid", ["#"])]
+    return _chain(graph, node, [*steps, ("Mul", ["#", x])])
+
+
+def _mish(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Mish 18: x · tanh(softplus(x)); ezkl has no Mish of its own."""
+    del opset
+    x = node.inputs[0]
+    return _chain(graph, node, [("Softplus", [x]), ("Tanh", ["#"]), ("Mul", ["#", x])])
+
+
+def _cast(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """``saturate`` and ``round_mode`` (opsets 19 and 24) concern eight-bit floats only."""
+    del graph, opset
+    for name in ("saturate", "round_mode"):
+        node.attributes.pop(name, None)
+    return [_as_float32(node)]
+
+
+def _cast_like(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del opset
+    kind = graph.types[node.inputs[1]].dtype
+    number = next(number for number, dtype in DTYPES.items() if dtype == kind)
+    return [_as_float32(Node("Cast", node.inputs[:1], node.outputs, {"to": number}, node.name))]
+
+
+def _as_float32(node: Node) -> Node:
+    if node.attributes.get("to") in (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
+        node.attributes["to"] = int(onnx.TensorProto.FLOAT)
+    return node
+
+
+_REWRITES: dict[str, Rewrite] = {
+    **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceSum"), _axes(13)),
+    **dict.fromkeys(
+        words("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare"),
+        _axes(18),
+    ),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("DFT", "GroupNormalization"), _unchanged_meaning_lost),
+    "BatchNormalization": _batch_normalization,
+    "Cast": _cast,
+    "CastLike": _cast_like,
+    "Clip": _clip,
+    "Dropout": _dropout,
+    "Gelu": _gelu,
+    "GridSample": _grid_sample,
+    "Mish": _mish,
+    "Pad": _pad,
+    "Resize": _resize,
+    "RoiAlign": _roi_align,
+    "Scatter": _scatter,
+    "Slice": _slice,
+    "Split": _split,
+    "Swish": _swish,
+    "TopK": _top_k,
+    "Upsample": _resize,
+}

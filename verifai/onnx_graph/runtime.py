@@ -1,0 +1,52 @@
+"""onnxruntime sessions with pinned options: one thread, sequential, no graph rewriting, no telemetry, silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from verifai.onnx_graph.refusal import printable
+from verifai.onnx_graph.tensors import Array
+
+
+class RuntimeFailure(Exception):
+    """onnxruntime refused the model or the run; callers translate it with the node or file they know."""
+
+
+class Session:
+    """One loaded model."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Any]:
+        """Values of ``outputs``. Raises RuntimeFailure."""
+        try:
+            values: list[Any] = self._session.run(list(outputs), dict(inputs))
+        except Exception as problem:  # noqa: BLE001 - the bindings raise a dozen classes without a common base
+            raise RuntimeFailure(_reason(problem)) from None
+        return values
+
+
+def open_session(data: bytes) -> Session:
+    """Load serialised ``data``. Raises RuntimeFailure."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    # Fused kernels differ between releases and machines; the reference is the graph as written.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    try:
+        return Session(onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]))
+    except Exception as problem:  # noqa: BLE001 - as above
+        raise RuntimeFailure(_reason(problem)) from None
+
+
+def _reason(problem: Exception) -> str:
+    text = " ".join(str(problem).split())
+    return printable(text, 200)

@@ -1,0 +1,41 @@
+"""Between Python's pairs and integers and the kernels' arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.prover.kernels import U64, eq_table
+from verifai.engines.sumcheck.verifier.field import Ext
+
+_EPSILON = np.uint64(2**32 - 1)
+
+
+def to_field(values: NDArray[Any]) -> U64:
+    """Signed integers as canonical elements of F_p; shape kept, contiguous."""
+    wide = np.ascontiguousarray(values, dtype=np.int64)
+    return wide.view(np.uint64) - (wide < 0).astype(np.uint64) * _EPSILON
+
+
+def vector(values: Sequence[Ext]) -> U64:
+    """Pairs as (2, n)."""
+    return np.ascontiguousarray(np.array(values, dtype=np.uint64).reshape(len(values), 2).T)
+
+
+def scalars(value: Ext) -> tuple[np.uint64, np.uint64]:
+    """One element as kernel arguments."""
+    return np.uint64(value[0]), np.uint64(value[1])
+
+
+def element(a: Any, b: Any) -> Ext:
+    """Kernel results as one element."""
+    return (int(a), int(b))
+
+
+def eq_vector(point: Sequence[Ext]) -> U64:
+    """eq(point, ·) as (2, 2^k)."""
+    table: U64 = eq_table(np.array(point, dtype=np.uint64).reshape(len(point), 2))
+    return table

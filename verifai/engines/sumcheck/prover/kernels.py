@@ -1,0 +1,402 @@
+"""The hot loops. Vectors over F are arrays of shape (2, n): components a and b of a + b·x, uint64, canonical.
+
+The first variable of a multilinear extension is the highest bit of the index, so binding it folds the two halves of an array:
+contiguous slices, which LLVM turns into vector code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.prover.intrinsics import emul, fadd, fmul, fsub
+from verifai.engines.sumcheck.prover.jit import kernel
+
+U64 = NDArray[np.uint64]
+
+_ZERO = np.uint64(0)
+
+
+@kernel
+def eq_table(point: U64) -> Any:
+    """All eq(point, i), i in [0, 2^k). point (k, 2) → (2, 2^k)."""
+    k = point.shape[0]
+    out = np.empty((2, 1 << k), dtype=np.uint64)
+    out[0, 0] = np.uint64(1)
+    out[1, 0] = _ZERO
+    size = 1
+    for step in range(k):
+        r0 = point[k - 1 - step, 0]
+        r1 = point[k - 1 - step, 1]
+        low0, low1 = out[0, :size], out[1, :size]
+        high0, high1 = out[0, size : 2 * size], out[1, size : 2 * size]
+        for i in range(size):
+            h0, h1 = emul(low0[i], low1[i], r0, r1)
+            low0[i] = fsub(low0[i], h0)
+            low1[i] = fsub(low1[i], h1)
+            high0[i] = h0
+            high1[i] = h1
+        size *= 2
+    return out
+
+
+@kernel
+def fold(values: U64, r0: Any, r1: Any) -> Any:
+    """Bind the first variable to r: (2, n) → (2, n/2)."""
+    half = values.shape[1] // 2
+    out = np.empty((2, half), dtype=np.uint64)
+    low0, low1 = values[0, :half], values[1, :half]
+    high0, high1 = values[0, half:], values[1, half:]
+    out0, out1 = out[0], out[1]
+    for i in range(half):
+        d0, d1 = emul(fsub(high0[i], low0[i]), fsub(high1[i], low1[i]), r0, r1)
+        out0[i] = fadd(low0[i], d0)
+        out1[i] = fadd(low1[i], d1)
+    return out
+
+
+@kernel
+def fold_base(values: U64, r0: Any, r1: Any) -> Any:
+    """Bind the first variable of a vector over F_p to r in F: (n,) → (2, n/2)."""
+    half = values.shape[0] // 2
+    out = np.empty((2, half), dtype=np.uint64)
+    low, high = values[:half], values[half:]
+    out0, out1 = out[0], out[1]
+    for i in range(half):
+        d = fsub(high[i], low[i])
+        out0[i] = fadd(low[i], fmul(d, r0))
+        out1[i] = fmul(d, r1)
+    return out
+
+
+@kernel
+def dot(left: U64, right: U64) -> Any:
+    """Σ left_i·right_i over F: (2, n), (2, n) → (a, b)."""
+    l0, l1, m0, m1 = left[0], left[1], right[0], right[1]
+    a = _ZERO
+    b = _ZERO
+    for i in range(l0.shape[0]):
+        p0, p1 = emul(l0[i], l1[i], m0[i], m1[i])
+        a = fadd(a, p0)
+        b = fadd(b, p1)
+    return a, b
+
+
+@kernel
+def dot_base(left: U64, right: U64) -> Any:
+    """Σ left_i·right_i, left over F_p: (n,), (2, n) → (a, b)."""
+    m0, m1 = right[0], right[1]
+    a = _ZERO
+    b = _ZERO
+    for i in range(left.shape[0]):
+        a = fadd(a, fmul(left[i], m0[i]))
+        b = fadd(b, fmul(left[i], m1[i]))
+    return a, b
+
+
+@kernel
+def combine_rows(weights: U64, matrix: U64) -> Any:
+    """Σ_i weights_i·matrix[i, :]: (2, R), (R, C) over F_p → (2, C)."""
+    rows, columns = matrix.shape
+    out = np.zeros((2, columns), dtype=np.uint64)
+    out0, out1 = out[0], out[1]
+    for i in range(rows):
+        w0 = weights[0, i]
+        w1 = weights[1, i]
+        row = matrix[i]
+        for j in range(columns):
+            out0[j] = fadd(out0[j], fmul(row[j], w0))
+            out1[j] = fadd(out1[j], fmul(row[j], w1))
+    return out
+
+
+@kernel
+def combine_rows_ext(weights: U64, matrix0: U64, matrix1: U64) -> Any:
+    """Σ_i weights_i·matrix[i, :] with the matrix over F as two (R, C) arrays → (2, C)."""
+    rows, columns = matrix0.shape
+    out = np.zeros((2, columns), dtype=np.uint64)
+    out0, out1 = out[0], out[1]
+    for i in range(rows):
+        w0 = weights[0, i]
+        w1 = weights[1, i]
+        row0 = matrix0[i]
+        row1 = matrix1[i]
+        for j in range(columns):
+            p0, p1 = emul(row0[j], row1[j], w0, w1)
+            out0[j] = fadd(out0[j], p0)
+            out1[j] = fadd(out1[j], p1)
+    return out
+
+
+@kernel
+def combine_columns(matrix: U64, weights: U64) -> Any:
+    """Σ_j matrix[:, j]·weights_j: (R, C) over F_p, (2, C) → (2, R)."""
+    rows, columns = matrix.shape
+    out = np.empty((2, rows), dtype=np.uint64)
+    w0, w1 = weights[0], weights[1]
+    for i in range(rows):
+        row = matrix[i]
+        a = _ZERO
+        b = _ZERO
+        for j in range(columns):
+            a = fadd(a, fmul(row[j], w0[j]))
+            b = fadd(b, fmul(row[j], w1[j]))
+        out[0, i] = a
+        out[1, i] = b
+    return out
+
+
+@kernel
+def combine_columns_ext(matrix0: U64, matrix1: U64, weights: U64) -> Any:
+    """Σ_j matrix[:, j]·weights_j, matrix over F as two (R, C) arrays → (2, R)."""
+    rows, columns = matrix0.shape
+    out = np.empty((2, rows), dtype=np.uint64)
+    w0, w1 = weights[0], weights[1]
+    for i in range(rows):
+        row0 = matrix0[i]
+        row1 = matrix1[i]
+        a = _ZERO
+        b = _ZERO
+        for j in range(columns):
+            p0, p1 = emul(row0[j], row1[j], w0[j], w1[j])
+            a = fadd(a, p0)
+            b = fadd(b, p1)
+        out[0, i] = a
+        out[1, i] = b
+    return out
+
+
+@kernel
+def outer_add(target: U64, left: U64, right: U64) -> None:
+    """target[:, i·m + j] += left_i·right_j: (2, n·m), (2, n), (2, m)."""
+    n, m = left.shape[1], right.shape[1]
+    r0, r1 = right[0], right[1]
+    for i in range(n):
+        a = left[0, i]
+        b = left[1, i]
+        if a == _ZERO and b == _ZERO:
+            continue
+        t0 = target[0, i * m : (i + 1) * m]
+        t1 = target[1, i * m : (i + 1) * m]
+        for j in range(m):
+            p0, p1 = emul(r0[j], r1[j], a, b)
+            t0[j] = fadd(t0[j], p0)
+            t1[j] = fadd(t1[j], p1)
+
+
+@kernel
+def outer(left: U64, right: U64) -> Any:
+    """left_i·right_j at i·m + j: (2, n), (2, m) → (2, n·m)."""
+    n, m = left.shape[1], right.shape[1]
+    out = np.empty((2, n * m), dtype=np.uint64)
+    r0, r1 = right[0], right[1]
+    for i in range(n):
+        a = left[0, i]
+        b = left[1, i]
+        t0 = out[0, i * m : (i + 1) * m]
+        t1 = out[1, i * m : (i + 1) * m]
+        for j in range(m):
+            p0, p1 = emul(r0[j], r1[j], a, b)
+            t0[j] = p0
+            t1[j] = p1
+    return out
+
+
+@kernel
+def scaled(values: U64, s0: Any, s1: Any) -> Any:
+    """values·s over F."""
+    out = np.empty_like(values)
+    v0, v1, o0, o1 = values[0], values[1], out[0], out[1]
+    for i in range(v0.shape[0]):
+        p0, p1 = emul(v0[i], v1[i], s0, s1)
+        o0[i] = p0
+        o1[i] = p1
+    return out
+
+
+@kernel
+def product_round(left: U64, right: U64) -> Any:
+    """Degree-2 round over F: (Σ l_low·r_low, Σ (l_high − l_low)(r_high − r_low))."""
+    half = left.shape[1] // 2
+    l0, l1, h0, h1 = left[0, :half], left[1, :half], left[0, half:], left[1, half:]
+    m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
+    a0 = a1 = c0 = c1 = _ZERO
+    for i in range(half):
+        p0, p1 = emul(l0[i], l1[i], m0[i], m1[i])
+        a0 = fadd(a0, p0)
+        a1 = fadd(a1, p1)
+        q0, q1 = emul(fsub(h0[i], l0[i]), fsub(h1[i], l1[i]), fsub(k0[i], m0[i]), fsub(k1[i], m1[i]))
+        c0 = fadd(c0, q0)
+        c1 = fadd(c1, q1)
+    return a0, a1, c0, c1
+
+
+@kernel
+def product_round_base(left: U64, right: U64) -> Any:
+    """:func:`product_round` with ``left`` (n,) over F_p."""
+    half = left.shape[0] // 2
+    low, high = left[:half], left[half:]
+    m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
+    a0 = a1 = c0 = c1 = _ZERO
+    for i in range(half):
+        a0 = fadd(a0, fmul(low[i], m0[i]))
+        a1 = fadd(a1, fmul(low[i], m1[i]))
+        d = fsub(high[i], low[i])
+        c0 = fadd(c0, fmul(d, fsub(k0[i], m0[i])))
+        c1 = fadd(c1, fmul(d, fsub(k1[i], m1[i])))
+    return a0, a1, c0, c1
+
+
+@kernel
+def halve_sum(values: U64) -> Any:
+    """Sum out the first variable: (2, n) → (2, n/2). Turns eq(r, ·) into eq(r[1:], ·)."""
+    half = values.shape[1] // 2
+    out = np.empty((2, half), dtype=np.uint64)
+    for c in range(2):
+        low, high, target = values[c, :half], values[c, half:], out[c]
+        for i in range(half):
+            target[i] = fadd(low[i], high[i])
+    return out
+
+
+@kernel
+def fraction_layer(p: U64, q: U64) -> Any:
+    """p0/q0 + p1/q1 over the two halves: (2, n), (2, n) → two of (2, n/2)."""
+    half = p.shape[1] // 2
+    out_p = np.empty((2, half), dtype=np.uint64)
+    out_q = np.empty((2, half), dtype=np.uint64)
+    pa0, pa1, pb0, pb1 = p[0, :half], p[1, :half], p[0, half:], p[1, half:]
+    qa0, qa1, qb0, qb1 = q[0, :half], q[1, :half], q[0, half:], q[1, half:]
+    op0, op1, oq0, oq1 = out_p[0], out_p[1], out_q[0], out_q[1]
+    for i in range(half):
+        x0, x1 = emul(pa0[i], pa1[i], qb0[i], qb1[i])
+        y0, y1 = emul(pb0[i], pb1[i], qa0[i], qa1[i])
+        op0[i] = fadd(x0, y0)
+        op1[i] = fadd(x1, y1)
+        z0, z1 = emul(qa0[i], qa1[i], qb0[i], qb1[i])
+        oq0[i] = z0
+        oq1[i] = z1
+    return out_p, out_q
+
+
+@kernel
+def add_scaled(p: U64, q: U64, s0: Any, s1: Any) -> Any:
+    """p + s·q over F."""
+    out = np.empty_like(p)
+    p0, p1, q0, q1, o0, o1 = p[0], p[1], q[0], q[1], out[0], out[1]
+    for i in range(p0.shape[0]):
+        x0, x1 = emul(q0[i], q1[i], s0, s1)
+        o0[i] = fadd(p0[i], x0)
+        o1[i] = fadd(p1[i], x1)
+    return out
+
+
+@kernel
+def fraction_round(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64) -> Any:
+    """One round of Σ eq·(p0·q1 + q0·s1), s1 = p1 + λ·q1: constant and leading coefficient of the inner polynomial.
+
+    eq (2, n/2) is over the remaining variables, the others are (2, n).
+    """
+    half = p0.shape[1] // 2
+    e0, e1 = eq[0], eq[1]
+    al0, al1, ah0, ah1 = p0[0, :half], p0[1, :half], p0[0, half:], p0[1, half:]
+    bl0, bl1, bh0, bh1 = q1[0, :half], q1[1, :half], q1[0, half:], q1[1, half:]
+    cl0, cl1, ch0, ch1 = q0[0, :half], q0[1, :half], q0[0, half:], q0[1, half:]
+    dl0, dl1, dh0, dh1 = s1[0, :half], s1[1, :half], s1[0, half:], s1[1, half:]
+    a0 = a1 = c0 = c1 = _ZERO
+    for i in range(half):
+        x0, x1 = emul(al0[i], al1[i], bl0[i], bl1[i])
+        y0, y1 = emul(cl0[i], cl1[i], dl0[i], dl1[i])
+        z0, z1 = emul(fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
+        a0 = fadd(a0, z0)
+        a1 = fadd(a1, z1)
+        x0, x1 = emul(fsub(ah0[i], al0[i]), fsub(ah1[i], al1[i]), fsub(bh0[i], bl0[i]), fsub(bh1[i], bl1[i]))
+        y0, y1 = emul(fsub(ch0[i], cl0[i]), fsub(ch1[i], cl1[i]), fsub(dh0[i], dl0[i]), fsub(dh1[i], dl1[i]))
+        z0, z1 = emul(fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
+        c0 = fadd(c0, z0)
+        c1 = fadd(c1, z1)
+    return a0, a1, c0, c1
+
+
+@kernel
+def factors_round(eq: U64, factors: U64, point: int) -> Any:
+    """Σ eq·Π_j f_j(X = point) for factors (J, 2, n): one evaluation of a zero-check's inner polynomial.
+
+    Every factor is linear in X, f(X) = low + X·(high − low).
+    """
+    count = factors.shape[0]
+    half = factors.shape[2] // 2
+    x = np.uint64(point)
+    a0 = a1 = _ZERO
+    for i in range(half):
+        t0 = eq[0, i]
+        t1 = eq[1, i]
+        for j in range(count):
+            low0 = factors[j, 0, i]
+            low1 = factors[j, 1, i]
+            f0 = fadd(low0, fmul(x, fsub(factors[j, 0, half + i], low0)))
+            f1 = fadd(low1, fmul(x, fsub(factors[j, 1, half + i], low1)))
+            t0, t1 = emul(t0, t1, f0, f1)
+        a0 = fadd(a0, t0)
+        a1 = fadd(a1, t1)
+    return a0, a1
+
+
+@kernel
+def fingerprints(target: U64, constant: U64, first: U64, second: U64, b0: Any, b1: Any) -> None:
+    """target = constant − first − β·second, for columns over F_p and a constant (2,) in F."""
+    t0, t1 = target[0], target[1]
+    c0 = constant[0]
+    c1 = constant[1]
+    for i in range(first.shape[0]):
+        t0[i] = fsub(fsub(c0, first[i]), fmul(second[i], b0))
+        t1[i] = fsub(c1, fmul(second[i], b1))
+
+
+@kernel
+def fingerprints_single(target: U64, constant: U64, first: U64) -> None:
+    """target = constant − first, for a column over F_p."""
+    t0, t1 = target[0], target[1]
+    c0 = constant[0]
+    c1 = constant[1]
+    for i in range(first.shape[0]):
+        t0[i] = fsub(c0, first[i])
+        t1[i] = c1
+
+
+@kernel
+def encode_block(matrix: U64, twiddles: U64, shift: Any, out: U64) -> None:
+    """One coset of the Reed–Solomon code: out[q, 1 + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
+
+    matrix (R, C), C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone; twiddles: ω^j for j < K/2, ω of
+    order K. Decimation in frequency, so the output order is bit-reversed.
+    """
+    rows, columns = matrix.shape
+    size = out.shape[0]
+    power = np.uint64(1)
+    for j in range(size):
+        target = out[j]
+        if j < columns:
+            for i in range(rows):
+                target[1 + i] = fmul(matrix[i, j], power)
+        else:
+            for i in range(rows):
+                target[1 + i] = _ZERO
+        power = fmul(power, shift)
+    half = size // 2
+    stride = 1
+    while half > 0:
+        for start in range(0, size, 2 * half):
+            for j in range(half):
+                w = twiddles[j * stride]
+                x = out[start + j, 1:]
+                y = out[start + j + half, 1:]
+                for i in range(rows):
+                    a = x[i]
+                    b = y[i]
+                    x[i] = fadd(a, b)
+                    y[i] = fmul(fsub(a, b), w)
+        half //= 2
+        stride *= 2

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help setup demo test test-torch test-slow fuzz lint types imports docs check bench image clean
+.PHONY: help setup demo test test-torch test-slow fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ types: $(STAMP) ## mypy --strict
 
 imports: $(STAMP) ## the layers of docs/architecture.md
 	$(BIN)/lint-imports
+
+docs-write: $(STAMP) ## regenerate the generated pages
+	$(BIN)/python -m tools.docs
 
 docs: $(STAMP) ## generated pages are current, links resolve
 	$(BIN)/python -m tools.docs --check

@@ -30,12 +30,14 @@ class Fence:
     Attributes:
         limits: per child.
         threads: ezkl's worker threads; ``None`` for one per processor.
+        environment: variables to add, such as proxies for a download.
         scratch: existing folder for the private folders, on the file system of the outputs; ``None`` for the system's.
     """
 
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     scratch: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = SILENT
 
     def within(self, *, wall_seconds: float | None) -> Fence:
@@ -102,7 +104,7 @@ def run(
         if len(report.steps) != len(steps):
             raise EngineCrashed("engine-crashed", "the child answered too few steps")
         for name, destination in (outputs or {}).items():
-            _move_out(folder / name, destination)
+            move_out(folder / name, destination)
     return Ran(tuple(step.value for step in report.steps), tuple(step.seconds for step in report.steps), report.peak_rss_bytes)
 
 
@@ -134,12 +136,13 @@ def attempt(
             "EZKL_KEY_FORMAT": "raw-bytes",
             "RAYON_NUM_THREADS": str(threads),
             "RUST_BACKTRACE": "0",
+            **fence.environment,
         },
         progress=fence.progress,
     )
 
 
-def _move_out(source: Path, destination: Path) -> None:
+def move_out(source: Path, destination: Path) -> None:
     """Rename ``source`` to ``destination``, durably; across file systems by a copy beside the destination first."""
     try:
         if not source.is_file() or source.is_symlink():

@@ -49,13 +49,15 @@ def _compile_circuit(args: Args) -> None:
 def _setup(args: Args) -> None:
     import ezkl
 
-    _true(ezkl.setup(args["circuit"], args["vk"], args["pk"], args["srs"], disable_selector_compression=False))
+    _true(
+        ezkl.setup(args["circuit"], args["vk"], args["pk"], args["srs"], witness_path=None, disable_selector_compression=False)
+    )
 
 
 def _gen_witness(args: Args) -> Any:
     import ezkl
 
-    witness = ezkl.gen_witness(args["data"], args["circuit"], args["output"])
+    witness = ezkl.gen_witness(args["data"], args["circuit"], args["output"], vk_path=None, srs_path=None)
     keep = ("inputs", "outputs", "processed_inputs", "processed_outputs", "max_lookup_inputs", "min_lookup_inputs")
     return {name: witness.get(name) for name in (*keep, "max_range_size")}
 

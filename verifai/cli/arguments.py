@@ -12,6 +12,9 @@ from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from verifai.domain.statement import TensorStatement
     from verifai.onnx_graph.model import OnnxModel
 
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
@@ -33,6 +36,25 @@ def read_tensors(source: str, model: OnnxModel, option: str) -> list[dict[str, A
     for note in read.notes:
         current().note(f"{option}: {note}")
     return [dict(sample) for sample in read.samples]
+
+
+def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
+    """One sample of the tensors that a statement names, float32. Raises InputRejected, UsageError."""
+    from verifai.cli.frame import current
+    from verifai.domain.tensor import TensorSpec
+    from verifai.onnx_graph.inputs import read_specs
+
+    read = read_specs(source_of(source), [TensorSpec(tensor.name, "float32", tensor.shape) for tensor in tensors])
+    for note in read.notes:
+        current().note(f"{option}: {note}")
+    if len(read.samples) != 1:
+        raise UsageError(
+            "bad-option",
+            f"{len(read.samples)} samples in {source}, but a bundle is about one",
+            where=option,
+            hint="Give a file with exactly one sample.",
+        )
+    return dict(read.samples[0])
 
 
 def source_of(source: str) -> Path | bytes:

@@ -1,0 +1,243 @@
+"""Input samples from files, exactly as the model takes them, or a refusal that names the file, tensor and place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from verifai.domain import strict_json
+from verifai.domain.record import Record
+from verifai.domain.tensor import TensorSpec
+from verifai.errors import InputRejected, UsageError
+from verifai.execution.files import read_limited
+from verifai.onnx_graph.arrays import MAX_BYTES, NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
+from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.refusal import printable
+from verifai.onnx_graph.tensors import Array
+
+LABEL = "label"
+"""An array of this name that is no model input holds the expected classes; it is not proven."""
+
+_MAX_SAMPLES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Samples(Sequence[Mapping[str, Array]]):
+    """Samples in file order; behaves as a sequence of them.
+
+    Attributes:
+        samples: each maps every model input to an array of exactly its shape and dtype, batch included.
+        notes: what was ignored or converted, one sentence each.
+        label: the file's ``label`` array, axis 0 = sample, when it has one and the model has no such input.
+    """
+
+    samples: tuple[dict[str, Array], ...]
+    notes: tuple[str, ...] = ()
+    label: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Array]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[dict[str, Array]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Array] | Sequence[dict[str, Array]]:
+        return self.samples[index]
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        return iter(self.samples)
+
+
+def read_samples(source: str | Path, model: OnnxModel, *, stdin: bytes | None = None) -> Samples:
+    """Read samples from ``.npz``, ``.npy``, ezkl-style ``.json``, PNG or JPEG.
+
+    The content decides the format, not the name. Axis 0 of an array is the sample, unless the array is a single sample already;
+    a batch axis of 1 is added where samples lack it. Values keep their meaning exactly: integers and float64 are taken for a
+    float32 tensor only when every value is exactly representable; only JSON's decimal text and image pixels are rounded (to
+    the nearest float32). Booleans, strings and field elements are no numbers.
+
+    Args:
+        source: a path, or ``-`` for ``stdin``.
+        stdin: the bytes to read when ``source`` is ``-``.
+
+    Raises:
+        InputRejected: ``input-…``, naming file, tensor and place.
+        UsageError: ``file-missing``; ``extra-missing`` for images without the ``[images]`` extra.
+    """
+    if str(source) == "-":
+        if stdin is None:
+            raise UsageError("bad-option", "'-' was given but there is no standard input", where="-")
+        if len(stdin) > MAX_BYTES:
+            raise InputRejected("input-too-large", f"{len(stdin):,} bytes; the limit is {MAX_BYTES:,}", where="-")
+        return parse_samples(stdin, model, where="standard input")
+    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source))
+
+
+def parse_samples(data: bytes, model: OnnxModel, *, where: str) -> Samples:
+    """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
+    if data.startswith(ZIP_MAGIC):
+        return _from_arrays(read_npz(data, where), model, where)
+    if data.startswith(NPY_MAGIC):
+        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where)
+    if data.startswith(IMAGE_MAGICS):
+        spec = _only_input(model, where)
+        return Samples(({spec.name: read_image(data, spec, where)},), (f"{where}: pixels were scaled from 0…255 to 0…1",))
+    return _from_json(data, model, where)
+
+
+def to_arrays(samples: Sequence[Mapping[str, Array]], model: OnnxModel) -> dict[str, Array]:
+    """Stack samples per input, axis 0 = sample: without the batch axis where the model's is 1, else with it."""
+    stacked: dict[str, Array] = {}
+    for spec in model.inputs:
+        rows = [sample[spec.name] for sample in samples]
+        batched = len(spec.shape) > 0 and spec.shape[0] == 1
+        stacked[spec.name] = np.stack([row[0] if batched else row for row in rows])
+    return stacked
+
+
+def _only_input(model: OnnxModel, where: str) -> TensorSpec:
+    if len(model.inputs) != 1:
+        names = ", ".join(spec.name for spec in model.inputs)
+        raise InputRejected(
+            "input-missing", f"the file holds one array; the model takes {names}", where=where, hint="Use an .npz file."
+        )
+    return model.inputs[0]
+
+
+def _from_arrays(arrays: dict[str, Array], model: OnnxModel, where: str) -> Samples:
+    wanted = {spec.name for spec in model.inputs}
+    notes: list[str] = []
+    label = None
+    for name, array in arrays.items():
+        if name == LABEL and name not in wanted:
+            label = array
+            notes.append(f"{where}: the array {LABEL!r} is not an input of the model; it was ignored")
+        elif name not in wanted:
+            raise InputRejected(
+                "input-unknown",
+                "the model has no such input",
+                where=f"{where}: array {printable(name)!r}",
+                hint="Its inputs: " + ", ".join(sorted(wanted)),
+            )
+    columns: dict[str, list[Array]] = {}
+    for spec in model.inputs:
+        if spec.name not in arrays:
+            raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
+        place = f"{where}: array {spec.name!r}"
+        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec, place), spec, place)
+    counts = {name: len(column) for name, column in columns.items()}
+    if len(set(counts.values())) != 1:
+        raise InputRejected("input-shape", f"the inputs differ in their number of samples: {counts}", where=where)
+    count = next(iter(counts.values()))
+    samples = tuple({name: column[index] for name, column in columns.items()} for index in range(count))
+    return Samples(samples, tuple(notes), label)
+
+
+def _split(array: Array, spec: TensorSpec, where: str) -> list[Array]:
+    shape = spec.shape
+    if array.shape == shape:
+        return [array]
+    unbatched = len(shape) > 0 and shape[0] == 1
+    if unbatched and array.shape == shape[1:]:
+        return [array[np.newaxis]]
+    rows: list[Array] = []
+    if array.ndim and array.shape[0] <= _MAX_SAMPLES:
+        if unbatched and array.shape[1:] == shape[1:]:
+            rows = [array[index : index + 1] for index in range(array.shape[0])]
+        elif array.shape[1:] == shape:
+            rows = list(array)
+    if not rows:
+        raise InputRejected(
+            "input-shape",
+            f"shape {array.shape} was given; the model takes {shape}",
+            where=where,
+            hint="Axis 0 counts the samples; there must be at least one.",
+        )
+    return rows
+
+
+def exact_cast(array: Array, spec: TensorSpec, where: str) -> Array:
+    """``array`` as ``spec.dtype``, every value unchanged.
+
+    Raises:
+        InputRejected: ``input-dtype`` when a value would change or the kinds do not fit, ``input-non-finite``.
+    """
+    target = np.dtype(spec.dtype)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputRejected("input-non-finite", f"the value at {list(index)} is {array[index]}", where=where)
+    if array.dtype == target:
+        return array
+    if "b" in (array.dtype.kind, target.kind) or (array.dtype.kind == "f" and target.kind != "f"):
+        raise InputRejected("input-dtype", f"{array.dtype.name} was given; the model takes {target.name}", where=where)
+    with np.errstate(all="ignore"):
+        result = array.astype(target)
+    same = (result.astype(array.dtype) == array) & ((result < 0) == (array < 0)) & _in_range(array, target)
+    if not same.all():
+        index = tuple(int(i) for i in np.argwhere(~same)[0])
+        raise InputRejected(
+            "input-dtype",
+            f"{array.dtype.name} was given and the value at {list(index)} is not exact as {target.name}",
+            where=where,
+            hint=f'Round it yourself first: array.astype("{target.name}").',
+        )
+    return result
+
+
+def _in_range(array: Array, target: np.dtype[Any]) -> Array | np.bool_:
+    """Casting an out-of-range float is undefined in C, and a rounded-up integer can wrap back to itself."""
+    if array.dtype.kind in "iu" and target.kind == "f":
+        return np.abs(array.astype(np.float64)) <= 2**53
+    return np.bool_(True)
+
+
+def _from_json(data: bytes, model: OnnxModel, where: str) -> Samples:
+    value = strict_json.loads(data, where=where, floats=True, error=InputRejected, code="input-malformed")
+    record = Record(value, where, error=InputRejected, code="input-malformed")
+    columns = record.take("input_data")
+    notes = []
+    for name in ("input_shapes", "output_data"):
+        if record.has(name):
+            record.take(name)
+            notes.append(f"{where}: the field {name!r} was ignored")
+    record.done()
+    if not isinstance(columns, list) or len(columns) != len(model.inputs):
+        raise InputRejected(
+            "input-malformed",
+            f"expected one list of numbers per model input ({len(model.inputs)})",
+            where=f"{where}: input_data",
+        )
+    pairs = zip(model.inputs, columns, strict=True)
+    sample = {spec.name: _numbers(column, spec, f"{where}: input_data[{i}]") for i, (spec, column) in enumerate(pairs)}
+    return Samples((sample,), tuple(notes))
+
+
+def _numbers(column: object, spec: TensorSpec, where: str) -> Array:
+    if not isinstance(column, list) or len(column) != spec.size:
+        count = f"{len(column)} values" if isinstance(column, list) else "no list"
+        raise InputRejected("input-shape", f"{count}; the model takes {spec.size} for {spec.name!r}", where=where)
+    target = np.dtype(spec.dtype)
+    kinds: tuple[type, ...] = (int, float) if target.kind == "f" else (bool,) if target.kind == "b" else (int,)
+    for index, value in enumerate(column):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and target.kind != "b"):
+            raise InputRejected(
+                "input-dtype",
+                f"{type(value).__name__} was given; the model takes {target.name}",
+                where=f"{where}[{index}]",
+                hint="Give plain numbers; field elements in hexadecimal are not accepted.",
+            )
+    try:
+        array = np.array(column, dtype=np.float64 if target.kind == "f" else target)
+    except OverflowError:
+        raise InputRejected("input-dtype", f"a value is outside the range of {target.name}", where=where) from None
+    with np.errstate(over="ignore"):
+        array = array.astype(target).reshape(spec.shape)
+    if target.kind == "f" and not np.isfinite(array).all():
+        raise InputRejected("input-non-finite", f"a value is outside the range of {target.name}", where=where)
+    return array

@@ -53,7 +53,7 @@ def test_reading_gives_back_what_was_written(tmp_path: Path, signers: tuple[Test
 
 
 def test_the_identifier_does_not_depend_on_who_signed(tmp_path: Path) -> None:
-    payload_only = dict(payload=PAYLOAD, attestations=attestations(), created=CREATED)
+    payload_only = {"payload": PAYLOAD, "attestations": attestations(), "created": CREATED}
     unsigned = write_bundle(tmp_path / "a", **payload_only)
     signed = write_bundle(tmp_path / "b", **payload_only, signers=[TestSigner(1)])
     assert unsigned == signed

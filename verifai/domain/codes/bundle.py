@@ -24,4 +24,19 @@ CODES: dict[str, Code] = {
     "parent-missing": Code((1,), "An attestation builds on one that is not in the bundle.", _AGAIN),
     # Signatures.
     "signature-invalid": Code((1,), "A signature does not verify with the key it names.", _AGAIN),
+    # Keys.
+    "bad-key": Code((2,), "A key file cannot be used.", "Make one with: verifai key new PATH."),
+    "bad-passphrase": Code((2,), "A private key's passphrase is missing or wrong.", "Set VERIFAI_PASSPHRASE."),
+    # The audit log.
+    "log-malformed": Code((1,), "A checkpoint or log proof is not what its format allows.", _AGAIN),
+    "log-proof-invalid": Code((1,), "An entry is not where the log proof says.", "Ask the log for a new proof."),
+    "log-inconsistent": Code((1,), "The log's past was changed.", "Do not trust this log; tell its witnesses."),
+    "log-signature-invalid": Code((1,), "A checkpoint is not signed by the log or witness it names.", _AGAIN),
+    "log-corrupt": Code((1,), "The log's file was edited or damaged.", "Restore the log from a copy."),
+    "log-busy": Code((4,), "Another process holds the log.", "Try again."),
+    "log-empty": Code((2,), "The log has no entry.", "Append something first: verifai log append."),
+    "bad-log": Code((2,), "The file is not an audit log.", "Make one with: verifai log init."),
+    "bad-log-entry": Code((2,), "Only SHA-256 digests are logged.", "Name a bundle, or 64 hex digits."),
+    "wrong-log-key": Code((2,), "The key is not that of the log.", "Give the key that the log was made with."),
+    "not-in-log": Code((2,), "The log, or that checkpoint of it, does not hold this entry.", "Append it: verifai log append."),
 }

@@ -1,0 +1,126 @@
+"""Key files: Ed25519 private keys in PKCS#8 PEM, public keys in SubjectPublicKeyInfo PEM or as ``ed25519:BASE64`` text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifai.domain.trust_keys import PublicKey
+from verifai.errors import UsageError
+from verifai.execution.files import read_limited, write_atomic
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+MAX_KEY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class FileSigner:
+    """A signer whose key was read from a file. Implements :class:`verifai.domain.trust_keys.Signer`."""
+
+    public_key: PublicKey
+    _private: Ed25519PrivateKey
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 over ``message``: 64 bytes."""
+        return self._private.sign(message)
+
+    def __repr__(self) -> str:
+        return f"FileSigner({self.public_key})"
+
+
+def new_key(path: Path, *, passphrase: str | None = None) -> PublicKey:
+    """Make a private key at ``path`` (0600) and the public one beside it as ``path`` + ``.pub``.
+
+    Args:
+        passphrase: encrypts the file (PBES2, scrypt or PBKDF2 as the library chooses); ``None`` leaves it in clear.
+
+    Raises:
+        UsageError: code ``file-exists``; a key is never overwritten. Code ``bad-option`` for an empty passphrase.
+        Undecided: code ``disk``.
+    """
+    import os
+
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public_path = public_key_path(path)
+    for target in (path, public_path):
+        if os.path.lexists(target):
+            raise UsageError("file-exists", "a key is never overwritten", where=str(target), hint="Choose another name.")
+    if passphrase is not None and not passphrase:
+        raise UsageError("bad-option", "the passphrase is empty", hint="Give one, or make the key without a passphrase.")
+    private = Ed25519PrivateKey.generate()
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase.encode())
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    key = PublicKey(private.public_key().public_bytes_raw())
+    write_atomic(path, pem, mode=0o600)
+    write_atomic(public_path, public_pem(key))
+    return key
+
+
+def public_key_path(path: Path) -> Path:
+    """Where the public half of ``path`` lies."""
+    return path.with_name(path.name + ".pub")
+
+
+def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
+    """Read a private key.
+
+    Raises:
+        UsageError: codes ``file-missing``, ``bad-key`` (not an Ed25519 PKCS#8 key, or readable by others), ``bad-passphrase``.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data = read_limited(path, limit=MAX_KEY_BYTES)
+    if path.stat().st_mode & 0o077:
+        raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {path}")
+    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
+    if encrypted and passphrase is None:
+        hint = "Set VERIFAI_PASSPHRASE, or pass --passphrase-file."
+        raise UsageError("bad-passphrase", "this key has a passphrase", where=str(path), hint=hint)
+    try:
+        private = load_pem_private_key(data, passphrase.encode() if encrypted and passphrase is not None else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        if encrypted:
+            raise UsageError("bad-passphrase", "the passphrase does not open this key", where=str(path)) from None
+        raise UsageError("bad-key", "not a private key in PKCS#8 PEM", where=str(path), hint=_NEW) from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise UsageError("bad-key", f"not an Ed25519 key but {type(private).__name__}", where=str(path), hint=_NEW)
+    return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
+
+
+_NEW = "Make one with: verifai key new PATH"
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read a public key file: PEM, or one line of ``ed25519:BASE64``. Raises UsageError (``file-missing``, ``bad-key``)."""
+    return parse_public_key(read_limited(path, limit=MAX_KEY_BYTES), str(path))
+
+
+def parse_public_key(data: bytes, where: str) -> PublicKey:
+    """The key in ``data``. Raises UsageError (``bad-key``)."""
+    import base64
+    import binascii
+
+    try:
+        text = data.decode("ascii").strip()
+        if not text.startswith("-----BEGIN PUBLIC KEY-----"):
+            return PublicKey.from_text(text)
+        body = text.removeprefix("-----BEGIN PUBLIC KEY-----").removesuffix("-----END PUBLIC KEY-----")
+        return PublicKey.from_spki(base64.b64decode("".join(body.split()), validate=True))
+    except (ValueError, binascii.Error) as problem:
+        raise UsageError("bad-key", f"not an Ed25519 public key: {problem}", where=where, hint=_NEW) from None
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """SubjectPublicKeyInfo PEM."""
+    import base64
+
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(key.spki) + b"\n-----END PUBLIC KEY-----\n"

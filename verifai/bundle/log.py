@@ -1,0 +1,272 @@
+"""The audit log: an append-only RFC 6962 tree over attestation identifiers, in one SQLite file.
+
+An append is one transaction: it is there with all its tree nodes, or not at all, whatever kills the process. Appenders take
+turns by SQLite's own lock; an identifier that is there already keeps its place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from verifai.bundle.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, node_hash, subtree_hash
+from verifai.bundle.note import Checkpoint, LogProof, check_name
+from verifai.domain.digest import Sha256, is_sha256
+from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.errors import EvidenceRejected, Undecided, UsageError
+
+_FORMAT = "verifai/log/v1"
+_BUSY_SECONDS = 60.0
+_SCHEMA = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE entry (position INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK (length(id) = {HASH_BYTES}));
+CREATE TABLE node (level INTEGER, position INTEGER, hash BLOB NOT NULL CHECK (length(hash) = {HASH_BYTES}),
+                   PRIMARY KEY (level, position)) WITHOUT ROWID;
+"""
+
+
+class AuditLog:
+    """An opened log. Use :func:`create_log` or :func:`open_log`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, origin: str, key: PublicKey) -> None:
+        self._connection = connection
+        self._path = path
+        self.origin = origin
+        self.key = key
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        with self._reading():
+            return self._size()
+
+    def _size(self) -> int:
+        return int(self._connection.execute("SELECT coalesce(max(position) + 1, 0) FROM entry").fetchone()[0])
+
+    def append(self, ids: Sequence[Sha256]) -> tuple[int, ...]:
+        """Append identifiers in one transaction; one that is there keeps its place. Returns their positions.
+
+        Raises:
+            UsageError: code ``bad-log-entry`` for anything but a SHA-256.
+            Undecided: code ``log-busy`` or ``disk``.
+        """
+        for one in ids:
+            if not is_sha256(one):
+                raise UsageError("bad-log-entry", f"{str(one)[:80]!r} is not a SHA-256 in hex")
+        with self._writing():
+            return tuple(self._append(bytes.fromhex(one)) for one in ids)
+
+    def _append(self, entry: bytes) -> int:
+        found = self._connection.execute("SELECT position FROM entry WHERE id = ?", (entry,)).fetchone()
+        if found is not None:
+            return int(found[0])
+        position = self._size()
+        self._connection.execute("INSERT INTO entry VALUES (?, ?)", (position, entry))
+        level, index, current = 0, position, leaf_hash(entry)
+        self._insert(level, index, current)
+        while index & 1:  # this node completes its parent
+            current = node_hash(self._node(level, index - 1), current)
+            level, index = level + 1, index >> 1
+            self._insert(level, index, current)
+        return position
+
+    def _insert(self, level: int, index: int, value: bytes) -> None:
+        self._connection.execute("INSERT INTO node VALUES (?, ?, ?)", (level, index, value))
+
+    def _node(self, level: int, position: int) -> bytes:
+        row = self._connection.execute("SELECT hash FROM node WHERE level = ? AND position = ?", (level, position)).fetchone()
+        if row is None or len(row[0]) != HASH_BYTES:
+            raise self._corrupt(f"tree node {position} at level {level} is missing")
+        return bytes(row[0])
+
+    def checkpoint(self, signer: Signer, *, size: int | None = None) -> Checkpoint:
+        """The signed tree head, of the newest entries or of the first ``size``.
+
+        Raises:
+            UsageError: ``wrong-log-key``; ``log-empty`` for size 0; ``bad-option`` for more entries than there are.
+        """
+        if signer.public_key != self.key:
+            raise UsageError(
+                "wrong-log-key",
+                f"log {self.origin!r} signs with {self.key}",
+                where=str(self._path),
+                hint="Give the log's own key.",
+            )
+        with self._reading():
+            size = self._checked_size(size)
+            return Checkpoint(self.origin, size, subtree_hash(self._node, 0, size)).signed_by(signer)
+
+    def _checked_size(self, size: int | None) -> int:
+        current = self._size()
+        if current == 0:
+            raise UsageError("log-empty", "the log is empty", where=str(self._path), hint="Append something first.")
+        if size is None:
+            return current
+        if not 1 <= size <= current:
+            raise UsageError("bad-option", f"the log has {current} entries, so there is no size {size}", where=str(self._path))
+        return size
+
+    def prove(self, one: Sha256, checkpoint: Checkpoint) -> LogProof:
+        """The proof that ``one`` is among the entries of ``checkpoint``, one of this log's own.
+
+        Raises:
+            UsageError: ``not-in-log``.
+        """
+        with self._reading():
+            found = self._connection.execute("SELECT position FROM entry WHERE id = ?", (bytes.fromhex(one),)).fetchone()
+            if found is None or int(found[0]) >= checkpoint.size:
+                raise UsageError(
+                    "not-in-log", f"{one} is not among the first {checkpoint.size} entries", where=str(self._path),
+                    hint="Append it first: verifai log append",
+                )  # fmt: skip
+            index = int(found[0])
+            return LogProof(index, inclusion_proof(self._node, index, checkpoint.size), checkpoint)
+
+    def prove_consistency(self, first: int, second: int) -> tuple[bytes, ...]:
+        """The proof that the tree of size ``first`` is a prefix of that of size ``second``. Raises UsageError."""
+        with self._reading():
+            first, second = self._checked_size(first), self._checked_size(second)
+            if first > second:
+                raise UsageError("bad-option", f"size {first} is larger than {second}")
+            return consistency_proof(self._node, first, second)
+
+    def ids(self) -> Iterator[Sha256]:
+        """Every identifier, in order."""
+        with self._reading():
+            for (value,) in self._connection.execute("SELECT id FROM entry ORDER BY position"):
+                yield Sha256(bytes(value).hex())
+
+    def check(self) -> int:
+        """Recompute every node from the entries. Returns the size. Raises EvidenceRejected (``log-corrupt``)."""
+        with self._reading():
+            if self._connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                raise self._corrupt("SQLite finds the file damaged")
+            count, nodes, stack = 0, 0, dict[int, bytes]()
+            for position, entry in self._connection.execute("SELECT position, id FROM entry ORDER BY position"):
+                if position != count:
+                    raise self._corrupt(f"entry {count} is missing")
+                level, index, current = 0, count, leaf_hash(bytes(entry))
+                while True:
+                    nodes += 1
+                    if self._node(level, index) != current:
+                        raise self._corrupt(f"tree node {index} at level {level} does not follow from the entries")
+                    if not index & 1:
+                        stack[level] = current
+                        break
+                    current = node_hash(stack[level], current)
+                    level, index = level + 1, index >> 1
+                count += 1
+            if self._connection.execute("SELECT count(*) FROM node").fetchone()[0] != nodes:
+                raise self._corrupt("there are tree nodes that belong to no entry")
+            return count
+
+    def _corrupt(self, message: str) -> EvidenceRejected:
+        return EvidenceRejected("log-corrupt", message, where=str(self._path), hint="Restore the log from a copy.")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with _transaction(self._connection, "BEGIN", self._path):
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        # IMMEDIATE takes the write lock before reading the size; DEFERRED would let two appenders see the same one.
+        with _transaction(self._connection, "BEGIN IMMEDIATE", self._path):
+            yield
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str, path: Path) -> Iterator[None]:
+    try:
+        if connection.in_transaction:
+            yield
+            return
+        connection.execute(begin)
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    except sqlite3.DatabaseError as problem:
+        raise _translate(problem, path) from None
+
+
+def _translate(problem: sqlite3.DatabaseError, path: Path) -> UsageError | Undecided:
+    name = getattr(problem, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Undecided("log-busy", "another process holds the log", where=str(path), hint="Try again.")
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return Undecided("disk", f"the file system refused: {problem}", where=str(path))
+    return UsageError("bad-log", f"not an audit log: {problem}", where=str(path))
+
+
+def create_log(path: Path, *, origin: str, key: PublicKey) -> None:
+    """Make an empty log.
+
+    Args:
+        origin: its name for ever, such as ``example.org/verifai``; part of everything it signs.
+        key: the only key that may sign its checkpoints.
+
+    Raises:
+        UsageError: ``file-exists``, or ``bad-option`` for an origin that cannot be one.
+    """
+    try:
+        check_name(origin)
+    except ValueError as problem:
+        raise UsageError("bad-option", str(problem), where="--origin") from None
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        raise UsageError("file-exists", "the log exists already", where=str(path)) from None
+    except OSError as problem:
+        raise Undecided("disk", f"cannot write: {problem.strerror}", where=str(path)) from None
+    try:
+        connection = _connect(path)
+        try:
+            with _transaction(connection, "BEGIN IMMEDIATE", path):
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                rows = (("format", _FORMAT), ("origin", origin), ("key", str(key)))
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        finally:
+            connection.close()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[AuditLog]:
+    """Open an existing log. Raises UsageError (``file-missing``, ``bad-log``), Undecided (``log-busy``, ``disk``)."""
+    if not path.is_file():
+        raise UsageError("file-missing", "no such log", where=str(path), hint="Make one with: verifai log init")
+    connection = _connect(path)
+    try:
+        with _transaction(connection, "BEGIN", path):
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+        try:
+            if meta["format"] != _FORMAT:
+                raise ValueError(f"format {str(meta['format'])[:40]!r}")
+            log = AuditLog(connection, path, check_name(meta["origin"]), PublicKey.from_text(meta["key"]))
+        except (KeyError, ValueError, TypeError, AttributeError) as problem:
+            raise UsageError("bad-log", f"not an audit log of this release: {problem}", where=str(path)) from None
+        yield log
+    finally:
+        connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    # A rollback journal keeps the log one file at rest; EXTRA also syncs the folder after the journal is gone, so a commit that
+    # was reported survives a power cut.
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA trusted_schema = OFF")
+    except sqlite3.DatabaseError as problem:
+        connection.close()
+        raise _translate(problem, path) from None
+    return connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 
 from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName
+from verifai.domain.tensor import TensorSpec
 from verifai.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from verifai.domain.statement import TensorStatement
     from verifai.onnx_graph.model import OnnxModel
+
+_MAX_STDIN_BYTES = 256 * 2**20
 
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
@@ -32,7 +37,7 @@ def read_tensors(source: str, model: OnnxModel, option: str) -> list[dict[str, A
     from verifai.cli.frame import current
     from verifai.onnx_graph.inputs import read_samples
 
-    read = read_samples(source_of(source), model)
+    read = read_samples(source, model, stdin=stdin_bytes(source))
     for note in read.notes:
         current().note(f"{option}: {note}")
     return [dict(sample) for sample in read.samples]
@@ -41,10 +46,10 @@ def read_tensors(source: str, model: OnnxModel, option: str) -> list[dict[str, A
 def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
     """One sample of the tensors that a statement names, float32. Raises InputRejected, UsageError."""
     from verifai.cli.frame import current
-    from verifai.domain.tensor import TensorSpec
-    from verifai.onnx_graph.inputs import read_specs
+    from verifai.onnx_graph.inputs import read_samples
 
-    read = read_specs(source_of(source), [TensorSpec(tensor.name, "float32", tensor.shape) for tensor in tensors])
+    specs = tuple(TensorSpec(tensor.name, "float32", tensor.shape) for tensor in tensors)
+    read = read_samples(source, _Named(specs), stdin=stdin_bytes(source))
     for note in read.notes:
         current().note(f"{option}: {note}")
     if len(read.samples) != 1:
@@ -57,14 +62,18 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
     return dict(read.samples[0])
 
 
-def source_of(source: str) -> Path | bytes:
-    """The path, or the bytes of standard input for ``-``."""
-    import sys
+@dataclass(frozen=True)
+class _Named:
+    """Tensors that a statement names, in the part of a model's inputs."""
 
+    inputs: tuple[TensorSpec, ...]
+
+
+def stdin_bytes(source: str) -> bytes | None:
+    """All of standard input when ``source`` is ``-``. Raises UsageError when that is too much."""
     if source != "-":
-        return Path(source)
-    limit = 256 * 2**20
-    data = sys.stdin.buffer.read(limit + 1)
-    if len(data) > limit:
-        raise UsageError("file-missing", f"more than {limit} bytes on standard input", where="-")
+        return None
+    data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    if len(data) > _MAX_STDIN_BYTES:
+        raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data

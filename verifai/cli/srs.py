@@ -1,0 +1,100 @@
+"""``verifai srs``: the set-up material of the ezkl engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.text import bytes_text, table
+
+if TYPE_CHECKING:
+    from verifai.engines.ezkl.srs import Srs
+
+LogrowsOption = Annotated[int, typer.Option("--logrows", "-k", help="log2 of the circuit rows it serves.", min=1, max=26)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Import, fetch, check and generate the ezkl engine's set-up files (SRS).", no_args_is_help=True)
+    app.add_typer(group, name="srs")
+
+    @verb(group, "list", group="srs", example="verifai srs list")
+    def list_() -> Result:
+        """List the local store; every file is judged again."""
+        from verifai.engines.ezkl.srs import read_srs
+        from verifai.engines.ezkl.srs_store import default_store
+
+        store = default_store()
+        found = [read_srs(path) for path in store.files()]
+        rows = [[str(srs.logrows), _trust(srs), srs.sha256[:16], printable(str(srs.path))] for srs in found]
+        lines: list[Any] = (
+            [table(["k", "trust", "sha256", "file"], rows)] if rows else [f"No SRS in {printable(str(store.root))}"]
+        )
+        return Result({"store": str(store.root), "files": [_json(srs) for srs in found]}, lines, verdict="done")
+
+    @verb(group, "check", group="srs", example="verifai srs check fixtures/srs/INSECURE-TEST-k12.srs")
+    def check(file: Annotated[Path, typer.Argument(help="SRS file, whole or cut.", show_default=False)]) -> Result:
+        """Judge a file by its digest and points: the public ceremony's, or test material, or neither."""
+        from verifai.engines.ezkl.srs import read_srs
+
+        srs = read_srs(file)
+        lines = [f"{_trust(srs)}  k = {srs.logrows}, sha256 {srs.sha256}"]
+        if srs.trust.value != "ceremony":
+            lines.append("Whoever made this file can forge every proof that is checked with it.")
+        return Result({"srs": _json(srs)}, lines, verdict="done")
+
+    @verb(group, "import", group="srs", example="verifai srs import fixtures/srs/INSECURE-TEST-k12.srs --test")
+    def import_(
+        file: Annotated[Path, typer.Argument(help="SRS file.", show_default=False)],
+        test: Annotated[bool, typer.Option("--test", help="INSECURE: accept test material.")] = False,
+    ) -> Result:
+        """Check a file against the ceremony's digests and points, then copy it into the store."""
+        from verifai.engines.ezkl.srs_store import default_store
+
+        srs = default_store().import_file(file, allow_test=test)
+        return Result(
+            {"srs": _json(srs)}, [f"Imported {_trust(srs)} k = {srs.logrows} as {printable(str(srs.path))}"], verdict="done"
+        )
+
+    @verb(group, "fetch", group="srs", example="verifai srs fetch -k 17")
+    def fetch(logrows: LogrowsOption) -> Result:
+        """Download the ceremony's file with ezkl's own download; keep it only when its digest is the pinned one."""
+        from verifai.engines.ezkl.srs_store import default_store
+
+        with current().progress() as progress:
+            srs = default_store().fetch(logrows, progress=progress)
+        return Result({"srs": _json(srs)}, [f"Fetched k = {srs.logrows}: {printable(str(srs.path))}"], verdict="done")
+
+    @verb(group, "generate", group="srs", example="verifai srs generate -k 8")
+    def generate(logrows: LogrowsOption) -> Result:
+        """INSECURE, for tests only: make an SRS whose maker can forge every proof."""
+        from verifai.engines.ezkl.srs_store import default_store
+
+        frame = current()
+        frame.err().print(
+            "[bold red]INSECURE-TEST[/] the maker of this SRS can forge proofs. Never use it for a release.", highlight=False
+        )
+        with frame.progress() as progress:
+            srs = default_store().generate(logrows, progress=progress)
+        return Result(
+            {"srs": _json(srs)}, [f"Generated {_trust(srs)} k = {srs.logrows}: {printable(str(srs.path))}"], verdict="done"
+        )
+
+
+def _trust(srs: Srs) -> str:
+    return "[green]ceremony[/]" if srs.trust.value == "ceremony" else f"[bold red]{srs.trust.value}[/]"
+
+
+def _json(srs: Srs) -> dict[str, Any]:
+    size = srs.path.stat().st_size
+    return {
+        "path": str(srs.path),
+        "logrows": srs.logrows,
+        "sha256": srs.sha256,
+        "trust": srs.trust.value,
+        "bytes": size,
+        "size": bytes_text(size),
+    }

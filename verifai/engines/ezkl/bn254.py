@@ -6,8 +6,9 @@ infinity. Not constant-time: everything here is public.
 
 from __future__ import annotations
 
-from verifai.engines.ezkl.field import MODULUS as ORDER
+from verifai.engines.ezkl.field import MODULUS
 
+ORDER = MODULUS
 PRIME = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
 """Base field of the curve y² = x³ + 3 (EIP-196)."""
 

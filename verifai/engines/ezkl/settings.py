@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from verifai.domain import strict_json
@@ -30,20 +29,9 @@ _MAX_TENSORS = 64
 _MAX_SCALE = 120
 
 
-class EzklVisibility(StrEnum):
-    """The visibilities that we let through. ``polycommit`` and ``hashed/private`` keys are not among them."""
-
-    PUBLIC = "Public"
-    PRIVATE = "Private"
-    FIXED = "Fixed"
-    HASHED = "Hashed"
-
-
-VISIBILITY = {
-    EzklVisibility.PUBLIC: Visibility.PUBLIC,
-    EzklVisibility.PRIVATE: Visibility.PRIVATE,
-    EzklVisibility.HASHED: Visibility.HASHED,
-}
+_VISIBILITY = {"Public": Visibility.PUBLIC, "Private": Visibility.PRIVATE}
+_HASHED = {"hash_is_public": True, "outlets": []}
+"""Any other form of hashing keeps the digest out of the instances, so that it would bind nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +81,16 @@ def parse(
     root = Record(document, where, error=error, code=code)
     run_args = root.table("run_args")
     logrows = run_args.integer("logrows", low=4, high=MAX_LOGROWS)
-    parameters = run_args.choice("param_visibility", EzklVisibility)
-    if parameters is not EzklVisibility.FIXED:
+    if run_args.take("param_visibility") != "Fixed":
         raise run_args.refuse("a circuit whose weights are not fixed does not bind the model", "param_visibility")
-    inputs = run_args.choice("input_visibility", EzklVisibility)
-    outputs = run_args.choice("output_visibility", EzklVisibility)
-    for side, choice in (("input_visibility", inputs), ("output_visibility", outputs)):
-        if choice not in VISIBILITY:
-            raise run_args.refuse("inputs and outputs can be Public, Private or Hashed", side)
     cells = min(_MAX_CELLS, MAX_COLUMN_BLOCKS << logrows)
+    inputs, outputs = _visibility(run_args, "input_visibility"), _visibility(run_args, "output_visibility")
     lookup_range, columns = _run_args(run_args)
     _einsum(root.table("einsum_params"), cells)
     settings = Settings(
         logrows=logrows,
-        inputs=VISIBILITY[inputs],
-        outputs=VISIBILITY[outputs],
+        inputs=inputs,
+        outputs=outputs,
         instance_shapes=root.array("model_instance_shapes", _shape(root), max_length=_MAX_TENSORS),
         input_scales=root.integers("model_input_scales", low=-_MAX_SCALE, high=_MAX_SCALE, max_length=_MAX_TENSORS),
         output_scales=root.integers("model_output_scales", low=-_MAX_SCALE, high=_MAX_SCALE, max_length=_MAX_TENSORS),
@@ -160,6 +143,17 @@ def _sort_key(item: Any) -> tuple[Any, ...]:
     if isinstance(item, list):
         return (0, tuple(item))
     return (1, json.dumps(item, sort_keys=True))
+
+
+def _visibility(record: Record, field: str) -> Visibility:
+    value = record.take(field)
+    if isinstance(value, dict) and list(value) == ["Hashed"]:
+        if value["Hashed"] != _HASHED or value["Hashed"]["hash_is_public"] is not True:
+            raise record.refuse("the digest must be public", field)
+        return Visibility.HASHED
+    if value not in ("Public", "Private"):
+        raise record.refuse("inputs and outputs can be Public, Private or Hashed", field)
+    return _VISIBILITY[value]
 
 
 def _run_args(record: Record) -> tuple[tuple[int, int], int]:

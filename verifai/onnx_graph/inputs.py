@@ -12,18 +12,16 @@ import numpy as np
 from verifai.domain import strict_json
 from verifai.domain.record import Record
 from verifai.domain.tensor import TensorSpec
-from verifai.errors import InputRejected
+from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import MAX_BYTES, NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
-from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tensors import Array
 
 LABEL = "label"
 """An array of this name that is no model input holds the expected classes; it is not proven."""
 
-_STDIN = "standard input"
 _MAX_SAMPLES = 1_000_000
 
 
@@ -63,8 +61,8 @@ class Samples(Sequence[Mapping[str, Array]]):
         return iter(self.samples)
 
 
-def read_samples(source: str | Path | bytes, model: OnnxModel) -> Samples:
-    """Read samples of the model's inputs from ``.npz``, ``.npy``, ezkl-style ``.json``, PNG or JPEG.
+def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None = None) -> Samples:
+    """Read samples from ``.npz``, ``.npy``, ezkl-style ``.json``, PNG or JPEG.
 
     The content decides the format, not the name. Axis 0 of an array is the sample, unless the array is a single sample already;
     a batch axis of 1 is added where samples lack it. Values keep their meaning exactly: integers and float64 are taken for a
@@ -72,36 +70,35 @@ def read_samples(source: str | Path | bytes, model: OnnxModel) -> Samples:
     the nearest float32). Booleans, strings and field elements are no numbers.
 
     Args:
-        source: a path, or the content itself (standard input).
+        source: a path, or ``-`` for ``stdin``.
+        stdin: the bytes to read when ``source`` is ``-``.
 
     Raises:
         InputRejected: ``input-…``, naming file, tensor and place.
         UsageError: ``file-missing``; ``extra-missing`` for images without the ``[images]`` extra.
     """
-    return read_specs(source, model.inputs)
+    if str(source) == "-":
+        if stdin is None:
+            raise UsageError("bad-option", "'-' was given but there is no standard input", where="-")
+        if len(stdin) > MAX_BYTES:
+            raise InputRejected("input-too-large", f"{len(stdin):,} bytes; the limit is {MAX_BYTES:,}", where="-")
+        return parse_samples(stdin, model, where="standard input")
+    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source))
 
 
-def read_specs(source: str | Path | bytes, specs: Sequence[TensorSpec]) -> Samples:
-    """As :func:`read_samples`, for any tensors: outputs, or those that a statement names."""
-    if not isinstance(source, bytes):
-        return _parse(read_limited(Path(source), limit=MAX_BYTES), specs, str(source))
-    if len(source) > MAX_BYTES:
-        raise InputRejected("input-too-large", f"{len(source):,} bytes; the limit is {MAX_BYTES:,}", where=_STDIN)
-    return _parse(source, specs, _STDIN)
-
-
-def _parse(data: bytes, specs: Sequence[TensorSpec], where: str) -> Samples:
+def parse_samples(data: bytes, model: TakesInputs, *, where: str) -> Samples:
+    """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
     if data.startswith(ZIP_MAGIC):
-        return _from_arrays(read_npz(data, where), specs, where)
+        return _from_arrays(read_npz(data, where), model, where)
     if data.startswith(NPY_MAGIC):
-        return _from_arrays({_only_tensor(specs, where).name: read_npy(data, where)}, specs, where)
+        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where)
     if data.startswith(IMAGE_MAGICS):
-        spec = _only_tensor(specs, where)
+        spec = _only_input(model, where)
         return Samples(({spec.name: read_image(data, spec, where)},), (f"{where}: pixels were scaled from 0…255 to 0…1",))
-    return _from_json(data, specs, where)
+    return _from_json(data, model, where)
 
 
-def to_arrays(samples: Sequence[Mapping[str, Array]], model: OnnxModel) -> dict[str, Array]:
+def to_arrays(samples: Sequence[Mapping[str, Array]], model: TakesInputs) -> dict[str, Array]:
     """Stack samples per input, axis 0 = sample: without the batch axis where the model's is 1, else with it."""
     stacked: dict[str, Array] = {}
     for spec in model.inputs:
@@ -112,16 +109,16 @@ def to_arrays(samples: Sequence[Mapping[str, Array]], model: OnnxModel) -> dict[
 
 
 def _only_input(model: TakesInputs, where: str) -> TensorSpec:
-    if len(specs) != 1:
-        names = ", ".join(spec.name for spec in specs)
+    if len(model.inputs) != 1:
+        names = ", ".join(spec.name for spec in model.inputs)
         raise InputRejected(
-            "input-missing", f"the file holds one array; expected are {names}", where=where, hint="Use an .npz file."
+            "input-missing", f"the file holds one array; the model takes {names}", where=where, hint="Use an .npz file."
         )
-    return specs[0]
+    return model.inputs[0]
 
 
 def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Samples:
-    wanted = {spec.name for spec in specs}
+    wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None
     for name, array in arrays.items():
@@ -136,7 +133,7 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Sa
                 hint="Its inputs: " + ", ".join(sorted(wanted)),
             )
     columns: dict[str, list[Array]] = {}
-    for spec in specs:
+    for spec in model.inputs:
         if spec.name not in arrays:
             raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
         place = f"{where}: array {spec.name!r}"
@@ -217,13 +214,13 @@ def _from_json(data: bytes, model: TakesInputs, where: str) -> Samples:
             record.take(name)
             notes.append(f"{where}: the field {name!r} was ignored")
     record.done()
-    if not isinstance(columns, list) or len(columns) != len(specs):
+    if not isinstance(columns, list) or len(columns) != len(model.inputs):
         raise InputRejected(
             "input-malformed",
-            f"expected one list of numbers per tensor ({len(specs)})",
+            f"expected one list of numbers per model input ({len(model.inputs)})",
             where=f"{where}: input_data",
         )
-    pairs = zip(specs, columns, strict=True)
+    pairs = zip(model.inputs, columns, strict=True)
     sample = {spec.name: _numbers(column, spec, f"{where}: input_data[{i}]") for i, (spec, column) in enumerate(pairs)}
     return Samples((sample,), tuple(notes))
 

@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
         with current().progress() as progress:
             srs = default_store().fetch(logrows, progress=progress)
-        return Result({"srs": _json(srs)}, [f"Fetched k = {srs.logrows}: {printable(str(srs.path))}"], verdict="done")
+        return _made("Fetched", srs)
 
     @verb(group, "generate", group="srs", example="verifai srs generate -k 8")
     def generate(logrows: LogrowsOption) -> Result:
@@ -84,17 +84,20 @@ def register(app: typer.Typer) -> None:
         )
 
 
+def _made(done: str, srs: Srs) -> Result:
+    line = f"{done} {_trust(srs)} SRS, k = {srs.logrows}, {bytes_text(srs.path.stat().st_size)}: {printable(str(srs.path))}"
+    return Result({"srs": _json(srs)}, [line], verdict="done")
+
+
 def _trust(srs: Srs) -> str:
     return "[green]ceremony[/]" if srs.trust.value == "ceremony" else f"[bold red]{srs.trust.value}[/]"
 
 
 def _json(srs: Srs) -> dict[str, Any]:
-    size = srs.path.stat().st_size
     return {
         "path": str(srs.path),
         "logrows": srs.logrows,
         "sha256": srs.sha256,
         "trust": srs.trust.value,
-        "bytes": size,
-        "size": bytes_text(size),
+        "bytes": srs.path.stat().st_size,
     }

@@ -1,1 +1,1 @@
-"""Locality-sensitive hashes of outputs: one file per output kind."""
+"""Short codes of model outputs: one file per output kind, one interface, one contract suite."""

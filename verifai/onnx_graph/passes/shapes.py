@@ -13,9 +13,11 @@ def plain_shapes(graph: Graph) -> None:
         if node.op_type not in ("Reshape", "Expand"):
             continue
         shape = graph.types[node.outputs[0]].shape
-        target = np.array(shape, dtype=np.int64)
-        if 0 in shape or np.array_equal(graph.constants.get(node.inputs[1], np.array([])), target):
+        if 0 in shape:
             continue
-        node.inputs[1] = graph.constant(f"{node.name}_shape", target)
         if node.op_type == "Reshape":
             node.attributes["allowzero"] = 0
+        target = np.array(shape, dtype=np.int64)
+        present = graph.constants.get(node.inputs[1])
+        if present is None or not np.array_equal(present, target):
+            node.inputs[1] = graph.constant(f"{node.name}_shape", target)

@@ -1,0 +1,190 @@
+"""Who says so, and when: the steps T1 to T5 of ``docs/bundle-format.md``, one finding each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from verifai.bundle.dsse import check_signatures
+from verifai.bundle.log_check import LogEvidence, check_log
+from verifai.bundle.reader import OpenBundle
+from verifai.domain.attestation import Attestation, Envelope
+from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.digest import short
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.manifest import MANIFEST_NAME
+from verifai.domain.manifest_time import parse_utc
+from verifai.domain.trust import ROLE_OF, RoleRule, Trust, TrustRole
+from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+
+P = TypeVar("P")
+
+CLOCK_SKEW = timedelta(minutes=10)
+"""How far a maker's clock may be ahead of ours."""
+
+
+def check_trust(bundle: OpenBundle, trust: Trust, now: str) -> tuple[Finding, ...]:
+    """Check signatures, age, set-up material and log inclusion against a trust file.
+
+    Args:
+        now: UTC, such as ``2026-01-31T23:59:59Z``.
+
+    Returns:
+        One finding per check; false evidence becomes a finding, not an exception, so that a report shows all of it.
+    """
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("T1", partial(_check_expiry, trust, now)),
+        ("T2", partial(_check_manifest, bundle, trust)),
+        *(("T3", partial(_check_attestation, one, trust)) for _, one in sorted(bundle.attestations.items())),
+        ("T4", partial(_check_age, bundle, trust, now)),
+        ("T5", partial(_check_srs, bundle, trust)),
+        ("L", partial(_check_log, bundle, trust)),
+    ]
+    return tuple(_guard(step, check) for step, check in checks)
+
+
+def _guard(step: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except VerifaiError as problem:
+        return Finding.from_error(problem, step=step)
+
+
+def _check_expiry(trust: Trust, now: str) -> Finding:
+    """T1: the trust file itself still counts."""
+    if trust.is_expired(now):
+        raise PolicyNotMet(
+            "trust-expired", f"the trust file expired at {trust.expires}", hint="Review it, then give it a new date."
+        )
+    until = f"until {trust.expires}" if trust.expires else "without an end date"
+    return _holds("trust-current", f"the trust file may be used {until}", "T1")
+
+
+def require_signers(envelope: Envelope, rule: RoleRule, role: TrustRole, names: Trust, where: str) -> Finding:
+    """Enough distinct keys of a role signed ``envelope``.
+
+    Raises:
+        EvidenceRejected: ``signature-invalid``.
+        PolicyNotMet: ``unsigned``, or ``below-threshold`` when too few *keys*, not signatures, are known and good.
+    """
+    check = check_signatures(envelope, rule.keys, where=where)
+    if check.unsigned:
+        raise PolicyNotMet(
+            "unsigned",
+            f"nobody signed it, {rule.threshold} of role {role.value!r} must",
+            where=where,
+            hint="verifai seal --key KEY",
+        )
+    if len(check.signers) < rule.threshold:
+        others = f"; unknown keys: {', '.join(short(one) for one in check.unknown)}" if check.unknown else ""
+        raise PolicyNotMet(
+            "below-threshold",
+            f"{len(check.signers)} of the {rule.threshold} required keys of role {role.value!r} signed{others}",
+            where=where,
+            hint="Ask the missing signers, or check the trust file's keys.",
+        )
+    signers = ", ".join(sorted(names.names.get(key, key.keyid) for key in check.signers))
+    return _holds("signed", f"signed by {signers} ({role.value}: {len(check.signers)} of {rule.threshold})", "", where=where)
+
+
+def _check_manifest(bundle: OpenBundle, trust: Trust) -> Finding:
+    """T2: the release role signed the manifest."""
+    rule = trust.roles.get(TrustRole.RELEASE)
+    if rule is None:
+        # An invalid signature of any key we know is false evidence, whatever role the key has.
+        check_signatures(bundle.envelope, trust.keys.values(), where=MANIFEST_NAME)
+        return _not_checked("signature-not-required", "the trust file names nobody who must sign releases", "T2", MANIFEST_NAME)
+    return _numbered(require_signers(bundle.envelope, rule, TrustRole.RELEASE, trust, MANIFEST_NAME), "T2")
+
+
+def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
+    """T3: the role that an attestation's type asks for signed it."""
+    where = f"attestations/{attestation.id}.dsse.json"
+    role = ROLE_OF.get(attestation.predicate.TYPE)
+    rule = trust.roles.get(role) if role is not None else None
+    if role is None or rule is None:
+        check_signatures(attestation.envelope, trust.keys.values(), where=where)
+        kind = attestation.predicate.TYPE
+        return _not_checked("signature-not-required", f"the trust file names nobody who must sign {kind}", "T3", where)
+    return _numbered(require_signers(attestation.envelope, rule, role, trust, where), "T3")
+
+
+def _check_age(bundle: OpenBundle, trust: Trust, now: str) -> Finding:
+    """T4: neither from the future nor too old. A maker's clock is a claim; the log's order is evidence."""
+    moment, written = parse_utc(now), parse_utc(bundle.manifest.created)
+    times = [parse_utc(one.created) for one in _predicates(bundle, ProofPredicate)]
+    for claimed in (*times, written):
+        if claimed > moment + CLOCK_SKEW:
+            raise EvidenceRejected("from-the-future", f"it says it was made at {claimed:%Y-%m-%dT%H:%M:%SZ}, it is {now} now")
+    if any(claimed > written + CLOCK_SKEW for claimed in times):
+        raise EvidenceRejected(
+            "from-the-future", "a proof says it was made after the bundle that holds it", where=MANIFEST_NAME
+        )
+    oldest = min([*times, written])
+    days = (moment - oldest) / timedelta(days=1)
+    if trust.maximum_age_days is None:
+        return _not_checked("age-not-limited", f"made {days:.1f} days ago by its maker's clock; no maximum age is set", "T4")
+    if days > trust.maximum_age_days:
+        raise PolicyNotMet(
+            "stale", f"made {days:.1f} days ago, the limit is {trust.maximum_age_days} days", hint="Ask for a fresh proof."
+        )
+    return _holds("fresh", f"made {days:.1f} days ago by its maker's clock, the limit is {trust.maximum_age_days} days", "T4")
+
+
+def _check_srs(bundle: OpenBundle, trust: Trust) -> Finding:
+    """T5: the set-up material is one that the reader accepts."""
+    circuits = list(_predicates(bundle, CircuitPredicate))
+    if any("test-srs" in circuit.insecure for circuit in circuits) and not trust.allow_test_srs:
+        raise PolicyNotMet(
+            "srs-test-only",
+            "the circuit rests on a test SRS, whose maker can forge proofs",
+            hint="Compile with an SRS of the public ceremony; for tests only, set srs.allow_test_srs in the trust file.",
+        )
+    if trust.srs_sha256 is None:
+        return _not_checked("srs-not-limited", "the trust file lists no SRS; the lock's is accepted", "T5")
+    pins = {circuit.pins["srs_sha256"] for circuit in circuits if "srs_sha256" in circuit.pins}
+    if not pins:
+        return _not_checked("srs-not-limited", "the evidence rests on no SRS", "T5")
+    for digest in sorted(pins - trust.srs_sha256):
+        raise PolicyNotMet("srs-not-trusted", f"SRS {digest} is not among those of the trust file", hint="Review, then add it.")
+    return _holds("srs-trusted", "the SRS is one of the trust file's", "T5", evidence=", ".join(sorted(pins)))
+
+
+def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:
+    """L1 to L4."""
+    if trust.log is None:
+        return _not_checked("log-not-required", "the trust file names no audit log", "L")
+    try:
+        evidence: LogEvidence = check_log(bundle.log, sorted(bundle.attestations), trust.log)
+    except PolicyNotMet as problem:
+        if trust.log.required:
+            raise
+        return Finding(problem.code, Outcome.NOT_CHECKED, problem.message, where=problem.where, step="L")
+    count, size = len(evidence.positions), evidence.checkpoint.size
+    return _holds(
+        "logged",
+        f"all {count} attestations are in log {trust.log.origin!r} ({size} entries, {evidence.witnesses} witnesses)",
+        "L",
+        evidence="positions " + ", ".join(str(one) for one in sorted(evidence.positions.values())),
+    )
+
+
+def _predicates(bundle: OpenBundle, kind: type[P]) -> Iterable[P]:
+    return (one.predicate for one in bundle.attestations.values() if isinstance(one.predicate, kind))
+
+
+def _holds(code: str, message: str, step: str, *, where: str = "", evidence: str = "") -> Finding:
+    return Finding(code, Outcome.HOLDS, message, where=where, evidence=evidence, step=step)
+
+
+def _not_checked(code: str, message: str, step: str, where: str = "") -> Finding:
+    return Finding(code, Outcome.NOT_CHECKED, message, where=where, step=step)
+
+
+def _numbered(finding: Finding, step: str) -> Finding:
+    from dataclasses import replace
+
+    return replace(finding, step=step)

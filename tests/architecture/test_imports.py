@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "ezkl", "onnx", "onnxruntime", "datasketch", "scipy", "ray", "numba", "numpy", "sklearn", "cryptography", "sqlite3")
+HEAVY = frozenset(
+    "torch ezkl onnx onnxruntime datasketch scipy ray numba numpy sklearn cryptography sqlite3 concurrent.futures".split()
+)
 
 
 def _loaded_by(code: str) -> set[str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from verifai.domain.findings import Finding
-from verifai.errors import VerifaiError
+from verifai.errors import Interrupted, VerifaiError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -182,6 +182,9 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
                 return frame.finish(function(**arguments))
             except VerifaiError as problem:
                 return frame.fail(problem)
+            except KeyboardInterrupt:
+                # Caught here because Typer would turn it into a bare exit that prints no JSON.
+                return frame.fail(Interrupted("interrupted", "stopped; nothing was left half-written"))
             finally:
                 _current.reset(token)
 

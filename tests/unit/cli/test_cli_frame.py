@@ -1,0 +1,140 @@
+"""Every ending of a command has its documented exit status, one clear error, and with --json exactly one JSON object."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from verifai import errors
+from verifai.cli import app as cli
+from verifai.cli.frame import Result, guess_command, printable, verb
+from verifai.domain.findings import Finding, Outcome
+
+
+@pytest.fixture
+def broken_app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """An application whose one verb ends as its argument says."""
+    app = typer.Typer()
+
+    @app.callback()
+    def root() -> None:
+        """Root."""
+
+    @verb(app, "end", example="verifai end well")
+    def end(how: str) -> Result:
+        """End as told."""
+        kinds = {
+            "rejected": errors.EvidenceRejected,
+            "usage": errors.UsageError,
+            "policy": errors.PolicyNotMet,
+            "undecided": errors.Undecided,
+        }
+        if how in kinds:
+            raise kinds[how]("some-code", "it went wrong", where="here", hint="do this")
+        if how == "bug":
+            raise ValueError("boom")
+        if how == "memory":
+            raise MemoryError
+        if how == "disk":
+            raise OSError(28, "No space left on device", "out.bin")
+        if how == "interrupt":
+            raise KeyboardInterrupt
+        if how == "found":
+            return Result({"x": 1}, ["text"], [Finding("some-code", Outcome.REJECTED, "false")], 1)
+        return Result({"x": 1}, ["text"], verdict="done")
+
+    monkeypatch.setattr(cli, "app", app)
+    return app
+
+
+STATUS = {
+    "rejected": 1,
+    "usage": 2,
+    "policy": 3,
+    "undecided": 4,
+    "bug": 70,
+    "memory": 4,
+    "disk": 4,
+    "interrupt": 130,
+    "found": 1,
+    "well": 0,
+}
+
+
+@pytest.mark.parametrize(("how", "status"), STATUS.items())
+def test_each_ending_has_its_status(broken_app: typer.Typer, capsys: pytest.CaptureFixture[str], how: str, status: int) -> None:
+    assert cli.run(["end", how]) == status
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize(("how", "status"), STATUS.items())
+def test_json_is_one_object_for_every_ending(
+    broken_app: typer.Typer, capsys: pytest.CaptureFixture[str], how: str, status: int
+) -> None:
+    assert cli.run(["end", how, "--json"]) == status
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "verifai/end/v1"
+    assert document["status"] == status
+    assert isinstance(document["findings"], list)
+    if how in ("rejected", "usage", "policy", "undecided"):
+        assert document["error"] == {"code": "some-code", "message": "it went wrong", "where": "here", "hint": "do this"}
+
+
+def test_errors_go_to_stderr_with_place_and_hint(broken_app: typer.Typer, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["end", "policy"])
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(part in captured.err for part in ("some-code", "it went wrong", "here", "do this"))
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["verify"], ["verify", "--nonsense"], ["prove", "x"], ["srs", "nonsense"]])
+def test_misuse_is_status_2_and_json_when_asked(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert cli.run(arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert cli.run([*arguments, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["verdict"] == "usage"
+
+
+def test_control_characters_of_foreign_names_are_shown_not_sent() -> None:
+    assert printable("a\x1b[31mb\x07") == "a\\x1b[31mb\\x07"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"), [(["verify", "x"], "verify"), (["--json", "gate-init"], "gate-init"), (["../x"], ""), ([], "")]
+)
+def test_the_command_is_guessed_for_unparsable_lines(arguments: list[str], command: str) -> None:
+    assert guess_command(arguments) == command
+
+
+def test_a_bug_names_the_place_but_prints_no_trace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def explode(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("verifai.circuit_folder.read_lock", explode)
+    assert cli.run(["verify", "x", "--lock", "y"]) == 70
+    text = capsys.readouterr().err
+    assert "ZeroDivisionError" in text
+    assert "verifai.cli.evidence" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_130(number: signal.Signals) -> None:
+    code = (
+        "import sys, time\nfrom verifai.cli import app, frame\nimport verifai.circuit_folder as room\n"
+        "room.read_lock = lambda path: (print('started', flush=True), time.sleep(60))\n"
+        "sys.argv = ['verifai', 'verify', 'x', '--lock', 'y', '--json']\napp.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out)["verdict"] == "interrupted"
+    assert "Traceback" not in err

@@ -183,7 +183,7 @@ class Record:
         unknown = [str(name) for name in self._value if name not in self._taken]
         if unknown:
             known = ", ".join(sorted(self._taken))
-            raise self.refuse(f"unknown field {unknown[0][:80]!r}", hint=f"Known fields: {known}.")
+            raise self.refuse(f"unknown field {unknown[0][:80]!r}", unknown[0][:80], hint=f"Known fields: {known}.")
 
 
 def _kind(value: object) -> str:

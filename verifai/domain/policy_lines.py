@@ -1,0 +1,54 @@
+"""Where a field stands in a TOML text. For messages only: what a field *is* decides the TOML parser alone."""
+
+from __future__ import annotations
+
+import re
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"' -]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"\s*([A-Za-z0-9_\"'.-]+)\s*=")
+
+
+def line_of(text: str, field: str) -> int:
+    """The 1-based line of ``field``, such as ``model[0].proof.engines``; of its nearest parent when it is not there; else 0.
+
+    Multi-line strings that look like TOML can mislead it by a few lines; the field's name in the message never is.
+    """
+    known = _index(text)
+    path = field
+    while path:
+        if path in known:
+            return known[path]
+        # Arrays of tables are indexed from 0; a plain table is found without its index.
+        shorter = path.removesuffix("]").rpartition("[")[0] if path.endswith("]") else path.rpartition(".")[0]
+        path = shorter
+    return 0
+
+
+def _index(text: str) -> dict[str, int]:
+    lines: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _HEADER.match(line)
+        if header:
+            table = _place(header[2], counts, array=header[1] == "[[")
+            lines.setdefault(table, number)
+            continue
+        key = _KEY.match(line)
+        if key:
+            name = key[1].replace('"', "").replace("'", "")
+            lines.setdefault(f"{table}.{name}" if table else name, number)
+    return lines
+
+
+def _place(name: str, counts: dict[str, int], *, array: bool) -> str:
+    """The field path of a header: ``model.proof`` after the second ``[[model]]`` is ``model[1].proof``."""
+    parts = [part.strip().strip("\"'") for part in name.split(".")]
+    place = ""
+    for index, part in enumerate(parts):
+        place = f"{place}.{part}" if place else part
+        if index == len(parts) - 1 and array:
+            counts[place] = counts.get(place, -1) + 1
+        if place in counts:
+            place = f"{place}[{counts[place]}]"
+    return place

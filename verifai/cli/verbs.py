@@ -16,8 +16,8 @@ class VerbModule(Protocol):
 
 def register_all(app: typer.Typer) -> None:
     """Register every verb. Verb modules import nothing heavy; their functions do, when they run."""
-    from verifai.cli import evidence, prepare, srs
+    from verifai.cli import demo, evidence, prepare, srs
 
-    modules: tuple[VerbModule, ...] = (prepare, evidence, srs)
+    modules: tuple[VerbModule, ...] = (demo, prepare, evidence, srs)
     for module in modules:
         module.register(app)

@@ -1,0 +1,162 @@
+"""``demo``: the tour, drawn for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.text import bytes_text, seconds_text
+
+if TYPE_CHECKING:
+    from verifai.cli.frame import Frame
+    from verifai.showcase.demo import Compiled, DemoEvent, Exported, Proved, Refused
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @verb(app, "demo", example="verifai demo")
+    def demo(
+        output: Annotated[
+            Path | None, typer.Option("--output", "-o", help="Keep what the tour makes in this new folder.")
+        ] = None,
+    ) -> Result:
+        """The whole tour on a shipped real model and real inputs, in under a minute: what is proven, what is refused."""
+        import tempfile
+        import time
+
+        from verifai.errors import UsageError
+        from verifai.showcase.demo import run_demo
+
+        if output is not None and output.exists():
+            raise UsageError("file-exists", "the folder exists already", where=str(output), hint="Choose another --output.")
+        frame = current()
+        begun = time.monotonic()
+        documents = []
+        with tempfile.TemporaryDirectory(prefix="verifai-demo-") as scratch:
+            work = output or Path(scratch)
+            work.mkdir(parents=True, exist_ok=True)
+            painter = _Painter(frame)
+            with frame.progress() as progress:
+                for event in run_demo(work, progress=progress):
+                    documents.append(painter.show(event))
+        seconds = time.monotonic() - begun
+        refused = sum(document["event"] == "refused" for document in documents)
+        proved = sum(document["event"] == "proved" for document in documents)
+        lines: list[Any] = [
+            "",
+            f"[bold]{proved} inferences proven and verified, all {refused} forgeries refused, in {seconds_text(seconds)}.[/]",
+        ]
+        if output is not None:
+            lines.append(
+                f"Everything is in {printable(str(output))}; the bundles are below {printable(str(output / 'evidence'))}."
+            )
+        return Result({"events": documents, "seconds": seconds, "insecure": ["test-srs"]}, lines, verdict="done")
+
+
+class _Painter:
+    """Prints each event as it happens (not with --json) and returns it as a JSON object."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._console = frame.out()
+        self._refusals = False
+        self._say("[bold]verifai demo[/]: a real CNN reads handwritten digits; each reading is proven in zero knowledge.")
+        self._say("[yellow]INSECURE-TEST set-up:[/] the shipped SRS is for tests, its maker could forge: not for a release.\n")
+
+    def _say(self, text: Any = "") -> None:
+        if not self._frame.json and not self._frame.quiet:
+            self._console.print(text, highlight=False)
+
+    def show(self, event: DemoEvent) -> dict[str, Any]:
+        """Print ``event``; return it as a JSON object."""
+        from verifai.showcase.demo import Compiled, Exported, Proved
+
+        if isinstance(event, Exported):
+            return self._exported(event)
+        if isinstance(event, Compiled):
+            return self._compiled(event)
+        if isinstance(event, Proved):
+            return self._proved(event)
+        return self._refused(event)
+
+    def _exported(self, event: Exported) -> dict[str, Any]:
+        model, parity = event.result.model, event.result.parity
+        self._say(
+            f"[bold cyan]1 export[/]   canonical ONNX, sha256 {model.sha256[:16]}…, largest difference to the source "
+            f"{parity.max_abs_error:.1e} on {parity.samples} samples ({seconds_text(event.seconds)})"
+        )
+        return {
+            "event": "exported",
+            "model_sha256": model.sha256,
+            "max_abs_error": parity.max_abs_error,
+            "seconds": event.seconds,
+        }
+
+    def _compiled(self, event: Compiled) -> dict[str, Any]:
+        circuit = event.result.circuit
+        fidelity = circuit.fidelity
+        self._say(
+            f"[bold cyan]2 compile[/]  reproduced the pinned verification key; top-1 agrees with onnxruntime on "
+            f"{fidelity.top1_matches}/{fidelity.samples} ({seconds_text(event.seconds)}, keys {bytes_text(circuit.key_bytes)})"
+        )
+        self._say(
+            "[bold cyan]3 prove[/]    three held-out pictures; the proof carries a hash of the picture and the ten logits\n"
+        )
+        return {
+            "event": "compiled",
+            "reproduced": event.result.reproduced,
+            "key_bytes": circuit.key_bytes,
+            "top1_matches": fidelity.top1_matches,
+            "samples": fidelity.samples,
+            "seconds": event.seconds,
+        }
+
+    def _proved(self, event: Proved) -> dict[str, Any]:
+        right = event.digit == event.label
+        picture = _draw(event.picture)
+        beside = [
+            f"proven: the model reads a [bold green]{event.digit}[/]"
+            + (f" (a person wrote {event.label})" if not right else ""),
+            f"prove {seconds_text(event.bundle.seconds)}, peak memory {bytes_text(event.bundle.peak_rss_bytes)}",
+            f"verify {seconds_text(event.verify_seconds)}: [green]accepted[/], {len(event.verified.findings)} checks",
+            f"bundle {event.bundle.bundle_id[:16]}…",
+        ]
+        for index, row in enumerate(picture):
+            self._say(f"   {row}   {beside[index] if index < len(beside) else ''}")
+        self._say()
+        return {
+            "event": "proved",
+            "label": event.label,
+            "digit": event.digit,
+            "bundle_id": event.bundle.bundle_id,
+            "prove_seconds": event.bundle.seconds,
+            "verify_seconds": event.verify_seconds,
+            "peak_rss_bytes": event.bundle.peak_rss_bytes,
+        }
+
+    def _refused(self, event: Refused) -> dict[str, Any]:
+        if not self._refusals:
+            self._refusals = True
+            self._say("[bold cyan]4 forge[/]    five forgeries, each sealed again so that no checksum gives it away\n")
+        self._say(f"   [red]✗[/] {event.forgery:<42} [red]refused[/] status {event.error.status} [dim]{event.error.code}[/]")
+        return {"event": "refused", "forgery": event.forgery, "code": event.error.code, "status": event.error.status}
+
+
+def _draw(picture: tuple[tuple[float, ...], ...]) -> list[str]:
+    """Two rows of pixels per line of text, as half blocks in shades of grey."""
+    lines = []
+    for upper, lower in zip(picture[::2], picture[1::2], strict=True):
+        cells = []
+        for top, bottom in zip(upper, lower, strict=True):
+            cells.append(f"[{_grey(top)} on {_grey(bottom)}]▀▀[/]")
+        lines.append("".join(cells))
+    return lines
+
+
+def _grey(value: float) -> str:
+    level = round(20 + 235 * min(max(value, 0.0), 1.0))
+    return f"rgb({level},{level},{level})"

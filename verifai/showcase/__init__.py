@@ -1,0 +1,1 @@
+"""The whole way, shown and measured: the demo and the benchmarks. They compose stages; nothing composes them."""

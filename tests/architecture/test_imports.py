@@ -9,7 +9,20 @@ import sys
 import pytest
 
 HEAVY = frozenset(
-    "torch ezkl onnx onnxruntime datasketch scipy ray numba numpy sklearn cryptography sqlite3 concurrent.futures".split()
+    (
+        "torch",
+        "ezkl",
+        "onnx",
+        "onnxruntime",
+        "datasketch",
+        "scipy",
+        "ray",
+        "numba",
+        "numpy",
+        "sklearn",
+        "cryptography",
+        "sqlite3",
+    )
 )
 
 

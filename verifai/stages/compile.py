@@ -68,7 +68,10 @@ def compile_circuit(
     pinned = folder.pinned_section(name)
     if locked and pinned is None:
         raise UsageError(
-            "no-lock", "there is no pinned tuning of this model to reproduce", where=str(folder.folder), hint="Compile without --locked first."
+            "no-lock",
+            "there is no pinned tuning of this model to reproduce",
+            where=str(folder.folder),
+            hint="Compile without --locked first.",
         )
     request = CompileRequest(
         model=model,
@@ -148,7 +151,7 @@ def _require_same(pinned: Mapping[str, Any], made: Mapping[str, Any], folder: Ci
                 "lock-not-reproduced",
                 f"compiling again gave another {field!r} than the lock pins",
                 where=str(folder.lock_path),
-                hint="The model, the specification, the SRS or the engine changed; compile without --locked and review the lock's diff.",
+                hint="The model, specification, SRS or engine changed; compile without --locked and review the diff.",
             )
 
 

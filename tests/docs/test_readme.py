@@ -1,0 +1,40 @@
+"""The README's script trains, proves and verifies; its console lines are commands that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="needs the [sklearn] extra")
+    script = tmp_path / "example.py"
+    script.write_text(_blocks("python")[0], encoding="utf-8")
+    work = tmp_path / "work"
+    work.mkdir()
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, str(script), str(work)], capture_output=True, text=True, timeout=280, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert "zero-knowledge" in done.stdout
+
+
+def test_the_console_lines_name_existing_commands_and_targets() -> None:
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text(encoding="utf-8")
+    lines = [line.removeprefix("$ ") for block in _blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = line.split("#")[0].split()
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, flags=re.M), line
+        elif words[0] == "verifai":
+            assert words[1] in {"compile", "prove", "verify", "demo", "audit", "gate"}, line

@@ -85,7 +85,8 @@ class _Model:
         )
         inferred = shape_inference.infer_shapes(self.proto, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(inferred)
-        return inferred.SerializeToString(deterministic=True)
+        data: bytes = inferred.SerializeToString(deterministic=True)
+        return data
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -127,6 +128,78 @@ def relu_after_max_pool(model: _Model) -> int:
     return moved
 
 
+def absolute_values(model: _Model) -> int:
+    """relu(x) = x/2 + |x/2| and max(a, b) = (a + b)/2 + |(a − b)/2|; the halves go into the weights before.
+
+    An absolute value takes four cells less than a ReLU in ezkl. In a chain Conv or Gemm → (MaxPool, Relu, Reshape)*, weights
+    and bias are divided once by 2 for each Relu and by the number of cells for each pooling window, which is a power of two.
+    Exact: a division by a power of two loses nothing, and the sums bring the factor back; in floats a pooling step rounds.
+    """
+    halved: dict[str, int] = {}
+    replaced: set[str] = set()
+    for node in model.proto.graph.node:
+        if _is_linear(model, node):
+            factor, chain = _chain(model, node.output[0])
+            if factor > 1 and _divisible(model, node, factor):
+                halved[node.output[0]] = factor
+                replaced.update(chain)
+    for node in model.proto.graph.node:
+        if node.output[0] in halved:
+            model.nodes.append(_divided(model, node, halved[node.output[0]]))
+        elif node.output[0] not in replaced:
+            model.nodes.append(node)
+        elif node.op_type == "Relu":
+            value, shape = node.input[0], model.shapes[node.input[0]]
+            magnitude = model.emit("Abs", [value], shape, "magnitude")
+            _rename_output(model, model.emit("Add", [value, magnitude], shape, "rectified"), node.output[0])
+        else:
+            _pool(model, node, _sum_with_distance)
+    return len(halved)
+
+
+def _is_linear(model: _Model, node: onnx.NodeProto) -> bool:
+    return node.op_type in ("Conv", "Gemm") and all(name in model.constants for name in node.input[1:] if name)
+
+
+def _chain(model: _Model, value: str) -> tuple[int, set[str]]:
+    """Factor and outputs of the Relu and MaxPool nodes that follow ``value`` and alone read it."""
+    factor, found = 1, set()
+    while not model.is_output(value) and len(readers := model.readers(value)) == 1:
+        node = readers[0]
+        if node.op_type == "Relu":
+            gain = 2
+        elif node.op_type == "MaxPool" and _plain_pool(model, node, _attributes(node)):
+            gain = int(np.prod(_attributes(node)["kernel_shape"]))
+            if gain & (gain - 1):
+                break
+        elif node.op_type == "Reshape" and node.input[0] == value:
+            gain = 1
+        else:
+            break
+        value = node.output[0]
+        factor *= gain
+        if gain > 1:
+            found.add(value)
+    return factor, found
+
+
+def _divisible(model: _Model, node: onnx.NodeProto, factor: int) -> bool:
+    """Whether the division loses no bit: not so for denormal numbers."""
+    arrays = [model.constants[name] for name in node.input[1:] if name]
+    return all(np.array_equal(array / np.float32(factor) * np.float32(factor), array) for array in arrays)
+
+
+def _divided(model: _Model, node: onnx.NodeProto, factor: int) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for place, name in enumerate(node.input):
+        if place > 0 and name:
+            copy.input[place] = model.constant(
+                name + "_divided", (model.constants[name] / np.float32(factor)).astype(np.float32)
+            )
+    return copy
+
+
 def max_pool_as_relu(model: _Model) -> int:
     """MaxPool without padding = max(a, b) = a + relu(b − a) over strided slices, first along the rows, then the columns.
 
@@ -139,17 +212,24 @@ def max_pool_as_relu(model: _Model) -> int:
         if not attributes or not _plain_pool(model, node, attributes):
             model.nodes.append(node)
             continue
-        value, shape = node.input[0], model.shapes[node.input[0]]
-        for axis, (size, stride) in enumerate(zip(attributes["kernel_shape"], attributes["strides"], strict=True), start=2):
-            length = model.shapes[node.output[0]][axis]
-            windows = [_strided(model, value, shape, axis, start, stride, length) for start in range(size)]
-            shape = (*shape[:axis], length, *shape[axis + 1 :])
-            value = windows[0]
-            for other in windows[1:]:
-                value = _maximum(model, value, other, shape)
-        _rename_output(model, value, node.output[0])
+        _pool(model, node, _maximum)
         count += 1
     return count
+
+
+def _pool(model: _Model, node: onnx.NodeProto, combine: Callable[[_Model, str, str, tuple[int, ...]], str]) -> None:
+    """Combine the cells of each window pair by pair, as a balanced tree along each axis in turn."""
+    attributes = _attributes(node)
+    value, shape = node.input[0], model.shapes[node.input[0]]
+    for axis, (size, stride) in enumerate(zip(attributes["kernel_shape"], attributes["strides"], strict=True), start=2):
+        length = model.shapes[node.output[0]][axis]
+        windows = [_strided(model, value, shape, axis, start, stride, length) for start in range(size)]
+        shape = (*shape[:axis], length, *shape[axis + 1 :])
+        while len(windows) > 1:
+            pairs = [combine(model, left, right, shape) for left, right in zip(windows[::2], windows[1::2], strict=False)]
+            windows = pairs + windows[2 * len(pairs) :]
+        value = windows[0]
+    _rename_output(model, value, node.output[0])
 
 
 def _plain_pool(model: _Model, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> bool:
@@ -180,8 +260,14 @@ def _maximum(model: _Model, left: str, right: str, shape: tuple[int, ...]) -> st
     return model.emit("Add", [left, excess], shape, "maximum")
 
 
+def _sum_with_distance(model: _Model, left: str, right: str, shape: tuple[int, ...]) -> str:
+    """a + b + |a − b| = 2 · max(a, b)."""
+    distance = model.emit("Abs", [model.emit("Sub", [left, right], shape, "difference")], shape, "distance")
+    return model.emit("Add", [model.emit("Add", [left, right], shape, "sum"), distance], shape, "twice_maximum")
+
+
 def convolution_as_matmul(model: _Model) -> int:
-    """Conv = MatMul of the weight matrix with the patches of the input (im2col), plus the bias.
+    """Conv = MatMul of the input's patches [height, width, K] with the weight matrix [K, channels] (im2col), plus the bias.
 
     Gathering patches copies cells and costs nothing; ezkl then checks the whole matrix product with Freivalds' argument
     (a random combination of its rows and columns, at a challenge drawn after the witness is committed) instead of one dot
@@ -208,36 +294,37 @@ def _matmul_convolution(model: _Model, node: onnx.NodeProto, attributes: Mapping
         flat = model.emit("Concat", [flat, model.constant("zero", np.zeros(1, np.float32))], (cells + 1,), "padded", axis=0)
     index = _patches(source, target, weights.shape, attributes["strides"], attributes.get("dilations", [1, 1]), pads)
     patches = model.emit("Gather", [flat, model.constant("patch_index", index)], index.shape, "patches", axis=0)
-    matrix = model.constant("weight_matrix", weights.reshape(len(weights), -1).copy())
-    wide = (len(weights), index.shape[1])
-    product = model.emit("MatMul", [matrix, patches], wide, "product")
+    matrix = model.constant("weight_matrix", np.ascontiguousarray(weights.reshape(len(weights), -1).T))
+    shape = (*index.shape[:2], len(weights))
+    product = model.emit("MatMul", [patches, matrix], shape, "product")
     if len(node.input) > 2 and node.input[2]:
-        bias = model.constant("bias_column", model.constants[node.input[2]].reshape(-1, 1).copy())
-        product = model.emit("Add", [product, bias], wide, "biased")
-    shape = model.constant("feature_shape", np.array(target, dtype=np.int64))
-    _rename_output(model, model.emit("Reshape", [product, shape], target, "features"), node.output[0])
+        product = model.emit("Add", [product, node.input[2]], shape, "biased")
+    first = model.emit("Transpose", [product], (shape[2], *shape[:2]), "channels_first", perm=[2, 0, 1])
+    wanted = model.constant("feature_shape", np.array(target, dtype=np.int64))
+    _rename_output(model, model.emit("Reshape", [first, wanted], target, "features"), node.output[0])
 
 
 def _patches(
     source: Sequence[int], target: Sequence[int], weights: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
     pads: Sequence[int],
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Index of each patch cell in the flat input: [channels · height · width of the kernel, output positions].
+    """Index of each patch cell in the flat input: [output height, output width, channels · height · width of the kernel].
 
     Padding points one past the input's end, at the appended zero.
     """
     _, channels, height, width = source
     rows = np.arange(target[2])[None, :] * strides[0] - pads[0] + np.arange(weights[2])[:, None] * dilations[0]
     columns = np.arange(target[3])[None, :] * strides[1] - pads[1] + np.arange(weights[3])[:, None] * dilations[1]
-    row, column = rows[None, :, None, :, None], columns[None, None, :, None, :]
+    row, column = rows.T[:, None, None, :, None], columns.T[None, :, None, None, :]
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    index = np.arange(channels)[:, None, None, None, None] * (height * width) + row * width + column
+    index = np.arange(channels)[None, None, :, None, None] * (height * width) + row * width + column
     index = np.where(inside, index, channels * height * width)
-    return index.reshape(channels * weights[2] * weights[3], target[2] * target[3]).astype(np.int64)
+    return index.reshape(target[2], target[3], channels * weights[2] * weights[3]).astype(np.int64)
 
 
 REWRITES: Mapping[str, Callable[[_Model], int]] = {
     "relu-after-max-pool": relu_after_max_pool,
+    "absolute-values": absolute_values,
     "max-pool-as-relu": max_pool_as_relu,
     "convolution-as-matmul": convolution_as_matmul,
 }

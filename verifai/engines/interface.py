@@ -184,6 +184,7 @@ class VerifyRequest:
         model_sha256: the pinned model digest. Trusted.
         context: the context the bundle's manifest states; engines that bind it check it.
         allow_test_material: whether test-only set-up material (a test SRS) may be accepted.
+        setup_material: files or folders where ``rederive`` may look for set-up material; what it finds is checked by digest.
     """
 
     files: Mapping[str, Path]
@@ -191,6 +192,7 @@ class VerifyRequest:
     model_sha256: str
     context: str = ""
     allow_test_material: bool = False
+    setup_material: tuple[Path, ...] = ()
     budget: Budget = field(default_factory=Budget)
     progress: Progress = SILENT
 

@@ -112,3 +112,17 @@ class CircuitVisibility:
             if len(set(tensors.values())) != 1:
                 raise ValueError(f"ezkl needs one visibility for all {side}: {dict(tensors)}")
         return cls(next(iter(inputs.values())), next(iter(outputs.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the tuner decided.
+
+    Attributes:
+        circuit_onnx: the model after ``parameters.rewrites``; what ezkl compiles.
+        tried: one row per candidate, plain TOML values, equal keys; goes into the lock, so no timings and nothing random.
+    """
+
+    parameters: CircuitParameters
+    circuit_onnx: bytes
+    tried: tuple[Mapping[str, Any], ...]

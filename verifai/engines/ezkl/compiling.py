@@ -1,0 +1,287 @@
+"""Compile: tune or reproduce, set up, prove one sample to see that it all works, pin."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.digest import sha256
+from verifai.domain.record import Record
+from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.ezkl import calls, proving, rewrites, tuning, verifying
+from verifai.engines.ezkl.build import (
+    CIRCUIT_FILE,
+    PK_FILE,
+    SETTINGS_FILE,
+    VK_FILE,
+    Built,
+    Sample,
+    Witness,
+    build,
+    parse_witness,
+)
+from verifai.engines.ezkl.build_folder import SRS_FILE, BuildFolder
+from verifai.engines.ezkl.calls import CallFailed, Fence, call
+from verifai.engines.ezkl.lock_section import LockSection, PinnedSrs, PinnedTensor, expect_version, parse_section
+from verifai.engines.ezkl.parameters import CircuitVisibility, Tuned
+from verifai.engines.ezkl.settings import VERSION, Settings
+from verifai.engines.ezkl.srs import Srs, SrsTrust, read_srs
+from verifai.engines.ezkl.srs_store import default_store, find_by_digest
+from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
+from verifai.errors import EngineCrashed, UnsupportedModel, UsageError
+from verifai.execution.child import Limits, private_directory
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
+
+DEFAULT_MAX_LOGROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What compile works on, once the request was read."""
+
+    visibility: CircuitVisibility
+    samples: tuple[Sample, ...]
+    reference: tuple[NDArray[Any], ...]
+    fence: Fence
+
+
+def compile_circuit(request: CompileRequest) -> CompiledCircuit:
+    """Tune or reproduce, set up, pin.
+
+    Raises:
+        UsageError: specification, missing SRS, or a lock of another release.
+        UnsupportedModel: ezkl cannot make the circuit.
+        Undecided: memory, deadline, or a crash. The build folder is then marked unfinished.
+    """
+    plan = _plan(request)
+    locked = None if request.locked is None else parse_section(request.locked)
+    options = dict(request.spec.options.get("ezkl", {}))
+    named = _named_srs(options.pop("srs", None), request.spec_dir)
+    tuned = _tuned(request, plan, locked, named, options)
+    srs = named or _stored_srs(tuned.parameters.logrows, locked)
+    if srs.logrows < tuned.parameters.logrows:
+        raise UsageError(
+            "srs-too-small",
+            f"the SRS has k = {srs.logrows}, the circuit needs {tuned.parameters.logrows}",
+            where=str(srs.path),
+            hint=f"Run: verifai srs fetch -k {tuned.parameters.logrows}, or allow fewer rows in [budget] max_logrows.",
+        )
+    folder = BuildFolder(request.build_dir)
+    built = _build(folder, tuned, srs, plan, request)
+    witnesses, forward_seconds = _forward(folder, plan, request)
+    fidelity = measure(request.spec, plan, witnesses, built.settings)
+    request.progress.phase("prove once")
+    fence = replace(plan.fence, limits=replace(plan.fence.limits, wall_seconds=request.spec.budget.prove_seconds))
+    made = proving.run(folder, request.model.inputs, plan.samples[0], built.settings, fence)
+    section = _section(request, plan, tuned, built, srs, fidelity, len(made.proof.proof))
+    parse_section(section.to_toml())
+    files = proving.evidence_files(folder, made.proof)
+    proving.self_check(section, files, made.witness, verifying.fence_for(request.spec.budget, request.progress))
+    folder.seal()
+    return CompiledCircuit(
+        section=section.to_toml(),
+        fidelity=fidelity,
+        tried=tuned.tried,
+        seconds={**built.seconds, "forward": forward_seconds, "prove": made.seconds},
+        peak_rss_bytes=max(built.peak_rss_bytes, made.peak_rss_bytes),
+        key_bytes=built.pk_path.stat().st_size,
+    )
+
+
+def _plan(request: CompileRequest) -> _Plan:
+    visibility = visibility_of(request.model, request.spec)
+    if request.spec.weights is WeightVisibility.COMMITTED:
+        raise UsageError(
+            "weights-unsupported",
+            "ezkl circuits fix their weights in the verification key; they do not commit to them",
+            where="circuit.toml: [weights] visibility",
+            hint='Use "public" or "withheld", or the sumcheck engine.',
+        )
+    count = len(next(iter(request.calibration.values())))
+    rows = [{name: array[index] for name, array in request.calibration.items()} for index in range(count)]
+    samples = tuple(proving.flatten(request.model.inputs, row) for row in rows)
+    outputs = Reference(request.model).run_batch(rows)
+    names = [tensor.name for tensor in request.model.outputs]
+    reference = tuple(np.concatenate([row[name].reshape(-1) for name in names]).astype(np.float64) for row in outputs)
+    budget = request.spec.budget
+    fence = Fence(
+        Limits(memory_bytes=budget.memory_bytes, wall_seconds=budget.setup_seconds),
+        scratch=request.build_dir,
+        progress=request.progress,
+    )
+    return _Plan(visibility, samples, reference, fence)
+
+
+def visibility_of(model: OnnxModel, spec: CircuitSpec) -> CircuitVisibility:
+    """The circuit's visibility.
+
+    Raises:
+        UsageError: code ``mixed-visibility`` or ``nothing-bound``.
+        UnsupportedModel: code ``input-type-unsupported``.
+    """
+    for tensor in model.inputs:
+        if tensor.dtype not in ("float32", "int32", "int64"):
+            raise UnsupportedModel(
+                "input-type-unsupported", f"ezkl circuits do not take {tensor.dtype} inputs", where=f"tensor {tensor.name!r}"
+            )
+    sides = [{tensor.name: spec.tensors[tensor.name] for tensor in side} for side in (model.inputs, model.outputs)]
+    try:
+        visibility = CircuitVisibility.of(*sides)
+    except ValueError as problem:
+        raise UsageError(
+            "mixed-visibility",
+            str(problem),
+            where="circuit.toml: [tensors]",
+            hint="Give all inputs one visibility, and all outputs one; or use the sumcheck engine.",
+        ) from None
+    if visibility == CircuitVisibility(Visibility.PRIVATE, Visibility.PRIVATE):
+        raise UsageError(
+            "nothing-bound",
+            "with every tensor private a proof says nothing about any input or output",
+            where="circuit.toml: [tensors]",
+            hint='Make the inputs or the outputs "public" or "hashed".',
+        )
+    return visibility
+
+
+def _tuned(
+    request: CompileRequest, plan: _Plan, locked: LockSection | None, srs: Srs | None, options: Mapping[str, Any]
+) -> Tuned:
+    if locked is None:
+        request.progress.phase("tune")
+        return tuning.tune(
+            request.model,
+            request.spec,
+            plan.visibility,
+            plan.samples,
+            srs=srs,
+            max_logrows=request.spec.budget.max_logrows or DEFAULT_MAX_LOGROWS,
+            options=options,
+            fence=plan.fence,
+        )
+    expect_version(locked)
+    return Tuned(locked.parameters, rewrites.apply(request.model.data, locked.parameters.rewrites), locked.tried)
+
+
+def _named_srs(option: Any, spec_dir: Path) -> Srs | None:
+    if option is None:
+        return None
+    record = Record({"srs": option}, "circuit.toml: [engine.ezkl]", error=UsageError, code="bad-spec")
+    return read_srs(spec_dir / record.text("srs"))
+
+
+def _stored_srs(logrows: int, locked: LockSection | None) -> Srs:
+    store = default_store()
+    found = None
+    if locked is not None:
+        found = find_by_digest(locked.srs.sha256, locked.srs.logrows, [store.root])
+    if found is None:
+        found = store.find(logrows)
+    if found is None:
+        raise UsageError(
+            "srs-missing",
+            f"no ceremony SRS of k = {logrows} or more in the local store",
+            where=str(store.root),
+            hint=f'Run: verifai srs fetch -k {logrows}. Tests only: verifai srs generate, and srs = "FILE" in [engine.ezkl].',
+        )
+    return found
+
+
+def _build(folder: BuildFolder, tuned: Tuned, srs: Srs, plan: _Plan, request: CompileRequest) -> Built:
+    request.progress.phase("set up")
+    folder.forget()
+    with private_directory(request.build_dir) as private:
+        copy = private / SRS_FILE
+        shutil.copyfile(srs.path, copy)
+        copied = read_srs(copy)
+        if copied.sha256 != srs.sha256:
+            raise UsageError("srs-missing", "the SRS file changed while it was read", where=str(srs.path))
+        built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, copy, private, fence=plan.fence)
+        for name in (SETTINGS_FILE, CIRCUIT_FILE, VK_FILE, PK_FILE, SRS_FILE):
+            calls.move_out(private / name, folder.path(name))
+    return Built(
+        settings_bytes=built.settings_bytes,
+        settings=built.settings,
+        settings_path=folder.path(SETTINGS_FILE),
+        circuit_path=folder.path(CIRCUIT_FILE),
+        vk_path=folder.path(VK_FILE),
+        pk_path=folder.path(PK_FILE),
+        seconds=built.seconds,
+        peak_rss_bytes=built.peak_rss_bytes,
+    )
+
+
+def _forward(folder: BuildFolder, plan: _Plan, request: CompileRequest) -> tuple[tuple[Witness, ...], float]:
+    request.progress.phase("measure fidelity")
+    step = call(
+        "forward", circuit=folder.path(CIRCUIT_FILE), samples=[[list(one) for one in sample] for sample in plan.samples]
+    )
+    try:
+        ran = calls.run([step], plan.fence)
+    except CallFailed as problem:
+        raise UsageError(
+            "calibration-out-of-range",
+            f"the circuit does not take all calibration samples: {calls.first_line(problem.step.message)}",
+            hint="Compile without --locked, or correct the calibration data.",
+        ) from None
+    return tuple(parse_witness(item) for item in ran.values[0]), ran.seconds[0]
+
+
+def measure(spec: CircuitSpec, plan: _Plan, witnesses: Sequence[Witness], settings: Settings) -> Fidelity:
+    """Circuit against onnxruntime over the calibration samples."""
+    errors = []
+    matches = 0
+    for witness, expected in zip(witnesses, plan.reference, strict=True):
+        found = np.concatenate(
+            [
+                np.array(cells, dtype=np.float64) / 2.0**scale
+                for cells, scale in zip(witness.outputs, settings.output_scales, strict=True)
+            ]
+        )
+        if found.shape != expected.shape:
+            raise EngineCrashed("engine-crashed", "the circuit's outputs have another size than the model's")
+        errors.append(np.abs(found - expected))
+        matches += int(np.argmax(found) == np.argmax(expected))
+    table = np.array(errors)
+    return Fidelity(
+        samples=len(witnesses),
+        top1_matches=matches if spec.classes else None,
+        max_abs_error=float(table.max()),
+        mean_abs_error=float(table.mean()),
+        worst_sample=int(table.max(axis=1).argmax()),
+    )
+
+
+def _section(
+    request: CompileRequest, plan: _Plan, tuned: Tuned, built: Built, srs: Srs, fidelity: Fidelity, proof_bytes: int
+) -> LockSection:
+    model, settings = request.model, built.settings
+    sides = (
+        (Role.INPUT, model.inputs, settings.input_scales, plan.visibility.inputs),
+        (Role.OUTPUT, model.outputs, settings.output_scales, plan.visibility.outputs),
+    )
+    return LockSection(
+        engine_version=VERSION,
+        settings_sha256=sha256(built.settings_bytes),
+        vk_sha256=sha256(built.vk_path.read_bytes()),
+        circuit_onnx_sha256=sha256(tuned.circuit_onnx),
+        proof_bytes=proof_bytes,
+        weights=request.spec.weights,
+        srs=PinnedSrs(SrsTrust(srs.trust), srs.logrows, srs.sha256, srs.verifier),
+        tensors=tuple(
+            PinnedTensor(role, spec.name, spec.shape, spec.dtype, visibility, scale)
+            for role, specs, scales, visibility in sides
+            for spec, scale in zip(specs, scales, strict=True)
+        ),
+        parameters=tuned.parameters,
+        fidelity=fidelity,
+        tried=tuned.tried,
+    )

@@ -1,0 +1,114 @@
+"""The ezkl engine: halo2 proofs with KZG commitments on BN254, by the foreign package ``ezkl`` in fenced child processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.findings import Finding
+from verifai.domain.statement import EngineName, TensorStatement, Visibility
+from verifai.engines.ezkl import tensors
+from verifai.engines.ezkl.lock_section import parse_section
+from verifai.engines.ezkl.settings import VERSION
+from verifai.engines.ezkl.srs import SrsTrust
+from verifai.engines.interface import (
+    CompiledCircuit,
+    CompileRequest,
+    CostEstimate,
+    EngineProof,
+    OperatorSupport,
+    ProveRequest,
+    SectionSummary,
+    VerifiedProof,
+    VerifyRequest,
+)
+from verifai.onnx_graph.model import OnnxModel
+
+_HIDES = {
+    Visibility.PUBLIC: "everyone who holds the proof reads its quantised values.",
+    Visibility.PRIVATE: "the proof hides its values (zero-knowledge) and binds it to nothing: some such tensor exists.",
+    Visibility.HASHED: (
+        "bound to its unsalted Poseidon digest: whoever holds the tensor can match it, and whoever can guess it (few possible "
+        "values) can confirm the guess."
+    ),
+}
+
+
+class EzklEngine:
+    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless."""
+
+    @property
+    def name(self) -> EngineName:
+        """``ezkl``."""
+        return EngineName.EZKL
+
+    def version(self) -> str:
+        """The release of ezkl that settings, keys and proofs belong to."""
+        return VERSION
+
+    def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
+        """One entry per node, in the graph's order."""
+        from verifai.engines.ezkl.cost import operator_support
+
+        return operator_support(model)
+
+    def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
+        """Predict costs from the graph alone. Raises UnsupportedModel."""
+        from verifai.engines.ezkl.cost import estimate
+
+        return estimate(model, spec)
+
+    def compile(self, request: CompileRequest) -> CompiledCircuit:
+        """Tune, set up, pin. Raises UnsupportedModel, UsageError, Undecided."""
+        from verifai.engines.ezkl.compiling import compile_circuit
+
+        return compile_circuit(request)
+
+    def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
+        """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""
+        parsed = parse_section(section)
+        return SectionSummary(
+            engine_version=parsed.engine_version,
+            circuit_sha256=parsed.vk_sha256,
+            pins={
+                "settings_sha256": parsed.settings_sha256,
+                "vk_sha256": parsed.vk_sha256,
+                "circuit_onnx_sha256": parsed.circuit_onnx_sha256,
+                "srs_sha256": parsed.srs.sha256,
+            },
+            fidelity=parsed.fidelity,
+            insecure=("test-srs",) if parsed.srs.trust is SrsTrust.TEST else (),
+        )
+
+    def prove(self, request: ProveRequest) -> EngineProof:
+        """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build), Undecided."""
+        from verifai.engines.ezkl.proving import prove
+
+        return prove(request)
+
+    def verify(self, request: VerifyRequest) -> VerifiedProof:
+        """The numbered steps of ``docs/ezkl.md``. Raises EvidenceRejected, PolicyNotMet (test material), Undecided."""
+        from verifai.engines.ezkl.verifying import verify
+
+        return verify(request)
+
+    def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
+        """round(value · 2^scale), halves away from zero, exactly as ezkl does it. Raises InputRejected."""
+        return tensors.quantise(tensor, values)
+
+    def digest(self, tensor: TensorStatement, values: NDArray[Any]) -> str:
+        """Poseidon digest, 32 bytes little-endian in hex. Raises InputRejected, Undecided."""
+        return tensors.digest(tensor, values)
+
+    def rederive(self, request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
+        """Rebuild settings and key from the ONNX in a clean place; one finding per comparison."""
+        from verifai.engines.ezkl.rederiving import rederive
+
+        return rederive(request, model)
+
+    def hides(self, visibility: Visibility) -> str:
+        """What that visibility hides and does not hide, in one sentence."""
+        return _HIDES[visibility]

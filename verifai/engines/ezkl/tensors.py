@@ -1,0 +1,116 @@
+"""Floats to field elements as ezkl does it, and the Poseidon digest of a tensor.
+
+ezkl's ``quantize_float`` multiplies by 2^scale in double precision, which is exact, and rounds half away from zero. It has no
+opinion on NaN (it becomes 0) and saturates near 2^127; both are refused here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.statement import TensorStatement
+from verifai.engines.ezkl import calls, field
+from verifai.engines.ezkl.calls import CallFailed, Fence, call
+from verifai.errors import EngineCrashed, InputRejected
+from verifai.execution.child import Limits
+
+DIGEST_SCHEME = "ezkl-poseidon"
+MAX_QUANTISED = 2**62
+_HASH_SECONDS = 120.0
+
+
+def quantise_value(value: float, scale: int) -> int:
+    """round(value · 2^scale), halves away from zero.
+
+    Raises:
+        ValueError: not finite, or too large for any circuit.
+    """
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    try:
+        scaled = math.ldexp(value, scale)
+    except OverflowError:
+        scaled = math.inf
+    if abs(scaled) > MAX_QUANTISED:
+        raise ValueError(f"too large for a circuit at scale {scale}")
+    whole = math.trunc(scaled)
+    # Exact: where a double has a fraction at all, the subtraction has no rounding.
+    if abs(scaled - whole) >= 0.5:
+        whole += 1 if scaled > 0 else -1
+    return whole
+
+
+def quantise_cells(name: str, values: Iterable[float], scale: int) -> tuple[int, ...]:
+    """All cells of one tensor.
+
+    Raises:
+        InputRejected: code ``input-out-of-range``, with the tensor, the cell and the value.
+    """
+    result = []
+    for index, value in enumerate(values):
+        try:
+            result.append(quantise_value(value, scale))
+        except ValueError as problem:
+            raise InputRejected(
+                "input-out-of-range", f"cell {index} is {value!r}: {problem}", where=f"tensor {name!r}"
+            ) from None
+    return tuple(result)
+
+
+def cells(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> list[float]:
+    """``values`` as the flat floats that ezkl is given, row-major.
+
+    Double precision is rounded to single first: circuits take single precision, and so does the model.
+
+    Raises:
+        InputRejected: code ``input-shape`` or ``input-dtype``.
+    """
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise InputRejected("input-shape", f"shape {array.shape} where {shape} is expected", where=f"tensor {name!r}")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # an infinity is refused by name later
+            array = array.astype(np.float32)
+    elif array.dtype.kind not in "iu":
+        raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=f"tensor {name!r}")
+    return [float(value) for value in array.reshape(-1).tolist()]
+
+
+def log2_multiplier(tensor: TensorStatement) -> int:
+    """ezkl's scale of a tensor, from its statement."""
+    scale = tensor.scale
+    power = scale.denominator.bit_length() - scale.numerator.bit_length()
+    if field.scale_fraction(power) != scale or tensor.zero_point != 0:
+        raise InputRejected("input-dtype", f"{scale} is not a scale of this engine", where=f"tensor {tensor.name!r}")
+    return power
+
+
+def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
+    """The integers that the circuit sees for ``values``. Raises InputRejected."""
+    return quantise_cells(tensor.name, cells(tensor.name, values, tensor.shape), log2_multiplier(tensor))
+
+
+def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
+    """The Poseidon digest of ``values``, by ezkl in a child process.
+
+    Raises:
+        InputRejected: as :func:`quantise`.
+        Undecided: out of memory or time, or a crash.
+    """
+    message = [field.encode(value) for value in quantise(tensor, values)]
+    try:
+        ran = calls.run([call("poseidon_hash", message=message)], Fence(Limits(wall_seconds=_HASH_SECONDS)))
+    except CallFailed as problem:
+        raise calls.crashed(problem) from None
+    answer = ran.values[0]
+    if not isinstance(answer, list) or len(answer) != 1:
+        raise EngineCrashed("engine-crashed", "ezkl's Poseidon hash has an unknown form")
+    try:
+        return field.encode(field.decode(answer[0]))
+    except ValueError as problem:
+        raise EngineCrashed("engine-crashed", f"ezkl's Poseidon hash has an unknown form: {problem}") from None

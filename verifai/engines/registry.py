@@ -1,0 +1,23 @@
+"""Engine name → implementation. Implementations are loaded when they are asked for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from verifai.domain.statement import EngineName
+from verifai.engines.interface import ProofEngine
+
+
+def engine_for(name: EngineName) -> ProofEngine:
+    """The engine of that name."""
+    match name:
+        case EngineName.EZKL:
+            from verifai.engines.ezkl.engine import EzklEngine
+
+            return EzklEngine()
+        case EngineName.SUMCHECK:
+            from verifai.engines.sumcheck.engine import SumcheckEngine
+
+            return SumcheckEngine()
+        case _:
+            assert_never(name)

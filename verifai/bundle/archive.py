@@ -16,11 +16,9 @@ from verifai.bundle import canonical
 from verifai.bundle.archive_format import DATE_TIME
 from verifai.bundle.limits import DEFAULT, Limits
 from verifai.bundle.reader import BundleId, OpenBundle, open_bundle
-from verifai.bundle.writer import new_folder
+from verifai.bundle.writer import Content, chunks, write_folder
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.errors import Undecided, UsageError
-
-_CHUNK = 1024 * 1024
 
 
 def pack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
@@ -35,43 +33,31 @@ def pack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
         raise UsageError("file-exists", "the output file exists already", where=str(target), hint="Choose another name.")
     with open_bundle(source, limits=limits) as bundle, _new_file(target) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-            for path, chunks in _contents(bundle):
+            for path, content in contents(bundle):
                 info = zipfile.ZipInfo(path, DATE_TIME)
                 info.create_system = 3
                 info.external_attr = 0o100644 << 16
                 with archive.open(info, "w") as stream:
-                    for chunk in chunks:
+                    for chunk in chunks(content):
                         stream.write(chunk)
         return bundle.bundle_id
 
 
 def unpack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
     """Write the bundle at ``source`` as a new folder. Raises what :func:`pack` raises."""
-    with open_bundle(source, limits=limits) as bundle, new_folder(target) as write:
-        # The manifest comes last: a folder that has one is complete.
-        for path, chunks in sorted(_contents(bundle), key=lambda item: (item[0] == MANIFEST_NAME, item[0])):
-            write(path, chunks)
+    with open_bundle(source, limits=limits) as bundle:
+        write_folder(target, dict(contents(bundle)))
         return bundle.bundle_id
 
 
-def _contents(bundle: OpenBundle) -> Iterator[tuple[str, Iterator[bytes]]]:
+def contents(bundle: OpenBundle) -> Iterator[tuple[str, Content]]:
     """Every file in ascending order of path, from the private copies and the canonical documents."""
     documents = {f"log/{name}": data for name, data in bundle.log.items()}
-    documents |= {
-        f"attestations/{key}.dsse.json": canonical.encode(one.envelope.to_json()) for key, one in bundle.attestations.items()
-    }
+    for key, one in bundle.attestations.items():
+        documents[f"attestations/{key}.dsse.json"] = canonical.encode(one.envelope.to_json())
     documents[MANIFEST_NAME] = canonical.encode(bundle.envelope.to_json())
     for path in sorted([MANIFEST_NAME, *(entry.path for entry in bundle.manifest.files)]):
-        if path in documents:
-            yield path, iter((documents[path],))
-        else:
-            yield path, _file_chunks(bundle.payload[path.removeprefix("payload/")])
-
-
-def _file_chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            yield chunk
+        yield path, documents[path] if path in documents else bundle.payload[path.removeprefix("payload/")]
 
 
 @contextmanager

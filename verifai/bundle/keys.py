@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAX_KEY_BYTES = 64 * 1024
+ENVIRONMENT_NAME = "VERIFAI_PASSPHRASE"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,6 @@ def new_key(path: Path, *, passphrase: str | None = None) -> PublicKey:
         UsageError: code ``file-exists``; a key is never overwritten. Code ``bad-option`` for an empty passphrase.
         Undecided: code ``disk``.
     """
-    import os
-
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -71,6 +71,9 @@ def public_key_path(path: Path) -> Path:
 def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     """Read a private key.
 
+    Args:
+        passphrase: by default that of the environment variable ``VERIFAI_PASSPHRASE``, so that it never is on a command line.
+
     Raises:
         UsageError: codes ``file-missing``, ``bad-key`` (not an Ed25519 PKCS#8 key, or readable by others), ``bad-passphrase``.
     """
@@ -82,8 +85,10 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     if path.stat().st_mode & 0o077:
         raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {path}")
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
+    if passphrase is None:
+        passphrase = os.environ.get(ENVIRONMENT_NAME)
     if encrypted and passphrase is None:
-        hint = "Set VERIFAI_PASSPHRASE, or pass --passphrase-file."
+        hint = f"Set {ENVIRONMENT_NAME} to it."
         raise UsageError("bad-passphrase", "this key has a passphrase", where=str(path), hint=hint)
     try:
         private = load_pem_private_key(data, passphrase.encode() if encrypted and passphrase is not None else None)

@@ -98,6 +98,11 @@ class AuditLog:
             size = self._checked_size(size)
             return Checkpoint(self.origin, size, subtree_hash(self._node, 0, size)).signed_by(signer)
 
+    def root(self, size: int) -> bytes:
+        """The root of the first ``size`` entries, unsigned. Raises UsageError."""
+        with self._reading():
+            return subtree_hash(self._node, 0, self._checked_size(size))
+
     def _checked_size(self, size: int | None) -> int:
         current = self._size()
         if current == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -14,17 +15,21 @@ from verifai.bundle import canonical
 from verifai.bundle.dsse import sign
 from verifai.bundle.folder import FOLDERS
 from verifai.bundle.reader import BundleId
+from verifai.bundle.source import CHUNK
 from verifai.domain.attestation import Attestation, Envelope
-from verifai.domain.digest import Sha256, sha256
+from verifai.domain.digest import Sha256
 from verifai.domain.manifest import MANIFEST_NAME, FileEntry, Manifest, check_distinct, check_path, parse_manifest
 from verifai.domain.trust_keys import Signer
 from verifai.errors import Undecided, UsageError
+
+Content = bytes | Path
+"""What a file of a bundle is to hold."""
 
 
 def write_bundle(
     directory: Path,
     *,
-    payload: Mapping[str, bytes],
+    payload: Mapping[str, Content],
     attestations: Sequence[Attestation],
     signers: Sequence[Signer] = (),
     created: str,
@@ -36,7 +41,7 @@ def write_bundle(
     It is written under a temporary name beside ``directory``, synced, and renamed, so it is there whole or not at all.
 
     Args:
-        payload: name below ``payload/`` → content.
+        payload: name below ``payload/`` → content, as bytes or as the path of a file that nobody changes meanwhile.
         signers: who signs the manifest; none for an unsigned bundle.
         created: UTC, such as ``2026-01-31T23:59:59Z``.
         log: name below ``log/`` → content.
@@ -46,30 +51,48 @@ def write_bundle(
         UsageError: code ``file-exists``, when ``directory`` exists.
         Undecided: code ``disk``, when the file system refuses; nothing is left behind.
     """
-    files = {f"payload/{name}": data for name, data in payload.items()}
+    files: dict[str, Content] = {f"payload/{name}": data for name, data in payload.items()}
     files |= {f"log/{name}": data for name, data in (log or {}).items()}
     files |= {f"attestations/{one.id}.dsse.json": canonical.encode(one.envelope.to_json()) for one in attestations}
     check_distinct(list(files))
     for path in files:
         check_path(path)
-    entries = tuple(FileEntry(path, len(files[path]), sha256(files[path])) for path in sorted(files))
+    entries = tuple(_entry(path, files[path]) for path in sorted(files))
     manifest = canonical.encode(Manifest(entries, created, succeeds).to_json())
     parse_manifest(manifest, MANIFEST_NAME)
     envelope = sign(Envelope(manifest), signers)
-    # The manifest comes last: a folder that has one is complete.
     write_folder(directory, {**files, MANIFEST_NAME: canonical.encode(envelope.to_json())})
     return envelope.id
 
 
-def write_folder(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write ``files`` (by bundle path, in this order) as a new folder. Raises what :func:`new_folder` raises."""
-    with new_folder(directory) as write:
-        for path, data in files.items():
-            write(path, (data,))
+def _entry(path: str, content: Content) -> FileEntry:
+    size, digest = 0, hashlib.sha256()
+    for chunk in chunks(content):
+        size += len(chunk)
+        digest.update(chunk)
+    return FileEntry(path, size, Sha256(digest.hexdigest()))
+
+
+def chunks(content: Content) -> Iterator[bytes]:
+    """``content`` in pieces."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+
+
+def write_folder(directory: Path, files: Mapping[str, Content]) -> None:
+    """Write ``files`` (by bundle path) as a new folder. Raises what :func:`_new_folder` raises."""
+    with _new_folder(directory) as write:
+        # The manifest comes last: a folder that has one is complete.
+        for path in sorted(files, key=lambda path: (path == MANIFEST_NAME, path)):
+            write(path, chunks(files[path]))
 
 
 @contextmanager
-def new_folder(directory: Path) -> Iterator[Callable[[str, Iterable[bytes]], None]]:
+def _new_folder(directory: Path) -> Iterator[Callable[[str, Iterable[bytes]], None]]:
     """A function that writes one file by bundle path; the folder appears, whole and synced, when the block ends well.
 
     Raises:
@@ -95,11 +118,11 @@ def new_folder(directory: Path) -> Iterator[Callable[[str, Iterable[bytes]], Non
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_file(root: Path, path: str, chunks: Iterable[bytes]) -> None:
+def _write_file(root: Path, path: str, pieces: Iterable[bytes]) -> None:
     target = root / path
     target.parent.mkdir(exist_ok=True)
     with target.open("xb") as stream:
-        for chunk in chunks:
+        for chunk in pieces:
             stream.write(chunk)
         stream.flush()
         os.fsync(stream.fileno())

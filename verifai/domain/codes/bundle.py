@@ -58,4 +58,7 @@ CODES: dict[str, Code] = {
     "below-witnesses": Code((3,), "Too few witnesses cosigned the log's checkpoint.", "verifai log cosign."),
     "logged": Code((0,), "Every attestation is in the trusted audit log.", ""),
     "log-not-required": Code((0,), "The trust file names no audit log.", "Add [log] to the trust file to require it."),
+    "circuit-not-trusted": Code((3,), "The trust file does not name the circuit.", "Review its lock, then add it."),
+    "lock-changed": Code((2,), "A lock is not the one that the trust file pins.", "Review the lock, then pin its digest."),
+    "consistency-missing": Code((3,), "A witness was shown no proof that the log only grew.", "verifai log consistency."),
 }

@@ -1,0 +1,96 @@
+"""Consistency proofs as files, and witnesses: who signs a log's checkpoint only after seeing that its past did not change."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+from verifai.bundle import canonical
+from verifai.bundle.merkle import MAX_PROOF, check_consistency
+from verifai.bundle.note import MAX_NOTE_BYTES, MAX_SIZE, Checkpoint, NoteKey, check_name, parse_checkpoint
+from verifai.domain import strict_json
+from verifai.domain.record import Record
+from verifai.domain.trust_keys import Signer, decode_base64
+from verifai.errors import PolicyNotMet, UsageError
+from verifai.execution.files import read_limited, write_atomic
+
+SCHEMA = "verifai/log-consistency/v1"
+
+
+def encode_consistency(first: int, second: int, hashes: Iterable[bytes]) -> bytes:
+    """A consistency proof as a JSON file."""
+    texts = [base64.b64encode(one).decode() for one in hashes]
+    return canonical.encode({"schema": SCHEMA, "first": first, "second": second, "hashes": texts})
+
+
+def parse_consistency(data: bytes, where: str) -> tuple[int, int, tuple[bytes, ...]]:
+    """``(first size, second size, hashes)``. Raises EvidenceRejected (``log-malformed``)."""
+    root = Record(
+        strict_json.loads(data, where=where, max_bytes=MAX_NOTE_BYTES, code="log-malformed"), where, code="log-malformed"
+    )
+    root.text("schema", pattern=SCHEMA)
+    first, second = (root.integer(name, low=1, high=MAX_SIZE) for name in ("first", "second"))
+    try:
+        hashes = tuple(decode_base64(text) for text in root.texts("hashes", max_length=MAX_PROOF))
+    except ValueError as problem:
+        raise root.refuse(str(problem), "hashes") from None
+    root.done()
+    return first, second, hashes
+
+
+def cosign(
+    checkpoint: Checkpoint,
+    log: NoteKey,
+    *,
+    name: str,
+    signer: Signer,
+    state: Path,
+    seconds: int,
+    consistency: tuple[int, int, tuple[bytes, ...]] | None,
+) -> Checkpoint:
+    """Cosign ``checkpoint`` as witness ``name``, once it extends what this witness saw last.
+
+    Args:
+        log: the log's name and key, from outside.
+        state: file with the last checkpoint that this witness cosigned; written before the cosignature is handed out. When it
+            does not exist, this is the first sight of the log.
+        seconds: since 1970.
+        consistency: the proof from the last size to this one; needed unless it is the first sight or the same tree.
+
+    Raises:
+        EvidenceRejected: ``log-signature-invalid``, or ``log-inconsistent``: the log changed its past or shrank.
+        PolicyNotMet: ``consistency-missing``.
+        UsageError: ``bad-option`` for a name that cannot be one.
+    """
+    try:
+        check_name(name)
+    except ValueError as problem:
+        raise UsageError("bad-option", str(problem), where="--name") from None
+    checkpoint.check(log, where="checkpoint")
+    if state.exists():
+        seen = parse_checkpoint(read_limited(state, limit=MAX_NOTE_BYTES), str(state))
+        seen.check(log, where=str(state))
+        _check_extends(seen, checkpoint, consistency)
+    write_atomic(state, checkpoint.to_bytes(), mode=0o600)
+    return checkpoint.cosigned_by(name, signer, seconds)
+
+
+def _check_extends(seen: Checkpoint, new: Checkpoint, consistency: tuple[int, int, tuple[bytes, ...]] | None) -> None:
+    if consistency is None and seen.size != new.size:
+        if new.size < seen.size:
+            check_consistency(seen.size, new.size, (), seen.root, new.root, where="checkpoint")
+        raise PolicyNotMet(
+            "consistency-missing",
+            f"the last checkpoint had {seen.size} entries, this one has {new.size}",
+            where="--consistency",
+            hint=f"Get the proof from the log: verifai log consistency LOG --from {seen.size} --to {new.size} -o FILE",
+        )
+    first, second, hashes = consistency or (seen.size, new.size, ())
+    if (first, second) != (seen.size, new.size):
+        raise PolicyNotMet(
+            "consistency-missing",
+            f"the proof is about sizes {first} and {second}, needed are {seen.size} and {new.size}",
+            where="--consistency",
+        )
+    check_consistency(first, second, hashes, seen.root, new.root, where="checkpoint")

@@ -1,0 +1,143 @@
+"""``seal``, ``pack``, ``unpack``, ``inspect``, ``diff``: bundles as things to hand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.text import bytes_text, table
+
+if TYPE_CHECKING:
+    from verifai.bundle.summary import BundleSummary
+
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    _register_seal(app)
+    _register_pack(app)
+    _register_show(app)
+
+
+def _register_seal(app: typer.Typer) -> None:
+    @verb(app, "seal", example="verifai seal evidence/000000 --key signing.key")
+    def seal(
+        bundle: BundleArgument,
+        key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the new bundle.")] = None,
+        log: Annotated[Path | None, typer.Option("--log", help="Audit log to append to and prove from.")] = None,
+        log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
+        checkpoint: Annotated[
+            Path | None, typer.Option("--checkpoint", help="Cosigned checkpoint of the log to prove by.")
+        ] = None,
+    ) -> Result:
+        """Sign a bundle's manifest; with --log, also put its attestations on the audit log and the proofs into a new bundle."""
+        from verifai.bundle.keys import load_signer
+        from verifai.stages.seal import seal_bundle
+
+        signers = [load_signer(path) for path in key or []]
+        log_signer = None if log_key is None else load_signer(log_key)
+        sealed = seal_bundle(bundle, signers=signers, output=output, log=log, log_signer=log_signer, checkpoint=checkpoint)
+        if log is not None and not signers:
+            current().note("No --key: the new bundle is unsigned.")
+        lines = [f"Sealed {printable(str(sealed.path))}  bundle {sealed.bundle_id}"]
+        lines += [f"  signed by {one}" for one in sealed.signers]
+        lines += [f"  log entry {position}: attestation {one}" for one, position in sealed.positions.items()]
+        if sealed.sidecar is not None:
+            lines.append(f"  log proof of the manifest: {printable(str(sealed.sidecar))}")
+        data = {
+            "path": str(sealed.path),
+            "bundle_id": sealed.bundle_id,
+            "signers": [str(one) for one in sealed.signers],
+            "positions": sealed.positions,
+            "sidecar": None if sealed.sidecar is None else str(sealed.sidecar),
+        }
+        return Result(data, lines, verdict="done")
+
+
+def _register_pack(app: typer.Typer) -> None:
+    @verb(app, "pack", example="verifai pack evidence/000000 -o release.vbundle")
+    def pack(
+        bundle: BundleArgument,
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    ) -> Result:
+        """Write a bundle as one file, the same bytes for the same bundle."""
+        from verifai.stages.pack import pack_bundle
+
+        return _written("Packed", pack_bundle(bundle, output))
+
+    @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
+    def unpack(
+        bundle: BundleArgument,
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    ) -> Result:
+        """Write a bundle as a folder."""
+        from verifai.stages.pack import unpack_bundle
+
+        return _written("Unpacked", unpack_bundle(bundle, output))
+
+
+def _written(done: str, written: Any) -> Result:
+    line = f"{done} {printable(str(written.path))}  bundle {written.bundle_id}"
+    return Result({"path": str(written.path), "bundle_id": written.bundle_id}, [line], verdict="done")
+
+
+def _register_show(app: typer.Typer) -> None:
+    @verb(app, "inspect", example="verifai inspect evidence/000000")
+    def inspect(bundle: BundleArgument) -> Result:
+        """Show what a bundle holds, by its own word. Nothing is verified but that it is well formed and complete."""
+        from verifai.stages.inspect import inspect_bundle
+
+        summary = inspect_bundle(bundle)
+        return Result(summary.to_json(), _describe(summary), verdict="done")
+
+    @verb(app, "diff", example="verifai diff evidence/000000 evidence/000000")
+    def diff(
+        before: BundleArgument,
+        after: Annotated[Path, typer.Argument(help="The newer bundle.", show_default=False)],
+    ) -> Result:
+        """Show what changed between two bundles: weights, operators, scale, fidelity, cost, signers. Neither is verified."""
+        from verifai.stages.diff import diff_bundles
+
+        changes = diff_bundles(before, after)
+        rows = [[one.aspect.value, *(printable(cell) for cell in (one.item, one.before, one.after))] for one in changes]
+        lines: list[Any] = (
+            [_table(["", "what", "before", "after"], rows)] if rows else ["No difference that matters to a release."]
+        )
+        return Result({"changes": [one.to_json() for one in changes]}, lines, verdict="done")
+
+
+def _describe(summary: BundleSummary) -> list[Any]:
+    lines: list[Any] = [
+        f"Bundle {summary.bundle_id}",
+        f"  written {summary.created}" + (f", extends {summary.succeeds}" if summary.succeeds else ""),
+        "  [yellow]not signed[/]" if not summary.signers else f"  manifest signed by {len(summary.signers)} (not verified)",
+    ]
+    if summary.circuit is not None:
+        circuit = summary.circuit
+        insecure = f"  [bold red]{printable(', '.join(circuit.insecure))}[/]" if circuit.insecure else ""
+        engine = f"{circuit.engine.value} {printable(circuit.engine_version)}"
+        lines.append(f"  circuit {circuit.name}, engine {engine}, model {circuit.model_sha256}{insecure}")
+    if summary.proof is not None:
+        for tensor in summary.proof.statement.tensors:
+            shape = "×".join(str(size) for size in tensor.shape)
+            lines.append(f"  {tensor.role.value} {printable(tensor.name)} ({shape}): {tensor.visibility.value}")
+    if summary.log is not None:
+        lines.append(f"  on log {printable(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
+    rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]
+    lines.append(_table(["attestation", "type", "signatures"], rows))
+    lines.append(
+        _table(["file", "size", "sha256"], [[one.path, bytes_text(one.size), one.sha256[:16]] for one in summary.files])
+    )
+    lines.append("Nothing here was verified. Next: verifai verify, or verifai audit.")
+    return lines
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> Any:
+    from rich.markup import escape
+
+    return table(headings, [[escape(cell) for cell in row] for row in rows])

@@ -1,0 +1,181 @@
+"""``log``: the audit log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifai.cli.frame import Result, printable, verb
+
+LogArgument = Annotated[Path, typer.Argument(help="The log's file.", show_default=False)]
+LogKeyOption = Annotated[Path, typer.Option("--key", help="The log's private key.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Append to and prove the audit log.", no_args_is_help=True)
+    app.add_typer(group, name="log")
+    _register_writing(group)
+    _register_proving(group)
+    _register_witness(group)
+
+
+def _register_writing(group: typer.Typer) -> None:
+    @verb(group, "init", group="log", example="verifai log init audit.log --origin example.org/audit --key signing.key.pub")
+    def init(
+        log: LogArgument,
+        origin: Annotated[str, typer.Option("--origin", help="The log's name for ever, such as example.org/audit.")],
+        key: Annotated[Path, typer.Option("--key", help="Public key that signs its checkpoints.")],
+    ) -> Result:
+        """Make an empty audit log in one file."""
+        from verifai.bundle.keys import load_public_key
+        from verifai.stages.log import make_log
+
+        public = load_public_key(key)
+        make_log(log, origin, public)
+        line = f"Made {printable(str(log))}: log {origin!r}"
+        return Result({"path": str(log), "origin": origin, "key": str(public)}, [line], verdict="done")
+
+    @verb(group, "append", group="log", example="verifai log append audit.log evidence/000000")
+    def append(
+        log: LogArgument,
+        entries: Annotated[list[str], typer.Argument(help="Bundles, or SHA-256 digests in hex.", show_default=False)],
+    ) -> Result:
+        """Append bundles (manifest and attestations) or digests; what is there already keeps its place."""
+        from verifai.stages.log import append_entries
+
+        done = append_entries(log, entries)
+        lines = [f"{position:>8}  {one}" for one, position in done.positions.items()]
+        lines.append(f"{printable(str(log))} has {done.size} entries")
+        return Result({"path": str(log), "positions": done.positions, "size": done.size}, lines, verdict="done")
+
+    @verb(group, "check", group="log", example="verifai log check audit.log")
+    def check(
+        log: LogArgument,
+        seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
+    ) -> Result:
+        """Recompute the whole tree from its entries; with --seen, check that the past was not changed."""
+        from verifai.stages.log import check_log_file
+
+        size = check_log_file(log, seen)
+        prefix = "" if seen is None else f", and extends {printable(str(seen))}"
+        return Result({"path": str(log), "size": size}, [f"{printable(str(log))}: {size} entries, tree intact{prefix}"])
+
+
+def _register_proving(group: typer.Typer) -> None:
+    @verb(group, "checkpoint", group="log", example="verifai log checkpoint audit.log --key signing.key")
+    def checkpoint(log: LogArgument, key: LogKeyOption, output: OutputOption = None) -> Result:
+        """Sign the current tree head (C2SP checkpoint)."""
+        from verifai.bundle.keys import load_signer
+        from verifai.bundle.log import open_log
+
+        with open_log(log) as audit_log:
+            return _write(audit_log.checkpoint(load_signer(key)).to_bytes(), output)
+
+    @verb(group, "prove", group="log", example="verifai log prove audit.log evidence/000000 --key signing.key")
+    def prove(
+        log: LogArgument,
+        entry: Annotated[str, typer.Argument(help="Bundle (its manifest), or SHA-256 digest.", show_default=False)],
+        key: LogKeyOption,
+        output: OutputOption = None,
+    ) -> Result:
+        """Prove that an entry is in the log (C2SP tlog-proof)."""
+        from verifai.bundle.keys import load_signer
+        from verifai.stages.log import one_entry, prove_entry
+
+        return _write(prove_entry(log, one_entry(entry), load_signer(key)).to_bytes(), output)
+
+    @verb(
+        group,
+        "verify",
+        group="log",
+        example="verifai log verify proof.tlog-proof evidence/000000 --origin example.org/audit --key signing.key.pub",
+    )
+    def verify(
+        proof: Annotated[Path, typer.Argument(help=".tlog-proof file.", show_default=False)],
+        entry: Annotated[str, typer.Argument(help="Bundle (its manifest), or SHA-256 digest.", show_default=False)],
+        origin: Annotated[str, typer.Option("--origin", help="The log's name that you trust.")],
+        key: Annotated[Path, typer.Option("--key", help="The log's public key that you trust.")],
+    ) -> Result:
+        """Check a log proof: the entry must be exactly this one."""
+        from verifai.bundle.keys import load_public_key
+        from verifai.stages.log import one_entry, verify_entry
+
+        one = one_entry(entry)
+        found = verify_entry(proof, one, origin, load_public_key(key))
+        line = f"{one} is in log {printable(found.origin)}, among its first {found.size} entries"
+        return Result({"entry": one, "origin": found.origin, "size": found.size}, [line])
+
+    @verb(group, "consistency", group="log", example="verifai log consistency audit.log --from 1")
+    def consistency(
+        log: LogArgument,
+        first: Annotated[int, typer.Option("--from", min=1, help="Older size.")],
+        second: Annotated[int | None, typer.Option("--to", min=1, help="Newer size; by default the current one.")] = None,
+        output: OutputOption = None,
+    ) -> Result:
+        """Prove that an older tree is a prefix of a newer one."""
+        from verifai.bundle.consistency import encode_consistency
+        from verifai.bundle.log import open_log
+
+        with open_log(log) as audit_log:
+            newer = second if second is not None else audit_log.size
+            return _write(encode_consistency(first, newer, audit_log.prove_consistency(first, newer)), output)
+
+
+def _register_witness(group: typer.Typer) -> None:
+    @verb(
+        group,
+        "cosign",
+        group="log",
+        example=(
+            "verifai log cosign checkpoint --origin example.org/audit --log-key log.key.pub "
+            "--name witness.example/w --key witness.key --state seen"
+        ),
+    )
+    def cosign(
+        checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the log.", show_default=False)],
+        origin: Annotated[str, typer.Option("--origin", help="The log's name.")],
+        log_key: Annotated[Path, typer.Option("--log-key", help="The log's public key.")],
+        name: Annotated[str, typer.Option("--name", help="Your name as a witness.")],
+        key: Annotated[Path, typer.Option("--key", help="Your private key.")],
+        state: Annotated[Path, typer.Option("--state", help="File that remembers what you cosigned last.")],
+        consistency: Annotated[Path | None, typer.Option("--consistency", help="Proof from the last size to this one.")] = None,
+        output: OutputOption = None,
+    ) -> Result:
+        """Cosign a checkpoint as a witness, once it extends what you saw last."""
+        import time
+
+        from verifai.bundle.consistency import cosign as run
+        from verifai.bundle.consistency import parse_consistency
+        from verifai.bundle.keys import load_public_key, load_signer
+        from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
+        from verifai.execution.files import read_limited
+
+        proof = None
+        if consistency is not None:
+            proof = parse_consistency(read_limited(consistency, limit=MAX_NOTE_BYTES), str(consistency))
+        cosigned = run(
+            parse_checkpoint(read_limited(checkpoint, limit=MAX_NOTE_BYTES), str(checkpoint)),
+            NoteKey(origin, load_public_key(log_key)),
+            name=name,
+            signer=load_signer(key),
+            state=state,
+            seconds=int(time.time()),
+            consistency=proof,
+        )
+        return _write(cosigned.to_bytes(), output)
+
+
+def _write(data: bytes, output: Path | None) -> Result:
+    from rich.markup import escape
+
+    from verifai.execution.files import write_atomic
+
+    text = data.decode()
+    if output is None:
+        return Result({"text": text, "path": None}, [escape(text.removesuffix("\n"))], verdict="done")
+    write_atomic(output, data)
+    return Result({"text": text, "path": str(output)}, [f"Wrote {printable(str(output))}"], verdict="done")

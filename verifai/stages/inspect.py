@@ -1,0 +1,23 @@
+"""inspect: what a bundle holds, by its own word. That it is well formed and complete is checked; whether it is true is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from verifai.bundle.summary import BundleSummary
+
+
+def inspect_bundle(path: Path) -> BundleSummary:
+    """Read the bundle at ``path``.
+
+    Raises:
+        UsageError: ``file-missing``.
+        EvidenceRejected: it is not exactly a bundle.
+    """
+    from verifai.bundle.reader import open_bundle
+    from verifai.bundle.summary import summarise
+
+    with open_bundle(path) as bundle:
+        return summarise(bundle)

@@ -1,0 +1,136 @@
+"""seal: finish a bundle: sign its manifest, and put its attestations on the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifai.domain.digest import Sha256
+from verifai.domain.manifest import MANIFEST_NAME
+from verifai.domain.manifest_time import format_utc
+from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.errors import EvidenceRejected, UsageError
+
+if TYPE_CHECKING:
+    from verifai.bundle.log import AuditLog
+    from verifai.bundle.note import Checkpoint
+    from verifai.bundle.reader import OpenBundle
+
+
+@dataclass(frozen=True)
+class SealedBundle:
+    """A bundle with more to show for it.
+
+    Attributes:
+        signers: the keys that signed now.
+        positions: place in the log by attestation; empty when no log was asked for.
+        sidecar: log proof of the manifest itself, beside the bundle, which cannot hold it.
+    """
+
+    path: Path
+    bundle_id: Sha256
+    signers: tuple[PublicKey, ...]
+    positions: dict[Sha256, int]
+    sidecar: Path | None
+
+
+def seal_bundle(
+    path: Path,
+    *,
+    signers: Sequence[Signer] = (),
+    output: Path | None = None,
+    log: Path | None = None,
+    log_signer: Signer | None = None,
+    checkpoint: Path | None = None,
+) -> SealedBundle:
+    """Add signatures to the bundle at ``path``, and with ``log`` also log proofs.
+
+    Signatures alone leave the identifier as it is; they are written in place unless ``output`` is given. Log proofs are files,
+    so with them it becomes a new bundle at ``output`` that names the old one.
+
+    Args:
+        checkpoint: a checkpoint of ``log`` to prove by, such as one that witnesses cosigned; by default a new one.
+
+    Raises:
+        UsageError: nothing to do, no ``output`` where one is needed, ``file-exists``, or the wrong log key.
+        EvidenceRejected: it is not exactly a bundle; ``log-inconsistent`` when ``checkpoint`` is not of this log.
+        Undecided: ``disk``, ``log-busy``.
+    """
+    from verifai.bundle.reader import open_bundle
+
+    if not signers and log is None:
+        raise UsageError("bad-option", "there is nothing to do", hint="Give --key to sign, or --log to log.")
+    if checkpoint is not None and log is None:
+        raise UsageError("bad-option", "--checkpoint goes with --log")
+    if (log is None) != (log_signer is None):
+        raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")
+    if output is None and (log is not None or not path.is_dir()):
+        raise UsageError("bad-option", "this makes a new bundle", where="--output", hint="Give --output NEW.")
+    with open_bundle(path) as bundle:
+        if log is not None and log_signer is not None and output is not None:
+            return _logged(bundle, signers, output, log, log_signer, checkpoint)
+        return _signed(bundle, signers, output)
+
+
+def _signed(bundle: OpenBundle, signers: Sequence[Signer], output: Path | None) -> SealedBundle:
+    from verifai.bundle import canonical
+    from verifai.bundle.dsse import sign
+    from verifai.bundle.writer import write_folder
+    from verifai.execution.files import write_atomic
+
+    manifest = canonical.encode(sign(bundle.envelope, signers).to_json())
+    if output is None:
+        write_atomic(bundle.path / MANIFEST_NAME, manifest)
+    else:
+        from verifai.bundle.archive import contents
+
+        write_folder(output, {**dict(contents(bundle)), MANIFEST_NAME: manifest})
+    keys = tuple(signer.public_key for signer in signers)
+    return SealedBundle(output or bundle.path, bundle.bundle_id, keys, {}, None)
+
+
+def _logged(
+    bundle: OpenBundle, signers: Sequence[Signer], output: Path, log: Path, log_signer: Signer, given: Path | None
+) -> SealedBundle:
+    from verifai.bundle.log import open_log
+    from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
+    from verifai.bundle.writer import write_bundle
+    from verifai.execution.files import write_atomic
+
+    ids = sorted(bundle.attestations)
+    sidecar = output.with_name(output.name + ".tlog-proof")
+    for target in (output, sidecar):
+        if target.exists():
+            raise UsageError("file-exists", "the output exists already", where=str(target), hint="Choose another name.")
+    with open_log(log) as audit_log:
+        positions = dict(zip(ids, audit_log.append(ids), strict=True))
+        checkpoint = audit_log.checkpoint(log_signer) if given is None else _own_checkpoint(audit_log, given)
+        proofs = {proof_file(one): audit_log.prove(one, checkpoint).to_bytes() for one in ids}
+        bundle_id = write_bundle(
+            output,
+            payload=bundle.payload,
+            attestations=list(bundle.attestations.values()),
+            signers=signers,
+            created=format_utc(datetime.now(UTC)),
+            log={CHECKPOINT_FILE: checkpoint.to_bytes(), **proofs},
+            succeeds=bundle.bundle_id,
+        )
+        audit_log.append([bundle_id])
+        write_atomic(sidecar, audit_log.prove(bundle_id, audit_log.checkpoint(log_signer)).to_bytes())
+    return SealedBundle(output, bundle_id, tuple(signer.public_key for signer in signers), positions, sidecar)
+
+
+def _own_checkpoint(audit_log: AuditLog, path: Path) -> Checkpoint:
+    """A checkpoint that this very log signed and still holds."""
+    from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
+    from verifai.execution.files import read_limited
+
+    where = str(path)
+    checkpoint = parse_checkpoint(read_limited(path, limit=MAX_NOTE_BYTES), where)
+    checkpoint.check(NoteKey(audit_log.origin, audit_log.key), where=where)
+    if checkpoint.size > audit_log.size or audit_log.root(checkpoint.size) != checkpoint.root:
+        raise EvidenceRejected("log-inconsistent", "the log does not hold the tree that this checkpoint shows", where=where)
+    return checkpoint

@@ -1,0 +1,108 @@
+"""trust init: a first trust file, to be read and kept by whoever judges evidence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verifai.domain.digest import sha256
+from verifai.domain.trust import RE_DERIVE, SCHEMA, Trust, parse_trust
+from verifai.domain.trust_keys import PublicKey
+from verifai.errors import UsageError
+
+_HEADER = """\
+# Whom and what you trust. Written by `verifai trust init`; verdicts rest on it. Review changes to it as you would review code.
+#
+# [keys]       a name of your choice = "ed25519:…" (verifai key show FILE)
+# [roles.R]    who must sign: release (the bundle), prover (circuit and proof), voter, consensus, gate.
+#              threshold counts distinct keys. A role that is not here is not asked for.
+# [circuits.N] lock: the circuit.lock that evidence must match, relative to this file; lock_sha256 pins it.
+#              verification_key: "re-derive" (rebuild it from the model during audit), or the SHA-256 it must have.
+# [srs]        sha256: the only set-up files that are accepted; allow_test_srs = true accepts ones whose maker can forge.
+# [log]        origin and key of the audit log; [[log.witnesses]] name and key, witness_threshold; required.
+# [freshness]  maximum_age_days of a proof; expires: "2027-01-31T00:00:00Z", after which this file must not be used.
+
+"""
+
+
+@dataclass(frozen=True)
+class TrustRequest:
+    """What a new trust file is to say.
+
+    Attributes:
+        locks: ``circuit.lock`` files; each is pinned by its digest.
+        keys: public key files whose owners sign releases, ``threshold`` of them each.
+        log_origin, log_key: the audit log; both or neither.
+    """
+
+    locks: tuple[Path, ...] = ()
+    keys: tuple[Path, ...] = ()
+    threshold: int = 1
+    log_origin: str = ""
+    log_key: Path | None = None
+    allow_test_srs: bool = False
+
+
+def init_trust(output: Path, request: TrustRequest) -> Trust:
+    """Write a commented trust file at ``output``.
+
+    Raises:
+        UsageError: ``file-exists``, ``bad-key``, ``bad-lock``, ``bad-option``, or ``bad-trust`` when it would trust nothing.
+        Undecided: ``disk``.
+    """
+    import tomli_w
+
+    from verifai.execution.files import write_atomic
+
+    if os.path.lexists(output):
+        raise UsageError("file-exists", "a trust file is never overwritten", where=str(output), hint="Choose another name.")
+    if bool(request.log_origin) != (request.log_key is not None):
+        raise UsageError("bad-option", "--log-origin and --log-key go together")
+    if request.keys and request.threshold > len(request.keys):
+        raise UsageError("bad-option", f"{len(request.keys)} keys cannot reach a threshold of {request.threshold}")
+    document = _document(output, request)
+    trust = parse_trust(document, str(output))
+    write_atomic(output, (_HEADER + tomli_w.dumps(document)).encode())
+    return trust
+
+
+def _document(output: Path, request: TrustRequest) -> dict[str, Any]:
+    from verifai.bundle.keys import load_public_key
+
+    document: dict[str, Any] = {"schema": SCHEMA}
+    keys: dict[str, PublicKey] = {}
+    for path in request.keys:
+        keys[_free_name(path.name.removesuffix(".pub").removesuffix(".key"), keys)] = load_public_key(path)
+    if keys:
+        document["keys"] = {name: str(key) for name, key in keys.items()}
+        document["roles"] = {"release": {"keys": list(keys), "threshold": request.threshold}}
+    circuits = [_circuit(output, path) for path in request.locks]
+    if circuits:
+        document["circuits"] = dict(circuits)
+        if len(document["circuits"]) != len(circuits):
+            raise UsageError("bad-option", "two locks are for circuits of one name", where="--lock")
+    if request.allow_test_srs:
+        document["srs"] = {"allow_test_srs": True}
+    if request.log_key is not None:
+        document["log"] = {"origin": request.log_origin, "key": str(load_public_key(request.log_key))}
+    return document
+
+
+def _circuit(output: Path, path: Path) -> tuple[str, dict[str, str]]:
+    from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
+    from verifai.execution.files import read_limited
+
+    path = path / "circuit.lock" if path.is_dir() else path
+    name = read_lock(path).name
+    relative = os.path.relpath(path.resolve(), output.parent.resolve())
+    digest = sha256(read_limited(path, limit=MAX_TOML_BYTES))
+    return name, {"lock": relative, "lock_sha256": digest, "verification_key": RE_DERIVE}
+
+
+def _free_name(name: str, taken: dict[str, PublicKey]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate

@@ -247,7 +247,7 @@ def _argmax(c: Circuit, op: ops.ArgMax) -> tuple[Result, ...]:
     return (Result(x.shape[:-1] or (1,), 0, x.shape[-1] - 1, 0),)
 
 
-def _box(shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def box_form(shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Normal form of the set of true cells in the padded row-major order: (true, padded) with mergeable axes merged."""
     merged: list[tuple[int, int]] = []
     for size in shape:
@@ -261,9 +261,14 @@ def _box(shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(merged)
 
 
+def same_cells(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether two shapes have the same true cells in the padded row-major order."""
+    return box_form(a) == box_form(b)
+
+
 def _relabel(c: Circuit, op: ops.Relabel, shape: tuple[int, ...]) -> tuple[Result, ...]:
     x = c.tensors[op.x]
-    need(_box(x.shape) == _box(shape), "the true cells are not the same set")
+    need(same_cells(x.shape, shape), "the true cells are not the same set")
     return (Result(shape, x.low, x.high, 0),)
 
 

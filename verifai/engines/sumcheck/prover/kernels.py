@@ -263,21 +263,23 @@ def halve_sum(values: U64) -> Any:
 
 @kernel
 def fraction_layer(p: U64, q: U64) -> Any:
-    """p0/q0 + p1/q1 over the two halves: (2, n), (2, n) → two of (2, n/2)."""
-    half = p.shape[1] // 2
-    out_p = np.empty((2, half), dtype=np.uint64)
-    out_q = np.empty((2, half), dtype=np.uint64)
-    pa0, pa1, pb0, pb1 = p[0, :half], p[1, :half], p[0, half:], p[1, half:]
-    qa0, qa1, qb0, qb1 = q[0, :half], q[1, :half], q[0, half:], q[1, half:]
-    op0, op1, oq0, oq1 = out_p[0], out_p[1], out_q[0], out_q[1]
-    for i in range(half):
-        x0, x1 = emul(pa0[i], pa1[i], qb0[i], qb1[i])
-        y0, y1 = emul(pb0[i], pb1[i], qa0[i], qa1[i])
-        op0[i] = fadd(x0, y0)
-        op1[i] = fadd(x1, y1)
-        z0, z1 = emul(qa0[i], qa1[i], qb0[i], qb1[i])
-        oq0[i] = z0
-        oq1[i] = z1
+    """The layer above: p0/q0 + p1/q1. Layers are (half, component, h): (2, 2, h) → two of (2, 2, h/2), h ≥ 2."""
+    size = p.shape[2] // 2
+    out_p = np.empty((2, 2, size), dtype=np.uint64)
+    out_q = np.empty((2, 2, size), dtype=np.uint64)
+    for half in range(2):
+        start, stop = half * size, (half + 1) * size
+        pa0, pa1, pb0, pb1 = p[0, 0, start:stop], p[0, 1, start:stop], p[1, 0, start:stop], p[1, 1, start:stop]
+        qa0, qa1, qb0, qb1 = q[0, 0, start:stop], q[0, 1, start:stop], q[1, 0, start:stop], q[1, 1, start:stop]
+        op0, op1, oq0, oq1 = out_p[half, 0], out_p[half, 1], out_q[half, 0], out_q[half, 1]
+        for i in range(size):
+            x0, x1 = emul(pa0[i], pa1[i], qb0[i], qb1[i])
+            y0, y1 = emul(pb0[i], pb1[i], qa0[i], qa1[i])
+            op0[i] = fadd(x0, y0)
+            op1[i] = fadd(x1, y1)
+            z0, z1 = emul(qa0[i], qa1[i], qb0[i], qb1[i])
+            oq0[i] = z0
+            oq1[i] = z1
     return out_p, out_q
 
 
@@ -345,9 +347,8 @@ def factors_round(eq: U64, factors: U64, point: int) -> Any:
 
 
 @kernel
-def fingerprints(target: U64, constant: U64, first: U64, second: U64, b0: Any, b1: Any) -> None:
-    """target = constant − first − β·second, for columns over F_p and a constant (2,) in F."""
-    t0, t1 = target[0], target[1]
+def fingerprints(t0: U64, t1: U64, constant: U64, first: U64, second: U64, b0: Any, b1: Any) -> None:
+    """t = constant − first − β·second, for columns over F_p and a constant (2,) in F; t by components."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
@@ -356,14 +357,22 @@ def fingerprints(target: U64, constant: U64, first: U64, second: U64, b0: Any, b
 
 
 @kernel
-def fingerprints_single(target: U64, constant: U64, first: U64) -> None:
-    """target = constant − first, for a column over F_p."""
-    t0, t1 = target[0], target[1]
+def fingerprints_single(t0: U64, t1: U64, constant: U64, first: U64) -> None:
+    """t = constant − first, for a column over F_p."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
         t0[i] = fsub(c0, first[i])
         t1[i] = c1
+
+
+@kernel
+def scale_base(values: U64, factor: Any) -> Any:
+    """values·factor over F_p, one axis."""
+    out = np.empty_like(values)
+    for i in range(values.shape[0]):
+        out[i] = fmul(values[i], factor)
+    return out
 
 
 @kernel

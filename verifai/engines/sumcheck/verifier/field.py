@@ -79,19 +79,26 @@ def total(values: Iterable[Ext]) -> Ext:
 # --- packed vectors: both components in one integer, so that one multiplication by a small factor serves both -------------
 
 _SHIFT = 192
+_HALF = 1 << (_SHIFT - 1)
 _MASK = (1 << _SHIFT) - 1
 
 
 def pack(values: Sequence[Ext]) -> list[int]:
-    """(a, b) as a + b·2^192: sums of up to 2^60 products with factors in [0, p) stay apart."""
+    """(a, b) as a + b·2^192: sums of up to 2^60 products with factors below 2^64 in magnitude stay apart."""
     return [a | b << _SHIFT for a, b in values]
 
 
 def packed_dot(factors: Sequence[int], packed: Sequence[int]) -> Ext:
-    """Σ factors_i·packed_i for factors in [0, p)."""
-    return unpack(sum(map(mul, factors, packed)))
+    """Σ factors_i·packed_i, for integers of either sign, |factor| < 2^64; stops at the shorter sequence."""
+    value = sum(map(mul, factors, packed))
+    low = ((value + _HALF) & _MASK) - _HALF
+    return (low % P, ((value - low) >> _SHIFT) % P)
 
 
-def unpack(value: int) -> Ext:
-    """The element that a non-negative packed sum stands for."""
-    return ((value & _MASK) % P, (value >> _SHIFT) % P)
+def dot(left: Sequence[Ext], right: Sequence[Ext]) -> Ext:
+    """Σ left_i·right_i; equal lengths."""
+    a = b = 0
+    for (v, w), (x, y) in zip(left, right, strict=True):
+        a += v * x + NON_RESIDUE * w * y
+        b += v * y + w * x
+    return (a % P, b % P)

@@ -1,0 +1,135 @@
+"""ONNX → integer circuit: deterministic in the model's bytes, the scales and the options; nothing else goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck import lowering_cells, lowering_linear, lowering_pool, lowering_shapes
+from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
+from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
+from verifai.engines.sumcheck.circuit_weights import encode_weights
+from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, table_key
+from verifai.engines.sumcheck.lowering_graph import SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering_state import State
+from verifai.engines.sumcheck.lowering_values import Held, whole
+from verifai.engines.sumcheck.lowering_views import materialise
+from verifai.engines.sumcheck.quantise import Scale
+from verifai.engines.sumcheck.quantise_functions import IDENTITY
+from verifai.errors import InternalError, UnsupportedModel
+from verifai.onnx_graph.graph import Node
+from verifai.onnx_graph.model import OnnxModel
+
+Ints = NDArray[np.int64]
+MAX_ROUNDS = 12
+
+HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
+    **lowering_cells.HANDLERS,
+    **lowering_linear.HANDLERS,
+    **lowering_pool.HANDLERS,
+    **lowering_shapes.HANDLERS,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the lowering may choose from.
+
+    Attributes:
+        split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+    """
+
+    split: bool = False
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A lowered model.
+
+    Attributes:
+        circuit: checked; a draft without commitments.
+        weights: per circuit weight, its cells. blob: their canonical bytes.
+        scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
+    """
+
+    circuit: Circuit
+    weights: tuple[Ints, ...]
+    blob: bytes
+    scales: Mapping[str, Scale]
+
+
+def lower(
+    model: OnnxModel,
+    scales: Mapping[str, Scale],
+    *,
+    tensors: Mapping[str, Visibility],
+    weights: WeightVisibility = WeightVisibility.PUBLIC,
+    options: Options | None = None,
+) -> Lowered:
+    """Lower a canonical model.
+
+    Args:
+        scales: at least one per input and per value that becomes a held tensor.
+        tensors: visibility of each model input and output.
+
+    Raises:
+        UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
+    """
+    graph, chosen = read_graph(model), options or Options()
+    plan = Plan()
+    for _ in range(MAX_ROUNDS):
+        builder = Builder(plan, scales)
+        ports = _lower_once(graph, builder, tensors)
+        following = next_plan(builder.needs, split=chosen.split)
+        if following == plan:
+            circuit = builder.finish(*ports, weights)
+            check(circuit)
+            blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in builder.cells])
+            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))
+        plan = following
+    raise InternalError("bug", "the widths of the tables do not settle")
+
+
+def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility]) -> tuple[list[Port], list[Port]]:
+    state = State(graph, builder)
+    inputs = []
+    for name in graph.inputs:
+        if graph.readers.get(name, 0) == 0:
+            raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
+        scale = builder.scale(name)
+        number = builder.input(name, graph.shapes[name], scale)
+        inputs.append(Port(number, tensors[name]))
+        state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step)
+    for node in graph.nodes:
+        handler = HANDLERS.get(node.op_type) if not node.domain else None
+        if handler is None:
+            raise unsupported(node, "the sumcheck engine has no rule for this operator")
+        handler(state, node)
+    taken: set[int] = {port.tensor for port in inputs}
+    outputs = []
+    for name in graph.outputs:
+        if name not in state.values:
+            raise UnsupportedModel("constant-value", "a model output does not depend on any input", where=name)
+        number = _output(state, name, taken)
+        taken.add(number)
+        outputs.append(Port(number, tensors[name]))
+    return inputs, outputs
+
+
+def _output(state: State, name: str, taken: set[int]) -> int:
+    """A held tensor of the output's own shape that is no input and no other output."""
+    held: Held = state.force(name)
+    number = materialise(state.builder, held, f"{name}.view")
+    if number == held.tensor and number not in taken and _is_held(state.builder, number):
+        return number
+    tensor = state.builder.tensors[number]
+    key = table_key(IDENTITY, held.step, held.step, tensor.low, tensor.high)
+    return state.builder.lookup(number, key, name, held.step)
+
+
+def _is_held(builder: Builder, number: int) -> bool:
+    return any(isinstance(op, HELD_OUTPUT) and number in results(op) for op in builder.ops)

@@ -1,0 +1,215 @@
+"""Real linear forms become integer operations: z ≈ form·2^s/S_t, with every real factor rounded onto the grid of z.
+
+Weights are rounded once, straight to W' = ⌊w·S_x·2^s/S_t⌉: the shift s is chosen so that all rounded weights of a row together
+disturb t by at most an eighth of a step (root mean square), which a fixed 8-bit grid per channel does not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import ceil, log2, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.circuit_ops import (
+    NONE,
+    BatchedMatMul,
+    Conv,
+    LinearCombination,
+    MatMul,
+    Mul,
+    RowSum,
+    WindowSum,
+)
+from verifai.engines.sumcheck.lowering_builder import Builder
+from verifai.engines.sumcheck.lowering_values import (
+    ZERO_CELL,
+    BatchedTerm,
+    CellTerm,
+    ConvTerm,
+    Form,
+    Held,
+    MatMulTerm,
+    ProductTerm,
+    RowTerm,
+    Term,
+    WindowTerm,
+)
+from verifai.engines.sumcheck.lowering_views import materialise
+from verifai.errors import UnsupportedModel
+
+Floats = NDArray[np.float64]
+
+FACTOR_BITS = 10
+"""A lone real factor becomes an integer of at least this many bits."""
+WEIGHT_BITS = 7
+"""So does the largest weight of a layer."""
+MAX_SHIFT = 48
+_STEPS_PER_NOISE = 8
+
+
+def rounded(values: Floats, factor: Fraction, where: str) -> NDArray[np.int64]:
+    """⌊values·factor⌉ as int64. Raises UnsupportedModel when a value does not fit."""
+    scaled = np.rint(values * float(factor))
+    if not np.isfinite(scaled).all() or np.abs(scaled).max(initial=0.0) >= 2.0**53:
+        raise UnsupportedModel("circuit-bound", "a weight is infinite or too large for its scale", where=where)
+    return scaled.astype(np.int64)
+
+
+def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
+    """The least s that keeps every factor of ``form`` precise enough for steps of size ``step``."""
+    needed = 1
+    for term in form.terms:
+        if isinstance(term, MatMulTerm | ConvTerm):
+            needed = max(needed, _weights_shift(builder, term, step))
+        else:
+            ratio = abs(term.factor) * float(_term_step(term) / step)
+            if ratio == 0.0:
+                continue
+            needed = max(needed, FACTOR_BITS - 1 - int(np.floor(log2(ratio))))
+    return needed
+
+
+def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm, step: Fraction) -> int:
+    largest = float(np.abs(term.weight).max(initial=0.0)) * float(term.x.step / step)
+    if largest == 0.0:
+        return 1
+    inner = prod(term.weight.shape[1:])
+    # Rounding errors are uniform on ±½, activations about a quarter of their bound in root mean square.
+    noise = 0.289 * inner**0.5 * builder.tensors[term.x.tensor].magnitude / 4
+    return max(ceil(log2(max(noise * _STEPS_PER_NOISE, 2.0))), WEIGHT_BITS - 1 - int(np.floor(log2(largest))))
+
+
+def _term_step(term: Term) -> Fraction:
+    if isinstance(term, ProductTerm | BatchedTerm):
+        return term.a.step * term.b.step
+    return term.x.step
+
+
+def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: str) -> int:
+    """The virtual tensor z of ``form`` with 2^shift integer steps per ``step``; of shape ``form.shape``."""
+    grid = Fraction(2) ** shift / step
+    parts: list[int] = []
+    factors: list[int] = []
+    constant = round(Fraction(form.constant) * grid)
+    for number, term in enumerate(form.terms):
+        label = f"{name}.z" if len(form.terms) == 1 else f"{name}.z{number}"
+        if isinstance(term, CellTerm):
+            factor = _factor(term.factor, term.x.step * grid, name)
+            if factor:
+                parts.append(materialise(builder, term.x.at(term.x.index.reshape(form.shape)), f"{name}.x{number}"))
+                factors.append(factor)
+            continue
+        tensor = _EMIT[type(term)](builder, term, grid, label)
+        if tensor is not None:
+            parts.append(tensor)
+            factors.append(1)
+    if len(parts) == 1 and constant == 0 and factors == [1]:
+        return parts[0]
+    if not parts:
+        raise UnsupportedModel("constant-value", "every factor of a sum rounds to 0", where=name, hint="Raise activation_bits.")
+    merged: dict[int, int] = {}
+    for part, factor in zip(parts, factors, strict=True):
+        merged[part] = merged.get(part, 0) + factor
+    kept = {part: factor for part, factor in merged.items() if factor}
+    if not kept:
+        raise UnsupportedModel("constant-value", "the terms of a sum cancel", where=name)
+    op = LinearCombination(tuple(kept), tuple(kept.values()), constant, builder.next)
+    return builder.emit(op, f"{name}.sum")[0]
+
+
+def _factor(real: float, grid: Fraction, name: str) -> int:
+    value = round(Fraction(real) * grid)
+    if abs(value) >= 1 << 31:
+        raise UnsupportedModel("circuit-bound", "a factor is too large for its scale", where=name)
+    return value
+
+
+def _emit_matmul(builder: Builder, term: MatMulTerm, grid: Fraction, name: str) -> int:
+    weight = rounded(term.weight, term.x.step * grid, name)
+    tensor, weight, contract = _absorb_columns(builder, term.x, weight, name)
+    bias = _bias(builder, term.bias, grid, name)
+    number = builder.weight(f"{name}.weight", weight)
+    return builder.emit(MatMul(tensor, number, bias(), builder.next, contract), name)[0]
+
+
+def _bias(builder: Builder, bias: Floats | None, grid: Fraction, name: str) -> Callable[[], int]:
+    """Adds the bias after the weight, so that a layer's weights stand in that order."""
+    values = None if bias is None else rounded(bias, grid, name)
+    if values is None or not values.any():
+        return lambda: NONE
+    return lambda: builder.weight(f"{name}.bias", values)
+
+
+def _absorb_columns(builder: Builder, x: Held, weight: NDArray[np.int64], name: str) -> tuple[int, NDArray[np.int64], int]:
+    """Operand, weight and number of contracted axes; a flattening index map is absorbed by permuting weight columns."""
+    source = builder.tensors[x.tensor].shape
+    rows, inner = x.index.size // x.shape[-1], x.shape[-1]
+    flat = x.index.reshape(rows, inner)
+    for contract in range(1, len(source) + 1):
+        leading, trailing = source[: len(source) - contract], source[len(source) - contract :]
+        size = prod(trailing)
+        if leading != x.shape[:-1] or (flat == ZERO_CELL).any():
+            continue
+        local = flat - (np.arange(rows) * size)[:, None]
+        if (local == local[:1]).all() and local.min() >= 0 and local.max() < size:
+            columns = np.zeros((size, len(weight)), np.int64)
+            # A cell that is read twice gets the sum of its columns.
+            np.add.at(columns, local[0], weight.T)
+            return x.tensor, np.ascontiguousarray(columns.T).reshape(len(weight), *trailing), contract
+    return materialise(builder, x, f"{name}.x"), weight, 1
+
+
+def _emit_conv(builder: Builder, term: ConvTerm, grid: Fraction, name: str) -> int:
+    weight = rounded(term.weight, term.x.step * grid, name)
+    tensor = materialise(builder, term.x, f"{name}.x")
+    bias = _bias(builder, term.bias, grid, name)
+    number = builder.weight(f"{name}.weight", weight)
+    op = Conv(tensor, number, bias(), builder.next, term.stride, term.dilation, term.pads, term.groups)
+    return builder.emit(op, name)[0]
+
+
+def _emit_product(builder: Builder, term: ProductTerm, grid: Fraction, name: str) -> int | None:
+    factor = _factor(term.factor, term.a.step * term.b.step * grid, name)
+    if factor == 0:
+        return None
+    a = materialise(builder, term.a, f"{name}.a")
+    b = a if term.b is term.a else materialise(builder, term.b, f"{name}.b")
+    return builder.emit(Mul(a, b, builder.next, factor), name)[0]
+
+
+def _emit_batched(builder: Builder, term: BatchedTerm, grid: Fraction, name: str) -> int | None:
+    factor = _factor(term.factor, term.a.step * term.b.step * grid, name)
+    if factor == 0:
+        return None
+    a, b = materialise(builder, term.a, f"{name}.a"), materialise(builder, term.b, f"{name}.b")
+    return builder.emit(BatchedMatMul(a, b, builder.next, factor), name)[0]
+
+
+def _emit_window(builder: Builder, term: WindowTerm, grid: Fraction, name: str) -> int | None:
+    factor = _factor(term.factor, term.x.step * grid, name)
+    if factor == 0:
+        return None
+    tensor = materialise(builder, term.x, f"{name}.x")
+    return builder.emit(WindowSum(tensor, builder.next, factor, term.kernel, term.stride, term.pads), name)[0]
+
+
+def _emit_rows(builder: Builder, term: RowTerm, grid: Fraction, name: str) -> int | None:
+    factor = _factor(term.factor, term.x.step * grid, name)
+    if factor == 0:
+        return None
+    tensor = materialise(builder, term.x, f"{name}.x")
+    return builder.emit(RowSum(tensor, NONE, builder.next, factor, term.axes), name)[0]
+
+
+_EMIT: dict[type[Any], Callable[[Builder, Any, Fraction, str], int | None]] = {
+    MatMulTerm: _emit_matmul,
+    ConvTerm: _emit_conv,
+    ProductTerm: _emit_product,
+    BatchedTerm: _emit_batched,
+    WindowTerm: _emit_window,
+    RowTerm: _emit_rows,
+}

@@ -1,0 +1,133 @@
+"""Operators that only rearrange cells: they rewrite the index map; operations appear when something needs the cells so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.lowering_graph import unsupported
+from verifai.engines.sumcheck.lowering_state import State
+from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
+from verifai.engines.sumcheck.lowering_views import concatenate
+from verifai.onnx_graph.graph import Node
+
+Index = NDArray[np.int64]
+
+
+def _ints(state: State, node: Node, position: int, what: str) -> tuple[int, ...] | None:
+    if position >= len(node.inputs) or not node.inputs[position]:
+        return None
+    found = state.graph.constants.get(node.inputs[position])
+    if found is None:
+        raise unsupported(node, f"{what} must be constant")
+    return tuple(int(value) for value in found.reshape(-1))
+
+
+def _rearrange(change: Callable[[State, Node, Index], Index]) -> Callable[[State, Node], None]:
+    def lower(state: State, node: Node) -> None:
+        held = state.held(node, 0)
+        state.set_held(node, held.at(np.ascontiguousarray(change(state, node, held.index))))
+
+    return lower
+
+
+def _reshape(state: State, node: Node, index: Index) -> Index:
+    return index.reshape(state.graph.shapes[node.outputs[0]])
+
+
+def _transpose(state: State, node: Node, index: Index) -> Index:
+    return index.transpose(node.ints("perm") or tuple(reversed(range(index.ndim))))
+
+
+def _slice(state: State, node: Node, index: Index) -> Index:
+    starts, ends = _ints(state, node, 1, "starts"), _ints(state, node, 2, "ends")
+    axes, steps = _ints(state, node, 3, "axes"), _ints(state, node, 4, "steps")
+    if starts is None or ends is None:
+        raise unsupported(node, "starts and ends must be given")
+    for number, axis in enumerate(axes or range(len(starts))):
+        step = steps[number] if steps else 1
+        if step == 0:
+            raise unsupported(node, "a step of 0")
+        size = index.shape[axis]
+        start, stop = _bound(starts[number], size, step), _bound(ends[number], size, step)
+        places = np.arange(start, stop, step)
+        index = index.take(places, axis=axis)
+    if index.size == 0:
+        raise unsupported(node, "the result is empty")
+    return index
+
+
+def _bound(value: int, size: int, step: int) -> int:
+    """ONNX Slice: negative counts from the end; clamped to [0, size] going up, [−1, size − 1] going down."""
+    value = value + size if value < 0 else value
+    return min(max(value, 0), size) if step > 0 else min(max(value, -1), size - 1)
+
+
+def _gather(state: State, node: Node) -> None:
+    places = state.graph.constants.get(node.inputs[1])
+    if places is None:
+        raise unsupported(node, "the indices must be constant")
+    axis = node.integer("axis", 0)
+    held = state.held(node, 0)
+    size = held.shape[axis]
+    state.set_held(node, held.at(held.index.take(np.where(places < 0, places + size, places).astype(np.int64), axis=axis)))
+
+
+def _expand(state: State, node: Node, index: Index) -> Index:
+    return np.broadcast_to(index, state.graph.shapes[node.outputs[0]])
+
+
+def _pad(state: State, node: Node, index: Index) -> Index:
+    if node.text("mode", "constant") != "constant":
+        raise unsupported(node, "only the mode 'constant' is supported")
+    pads = _ints(state, node, 1, "pads")
+    value = state.graph.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    if len(node.inputs) > 2 and node.inputs[2] and (value is None or bool((value != 0).any())):
+        raise unsupported(node, "only padding with 0 is supported")
+    if pads is None or min(pads) < 0:
+        raise unsupported(node, "the pads must be constant and not negative")
+    axes = _ints(state, node, 3, "axes") or tuple(range(index.ndim))
+    width = [(0, 0)] * index.ndim
+    for number, axis in enumerate(axes):
+        width[axis] = (pads[number], pads[len(axes) + number])
+    return np.pad(index, width, constant_values=ZERO_CELL)
+
+
+def _split(state: State, node: Node) -> None:
+    held = state.held(node, 0)
+    axis = node.integer("axis", 0) % len(held.shape)
+    start = 0
+    for name in node.outputs:
+        size = state.graph.shapes[name][axis]
+        places = np.arange(start, start + size)
+        state.values[name] = held.at(held.index.take(places, axis=axis))
+        start += size
+
+
+def _concat(state: State, node: Node) -> None:
+    if any(name in state.graph.constants for name in node.inputs):
+        raise unsupported(node, "constant parts are not supported")
+    steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
+    shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
+    parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
+    axis = node.integer("axis", 0) % len(parts[0].shape)
+    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0]))
+
+
+HANDLERS: dict[str, Callable[[State, Node], None]] = {
+    "Reshape": _rearrange(_reshape),
+    "Flatten": _rearrange(_reshape),
+    "Squeeze": _rearrange(_reshape),
+    "Unsqueeze": _rearrange(_reshape),
+    "Transpose": _rearrange(_transpose),
+    "Slice": _rearrange(_slice),
+    "Expand": _rearrange(_expand),
+    "Pad": _rearrange(_pad),
+    "Identity": _rearrange(_reshape),
+    "Dropout": _rearrange(_reshape),
+    "Gather": _gather,
+    "Split": _split,
+    "Concat": _concat,
+}

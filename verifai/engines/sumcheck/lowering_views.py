@@ -1,0 +1,79 @@
+"""Index maps as operations: the cheapest of nothing, Relabel, View and Gather that puts cells in the wanted arrangement."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.circuit_bounds import same_cells
+from verifai.engines.sumcheck.circuit_ops import NONE, Gather, Piece, Relabel, View
+from verifai.engines.sumcheck.lowering_builder import Builder
+from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
+
+Index = NDArray[np.int64]
+
+
+def materialise(builder: Builder, value: Held, name: str) -> int:
+    """A circuit tensor of the value's own shape that holds its cells."""
+    source = builder.tensors[value.tensor]
+    identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
+    if identity and source.shape == value.shape:
+        return value.tensor
+    if identity and same_cells(source.shape, value.shape):
+        return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
+    piece = separable(value.index, source.shape, value.tensor)
+    if piece is not None:
+        return builder.emit(View((piece,), 0, builder.next), name, value.shape, step=value.step)[0]
+    flat = value.index.reshape(-1)
+    indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
+    return builder.emit(Gather(value.tensor, builder.next, indices, 0), name, value.shape, step=value.step)[0]
+
+
+def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | None:
+    """The index map as one piece of a View, or None when it is not separable per axis."""
+    inside = index != ZERO_CELL
+    if not inside.any():
+        return None
+    # A box of covered cells: per output axis, the coordinates where anything is covered.
+    covered = [inside.any(axis=tuple(a for a in range(index.ndim) if a != axis)) for axis in range(index.ndim)]
+    box = np.ix_(*(np.flatnonzero(c) for c in covered))
+    if not inside[box].all():
+        return None
+    coordinates = np.unravel_index(index[box], source)
+    axes = [NONE] * index.ndim
+    maps = [np.where(c, 0, NONE) for c in covered]
+    fixed = [NONE] * len(source)
+    for source_axis, found in enumerate(coordinates):
+        varies = [axis for axis in range(index.ndim) if bool((found != found.take([0], axis=axis)).any())]
+        if len(varies) > 1 or (varies and axes[varies[0]] != NONE):
+            return None
+        if not varies:
+            fixed[source_axis] = int(found.flat[0])
+            continue
+        axis = varies[0]
+        axes[axis] = source_axis
+        line = np.moveaxis(found, axis, 0).reshape(found.shape[axis], -1)[:, 0]
+        maps[axis][covered[axis]] = line
+    return Piece(tensor, tuple(axes), tuple(tuple(m.tolist()) for m in maps), tuple(fixed))
+
+
+def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> Held:
+    """The values one after another along ``axis``; equal steps."""
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    pieces, start = [], 0
+    for value in values:
+        spread = np.full(shape, ZERO_CELL, np.int64)
+        window = [slice(None)] * len(shape)
+        window[axis] = slice(start, start + value.shape[axis])
+        start += value.shape[axis]
+        spread[tuple(window)] = value.index
+        piece = separable(spread, builder.tensors[value.tensor].shape, value.tensor)
+        if piece is None or (value.index == ZERO_CELL).any():
+            tensor = materialise(builder, value, f"{name}.part")
+            spread[tuple(window)] = np.arange(value.index.size).reshape(value.shape)
+            piece = separable(spread, value.shape, tensor)
+        assert piece is not None
+        pieces.append(piece)
+    tensor = builder.emit(View(tuple(pieces), 0, builder.next), name, tuple(shape), step=values[0].step)[0]
+    return Held(tensor, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), values[0].step)

@@ -1,0 +1,162 @@
+"""Activation functions as postfix programs over one variable, and their tables from decimal arithmetic at 60 digits.
+
+A program is a tuple of instructions for a stack machine, so that composing two is concatenation, equal functions have equal
+programs, and nothing recurses. Tables depend on the program and on dyadic scales only: the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.circuit_bounds import refuse
+
+Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
+Program: TypeAlias = tuple[Instruction, ...]
+
+DIGITS = 60
+IDENTITY: Program = ()
+_CONTEXT = Context(prec=DIGITS, Emax=999_999, Emin=-999_999)
+_HALF = Decimal("0.5")
+
+
+def constant(value: float) -> Instruction:
+    """The instruction that pushes exactly this float."""
+    exact = Fraction(value)
+    return ("const", exact.numerator, exact.denominator)
+
+
+def _exp(x: Decimal) -> Decimal:
+    # Below −1000 the result has no digit that any table shows; it keeps exp from underflowing.
+    return Decimal(0) if x < -1000 else x.exp()
+
+
+def _sigmoid(x: Decimal) -> Decimal:
+    return 1 / (1 + _exp(-x)) if x >= 0 else _exp(x) / (1 + _exp(x))
+
+
+def _tanh(x: Decimal) -> Decimal:
+    tail = _exp(-2 * abs(x))
+    value = (1 - tail) / (1 + tail)
+    return value if x >= 0 else -value
+
+
+def _two_over_root_pi() -> Decimal:
+    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
+    return 2 / pi.sqrt()
+
+
+def _erf(x: Decimal) -> Decimal:
+    # Maclaurin series; |x| < 12 cancels up to e^144 ≈ 10^63, so 140 digits leave more than 70. Beyond, 1 − |erf| < 10^-63.
+    if abs(x) >= 12:
+        return Decimal(1).copy_sign(x)
+    with localcontext(Context(prec=140)):
+        square, term, total, n = x * x, x, x, 0
+        while term and abs(term) > Decimal(10) ** -75:
+            n += 1
+            term = -term * square / n
+            total += term / (2 * n + 1)
+        return total * _two_over_root_pi()
+
+
+def _softplus(x: Decimal) -> Decimal:
+    return max(x, Decimal(0)) + (1 + _exp(-abs(x))).ln()
+
+
+def _exponential(x: Decimal) -> Decimal:
+    # Larger arguments saturate any table; capping keeps the exponent in the context's range.
+    return _exp(min(x, Decimal(1000)))
+
+
+_UNARY: dict[str, Callable[[Decimal], Decimal]] = {
+    "relu": lambda x: max(x, Decimal(0)),
+    "neg": lambda x: -x,
+    "abs": abs,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "erf": _erf,
+    "exp": _exponential,
+    "softplus": _softplus,
+}
+_BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "min": min,
+    "max": max,
+}
+
+
+def evaluate(program: Program, x: Decimal) -> Decimal:
+    """The program's value at ``x``, in the current decimal context. The empty program is the identity."""
+    stack: list[Decimal] = []
+    for instruction in program or (("x",),):
+        name, *numbers = instruction
+        if name == "x":
+            stack.append(x)
+        elif name == "const":
+            stack.append(Decimal(numbers[0]) / Decimal(numbers[1]))
+        elif name == "div":
+            divisor = stack.pop()
+            stack.append(stack.pop() / divisor)
+        elif name in _UNARY:
+            stack.append(_UNARY[name](stack.pop()))
+        else:
+            second = stack.pop()
+            stack.append(_BINARY[name](stack.pop(), second))
+    (result,) = stack
+    return result
+
+
+def substitute(outer: Program, inner: Program) -> Program:
+    """outer ∘ inner."""
+    if not outer or not inner:
+        return outer or inner
+    result: list[Instruction] = []
+    for instruction in outer:
+        result.extend(inner if instruction == ("x",) else (instruction,))
+    return tuple(result)
+
+
+_PIECEWISE_LINEAR = frozenset({"x", "relu", "min", "max", "const", "neg", "abs"})
+
+
+def keeps_scale(program: Program) -> bool:
+    """Whether the argument can share the result's scale: each piece is ±x or a constant."""
+    return all(instruction[0] in _PIECEWISE_LINEAR for instruction in program)
+
+
+@lru_cache(maxsize=256)
+def tabulate(
+    program: Program, width: int, input_scale: Fraction, output_scale: Fraction, low: int, high: int
+) -> tuple[int, ...]:
+    """T[t] = clamp(⌊f(t·S_in)/S_out + ½⌋, low, high) for t in [−2^(w−1), 2^(w−1)).
+
+    Raises:
+        EvidenceRejected: code ``circuit-invalid``, when f has no value somewhere on the domain.
+    """
+    half = 1 << (width - 1)
+    with localcontext(_CONTEXT):
+        s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
+        s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
+        least, most = Decimal(low), Decimal(high)
+        try:
+            return tuple(_cell(evaluate(program, t * s_in) / s_out, least, most) for t in range(-half, half))
+        except ArithmeticError:
+            raise refuse("an activation function has no value somewhere on its table's domain") from None
+
+
+def _cell(value: Decimal, low: Decimal, high: Decimal) -> int:
+    return int(min(max((value + _HALF).to_integral_value(ROUND_FLOOR), low), high))
+
+
+def exponential_table(width: int, scale: Fraction) -> tuple[int, ...]:
+    """Softmax's T_exp on [0, 2^w): round(2^14·exp(−S·d)), the last row 0."""
+    with localcontext(_CONTEXT):
+        step = Decimal(scale.numerator) / Decimal(scale.denominator)
+        top = Decimal(1 << 14)
+        values = [_cell(top * _exp(-step * d), Decimal(0), top) for d in range((1 << width) - 1)]
+    return (*values, 0)

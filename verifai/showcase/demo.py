@@ -22,6 +22,8 @@ from verifai.domain.digest import sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Role, Statement
 from verifai.errors import InternalError, UsageError, VerifaiError
+from verifai.onnx_graph.inputs import Samples, read_samples
+from verifai.onnx_graph.load import load_path
 from verifai.stages.compile import CompileResult, compile_circuit
 from verifai.stages.export import ExportResult, export
 from verifai.stages.prove import ProvedBundle, prove
@@ -29,6 +31,7 @@ from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CIRCUIT = "digits-cnn"
 SAMPLES = 3
+_PARITY_SAMPLES = 50
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
     root = checkout or find_checkout()
     fixture = root / "fixtures" / CIRCUIT
     begun = time.monotonic()
-    exported = export(fixture / "model.onnx", samples=fixture / "calibration.npz")
+    real = read_samples(fixture / "heldout.npz", load_path(fixture / "model.onnx"))
+    exported = export(fixture / "model.onnx", samples=real[:_PARITY_SAMPLES])
     yield Exported(exported, time.monotonic() - begun)
 
     folder = _own_copy(root, work, exported.model.data)
@@ -106,7 +110,7 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
     compiled = compile_circuit(folder, locked=True, progress=progress)
     yield Compiled(compiled, time.monotonic() - begun)
 
-    samples, labels = _pictures(fixture, folder)
+    samples, labels = _pictures(real)
     first: Proved | None = None
     for bundle in prove(folder, samples, work / "evidence", engine=EngineName.EZKL, context="verifai demo", progress=progress):
         event = _check(folder, bundle, samples[bundle.index], labels[bundle.index], progress)
@@ -129,11 +133,8 @@ def _own_copy(root: Path, work: Path, model: bytes) -> CircuitFolder:
     return CircuitFolder(circuit)
 
 
-def _pictures(fixture: Path, folder: CircuitFolder) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
+def _pictures(read: Samples) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
     """The first held-out sample of three different digits."""
-    from verifai.onnx_graph.inputs import read_samples
-
-    read = read_samples(fixture / "heldout.npz", folder.model)
     assert read.label is not None
     chosen: dict[int, int] = {}
     for index, label in enumerate(read.label.tolist()):

@@ -1,0 +1,97 @@
+"""``bench``: the engines measured side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.arguments import MaxMemoryOption, memory_limit
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.errors import UsageError
+
+if TYPE_CHECKING:
+    from verifai.showcase.bench import BenchRow, Skipped
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @verb(app, "bench", example="verifai bench circuits/digits-mlp --runs 1")
+    def bench(
+        circuits: Annotated[
+            list[Path] | None, typer.Argument(help="Circuit folders; by default the shipped small ones.", show_default=False)
+        ] = None,
+        engine: Annotated[
+            list[str] | None, typer.Option("--engine", help="ezkl-default (ezkl as it comes), or an engine; repeatable.")
+        ] = None,
+        runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
+        max_memory: MaxMemoryOption = None,
+    ) -> Result:
+        """Measure time and memory of the engines on given or shipped circuits; ratios are of this one run."""
+        from verifai.circuit_folder import CircuitFolder
+        from verifai.engines.registry import engine_names
+        from verifai.showcase.bench import BASELINE, SMALL, BenchRow, machine, ratios, run_bench
+        from verifai.showcase.demo import find_checkout
+
+        known = [BASELINE, *(name.value for name in engine_names())]
+        for name in engine or []:
+            if name not in known:
+                raise UsageError("bad-option", f"no such engine: {name!r}", where="--engine", hint="Known: " + ", ".join(known))
+        folders = [CircuitFolder(path) for path in circuits or []]
+        if not folders:
+            folders = [CircuitFolder(find_checkout() / "circuits" / name) for name in SMALL]
+        rows: list[BenchRow] = []
+        skipped: list[Skipped] = []
+        with current().progress() as progress:
+            found = run_bench(
+                folders, engines=engine or known, runs=runs, max_memory=memory_limit(max_memory), progress=progress
+            )
+            for item in found:
+                if isinstance(item, BenchRow):
+                    rows.append(item)
+                else:
+                    skipped.append(item)
+        comparison = ratios(rows)
+        data = {
+            "machine": machine(),
+            "rows": [row.to_json() for row in rows],
+            "ratios": comparison,
+            "skipped": [
+                {"circuit": one.circuit, "engine": one.engine, "code": one.error.code, "message": one.error.message}
+                for one in skipped
+            ],
+        }
+        return Result(data, _lines(rows, comparison, skipped), verdict="done", status=4 if not rows else 0)
+
+
+def _lines(rows: list[BenchRow], comparison: list[dict[str, Any]], skipped: list[Skipped]) -> list[Any]:
+    headings = ["circuit", "engine", "2^", "setup", "prove", "prove cold", "verify", "proof", "keys", "peak memory", "top-1"]
+    cells = [
+        [
+            row.circuit,
+            row.engine,
+            "" if row.size_log2 is None else str(row.size_log2),
+            seconds_text(row.setup_s),
+            seconds_text(row.prove_s),
+            "" if row.prove_cold_s is None else seconds_text(row.prove_cold_s),
+            seconds_text(row.verify_s),
+            bytes_text(row.proof_bytes),
+            bytes_text(row.key_bytes),
+            bytes_text(row.peak_rss_bytes),
+            "" if row.top1_agreement is None else f"{row.top1_agreement:.3f}",
+        ]
+        for row in rows
+    ]
+    lines: list[Any] = [table(headings, cells, title="One run on this machine; medians")]
+    for ratio in comparison:
+        keys = "" if ratio["keys_times_smaller"] is None else f", keys {ratio['keys_times_smaller']:.1f}× smaller"
+        lines.append(
+            f"{ratio['circuit']}: {ratio['engine']} against {ratio['against']}: prove {ratio['prove_times_faster']:.1f}× faster"
+            f"{keys}, memory {ratio['memory_times_smaller']:.1f}× smaller"
+        )
+    for one in skipped:
+        lines.append(f"not measured: {one.circuit} with {one.engine}: {printable(str(one.error))} \\[{one.error.code}]")
+    return lines

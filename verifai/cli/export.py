@@ -1,0 +1,106 @@
+"""``export``: a source model to canonical static ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @verb(app, "export", example="verifai export fixtures/digits-mlp/model.onnx -o model.onnx")
+    def export(
+        source: Annotated[
+            str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
+        ],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file.")],
+        dim: Annotated[
+            list[str] | None,
+            typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
+        ] = None,
+        shape: Annotated[
+            list[str] | None,
+            typer.Option("--shape", help="Shape of a module's argument, such as x=1,3,32,32.", metavar="NAME=SIZES"),
+        ] = None,
+        inputs: Annotated[
+            str | None, typer.Option("--inputs", help="Real inputs for the parity check.", metavar="FILE")
+        ] = None,
+        parity_limit: Annotated[float, typer.Option("--parity-limit", help="Largest relative error accepted.", min=0.0)] = 1e-3,
+        trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="INSECURE: load files that can run code.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
+    ) -> Result:
+        """Turn a model into canonical static ONNX, and measure how far it is from its source."""
+        from verifai.execution.files import write_atomic
+        from verifai.stages.export import export as run
+
+        frame = current()
+        if output.exists() and not force:
+            raise UsageError(
+                "file-exists", "the output exists already", where=str(output), hint="Choose another name, or pass --force."
+            )
+        if not output.parent.is_dir():
+            raise UsageError("file-missing", "the output's folder does not exist", where=str(output.parent))
+        if trust_pickle:
+            frame.note("INSECURE: --trust-pickle runs whatever code the file holds.")
+        dims = {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(dim or [], "--dim")}
+        shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
+        with frame.progress() as progress:
+            result = run(
+                source, dims=dims, shapes=shapes, trust_pickle=trust_pickle, parity_limit=parity_limit, progress=progress
+            )
+            if inputs is not None:
+                # Which shapes the inputs must have is known only once the model is exported.
+                from verifai.cli.arguments import read_tensors
+
+                samples = read_tensors(inputs, result.model, "--inputs")
+                result = run(
+                    source,
+                    dims=dims,
+                    shapes=shapes,
+                    trust_pickle=trust_pickle,
+                    samples=samples,
+                    parity_limit=parity_limit,
+                    progress=progress,
+                )
+        write_atomic(output, result.model.data)
+        for notice in result.notices:
+            frame.note(f"notice: {notice}")
+        parity = result.parity
+        lines = [
+            f"Wrote {printable(str(output))}  sha256 {result.model.sha256}",
+            f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
+            f"{parity.max_abs_error:.3g}, relative {parity.max_error:.3g} (limit {parity.limit:g})",
+            f"Next: verifai check {printable(str(output))}",
+        ]
+        data = {
+            "path": str(output),
+            "model_sha256": result.model.sha256,
+            "notices": list(result.notices),
+            "parity": {
+                field: getattr(parity, field) for field in ("samples", "generated", "max_abs_error", "max_error", "limit")
+            },
+        }
+        return Result(data, lines, verdict="done")
+
+
+def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for item in given:
+        name, separator, value = item.rpartition("=")
+        if not separator or not name:
+            raise UsageError("bad-option", f"{item!r} is not NAME=SIZE", where=option)
+        found.append((name, value))
+    return found
+
+
+def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
+    parts = text.split(",")
+    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
+        raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
+    return tuple(int(part) for part in parts)

@@ -4,20 +4,69 @@ from __future__ import annotations
 
 from verifai.domain.codes import Code
 
+_REJECT_KEY = "Reject it: the key does not belong to this model."
+
 CODES: dict[str, Code] = {
-    "engine-crashed": Code(
-        (4,),
-        "Foreign code died, or answered what it never should.",
-        "Try again; report it with the input if it stays.",
-    ),
     "ezkl-refused": Code(
         (2,),
-        "ezkl cannot make a circuit of this model, or cannot run this input through it.",
+        "ezkl cannot make a circuit of this model.",
         "Run `verifai check` on the model; change the node that it names.",
     ),
-    "settings-malformed": Code(
-        (0, 1),
-        "The circuit settings are not what this ezkl release writes, or a figure in them is out of range.",
-        "Get the file again from its maker.",
+    "mixed-visibility": Code(
+        (2,),
+        "ezkl needs one visibility for all inputs, and one for all outputs.",
+        "Change [tensors] in circuit.toml, or use the sumcheck engine.",
     ),
+    "nothing-bound": Code(
+        (2,), "With every tensor private a proof says nothing.", 'Make the inputs or the outputs "public" or "hashed".'
+    ),
+    "weights-unsupported": Code(
+        (2,), "ezkl circuits do not commit to weights.", 'Use "public" or "withheld", or the sumcheck engine.'
+    ),
+    "input-type-unsupported": Code((2,), "ezkl circuits do not take inputs of this type.", "Cast the input to float32."),
+    "calibration-out-of-range": Code(
+        (2,), "The pinned circuit does not take all calibration samples.", "Compile without `--locked`, or correct the data."
+    ),
+    "settings-malformed": Code(
+        (1,),
+        "The circuit settings are not what this ezkl release writes, or a figure in them is out of range.",
+        "Get the bundle again from its maker.",
+    ),
+    "settings-mismatch": Code((1,), "The settings say something else than the lock.", "Reject it."),
+    "settings-not-pinned": Code(
+        (1,), "The settings are not the pinned ones.", "Ask for a proof made with the circuit that you trust."
+    ),
+    "settings-consistent": Code((0,), "The settings are in range and say what the lock says.", ""),
+    "vk-not-pinned": Code(
+        (1,), "The verification key is not the pinned one.", "Ask for a proof made with the circuit that you trust."
+    ),
+    "keys-pinned": Code((0,), "Settings and verification key are the pinned ones.", ""),
+    "instance-out-of-range": Code((1,), "A public value of the proof cannot be the value of a tensor.", "Reject it."),
+    "srs-malformed": Code(
+        (1,), "The SRS is truncated, padded, zeroed, or has points that do not belong.", "Fetch it again: `verifai srs fetch`."
+    ),
+    "srs-not-ceremony": Code(
+        (1,), "The SRS is not the public ceremony's, though it should be.", "Fetch it again: `verifai srs fetch`."
+    ),
+    "srs-missing": Code(
+        (2,), "The local store has no SRS that is large enough.", "`verifai srs fetch`, or `verifai srs import FILE`."
+    ),
+    "srs-too-small": Code((2,), "The SRS has fewer rows than the circuit.", "Fetch a larger one, or lower max_logrows."),
+    "srs-unavailable": Code(
+        (4,), "The SRS could not be downloaded, or is not in the local store.", "Check the network, or import a copy."
+    ),
+    "srs-test-only": Code(
+        (3,),
+        "The SRS is INSECURE-TEST material: whoever generated it can forge.",
+        "Compile with a ceremony SRS; `--allow-test-srs` accepts a test.",
+    ),
+    "srs-test-allowed": Code((0,), "An INSECURE-TEST SRS was accepted by request.", "Never do so for a release."),
+    "srs-ceremony": Code((0,), "The SRS is the public ceremony's.", ""),
+    "circuit-onnx-rederived": Code((0,), "The rewritten ONNX, made again, is the pinned one.", ""),
+    "circuit-onnx-not-rederived": Code((1,), "The rewritten ONNX, made again, differs.", _REJECT_KEY),
+    "settings-rederived": Code((0,), "The settings, made again, are the pinned ones.", ""),
+    "settings-not-rederived": Code((1,), "The settings, made again, differ.", _REJECT_KEY),
+    "vk-rederived": Code((0,), "The verification key, made again, is the pinned one.", ""),
+    "vk-not-rederived": Code((1,), "The verification key, made again, differs.", _REJECT_KEY),
+    "not-rederived": Code((4,), "The key could not be made again.", "Give it more memory or time."),
 }

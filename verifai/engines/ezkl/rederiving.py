@@ -21,6 +21,10 @@ from verifai.errors import Undecided, UsageError, VerifaiError
 from verifai.execution.child import Limits, private_directory
 from verifai.onnx_graph.model import OnnxModel
 
+_ONNX_CODES = ("circuit-onnx-rederived", "circuit-onnx-not-rederived")
+_SETTINGS_CODES = ("settings-rederived", "settings-not-rederived")
+_VK_CODES = ("vk-rederived", "vk-not-rederived")
+
 
 def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     """One finding per comparison; false evidence is a finding, never an exception.
@@ -34,7 +38,7 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         return (_differs("model-mismatch", "the model is not the pinned one", model.sha256, request.model_sha256, "A1"),)
     findings = [_same("model-matches", "the model is the pinned one", model.sha256, "A1")]
     circuit_onnx = rewrites.apply(model.data, section.parameters.rewrites)
-    findings.append(_compare("circuit-onnx", "the rewritten ONNX", sha256(circuit_onnx), section.circuit_onnx_sha256, "A2"))
+    findings.append(_compare(_ONNX_CODES, "the rewritten ONNX", sha256(circuit_onnx), section.circuit_onnx_sha256, "A2"))
     srs = _srs(section, request)
     if srs is None:
         return (*findings, _no_srs(section))
@@ -60,8 +64,8 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
 def _compare_keys(section: LockSection, built: Built) -> list[Finding]:
     vk = sha256(built.vk_path.read_bytes())
     return [
-        _compare("settings", "the settings", sha256(built.settings_bytes), section.settings_sha256, "A3"),
-        _compare("vk", "the verification key", vk, section.vk_sha256, "A4"),
+        _compare(_SETTINGS_CODES, "the settings", sha256(built.settings_bytes), section.settings_sha256, "A3"),
+        _compare(_VK_CODES, "the verification key", vk, section.vk_sha256, "A4"),
     ]
 
 
@@ -76,10 +80,11 @@ def _srs(section: LockSection, request: VerifyRequest) -> Srs | None:
     return found if found is not None and found.verifier == section.srs.verifier else None
 
 
-def _compare(name: str, what: str, found: str, pinned: str, step: str) -> Finding:
+def _compare(codes: tuple[str, str], what: str, found: str, pinned: str, step: str) -> Finding:
+    """``codes``: for equal and for different digests."""
     if found == pinned:
-        return _same(f"{name}-rederived", f"{what}, made again from the model, has the pinned digest", found, step)
-    return _differs(f"{name}-not-rederived", f"{what}, made again from the model, differs", found, pinned, step)
+        return _same(codes[0], f"{what}, made again from the model, has the pinned digest", found, step)
+    return _differs(codes[1], f"{what}, made again from the model, differs", found, pinned, step)
 
 
 def _same(code: str, message: str, evidence: str, step: str) -> Finding:

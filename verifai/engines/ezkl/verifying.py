@@ -192,7 +192,7 @@ def check_proof(section: LockSection, files: Mapping[str, bytes], parsed: Proof,
 def check_srs_trust(section: LockSection, *, allow_test_material: bool) -> Finding:
     """Step 7. Raises PolicyNotMet (``srs-test-only``)."""
     if section.srs.trust is SrsTrust.CEREMONY:
-        return _holds("srs-trusted", "the SRS is the public ceremony's, by its points", "7")
+        return _holds("srs-ceremony", "the SRS is the public ceremony's, by its points", "7")
     if not allow_test_material:
         raise PolicyNotMet(
             "srs-test-only",

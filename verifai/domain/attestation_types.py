@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _TYPES: Mapping[str, str] = {
     "urn:verifai:circuit:v1": "verifai.domain.attestation_circuit:CircuitPredicate",
     "urn:verifai:proof:v1": "verifai.domain.attestation_proof:ProofPredicate",
+    "urn:verifai:calibration:v1": "verifai.domain.calibration:Calibration",
+    "urn:verifai:round:v1": "verifai.domain.round:RoundTerms",
+    "urn:verifai:vote-commitment:v1": "verifai.domain.vote:VoteCommitment",
+    "urn:verifai:vote:v1": "verifai.domain.vote:Vote",
+    "urn:verifai:vote-replay:v1": "verifai.domain.vote_replay:VoteReplay",
+    "urn:verifai:consensus:v1": "verifai.domain.tally_decision:ConsensusDecision",
 }
 
 

@@ -88,6 +88,7 @@ class VoteSubject:
         model_sha256: digest of the model file, or of the document that names a model served elsewhere.
         preprocessing_sha256: digest of whatever turns raw data into tensors (tokeniser, resize code).
         parameters: the fingerprint's parameters, complete: no default is left to the reader's release.
+        tensors: the model outputs that are voted on, ascending; empty when the outputs come from elsewhere.
     """
 
     model_sha256: Sha256
@@ -96,6 +97,7 @@ class VoteSubject:
     precision: PrecisionClass
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     parameters: Mapping[str, int | str] = field(default_factory=dict)
+    tensors: tuple[str, ...] = ()
 
     @property
     def id(self) -> Sha256:
@@ -111,6 +113,7 @@ class VoteSubject:
             "precision": self.precision.value,
             "runtime": self.runtime.to_json(),
             "parameters": {name: self.parameters[name] for name in sorted(self.parameters)},
+            "tensors": list(self.tensors),
         }
 
     @classmethod
@@ -124,6 +127,7 @@ class VoteSubject:
             precision=record.choice("precision", PrecisionClass),
             runtime=RuntimeOptions.from_record(record.table("runtime")),
             parameters={name: _parameter(parameters, name) for name in parameters.names()},
+            tensors=record.texts("tensors", max_length=64),
         )
         parameters.done()
         record.done()

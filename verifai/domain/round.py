@@ -25,7 +25,7 @@ MAX_VOTERS = 1024
 
 
 class Fault(StrEnum):
-    """What a verifier did wrong. The first four may be an accident; the others are lies, and count against f."""
+    """What a verifier did wrong. An accident only loses the vote; the others are lies, and count against f."""
 
     NO_COMMITMENT = "no-commitment"
     LATE_COMMITMENT = "late-commitment"
@@ -41,9 +41,12 @@ class Fault(StrEnum):
     FALSE_OPENING = "false-opening"
     FALSE_FINGERPRINT = "false-fingerprint"
     MALFORMED_VOTE = "malformed-vote"
+    WRONG_RUNTIME = "wrong-runtime"
 
 
-ACCIDENTS = frozenset({Fault.NO_COMMITMENT, Fault.LATE_COMMITMENT, Fault.NO_REVEAL, Fault.LATE_REVEAL})
+ACCIDENTS = frozenset(
+    {Fault.NO_COMMITMENT, Fault.LATE_COMMITMENT, Fault.NO_REVEAL, Fault.LATE_REVEAL, Fault.WRONG_RUNTIME, Fault.WRONG_SEED}
+)
 OUTSIDERS = frozenset({Fault.BAD_SIGNATURE, Fault.UNKNOWN_VOTER, Fault.WRONG_ROUND})
 """Faults that anybody can cause in a voter's name, by sending rubbish or old votes; they never discard its true vote."""
 
@@ -210,6 +213,9 @@ class Round:
     """The round's state. Methods must be called in the order of the names below; another order is a bug of the caller.
 
     Signatures are checked before a message gets here: ``signer`` is the key that verified, never the one a message names.
+
+    Attributes:
+        runtime: the runtime that the calibration holds for; a voter with another one does not count. Empty: any.
     """
 
     terms: RoundTerms
@@ -217,10 +223,12 @@ class Round:
     recompute: Recompute
     faults: list[NamedFault] = field(default_factory=list)
     seed: Sha256 | None = None
+    runtime: str = ""
     _commitments: dict[str, tuple[Sha256, VoteCommitment]] = field(default_factory=dict)
     _identifiers: dict[str, set[str]] = field(default_factory=dict)
     _votes: dict[str, tuple[Sha256, Vote]] = field(default_factory=dict)
     _liars: set[str] = field(default_factory=set)
+    _discarded: set[str] = field(default_factory=set)
     _set_digest: Sha256 | None = None
 
     # Step 1: commitments.
@@ -232,6 +240,10 @@ class Round:
             return
         if late:
             self._fault(signer, Fault.LATE_COMMITMENT, f"after {self.terms.commit_by}")
+            return
+        if self.runtime and message.environment.runtime != self.runtime:
+            detail = f"{message.environment.runtime}; the tolerance holds for {self.runtime}"
+            self._fault(signer, Fault.WRONG_RUNTIME, detail)
             return
         self._identifiers.setdefault(signer, set()).add(identifier)
         known = self._commitments.get(signer)
@@ -260,7 +272,7 @@ class Round:
             )
         self._name_copies()
         for voter in self.terms.voters:
-            if voter not in self._commitments and not self._has(voter, Fault.LATE_COMMITMENT):
+            if voter not in self._commitments and not self._has(voter, Fault.LATE_COMMITMENT, Fault.WRONG_RUNTIME):
                 self._fault(voter, Fault.NO_COMMITMENT, "nothing arrived")
         self._set_digest = commitments_digest(self._identifiers)
         self.seed = draw_seed(self.round_id, self._set_digest, beacon)
@@ -287,6 +299,7 @@ class Round:
         try:
             self._check(vote, signer)
         except _Lie as lie:
+            self._discarded.add(signer)
             self._fault(signer, lie.fault, lie.detail)
 
     # Step 4: the end.
@@ -297,7 +310,7 @@ class Round:
         for voter in self._commitments:
             if voter not in self._votes and voter not in self._liars and not self._has(voter, Fault.LATE_REVEAL):
                 self._fault(voter, Fault.NO_REVEAL, "committed, then showed nothing")
-        return {voter: self._votes[voter] for voter in sorted(self._votes) if voter not in self._liars}
+        return {voter: self._votes[voter] for voter in sorted(self._votes) if voter not in self._liars | self._discarded}
 
     @property
     def liars(self) -> frozenset[str]:
@@ -343,6 +356,7 @@ class Round:
         if vote.commitment != identifier:
             raise _Lie(Fault.FALSE_OPENING, "it names another commitment")
         if (vote.commitments, vote.seed) != (self._set_digest, self.seed):
+            # No lie by itself: another view of who committed in time, or of the beacon, leads here too.
             raise _Lie(Fault.WRONG_SEED, f"seed {vote.seed[:12]}, the round's is {self.seed[:12]}")
         if commitment_value(vote.outputs_root, vote.salt, signer) != commitment.commitment:
             raise _Lie(Fault.FALSE_OPENING, "outputs and salt are not what was committed to")
@@ -366,8 +380,8 @@ class Round:
         if expected != vote.fingerprints[opening.index]:
             raise _Lie(Fault.FALSE_FINGERPRINT, f"sample {opening.index}: the fingerprint is not that of the output shown")
 
-    def _has(self, voter: str, fault: Fault) -> bool:
-        return any(one.voter == voter and one.fault is fault for one in self.faults)
+    def _has(self, voter: str, *faults: Fault) -> bool:
+        return any(one.voter == voter and one.fault in faults for one in self.faults)
 
     def _fault(self, voter: str, fault: Fault, detail: str) -> None:
         self.faults.append(NamedFault(voter, fault, detail))

@@ -124,8 +124,9 @@ def tally(
 ) -> Tally:
     """Decide.
 
-    ACCEPT needs at least 2f + 1 valid votes and a ball that all but f of them lie in, where proven liars use up f. Votes whose
-    relation to the centre is indeterminate count for neither side: when they could tip the balance, so is the result.
+    ACCEPT needs 2f + 1 verifiers who answered and a ball that holds all but f of them; a proven liar answered, and is outside.
+    Votes whose relation to the centre is indeterminate count for neither side: when they could tip the balance, so is the
+    result.
 
     Args:
         voters: voters of the valid votes, ascending, each once.
@@ -145,7 +146,7 @@ def tally(
     quorum = 2 * tolerated_faults + 1
     needed = max(tolerated_faults + 1, count + liars - tolerated_faults)
     if count == 0:
-        return Tally(TallyOutcome.NO_QUORUM, f"no valid vote, {quorum} are needed", "", (), needed)
+        return Tally(TallyOutcome.NO_QUORUM, f"no valid vote, {quorum} answers are needed", "", (), needed)
     centre = _medoid(voters, matrix)
     nodes = tuple(
         NodeResult(voter, matrix[centre][index].ratio, matrix[centre][index].relation) for index, voter in enumerate(voters)
@@ -174,8 +175,11 @@ def _decide(
     quorum = 2 * tolerated_faults + 1
     inside = sum(node.relation is Relation.WITHIN for node in nodes)
     told = f" and {liars} proven liar{'s' if liars != 1 else ''}" if liars else ""
-    if count < quorum:
-        return TallyOutcome.NO_QUORUM, f"{count} valid votes{told}, {quorum} are needed to tolerate {tolerated_faults} faults"
+    if count + liars < quorum:
+        return (
+            TallyOutcome.NO_QUORUM,
+            f"{count} valid votes{told}, {quorum} answers are needed to tolerate {tolerated_faults} faults",
+        )
     if inside >= needed:
         return TallyOutcome.ACCEPT, f"{inside} of {count} votes agree{told}, {needed} are needed"
     # What if every indeterminate pair were within? When even then no ball is large enough, dissent is certain.

@@ -72,5 +72,15 @@ CODES: dict[str, Code] = {
         (3,), "The model's outputs depend on the machine or the batch in its precision class.", "Use the option that is named."
     ),
     "portable": Code((0,), "The model's outputs are portable across machines in its precision class.", "Nothing to do."),
+    "batch-shape": Code((2,), "The samples cannot be put into one batch.", "Use batch 1, or samples of one shape."),
+    "runner-failed": Code(
+        (4,), "onnxruntime failed while running the model.", "The message is onnxruntime's; check the input."
+    ),
+    "runner-refused": Code((2,), "onnxruntime cannot load the model.", "Export the model again; the message is onnxruntime's."),
+    "calibration-missing": Code((2, 3), "This kind of output needs a measured tolerance.", "Run: verifai calibrate"),
+    "bad-secret": Code((2,), "The secret file of a vote is damaged.", "Use the file that vote-commit wrote."),
+    "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),
+    "job-model": Code((2,), "The model is not the one that the job names.", "Get the model of that digest."),
+    "not-asked": Code((2,), "The round does not ask this verifier.", "Sign with the key that the round names."),
     "verifier-process": Code((4,), "A verifier's process hung, died or answered nonsense.", "The finding says which."),
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TYPES: Mapping[str, str] = {
     "urn:verifai:circuit:v1": "verifai.domain.attestation_circuit:CircuitPredicate",
     "urn:verifai:proof:v1": "verifai.domain.attestation_proof:ProofPredicate",
+    "urn:verifai:gate:v1": "verifai.domain.gate_attestation:GatePredicate",
     "urn:verifai:calibration:v1": "verifai.domain.calibration:Calibration",
     "urn:verifai:round:v1": "verifai.domain.round:RoundTerms",
     "urn:verifai:vote-commitment:v1": "verifai.domain.vote:VoteCommitment",

@@ -1,7 +1,7 @@
 """Waivers: one unmet demand, on one digest, accepted by a named person until a date. They never touch false evidence.
 
 A waiver is narrow by construction: it names one code out of :data:`WAIVABLE` and one digest in full. Anything else in a
-policy's waiver list (a wildcard, a date that cannot be read, an expiry years away) is a defect of its own, and the gate says so.
+policy's waiver list (a wildcard, an unreadable date, an expiry years away) is a defect of its own, and the gate says so.
 """
 
 from __future__ import annotations

@@ -4,4 +4,44 @@ from __future__ import annotations
 
 from verifai.domain.codes import Code
 
-CODES: dict[str, Code] = {}
+_SHOW = "Run: verifai gate --explain --policy FILE"
+
+CODES: dict[str, Code] = {
+    # Policies and waivers.
+    "bad-policy": Code((2,), "The policy is not as its schema says.", "Mend the line and field that the message names."),
+    "empty-policy": Code((2,), "The policy demands nothing of any model.", "Write one with: verifai gate-init BUNDLE."),
+    "waiver-malformed": Code((3,), "A waiver is not of the form that waivers have; it waives nothing.", "Mend or delete it."),
+    "waiver-expired": Code((3,), "A waiver's expiry has passed; it waives nothing.", "Delete it, or renew it."),
+    "waiver-too-broad": Code((3,), "A waiver reaches further than the policy allows; it waives nothing.", "Narrow it."),
+    # Models and releases.
+    "evidence-met": Code((0,), "The model has shown the evidence that the policy demands.", ""),
+    "evidence-missing": Code((3,), "Nothing of a demanded kind was shown for the model.", _SHOW),
+    "evidence-failed": Code((0,), "What was shown for the model failed.", "Read the findings of the bundles."),
+    "evidence-not-asked": Code((3,), "No demand of the policy is about this bundle.", "Leave it out, or demand it."),
+    "too-few-inferences": Code((3,), "Fewer distinct inferences were shown than demanded.", "Prove more inputs."),
+    "release-matches": Code((0,), "The released file is the pinned model, byte for byte.", ""),
+    "release-mismatch": Code((1,), "The released file is not the pinned model.", "Do not release it."),
+    "duplicate-bundle": Code((0,), "The same bundle was given before; it counts once.", "Name each bundle once."),
+    # Proofs.
+    "engine-allowed": Code((0,), "The policy allows the engine.", ""),
+    "engine-not-allowed": Code((3,), "The policy does not allow the engine.", "Prove with an allowed engine."),
+    "privacy-met": Code((0,), "The proof hides as much as demanded.", ""),
+    "privacy-below-policy": Code((3,), "The proof hides less than demanded.", "Use another engine or mode."),
+    "srs-met": Code((0,), "The set-up material is of the demanded level.", ""),
+    "srs-below-policy": Code((3,), "The set-up material is below the demanded level.", "Use a transparent engine."),
+    "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
+    "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
+    "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
+    # Consensus.
+    "verifiers-met": Code((0,), "Enough distinct trusted verifiers agree.", ""),
+    "too-few-verifiers": Code((3,), "Fewer distinct trusted verifiers agree than demanded.", "Ask more verifiers."),
+    "too-few-environments": Code((3,), "The agreeing verifiers ran in too few environments.", "Ask verifiers elsewhere."),
+    # Earlier gates.
+    "gate-passed": Code((0,), "An earlier gate let the model pass.", ""),
+    "gate-refused": Code((3,), "An earlier gate refused the model.", "Read that gate's report."),
+    "gate-policy-unknown": Code((3,), "An earlier gate decided under a policy that is not listed.", "Review it, then list it."),
+    "gate-with-waivers": Code((3,), "An earlier gate's verdict rests on waivers.", "Decide again without them."),
+    # The gate at work.
+    "worker-died": Code((4,), "A worker process died before it judged its bundles.", "Run again with fewer --jobs."),
+    "report-not-written": Code((4,), "A report could not be written.", "Check the folder and the space on the disk."),
+}

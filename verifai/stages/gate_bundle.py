@@ -1,0 +1,278 @@
+"""One bundle against a policy: what it shows is verified first, then measured against what was demanded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifai.domain.attestation import Attestation
+from verifai.domain.circuit_spec import Budget
+from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.gate import Judgement
+from verifai.domain.gate_attestation import GatePredicate, VerificationResult
+from verifai.domain.gate_judge import (
+    TEST_SRS,
+    GateFacts,
+    ProofFacts,
+    below_threshold,
+    judge_age,
+    judge_engine,
+    judge_fidelity,
+    judge_gate,
+    judge_proof,
+)
+from verifai.domain.manifest_time import format_utc
+from verifai.domain.policy import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
+from verifai.domain.progress import SILENT
+from verifai.domain.statement import Statement
+from verifai.domain.trust import Trust, TrustRole
+from verifai.engines.interface import SectionSummary
+from verifai.errors import EvidenceRejected, VerifaiError
+from verifai.stages.gate_load import LoadedPolicy
+
+if TYPE_CHECKING:
+    from verifai.bundle.reader import OpenBundle
+    from verifai.stages.verify import VerifiedBundle
+
+PROOF_TYPE = "urn:verifai:proof:v1"
+CONSENSUS_TYPE = "urn:verifai:consensus:v1"
+_TYPE_OF = {
+    EvidenceKind.PROOF: PROOF_TYPE,
+    EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
+    EvidenceKind.GATE: GatePredicate.TYPE,
+}
+
+
+def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
+    """Judge the bundle at ``path``. Whatever is wrong with it becomes a finding; only a bug of ours or Ctrl-C is raised."""
+    from verifai.bundle.reader import open_bundle
+
+    try:
+        with open_bundle(path) as bundle:
+            return _Case(loaded, bundle, str(path), now, budget).judge()
+    except VerifaiError as problem:
+        return Judgement(str(path), None, "", None, (_finding(problem),))
+
+
+def _finding(problem: VerifaiError) -> Finding:
+    if problem.status in (70, 130):
+        raise problem
+    finding = Finding.from_error(problem)
+    # What the caller asked for was checked before; here such an error says that this bundle could not be looked into.
+    return replace(finding, outcome=Outcome.UNDECIDED) if problem.status == 2 else finding
+
+
+class _Case:
+    """One open bundle being judged."""
+
+    def __init__(self, loaded: LoadedPolicy, bundle: OpenBundle, path: str, now: datetime, budget: Budget) -> None:
+        self._loaded = loaded
+        self._bundle = bundle
+        self._path = path
+        self._now = now
+        self._budget = budget
+        self._findings: list[Finding] = []
+        self._shows: dict[EvidenceKind, Sha256] = {}
+        self._facts: dict[str, str] = {}
+
+    def judge(self) -> Judgement:
+        demand: ModelDemand | None = None
+        try:
+            demand = self._demand()
+        except VerifaiError as problem:
+            self._findings.append(_finding(problem))
+        self._check_trust(demand)
+        if demand is not None:
+            checks: dict[EvidenceKind, Callable[[], None]] = {
+                EvidenceKind.PROOF: partial(self._proof, demand),
+                EvidenceKind.CONSENSUS: partial(self._consensus, demand),
+                EvidenceKind.GATE: partial(self._gate, demand),
+            }
+            for kind in self._kinds(demand):
+                try:
+                    checks[kind]()
+                except VerifaiError as problem:
+                    self._findings.append(_finding(problem))
+        return Judgement(
+            self._path,
+            self._bundle.bundle_id,
+            demand.name if demand is not None else "",
+            self._loaded.pins[demand.name] if demand is not None else None,
+            tuple(self._findings),
+            self._shows,
+            self._facts,
+        )
+
+    def _demand(self) -> ModelDemand:
+        """The one model of the policy that everything in the bundle is about."""
+        from verifai.stages.verify import find_claims
+
+        digests: set[str] = set()
+        if self._bundle.of_type(PROOF_TYPE):
+            digests.add(find_claims(self._bundle)[0].model_sha256)
+        for gate in self._bundle.of_type(GatePredicate.TYPE):
+            # A verdict speaks about many models; the policy says which of them is asked about.
+            known = [subject.sha256 for subject in gate.subjects if self._loaded.demand_for(subject.sha256)]
+            digests.update(known or [gate.subjects[0].sha256])
+        if not digests:
+            raise EvidenceRejected("no-proof", "the bundle holds no evidence of a kind that a gate knows", where=self._path)
+        demands = {digest: self._loaded.demand_for(digest) for digest in sorted(digests)}
+        for digest, demand in demands.items():
+            if demand is None:
+                pinned = ", ".join(f"{name} {short(pin)}" for name, pin in self._loaded.pins.items())
+                raise EvidenceRejected(
+                    "model-not-pinned",
+                    f"the evidence is about model {short(digest)}, which no lock of the policy pins (pinned: {pinned})",
+                    where=self._path,
+                    hint="The model was changed, or the policy does not know it: reject the release, or review the change.",
+                )
+        if len(demands) > 1:
+            raise EvidenceRejected("broken-chain", "the bundle's evidence is about different models", where=self._path)
+        found = next(iter(demands.values()))
+        assert found is not None
+        return found
+
+    def _kinds(self, demand: ModelDemand) -> list[EvidenceKind]:
+        present = [kind for kind in EvidenceKind if self._bundle.of_type(_TYPE_OF[kind])]
+        asked = [kind for kind in present if kind in demand.evidence]
+        if not asked:
+            here = ", ".join(present)
+            self._findings.append(
+                Finding(
+                    "evidence-not-asked",
+                    Outcome.POLICY_NOT_MET,
+                    f"the bundle shows {here}, model {demand.name!r} is asked for {', '.join(demand.evidence)}",
+                    where=self._path,
+                    remedy="Leave the bundle out, or demand that kind of evidence.",
+                )
+            )
+        return asked
+
+    def _check_trust(self, demand: ModelDemand | None) -> None:
+        trust = self._loaded.trust
+        if trust is None:
+            return
+        from verifai.bundle.trust_check import check_trust
+
+        for finding in check_trust(self._bundle, trust, format_utc(self._now)):
+            if demand is not None and demand.log and finding.code == "not-logged":
+                finding = replace(finding, outcome=Outcome.POLICY_NOT_MET)
+            self._findings.append(finding)
+        if demand is not None and demand.signatures:
+            try:
+                signers = self._signers(trust, TrustRole.RELEASE)
+            except VerifaiError:
+                return  # check_trust has reported the false signature
+            if signers < demand.signatures:
+                self._findings.append(below_threshold(signers, demand.signatures, TrustRole.RELEASE.value))
+
+    def _signers(self, trust: Trust | None, role: TrustRole) -> int:
+        """How many distinct keys of ``role`` signed the manifest."""
+        rule = trust.roles.get(role) if trust is not None else None
+        return 0 if rule is None else len(self._bundle.check_signatures(rule.keys).signers)
+
+    def _proof(self, demand: ModelDemand) -> None:
+        from verifai.stages.verify import Expectations, find_claims, verify_open
+
+        assert demand.proof is not None
+        lock = self._loaded.locks[demand.name]
+        engine = find_claims(self._bundle)[0].engine
+        self._findings.append(judge_engine(demand.proof, engine))
+        # A test set-up is judged by the policy below: first of all it has to be known whether the proof is true.
+        verified = verify_open(self._bundle, lock, Expectations(allow_test_srs=True), budget=self._budget, progress=SILENT)
+        summary = self._loaded.summaries[demand.name][engine]
+        self._findings += verified.findings
+        facts = self._proof_facts(verified, summary)
+        self._findings += judge_proof(demand.proof, facts)
+        self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
+        self._age(demand, (verified.proof.created, self._bundle.manifest.created))
+        self._facts |= {
+            "engine": f"{engine.value} {summary.engine_version}",
+            "privacy": facts.privacy.value,
+            "set-up": facts.srs.value,
+            "created": verified.proof.created,
+            "statement": facts.statement_id,
+        }
+        self._shows[EvidenceKind.PROOF] = facts.statement_id
+
+    def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
+        from verifai.stages.evidence import fidelity_figures
+
+        statement = verified.statement
+        signed = self._signers(self._loaded.trust, TrustRole.RELEASE) or self._signed_by_prover()
+        return ProofFacts(
+            engine=statement.engine,
+            statement_id=statement_digest(statement),
+            context=statement.context,
+            context_bound=statement.context_bound or bool(signed),
+            privacy=PRIVACY_OF[statement.privacy],
+            srs=srs_level(summary),
+            insecure=summary.insecure,
+            fidelity=fidelity_figures(summary.fidelity),
+        )
+
+    def _signed_by_prover(self) -> int:
+        trust = self._loaded.trust
+        if trust is None or TrustRole.PROVER not in trust.roles:
+            return 0
+        (claim,) = self._bundle.of_type(PROOF_TYPE)
+        return self._signers_of(claim, TrustRole.PROVER)
+
+    def _signers_of(self, attestation: Attestation, role: TrustRole) -> int:
+        from verifai.bundle.dsse import check_signatures
+
+        trust = self._loaded.trust
+        rule = trust.roles.get(role) if trust is not None else None
+        if rule is None:
+            return 0
+        return len(check_signatures(attestation.envelope, rule.keys, where=f"attestations/{attestation.id}").signers)
+
+    def _age(self, demand: ModelDemand, dates: tuple[str, ...]) -> None:
+        finding = judge_age(demand, dates, self._now)
+        if finding is not None:
+            self._findings.append(finding)
+
+    def _gate(self, demand: ModelDemand) -> None:
+        assert demand.gate is not None
+        gates = self._bundle.of_type(GatePredicate.TYPE)
+        if len(gates) != 1:
+            raise EvidenceRejected("ambiguous-proof", f"{len(gates)} gate verdicts in one bundle", where=self._path)
+        predicate = gates[0].predicate
+        assert isinstance(predicate, GatePredicate)
+        facts = GateFacts(
+            gate_id=gates[0].id,
+            passed=predicate.result is VerificationResult.PASSED,
+            policy=predicate.policy,
+            waivers=len(predicate.waivers),
+            signers=self._signers_of(gates[0], TrustRole.GATE),
+        )
+        self._findings += judge_gate(demand.gate, facts)
+        self._age(demand, (predicate.time_verified, self._bundle.manifest.created))
+        self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
+        self._shows[EvidenceKind.GATE] = facts.gate_id
+
+    def _consensus(self, demand: ModelDemand) -> None:
+        raise EvidenceRejected("unknown-predicate", "this release does not read consensus evidence", where=demand.name)
+
+
+def statement_digest(statement: Statement) -> Sha256:
+    """Names what was proven, whoever asked for it: the context is left out, so that showing one inference under many contexts
+    does not make it many."""
+    from verifai.bundle import canonical
+
+    document = dict(statement.to_json())
+    document.pop("context")
+    document.pop("context_bound")
+    return sha256(canonical.encode(document))
+
+
+def srs_level(summary: SectionSummary) -> SrsLevel:
+    """How the pinned set-up material came about. A set-up that the lock does not call a test one was imported by its owner."""
+    if TEST_SRS in summary.insecure:
+        return SrsLevel.TEST
+    return SrsLevel.CEREMONY if "srs_sha256" in summary.pins else SrsLevel.TRANSPARENT

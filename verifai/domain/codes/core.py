@@ -16,4 +16,6 @@ CODES: dict[str, Code] = {
     "deadline": Code((4,), "The time limit was reached.", "Raise the limit, or use a smaller circuit."),
     "disk": Code((4,), "The file system refused a write.", "Free some space or check the permissions."),
     "nothing-to-check": Code((4,), "There was nothing to check.", "Name at least one bundle."),
+    "bench-failed": Code((2,), "A command that bench measures did not succeed.", "Run that command by itself."),
+    "demo-accepted-forgery": Code((70,), "The demo's verifier accepted a forgery.", "Do not use this release; report it."),
 }

@@ -25,7 +25,6 @@ from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
 from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
-from verifai.onnx_graph.passes.ml_domain import lower_ml_domain
 from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
 from verifai.onnx_graph.passes.simplify import simplify
@@ -65,7 +64,6 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         graph = _read(proto, dims or {}, where)
     except UnicodeDecodeError:
         raise refuse("model-malformed", "a name that is not UTF-8", where) from None
-    lower_ml_domain(graph)
     to_float32(graph)
     infer(graph, opset)
     simplify(graph)

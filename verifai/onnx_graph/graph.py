@@ -82,6 +82,7 @@ class Graph:
         nodes: topologically sorted.
         constants: name → array.
         types: every value's type, once inferred.
+        pending: source nodes not yet visited, while types are inferred.
         notices: what a person should know about the changes made.
     """
 
@@ -91,16 +92,17 @@ class Graph:
     nodes: list[Node]
     constants: dict[str, Array]
     types: dict[str, TensorType] = field(default_factory=dict)
+    pending: list[Node] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._names.update(self.inputs, self.constants, self.outputs)
+        for node in self.nodes:
+            self._names.update(node.inputs, node.outputs)
+
     def fresh(self, base: str) -> str:
         """A tensor name that nothing uses yet, deterministic in the order of calls."""
-        if not self._names:
-            self._names.update(self.inputs, self.constants, self.outputs)
-            for node in self.nodes:
-                self._names.update(node.inputs)
-                self._names.update(node.outputs)
         name, count = base, 1
         while name in self._names:
             count += 1

@@ -111,8 +111,8 @@ def _versions(model: ModelProto, where: str) -> dict[str, int]:
     opsets: dict[str, int] = {}
     for entry in model.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
-        if domain in opsets:
-            raise refuse("model-bad-version", f"the domain {printable(domain)!r} is imported twice", where)
+        if opsets.get(domain, entry.version) != entry.version:
+            raise refuse("model-bad-version", f"the domain {printable(domain)!r} is imported in two versions", where)
         opsets[domain] = entry.version
     version = opsets.get("")
     if version is None:

@@ -14,10 +14,17 @@ class RuntimeFailure(Exception):
 
 
 class Session:
-    """One loaded model."""
+    """One loaded model.
+
+    Attributes:
+        inputs: name → type, as onnxruntime writes it (``tensor(float)``).
+        outputs: names, in order.
+    """
 
     def __init__(self, session: Any) -> None:
         self._session = session
+        self.inputs: dict[str, str] = {value.name: value.type for value in session.get_inputs()}
+        self.outputs: list[str] = [value.name for value in session.get_outputs()]
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Any]:
         """Values of ``outputs``. Raises RuntimeFailure."""
@@ -28,8 +35,8 @@ class Session:
         return values
 
 
-def open_session(data: bytes) -> Session:
-    """Load serialised ``data``. Raises RuntimeFailure."""
+def open_session(model: bytes | str) -> Session:
+    """Load a serialised model, or the file of that name with the external data beside it. Raises RuntimeFailure."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)
@@ -42,7 +49,7 @@ def open_session(data: bytes) -> Session:
     options.use_deterministic_compute = True
     options.log_severity_level = 4
     try:
-        return Session(onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]))
+        return Session(onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
     except Exception as problem:  # noqa: BLE001 - as above
         raise RuntimeFailure(_reason(problem)) from None
 

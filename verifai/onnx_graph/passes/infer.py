@@ -37,12 +37,13 @@ def infer(graph: Graph, opset: int) -> None:
         UnsupportedModel: ``model-size-bomb``, ``model-dynamic-shape``, ``model-malformed``, ``model-dtype``,
             ``model-unknown-operator``; the node is named.
     """
-    source, graph.nodes = graph.nodes, []
+    graph.pending, graph.nodes = graph.nodes[::-1], []
     graph.types = {**graph.inputs}
     for name, array in graph.constants.items():
         graph.types[name] = TensorType(array.dtype, array.shape)
     total = sum(kind.nbytes for kind in graph.types.values())
-    for node in source:
+    while graph.pending:
+        node = graph.pending.pop()
         for fresh in upgrade(graph, node, opset):
             total += _type_node(graph, fresh)
             if total > MAX_TOTAL_BYTES:

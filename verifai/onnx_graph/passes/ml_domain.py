@@ -1,20 +1,189 @@
-"""Operators of ``ai.onnx.ml`` → plain operators with exactly the same meaning, or a refusal by name."""
+"""Operators of ``ai.onnx.ml`` → plain operators with exactly the same meaning, or a refusal by name.
+
+Meaning as in the ONNX specification (docs/Operators-ml.md) for real-valued two-dimensional inputs of shape (N, features), with
+onnxruntime's reading where the specification is silent.
+"""
 
 from __future__ import annotations
 
-from verifai.onnx_graph.graph import Graph
-from verifai.onnx_graph.lint import ML_DOMAIN
+from collections.abc import Callable
+
+import numpy as np
+
+from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.refusal import refuse
+from verifai.onnx_graph.tensors import Array
+
+_FLOAT = np.dtype(np.float32)
+_HINTS = {
+    "Tree": "Trees branch on data; distil the model into a small network, or use another kind of evidence.",
+    "SVM": "Use a linear model: LinearSVC instead of SVC, for example.",
+    "ZipMap": "Export classifiers with zipmap switched off.",
+}
 
 
-def lower_ml_domain(graph: Graph) -> None:
-    """Lower every ``ai.onnx.ml`` node.
+def lower_ml(graph: Graph, node: Node) -> list[Node]:
+    """The plain nodes that mean what ``node`` means.
 
     Raises:
-        UnsupportedModel: ``model-unknown-domain`` for an operator without an exact lowering.
+        UnsupportedModel: ``model-unknown-domain`` for an operator, or a form of it, without an exact lowering.
     """
-    for node in graph.nodes:
-        if node.domain == ML_DOMAIN:
-            raise refuse(
-                "model-unknown-domain", f"{ML_DOMAIN}.{node.op_type} has no exact form in standard operators", node.where
-            )
+    lower = _LOWERINGS.get(node.op_type)
+    if lower is None:
+        hint = next((hint for start, hint in _HINTS.items() if node.op_type.startswith(start)), "Use plain linear algebra.")
+        raise _no_form(node, "has no exact form in standard operators", hint)
+    for name in node.inputs:
+        kind = graph.types[name]
+        if kind.dtype != _FLOAT or len(kind.shape) != 2:
+            if node.op_type == "ArrayFeatureExtractor" and name != node.inputs[0]:
+                continue
+            raise _no_form(node, f"is supported for float32 of two axes only, not {kind.dtype} of shape {kind.shape}")
+    return lower(graph, node)
+
+
+def _no_form(node: Node, problem: str, hint: str = "") -> Exception:
+    return refuse("model-unknown-domain", f"ai.onnx.ml.{node.op_type} {problem}", node.where, hint)
+
+
+def _floats(node: Node, name: str) -> Array:
+    value = node.attributes.get(name)
+    return np.array(value if isinstance(value, tuple) else (), dtype=_FLOAT)
+
+
+def _scaler(graph: Graph, node: Node) -> list[Node]:
+    """(X − offset) · scale."""
+    middle = graph.fresh(f"{node.name}_centred")
+    offset = graph.constant(f"{node.name}_offset", _per_feature(graph, node, _floats(node, "offset")))
+    scale = graph.constant(f"{node.name}_factor", _per_feature(graph, node, _floats(node, "scale")))
+    return [
+        Node("Sub", [node.inputs[0], offset], [middle], {}, f"{node.name}_sub"),
+        Node("Mul", [middle, scale], node.outputs, {}, f"{node.name}_mul"),
+    ]
+
+
+def _per_feature(graph: Graph, node: Node, values: Array) -> Array:
+    if values.size not in (1, graph.types[node.inputs[0]].shape[1]):
+        raise _no_form(node, f"has {values.size} factors for {graph.types[node.inputs[0]].shape[1]} features")
+    return values
+
+
+def _linear(graph: Graph, node: Node, outputs: int, weights: Array, bias: Array, result: str) -> list[Node]:
+    features = graph.types[node.inputs[0]].shape[1]
+    if weights.size != outputs * features or bias.size not in (0, outputs):
+        raise _no_form(node, f"has {weights.size} coefficients for {outputs} outputs of {features} features")
+    operands = [
+        node.inputs[0],
+        graph.constant(f"{node.name}_weight", np.ascontiguousarray(weights.reshape(outputs, features).T)),
+    ]
+    if bias.size:
+        operands.append(graph.constant(f"{node.name}_bias", bias))
+    attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+    return [Node("Gemm", operands, [result], dict(attributes), f"{node.name}_linear")]
+
+
+def _finish(graph: Graph, node: Node, build: Callable[[str], list[Node]], output: str) -> list[Node]:
+    """The linear part, then ``post_transform``."""
+    mode = node.text("post_transform", "NONE")
+    if mode == "NONE":
+        return build(output)
+    if mode not in ("LOGISTIC", "SOFTMAX"):
+        raise _no_form(node, f"with post_transform {mode} has no exact form in standard operators")
+    raw = graph.fresh(f"{node.name}_raw")
+    last = (
+        Node("Sigmoid", [raw], [output], {}, f"{node.name}_sigmoid")
+        if mode == "LOGISTIC"
+        else Node("Softmax", [raw], [output], {"axis": 1}, f"{node.name}_softmax")
+    )
+    return [*build(raw), last]
+
+
+def _linear_regressor(graph: Graph, node: Node) -> list[Node]:
+    targets = node.integer("targets", 1)
+    weights, bias = _floats(node, "coefficients"), _floats(node, "intercepts")
+    return _finish(graph, node, lambda result: _linear(graph, node, targets, weights, bias, result), node.outputs[0])
+
+
+def _linear_classifier(graph: Graph, node: Node) -> list[Node]:
+    """Scores only: labels are a table look-up. With one row for two classes the scores' form is not specified."""
+    weights, bias = _floats(node, "coefficients"), _floats(node, "intercepts")
+    labels = max(len(node.ints("classlabels_ints") or ()), len(_strings(node)))
+    if labels < 2 or bias.size not in (0, labels):
+        raise _no_form(node, f"with {bias.size} rows for {labels} classes has no exact form in standard operators")
+    scores = node.outputs[1] if len(node.outputs) > 1 else ""
+    label = node.outputs[0]
+    if label in graph.outputs or any(label in other.inputs for other in graph.pending):
+        raise _no_form(node, "yields labels", "Export the scores only, and take the largest outside the model.")
+    if not scores:
+        raise _no_form(node, "yields no scores", "Export the scores.")
+    return _finish(graph, node, lambda result: _linear(graph, node, labels, weights, bias, result), scores)
+
+
+def _strings(node: Node) -> tuple[object, ...]:
+    value = node.attributes.get("classlabels_strings")
+    return value if isinstance(value, tuple) else ()
+
+
+def _normalizer(graph: Graph, node: Node) -> list[Node]:
+    """X / norm(X) per row; a row of zeros stays as it is, as in onnxruntime."""
+    mode = node.text("norm", "MAX")
+    if mode not in ("L1", "L2"):
+        raise _no_form(node, f"with norm {mode} has no exact form in standard operators")
+    norm, zero = graph.fresh(f"{node.name}_norm"), graph.fresh(f"{node.name}_is_zero")
+    divisor = graph.fresh(f"{node.name}_divisor")
+    axes = graph.constant(f"{node.name}_axes", np.array([1], dtype=np.int64))
+    nothing = graph.constant(f"{node.name}_zero", np.array(0, dtype=_FLOAT))
+    one = graph.constant(f"{node.name}_one", np.array(1, dtype=_FLOAT))
+    x = node.inputs[0]
+    return [
+        Node(f"Reduce{mode}", [x, axes], [norm], {"keepdims": 1, "noop_with_empty_axes": 0}, f"{node.name}_norm"),
+        Node("Equal", [norm, nothing], [zero], {}, f"{node.name}_is_zero"),
+        Node("Where", [zero, one, norm], [divisor], {}, f"{node.name}_divisor"),
+        Node("Div", [x, divisor], node.outputs, {}, f"{node.name}_div"),
+    ]
+
+
+def _feature_extractor(graph: Graph, node: Node) -> list[Node]:
+    """Columns by index."""
+    indices = graph.constants.get(node.inputs[1])
+    if indices is None or indices.dtype != np.int64:
+        raise _no_form(node, "with indices that are not constant has no exact form")
+    columns = graph.constant(f"{node.name}_columns", indices.reshape(-1))
+    return [Node("Gather", [node.inputs[0], columns], node.outputs, {"axis": 1}, node.name)]
+
+
+def _binarizer(graph: Graph, node: Node) -> list[Node]:
+    """1 where X > threshold, else 0."""
+    threshold = graph.constant(f"{node.name}_threshold", np.array(node.number("threshold", 0.0), dtype=_FLOAT))
+    above = graph.fresh(f"{node.name}_above")
+    return [
+        Node("Greater", [node.inputs[0], threshold], [above], {}, f"{node.name}_greater"),
+        Node("Cast", [above], node.outputs, {"to": 1}, f"{node.name}_cast"),
+    ]
+
+
+def _imputer(graph: Graph, node: Node) -> list[Node]:
+    """Replacing NaN does nothing, because inputs with NaN are refused."""
+    if not np.isnan(node.number("replaced_value_float", 0.0)):
+        raise _no_form(node, "that replaces a number has no exact form")
+    graph.note(f"{node.where} replaces missing values; inputs with NaN are refused, so it was removed.")
+    return [Node("Identity", node.inputs[:1], node.outputs, {}, node.name)]
+
+
+def _feature_vectorizer(graph: Graph, node: Node) -> list[Node]:
+    """Columns side by side."""
+    widths = tuple(graph.types[name].shape[1] for name in node.inputs)
+    if (node.ints("inputdimensions") or widths) != widths:
+        raise _no_form(node, "that cuts its inputs has no exact form")
+    return [Node("Concat", node.inputs, node.outputs, {"axis": 1}, node.name)]
+
+
+_LOWERINGS: dict[str, Callable[[Graph, Node], list[Node]]] = {
+    "ArrayFeatureExtractor": _feature_extractor,
+    "Binarizer": _binarizer,
+    "FeatureVectorizer": _feature_vectorizer,
+    "Imputer": _imputer,
+    "LinearClassifier": _linear_classifier,
+    "LinearRegressor": _linear_regressor,
+    "Normalizer": _normalizer,
+    "Scaler": _scaler,
+}

@@ -15,6 +15,8 @@ import onnx
 
 from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
+from verifai.onnx_graph.lint import ML_DOMAIN
+from verifai.onnx_graph.passes.ml_domain import lower_ml
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array
 
@@ -27,6 +29,8 @@ def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
     Raises:
         UnsupportedModel: ``model-unknown-operator``, ``model-stochastic``, ``model-malformed``.
     """
+    if node.domain == ML_DOMAIN:
+        return lower_ml(graph, node)
     if node.op_type == "Constant":
         _constant(graph, node)
         return []

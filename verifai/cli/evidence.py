@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
         limit: Annotated[int | None, typer.Option("--limit", min=1, help="Prove only the first N samples.")] = None,
         threads: Annotated[int | None, typer.Option("--threads", min=1, help="Worker threads of the engine.")] = None,
+        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove each sample: one evidence bundle each, verified before it is written."""
@@ -53,6 +54,7 @@ def register(app: typer.Typer) -> None:
                 context=context,
                 signers=signers,
                 threads=threads,
+                jobs=jobs,
                 max_memory=memory_limit(max_memory),
                 progress=progress,
             ):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.attestation import Attestation
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
@@ -50,6 +49,7 @@ def prove(
     context: str = "",
     signers: Sequence[Signer] = (),
     threads: int | None = None,
+    jobs: int = 1,
     max_memory: int | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[ProvedBundle]:
@@ -60,6 +60,7 @@ def prove(
         output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …
         context: text bound into the statement, such as a nonce from whoever asked.
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
+        jobs: how many samples are proven at once, each within the whole budget.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
@@ -68,6 +69,7 @@ def prove(
     """
     from dataclasses import replace
 
+    from verifai.bundle.sbom import SBOM_FILE, make_sbom
     from verifai.bundle.writer import write_bundle
 
     if not samples:
@@ -86,28 +88,76 @@ def prove(
         )
     section = lock.section(name)
     summary = backend.summarise(section)
-    circuit = circuit_attestation(circuit_predicate(lock, name, section, summary, spec.weights), signers)
+    described = circuit_predicate(lock, name, section, summary, spec.weights)
+    circuit = circuit_attestation(described, signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
     output.mkdir(parents=True, exist_ok=True)
-    for index, (sample, target) in enumerate(zip(samples, targets, strict=True)):
+
+    def one(index: int) -> ProvedBundle:
         request = ProveRequest(
             model=model,
             spec=spec,
             section=section,
             build_dir=folder.build_dir(name),
-            inputs=sample,
+            inputs=samples[index],
             context=context,
             budget=budget,
             threads=threads,
-            progress=progress,
+            progress=_OfMany(progress, index, len(samples)),
         )
         proof = backend.prove(request)
         payload = _payload(proof, spec, model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         claim = proof_attestation(circuit, proof, summary, created, signers)
-        attestations: list[Attestation] = [circuit, claim]
-        bundle_id = write_bundle(target, payload=payload, attestations=attestations, signers=signers, created=created)
-        yield ProvedBundle(index, target, bundle_id, proof.statement, proof.seconds, proof.peak_rss_bytes)
+        bundle_id = write_bundle(
+            targets[index], payload=payload, attestations=[circuit, claim], signers=signers, created=created
+        )
+        return ProvedBundle(index, targets[index], bundle_id, proof.statement, proof.seconds, proof.peak_rss_bytes)
+
+    yield from _in_order(one, len(samples), jobs)
+
+
+def _in_order(one: Callable[[int], ProvedBundle], count: int, jobs: int) -> Iterator[ProvedBundle]:
+    """Results in order; the first failure stops the rest, and no child outlives it."""
+    if jobs == 1:
+        yield from map(one, range(count))
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    from verifai.execution.child import kill_all
+
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
+        futures = [pool.submit(one, index) for index in range(count)]
+        for future in futures:
+            yield future.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        kill_all()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _OfMany:
+    """Progress that says which sample a phase belongs to."""
+
+    inner: Progress
+    index: int
+    count: int
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        self.inner.phase(name if self.count == 1 else f"sample {self.index + 1} of {self.count}: {name}", total)
+
+    def advance(self, steps: int = 1) -> None:
+        self.inner.advance(steps)
+
+    def memory(self, peak_bytes: int) -> None:
+        self.inner.memory(peak_bytes)
+
+    def note(self, text: str) -> None:
+        self.inner.note(text)
 
 
 def _payload(proof: EngineProof, spec: CircuitSpec, model: bytes) -> dict[str, bytes]:

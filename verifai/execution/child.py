@@ -177,6 +177,11 @@ class _Register:
 _LIVE = _Register()
 
 
+def _command(module: str) -> list[str]:
+    # Isolated: no PYTHON* variables, no working directory on the path, no user site.
+    return [sys.executable, "-I", "-m", module]
+
+
 def _write_task(folder: Path, task: Mapping[str, Any], limits: Limits) -> None:
     space = None if limits.memory_bytes is None else limits.memory_bytes + RESERVED_ADDRESS_SPACE
     document = {"parent": os.getpid(), "address_space": space, "cpu_seconds": limits.cpu_seconds, "task": task}
@@ -199,7 +204,7 @@ class _Child:
         try:
             # The environment starts empty: LD_*, PYTHON*, proxies and engine switches of the caller must not steer the child.
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", module, str(writer)],
+                [*_command(module), str(writer)],
                 cwd=folder,
                 env={
                     "HOME": str(folder),
@@ -246,9 +251,13 @@ class _Child:
                 selector.register(stream, selectors.EVENT_READ)
             last_sample = 0.0
             while selector.get_map() and self.stopped is None:
-                for key, _ in selector.select(POLL_SECONDS):
+                over = self._has_exited()
+                ready = selector.select(0 if over else POLL_SECONDS)
+                for key, _ in ready:
                     if not self._drain(key.fd):
                         selector.unregister(key.fd)
+                if over and not ready:
+                    break  # a grandchild holds the pipes; it is killed with the group
                 now = time.monotonic()
                 if now - last_sample >= POLL_SECONDS:
                     last_sample = now
@@ -267,6 +276,12 @@ class _Child:
                 f"stopped after {limits.wall_seconds:g} s",
                 hint="Raise the time limit, or use a smaller circuit.",
             )
+
+    def _has_exited(self) -> bool:
+        """Without reaping: until then the group's number cannot be given to others."""
+        if not hasattr(os, "waitid"):
+            return False
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def _drain(self, stream: int) -> bool:
         """Read what is there; False at the end of the stream."""

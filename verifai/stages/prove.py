@@ -108,6 +108,8 @@ def prove(
         proof = backend.prove(request)
         payload = _payload(proof, spec, model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        digests = {file: sha256(data) for file, data in payload.items()}
+        payload[SBOM_FILE] = make_sbom(described, created, digests)
         claim = proof_attestation(circuit, proof, summary, created, signers)
         bundle_id = write_bundle(
             targets[index], payload=payload, attestations=[circuit, claim], signers=signers, created=created

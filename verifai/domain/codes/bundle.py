@@ -61,4 +61,5 @@ CODES: dict[str, Code] = {
     "circuit-not-trusted": Code((3,), "The trust file does not name the circuit.", "Review its lock, then add it."),
     "lock-changed": Code((2,), "A lock is not the one that the trust file pins.", "Review the lock, then pin its digest."),
     "consistency-missing": Code((3,), "A witness was shown no proof that the log only grew.", "verifai log consistency."),
+    "sbom-mismatch": Code((1,), "The bill of materials is not the one of this evidence.", _AGAIN),
 }

@@ -5,11 +5,20 @@ Every function takes canonical operands (< p) and returns canonical results. ``e
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _untyped_intrinsic
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def intrinsic(function: _Function) -> _Function:
+    """``numba.extending.intrinsic``, typed."""
+    return cast(_Function, _untyped_intrinsic(function))
+
 
 _I64 = ir.IntType(64)
 _I128 = ir.IntType(128)

@@ -169,8 +169,8 @@ def combine_columns_ext(matrix0: U64, matrix1: U64, weights: U64) -> Any:
 
 
 @kernel
-def outer_add(target: U64, left: U64, right: U64) -> None:
-    """target[:, i·m + j] += left_i·right_j: (2, n·m), (2, n), (2, m)."""
+def outer_add(target0: U64, target1: U64, left: U64, right: U64) -> None:
+    """target[i·m + j] += left_i·right_j: components (n·m,), (2, n), (2, m)."""
     n, m = left.shape[1], right.shape[1]
     r0, r1 = right[0], right[1]
     for i in range(n):
@@ -178,8 +178,8 @@ def outer_add(target: U64, left: U64, right: U64) -> None:
         b = left[1, i]
         if a == _ZERO and b == _ZERO:
             continue
-        t0 = target[0, i * m : (i + 1) * m]
-        t1 = target[1, i * m : (i + 1) * m]
+        t0 = target0[i * m : (i + 1) * m]
+        t1 = target1[i * m : (i + 1) * m]
         for j in range(m):
             p0, p1 = emul(r0[j], r1[j], a, b)
             t0[j] = fadd(t0[j], p0)

@@ -1,0 +1,134 @@
+"""Ligero-style commitment: columns packed into a matrix, rows encoded over a subgroup, positions hashed into a Merkle tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+
+import numpy as np
+
+from verifai.engines.sumcheck.prover.arrays import element
+from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
+from verifai.engines.sumcheck.verifier.field import Ext, P, root_of_unity
+from verifai.engines.sumcheck.verifier.layout import Commitment, Key
+from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
+from verifai.engines.sumcheck.verifier.proof import Opening, log_length
+from verifai.engines.sumcheck.verifier.suite import LEAF_TAG, NODE_TAG, RESERVED_ROWS, commitment_root
+
+_LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]
+_NODE_WORD = np.frombuffer(NODE_TAG, dtype="<u8")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedMatrix:
+    """A commitment with all that is needed to open it.
+
+    Attributes:
+        cells: all 2^v values by address. codeword: (n, 1 + R), the first column being the leaf tag.
+        layers: the Merkle tree, leaves first, as joined digests.
+    """
+
+    plan: Commitment
+    cells: U64
+    codeword: U64
+    layers: tuple[bytes, ...]
+    root: bytes
+
+    def rows(self) -> U64:
+        """The stored rows, (R, C)."""
+        return stored_rows(self.plan, self.cells)
+
+    def combination(self, weights: U64) -> U64:
+        """Σ weights_row·row over the stored rows: (2, R) → (2, C)."""
+        result: U64 = combine_rows(weights, self.rows())
+        return result
+
+    def open(self, positions: Sequence[int]) -> Opening:
+        """The columns at ``positions`` with their paths."""
+        log = log_length(self.plan.shape)
+        columns = tuple(tuple(self.codeword[position, 1:].tolist()) for position in positions)
+        paths = tuple(
+            tuple(_digest(self.layers[level], (position >> level) ^ 1) for level in range(path_length(log)))
+            for position in positions
+        )
+        top = self.layers[path_length(log)]
+        cap = tuple(_digest(top, i) for i in range(cap_size(log)))
+        return Opening(0, columns, paths, cap)
+
+
+def stored_rows(plan: Commitment, cells: U64) -> U64:
+    """Reserved rows, then the rows from the first used one: (R, C), contiguous."""
+    matrix = cells.reshape(-1, plan.shape.message)
+    return np.concatenate([matrix[:RESERVED_ROWS], matrix[plan.first_row :]])
+
+
+def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
+    """Commit padded columns over F_p, one per key of the plan."""
+    cells = np.zeros(1 << plan.log_cells, dtype=np.uint64)
+    for key, offset in plan.offsets.items():
+        cells[offset : offset + (1 << plan.logs[key])] = columns[key]
+    codeword = encode(stored_rows(plan, cells), log_length(plan.shape), plan.shape.degree, threads)
+    layers = merkle_layers(codeword)
+    return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
+
+
+@lru_cache(maxsize=8)
+def _twiddles(degree: int) -> U64:
+    omega = root_of_unity(degree.bit_length() - 1)
+    powers = [1]
+    for _ in range(degree // 2 - 1):
+        powers.append(powers[-1] * omega % P)
+    return np.array(powers, dtype=np.uint64)
+
+
+def encode(rows: U64, log_n: int, degree: int, threads: int = 1) -> U64:
+    """Evaluate rows (R, C), as polynomials in coefficient form, on the subgroup of order n: (n, 1 + R), positions bit-reversed.
+
+    Position q of coset b holds x = ω_n^bitrev(b·K + q): one shift per coset, then a transform of size K.
+    """
+    out = np.empty((1 << log_n, 1 + rows.shape[0]), dtype=np.uint64)
+    out[:, 0] = _LEAF_WORD
+    omega = root_of_unity(log_n)
+    log_cosets = log_n - (degree.bit_length() - 1)
+    shifts = [pow(omega, int(f"{b:0{log_cosets}b}"[::-1], 2) if log_cosets else 0, P) for b in range(1 << log_cosets)]
+    twiddles = _twiddles(degree)
+
+    def work(b: int) -> None:
+        encode_block(rows, twiddles, np.uint64(shifts[b]), out[b * degree : (b + 1) * degree])
+
+    if threads > 1 and rows.size >= 1 << 14:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, range(len(shifts))))
+    else:
+        for b in range(len(shifts)):
+            work(b)
+    return out
+
+
+def merkle_layers(codeword: U64) -> tuple[bytes, ...]:
+    """Digests of leaves, then of every layer of nodes up to the root."""
+    width = codeword.shape[1] * 8
+    view = memoryview(np.ascontiguousarray(codeword, dtype="<u8").data).cast("B")
+    layer = b"".join([sha256(view[i : i + width]).digest() for i in range(0, len(view), width)])
+    layers = [layer]
+    while len(layer) > 32:
+        pairs = np.frombuffer(layer, dtype="<u8").reshape(-1, 8)
+        tagged = np.empty((pairs.shape[0], 9), dtype="<u8")
+        tagged[:, 0] = _NODE_WORD
+        tagged[:, 1:] = pairs
+        view = memoryview(tagged.data).cast("B")
+        layer = b"".join([sha256(view[i : i + 72]).digest() for i in range(0, len(view), 72)])
+        layers.append(layer)
+    return tuple(layers)
+
+
+def _digest(layer: bytes, index: int) -> bytes:
+    return layer[32 * index : 32 * (index + 1)]
+
+
+def extension_values(values: U64) -> list[Ext]:
+    """(2, n) as a list of pairs."""
+    return [element(a, b) for a, b in zip(values[0].tolist(), values[1].tolist(), strict=True)]

@@ -1,0 +1,143 @@
+"""Small circuits written down by hand, with random weights: for warming up the kernels and for tests of the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
+from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
+from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.verifier.layout import planned
+
+Ints = NDArray[np.int64]
+
+_LIMB = 8
+
+
+@dataclass
+class Sketch:
+    """A circuit under construction; every method returns a tensor number."""
+
+    seed: int = 0
+    tensors: list[Tensor] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    operations: list[ops.Op] = field(default_factory=list)
+    cells: list[Ints] = field(default_factory=list)
+    inputs: list[Port] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+
+    def _circuit(self) -> Circuit:
+        listed = (tuple(self.tensors), tuple(self.weights), tuple(self.tables), tuple(self.operations))
+        return Circuit("", *listed, (), (), WeightVisibility.PUBLIC)
+
+    def add(
+        self, kind: type[Any], *fields: Any, shape: tuple[int, ...] = (), outs: tuple[str, ...] = ("out",), **more: Any
+    ) -> int:
+        """Append an operation whose results' numbers are filled in; bounds and fills follow from the rules."""
+        first = len(self.tensors)
+        numbers = {name: first + i for i, name in enumerate(outs)}
+        op = kind(*fields, **more, **numbers)
+        for result in infer(self._circuit(), op, shape):
+            self.tensors.append(Tensor(f"t{len(self.tensors)}", result.shape, result.low, result.high, result.fill))
+        self.operations.append(op)
+        return first
+
+    def input(self, shape: tuple[int, ...], low: int = -128, high: int = 127, *, hashed: bool = False) -> int:
+        """A circuit input."""
+        self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, low, high))
+        self.inputs.append(Port(len(self.tensors) - 1, Visibility.HASHED if hashed else Visibility.PUBLIC))
+        return len(self.tensors) - 1
+
+    def weight(self, shape: tuple[int, ...], bound: int = 127) -> int:
+        """A random weight."""
+        cells = self.random.integers(-bound, bound + 1, shape)
+        l1 = int(np.abs(cells).reshape(shape[0], -1).sum(axis=1).max())
+        self.weights.append(Weight(f"w{len(self.weights)}", shape, bound, max(l1, bound)))
+        self.cells.append(cells)
+        return len(self.weights) - 1
+
+    def requant(self, z: int, *, relu: bool = True, low: int = -128, high: int = 127, offset: int = 0) -> int:
+        """Bring a tensor to int8 range: the shift that lets the largest reachable value just reach 2^9, then clamp."""
+        described = self.tensors[z]
+        shift = max(0, max(abs(described.low), abs(described.high)).bit_length() - 9)
+        limbs = tuple([_LIMB] * (shift // _LIMB) + ([shift % _LIMB] if shift % _LIMB else []))
+        reach = max(-requant_t(described.low, shift), requant_t(described.high, shift) + 1, 1)
+        width = (reach - 1).bit_length() + 1
+        start = -(1 << (width - 1))
+        values = tuple(min(max(max(t, 0) if relu else t, low), high) + offset for t in range(start, -start))
+        same = [i for i, table in enumerate(self.tables) if table.low == start and table.values == values]
+        if not same:
+            self.tables.append(Table(f"table{len(self.tables)}", start, values))
+        table = same[0] if same else len(self.tables) - 1
+        return self.add(ops.Requant, z, table=table, shift=shift, limbs=limbs, saturate=False)
+
+    def matmul(self, x: int, size: int, contract: int = 1) -> int:
+        """A dense layer's z."""
+        shape = self.tensors[x].shape
+        weight, bias = self.weight((size, *shape[len(shape) - contract :])), self.weight((size,), 1000)
+        return self.add(ops.MatMul, x, weight, bias, contract=contract)
+
+    def conv(self, x: int, channels: int, kernel: tuple[int, int], **more: Any) -> int:
+        """A convolution's z."""
+        groups = more.pop("groups", 1)
+        weight = self.weight((channels, self.tensors[x].shape[1] // groups, *kernel))
+        options = {"stride": (1, 1), "dilation": (1, 1), "pads": (0, 0, 0, 0), **more}
+        return self.add(ops.Conv, x, weight, self.weight((channels,), 1000), groups=groups, **options)
+
+    def pool(self, x: int, kernel: tuple[int, int] = (2, 2), **more: Any) -> int:
+        """A maximum over windows."""
+        options = {"stride": kernel, "dilation": (1, 1), "pads": (0, 0, 0, 0), **more}
+        return self.add(ops.WindowMax, x, kernel=kernel, **options)
+
+    def finish(self, *outputs: int, hashed: tuple[int, ...] = (), committed: bool = False) -> Circuit:
+        """The planned circuit."""
+        ports = tuple(Port(out, Visibility.HASHED if out in hashed else Visibility.PUBLIC) for out in outputs)
+        visibility = WeightVisibility.COMMITTED if committed else WeightVisibility.PUBLIC
+        circuit = replace(
+            self._circuit(), suite="draft", inputs=tuple(self.inputs), outputs=ports, weight_visibility=visibility
+        )
+        circuit = planned(circuit)
+        check(circuit)
+        return circuit
+
+
+def mlp(
+    *, hashed_input: bool = False, hashed_output: bool = False, committed: bool = False, seed: int = 1
+) -> tuple[Circuit, list[Ints]]:
+    """13 → 10 → 5, sizes that need padding."""
+    sketch = Sketch(seed)
+    x = sketch.input((1, 13), hashed=hashed_input)
+    hidden = sketch.requant(sketch.matmul(x, 10))
+    out = sketch.requant(sketch.matmul(hidden, 5), relu=False, offset=3)
+    return sketch.finish(out, hashed=(out,) if hashed_output else (), committed=committed), sketch.cells
+
+
+def cnn(*, committed: bool = False, seed: int = 2) -> tuple[Circuit, list[Ints]]:
+    """Convolution, maximum, strided convolution, residual sum, average, dense: every linear path of the protocol."""
+    sketch = Sketch(seed)
+    x = sketch.input((1, 2, 11, 10))
+    a = sketch.requant(sketch.conv(x, 3, (3, 3), pads=(1, 1, 1, 1)), offset=2)
+    pooled = sketch.pool(a)
+    b = sketch.requant(sketch.conv(pooled, 4, (3, 2), stride=(2, 1), dilation=(1, 2), pads=(1, 0, 0, 1)))
+    c = sketch.requant(sketch.conv(b, 4, (1, 1)), relu=False, offset=-1)
+    total = sketch.requant(sketch.add(ops.LinearCombination, (b, c), (3, -2), 5))
+    mean = sketch.requant(
+        sketch.add(ops.WindowSum, total, multiplier=7, kernel=(2, 2), stride=(1, 1), pads=(0, 0, 1, 0)), relu=False
+    )
+    out = sketch.requant(sketch.matmul(mean, 6, contract=3), relu=False)
+    return sketch.finish(out, committed=committed), sketch.cells
+
+
+def random_input(circuit: Circuit, seed: int = 0) -> list[Ints]:
+    """Uniform cells for every input."""
+    random = np.random.default_rng(seed)
+    described = [circuit.tensors[port.tensor] for port in circuit.inputs]
+    return [random.integers(tensor.low, tensor.high + 1, tensor.shape) for tensor in described]

@@ -1,0 +1,55 @@
+"""Functionals as arrays: evaluating them on cells, and spreading them over weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
+from verifai.engines.sumcheck.prover.kernels import U64, combine_columns, dot, outer, outer_add, scaled
+from verifai.engines.sumcheck.verifier.axes import Axis, Eq, Functional
+from verifai.engines.sumcheck.verifier.field import Ext
+
+_SHORT = 64
+"""Trailing axes are merged until they are at least this long."""
+
+
+def axis_vector(axis: Axis) -> U64:
+    """The axis as (2, 2^bits)."""
+    return eq_vector(axis.point) if isinstance(axis, Eq) else vector(axis.values)
+
+
+def outer_all(vectors: Sequence[U64]) -> U64:
+    """The outer product of vectors, row-major: (2, Π sizes); (2, 1) of one for none."""
+    result: U64 = np.array([[1], [0]], dtype=np.uint64)
+    for one in vectors:
+        result = one if result.shape[1] == 1 and result[0, 0] == 1 and result[1, 0] == 0 else outer(result, one)
+    return result
+
+
+def split(axes: Functional) -> tuple[U64, U64]:
+    """The functional as left ⊗ right, right being the trailing axes."""
+    if all(isinstance(axis, Eq) for axis in axes):
+        point = [r for axis in axes if isinstance(axis, Eq) for r in axis.point]
+        middle = len(point) // 2
+        return eq_vector(point[:middle]), eq_vector(point[middle:])
+    count, length = 0, 1
+    while count < len(axes) and length < _SHORT:
+        count += 1
+        length <<= axes[-count].bits
+    vectors = [axis_vector(axis) for axis in axes]
+    cut = len(vectors) - count
+    return outer_all(vectors[:cut]), outer_all(vectors[cut:])
+
+
+def evaluate(axes: Functional, cells: U64) -> Ext:
+    """Σ cells·weights for padded cells over F_p, (2^k,)."""
+    left, right = split(axes)
+    return element(*dot(combine_columns(cells.reshape(left.shape[1], right.shape[1]), right), left))
+
+
+def spread(target0: U64, target1: U64, axes: Functional, factor: Ext) -> None:
+    """target += factor·weights; target by components, (2^k,) each."""
+    left, right = split(axes)
+    outer_add(target0, target1, scaled(left, *scalars(factor)), right)

@@ -1,0 +1,126 @@
+"""The prover of the openings: one α-batched sumcheck over all commitments, then one combination per group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
+from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
+from verifai.engines.sumcheck.prover.functionals import spread
+from verifai.engines.sumcheck.prover.kernels import (
+    U64,
+    add_scaled,
+    dot_base,
+    fold,
+    fold_base,
+    product_round,
+    product_round_base,
+    scaled,
+)
+from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.opening import row_weights
+from verifai.engines.sumcheck.verifier.party import OpeningClaim
+from verifai.engines.sumcheck.verifier.proof import Opening, log_length
+
+
+@dataclass
+class _Member:
+    """One commitment's part of the sum while its variables are being bound."""
+
+    matrix: CommittedMatrix
+    weights: U64
+    values: U64 | None = None
+    total: Ext = field.ZERO
+
+    def start(self, factor: Ext) -> None:
+        """The high variables are bound: from here on the weights carry their indicator's value."""
+        if factor != field.ONE:
+            self.weights = scaled(self.weights, *scalars(factor))
+
+    def round(self) -> tuple[Ext, Ext]:
+        """Constant and leading coefficient."""
+        if self.values is None:
+            a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights)
+        else:
+            a0, a1, c0, c1 = product_round(self.values, self.weights)
+        return element(a0, a1), element(c0, c1)
+
+    def bind(self, r: Ext) -> None:
+        """Bind the first variable."""
+        if self.values is None:
+            self.values = fold_base(self.matrix.cells, *scalars(r))
+        else:
+            self.values = fold(self.values, *scalars(r))
+        self.weights = fold(self.weights, *scalars(r))
+
+
+def prove_openings(
+    channel: ProverChannel, groups: Sequence[Sequence[CommittedMatrix]], claims: Sequence[OpeningClaim]
+) -> tuple[Opening, ...]:
+    """Send everything that the verifier's ``check_openings`` takes; the openings in the groups' order."""
+    alpha = channel.challenge("openings.alpha")
+    members = [_Member(matrix, _weights(matrix, claims, alpha)) for group in groups for matrix in group]
+    z = _rounds(channel, members)
+    values = [element(*member.values[:, 0]) for member in members if member.values is not None]
+    channel.send("openings.values", values)
+    mix = channel.challenge("openings.mix")
+    for group in groups:
+        combination, factor = None, field.ONE
+        for matrix in group:
+            one = matrix.combination(vector(row_weights(matrix.plan, z)))
+            combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
+            factor = field.product(factor, mix)
+        assert combination is not None
+        channel.send("openings.combination", extension_values(combination))
+    openings = []
+    for number, group in enumerate(groups):
+        shape = group[0].plan.shape
+        positions = channel.transcript.positions(f"openings.positions{number}", log_length(shape), shape.queries)
+        openings += [matrix.open(positions) for matrix in group]
+    return tuple(openings)
+
+
+def _weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
+    """W: the functionals of this commitment's claims, times powers of α."""
+    weights = np.zeros((2, 1 << matrix.plan.log_cells), dtype=np.uint64)
+    power = field.ONE
+    for claim in claims:
+        if claim.key in matrix.plan.offsets:
+            start = matrix.plan.offsets[claim.key]
+            stop = start + (1 << matrix.plan.logs[claim.key])
+            spread(weights[0, start:stop], weights[1, start:stop], claim.axes, power)
+        power = field.product(power, alpha)
+    return weights
+
+
+def _rounds(channel: ProverChannel, members: Sequence[_Member]) -> list[Ext]:
+    rounds = max(member.matrix.plan.log_cells for member in members)
+    for member in members:
+        if member.matrix.plan.log_cells < rounds:
+            member.total = element(*dot_base(member.matrix.cells, member.weights))
+    z: list[Ext] = []
+    high = field.ONE
+    for step in range(rounds):
+        constant, leading = field.ZERO, field.ZERO
+        for member in members:
+            waiting = rounds - step - member.matrix.plan.log_cells
+            if waiting > 0:  # total·high·(1 − X)
+                constant = field.add(constant, field.product(member.total, high))
+                continue
+            if waiting == 0:
+                member.start(high)
+            h0, h2 = member.round()
+            constant, leading = field.add(constant, h0), field.add(leading, h2)
+        channel.send("openings.round", [constant, leading])
+        r = channel.challenge("openings.point")
+        for member in members:
+            if rounds - step <= member.matrix.plan.log_cells:
+                member.bind(r)
+        high = field.product(high, field.sub(field.ONE, r))
+        z.append(r)
+    return z

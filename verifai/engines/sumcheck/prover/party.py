@@ -1,0 +1,217 @@
+"""The prover's way of answering the script: compute every value, send it, and run the sumchecks on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, Weight
+from verifai.engines.sumcheck.prover import functionals
+from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, to_field, vector
+from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.kernels import (
+    U64,
+    combine_columns,
+    combine_columns_ext,
+    combine_rows,
+    factors_round,
+    fold,
+    halve_sum,
+    product_round,
+    scaled,
+)
+from verifai.engines.sumcheck.prover.witness import Ints, Witness
+from verifai.engines.sumcheck.verifier import axes as ax
+from verifai.engines.sumcheck.verifier import field, geometry
+from verifai.engines.sumcheck.verifier.axes import Functional
+from verifai.engines.sumcheck.verifier.buses import taps
+from verifai.engines.sumcheck.verifier.claim import Claim
+from verifai.engines.sumcheck.verifier.field import Ext, P
+from verifai.engines.sumcheck.verifier.layout import Key
+from verifai.engines.sumcheck.verifier.party import OpeningClaim, PendingClaim
+
+
+def padded_weight(weight: Weight, cells: Ints) -> U64:
+    """A weight over F_p with padding 0, in its padded shape."""
+    full = np.zeros(weight.padded, dtype=np.int64)
+    full[tuple(slice(0, size) for size in weight.shape)] = np.asarray(cells, dtype=np.int64).reshape(weight.shape)
+    return to_field(full)
+
+
+class ProverParty:
+    """Answers from the witness. ``openings`` and ``pending`` fill up exactly as on the verifier's side."""
+
+    def __init__(self, channel: ProverChannel, witness: Witness, weights: Sequence[U64], weights_public: bool) -> None:
+        self.circuit: Circuit = witness.circuit
+        self.channel = channel
+        self.openings: list[OpeningClaim] = []
+        self.pending: dict[int, list[PendingClaim]] = {
+            out: [] for op in self.circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+        }
+        self._witness, self._weights, self._weights_public = witness, weights, weights_public
+        self._stated = {port.tensor for port in self.circuit.inputs + self.circuit.outputs}
+
+    def challenges(self, label: str, count: int) -> list[Ext]:
+        """A random point."""
+        return [self.channel.challenge(label) for _ in range(count)]
+
+    def read(self, tensor: int, axes: Functional, label: str) -> Claim:
+        """Compute; send unless the tensor is public."""
+        value = functionals.evaluate(axes, self._witness.cells(tensor, masked=False))
+        if tensor in self._stated and tensor not in self._witness.hashed:
+            return Claim(value)
+        (claim,) = self.channel.send(label, [value])
+        if tensor in self.pending:
+            self.pending[tensor].append(PendingClaim(axes, claim))
+            return claim
+        described = self.circuit.tensors[tensor]
+        stored = claim
+        if tensor in self._witness.hashed and described.fill:
+            stored = claim.plus(field.scale(ax.padding_total(axes, described.shape), -described.fill))
+        self.openings.append(OpeningClaim(("tensor", tensor, 0), axes, stored))
+        return claim
+
+    def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
+        """Compute and send."""
+        return self.committed(("column", operation, number), to_field(self._witness.limbs[operation, number]), axes, label)
+
+    def committed(self, key: Key, cells: U64, axes: Functional, label: str) -> Claim:
+        """Compute a committed column's value and send it."""
+        (claim,) = self.channel.send(label, [functionals.evaluate(axes, cells)])
+        self.openings.append(OpeningClaim(key, axes, claim))
+        return claim
+
+    def weight(self, weight: int, axes: Functional, label: str) -> Claim:
+        """Compute; send unless weights are public."""
+        cells = self._weights[weight].reshape(-1)
+        if self._weights_public:
+            return Claim(functionals.evaluate(axes, cells))
+        return self.committed(("weight", weight, 0), cells, axes, label)
+
+    def intermediate(self, product: Claim, label: str) -> Claim:
+        """Send."""
+        return self.channel.send(label, [product.value])[0]
+
+    def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Degree-2 sumcheck of two arrays of 2^rounds."""
+        op = self.circuit.ops[operation]
+        if isinstance(op, ops.MatMul):
+            left, right = self._matmul_arrays(op, axes)
+        else:
+            assert isinstance(op, ops.Conv)
+            left, right = self._conv_arrays(op, axes)
+        point: list[Ext] = []
+        for _ in range(rounds):
+            a0, a1, c0, c1 = product_round(left, right)
+            self.channel.send(f"{label}.round", [element(a0, a1), element(c0, c1)])
+            r = self.channel.challenge(f"{label}.point")
+            left, right = fold(left, *scalars(r)), fold(right, *scalars(r))
+            point.append(r)
+        return Claim(field.product(element(*left[:, 0]), element(*right[:, 0]))), point
+
+    def _matmul_arrays(self, op: ops.MatMul, axes: Functional) -> tuple[U64, U64]:
+        """Σ_o g_o·W[o, k] and Σ_r g_r·x[r, k]."""
+        weight = self._weights[op.weight]
+        channel = functionals.axis_vector(axes[-1])
+        rows = functionals.outer_all([functionals.axis_vector(axis) for axis in axes[:-1]])
+        cells = self._witness.cells(op.x, masked=True)
+        left: U64 = combine_rows(channel, weight.reshape(weight.shape[0], -1))
+        right: U64 = combine_rows(rows, cells.reshape(rows.shape[1], -1))
+        return left, right
+
+    def _conv_arrays(self, op: ops.Conv, axes: Functional) -> tuple[U64, U64]:
+        """Σ_o g_o·W[o, c, u, v] per group, and the operand shifted by each tap, contracted with the output's functional."""
+        source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
+        weight = self._weights[op.weight]
+        kernel = self.circuit.weights[op.weight].shape[2:]
+        channel = functionals.axis_vector(axes[1])
+        groups = source.padded[1] // weight.shape[1]
+        outer = weight.shape[0] // groups
+        flat = weight.reshape(groups, outer, -1)
+        parts = [combine_rows(np.ascontiguousarray(channel[:, g * outer : (g + 1) * outer]), flat[g]) for g in range(groups)]
+        left = np.concatenate(parts, axis=1)
+        height, width = weight.shape[2:]
+        right = np.zeros((2, source.padded[1], height, width), dtype=np.uint64)
+        batch = functionals.axis_vector(axes[0])
+        cells = self._witness.cells(op.x, masked=True).reshape(source.padded)
+        lines = None if source.padded[0] == 1 else combine_rows(batch, cells.reshape(source.padded[0], -1))
+        for v in range(kernel[1]):
+            column = self._tap_vector(op, axes, 1, v)
+            for_v = self._contract(cells.reshape(-1, source.padded[3]), lines, column)
+            for u in range(kernel[0]):
+                row = self._tap_vector(op, axes, 0, u)
+                grid = for_v.reshape(2, source.padded[1], source.padded[2])
+                right[:, :, u, v] = combine_columns_ext(grid[0], grid[1], row)
+        if lines is None:
+            scale = element(*batch[:, 0])
+            if scale != field.ONE:
+                left = scaled(left, *scalars(scale))
+        assert out.shape[1] == self.circuit.weights[op.weight].shape[0]
+        return left, np.ascontiguousarray(right.reshape(2, -1))
+
+    def _contract(self, cells: U64, lines: U64 | None, column: U64) -> U64:
+        result: U64
+        if lines is None:
+            result = combine_columns(cells, column)
+        else:
+            grid = lines.reshape(2, -1, column.shape[1])
+            result = combine_columns_ext(grid[0], grid[1], column)
+        return result
+
+    def _tap_vector(self, op: ops.Conv, axes: Functional, direction: int, tap: int) -> U64:
+        source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
+        d = 2 + direction
+        weights = [field.ZERO] * tap + [field.ONE]
+        return vector(
+            geometry.window_axis(
+                axes[d],
+                (out.shape[d], source.shape[d]),
+                source.bits[d],
+                op.stride[direction],
+                op.dilation[direction],
+                op.pads[direction],
+                weights,
+            ).values
+        )
+
+    def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Σ eq(anchor, ·)·Π (y − tap_j): coefficients by interpolation at 0 … degree."""
+        op = self.circuit.ops[operation]
+        assert isinstance(op, ops.WindowMax)
+        largest = self._witness.tensors[op.out]
+        base = [to_field(largest - self._witness.tap(op, u, v)) for u, v in taps(op)]
+        factors = np.zeros((len(base), 2, base[0].shape[0]), dtype=np.uint64)
+        for i, one in enumerate(base):
+            factors[i, 0] = one
+        eq = eq_vector(anchor)
+        point: list[Ext] = []
+        for _ in anchor:
+            eq = halve_sum(eq)
+            samples = [element(*factors_round(eq, factors, x)) for x in range(degree + 1)]
+            coefficients = interpolate(samples)
+            self.channel.send(f"{label}.round", [coefficients[0], *coefficients[2:]])
+            r = self.channel.challenge(f"{label}.point")
+            factors = np.stack([fold(one, *scalars(r)) for one in factors])
+            point.append(r)
+        result = field.ONE
+        for one in factors:
+            result = field.product(result, element(*one[:, 0]))
+        return Claim(result), point
+
+
+def interpolate(samples: Sequence[Ext]) -> list[Ext]:
+    """Coefficients of the polynomial with these values at 0, 1, …"""
+    count = len(samples)
+    result = [field.ZERO] * count
+    for i, sample in enumerate(samples):
+        basis, denominator = [1], 1
+        for j in range(count):
+            if j != i:
+                basis = [(a - j * b) % P for a, b in zip([0, *basis], [*basis, 0], strict=True)]
+                denominator = denominator * (i - j) % P
+        inverse = pow(denominator, -1, P)
+        for k, coefficient in enumerate(basis):
+            result[k] = field.add(result[k], field.scale(sample, coefficient * inverse % P))
+    return result

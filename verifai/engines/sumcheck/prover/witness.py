@@ -1,0 +1,161 @@
+"""The witness as the prover uses it: padded cells over F_p, rows of every lookup, multiplicities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, Visibility
+from verifai.engines.sumcheck.prover.arrays import to_field
+from verifai.engines.sumcheck.prover.kernels import U64, scale_base
+from verifai.engines.sumcheck.verifier.buses import FUNCTION, taps
+from verifai.engines.sumcheck.verifier.field import P
+from verifai.engines.sumcheck.verifier.layout import Key, Layout
+
+Ints = NDArray[np.int64]
+Row = tuple[Ints, ...]
+
+
+class Witness:
+    """Integers of one run. ``tensors``: padded cells by tensor, ``limbs``: remainder limbs by (operation, number).
+
+    Mutable on purpose: tests that play a cheating prover change it before it is committed.
+    """
+
+    def __init__(
+        self, circuit: Circuit, layout: Layout, tensors: Sequence[Ints], columns: Mapping[tuple[int, str], Ints]
+    ) -> None:
+        self.circuit, self.layout = circuit, layout
+        self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
+        self.limbs: dict[tuple[int, int], Ints] = {
+            (number, i): np.ascontiguousarray(columns[number, f"rem{i}"], dtype=np.int64).reshape(-1)
+            for number, op in enumerate(circuit.ops)
+            if isinstance(op, ops.Requant)
+            for i in range(len(op.limbs))
+        }
+        self.counts: dict[int, Ints] | None = None
+        self.hashed = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED}
+        self._field: dict[tuple[int, bool], U64] = {}
+
+    def box(self, tensor: int) -> tuple[slice, ...]:
+        """The true cells."""
+        return tuple(slice(0, size) for size in self.circuit.tensors[tensor].shape)
+
+    def masked_ints(self, tensor: int) -> Ints:
+        """Padded cells with padding 0, flat."""
+        described = self.circuit.tensors[tensor]
+        if described.fill == 0:
+            return self.tensors[tensor]
+        result = np.zeros(described.padded, dtype=np.int64)
+        box = self.box(tensor)
+        result[box] = self.tensors[tensor].reshape(described.padded)[box]
+        return result.reshape(-1)
+
+    def cells(self, tensor: int, masked: bool) -> U64:
+        """Padded cells over F_p, flat; ``masked``: with ``fill`` taken off padding."""
+        masked = masked and self.circuit.tensors[tensor].fill != 0
+        if (tensor, masked) not in self._field:
+            described = self.circuit.tensors[tensor]
+            cells = self.tensors[tensor]
+            if masked:
+                cells = cells - described.fill
+                cells.reshape(described.padded)[self.box(tensor)] += described.fill
+            self._field[tensor, masked] = to_field(cells)
+        return self._field[tensor, masked]
+
+    def tap(self, op: ops.WindowMax, u: int, v: int) -> Ints:
+        """One tap of a window on all padded output cells, flat; outside the operand's true cells: its least value."""
+        source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
+        cells = self.tensors[op.x].reshape(source.padded)[self.box(op.x)]
+        result = np.full(out.padded, source.low, dtype=np.int64)
+        rows = _window(out.shape[2], source.shape[2], op.stride[0], u * op.dilation[0] - op.pads[0])
+        columns = _window(out.shape[3], source.shape[3], op.stride[1], v * op.dilation[1] - op.pads[1])
+        n, c = source.shape[:2]
+        result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
+        return result.reshape(-1)
+
+    def rows(self, number: int) -> list[tuple[Ints | U64, ...]]:
+        """What operation ``number`` looks up, in slot order: columns of integers, or of field elements where they are none."""
+        op = self.circuit.ops[number]
+        if isinstance(op, ops.Requant):
+            limbs = [self.limbs[number, i] for i in range(len(op.limbs))]
+            return [(self._quotient(op, limbs), self.tensors[op.out]), *((limb,) for limb in limbs)]
+        if isinstance(op, ops.Lookup):
+            return [(self.masked_ints(op.x), self.tensors[op.out])]
+        if isinstance(op, ops.WindowMax):
+            return [(self.tensors[op.out] - self.tap(op, u, v),) for u, v in taps(op)]
+        return []
+
+    def tensor_rows(self, tensor: int) -> list[tuple[Ints, ...]]:
+        """Range rows of a hashed tensor."""
+        described = self.circuit.tensors[tensor]
+        cells = self.masked_ints(tensor)
+        low, high = (np.zeros(described.padded, dtype=np.int64) for _ in range(2))
+        low[self.box(tensor)], high[self.box(tensor)] = described.low, described.high
+        rows: list[tuple[Ints, ...]] = [(cells - low.reshape(-1),), (high.reshape(-1) - cells,)]
+        return rows[: len(self.layout.bus.by_tensor[tensor])]
+
+    def multiplicities(self) -> dict[int, Ints]:
+        """How often each table's rows are looked up; rows outside a table, which no honest prover has, count nowhere."""
+        if self.counts is not None:
+            return self.counts
+        bus = self.layout.bus
+        counts = {index: np.zeros(1 << table.log_size, dtype=np.int64) for index, table in enumerate(bus.tables)}
+        lookups = [(blocks, self.rows(number)) for number, blocks in enumerate(bus.by_operation) if blocks]
+        lookups += [(blocks, list(self.tensor_rows(tensor))) for tensor, blocks in bus.by_tensor.items()]
+        for blocks, rows in lookups:
+            for block, row in zip(blocks, rows, strict=True):
+                table = bus.tables[block.table]
+                arguments: Any = row[0]
+                low = self.circuit.tables[table.index].low if table.kind == FUNCTION else 0
+                index = arguments.astype(np.int64, copy=False) - low
+                size = 1 << table.log_size
+                if index.min() < 0 or index.max() >= size:
+                    index = index[(index >= 0) & (index < size)]
+                counts[block.table] += np.bincount(index, minlength=size)
+        return counts
+
+    def columns(self) -> dict[Key, U64]:
+        """Every column of C_x over F_p."""
+        result: dict[Key, U64] = {}
+        for key in self.layout.witness.offsets:
+            kind, index, number = key
+            if kind == "tensor":
+                result[key] = self.cells(index, masked=False)
+            elif kind == "column":
+                result[key] = to_field(self.limbs[index, number])
+        for index, counts in self.multiplicities().items():
+            result["count", index, 0] = to_field(counts)
+        return result
+
+    def _quotient(self, op: ops.Requant, limbs: Sequence[Ints]) -> Ints | U64:
+        """t = (z + 2^(s−1) − rem) / 2^s: an exact shift, or a division in F_p when a cheater's limbs do not fit."""
+        z = self.masked_ints(op.z)
+        if op.shift == 0:
+            return z
+        value, offset = z + (1 << (op.shift - 1)), 0
+        for limb, bits in zip(limbs, op.limbs, strict=True):
+            value = value - (limb << offset)
+            offset += bits
+        if not np.any(value & ((1 << op.shift) - 1)):
+            return value >> op.shift
+        result: U64 = scale_base(to_field(value), np.uint64(pow(2, -op.shift, P)))
+        return result
+
+
+def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice, slice]:
+    """Output and input slices of o ↦ o·stride + shift, where both are true."""
+    first = max(0, -(shift // stride))
+    last = min(out_size - 1, (in_size - 1 - shift) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
+
+
+def field_row(row: Sequence[Ints | U64]) -> tuple[U64, ...]:
+    """A lookup's columns over F_p."""
+    return tuple(to_field(one) if one.dtype == np.int64 else one.astype(np.uint64, copy=False) for one in row)

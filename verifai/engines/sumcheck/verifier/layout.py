@@ -1,0 +1,207 @@
+"""The plan of a proof: what is committed where, what is looked up where. A function of the circuit alone.
+
+Columns are multilinear extensions of power-of-two size. They are packed, largest first, downwards from the end of an address
+space of 2^v cells, so that each is aligned and none overlap; an address is row·C + message coefficient. The rows at the bottom
+that hold nothing are not stored, except two reserved rows of zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, SoundnessStep, Visibility, WeightVisibility, log2_ceil
+from verifai.engines.sumcheck.verifier import buses, soundness
+from verifai.engines.sumcheck.verifier.buses import Bus
+from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.verifier.suite import HASH_BITS, RESERVED_ROWS, SECURITY_BITS, SUITE
+from verifai.errors import UnsupportedModel
+
+Key: TypeAlias = tuple[str, int, int]
+"""A column: ("tensor", index, 0), ("column", operation, number), ("count", table block, 0) or ("weight", index, 0)."""
+
+MIN_LOG_MESSAGE, MAX_LOG_MESSAGE = 5, 15
+LARGE_LOG_CELLS = 22
+"""From here on the code's rate is 1/4 instead of 1/8: half the time and memory for a little more proof."""
+MAX_LOG_LEAVES = 27
+MAX_CLAIMS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """One committed matrix.
+
+    Attributes:
+        log_cells: v, variables of the extension. first_row: the first row that is stored after the reserved ones.
+        offsets: address of each column's first cell. logs: log2 of each column's size.
+    """
+
+    shape: CommitmentShape
+    log_cells: int
+    first_row: int
+    offsets: dict[Key, int]
+    logs: dict[Key, int]
+
+    @property
+    def log_message(self) -> int:
+        """log2 C."""
+        return self.shape.message.bit_length() - 1
+
+    @property
+    def log_rows(self) -> int:
+        """Variables of the row index."""
+        return self.log_cells - self.log_message
+
+    def stored_rows(self) -> list[int]:
+        """The row index of each stored row."""
+        return [*range(RESERVED_ROWS), *range(self.first_row, 1 << self.log_rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The plan.
+
+    Attributes:
+        bus: all lookups.
+        witness: C_x. weights: C_w, or None when the weights are public. hashed: C_io by tensor, in statement order.
+    """
+
+    bus: Bus
+    witness: Commitment
+    weights: Commitment | None
+    hashed: dict[int, Commitment]
+    soundness: tuple[SoundnessStep, ...]
+
+    def commitments(self) -> tuple[CommitmentShape, ...]:
+        """The shapes in the circuit's order: x, w, then the hashed tensors."""
+        some = [self.witness] + ([self.weights] if self.weights else []) + list(self.hashed.values())
+        return tuple(commitment.shape for commitment in some)
+
+
+def public_tensors(circuit: Circuit) -> tuple[int, ...]:
+    """Inputs, then outputs, whose values the statement shows."""
+    return tuple(port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.PUBLIC)
+
+
+def hashed_tensors(circuit: Circuit) -> tuple[int, ...]:
+    """Inputs, then outputs, bound by a commitment of their own."""
+    return tuple(port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED)
+
+
+def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
+    """The columns of C_x and their log2 sizes, in the circuit's order."""
+    stated = set(public_tensors(circuit)) | set(hashed_tensors(circuit))
+    columns: dict[Key, int] = {}
+    for number, op in enumerate(circuit.ops):
+        if isinstance(op, ops.HELD_OUTPUT):
+            for out in ops.results(op):
+                if out not in stated:
+                    columns["tensor", out, 0] = circuit.tensors[out].log_cells
+        for index, log_cells in enumerate(buses.extra_columns(circuit, op)):
+            columns["column", number, index] = log_cells
+    for index, table in enumerate(bus.tables):
+        columns["count", index, 0] = table.log_size
+    return columns
+
+
+def plan(circuit: Circuit) -> Layout:
+    """The layout of ``circuit``, whose own ``commitments`` and ``soundness`` are ignored.
+
+    Raises:
+        UnsupportedModel: code ``sumcheck-unsupported``, when an operation cannot be proven by this suite;
+            ``sumcheck-too-large``, when sizes exceed the suite's.
+    """
+    bus = buses.build(circuit)
+    if bus.log_leaves > MAX_LOG_LEAVES:
+        raise UnsupportedModel("sumcheck-too-large", f"2^{bus.log_leaves} lookups exceed 2^{MAX_LOG_LEAVES}", where="lookups")
+    columns = witness_columns(circuit, bus)
+    weights = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    committed = circuit.weight_visibility is WeightVisibility.COMMITTED
+    log_message, log_rate = _code(_padded_total([columns, weights] if committed else [columns]), 1 + committed)
+    witness = _commitment("x", columns, log_message, log_rate)
+    weight_commitment = _commitment("w", weights, log_message, log_rate) if committed else None
+    hashed = {}
+    for tensor in hashed_tensors(circuit):
+        hashed[tensor] = hashed_commitment(circuit.tensors[tensor].name, tensor, circuit.tensors[tensor].log_cells)
+    layout = Layout(bus, witness, weight_commitment, hashed, ())
+    steps = error_steps(layout)
+    weakest = min(steps, key=lambda step: step.millibits)
+    if weakest.millibits < 1000 * SECURITY_BITS:
+        raise UnsupportedModel("sumcheck-too-large", f"only {weakest.millibits / 1000} bits are proven", where=weakest.label)
+    return replace(layout, soundness=steps)
+
+
+def planned(circuit: Circuit) -> Circuit:
+    """``circuit`` with suite, commitments and soundness filled in. Raises as :func:`plan`."""
+    layout = plan(circuit)
+    return replace(circuit, suite=SUITE, commitments=layout.commitments(), soundness=layout.soundness)
+
+
+def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
+    """C_io of a tensor with 2^log_cells padded cells. Its shape, and so its root, depends on ``log_cells`` alone."""
+    return _commitment(f"io:{name}", {("tensor", tensor, 0): log_cells}, *_code([1 << log_cells], 1))
+
+
+def _padded_total(groups: Iterable[dict[Key, int]]) -> list[int]:
+    return [sum(1 << log_cells for log_cells in group.values()) for group in groups]
+
+
+def _code(cells: list[int], matrices: int) -> tuple[int, int]:
+    """(log2 C, log2 1/ρ) with the shortest opening for matrices of ``cells`` values."""
+    log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
+    best: tuple[int, int] | None = None
+    for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
+        size = 1 << log_message
+        queries = soundness.queries_needed(size, size << log_rate)
+        rows = sum(RESERVED_ROWS + -(-count // size) for count in cells)
+        log_length = log_message + log_rate
+        paths = matrices * DIGEST_BYTES * (queries * path_length(log_length) + cap_size(log_length))
+        length = 16 * size + 8 * queries * rows + paths
+        if best is None or length < best[0]:
+            best = (length, log_message)
+    assert best is not None
+    return best[1], log_rate
+
+
+def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:
+    size = 1 << log_message
+    used = sum(1 << log_cells for log_cells in columns.values())
+    log_cells = log2_ceil(used + RESERVED_ROWS * size)
+    offsets, address = {}, 1 << log_cells
+    for key in sorted(columns, key=lambda key: -columns[key]):
+        address -= 1 << columns[key]
+        offsets[key] = address
+    first_row = address >> log_message
+    rows = RESERVED_ROWS + (1 << (log_cells - log_message)) - first_row
+    queries = soundness.queries_needed(size, size << log_rate)
+    shape = CommitmentShape(label, rows, size, size, size << log_rate, queries, RESERVED_ROWS)
+    return Commitment(shape, log_cells, first_row, offsets, dict(columns))
+
+
+def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
+    """The bound of every kind of step (design section 1); the proof's round-by-round error is the largest of them."""
+    bus, field = layout.bus, soundness.FIELD_SIZE
+    leaves = 1 << bus.log_leaves
+    everything = [layout.witness] + ([layout.weights] if layout.weights else []) + list(layout.hashed.values())
+    bounds: list[tuple[str, int, int]] = [
+        ("lookups: fractions", leaves * (bus.width + 2), field),
+        ("lookups: layers", 4, field),
+        ("lookups: rounds", 2, field),
+        ("operations: points", 32, field),
+        ("operations: rounds", 5, field),
+        ("batching of claims", MAX_CLAIMS, field),
+        ("final rounds", 2, field),
+    ]
+    joint = [c for c in everything if not c.shape.label.startswith("io:")]
+    folds = sum(c.log_rows for c in joint) + len(joint) - 1
+    shape = layout.witness.shape
+    bounds.append(("proximity", folds * shape.length, field))
+    bounds.append(("queries", *soundness.query_error(shape.degree, shape.length, shape.queries)))
+    for commitment in layout.hashed.values():
+        shape = commitment.shape
+        bounds.append((f"proximity {shape.label}", max(1, commitment.log_rows) * shape.length, field))
+        bounds.append((f"queries {shape.label}", *soundness.query_error(shape.degree, shape.length, shape.queries)))
+    steps = [SoundnessStep(label, soundness.millibits(*bound)) for label, *bound in bounds]
+    return (*steps, SoundnessStep("hash", 1000 * HASH_BITS))

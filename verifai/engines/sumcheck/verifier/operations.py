@@ -1,0 +1,196 @@
+"""The script of the protocol, operation by operation: what is looked up, and how claims move from results to operands.
+
+Both sides run it (:mod:`.party`). Everything here is a statement about integers that the no-wrap rule lets us check mod p.
+"""
+
+from __future__ import annotations
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Tensor
+from verifai.engines.sumcheck.circuit_ops import NONE
+from verifai.engines.sumcheck.verifier import axes as ax
+from verifai.engines.sumcheck.verifier import field, geometry
+from verifai.engines.sumcheck.verifier.axes import Functional, point_axes
+from verifai.engines.sumcheck.verifier.buses import taps
+from verifai.engines.sumcheck.verifier.claim import Claim
+from verifai.engines.sumcheck.verifier.field import ONE, Ext, P
+from verifai.engines.sumcheck.verifier.party import Party, read_masked
+
+Rows = list[tuple[Claim, ...]]
+
+
+# --- lookups: the columns of each operation's rows at one point ---------------------------------------------------------------
+
+
+def lookup_rows(party: Party, number: int, point: tuple[Ext, ...]) -> Rows:
+    """The rows that operation ``number`` looks up, in slot order, evaluated at ``point``; empty for most operations."""
+    op = party.circuit.ops[number]
+    if isinstance(op, ops.Requant):
+        return _requant_rows(party, number, op, point)
+    if isinstance(op, ops.Lookup):
+        axes = point_axes(point, party.circuit.tensors[op.out].bits)
+        return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
+    if isinstance(op, ops.WindowMax):
+        axes = point_axes(point, party.circuit.tensors[op.out].bits)
+        largest = party.read(op.out, axes, "max.y")
+        return [(largest - _tap(party, op, axes, u, v),) for u, v in taps(op)]
+    return []
+
+
+def _requant_rows(party: Party, number: int, op: ops.Requant, point: tuple[Ext, ...]) -> Rows:
+    """(t, y) in the table and each limb of the remainder in its range, with t = (z + 2^(s−1) − rem) / 2^s.
+
+    Limbs sit at offsets Σ of the widths before them, and the widths sum to s exactly, so 0 ≤ rem < 2^s.
+    """
+    axes = point_axes(point, party.circuit.tensors[op.out].bits)
+    t = read_masked(party, op.z, axes, "requant.z")
+    y = party.read(op.out, axes, "requant.y")
+    limbs = [party.column(number, i, axes, "requant.rem") for i in range(len(op.limbs))]
+    if op.shift:
+        t, offset = t.plus(field.embed(1 << (op.shift - 1))), 0
+        for limb, bits in zip(limbs, op.limbs, strict=True):
+            t = t - limb.scale(field.embed(1 << offset))
+            offset += bits
+        t = t.scale(field.embed(pow(2, -op.shift, P)))
+    return [(t, y), *((limb,) for limb in limbs)]
+
+
+def tensor_rows(party: Party, tensor: int, point: tuple[Ext, ...], slots: int) -> tuple[Rows, Claim]:
+    """Range rows of a hashed tensor, x − low and high − x on true cells, 0 on padding; and its stored value at ``point``."""
+    described = party.circuit.tensors[tensor]
+    axes = point_axes(point, described.bits)
+    value = read_masked(party, tensor, axes, "hashed.x")
+    mask = ax.true_total(axes, described.shape)
+    rows: Rows = [(value.plus(field.scale(mask, -described.low)),)]
+    if slots == 2:
+        rows.append((value.scale(field.embed(-1)).plus(field.scale(mask, described.high)),))
+    return rows, value
+
+
+def truncated_axes(described: Tensor, point: tuple[Ext, ...]) -> Functional:
+    """eq(point, ·) on true cells, 0 on padding: equal values under this and under eq mean that padding is 0."""
+    axes = point_axes(point, described.bits)
+    return tuple(geometry.truncated(axis, size) for axis, size in zip(axes, described.shape, strict=True))
+
+
+def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> Claim:
+    """One tap of a window: the shifted operand, and the operand's least value wherever the tap is not a true cell."""
+    source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
+    height, width = geometry.window_axes(op, axes, source, out, geometry.one_tap(op.kernel, u, v))
+    shifted = (axes[0], axes[1], height, width)
+    inside = ax.true_total(shifted, source.shape)
+    value = read_masked(party, op.x, shifted, "max.tap")
+    return value.plus(field.scale(field.sub(ax.total(axes), inside), source.low))
+
+
+# --- checks that an operation needs besides its lookups -----------------------------------------------------------------------
+
+
+def check_operation(party: Party, number: int) -> None:
+    """WindowMax: Π (y − tap_j) = 0 on all cells, at a point drawn after the witness was committed."""
+    op = party.circuit.ops[number]
+    if not isinstance(op, ops.WindowMax):
+        return
+    out, window = party.circuit.tensors[op.out], taps(op)
+    anchor = party.challenges("max.anchor", out.log_cells)
+    claim, point = party.zero_check(number, anchor, len(window), "max")
+    axes = point_axes(point, out.bits)
+    largest = party.read(op.out, axes, "max.y")
+    factors = [largest - _tap(party, op, axes, u, v) for u, v in window]
+    while len(factors) > 2:
+        factors = [*factors[2:], party.intermediate(factors[0].mul(factors[1]), "max.product")]
+    ends = factors[0].mul(factors[1]) if len(factors) == 2 else factors[0]
+    (ends - claim).assert_zero("max")
+
+
+# --- virtual tensors: from a claim on the result to claims on the operands ----------------------------------------------------
+
+
+def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> None:
+    """Carry ``claim`` about the result of operation ``number`` under ``axes`` to its operands. Raises EvidenceRejected."""
+    op = party.circuit.ops[number]
+    if isinstance(op, ops.MatMul):
+        _matmul(party, number, op, axes, claim)
+    elif isinstance(op, ops.Conv):
+        _conv(party, number, op, axes, claim)
+    elif isinstance(op, ops.LinearCombination):
+        _combination(party, op, axes, claim)
+    elif isinstance(op, ops.WindowSum):
+        source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
+        ones = ([ONE] * op.kernel[0], [ONE] * op.kernel[1])
+        height, width = geometry.window_axes(op, axes, source, out, ones)
+        value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
+        (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
+    elif isinstance(op, ops.RowSum):
+        value = read_masked(party, op.x, geometry.row_sum_axes(op, axes, party.circuit.tensors[op.x]), "rowsum.x")
+        (value.scale(field.embed(op.multiplier)) - claim).assert_zero("rowsum")
+    elif isinstance(op, ops.Relabel):
+        value = read_masked(party, op.x, geometry.relabelled(axes, party.circuit.tensors[op.x]), "relabel.x")
+        (value - claim).assert_zero("relabel")
+    elif isinstance(op, ops.View):
+        _view(party, op, axes, claim)
+
+
+def _matmul(party: Party, number: int, op: ops.MatMul, axes: Functional, claim: Claim) -> None:
+    """z̃ − b̃·mask~ = Σ_k W̃(·, k)·x̃(·, k)."""
+    source = party.circuit.tensors[op.x]
+    rows, channel = axes[:-1], axes[-1:]
+    if op.bias != NONE:
+        bias = party.weight(op.bias, channel, "matmul.bias")
+        claim = claim - bias.scale(ax.true_total(rows, source.shape[: len(rows)]))
+    bits = source.bits[len(source.shape) - op.contract :]
+    claim, point = party.inner_product(number, axes, claim, sum(bits), "matmul")
+    inner = point_axes(point, bits)
+    weight = party.weight(op.weight, (*channel, *inner), "matmul.w")
+    value = read_masked(party, op.x, (*rows, *inner), "matmul.x")
+    (weight.mul(value) - claim).assert_zero("matmul")
+
+
+def conv_bits(op: ops.Conv, weight_shape: tuple[int, ...], source: Tensor) -> tuple[int, int, int, int]:
+    """Variables of the convolution's sum: group, channel within the group, height and width of the kernel."""
+    inner, height, width = ((size - 1).bit_length() for size in weight_shape[1:])
+    return source.bits[1] - inner, inner, height, width
+
+
+def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Claim) -> None:
+    """z̃ − b̃·mask~ = Σ_{group, c, u, v} W̃·P, where P, the shifted operand, is itself a functional of the operand."""
+    source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
+    kernel = party.circuit.weights[op.weight].shape
+    if op.bias != NONE:
+        bias = party.weight(op.bias, axes[1:2], "conv.bias")
+        rest = (axes[0], *axes[2:])
+        claim = claim - bias.scale(ax.true_total(rest, (out.shape[0], *out.shape[2:])))
+    bits = conv_bits(op, kernel, source)
+    claim, point = party.inner_product(number, axes, claim, sum(bits), "conv")
+    group, inner, u, v = (axis.point for axis in point_axes(point, bits) if isinstance(axis, ax.Eq))
+    channel = geometry.group_axis(axes[1], group)
+    weight = party.weight(op.weight, (channel, ax.Eq(inner), ax.Eq(u), ax.Eq(v)), "conv.w")
+    taps_ = (ax.eq_table(u)[: kernel[2]], ax.eq_table(v)[: kernel[3]])
+    height, width = geometry.window_axes(op, axes, source, out, taps_)
+    value = read_masked(party, op.x, (axes[0], ax.Eq(group + inner), height, width), "conv.x")
+    (weight.mul(value) - claim).assert_zero("conv")
+
+
+def _combination(party: Party, op: ops.LinearCombination, axes: Functional, claim: Claim) -> None:
+    shape = party.circuit.tensors[op.out].shape
+    for source, multiplier in zip(op.sources, op.multipliers, strict=True):
+        value = read_masked(party, source, axes, "sum.x")
+        claim = claim - value.scale(field.embed(multiplier))
+    if op.constant:
+        claim = claim.plus(field.scale(ax.true_total(axes, shape), -op.constant))
+    claim.assert_zero("sum")
+
+
+def _view(party: Party, op: ops.View, axes: Functional, claim: Claim) -> None:
+    """Each piece is a functional of its source; what no piece covers is the constant."""
+    covered = field.ZERO
+    for piece in op.pieces:
+        value = read_masked(
+            party, piece.source, geometry.piece_axes(piece, axes, party.circuit.tensors[piece.source]), "view.x"
+        )
+        claim = claim - value
+        covered = field.add(covered, geometry.piece_total(piece, axes))
+    if op.constant:
+        uncovered = field.sub(ax.true_total(axes, party.circuit.tensors[op.out].shape), covered)
+        claim = claim.plus(field.scale(uncovered, -op.constant))
+    claim.assert_zero("view")

@@ -1,0 +1,153 @@
+"""What the protocol's script asks of whoever plays it, and the verifier's way of answering.
+
+:mod:`.operations` is the script. The verifier answers a question about a value by taking the prover's message and noting what
+will have to be opened, or, for public data, by computing the value itself. The prover answers by computing and sending. So both
+sides follow one script, and the order of messages cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.verifier import axes as ax
+from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.axes import Functional
+from verifai.engines.sumcheck.verifier.channel import Channel
+from verifai.engines.sumcheck.verifier.claim import Claim, public
+from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.layout import Key
+from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningClaim:
+    """A committed column's claimed value under a functional."""
+
+    key: Key
+    axes: Functional
+    value: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class PendingClaim:
+    """A virtual tensor's claimed value under a functional; its operation carries it to its operands."""
+
+    axes: Functional
+    value: Claim
+
+
+class Party(Protocol):
+    """One side of the conversation."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """The program."""
+
+    def challenges(self, label: str, count: int) -> list[Ext]:
+        """A random point."""
+
+    def read(self, tensor: int, axes: Functional, label: str) -> Claim:
+        """The functional of a tensor with its padding as it is."""
+
+    def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
+        """The functional of a column that an operation commits beside its results."""
+
+    def weight(self, weight: int, axes: Functional, label: str) -> Claim:
+        """The functional of a weight, padding 0."""
+
+    def intermediate(self, product: Claim, label: str) -> Claim:
+        """A product sent as a message, so that every product of claims is binary."""
+
+    def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Sumcheck of the operation's inner product under an output functional."""
+
+    def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Sumcheck of the operation's vanishing product, weighted by eq(anchor, ·)."""
+
+
+def read_masked(party: Party, tensor: int, axes: Functional, label: str) -> Claim:
+    """The functional of a tensor with its padding as 0: x̃ − fill·(1 − mask~)."""
+    described = party.circuit.tensors[tensor]
+    value = party.read(tensor, axes, label)
+    if described.fill == 0:
+        return value
+    return value.plus(field.scale(ax.padding_total(axes, described.shape), -described.fill))
+
+
+class VerifierParty:
+    """Answers from the proof, the statement and, where they are public, the weights."""
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        channel: Channel,
+        shown: Mapping[int, Sequence[int]],
+        hashed: Sequence[int],
+        weights: Sequence[Sequence[int]] | None,
+    ) -> None:
+        self.circuit = circuit
+        self.channel = channel
+        self.openings: list[OpeningClaim] = []
+        self.pending: dict[int, list[PendingClaim]] = {
+            out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+        }
+        self.claimed: set[int] = set()
+        self._shown, self._hashed, self._weights = shown, frozenset(hashed), weights
+
+    def challenges(self, label: str, count: int) -> list[Ext]:
+        """A random point, each coordinate its own challenge."""
+        return [self.channel.challenge(label) for _ in range(count)]
+
+    def read(self, tensor: int, axes: Functional, label: str) -> Claim:
+        """Public: computed here. Else: the prover's word, noted for the opening or for the operation that makes the tensor."""
+        described = self.circuit.tensors[tensor]
+        self.claimed.add(tensor)
+        if tensor in self._shown:
+            value = ax.evaluate(axes, described.shape, self._shown[tensor])
+            padding = field.scale(ax.padding_total(axes, described.shape), described.fill) if described.fill else field.ZERO
+            return public(field.add(value, padding))
+        (claim,) = self.channel.receive(label, 1)
+        if tensor in self.pending:
+            self.pending[tensor].append(PendingClaim(axes, claim))
+        elif tensor in self._hashed:  # stored with padding 0
+            stored = claim
+            if described.fill:
+                stored = claim.plus(field.scale(ax.padding_total(axes, described.shape), -described.fill))
+            self.openings.append(OpeningClaim(("tensor", tensor, 0), axes, stored))
+        else:
+            self.openings.append(OpeningClaim(("tensor", tensor, 0), axes, claim))
+        return claim
+
+    def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
+        """The prover's word, noted for the opening."""
+        return self.committed(("column", operation, number), axes, label)
+
+    def committed(self, key: Key, axes: Functional, label: str) -> Claim:
+        """A committed column's value: the prover's word, noted for the opening."""
+        (claim,) = self.channel.receive(label, 1)
+        self.openings.append(OpeningClaim(key, axes, claim))
+        return claim
+
+    def weight(self, weight: int, axes: Functional, label: str) -> Claim:
+        """Public weights: computed here. Committed ones: the prover's word, noted for the opening."""
+        if self._weights is None:
+            return self.committed(("weight", weight, 0), axes, label)
+        return public(ax.evaluate(axes, self.circuit.weights[weight].shape, self._weights[weight]))
+
+    def intermediate(self, product: Claim, label: str) -> Claim:
+        """The prover's word, held to the product."""
+        (claim,) = self.channel.receive(label, 1)
+        (claim - product).assert_zero(label)
+        return claim
+
+    def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Degree-2 sumcheck."""
+        return product_rounds(self.channel, label, claim, rounds)
+
+    def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Sumcheck of a sum that must be 0."""
+        return eq_rounds(self.channel, label, public(field.ZERO), anchor, degree)

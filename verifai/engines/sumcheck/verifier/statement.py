@@ -1,0 +1,99 @@
+"""What a proof claims: this circuit, these weights, these tensors, this context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.circuit import Circuit, Port, Tensor, Visibility, WeightVisibility
+from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES
+from verifai.engines.sumcheck.verifier.transcript import Transcript
+from verifai.errors import EvidenceRejected
+
+MAX_CONTEXT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTensor:
+    """A tensor whose cells are shown: centred integers x = q − zero_point, true cells, row-major."""
+
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HashedTensor:
+    """A tensor bound by the root of a commitment of its own."""
+
+    root: bytes
+
+
+StatedTensor: TypeAlias = PublicTensor | HashedTensor
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Inputs, then outputs, in the circuit's order; the caller's context, such as a nonce.
+
+    Attributes:
+        opening_number: how often the weights' root was opened before; 0 in this suite, whose roots have no opening budget.
+    """
+
+    tensors: tuple[StatedTensor, ...]
+    context: bytes = b""
+    opening_number: int = 0
+
+
+def check_statement(circuit: Circuit, statement: Statement) -> None:
+    """Hold the statement to the circuit: kinds, counts, ranges.
+
+    Raises:
+        EvidenceRejected: code ``statement-invalid``, the tensor named.
+    """
+    ports = circuit.inputs + circuit.outputs
+    if len(ports) != len(statement.tensors):
+        raise _refuse(f"{len(statement.tensors)} tensors are stated, the circuit has {len(ports)}", "statement")
+    if len(statement.context) > MAX_CONTEXT or statement.opening_number != 0:
+        raise _refuse("the context is too long, or an opening number is not 0", "statement")
+    for port, stated in zip(ports, statement.tensors, strict=True):
+        tensor = circuit.tensors[port.tensor]
+        if isinstance(stated, PublicTensor) != (port.visibility is Visibility.PUBLIC):
+            raise _refuse("a public tensor is stated as hashed, or the other way round", tensor.name)
+        if isinstance(stated, HashedTensor):
+            if len(stated.root) != DIGEST_BYTES:
+                raise _refuse("the root does not have 32 bytes", tensor.name)
+        elif len(stated.cells) != tensor.size:
+            raise _refuse(f"{len(stated.cells)} cells for shape {tensor.shape}", tensor.name)
+        elif min(stated.cells) < tensor.low or max(stated.cells) > tensor.high:
+            raise _refuse(f"a cell lies outside [{tensor.low}, {tensor.high}]", tensor.name)
+
+
+def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statement, digest: bytes, weights: bytes) -> None:
+    """Enter circuit digest, weights' identity and the whole statement."""
+    transcript.absorb("circuit", digest)
+    kind = "weights.root" if circuit.weight_visibility is WeightVisibility.COMMITTED else "weights.digest"
+    transcript.absorb(kind, weights)
+    flags = bytes((len(circuit.inputs), len(circuit.outputs), circuit.weight_visibility, 0))  # the last: nothing is private
+    transcript.absorb("statement.flags", flags)
+    transcript.absorb("statement.opening_number", statement.opening_number.to_bytes(8, "little"))
+    for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
+        transcript.absorb("statement.tensor", _description(circuit.tensors[port.tensor], port))
+        if isinstance(stated, PublicTensor):
+            transcript.absorb("statement.cells", _cells(stated.cells))
+        else:
+            transcript.absorb("statement.root", stated.root)
+    transcript.absorb("statement.context", statement.context)
+
+
+def _cells(values: Sequence[int]) -> bytes:
+    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+
+
+def _description(tensor: Tensor, port: Port) -> bytes:
+    """Visibility, shape, range, scale and zero point: u64 or i64 each."""
+    numbers = (port.visibility, len(tensor.shape), *tensor.shape, tensor.low, tensor.high, *tensor.scale, tensor.zero_point)
+    return _cells(numbers)
+
+
+def _refuse(message: str, where: str) -> EvidenceRejected:
+    return EvidenceRejected("statement-invalid", message, where=where)

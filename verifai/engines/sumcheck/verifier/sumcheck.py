@@ -1,0 +1,52 @@
+"""Sumcheck rounds, as the verifier sees them.
+
+Every round sends all coefficients of its polynomial but the linear one, which the claim determines; so a round has no check of
+its own that could be forgotten, and a claim stays an affine form in the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.channel import Channel
+from verifai.engines.sumcheck.verifier.claim import Claim
+from verifai.engines.sumcheck.verifier.field import Ext
+
+
+def product_rounds(channel: Channel, label: str, claim: Claim, rounds: int) -> tuple[Claim, list[Ext]]:
+    """Σ_x f(x)·g(x) = claim over {0, 1}^rounds, down to (f·g)(point).
+
+    A round's polynomial is h0 + h1·X + h2·X² with 2·h0 + h1 + h2 = claim; h0 and h2 are sent.
+    """
+    point: list[Ext] = []
+    for _ in range(rounds):
+        h0, h2 = channel.receive(f"{label}.round", 2)
+        r = channel.challenge(f"{label}.point")
+        square = field.product(r, r)
+        constant = field.sub(field.ONE, field.add(r, r))
+        claim = claim.scale(r) + h0.scale(constant) + h2.scale(field.sub(square, r))
+        point.append(r)
+    return claim, point
+
+
+def eq_rounds(channel: Channel, label: str, claim: Claim, anchor: Sequence[Ext], degree: int) -> tuple[Claim, list[Ext]]:
+    """Σ_x eq(anchor, x)·g(x) = claim, g of ``degree`` per variable, down to g(point): the eq factors are divided out.
+
+    With h the inner polynomial of a round, claim = (1 − a)·h(0) + a·h(1) for a = the anchor's coordinate, which lies outside
+    F_p and so is not 0; coefficients h0, h2 … h_degree are sent.
+    """
+    point: list[Ext] = []
+    for a in anchor:
+        h0, *rest = channel.receive(f"{label}.round", degree)
+        r = channel.challenge(f"{label}.point")
+        inverse = field.inverse(a)
+        # h1 = (claim − h0)/a − Σ_{k≥2} h_k, and the next claim is h0 + h1·r + Σ_{k≥2} h_k·r^k.
+        slope = field.product(inverse, r)
+        claim = claim.scale(slope) + h0.scale(field.sub(field.ONE, slope))
+        power = r
+        for h in rest:
+            power = field.product(power, r)
+            claim = claim + h.scale(field.sub(power, r))
+        point.append(r)
+    return claim, point

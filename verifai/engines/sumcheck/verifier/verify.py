@@ -1,0 +1,213 @@
+"""Verification from bytes to a verified statement: the whole of it, in the order of the numbered steps.
+
+1. The circuit's bytes have the digest that was given from outside, obey every rule, and carry the planned commitments and
+   errors.
+2. The weights have the identity that was given from outside.
+3. The statement fits the circuit: kinds, shapes, ranges.
+4. The proof's bytes have exactly the planned lengths.
+5. Suite, circuit, weights, statement and C_x's root enter the transcript; α, β follow.
+6. The lookups' fractions add up to 0, layer by layer.
+7. Every column's value at the lookups' point is taken, and the leaves are what these values make them.
+8. Operations, the last first: extra checks, and claims on results are carried to operands.
+9. Every stated tensor was claimed at a random point.
+10. All claims are brought to one point and opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, WeightVisibility
+from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit_codec import circuit_digest
+from verifai.engines.sumcheck.circuit_codec import decode as decode_circuit
+from verifai.engines.sumcheck.circuit_weights import decode_weights, weights_digest
+from verifai.engines.sumcheck.verifier import layout as layouts
+from verifai.engines.sumcheck.verifier import proof as proofs
+from verifai.engines.sumcheck.verifier.axes import point_axes
+from verifai.engines.sumcheck.verifier.channel import ProofChannel
+from verifai.engines.sumcheck.verifier.layout import Layout
+from verifai.engines.sumcheck.verifier.lookups import LeafSum, check_layers, table_row
+from verifai.engines.sumcheck.verifier.opening import Opened, check_openings
+from verifai.engines.sumcheck.verifier.operations import (
+    check_operation,
+    lookup_rows,
+    reduce_claim,
+    tensor_rows,
+    truncated_axes,
+)
+from verifai.engines.sumcheck.verifier.party import OpeningClaim, VerifierParty
+from verifai.engines.sumcheck.verifier.statement import (
+    HashedTensor,
+    PublicTensor,
+    Statement,
+    absorb_statement,
+    check_statement,
+)
+from verifai.engines.sumcheck.verifier.suite import PARAMETERS, SUITE
+from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
+from verifai.errors import EvidenceRejected
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedCircuit:
+    """A circuit that was checked against a digest from outside, with its plan."""
+
+    circuit: Circuit
+    digest: str
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedWeights:
+    """Weights that were checked against an identity from outside.
+
+    Attributes:
+        identity: digest of the blob, or commitment root, in hex. cells: per weight; None when only the root is known.
+    """
+
+    identity: str
+    cells: tuple[Sequence[int], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedStatement:
+    """A statement whose proof holds: ``circuit`` with the weights of ``weights_identity`` maps inputs to outputs, as stated."""
+
+    circuit: Circuit
+    circuit_digest: str
+    weights_identity: str
+    statement: Statement
+
+
+def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
+    """Step 1. ``digest`` comes from outside the evidence.
+
+    Raises:
+        EvidenceRejected: ``circuit-mismatch`` for another digest, ``circuit-malformed``, ``circuit-invalid``.
+        UnsupportedModel: when this suite cannot prove the circuit.
+    """
+    if circuit_digest(data) != digest:
+        raise EvidenceRejected(
+            "circuit-mismatch",
+            "the circuit is not the expected one",
+            where="circuit",
+            hint="Use the circuit that the lock pins.",
+        )
+    circuit = decode_circuit(data)
+    check(circuit)
+    layout = layouts.plan(circuit)
+    if circuit.suite != SUITE:
+        raise EvidenceRejected("circuit-invalid", f"the circuit is for suite {circuit.suite!r}, not {SUITE!r}", where="suite")
+    if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
+        raise EvidenceRejected("circuit-invalid", "commitments or errors do not follow from the circuit", where="soundness")
+    return TrustedCircuit(circuit, digest, layout)
+
+
+def trust_weights(trusted: TrustedCircuit, identity: str, blob: bytes | None) -> TrustedWeights:
+    """Step 2. ``identity`` comes from outside the evidence: the blob's digest, or the root, derived from the weights by whoever
+    pins it.
+
+    Raises:
+        EvidenceRejected: ``weights-mismatch`` for another digest or a missing blob, ``weights-malformed``.
+    """
+    if trusted.circuit.weight_visibility is WeightVisibility.COMMITTED:
+        if len(identity) != 64 or not set(identity) <= set("0123456789abcdef"):
+            raise EvidenceRejected("weights-mismatch", "the weights' root is not 64 hexadecimal digits", where="weights")
+        return TrustedWeights(identity, None)
+    if blob is None or weights_digest(blob) != identity:
+        raise EvidenceRejected(
+            "weights-mismatch",
+            "the weights are not the expected ones",
+            where="weights",
+            hint="Use the weights that the lock pins.",
+        )
+    return TrustedWeights(identity, decode_weights(trusted.circuit, blob))
+
+
+def verify(
+    trusted: TrustedCircuit, weights: TrustedWeights, statement: Statement, proof: bytes, coins: Coins | None = None
+) -> VerifiedStatement:
+    """Steps 3 to 10. ``coins`` is for tests.
+
+    Raises:
+        EvidenceRejected: codes ``statement-invalid``, ``proof-malformed``, ``proof-invalid``.
+    """
+    circuit, layout = trusted.circuit, trusted.layout
+    check_statement(circuit, statement)
+    decoded = proofs.decode(proof, layout.commitments())
+    transcript = start_transcript(trusted.digest, circuit, weights.identity, statement, coins)
+    transcript.absorb("witness.root", decoded.root)
+    channel = ProofChannel(transcript, decoded.messages)
+    shown, hashed = stated_tensors(circuit, statement)
+    party = VerifierParty(circuit, channel, shown, tuple(hashed), weights.cells)
+    check_lookups(party, layout)
+    check_operations(party)
+    missing = [circuit.tensors[tensor].name for tensor in (*shown, *hashed) if tensor not in party.claimed]
+    if missing:
+        raise EvidenceRejected("proof-invalid", "a stated tensor takes no part in the computation", where=", ".join(missing))
+    openings = iter(decoded.openings)
+    joint = [Opened(layout.witness, decoded.root, next(openings))]
+    if layout.weights is not None:
+        joint.append(Opened(layout.weights, bytes.fromhex(weights.identity), next(openings)))
+    alone = [[Opened(layout.hashed[tensor], root, next(openings))] for tensor, root in hashed.items()]
+    check_openings(channel, [joint, *alone], party.openings)
+    channel.finish()
+    return VerifiedStatement(circuit, trusted.digest, weights.identity, statement)
+
+
+def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:
+    """Step 5's first half: everything that is fixed before the witness."""
+    transcript = Transcript(coins)
+    transcript.absorb("suite", PARAMETERS)
+    absorb_statement(transcript, circuit, statement, bytes.fromhex(digest), bytes.fromhex(weights))
+    return transcript
+
+
+def stated_tensors(circuit: Circuit, statement: Statement) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes]]:
+    """Cells of the public tensors and roots of the hashed ones, by tensor."""
+    shown: dict[int, tuple[int, ...]] = {}
+    hashed: dict[int, bytes] = {}
+    for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
+        if isinstance(stated, PublicTensor):
+            shown[port.tensor] = stated.cells
+        elif isinstance(stated, HashedTensor):
+            hashed[port.tensor] = stated.root
+    return shown, hashed
+
+
+def check_lookups(party: VerifierParty, layout: Layout) -> None:
+    """Steps 5 to 7."""
+    circuit, bus, channel = party.circuit, layout.bus, party.channel
+    alpha, beta = channel.challenge("lookups.alpha"), channel.challenge("lookups.beta")
+    leaves = check_layers(channel, bus.log_leaves)
+    leaf_sum = LeafSum(bus, leaves, alpha, beta)
+    for number, blocks in enumerate(bus.by_operation):
+        if blocks:
+            rows = lookup_rows(party, number, leaf_sum.local_point(blocks[0].log_size))
+            for block, row in zip(blocks, rows, strict=True):
+                leaf_sum.lookup(block, row)
+    for tensor in layout.hashed:
+        blocks = bus.by_tensor[tensor]
+        point = leaf_sum.local_point(blocks[0].log_size)
+        rows, stored = tensor_rows(party, tensor, point, len(blocks))
+        for block, row in zip(blocks, rows, strict=True):
+            leaf_sum.lookup(block, row)
+        party.openings.append(OpeningClaim(("tensor", tensor, 0), truncated_axes(circuit.tensors[tensor], point), stored))
+    for index, table in enumerate(bus.tables):
+        point = leaf_sum.local_point(table.log_size)
+        count = party.committed(("count", index, 0), point_axes(point, (table.log_size,)), "lookups.count")
+        leaf_sum.table(index, table, table_row(circuit, table, point), count)
+    leaf_sum.finish()
+
+
+def check_operations(party: VerifierParty) -> None:
+    """Step 8: the last operation first, so that all claims on a virtual tensor are known before they are carried on."""
+    for number in range(len(party.circuit.ops) - 1, -1, -1):
+        op = party.circuit.ops[number]
+        check_operation(party, number)
+        if not isinstance(op, ops.HELD_OUTPUT):
+            for claim in party.pending[op.out]:
+                reduce_claim(party, number, claim.axes, claim.value)

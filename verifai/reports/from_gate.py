@@ -1,0 +1,54 @@
+"""A gate's verdict, or what kept it from one, as a report."""
+
+from __future__ import annotations
+
+from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.gate import GateVerdict, summary
+from verifai.errors import VerifaiError
+from verifai.reports.interface import Entry, Report
+
+_WORDS = {0: "accepted", 1: "rejected", 2: "usage", 3: "policy-not-met", 4: "undecided", 70: "bug", 130: "interrupted"}
+
+
+def report_of(verdict: GateVerdict, *, version: str) -> Report:
+    """The verdict, failures of any entry included, as a report."""
+    entries: list[Entry] = []
+    if verdict.findings:
+        entries.append(Entry("policy", verdict.policy, verdict.policy_sha256, worst(verdict.findings), verdict.findings))
+    for model in verdict.models:
+        counted = {f"{kind.value} shown": str(count) for kind, count in model.counted.items()}
+        entries.append(Entry("model", model.name, model.model_sha256, model.outcome, model.findings, model.waived, counted))
+    for bundle in verdict.bundles:
+        one = bundle.judgement
+        facts = {"model": one.model, **one.facts} if one.model else dict(one.facts)
+        entries.append(Entry("bundle", one.path, one.bundle_id or "", bundle.outcome, one.findings, bundle.waived, facts))
+    return Report(
+        command="gate",
+        verdict=verdict.verdict,
+        status=verdict.status,
+        summary=summary(verdict),
+        created=verdict.decided,
+        version=version,
+        entries=tuple(entries),
+        facts={
+            "policy": verdict.policy,
+            "policy digest": verdict.policy_sha256,
+            **{f"anchor {name}": digest for name, digest in verdict.anchors},
+        },
+    )
+
+
+def report_of_error(problem: VerifaiError, *, created: str, version: str, command: str = "gate") -> Report:
+    """A run that judged nothing: every format still says so, and no format can be read as a pass."""
+    finding = Finding.from_error(problem)
+    if problem.status not in (1, 3, 4):
+        finding = Finding(problem.code, Outcome.UNDECIDED, problem.message, where=problem.where, remedy=problem.hint)
+    return Report(
+        command=command,
+        verdict=_WORDS[problem.status],
+        status=problem.status,
+        summary=f"nothing was decided: {problem.message}",
+        created=created,
+        version=version,
+        error=finding,
+    )

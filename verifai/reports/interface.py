@@ -1,0 +1,92 @@
+"""What a report is, and what every format must offer. ``tests/contract/test_reports.py`` holds every format to it.
+
+A report says what a verdict says and adds nothing: formats never decide, and the exit status never depends on one. All text in
+it may come from hostile names; each format escapes for its own reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.waiver import WaivedFinding
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was judged.
+
+    Attributes:
+        kind: ``policy``, ``model`` or ``bundle``.
+        name: a path or a model's name.
+        identifier: SHA-256 of the model, or the bundle's identifier; empty when there is none.
+        outcome: over its findings.
+        findings: those that stand, in order.
+        waived: those that a waiver covers.
+        facts: further figures for people, by name.
+    """
+
+    kind: str
+    name: str
+    identifier: str
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    waived: tuple[WaivedFinding, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings because of which the status is not 0."""
+        bad = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED)
+        return tuple(finding for finding in self.findings if finding.outcome in bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole verdict, ready to be written in any format.
+
+    Attributes:
+        command: the verb, such as ``gate``.
+        verdict: in one word; the one of ``--json``.
+        status: exit status.
+        summary: one sentence.
+        created: UTC, the run's clock.
+        version: of verifai.
+        facts: about the run, such as the policy's digest.
+        error: what kept the run from judging; ``None`` when it judged.
+    """
+
+    command: str
+    verdict: str
+    status: int
+    summary: str
+    created: str
+    version: str
+    entries: tuple[Entry, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    error: Finding | None = None
+
+    def failures(self) -> tuple[tuple[Entry, Finding], ...]:
+        """Every finding because of which the status is not 0, with what it is about; the run's own error first."""
+        own = (
+            ()
+            if self.error is None
+            else ((Entry(self.command, self.command, "", self.error.outcome, (self.error,)), self.error),)
+        )
+        return (*own, *((entry, finding) for entry in self.entries for finding in entry.failures()))
+
+    def waived(self) -> tuple[tuple[Entry, WaivedFinding], ...]:
+        """Every waived finding, with what it is about."""
+        return tuple((entry, waived) for entry in self.entries for waived in entry.waived)
+
+
+class ReportFormat(Protocol):
+    """One format. Stateless."""
+
+    @property
+    def media_type(self) -> str:
+        """Such as ``application/json``."""
+
+    def render(self, report: Report) -> bytes:
+        """The whole file; equal reports give equal bytes. Never raises on hostile text."""

@@ -1,0 +1,71 @@
+"""JSON: the object that ``--json`` prints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from verifai.domain.findings import Finding
+from verifai.domain.waiver import WaivedFinding
+from verifai.reports.interface import Entry, Report
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as a JSON object, ``verifai/<command>/v1``."""
+    findings = [report.error] if report.error is not None else []
+    findings += [finding for entry in report.entries for finding in entry.findings]
+    result: dict[str, Any] = {
+        "schema": f"verifai/{report.command}/v1",
+        "verdict": report.verdict,
+        "status": report.status,
+        "findings": [finding.to_json() for finding in findings],
+        **details(report),
+    }
+    if report.error is not None:
+        result["error"] = _error(report.error)
+    return result
+
+
+def details(report: Report) -> dict[str, Any]:
+    """What the object holds beside schema, verdict, status and findings."""
+    return {
+        "summary": report.summary,
+        "created": report.created,
+        "version": report.version,
+        "facts": dict(report.facts),
+        "models": [_entry(entry) for entry in report.entries if entry.kind == "model"],
+        "bundles": [_entry(entry) for entry in report.entries if entry.kind == "bundle"],
+        "waived": [{"about": entry.name, **_waived(one)} for entry, one in report.waived()],
+    }
+
+
+def _error(finding: Finding) -> dict[str, str]:
+    return {"code": finding.code, "message": finding.message, "where": finding.where, "hint": finding.remedy}
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "id": entry.identifier,
+        "outcome": entry.outcome.value,
+        "findings": [finding.to_json() for finding in entry.findings],
+        "waived": [_waived(one) for one in entry.waived],
+        "facts": dict(entry.facts),
+    }
+
+
+def _waived(one: WaivedFinding) -> dict[str, Any]:
+    return {"finding": one.finding.to_json(), "waiver": one.waiver.to_json()}
+
+
+class JsonFormat:
+    """Implements :class:`verifai.reports.interface.ReportFormat`."""
+
+    @property
+    def media_type(self) -> str:
+        """See the protocol."""
+        return "application/json"
+
+    def render(self, report: Report) -> bytes:
+        """ASCII, so that no reader's idea of encoding matters; a lone surrogate of a file name stays an escape."""
+        return (json.dumps(document(report), indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")

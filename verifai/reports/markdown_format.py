@@ -1,0 +1,121 @@
+"""Markdown (GitHub flavour), for job summaries and merge requests: failures first, cut with a notice below 1 MiB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from verifai.domain.findings import Finding, Outcome
+from verifai.reports.interface import Entry, Report
+from verifai.reports.text import visible
+
+MAX_BYTES = 1_000_000
+"""A job summary over 1 MiB is dropped in silence (actions/runner#4337); a step may have written something before."""
+
+_MARK = {
+    Outcome.HOLDS: "✅ accepted",
+    Outcome.REJECTED: "❌ rejected",
+    Outcome.POLICY_NOT_MET: "⚠️ policy not met",
+    Outcome.UNDECIDED: "❔ undecided",
+    Outcome.NOT_CHECKED: "– not checked",
+}
+_PLAIN = frozenset(" ,;()'/%=+?")
+
+
+class MarkdownFormat:
+    """Implements :class:`verifai.reports.interface.ReportFormat`."""
+
+    @property
+    def media_type(self) -> str:
+        """See the protocol."""
+        return "text/markdown"
+
+    def render(self, report: Report) -> bytes:
+        """Verdict, failures, waivers, models, bundles, in this order, as far as there is room."""
+        page = _Page(MAX_BYTES)
+        mark = "✅" if report.status == 0 else "❌"
+        page.add(f"## {mark} verifai {report.command}: {escape(report.verdict)}\n\n{escape(report.summary)}\n")
+        for name, value in report.facts.items():
+            page.add(f"- {escape(name)}: {code(value)}")
+        page.add(f"- decided {code(report.created)} by verifai {code(report.version)}, exit status {report.status}\n")
+        failures = report.failures()
+        if failures:
+            page.table("What failed", ("about", "finding", "what", "remedy"), (_failure_row(*one) for one in failures))
+        waived = report.waived()
+        if waived:
+            rows = (
+                (code(entry.name), code(one.finding.code), code(one.waiver.id), escape(one.waiver.approver),
+                 code(one.waiver.expires), escape(one.waiver.reason))
+                for entry, one in waived
+            )  # fmt: skip
+            page.table("Waived, and so not failed", ("about", "finding", "waiver", "approver", "until", "reason"), rows)
+        for kind, title in (("model", "Models"), ("bundle", "Bundles")):
+            entries = [entry for entry in report.entries if entry.kind == kind]
+            if entries:
+                page.table(title, (kind, "identifier", "outcome", "facts"), (_entry_row(entry) for entry in entries))
+        return page.done()
+
+
+def _failure_row(entry: Entry, finding: Finding) -> tuple[str, ...]:
+    where = f" (at {code(finding.where)})" if finding.where and finding.where != entry.name else ""
+    return code(entry.name), code(finding.code), escape(finding.message) + where, escape(finding.remedy)
+
+
+def _entry_row(entry: Entry) -> tuple[str, ...]:
+    facts = "; ".join(f"{escape(name)} {code(value[:24])}" for name, value in entry.facts.items())
+    return code(entry.name), code(entry.identifier[:16]), _MARK[entry.outcome], facts
+
+
+def escape(text: str) -> str:
+    """Foreign text as text: no markup, link, mention, issue reference or HTML can come of it.
+
+    Everything but letters, digits and a few marks becomes a numeric character reference, which Markdown never interprets.
+    """
+    shown = visible(text)
+    dotless = "www" in shown.lower()
+    return "".join(
+        char if char.isalnum() or char in _PLAIN or (char == "." and not dotless) else f"&#{ord(char)};" for char in shown
+    )
+
+
+def code(text: str) -> str:
+    """Foreign text as a code span, safe inside a table cell too; empty text stays empty."""
+    shown = visible(text, 300)
+    if not shown:
+        return ""
+    # Code spans know no escapes but the table's own, so a fence longer than any run inside; a bar would end the cell.
+    longest = max((len(run) for run in "".join(char if char == "`" else " " for char in shown).split()), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if "`" in shown else ""
+    return f"{fence}{pad}{shown.replace('|', '¦')}{pad}{fence}"
+
+
+class _Page:
+    """Text that grows up to a limit; what does not fit is counted."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit - 200  # room for the notice
+        self._parts: list[str] = []
+        self._size = 0
+        self._left_out = 0
+
+    def add(self, text: str) -> bool:
+        size = len(text.encode("utf-8")) + 1
+        if self._left_out or self._size + size > self._limit:
+            self._left_out += 1
+            return False
+        self._parts.append(text)
+        self._size += size
+        return True
+
+    def table(self, title: str, headings: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+        names = list(headings)
+        self.add(f"\n### {title}\n\n| {' | '.join(names)} |\n|{' --- |' * len(names)}")
+        for row in rows:
+            self.add(f"| {' | '.join(row)} |")
+
+    def done(self) -> bytes:
+        if self._left_out:
+            self._parts.append(
+                f"\n> **Cut:** {self._left_out} further lines do not fit into a job summary. The JSON report holds everything."
+            )
+        return ("\n".join(self._parts) + "\n").encode("utf-8")

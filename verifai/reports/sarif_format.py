@@ -1,0 +1,124 @@
+"""SARIF 2.1.0 (OASIS), as code scanning reads it. Only what failed or was waived is a result: readers show passes as alerts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+from urllib.parse import quote
+
+from verifai.domain.codes import all_codes
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.waiver import Waiver
+from verifai.reports.interface import Entry, Report
+from verifai.reports.text import visible
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_LEVEL = {Outcome.REJECTED: "error", Outcome.POLICY_NOT_MET: "error", Outcome.UNDECIDED: "warning"}
+MAX_RESULTS = 5000
+"""What code scanning keeps of one run; the last result says how many more there are."""
+
+
+class SarifFormat:
+    """Implements :class:`verifai.reports.interface.ReportFormat`."""
+
+    @property
+    def media_type(self) -> str:
+        """See the protocol."""
+        return "application/sarif+json"
+
+    def render(self, report: Report) -> bytes:
+        """One run with one result per failed or waived finding."""
+        results = [_result(entry, finding, None) for entry, finding in report.failures()]
+        results += [_result(entry, one.finding, one.waiver) for entry, one in report.waived()]
+        if len(results) > MAX_RESULTS:
+            more = len(results) - MAX_RESULTS + 1
+            notice = Finding("nothing-to-check", Outcome.UNDECIDED, f"{more} further results are in the JSON report")
+            results = [
+                *results[: MAX_RESULTS - 1],
+                _result(Entry("gate", report.command, "", Outcome.UNDECIDED, ()), notice, None),
+            ]
+        rules = sorted({result["ruleId"] for result in results})
+        for result in results:
+            result["ruleIndex"] = rules.index(result["ruleId"])
+        document = {
+            "$schema": SCHEMA,
+            "version": "2.1.0",
+            "runs": [
+                {
+                    "tool": {
+                        "driver": {
+                            "name": "verifai",
+                            "semanticVersion": report.version,
+                            "rules": [_rule(code) for code in rules],
+                        }
+                    },
+                    "automationDetails": {"id": f"verifai/{report.command}/"},
+                    "invocations": [
+                        {
+                            # Whether the tool worked, not whether it liked what it saw.
+                            "executionSuccessful": report.error is None,
+                            "exitCode": report.status,
+                            "exitCodeDescription": report.verdict,
+                            "endTimeUtc": report.created,
+                        }
+                    ],
+                    "columnKind": "unicodeCodePoints",
+                    "results": results,
+                    "properties": {"verdict": report.verdict, "summary": visible(report.summary)},
+                }
+            ],
+        }
+        return (json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def _rule(code: str) -> dict[str, Any]:
+    known = all_codes().get(code)
+    meaning = known.meaning if known else "See the message."
+    rule: dict[str, Any] = {"id": code, "name": _camel(code), "shortDescription": {"text": meaning}}
+    if known and known.remedy:
+        rule["help"] = {"text": known.remedy}
+    return rule
+
+
+def _camel(code: str) -> str:
+    return "".join(part.capitalize() for part in code.split("-"))
+
+
+def _result(entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, Any]:
+    about = visible(entry.name)
+    text = f"{about}: {visible(finding.message)}"
+    if finding.where and finding.where != entry.name:
+        text += f" (at {visible(finding.where)})"
+    if finding.remedy:
+        text += f" {visible(finding.remedy)}"
+    result: dict[str, Any] = {
+        "ruleId": finding.code,
+        "kind": "fail",
+        "level": _LEVEL.get(finding.outcome, "warning"),
+        # A placeholder like {0} would be looked up in arguments that are not there (section 3.11.5).
+        "message": {"text": text.replace("{", "{{").replace("}", "}}")},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(entry.name)}}}],
+        "partialFingerprints": {"verifaiFinding/v1": _fingerprint(entry, finding)},
+        "properties": {"outcome": finding.outcome.value, "kind": entry.kind, "id": entry.identifier},
+    }
+    if waiver is not None:
+        result["suppressions"] = [
+            {
+                "kind": "external",
+                "status": "accepted",
+                "justification": f"{visible(waiver.id)}, {visible(waiver.approver)}, until {waiver.expires}: {visible(waiver.reason)}",
+            }
+        ]
+    return result
+
+
+def _uri(name: str) -> str:
+    """A relative reference (RFC 3986): every byte of the name that is not plain is encoded, so no scheme or host can appear."""
+    path = quote(name.encode("utf-8", "surrogateescape"), safe="/")
+    return "./" + path if not path.startswith("/") else "file://" + ("/" + path.lstrip("/"))
+
+
+def _fingerprint(entry: Entry, finding: Finding) -> str:
+    key = "\x00".join((entry.kind, entry.identifier or entry.name, finding.code, finding.where))
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

@@ -40,6 +40,7 @@ CODES: dict[str, Code] = {
     "vk-not-pinned": Code(
         (1,), "The verification key is not the pinned one.", "Ask for a proof made with the circuit that you trust."
     ),
+    "vk-malformed": Code((1,), "The verification key's header does not fit the settings.", "Reject it."),
     "keys-pinned": Code((0,), "Settings and verification key are the pinned ones.", ""),
     "instance-out-of-range": Code((1,), "A public value of the proof cannot be the value of a tensor.", "Reject it."),
     "srs-malformed": Code(

@@ -182,13 +182,15 @@ def check_settings(section: LockSection, settings: Settings) -> None:
     public = tuple(tensor.shape for tensor in section.tensors if tensor.visibility is Visibility.PUBLIC)
     hashed = sum(tensor.visibility is Visibility.HASHED for tensor in section.tensors)
     pairs = {
-        "input_visibility": (settings.inputs, section.visibility.inputs),
-        "output_visibility": (settings.outputs, section.visibility.outputs),
+        "run_args.input_visibility": (settings.inputs, section.visibility.inputs),
+        "run_args.output_visibility": (settings.outputs, section.visibility.outputs),
         "model_input_scales": (settings.input_scales, tuple(tensor.scale for tensor in inputs)),
         "model_output_scales": (settings.output_scales, tuple(tensor.scale for tensor in outputs)),
         "model_instance_shapes": (tuple(map(prod, settings.instance_shapes)), tuple(map(prod, public))),
         "module_sizes": (settings.poseidon_instances, hashed),
-        "logrows": (settings.logrows, section.parameters.logrows),
+        "run_args.logrows": (settings.logrows, section.parameters.logrows),
+        "run_args.lookup_range": (settings.lookup_range, (section.parameters.lookup_low, section.parameters.lookup_high)),
+        **{f"run_args.{name}": (value, getattr(section.parameters, name)) for name, value in settings.tuning.items()},
     }
     for name, (found, pinned) in pairs.items():
         if found != pinned:

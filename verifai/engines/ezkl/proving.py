@@ -187,7 +187,7 @@ def self_check(section: LockSection, files: Mapping[str, bytes], witness: Witnes
     fence.progress.phase("verify")
     try:
         verifying.check_pins(section, files)
-        verifying.check_settings_file(section, files[SETTINGS_FILE])
+        verifying.check_settings_and_key(section, files[SETTINGS_FILE], files[VK_FILE])
         parsed = proof.parse(files[verifying.PROOF_FILE], instances=section.instances, proof_bytes=section.proof_bytes)
         verifying.check_proof(section, files, parsed, fence)
     except EvidenceRejected as problem:

@@ -43,6 +43,7 @@ class Settings:
         instance_shapes: shapes of the public tensors, inputs before outputs.
         input_scales, output_scales: log2 of the quantisation multiplier, one per tensor.
         poseidon_instances: number of hash instances; they come first.
+        tuning: the arguments that were chosen, by ezkl's name, scales and decomposition among them.
         lookup_range: range of the table of every non-linear lookup, inclusive.
         required_lookups: number of non-linear lookup tables.
         range_checks: the ranges that are checked, inclusive, sorted.
@@ -58,11 +59,11 @@ class Settings:
     input_types: tuple[str, ...]
     output_types: tuple[str, ...]
     poseidon_instances: int
+    tuning: Mapping[str, int]
     lookup_range: tuple[int, int]
     required_lookups: int
     range_checks: tuple[tuple[int, int], ...]
     num_rows: int
-    num_inner_cols: int
     total_assignments: int
     total_const_size: int
     num_shuffles: int
@@ -85,7 +86,7 @@ def parse(
         raise run_args.refuse("a circuit whose weights are not fixed does not bind the model", "param_visibility")
     cells = min(_MAX_CELLS, MAX_COLUMN_BLOCKS << logrows)
     inputs, outputs = _visibility(run_args, "input_visibility"), _visibility(run_args, "output_visibility")
-    lookup_range, columns = _run_args(run_args)
+    lookup_range, tuning = _run_args(run_args)
     _einsum(root.table("einsum_params"), cells)
     settings = Settings(
         logrows=logrows,
@@ -97,11 +98,11 @@ def parse(
         input_types=root.array("input_types", _tensor_type(root), max_length=_MAX_TENSORS),
         output_types=root.array("output_types", _tensor_type(root), max_length=_MAX_TENSORS),
         poseidon_instances=_module_sizes(root.table("module_sizes"), cells),
+        tuning=tuning,
         lookup_range=lookup_range,
         required_lookups=len(root.array("required_lookups", _lookup(root), max_length=128)),
         range_checks=root.array("required_range_checks", _range(root), max_length=64),
         num_rows=root.integer("num_rows", low=0, high=cells),
-        num_inner_cols=columns,
         total_assignments=root.integer("total_assignments", low=1, high=cells),
         total_const_size=root.integer("total_const_size", low=0, high=cells),
         num_shuffles=root.integer("num_shuffles", low=0, high=2**20),
@@ -156,26 +157,27 @@ def _visibility(record: Record, field: str) -> Visibility:
     return _VISIBILITY[value]
 
 
-def _run_args(record: Record) -> tuple[tuple[int, int], int]:
-    record.integer("input_scale", low=-_MAX_SCALE, high=_MAX_SCALE)
-    record.integer("param_scale", low=-_MAX_SCALE, high=_MAX_SCALE)
+def _run_args(record: Record) -> tuple[tuple[int, int], dict[str, int]]:
+    tuning = {
+        "input_scale": record.integer("input_scale", low=-_MAX_SCALE, high=_MAX_SCALE),
+        "param_scale": record.integer("param_scale", low=-_MAX_SCALE, high=_MAX_SCALE),
+        "scale_rebase_multiplier": record.integer("scale_rebase_multiplier", low=1, high=1024),
+        "num_inner_cols": record.integer("num_inner_cols", low=1, high=64),
+        "decomp_base": record.integer("decomp_base", low=2, high=2**24),
+        "decomp_legs": record.integer("decomp_legs", low=1, high=32),
+    }
     if record.take("rebase_scale") is not None:
         record.integer("rebase_scale", low=-_MAX_SCALE, high=_MAX_SCALE)
-    record.integer("scale_rebase_multiplier", low=1, high=1024)
-    columns = record.integer("num_inner_cols", low=1, high=64)
-    record.integer("decomp_base", low=2, high=2**24)
-    record.integer("decomp_legs", low=1, high=32)
     record.number("epsilon", low=0.0, high=1.0)
     record.text("check_mode", pattern="UNSAFE")
     for name in ("rebase_frac_zero_constants", "bounded_log_lookup", "disable_freivalds"):
         record.flag(name)
     if record.flag("ignore_range_check_inputs_outputs"):
         raise record.refuse("without these range checks the circuit is unsound", "ignore_range_check_inputs_outputs")
-    for variable in record.array("variables", _variable(record), max_length=16):
-        assert variable is not None
-    lookup_range = _range(record)(record.take("lookup_range"), f"{record.where}.lookup_range")
+    record.array("variables", _variable(record), max_length=16)
+    lookup_range: tuple[int, int] = _range(record)(record.take("lookup_range"), f"{record.where}.lookup_range")
     record.done()
-    return lookup_range, columns
+    return lookup_range, tuning
 
 
 def _module_sizes(record: Record, cells: int) -> int:

@@ -2,7 +2,7 @@
 
     1  exactly the three files, within their size limits
     2  settings and verification key are the pinned ones, by digest
-    3  the settings parse, every figure in range, and say what the lock says
+    3  the settings parse, every figure in range, and say what the lock says; so does the key's header
     4  the proof parses: one byte form, exact number of instances, exact number of proof bytes
     5  the statement is decoded from the instances, with the pinned scales and visibilities
     6  ezkl accepts the proof under the pinned key and the pinned SRS points
@@ -36,6 +36,8 @@ PROOF_FILE = "proof.json"
 SETTINGS_FILE = "settings.json"
 VK_FILE = "vk.key"
 MAX_VK_BYTES = 256 * 1024 * 1024
+VK_FORMAT, VK_COMPRESSED_SELECTORS, VK_POINT_BYTES = 3, 1, 64
+"""Header of halo2's raw form: a version, k, whether selectors are compressed; then the number of fixed commitments as u32."""
 _LIMITS = {PROOF_FILE: proof.MAX_FILE_BYTES, SETTINGS_FILE: settings.MAX_BYTES, VK_FILE: MAX_VK_BYTES}
 VERIFY_SECONDS = 120.0
 VERIFY_MEMORY = 4 * 2**30
@@ -55,7 +57,7 @@ def verify(request: VerifyRequest) -> VerifiedProof:
     files = read_files(request.files)
     findings = [_holds("payload-complete", "the proof's files are complete and within their limits", "1")]
     findings.append(check_pins(section, files))
-    findings.append(check_settings_file(section, files[SETTINGS_FILE]))
+    findings.append(check_settings_and_key(section, files[SETTINGS_FILE], files[VK_FILE]))
     parsed = proof.parse(files[PROOF_FILE], instances=section.instances, proof_bytes=section.proof_bytes)
     findings.append(
         _holds("proof-well-formed", f"{len(parsed.instances)} instances and {len(parsed.proof)} proof bytes, as pinned", "4")
@@ -114,12 +116,17 @@ def check_pins(section: LockSection, files: Mapping[str, bytes]) -> Finding:
     return _holds("keys-pinned", f"settings and verification key {short(section.vk_sha256)}… are the pinned ones", "2")
 
 
-def check_settings_file(section: LockSection, data: bytes) -> Finding:
-    """Step 3. Raises EvidenceRejected (``settings-malformed``, ``settings-mismatch``)."""
+def check_settings_and_key(section: LockSection, data: bytes, vk: bytes) -> Finding:
+    """Step 3. Raises EvidenceRejected (``settings-malformed``, ``settings-mismatch``, ``vk-malformed``)."""
     parsed = settings.parse(data)
     if not settings.is_normal(data):
         raise EvidenceRejected("settings-malformed", "these bytes are not the canonical form", where=SETTINGS_FILE)
     check_settings(section, parsed)
+    # ezkl allocates by the key's own k, up to gigabytes, before it looks at anything else.
+    header = bytes((VK_FORMAT, parsed.logrows, VK_COMPRESSED_SELECTORS))
+    points = int.from_bytes(vk[len(header) : len(header) + 4], "little")
+    if vk[: len(header)] != header or not 0 < points <= len(vk) // VK_POINT_BYTES:
+        raise EvidenceRejected("vk-malformed", f"its header is not that of a key for k = {parsed.logrows}", where=VK_FILE)
     return _holds("settings-consistent", "the settings are in range and say what the lock says", "3")
 
 

@@ -6,18 +6,16 @@ Every function takes canonical operands (< p) and returns canonical results. ``e
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as _untyped_intrinsic
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-def intrinsic(function: _Function) -> _Function:
-    """``numba.extending.intrinsic``, typed."""
-    return cast(_Function, _untyped_intrinsic(function))
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """``numba.extending.intrinsic``, typed: the typing context, its first parameter, is not for callers."""
+    return _untyped_intrinsic(function)
 
 
 _I64 = ir.IntType(64)

@@ -149,20 +149,21 @@ def _padded_total(groups: Iterable[dict[Key, int]]) -> list[int]:
 
 
 def _code(cells: list[int], matrices: int) -> tuple[int, int]:
-    """(log2 C, log2 1/ρ) with the shortest opening for matrices of ``cells`` values."""
+    """(log2 C, log2 1/ρ) for matrices of ``cells`` values: the shortest rows whose opening is at most 1/16 longer than the best.
+
+    Shorter rows mean shorter codes, which both sides' time grows with.
+    """
     log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
-    best: tuple[int, int] | None = None
+    lengths = {}
     for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
         size = 1 << log_message
         queries = soundness.queries_needed(size, size << log_rate)
         rows = sum(RESERVED_ROWS + -(-count // size) for count in cells)
         log_length = log_message + log_rate
         paths = matrices * DIGEST_BYTES * (queries * path_length(log_length) + cap_size(log_length))
-        length = 16 * size + 8 * queries * rows + paths
-        if best is None or length < best[0]:
-            best = (length, log_message)
-    assert best is not None
-    return best[1], log_rate
+        lengths[log_message] = 16 * size + 8 * queries * rows + paths
+    limit = min(lengths.values()) * 17 // 16
+    return next(log_message for log_message, length in lengths.items() if length <= limit), log_rate
 
 
 def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:

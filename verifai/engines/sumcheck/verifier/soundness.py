@@ -5,6 +5,8 @@ A bound is a fraction (numerator, denominator); its strength is given in thousan
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.suite import SECURITY_BITS
 
@@ -50,6 +52,7 @@ def query_error(degree: int, length: int, queries: int) -> tuple[int, int]:
     return max(numerator, 1), denominator
 
 
+@lru_cache(maxsize=64)
 def queries_needed(degree: int, length: int) -> int:
     """The least number of distinct positions for SECURITY_BITS. Raises ValueError when the code is too short for it."""
     good = agreement(degree, length)

@@ -24,7 +24,8 @@ class GitHubFormat:
         """At most ten commands of a kind; where there are more, the tenth says how many, and where they are."""
         kinds: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
         for entry, finding in report.failures():
-            kinds[_KIND.get(finding.outcome, "warning")].append(_command(_KIND.get(finding.outcome, "warning"), entry, finding))
+            kind = _KIND[finding.outcome]
+            kinds[kind].append(_command(kind, entry, finding))
         for entry, one in report.waived():
             waiver = one.waiver
             text = f"waived by {waiver.id} ({waiver.approver}, until {waiver.expires}): {one.finding.message}"

@@ -69,12 +69,13 @@ class Report:
 
     def failures(self) -> tuple[tuple[Entry, Finding], ...]:
         """Every finding because of which the status is not 0, with what it is about; the run's own error first."""
-        own = (
-            ()
-            if self.error is None
-            else ((Entry(self.command, self.command, "", self.error.outcome, (self.error,)), self.error),)
-        )
-        return (*own, *((entry, finding) for entry in self.entries for finding in entry.failures()))
+        return tuple((entry, finding) for entry in self.all_entries() for finding in entry.failures())
+
+    def all_entries(self) -> tuple[Entry, ...]:
+        """The entries, after one for the run's own error where there is one."""
+        if self.error is None:
+            return self.entries
+        return (Entry("run", self.command, "", self.error.outcome, (self.error,)), *self.entries)
 
     def waived(self) -> tuple[tuple[Entry, WaivedFinding], ...]:
         """Every waived finding, with what it is about."""

@@ -18,17 +18,17 @@ def document(report: Report) -> dict[str, Any]:
         "schema": f"verifai/{report.command}/v1",
         "verdict": report.verdict,
         "status": report.status,
-        "findings": [finding.to_json() for finding in findings],
+        "findings": encodable([finding.to_json() for finding in findings]),
         **details(report),
     }
     if report.error is not None:
-        result["error"] = _error(report.error)
+        result["error"] = encodable(_error(report.error))
     return result
 
 
 def details(report: Report) -> dict[str, Any]:
     """What the object holds beside schema, verdict, status and findings."""
-    return {
+    fields: dict[str, Any] = {
         "summary": report.summary,
         "created": report.created,
         "version": report.version,
@@ -37,6 +37,17 @@ def details(report: Report) -> dict[str, Any]:
         "bundles": [_entry(entry) for entry in report.entries if entry.kind == "bundle"],
         "waived": [{"about": entry.name, **_waived(one)} for entry, one in report.waived()],
     }
+    result: dict[str, Any] = encodable(fields)
+    return result
+
+
+def encodable(value: Any) -> Any:
+    """``value`` with lone surrogates, as file names that are not UTF-8 give them, spelled out: strict readers refuse them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {encodable(key): encodable(item) for key, item in value.items()}
+    return [encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def _error(finding: Finding) -> dict[str, str]:
@@ -67,5 +78,5 @@ class JsonFormat:
         return "application/json"
 
     def render(self, report: Report) -> bytes:
-        """ASCII, so that no reader's idea of encoding matters; a lone surrogate of a file name stays an escape."""
+        """ASCII, so that no reader's idea of encoding matters."""
         return (json.dumps(document(report), indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")

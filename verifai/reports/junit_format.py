@@ -19,9 +19,7 @@ class JUnitFormat:
 
     def render(self, report: Report) -> bytes:
         """One suite. Rejected and not met are failures, undecided is an error; a waived finding is told in ``system-out``."""
-        entries = list(report.entries)
-        if report.error is not None:
-            entries.insert(0, Entry(report.command, report.command, "", report.error.outcome, (report.error,)))
+        entries = report.all_entries()
         suite = ET.Element("testsuite", name=f"verifai {report.command}", timestamp=report.created.removesuffix("Z"), time="0")
         properties = ET.SubElement(suite, "properties")
         run = {"verdict": report.verdict, "status": str(report.status), "summary": report.summary, **report.facts}

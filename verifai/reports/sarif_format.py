@@ -15,6 +15,9 @@ from verifai.reports.text import visible
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVEL = {Outcome.REJECTED: "error", Outcome.POLICY_NOT_MET: "error", Outcome.UNDECIDED: "warning"}
+_MESSAGE = str.maketrans({"{": "{{", "}": "}}", "\\": "\\\\", "[": "\\[", "]": "\\]"})
+"""Neither a placeholder (section 3.11.5) nor an embedded link (section 3.11.6) can come of foreign text."""
+
 MAX_RESULTS = 5000
 """What code scanning keeps of one run; the last result says how many more there are."""
 
@@ -34,10 +37,8 @@ class SarifFormat:
         if len(results) > MAX_RESULTS:
             more = len(results) - MAX_RESULTS + 1
             notice = Finding("nothing-to-check", Outcome.UNDECIDED, f"{more} further results are in the JSON report")
-            results = [
-                *results[: MAX_RESULTS - 1],
-                _result(Entry("gate", report.command, "", Outcome.UNDECIDED, ()), notice, None),
-            ]
+            own = Entry("run", report.command, "", Outcome.UNDECIDED, ())
+            results = [*results[: MAX_RESULTS - 1], _result(own, notice, None)]
         rules = sorted({result["ruleId"] for result in results})
         for result in results:
             result["ruleIndex"] = rules.index(result["ruleId"])
@@ -95,21 +96,15 @@ def _result(entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, 
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "kind": "fail",
-        "level": _LEVEL.get(finding.outcome, "warning"),
-        # A placeholder like {0} would be looked up in arguments that are not there (section 3.11.5).
-        "message": {"text": text.replace("{", "{{").replace("}", "}}")},
+        "level": _LEVEL[finding.outcome],
+        "message": {"text": text.translate(_MESSAGE)},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(entry.name)}}}],
         "partialFingerprints": {"verifaiFinding/v1": _fingerprint(entry, finding)},
         "properties": {"outcome": finding.outcome.value, "kind": entry.kind, "id": entry.identifier},
     }
     if waiver is not None:
-        result["suppressions"] = [
-            {
-                "kind": "external",
-                "status": "accepted",
-                "justification": f"{visible(waiver.id)}, {visible(waiver.approver)}, until {waiver.expires}: {visible(waiver.reason)}",
-            }
-        ]
+        words = f"{visible(waiver.id)}, {visible(waiver.approver)}, until {waiver.expires}: {visible(waiver.reason)}"
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": words}]
     return result
 
 

@@ -34,10 +34,8 @@ def parse_targets(options: Sequence[str]) -> tuple[ReportTarget, ...]:
         try:
             target = ReportTarget(ReportName(word), Path(path_text))
         except ValueError:
-            names = "|".join(ReportName)
-            raise UsageError(
-                "bad-option", f"{option[:120]!r} is not FORMAT=PATH", where="--report", hint=f"{names}=PATH"
-            ) from None
+            hint = "Write: " + "|".join(ReportName) + "=PATH"
+            raise UsageError("bad-option", f"{option[:120]!r} is not FORMAT=PATH", where="--report", hint=hint) from None
         if not path_text:
             raise UsageError("bad-option", f"{option[:120]!r} names no file", where="--report")
         if target.path in [one.path for one in targets]:

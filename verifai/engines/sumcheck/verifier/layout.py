@@ -149,7 +149,7 @@ def _padded_total(groups: Iterable[dict[Key, int]]) -> list[int]:
 
 
 def _code(cells: list[int], matrices: int) -> tuple[int, int]:
-    """(log2 C, log2 1/ρ) for matrices of ``cells`` values: the shortest rows whose opening is at most 1/16 longer than the best.
+    """(log2 C, log2 1/ρ) for matrices of ``cells`` values: the shortest rows whose opening is at most 1/16 above the best.
 
     Shorter rows mean shorter codes, which both sides' time grows with.
     """

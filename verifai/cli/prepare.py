@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         name: Annotated[str, typer.Option("--name", help="Circuit name; by default the folder's.")] = "",
         engine: Annotated[EngineName, typer.Option("--engine", help="Default engine.")] = EngineName.EZKL,
         calibration: Annotated[Path | None, typer.Option("--calibration", help="Calibration data (.npz).")] = None,
+        srs: Annotated[Path | None, typer.Option("--srs", help="Set-up file for ezkl; by default from the store.")] = None,
         tensor: Annotated[
             list[str] | None,
             typer.Option("--tensor", help="Visibility of one tensor, such as input=hashed.", metavar="NAME=VISIBILITY"),
@@ -44,7 +45,9 @@ def register(app: typer.Typer) -> None:
         visibility = _visibilities(tensor or [])
         if not yes and not current().json:
             visibility = _ask_visibility(loaded, visibility)
-        folder = init_circuit(model, loaded, output, name=name, engine=engine, visibility=visibility, calibration=calibration)
+        folder = init_circuit(
+            model, loaded, output, name=name, engine=engine, visibility=visibility, calibration=calibration, srs=srs
+        )
         path = str(folder.folder / "circuit.toml")
         lines = [f"Wrote {printable(path)}", f"Next: verifai compile {printable(str(folder.folder))}"]
         return Result({"path": path, "name": folder.spec.name}, lines, verdict="done")

@@ -102,7 +102,7 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
     fixture = root / "fixtures" / CIRCUIT
     begun = time.monotonic()
     real = read_samples(fixture / "heldout.npz", load_path(fixture / "model.onnx"))
-    exported = export(fixture / "model.onnx", samples=real[:_PARITY_SAMPLES])
+    exported = export(fixture / "source.onnx", samples=real[:_PARITY_SAMPLES])
     yield Exported(exported, time.monotonic() - begun)
 
     folder = _own_copy(root, work, exported.model.data)

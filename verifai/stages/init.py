@@ -45,7 +45,7 @@ prove_seconds = {seconds}
 # the ranges seen here (with a margin) are refused at prove time.
 [calibration]
 {calibration}
-"""
+{engine_options}"""
 
 
 def init_circuit(
@@ -57,11 +57,15 @@ def init_circuit(
     engine: EngineName = EngineName.EZKL,
     visibility: Mapping[str, Visibility] | None = None,
     calibration: Path | None = None,
+    srs: Path | None = None,
     classes: bool = True,
     memory: str = "8 GiB",
     prove_seconds: int = 600,
 ) -> CircuitFolder:
     """Write ``output/circuit.toml`` for ``model`` and return the folder, parsed back.
+
+    Args:
+        calibration: real inputs (``.npz``). srs: a set-up file for the ezkl engine; by default the local store is asked.
 
     Raises:
         UsageError: ``file-exists`` when there is one already; ``bad-spec`` for a name that cannot be used.
@@ -94,6 +98,9 @@ def init_circuit(
             if calibration is not None
             else '# data = "calibration.npz"'
         ),
+        engine_options=""
+        if srs is None
+        else f"\n[engine.ezkl]\nsrs = {_quoted(os.path.relpath(srs.resolve(), output.resolve()))}\n",
     )
     write_atomic(target, text.encode())
     folder = CircuitFolder(output)

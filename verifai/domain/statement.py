@@ -173,7 +173,7 @@ class Statement:
 
     def of(self, role: Role) -> tuple[TensorStatement, ...]:
         """The inputs or the outputs, in the model's order."""
-        return tuple(tensor for tensor in self.tensors if tensor.role is role)
+        return tuple(tensor for tensor in self.tensors if tensor.role == role)
 
     def to_json(self) -> Mapping[str, Any]:
         """Integers and strings only, so that it can be signed."""

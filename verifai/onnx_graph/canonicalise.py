@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from onnx import ModelProto
 
 from verifai.domain.digest import sha256
 from verifai.domain.tensor import TensorSpec
 from verifai.onnx_graph.external import pull_in
-from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute, to_bytes
-from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_TOTAL_BYTES
+from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute, shortened, to_bytes
+from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_NAME, MAX_TOTAL_BYTES
 from verifai.onnx_graph.lint import lint, parse
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
 from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
+from verifai.onnx_graph.passes.numbers import require_finite, require_safe_division
 from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
 from verifai.onnx_graph.passes.simplify import simplify
@@ -58,13 +58,11 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         UnsupportedModel: with a ``model-…`` code and the node, tensor or field named.
     """
     proto = parse(data, where)
-    try:
-        opset = lint(proto, where)
-        pull_in(proto, folder, where)
-        graph = _read(proto, dims or {}, where)
-    except UnicodeDecodeError:
-        raise refuse("model-malformed", "a name that is not UTF-8", where) from None
+    opset = lint(proto, where)
+    pull_in(proto, folder, where)
+    graph = _read(proto, dims or {}, where)
     to_float32(graph)
+    require_finite(graph)
     infer(graph, opset)
     simplify(graph)
     _refuse_constant_outputs(graph)
@@ -74,7 +72,9 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     explicit_defaults(graph)
     simplify(graph)
     _name_nodes(graph)
-    _check_weights(graph)
+    require_finite(graph)
+    require_safe_division(graph)
+    _note_large_integers(graph)
     return Canonical(_model(graph), tuple(graph.notices))
 
 
@@ -117,6 +117,8 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
 
 
 def _free(base: str, taken: set[str]) -> str:
+    if base in taken or len(base) > MAX_NAME:
+        base = shortened(base)
     name, count = base, 1
     while name in taken:
         count += 1
@@ -171,15 +173,8 @@ def _name_nodes(graph: Graph) -> None:
         node.name = _free(node.name or node.op_type, taken)
 
 
-def _check_weights(graph: Graph) -> None:
+def _note_large_integers(graph: Graph) -> None:
     for name, array in graph.constants.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise refuse(
-                "model-non-finite",
-                "a weight is NaN or infinite",
-                f"tensor {printable(name)!r}",
-                "Train or export the model again.",
-            )
         if array.dtype.kind in "iu" and array.size and _beyond_exact(array):
             graph.note(
                 f"Integer constant {printable(name)!r} exceeds 2^24 in absolute value; "

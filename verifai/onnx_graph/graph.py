@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, helper
 
-from verifai.onnx_graph.limits import IR_VERSION, OPSET
+from verifai.onnx_graph.limits import IR_VERSION, MAX_NAME, OPSET
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array, from_array, to_array
 
@@ -103,6 +103,7 @@ class Graph:
 
     def fresh(self, base: str) -> str:
         """A tensor name that nothing uses yet, deterministic in the order of calls."""
+        base = shortened(base)
         name, count = base, 1
         while name in self._names:
             count += 1
@@ -129,6 +130,11 @@ class Graph:
         """Record a notice once."""
         if text not in self.notices:
             self.notices.append(text)
+
+
+def shortened(base: str) -> str:
+    """``base`` with room for a number, within what lint accepts as a name."""
+    return base[: MAX_NAME - 20].strip() or "value"
 
 
 def read_attribute(attribute: AttributeProto, where: str) -> Attribute:

@@ -5,11 +5,12 @@ Static shapes and sizes are checked later, by :mod:`verifai.onnx_graph.passes.in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, ModelProto, NodeProto
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from verifai.onnx_graph.graph import attribute_kind
 from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
@@ -51,7 +52,30 @@ def parse(data: bytes, where: str) -> ModelProto:
         model: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RecursionError, ValueError):
         raise refuse("model-malformed", "not an ONNX file: it cannot be decoded", where, "Export the model again.") from None
+    _require_utf8(model, where)
     return model
+
+
+def _require_utf8(model: ModelProto, where: str) -> None:
+    """The decoder hands text that is not UTF-8 over as bytes, which no later step expects."""
+    stack: list[Any] = [model]
+    while stack:
+        message = stack.pop()
+        if isinstance(message, TensorProto):
+            # Field by field, because listing the fields of a tensor copies its values.
+            stack.extend((*message.external_data, *message.metadata_props))
+            fields = {"name": message.name, "doc_string": message.doc_string}
+        else:
+            fields = {}
+            for field, value in message.ListFields():
+                if field.type == field.TYPE_MESSAGE:
+                    stack.extend(value if isinstance(value, Sequence) or hasattr(value, "add") else (value,))
+                elif field.type == field.TYPE_STRING:
+                    fields[field.name] = value
+        for name, value in fields.items():
+            texts = (value,) if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                raise refuse("model-malformed", f"the text of a field {name!r} is not UTF-8", where)
 
 
 def lint(model: ModelProto, where: str) -> int:

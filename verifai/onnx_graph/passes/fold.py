@@ -44,7 +44,7 @@ def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     if node.op_type in ("Div", "Mod") and _divides_by_zero(operands.get(node.inputs[1])):
-        raise refuse("model-malformed", "an integer division by zero", node.where)
+        raise refuse("model-malformed", "an integer division by 0 or -1", node.where)
     try:
         arrays = open_session(model.SerializeToString()).run(outputs, operands)
     except RuntimeFailure as problem:
@@ -62,4 +62,5 @@ def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
 
 
 def _divides_by_zero(divisor: Array | None) -> bool:
-    return divisor is not None and divisor.dtype.kind in "iu" and bool((divisor == 0).any())
+    """Zero, or −1, by which the smallest integer cannot be divided; either would end the process."""
+    return divisor is not None and divisor.dtype.kind in "iu" and bool(((divisor == 0) | (divisor == -1)).any())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node, TensorType
-from verifai.onnx_graph.tensors import Array
+from verifai.onnx_graph.refusal import refuse
 
 
 def plain_gemm(graph: Graph) -> None:
@@ -20,6 +20,8 @@ def plain_gemm(graph: Graph) -> None:
 
 def _plain(graph: Graph, node: Node, before: list[Node]) -> None:
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
+    if graph.types[node.inputs[0]].dtype.kind != "f" and (alpha, beta) != (1.0, 1.0):
+        raise refuse("model-unknown-operator", "a scaled product of integers", node.where)
     for position, flag in ((0, "transA"), (1, "transB")):
         if node.integer(flag, 0):
             node.inputs[position] = _transposed(graph, node, node.inputs[position], flag, before)
@@ -34,7 +36,7 @@ def _plain(graph: Graph, node: Node, before: list[Node]) -> None:
 def _transposed(graph: Graph, node: Node, name: str, flag: str, before: list[Node]) -> str:
     array = graph.constants.get(name)
     if array is not None:
-        return _shared(graph, f"{name}_transposed", np.ascontiguousarray(array.T))
+        return graph.constant(f"{name}_transposed", np.ascontiguousarray(array.T))
     kind = graph.types[name]
     result = graph.fresh(f"{node.name}_{flag}")
     graph.types[result] = TensorType(kind.dtype, kind.shape[::-1])
@@ -45,14 +47,11 @@ def _transposed(graph: Graph, node: Node, name: str, flag: str, before: list[Nod
 def _scaled(graph: Graph, node: Node, name: str, label: str, factor: float, before: list[Node]) -> str:
     array = graph.constants.get(name)
     if array is not None:
-        return _shared(graph, f"{name}_scaled", (array.astype(np.float64) * factor).astype(array.dtype))
+        with np.errstate(over="ignore"):  # the check for finite weights comes last
+            return graph.constant(f"{name}_scaled", (array.astype(np.float64) * factor).astype(array.dtype))
     kind = graph.types[name]
     result = graph.fresh(f"{node.name}_{label}")
     graph.types[result] = kind
     scale = graph.constant(f"{node.name}_{label}_factor", np.array(factor, dtype=kind.dtype))
     before.append(Node("Mul", [name, scale], [result], {}, f"{node.name}_{label}"))
     return result
-
-
-def _shared(graph: Graph, base: str, array: Array) -> str:
-    return graph.constant(base, array)

@@ -110,6 +110,8 @@ def _clip(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 
 def _pad(graph: Graph, node: Node, opset: int) -> list[Node]:
+    if node.text("mode", "constant") == "wrap":
+        raise refuse("model-unknown-operator", "padding that wraps around", node.where, "Concatenate slices instead.")
     if opset < 11:
         _to_input(graph, node, "pads", 1)
         _to_input(graph, node, "value", 2, graph.types[node.inputs[0]].dtype.type)
@@ -180,6 +182,8 @@ def _softmax(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
     """Resize 10 and Upsample scale from the corner and round down; Resize 11 made that a choice."""
+    if node.text("coordinate_transformation_mode", "") == "half_pixel_symmetric":
+        raise refuse("model-unknown-operator", "resizing with half_pixel_symmetric", node.where, "Use half_pixel.")
     if opset >= 11:
         if opset > OPSET:
             _drop_new_defaults(node, opset)
@@ -299,9 +303,17 @@ def _cast_like(graph: Graph, node: Node, opset: int) -> list[Node]:
     return [_as_float32(Node("Cast", node.inputs[:1], node.outputs, {"to": number}, node.name))]
 
 
+def _typed_output(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph
+    if opset > OPSET:
+        _drop_new_defaults(node, opset)
+    return [_as_float32(node)]
+
+
 def _as_float32(node: Node) -> Node:
-    if node.attributes.get("to") in (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
-        node.attributes["to"] = int(onnx.TensorProto.FLOAT)
+    for name in ("to", "dtype", "output_datatype"):
+        if node.attributes.get(name) in (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
+            node.attributes[name] = int(onnx.TensorProto.FLOAT)
     return node
 
 
@@ -312,6 +324,7 @@ _REWRITES: dict[str, Rewrite] = {
         _axes(18),
     ),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("EyeLike", "HannWindow", "HammingWindow", "BlackmanWindow"), _typed_output),
     **dict.fromkeys(("DFT", "GroupNormalization"), _unchanged_meaning_lost),
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,

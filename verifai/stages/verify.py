@@ -95,6 +95,7 @@ def verify_open(
     """The same for a bundle that is open already; steps V2–V9. ``audit`` builds on it."""
     circuit, proof = find_claims(bundle)
     findings = [_holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
+    findings.append(note_signatures(bundle))
     engine = engine_for(circuit.engine)
     section = lock.section(circuit.engine)
     summary = engine.summarise(section)
@@ -154,6 +155,16 @@ def _check_subjects(claim: Attestation, payload: Mapping[str, Path]) -> None:
     if listed != actual:
         odd = sorted(listed ^ actual)[0]
         raise EvidenceRejected("subject-mismatch", "the proof attestation is not about the files in the bundle", where=odd)
+
+
+def note_signatures(bundle: OpenBundle) -> Finding:
+    """Who signed is a question of trust; without a trust file it is not judged, and that is said."""
+    count = len(bundle.envelope.signatures)
+    if not count:
+        message = "the bundle is unsigned: it proves its statement, but not who made it"
+    else:
+        message = f"the bundle carries {count} signature{'s' * (count > 1)}; `audit --trust` judges whose they are"
+    return _not_checked("signatures-not-judged", message, "V2")
 
 
 def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: SectionSummary) -> list[Finding]:

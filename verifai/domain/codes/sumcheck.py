@@ -34,4 +34,42 @@ CODES: dict[str, Code] = {
     "circuit-not-planned": Code(
         (2,), "A draft circuit without commitments and error bounds was to be proven.", "Plan the circuit first."
     ),
+    "circuit-bound": Code(
+        (2,),
+        "A value of the quantised model could leave the range that the proof's field allows.",
+        "Reduce activation_bits, or change the node named.",
+    ),
+    "constant-value": Code(
+        (2,), "A value of the model does not depend on its inputs once quantised.", "Remove it, or raise activation_bits."
+    ),
+    "no-scale": Code((2,), "Calibration, or the lock, gives no range for a value.", "Compile again without --locked."),
+    "not-finite": Code(
+        (2,), "A value is infinite or not a number on the calibration data.", "Correct the calibration data or the model."
+    ),
+    "unused-input": Code((2,), "A model input takes no part in the computation.", "Remove the input from the model."),
+    "privacy-unsupported": Code(
+        (2,),
+        "A specification asks for privacy, which the sumcheck engine's integrity-only suite does not give.",
+        'Use "hashed" or "committed" to bind without stating, or the ezkl engine to hide.',
+    ),
+    "payload-files": Code(
+        (1,), "A payload does not hold exactly the files of a sumcheck proof.", "Get the bundle again from its maker."
+    ),
+    "statement-malformed": Code((1,), "The statement's bytes do not fit the circuit.", "Get the bundle again from its maker."),
+    "sumcheck-circuit-pinned": Code((0,), "The integer circuit is the pinned one and keeps every rule.", ""),
+    "sumcheck-weights-pinned": Code((0,), "The weights are the pinned ones.", ""),
+    "sumcheck-statement-bound": Code((0,), "Statement and context are bound by the proof.", ""),
+    "sumcheck-proof-holds": Code((0,), "The sumcheck proof holds.", ""),
+    "sumcheck-circuit-rederived": Code((0,), "The circuit, lowered again from the model, equals the pinned one.", ""),
+    "sumcheck-weights-rederived": Code((0,), "The weights, lowered again from the model, equal the pinned ones.", ""),
+    "sumcheck-circuit-differs": Code(
+        (1,), "The circuit, lowered again from the model, differs from the pinned one.", "Do not trust the lock; compile again."
+    ),
+    "sumcheck-weights-differs": Code(
+        (1,), "The weights, lowered again from the model, differ from the pinned ones.", "Do not trust the lock; compile again."
+    ),
+    "sumcheck-model-differs": Code((1,), "The model is not the one that the lock pins.", "Use the model that the lock pins."),
+    "sumcheck-not-rederived": Code(
+        (1,), "The pinned section cannot be derived from the model.", "Do not trust the lock; compile again."
+    ),
 }

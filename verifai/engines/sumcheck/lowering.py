@@ -36,17 +36,6 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the lowering may choose from.
-
-    Attributes:
-        split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
-    """
-
-    split: bool = False
-
-
-@dataclass(frozen=True)
 class Lowered:
     """A lowered model.
 
@@ -68,23 +57,24 @@ def lower(
     *,
     tensors: Mapping[str, Visibility],
     weights: WeightVisibility = WeightVisibility.PUBLIC,
-    options: Options | None = None,
+    split: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
     Args:
         scales: at least one per input and per value that becomes a held tensor.
         tensors: visibility of each model input and output.
+        split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph, chosen = read_graph(model), options or Options()
+    graph = read_graph(model)
     plan = Plan()
     for _ in range(MAX_ROUNDS):
         builder = Builder(plan, scales)
         ports = _lower_once(graph, builder, tensors)
-        following = next_plan(builder.needs, split=chosen.split)
+        following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = builder.finish(*ports, weights)
             check(circuit)
@@ -92,6 +82,14 @@ def lower(
             return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
+
+
+def require_float(graph: SourceGraph, node: Node) -> None:
+    """Values are quantised reals; integer and boolean tensors have no rule here. Raises UnsupportedModel."""
+    for name in node.outputs:
+        kind = graph.types.get(name, "float32")
+        if kind != "float32" and not (node.op_type == "ArgMax" and name in graph.outputs):
+            raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
 def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility]) -> tuple[list[Port], list[Port]]:
@@ -108,6 +106,7 @@ def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visi
         handler = HANDLERS.get(node.op_type) if not node.domain else None
         if handler is None:
             raise unsupported(node, "the sumcheck engine has no rule for this operator")
+        require_float(graph, node)
         handler(state, node)
     taken: set[int] = {port.tensor for port in inputs}
     outputs = []

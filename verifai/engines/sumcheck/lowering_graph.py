@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node, read_attribute
 from verifai.onnx_graph.model import OnnxModel
-from verifai.onnx_graph.tensors import to_array
+from verifai.onnx_graph.tensors import DTYPES, to_array
 
 Array = NDArray[Any]
 
@@ -25,13 +25,14 @@ class SourceGraph:
     Attributes:
         nodes: topologically sorted.
         constants: name → array.
-        shapes: every value's static shape.
+        shapes: every value's static shape. types: the NumPy name of every activation's element type.
         readers: how often each value is read by nodes, plus one for each graph output.
     """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, str]
     readers: Mapping[str, int]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -43,6 +44,11 @@ def read_graph(model: OnnxModel) -> SourceGraph:
     constants = {tensor.name: to_array(tensor, "initialiser") for tensor in graph.initializer}
     shapes = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for values in (graph.input, graph.value_info, graph.output)
+        for value in values
+    }
+    types = {
+        value.name: DTYPES[value.type.tensor_type.elem_type].name
         for values in (graph.input, graph.value_info, graph.output)
         for value in values
     }
@@ -64,6 +70,7 @@ def read_graph(model: OnnxModel) -> SourceGraph:
         nodes,
         constants,
         shapes,
+        types,
         readers,
         tuple(spec.name for spec in model.inputs),
         tuple(spec.name for spec in model.outputs),

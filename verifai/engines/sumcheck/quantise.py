@@ -7,10 +7,13 @@ one; the lock pins them, so that a second compile does not calibrate again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from fractions import Fraction
 from math import frexp
+
+from verifai.domain.record import Record
 
 MANTISSA_BITS = 16
 MIN_RANGE = 2.0**-20
@@ -79,3 +82,78 @@ def choose_scale(values: Range, bits: int) -> Scale:
 
 Quantisation = Mapping[str, Scale]
 """Scales by ONNX value name."""
+
+
+class Method(StrEnum):
+    """How a range is chosen from the values seen on calibration data.
+
+    ``min-max``: all of them. ``percentile``: without the rarest share at each end. ``mse``: the clip with the least expected
+    squared error on the levels available.
+    """
+
+    MIN_MAX = "min-max"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantiserOptions:
+    """``[engine.sumcheck]`` of ``circuit.toml``: what the quantiser and the lowering may choose from.
+
+    Attributes:
+        activation_bits, input_bits, output_bits: of inner tensors, model inputs and model outputs.
+        input_margin, output_margin: how far their ranges are widened beyond the data, as a share of the span, at each end that
+            is not 0: a later input outside the range is refused, a later output outside it saturates.
+        percentile: for that method, the share of values kept, in per cent.
+        split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+    """
+
+    method: Method = Method.MIN_MAX
+    percentile: float = 99.99
+    activation_bits: int = 8
+    input_bits: int = 8
+    output_bits: int = 9
+    input_margin: float = 0.125
+    output_margin: float = 0.125
+    split: bool = False
+
+    def to_document(self) -> dict[str, str | int | float | bool]:
+        """As TOML values; the inverse of :func:`parse_options`."""
+        return {**asdict(self), "method": self.method.value}
+
+
+def parse_options(record: Record) -> QuantiserOptions:
+    """Read ``[engine.sumcheck]``. Raises the record's error, with the field named."""
+    default = QuantiserOptions()
+    options = QuantiserOptions(
+        method=record.choice("method", Method, default.method.value),
+        percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
+        activation_bits=record.integer("activation_bits", default.activation_bits, low=2, high=16),
+        input_bits=record.integer("input_bits", default.input_bits, low=1, high=16),
+        output_bits=record.integer("output_bits", default.output_bits, low=2, high=16),
+        input_margin=record.number("input_margin", default.input_margin, low=0.0, high=16.0),
+        output_margin=record.number("output_margin", default.output_margin, low=0.0, high=16.0),
+        split=record.flag("split", default.split),
+    )
+    record.done()
+    return options
+
+
+def _widened(values: Range, margin: float) -> Range:
+    span = (values.high - values.low) * margin
+    return Range(values.low - span if values.low != 0 else values.low, values.high + span if values.high != 0 else values.high)
+
+
+def choose_scales(
+    ranges: Mapping[str, Range], inputs: Collection[str], outputs: Collection[str], options: QuantiserOptions
+) -> dict[str, Scale]:
+    """One scale per value with a range."""
+    scales = {}
+    for name, values in ranges.items():
+        if name in inputs:
+            scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
+        elif name in outputs:
+            scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
+        else:
+            scales[name] = choose_scale(values, options.activation_bits)
+    return scales

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.quantise import Range
+from verifai.engines.sumcheck.quantise import Method, Range
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
 
 BINS = 2048
 _CLIPS = 64
-
-
-class Method(StrEnum):
-    """How a range is chosen from the values seen.
-
-    ``min-max``: all of them. ``percentile``: without the rarest share at each end. ``mse``: the clip with the least expected
-    squared error on the levels available.
-    """
-
-    MIN_MAX = "min-max"
-    PERCENTILE = "percentile"
-    MSE = "mse"
 
 
 def samples_of(calibration: Mapping[str, NDArray[Any]], model: OnnxModel) -> list[dict[str, NDArray[Any]]]:

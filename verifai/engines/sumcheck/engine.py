@@ -1,0 +1,110 @@
+"""The sumcheck engine: transparent proofs of quantised inference, installable with pip alone; integrity-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.findings import Finding
+from verifai.domain.statement import EngineName, TensorStatement, Visibility
+from verifai.engines.interface import (
+    CompiledCircuit,
+    CompileRequest,
+    CostEstimate,
+    EngineProof,
+    OperatorSupport,
+    ProveRequest,
+    SectionSummary,
+    VerifiedProof,
+    VerifyRequest,
+)
+from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.verifier.suite import SUITE
+from verifai.onnx_graph.model import OnnxModel
+
+_HIDES = {
+    Visibility.PUBLIC: "everyone who holds the proof reads its quantised values.",
+    Visibility.PRIVATE: "not offered: this engine is integrity-only (not zero-knowledge); use ezkl for private tensors.",
+    Visibility.HASHED: (
+        "bound to the root of an unsalted commitment and not stated, but not hidden: opened columns show parts of it, and "
+        "whoever can guess the tensor can confirm the guess."
+    ),
+}
+
+
+class SumcheckEngine:
+    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless."""
+
+    @property
+    def name(self) -> EngineName:
+        """``sumcheck``."""
+        return EngineName.SUMCHECK
+
+    def version(self) -> str:
+        """The protocol suite, which proofs depend on."""
+        return SUITE
+
+    def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
+        """One entry per node, in the graph's order."""
+        from verifai.engines.sumcheck.operators import operator_support
+
+        return operator_support(model)
+
+    def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
+        """Predict costs from the graph alone. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
+        from verifai.engines.sumcheck.estimate import estimate
+
+        return estimate(model, spec)
+
+    def compile(self, request: CompileRequest) -> CompiledCircuit:
+        """Calibrate, lower, pin. Raises UnsupportedModel, UsageError."""
+        from verifai.engines.sumcheck.engine_compiling import compile_circuit
+
+        return compile_circuit(request)
+
+    def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
+        """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""
+        parsed = parse_section(section)
+        return SectionSummary(
+            engine_version=parsed.suite,
+            circuit_sha256=parsed.circuit_sha256,
+            pins={"weights_sha256": parsed.weights_sha256},
+            fidelity=parsed.fidelity,
+        )
+
+    def prove(self, request: ProveRequest) -> EngineProof:
+        """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build)."""
+        from verifai.engines.sumcheck.engine_proving import prove
+
+        return prove(request)
+
+    def verify(self, request: VerifyRequest) -> VerifiedProof:
+        """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
+        from verifai.engines.sumcheck.engine_verifying import verify_request
+
+        return verify_request(request)
+
+    def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
+        """⌊value/scale + ½⌋ + zero_point, exactly. Raises InputRejected."""
+        from verifai.engines.sumcheck.engine_tensors import quantise
+
+        return quantise(tensor, values)
+
+    def digest(self, tensor: TensorStatement, values: NDArray[Any]) -> str:
+        """The root of the tensor's own commitment, in hex. Raises InputRejected."""
+        from verifai.engines.sumcheck.engine_tensors import digest
+
+        return digest(tensor, values)
+
+    def rederive(self, request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
+        """Lower the model again with the pinned scales; one finding per comparison."""
+        from verifai.engines.sumcheck.engine_verifying import rederive
+
+        return rederive(request, model)
+
+    def hides(self, visibility: Visibility) -> str:
+        """What that visibility hides and does not hide, in one sentence."""
+        return _HIDES[visibility]

@@ -1,0 +1,193 @@
+"""compile: model, specification and calibration data → pinned integer circuit. The same three give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.digest import Sha256
+from verifai.domain.progress import Progress
+from verifai.domain.record import Record
+from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
+from verifai.engines.sumcheck import circuit as ir
+from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
+from verifai.engines.sumcheck.engine_tensors import to_steps
+from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
+from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales, parse_options
+from verifai.errors import UsageError
+from verifai.execution.files import write_atomic
+from verifai.onnx_graph.model import OnnxModel
+
+CIRCUIT_FILE, WEIGHTS_FILE = "circuit.bin", "weights.bin"
+
+
+def bindings(spec: CircuitSpec) -> dict[str, ir.Visibility]:
+    """How each named tensor is bound.
+
+    Raises:
+        UsageError: code ``privacy-unsupported``: this suite hides nothing.
+    """
+    for name, visibility in spec.tensors.items():
+        if visibility is Visibility.PRIVATE:
+            raise UsageError(
+                "privacy-unsupported",
+                "the sumcheck engine is integrity-only: it cannot keep a tensor private",
+                where=f"[tensors].{name}",
+                hint='Use "hashed" to bind it without stating it (a proof still shows parts of it), or the ezkl engine.',
+            )
+    if spec.weights is WeightVisibility.WITHHELD:
+        raise UsageError(
+            "privacy-unsupported",
+            "the sumcheck engine is integrity-only: it cannot withhold weights",
+            where="[weights].visibility",
+            hint='Use "committed" to bind them by a root (a proof still shows parts of them), or the ezkl engine.',
+        )
+    kinds = {Visibility.PUBLIC: ir.Visibility.PUBLIC, Visibility.HASHED: ir.Visibility.HASHED}
+    return {name: kinds[visibility] for name, visibility in spec.tensors.items()}
+
+
+def options_of(spec: CircuitSpec) -> QuantiserOptions:
+    """``[engine.sumcheck]`` of ``circuit.toml``. Raises UsageError (``bad-spec``)."""
+    table = spec.options.get("sumcheck", {})
+    return parse_options(Record(table, "circuit.toml: [engine.sumcheck]", error=UsageError, code="bad-spec"))
+
+
+def build_circuit(
+    model: OnnxModel,
+    spec_tensors: Mapping[str, ir.Visibility],
+    weights: WeightVisibility,
+    scales: Mapping[str, Scale],
+    split: bool,
+) -> Lowered:
+    """Lower, plan the proof, and complete the circuit. Raises UnsupportedModel."""
+    from verifai.engines.sumcheck.verifier.layout import planned
+
+    committed = weights is WeightVisibility.COMMITTED
+    kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
+    lowered = lower(model, scales, tensors=spec_tensors, weights=kind, split=split)
+    return replace(lowered, circuit=planned(lowered.circuit))
+
+
+def weights_identity(lowered: Lowered) -> str:
+    """Digest of public weights, root of committed ones, in hex."""
+    from verifai.engines.sumcheck.prover.prove import prepare
+
+    return prepare(lowered.circuit, lowered.weights).identity
+
+
+def compile_circuit(request: CompileRequest) -> CompiledCircuit:
+    """Calibrate, lower, measure, write the build files.
+
+    Raises:
+        UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
+    """
+    from verifai.engines.sumcheck.quantise_ranges import calibrate, samples_of
+
+    began = perf_counter()
+    seconds: dict[str, float] = {}
+    tensors = bindings(request.spec)
+    samples = samples_of(request.calibration, request.model)
+    if request.locked is None:
+        options = options_of(request.spec)
+        request.progress.phase("calibrate", len(samples))
+        ranges = calibrate(
+            request.model, samples, options.method, percentile=options.percentile, levels=(1 << options.activation_bits) - 1
+        )
+        names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
+        scales: Mapping[str, Scale] = choose_scales(ranges, names[0], names[1], options)
+    else:
+        pinned = parse_section(request.locked)
+        expect_suite(pinned)
+        options, scales = pinned.options, pinned.scales
+    seconds["calibrate"] = perf_counter() - began
+    request.progress.phase("lower")
+    began = perf_counter()
+    lowered = build_circuit(request.model, tensors, request.spec.weights, scales, options.split)
+    seconds["lower"] = perf_counter() - began
+    began = perf_counter()
+    fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)
+    seconds["fidelity"] = perf_counter() - began
+    section = pin(request.model, request.spec, lowered, options, fidelity)
+    write_build(request.build_dir, lowered)
+    return CompiledCircuit(
+        section=section.to_toml(),
+        fidelity=fidelity,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+        key_bytes=len(lowered.blob),
+    )
+
+
+def pin(model: OnnxModel, spec: CircuitSpec, lowered: Lowered, options: QuantiserOptions, fidelity: Fidelity) -> LockSection:
+    """The lock section of a lowered model."""
+    from verifai.engines.sumcheck.verifier.suite import SUITE
+
+    data = encode(lowered.circuit)
+    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    return LockSection(
+        suite=SUITE,
+        circuit_sha256=circuit_digest(data),
+        weights=spec.weights,
+        weights_sha256=Sha256(weights_identity(lowered)),
+        soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
+        tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
+        options=options,
+        scales=lowered.scales,
+        fidelity=fidelity,
+    )
+
+
+def write_build(folder: Path, lowered: Lowered) -> None:
+    """Circuit and weights, readable by the owner alone: weights may be confidential."""
+    write_atomic(folder / CIRCUIT_FILE, encode(lowered.circuit), mode=0o600)
+    write_atomic(folder / WEIGHTS_FILE, lowered.blob, mode=0o600)
+
+
+def saturated_inputs(model: OnnxModel, circuit: ir.Circuit, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[np.int64]]:
+    """A calibration sample's integers, clamped to the inputs' ranges."""
+    found = []
+    for spec, port in zip(model.inputs, circuit.inputs, strict=True):
+        tensor = circuit.tensors[port.tensor]
+        steps = to_steps(spec.name, sample[spec.name], Fraction(*tensor.scale))
+        found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
+    return found
+
+
+def measure(
+    model: OnnxModel, lowered: Lowered, samples: Sequence[Mapping[str, NDArray[Any]]], classes: bool, progress: Progress
+) -> Fidelity:
+    """The circuit against onnxruntime: arg-max agreement of every output, absolute errors, the worst sample."""
+    from verifai.onnx_graph.reference import Reference
+
+    reference = Reference(model)
+    progress.phase("fidelity", len(samples))
+    worst, worst_sample, total, cells, matches = -1.0, 0, 0.0, 0, 0
+    for number, sample in enumerate(samples):
+        expected = reference.run(sample)
+        trace = run(lowered.circuit, lowered.weights, saturated_inputs(model, lowered.circuit, sample))
+        agree, largest = True, 0.0
+        for spec, port, values in zip(model.outputs, lowered.circuit.outputs, trace.outputs(), strict=True):
+            step = float(Fraction(*lowered.circuit.tensors[port.tensor].scale))
+            wanted = np.asarray(expected[spec.name], np.float64).reshape(-1)
+            found = values.reshape(-1) * step
+            errors = np.abs(found - wanted)
+            largest = max(largest, float(errors.max()))
+            total, cells = total + float(errors.sum()), cells + errors.size
+            agree = agree and int(found.argmax()) == int(wanted.argmax())
+        matches += agree
+        if largest > worst:
+            worst, worst_sample = largest, number
+        progress.advance()
+    return Fidelity(len(samples), matches if classes else None, worst, total / cells, worst_sample)

@@ -1,0 +1,87 @@
+"""prove: one sample becomes circuit, statement and proof, verified by the standard-library verifier before it leaves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+
+from verifai.domain.digest import Sha256
+from verifai.domain.statement import WeightVisibility
+from verifai.engines.interface import EngineProof, ProveRequest
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.circuit_codec import MAX_BYTES, circuit_digest, decode
+from verifai.engines.sumcheck.circuit_weights import weights_bytes
+from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
+from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
+from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.engine_tensors import circuit_inputs
+from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
+from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.errors import EvidenceRejected, InternalError, UsageError
+from verifai.execution.files import read_limited
+
+
+def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, bytes]:
+    """Circuit bytes, circuit, weight blob; the circuit is the pinned one, the blob has its length.
+
+    Raises:
+        UsageError: code ``stale-build``, when files are missing or are not the pinned ones.
+    """
+    try:
+        data = read_limited(folder / CIRCUIT_FILE, limit=MAX_BYTES)
+        if circuit_digest(data) != section.circuit_sha256:
+            raise _stale("the built circuit is not the pinned one", folder / CIRCUIT_FILE)
+        circuit = decode(data)
+        return data, circuit, read_limited(folder / WEIGHTS_FILE, limit=weights_bytes(circuit))
+    except EvidenceRejected as problem:
+        raise _stale(problem.message, folder) from None
+    except UsageError as problem:
+        raise _stale(problem.message, problem.where or folder) from None
+
+
+def _stale(message: str, where: Path | str) -> UsageError:
+    return UsageError(
+        "stale-build", message, where=str(where), hint="Run: verifai compile --locked, to rebuild what the lock pins."
+    )
+
+
+def prove(request: ProveRequest) -> EngineProof:
+    """Prove one sample, then verify the proof.
+
+    Raises:
+        InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
+    """
+    from verifai.engines.sumcheck.interpreter import run
+    from verifai.engines.sumcheck.prover import prove as prover
+    from verifai.engines.sumcheck.weights_arrays import decode_arrays
+    from verifai.onnx_graph.reference import check_tensors
+
+    section = parse_section(request.section)
+    expect_suite(section)
+    check_tensors(request.inputs, request.model.inputs)
+    data, circuit, blob = read_build(request.build_dir, section)
+    inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs)
+    began = perf_counter()
+    request.progress.phase("run")
+    try:
+        weights = decode_arrays(circuit, blob)
+    except EvidenceRejected as problem:
+        raise _stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+    trace = run(circuit, weights, inputs)
+    threads = request.threads or os.cpu_count() or 1
+    key = prover.prepare(circuit, weights, threads)
+    if key.identity != section.weights_sha256:
+        raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+    proven = prover.prove(key, trace, request.context.encode("utf-8"), progress=request.progress, threads=threads)
+    seconds = perf_counter() - began
+    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(proven.statement), PROOF_FILE: proven.proof}
+    if section.weights is WeightVisibility.PUBLIC:
+        files[WEIGHTS_FILE] = blob
+    request.progress.phase("verify")
+    try:
+        verified = check_payload(section, files)
+    except EvidenceRejected as problem:
+        raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    statement = domain_statement(circuit, section, verified.statement, Sha256(request.model.sha256))
+    return EngineProof(files=files, statement=statement, seconds=seconds, peak_rss_bytes=peak_rss_bytes())

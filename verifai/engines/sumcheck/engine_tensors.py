@@ -1,0 +1,99 @@
+"""Floats to the circuit's integers and back, and hashed tensors' roots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.statement import TensorStatement
+from verifai.engines.sumcheck.circuit import Circuit, Tensor
+from verifai.errors import InputRejected
+
+Ints = NDArray[np.int64]
+
+DIGEST_SCHEME = "sumcheck-root/1"
+"""The root of the tensor's own commitment (suite ``sumcheck/1``)."""
+
+_TIE = 1e-6
+_LIMIT = 2.0**52
+
+
+def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
+    """⌊v/step + ½⌋ of every value, exactly.
+
+    Raises:
+        InputRejected: ``input-dtype``, or ``input-out-of-range`` for a value that is not finite or far beyond any circuit.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=name)
+    real = array.astype(np.float64)
+    quotient = real / float(step)
+    if not np.isfinite(real).all() or bool((np.abs(quotient) > _LIMIT).any()):
+        raise InputRejected("input-out-of-range", "a value is infinite, not a number, or far too large", where=name)
+    shifted = quotient + 0.5
+    result = np.floor(shifted).astype(np.int64)
+    # float64's quotient is within 2^-52 of the real one; only next to a tie can that decide, and there fractions do.
+    close = np.abs(shifted - np.rint(shifted)) < _TIE * np.maximum(1.0, np.abs(shifted) * 2.0**-30)
+    for place in zip(*np.nonzero(close), strict=True):
+        result[place] = floor(Fraction(float(real[place])) / step + Fraction(1, 2))
+    return result
+
+
+def quantise_input(tensor: Tensor, values: NDArray[Any]) -> Ints:
+    """The circuit input for float ``values``, of the tensor's shape.
+
+    Raises:
+        InputRejected: ``input-out-of-range``, with the cell and its value; or as :func:`to_steps`.
+    """
+    cells = to_steps(tensor.name, values, Fraction(*tensor.scale)).reshape(tensor.shape)
+    outside = np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
+    if outside.size:
+        low, high = (float(bound * Fraction(*tensor.scale)) for bound in (tensor.low, tensor.high))
+        value = float(np.asarray(values).reshape(-1)[outside[0]])
+        raise InputRejected(
+            "input-out-of-range",
+            f"cell {int(outside[0])} is {value:g}; the circuit takes [{low:g}, {high:g}]",
+            where=tensor.name,
+            hint="Compile with calibration data that covers such inputs, or a larger input_margin.",
+        )
+    return cells
+
+
+def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
+    """q of every cell, row-major. Raises InputRejected."""
+    array = np.asarray(values)
+    if array.shape != tensor.shape:
+        raise InputRejected("input-shape", f"shape {array.shape}, the statement has {tensor.shape}", where=tensor.name)
+    return tuple((to_steps(tensor.name, array, tensor.scale).reshape(-1) + tensor.zero_point).tolist())
+
+
+def circuit_inputs(circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Ints]:
+    """The circuit's inputs for float tensors by ONNX name. Raises InputRejected."""
+    return [
+        quantise_input(circuit.tensors[port.tensor], inputs[name]) for port, name in zip(circuit.inputs, names, strict=True)
+    ]
+
+
+def root_of(shape: tuple[int, ...], cells: Sequence[int]) -> bytes:
+    """The root that binds a hashed tensor of ``shape`` with centred ``cells``, row-major."""
+    from verifai.engines.sumcheck.interpreter import pad
+    from verifai.engines.sumcheck.prover.arrays import to_field
+    from verifai.engines.sumcheck.prover.commitment import commit
+    from verifai.engines.sumcheck.verifier.layout import hashed_commitment
+
+    padded = pad(np.array(cells, np.int64).reshape(shape or (1,)), 0)
+    log_cells = padded.size.bit_length() - 1
+    plan = hashed_commitment("tensor", 0, log_cells)
+    return commit(plan, {("tensor", 0, 0): to_field(padded.reshape(-1))}).root
+
+
+def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
+    """The root, in hex, that binds ``values`` under the hashed ``tensor``'s scale. Raises InputRejected."""
+    cells = [q - tensor.zero_point for q in quantise(tensor, values)]
+    return root_of(tensor.shape, cells).hex()

@@ -1,0 +1,56 @@
+"""What a sumcheck circuit will cost, before any cost: by lowering the graph with unit scales and planning the proof."""
+
+from __future__ import annotations
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.statement import WeightVisibility
+from verifai.engines.interface import CostEstimate
+from verifai.engines.sumcheck import circuit as ir
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.engine_compiling import bindings
+from verifai.engines.sumcheck.lowering import lower
+from verifai.engines.sumcheck.operators import UnitScales
+from verifai.engines.sumcheck.verifier.layout import Layout, plan
+from verifai.engines.sumcheck.verifier.proof import opening_bytes
+from verifai.onnx_graph.model import OnnxModel
+
+BASE_BYTES = 170 << 20
+"""Interpreter with NumPy, Numba and compiled kernels."""
+LEAF_BYTES = 160
+CELL_BYTES = 140
+WEIGHT_BYTES = 40
+LEAF_SECONDS = 120e-9
+CELL_SECONDS = 120e-9
+WEIGHT_SECONDS = 60e-9
+FIXED_SECONDS = 0.05
+_MESSAGE_BYTES = 16
+
+
+def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
+    """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
+    committed = spec.weights is WeightVisibility.COMMITTED
+    kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
+    lowered = lower(model, UnitScales(), tensors=bindings(spec), weights=kind)
+    layout = plan(lowered.circuit)
+    cells = sum(1 << log for log in layout.witness.logs.values())
+    if layout.weights is not None:
+        cells += sum(1 << log for log in layout.weights.logs.values())
+    weights = sum(weight.size for weight in lowered.circuit.weights)
+    leaves = 1 << layout.bus.log_leaves
+    return CostEstimate(
+        rows=cells,
+        size_log2=layout.witness.log_cells,
+        memory_bytes=BASE_BYTES + LEAF_BYTES * leaves + CELL_BYTES * cells + WEIGHT_BYTES * weights,
+        key_bytes=len(lowered.blob),
+        proof_bytes=proof_bytes(lowered.circuit, layout),
+        setup_seconds=0.5,
+        prove_seconds=FIXED_SECONDS + LEAF_SECONDS * leaves + CELL_SECONDS * cells + WEIGHT_SECONDS * weights,
+        basis="committed cells and lookups of the circuit with unit scales, times costs measured warm on two cores",
+    )
+
+
+def proof_bytes(circuit: Circuit, layout: Layout) -> int:
+    """Openings exactly, messages about."""
+    shapes = layout.commitments()
+    rounds = sum(range(layout.bus.log_leaves + 1)) * 2 + 40 * len(circuit.ops) + 2 * layout.witness.log_cells
+    return sum(opening_bytes(shape) + 16 * shape.degree for shape in shapes) + _MESSAGE_BYTES * rounds

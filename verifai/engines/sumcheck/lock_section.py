@@ -1,0 +1,156 @@
+"""``[engine.sumcheck]`` of ``circuit.lock``: everything that a verdict about a sumcheck proof rests on.
+
+The circuit's digest fixes program, shapes, tables, scales and suite; the weights' identity fixes the weights. The scales are
+pinned too, so that an auditor lowers the model again without calibration data and compares bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from verifai.domain.digest import Sha256
+from verifai.domain.record import Record
+from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.interface import Fidelity
+from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, parse_options
+from verifai.engines.sumcheck.verifier.suite import SUITE
+from verifai.errors import UsageError
+
+WHERE = "circuit.lock: [engine.sumcheck]"
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedTensor:
+    """One model input or output, in the circuit's order; shape as in the model."""
+
+    role: Role
+    name: str
+    shape: tuple[int, ...]
+    visibility: Visibility
+
+
+@dataclass(frozen=True, slots=True)
+class LockSection:
+    """The parsed section.
+
+    Attributes:
+        suite: protocol suite; proofs of another one mean nothing here.
+        weights_sha256: digest of the weight blob, or the commitment root, in hex.
+        soundness_millibits: proven strength of the weakest step, in thousandths of a bit.
+        scales: by ONNX value, those that the lowering used.
+    """
+
+    suite: str
+    circuit_sha256: Sha256
+    weights: WeightVisibility
+    weights_sha256: Sha256
+    soundness_millibits: int
+    tensors: tuple[PinnedTensor, ...]
+    options: QuantiserOptions
+    scales: Mapping[str, Scale]
+    fidelity: Fidelity
+
+    def to_toml(self) -> dict[str, Any]:
+        """As TOML values; the inverse of :func:`parse_section`."""
+        fidelity = {
+            "samples": self.fidelity.samples,
+            "top1_matches": self.fidelity.top1_matches,
+            "max_abs_error": self.fidelity.max_abs_error,
+            "mean_abs_error": self.fidelity.mean_abs_error,
+            "worst_sample": self.fidelity.worst_sample,
+        }
+        return {
+            "suite": self.suite,
+            "circuit_sha256": self.circuit_sha256,
+            "weights": self.weights.value,
+            "weights_sha256": self.weights_sha256,
+            "soundness_millibits": self.soundness_millibits,
+            "tensors": [
+                {
+                    "role": tensor.role.value,
+                    "name": tensor.name,
+                    "shape": list(tensor.shape),
+                    "visibility": tensor.visibility.value,
+                }
+                for tensor in self.tensors
+            ],
+            "options": self.options.to_document(),
+            "fidelity": {name: value for name, value in fidelity.items() if value is not None},
+            "scales": [{"value": name, **scale.to_document()} for name, scale in sorted(self.scales.items())],
+        }
+
+
+def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection:
+    """Read the section.
+
+    Raises:
+        UsageError: code ``bad-lock``, with the field named: the lock is the verifier's own configuration.
+    """
+    record = Record(section, where, error=UsageError, code="bad-lock")
+    parsed = LockSection(
+        suite=record.text("suite", max_length=64),
+        circuit_sha256=record.sha256("circuit_sha256"),
+        weights=record.choice("weights", WeightVisibility),
+        weights_sha256=record.sha256("weights_sha256"),
+        soundness_millibits=record.integer("soundness_millibits", low=0, high=1_000_000),
+        tensors=tuple(_tensor(item) for item in record.tables("tensors", max_length=512)),
+        options=parse_options(record.table("options")),
+        scales=dict(_scale(item) for item in record.tables("scales")),
+        fidelity=_fidelity(record.table("fidelity")),
+    )
+    record.done()
+    if parsed.weights is WeightVisibility.WITHHELD:
+        raise record.refuse("sumcheck weights are public or committed", "weights")
+    if any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
+        raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
+    return parsed
+
+
+def expect_suite(section: LockSection) -> None:
+    """Refuse a section of another suite. Raises UsageError (``engine-version``)."""
+    if section.suite != SUITE:
+        raise UsageError(
+            "engine-version",
+            f"the lock pins suite {section.suite!r}, this release speaks {SUITE!r}",
+            where=f"{WHERE}.suite",
+            hint="Use the release that made the lock, or compile again.",
+        )
+
+
+def _tensor(record: Record) -> PinnedTensor:
+    tensor = PinnedTensor(
+        record.choice("role", Role),
+        record.text("name", max_length=512),
+        record.integers("shape", low=1, high=2**28, max_length=8),
+        record.choice("visibility", Visibility),
+    )
+    record.done()
+    return tensor
+
+
+def _scale(record: Record) -> tuple[str, Scale]:
+    name = record.text("value", max_length=512)
+    scale = Scale(
+        record.integer("mantissa", low=1, high=2**24),
+        record.integer("exponent", low=-1100, high=1100),
+        record.integer("low", low=-(2**32), high=2**32),
+        record.integer("high", low=-(2**32), high=2**32),
+    )
+    record.done()
+    if scale.low > scale.high:
+        raise record.refuse("low is greater than high", "low")
+    return name, scale
+
+
+def _fidelity(record: Record) -> Fidelity:
+    fidelity = Fidelity(
+        samples=record.integer("samples", low=1, high=10**9),
+        top1_matches=record.integer("top1_matches", None, low=0, high=10**9),
+        max_abs_error=record.number("max_abs_error", low=0.0, high=1e300),
+        mean_abs_error=record.number("mean_abs_error", low=0.0, high=1e300),
+        worst_sample=record.integer("worst_sample", low=0, high=10**9),
+    )
+    record.done()
+    return fidelity

@@ -1,0 +1,97 @@
+"""Which nodes of a model the engine can prove: found by lowering each, not by a list that could disagree with the lowering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from verifai.engines.interface import OperatorSupport
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.lowering import HANDLERS, require_float
+from verifai.engines.sumcheck.lowering_builder import Builder, Plan
+from verifai.engines.sumcheck.lowering_graph import read_graph
+from verifai.engines.sumcheck.lowering_state import State
+from verifai.engines.sumcheck.lowering_values import whole
+from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
+from verifai.engines.sumcheck.verifier.buses import tables_of
+from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.onnx_graph.graph import Node
+from verifai.onnx_graph.model import OnnxModel
+
+_UNIT = choose_scale(Range(-1.0, 1.0), 8)
+
+
+class UnitScales(dict[str, Scale]):
+    """The same 8-bit scale for every value: enough to see which rules apply, without calibration."""
+
+    def __missing__(self, key: str) -> Scale:
+        return _UNIT
+
+    def get(self, key: str, default: object = None) -> Scale:
+        """The unit scale, whatever is asked for."""
+        return _UNIT
+
+
+def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
+    """One entry per node, in the graph's order."""
+    graph = read_graph(model)
+    builder = Builder(Plan(), UnitScales())
+    state = State(graph, builder)
+    refused: dict[str, UnsupportedModel] = {}
+    for name in graph.inputs:
+        _stand_in(state, name)
+    for node in graph.nodes:
+        problem = _try(state, node)
+        if problem is not None:
+            refused[node.name] = problem
+            for name in node.outputs:
+                if name:
+                    _stand_in(state, name)
+    return tuple(_entry(node, refused) for node in graph.nodes)
+
+
+def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSupport:
+    problem = refused.get(node.name)
+    if problem is None:
+        return OperatorSupport(node.name, node.op_type, True)
+    return OperatorSupport(node.name, node.op_type, False, problem.message, problem.hint)
+
+
+def _stand_in(state: State, name: str) -> None:
+    """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
+    shape = state.graph.shapes.get(name, (1,)) or (1,)
+    number = state.builder.input(name, shape, _UNIT)
+    state.values[name] = whole(number, shape, Fraction(_UNIT.step))
+
+
+def _try(state: State, node: Node) -> UnsupportedModel | None:
+    before = len(state.builder.ops)
+    handler = HANDLERS.get(node.op_type) if not node.domain else None
+    if handler is None:
+        return UnsupportedModel("operator-unsupported", "the sumcheck engine has no rule for this operator", where=node.where)
+    try:
+        require_float(state.graph, node)
+        handler(state, node)
+        for name in node.outputs:
+            # What a value needs beyond its operands shows when it becomes cells.
+            if name and name in state.values:
+                state.force(name)
+    except UnsupportedModel as problem:
+        # A bound depends on scales, which are not known here; compile decides.
+        return problem if problem.code == "operator-unsupported" else None
+    except EvidenceRejected as problem:
+        return UnsupportedModel("operator-unsupported", problem.message, where=node.where)
+    return _beyond_suite(state, before, node)
+
+
+def _beyond_suite(state: State, before: int, node: Node) -> UnsupportedModel | None:
+    """Whether an operation that the node needs is missing in the protocol suite."""
+    draft = state.builder.draft()
+    for op in state.builder.ops[before:]:
+        if isinstance(op, ops.Requant) and op.saturate:
+            continue
+        try:
+            tables_of(draft, op)
+        except UnsupportedModel as problem:
+            return UnsupportedModel("operator-unsupported", problem.message, where=node.where)
+    return None

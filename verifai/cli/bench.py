@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
         runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Measure time and memory of the engines on given or shipped circuits; ratios are of this one run."""
+        """Measure the engines side by side.
+
+        Time, memory and sizes on given or shipped circuits, with ratios taken within this one run.
+        """
         from verifai.circuit_folder import CircuitFolder
         from verifai.engines.registry import engine_names
         from verifai.showcase.bench import BASELINE, SMALL, BenchRow, machine, ratios, run_bench

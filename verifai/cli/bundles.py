@@ -35,7 +35,10 @@ def _register_seal(app: typer.Typer) -> None:
             Path | None, typer.Option("--checkpoint", help="Cosigned checkpoint of the log to prove by.")
         ] = None,
     ) -> Result:
-        """Sign a bundle's manifest; with --log, also put its attestations on the audit log and the proofs into a new bundle."""
+        """Sign a bundle's manifest.
+
+        With --log, also put its attestations on the audit log, and the log's proofs into a new bundle.
+        """
         from verifai.bundle.keys import load_signer
         from verifai.stages.seal import seal_bundle
 
@@ -65,7 +68,10 @@ def _register_pack(app: typer.Typer) -> None:
         bundle: BundleArgument,
         output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
     ) -> Result:
-        """Write a bundle as one file, the same bytes for the same bundle."""
+        """Write a bundle as one file.
+
+        The same bytes for the same bundle, on every machine.
+        """
         from verifai.stages.pack import pack_bundle
 
         return _written("Packed", pack_bundle(bundle, output))
@@ -89,7 +95,10 @@ def _written(done: str, written: Any) -> Result:
 def _register_show(app: typer.Typer) -> None:
     @verb(app, "inspect", example="verifai inspect evidence/000000")
     def inspect(bundle: BundleArgument) -> Result:
-        """Show what a bundle holds, by its own word. Nothing is verified but that it is well formed and complete."""
+        """Show what a bundle says it holds.
+
+        Nothing is verified but that it is well formed and complete.
+        """
         from verifai.stages.inspect import inspect_bundle
 
         summary = inspect_bundle(bundle)
@@ -100,7 +109,10 @@ def _register_show(app: typer.Typer) -> None:
         before: BundleArgument,
         after: Annotated[Path, typer.Argument(help="The newer bundle.", show_default=False)],
     ) -> Result:
-        """Show what changed between two bundles: weights, operators, scale, fidelity, cost, signers. Neither is verified."""
+        """Show what changed between two bundles.
+
+        Weights, operators, scale, fidelity, cost, signers. Neither bundle is verified.
+        """
         from verifai.stages.diff import diff_bundles
 
         changes = diff_bundles(before, after)

@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Prove each sample: one evidence bundle each, verified before it is written."""
+        """Prove samples: one evidence bundle each.
+
+        Every proof is verified before its bundle is written. Bundles are never overwritten.
+        """
         from verifai.circuit_folder import CircuitFolder
         from verifai.stages.prove import prove as run
 
@@ -95,7 +98,10 @@ def register(app: typer.Typer) -> None:
         ] = False,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Check bundles against a lock that you trust; say in plain words what was proven and what was not."""
+        """Check bundles against a lock you trust.
+
+        Says in plain words what was proven, what was public, hidden or hashed, and what is not claimed.
+        """
         from verifai.circuit_folder import read_lock
 
         trusted = read_lock(lock)

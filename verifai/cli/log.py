@@ -16,7 +16,7 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Append to and prove the audit log.", no_args_is_help=True)
+    group = typer.Typer(rich_markup_mode=None, help="Append to and prove the audit log.", no_args_is_help=True)
     app.add_typer(group, name="log")
     _register_writing(group)
     _register_proving(group)

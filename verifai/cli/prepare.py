@@ -58,7 +58,10 @@ def register(app: typer.Typer) -> None:
         engine: EngineOption = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Say before any cost whether a model can be proven, by which engine, and what it will take."""
+        """Estimate support and cost, per engine.
+
+        Says before any cost whether a model can be proven, by which engine, and what it will take.
+        """
         from verifai.circuit_folder import CircuitFolder
         from verifai.onnx_graph.load import load_path
         from verifai.stages.check import check_model
@@ -84,7 +87,10 @@ def register(app: typer.Typer) -> None:
         locked: Annotated[bool, typer.Option("--locked", help="Reproduce the pinned tuning without searching.")] = False,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Tune, set up and pin a circuit; print how faithful it is to the float model."""
+        """Tune, set up and pin a circuit.
+
+        Searches for the cheapest circuit that meets the fidelity floor, and prints how faithful it is to the float model.
+        """
         from verifai.circuit_folder import CircuitFolder
         from verifai.stages.compile import compile_circuit
 

@@ -18,7 +18,11 @@ LogrowsOption = Annotated[int, typer.Option("--logrows", "-k", help="log2 of the
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Import, fetch, check and generate the ezkl engine's set-up files (SRS).", no_args_is_help=True)
+    group = typer.Typer(
+        rich_markup_mode=None,
+        help="Keep the ezkl engine's set-up files.",
+        no_args_is_help=True,
+    )
     app.add_typer(group, name="srs")
 
     @verb(group, "list", group="srs", example="verifai srs list")

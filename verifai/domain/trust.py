@@ -38,6 +38,8 @@ ROLE_OF: Mapping[str, TrustRole] = {
     "urn:verifai:proof:v1": TrustRole.PROVER,
     "urn:verifai:vote-commitment:v1": TrustRole.VOTER,
     "urn:verifai:vote:v1": TrustRole.VOTER,
+    "urn:verifai:vote-replay:v1": TrustRole.VOTER,
+    "urn:verifai:round:v1": TrustRole.CONSENSUS,
     "urn:verifai:consensus:v1": TrustRole.CONSENSUS,
     "urn:verifai:gate:v1": TrustRole.GATE,
 }

@@ -1,0 +1,132 @@
+"""``audit``: everything that can be done again is done again, and written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.text import finding_lines
+from verifai.domain.findings import Outcome
+from verifai.errors import UsageError
+
+if TYPE_CHECKING:
+    from verifai.domain.audit import AuditReport
+
+_FORMATS = ("html", "json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+
+    @verb(app, "audit", example="verifai audit evidence/000000 --trust trust.toml --report html=audit.html")
+    def audit(
+        bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
+        trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],
+        report: Annotated[
+            list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
+        ] = None,
+        input_: Annotated[
+            str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
+        ] = None,
+        output: Annotated[
+            str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
+        ] = None,
+        expect_context: Annotated[
+            str | None, typer.Option("--expect-context", help="Nonce that must be bound.", metavar="TEXT")
+        ] = None,
+        log: Annotated[Path | None, typer.Option("--log", help="Your copy of the audit log, to check all of it.")] = None,
+        seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
+        srs: Annotated[list[Path] | None, typer.Option("--srs", help="SRS file or folder; repeatable.")] = None,
+        no_rederive: Annotated[bool, typer.Option("--no-rederive", help="Do not rebuild the key; the report says so.")] = False,
+        max_memory: MaxMemoryOption = None,
+    ) -> Result:
+        """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
+        from verifai.domain.circuit_spec import Budget
+        from verifai.stages.audit import AuditOptions, audit_all
+        from verifai.stages.verify import Expectations
+        from verifai.trust_file import read_trust
+
+        targets = _targets(report or [])
+        if len(set(bundles)) != len(bundles):
+            raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
+        if seen is not None and log is None:
+            raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
+        trust_file = read_trust(trust)
+        if trust_file.trust.allow_test_srs:
+            current().note("INSECURE: the trust file accepts proofs that the maker of a test set-up can forge.")
+        expect = Expectations(
+            inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
+            outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
+            context=expect_context,
+        )
+        with current().progress() as progress:
+            options = AuditOptions(
+                expect=expect,
+                rederive=not no_rederive,
+                log=log,
+                seen=seen,
+                setup_material=tuple(srs or ()),
+                budget=Budget(memory_bytes=memory_limit(max_memory)),
+                progress=progress,
+            )
+            reports = audit_all(bundles, trust_file, options)
+        return _result(reports, targets)
+
+
+def _targets(requests: list[str]) -> list[tuple[str, Path]]:
+    targets = []
+    for request in requests:
+        kind, equals, path = request.partition("=")
+        if kind not in _FORMATS or not equals or not path:
+            known = " or ".join(f"{one}=PATH" for one in _FORMATS)
+            raise UsageError("bad-option", f"{request[:80]!r} is not {known}", where="--report")
+        targets.append((kind, Path(path)))
+    return targets
+
+
+def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -> Result:
+    findings = [finding for report in reports for finding in report.findings]
+    documents = [report.to_json() for report in reports]
+    lines: list[Any] = []
+    for report in reports:
+        lines += _describe(report)
+    for kind, path in targets:
+        _write(kind, path, reports, documents)
+        lines.append(f"Report: {printable(str(path))}")
+    statuses = {report.status for report in reports}
+    status = next((code for code in (1, 3, 4) if code in statuses), 0)
+    data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
+    return Result(data, lines, findings, status)
+
+
+def _write(kind: str, path: Path, reports: tuple[AuditReport, ...], documents: list[dict[str, Any]]) -> None:
+    from verifai.execution.files import write_atomic
+
+    if kind == "html":
+        from verifai.reports.html_audit import render_html
+
+        write_atomic(path, render_html(reports))
+    else:
+        import json
+
+        write_atomic(path, (json.dumps({"schema": "verifai/audit/v1", "bundles": documents}, indent=2) + "\n").encode())
+
+
+_WORD = {
+    Outcome.HOLDS: "[bold green]ACCEPTED[/]",
+    Outcome.REJECTED: "[bold red]REJECTED[/]",
+    Outcome.POLICY_NOT_MET: "[bold yellow]POLICY NOT MET[/]",
+    Outcome.UNDECIDED: "[bold yellow]UNDECIDED[/]",
+}
+
+
+def _describe(report: AuditReport) -> list[str]:
+    lines = [f"{_WORD[report.outcome]} {printable(report.path)}", *finding_lines(report.findings)]
+    if report.words:
+        lines.append("   What the evidence says:")
+        lines += [f"   {printable(line)}" for line in report.words]
+    return lines

@@ -1,0 +1,129 @@
+"""What an audit came to, as a value that reports render. Everything in it is known to the auditor; nothing is re-read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from verifai.domain.attestation_circuit import FidelityFigures
+from verifai.domain.digest import Sha256
+from verifai.domain.findings import STATUS, Finding, Outcome, worst
+
+
+@dataclass(frozen=True, slots=True)
+class ChainNode:
+    """One link of the provenance chain.
+
+    Attributes:
+        id: identifier of the attestation or manifest, or the digest of a file.
+        kind: ``model``, ``circuit``, ``proof``, ``bundle``, or another predicate's name.
+        parents: ids of nodes that this one builds on.
+        signers: names of the trusted keys that signed it; empty when none did.
+    """
+
+    id: str
+    kind: str
+    parents: tuple[str, ...]
+    signers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputComparison:
+    """One output tensor: what the circuit proved, and what the float model gives for the same input.
+
+    Attributes:
+        proven, reference: all values, row-major, in the model's units.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    proven: tuple[float, ...]
+    reference: tuple[float, ...]
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """Absolute difference per value."""
+        return tuple(abs(left - right) for left, right in zip(self.proven, self.reference, strict=True))
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest absolute difference."""
+        return max(self.errors)
+
+    @property
+    def mean_abs_error(self) -> float:
+        """The mean absolute difference."""
+        return sum(self.errors) / len(self.errors)
+
+    @property
+    def same_class(self) -> bool:
+        """Whether both have their largest value at the same place."""
+        return self.proven.index(max(self.proven)) == self.reference.index(max(self.reference))
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """The audit of one bundle.
+
+    Attributes:
+        path: as the auditor named it.
+        bundle_id: ``None`` when it could not even be read.
+        words: the statement in plain words, once the proof held; else empty.
+        findings: one per check, in the order of the numbered steps.
+        chain: the provenance chain, parents before children.
+        comparisons: outputs against the float model; empty when they could not be compared.
+        fidelity: as pinned at compile time.
+        facts: what else a reader wants to see, by heading.
+        audited: when, UTC.
+    """
+
+    path: str
+    bundle_id: Sha256 | None
+    words: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    chain: tuple[ChainNode, ...] = ()
+    comparisons: tuple[OutputComparison, ...] = ()
+    fidelity: FidelityFigures | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    audited: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all findings together."""
+        return worst(self.findings)
+
+    @property
+    def status(self) -> int:
+        """Exit status."""
+        return STATUS[self.outcome]
+
+    @property
+    def not_checked(self) -> tuple[Finding, ...]:
+        """What nobody looked at."""
+        return tuple(one for one in self.findings if one.outcome is Outcome.NOT_CHECKED)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "path": self.path,
+            "bundle_id": self.bundle_id,
+            "verdict": self.outcome.value,
+            "audited": self.audited,
+            "statement": list(self.words),
+            "findings": [one.to_json() for one in self.findings],
+            "chain": [
+                {"id": one.id, "kind": one.kind, "parents": list(one.parents), "signers": list(one.signers)}
+                for one in self.chain
+            ],
+            "comparisons": [
+                {
+                    "output": one.name,
+                    "max_abs_error": one.max_abs_error,
+                    "mean_abs_error": one.mean_abs_error,
+                    "same_class": one.same_class,
+                }
+                for one in self.comparisons
+            ],
+            "facts": dict(self.facts),
+        }

@@ -1,0 +1,219 @@
+"""The audit page: one self-contained HTML file that a person who is no cryptographer can read. No network, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from verifai.domain.audit import AuditReport
+from verifai.domain.findings import Finding, Outcome, worst
+from verifai.reports.html_chain import chain_svg
+from verifai.reports.html_fidelity import fidelity_svg
+
+_STYLE = Path(__file__).with_name("html_audit.css")
+
+WORDS = {
+    Outcome.HOLDS: "holds",
+    Outcome.REJECTED: "rejected",
+    Outcome.POLICY_NOT_MET: "policy not met",
+    Outcome.UNDECIDED: "undecided",
+    Outcome.NOT_CHECKED: "not checked",
+}
+_VERDICTS = {
+    Outcome.HOLDS: ("Accepted", "Everything that was checked holds."),
+    Outcome.REJECTED: ("Rejected", "Some of the evidence is false. Do not rely on it."),
+    Outcome.POLICY_NOT_MET: (
+        "Not accepted",
+        "The evidence is genuine as far as checked, but does not meet what was asked for.",
+    ),
+    Outcome.UNDECIDED: ("Undecided", "Something could not be checked, so there is no verdict."),
+    Outcome.NOT_CHECKED: ("Undecided", "Nothing was checked."),
+}
+QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A")),
+    ("As asked", "Is it about what was asked?", ("V7", "V8", "V9")),
+    ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "L")),
+    ("Fresh", "Is it recent enough?", ("T4",)),
+)
+"""The four verdicts that are kept apart, with the step numbers that answer each."""
+
+
+def render_html(reports: Sequence[AuditReport]) -> bytes:
+    """One page about ``reports``, in order. Equal reports give equal bytes."""
+    sections = "\n".join(_section(report) for report in reports)
+    title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="referrer" content="no-referrer">
+<title>{_text(title)}</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<main>
+{sections}
+{_glossary()}
+</main>
+</body>
+</html>
+"""
+    return page.encode("utf-8", errors="backslashreplace")
+
+
+def question_of(finding: Finding) -> str:
+    """Which of the four questions a finding answers; what has no step is about genuineness."""
+    for name, _, steps in QUESTIONS[1:]:
+        if any(finding.step == step or finding.step.startswith(f"{step}.") for step in steps):
+            return name
+    return QUESTIONS[0][0]
+
+
+def _section(report: AuditReport) -> str:
+    word, sentence = _VERDICTS[report.outcome]
+    parts = [
+        f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
+        f'<h1>{word}</h1><p class="lead">{_text(sentence)}</p>',
+        f'<p class="where"><code>{_text(report.path)}</code><br>audited {_text(report.audited)}</p></header>',
+        _tiles(report),
+        _problems(report),
+        _statement(report),
+        _chain(report),
+        _fidelity(report),
+        _checks(report),
+        _not_checked(report),
+        _facts(report),
+    ]
+    return f"<article>{''.join(part for part in parts if part)}</article>"
+
+
+def _tiles(report: AuditReport) -> str:
+    tiles = []
+    for name, question, _ in QUESTIONS:
+        found = [one for one in report.findings if question_of(one) == name]
+        checked = [one for one in found if one.outcome is not Outcome.NOT_CHECKED]
+        outcome = worst(checked) if checked else Outcome.NOT_CHECKED
+        count = f"{len(checked)} of {len(found)} checks done" if found else "no check"
+        tiles.append(
+            f'<div class="tile {outcome.value}"><b>{name}</b><span class="verdict">{WORDS[outcome]}</span>'
+            f"<small>{question}<br>{count}</small></div>"
+        )
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _problems(report: AuditReport) -> str:
+    bad = [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
+    if not bad:
+        return ""
+    items = "".join(
+        f'<li class="{one.outcome.value}"><b>{_text(one.message)}</b>{_small("at", one.where)}{_small("found", one.evidence)}'
+        f'{_small("what to do", one.remedy)}<small class="code">{_text(one.code)}</small></li>'
+        for one in bad
+    )
+    return f'<section><h2>What is wrong</h2><ul class="problems">{items}</ul></section>'
+
+
+def _statement(report: AuditReport) -> str:
+    if not report.words:
+        body = "<p>The proof was not accepted, so nothing follows from it.</p>"
+    else:
+        body = "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in report.words) + "</ul>"
+    return f"<section><h2>What the evidence says</h2>{body}</section>"
+
+
+def _chain(report: AuditReport) -> str:
+    if not report.chain:
+        return ""
+    note = (
+        "<p>Each box is named by the SHA-256 of its content and names the boxes that it builds on, so none can be exchanged "
+        "without changing all that follow. A tick shows whose trusted signature was found.</p>"
+    )
+    return f"<section><h2>Where it comes from</h2>{note}<figure>{chain_svg(report.chain)}</figure></section>"
+
+
+def _fidelity(report: AuditReport) -> str:
+    if not report.comparisons:
+        return ""
+    note = (
+        "<p>A proof computes with whole numbers; the original model with floating-point numbers. The audit ran the original "
+        "model on the proven input. Filled marks are the proven values, rings the original model’s.</p>"
+    )
+    plots = "".join(
+        f"<figure>{fidelity_svg(one)}<figcaption>{_text(_caption(report, index))}</figcaption></figure>"
+        for index, one in enumerate(report.comparisons)
+    )
+    return f"<section><h2>How close the proof is to the original model</h2>{note}{plots}</section>"
+
+
+def _caption(report: AuditReport, index: int) -> str:
+    one = report.comparisons[index]
+    caption = f"Output “{one.name}”: largest difference {one.max_abs_error:.4g}, mean {one.mean_abs_error:.4g}; "
+    caption += "both have their largest value at the same place." if one.same_class else "their largest values differ in place."
+    if report.fidelity is not None:
+        pinned = float(report.fidelity.max_abs_error)
+        caption += f" At compile time the largest difference over {report.fidelity.samples} samples was {pinned:.4g}."
+    return caption
+
+
+def _checks(report: AuditReport) -> str:
+    tables = []
+    for name, question, _ in QUESTIONS:
+        rows = "".join(
+            f'<tr class="{one.outcome.value}"><td class="step">{_text(one.step)}</td>'
+            f'<td class="outcome">{WORDS[one.outcome]}</td>'
+            f"<td>{_text(one.message)}{_small('at', one.where)}{_small('evidence', one.evidence)}"
+            f'{_small("what to do", one.remedy)}</td><td class="code">{_text(one.code)}</td></tr>'
+            for one in report.findings
+            if question_of(one) == name
+        )
+        if rows:
+            tables.append(
+                f"<h3>{name} <small>{question}</small></h3><table><thead><tr><th>step</th><th>verdict</th><th>check</th>"
+                f"<th>code</th></tr></thead><tbody>{rows}</tbody></table>"
+            )
+    return f"<section><h2>Every check</h2>{''.join(tables)}</section>"
+
+
+def _not_checked(report: AuditReport) -> str:
+    items = "".join(f"<li>{_text(one.message)}{_small('what to do', one.remedy)}</li>" for one in report.not_checked)
+    body = f"<ul>{items}</ul>" if items else "<p>Every check of this release was done.</p>"
+    always = (
+        "<p>No audit of this kind says that the model is good or fair, that it was trained as claimed, that the input is "
+        "authentic, or that nobody made other proofs and kept them back.</p>"
+    )
+    return f"<section><h2>What was not checked</h2>{body}{always}</section>"
+
+
+def _facts(report: AuditReport) -> str:
+    facts = {"Bundle": report.bundle_id or "unreadable", **report.facts}
+    rows = "".join(f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in facts.items())
+    return f'<section><h2>Identifiers</h2><table class="facts">{rows}</table></section>'
+
+
+_GLOSSARY = {
+    "Proof": "a short file by which a computer can check that a computation was carried out correctly, without repeating it.",
+    "Circuit": "the computation, fixed once; its key is what a proof is checked against.",
+    "SHA-256": "a fingerprint of a file: nobody can make two different files with the same one.",
+    "Signature": "shows that the holder of a secret key vouched for exactly this content.",
+    "Audit log": "a public list to which entries can be added, but in which none can be changed or removed without trace.",
+    "Public, private, hashed": "whether a tensor can be read by all, by nobody, or only be matched by those who hold it.",
+}
+
+
+def _glossary() -> str:
+    items = "".join(f"<dt>{name}</dt><dd>{meaning}</dd>" for name, meaning in _GLOSSARY.items())
+    return f'<section class="glossary"><h2>Words</h2><dl>{items}</dl></section>'
+
+
+def _small(label: str, text: str) -> str:
+    return f"<small><i>{label}</i> {_text(text)}</small>" if text else ""
+
+
+def _text(text: str) -> str:
+    """Foreign text made harmless: markup escaped, control and direction-changing characters made visible."""
+    shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+    return escape(shown, quote=True)

@@ -1,0 +1,273 @@
+"""audit: everything that verify does, and everything that can be done again: keys, model, bill of materials, log, signatures.
+
+The steps are those of ``docs/bundle-format.md``: V (verify), T (trust file), L (log), A (audit). An audit is passive: it runs
+none of the bundle's code. It goes on after a failure, so that a report shows all that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.circuit_spec import Budget
+from verifai.domain.findings import Finding
+from verifai.domain.manifest_time import format_utc
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.trust import Trust, TrustedCircuit
+from verifai.errors import EvidenceRejected, VerifaiError
+from verifai.stages.audit_steps import (
+    check_circuit_key,
+    check_log_copy,
+    check_materials,
+    check_model_shapes,
+    check_section,
+    check_unrelated,
+    compare_with_reference,
+    load_model,
+    not_checked,
+)
+from verifai.stages.verify import SIDE_FILES, Expectations, describe, find_claims, verify_open
+from verifai.trust_file import TrustFile
+
+if TYPE_CHECKING:
+    from verifai.bundle.reader import OpenBundle
+    from verifai.engines.interface import VerifyRequest
+    from verifai.onnx_graph.model import OnnxModel
+
+REDERIVED = "A2"
+"""Number of the step under which the engine's own comparisons are listed, as ``A2.A1`` and so on."""
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """What the auditor brings.
+
+    Attributes:
+        expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on when the
+            statement hashes them.
+        rederive: whether to rebuild the verification key, at about the cost of one set-up.
+        log: the audit log's own file, or a copy: then the checkpoint in the bundle is compared with the whole tree.
+        seen: an older checkpoint of the log, which must be a prefix of ``log``.
+        setup_material: further places (files or folders) with SRS files, for the re-derivation.
+        now: UTC; by default the clock.
+    """
+
+    expect: Expectations = field(default_factory=Expectations)
+    rederive: bool = True
+    log: Path | None = None
+    seen: Path | None = None
+    setup_material: tuple[Path, ...] = ()
+    now: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress = SILENT
+
+
+def audit_bundle(path: Path, trust: TrustFile, options: AuditOptions | None = None) -> AuditReport:
+    """Audit the bundle at ``path``, a folder or a single file, by a trust file.
+
+    Returns:
+        A report with one finding per check; ``outcome`` and ``status`` say what they come to together.
+
+    Raises:
+        UsageError: the auditor's own files cannot be used: trust file, lock, log.
+    """
+    from verifai.bundle.reader import open_bundle
+
+    options = options or AuditOptions()
+    now = options.now or format_utc(datetime.now(UTC))
+    try:
+        with open_bundle(path) as bundle:  # V1: steps R1–R9
+            return _Audit(bundle, trust, replace(options, now=now)).run(str(path), now)
+    except EvidenceRejected as problem:
+        return AuditReport(str(path), None, (), (Finding.from_error(problem, step="V1"),), audited=now)
+
+
+class _Audit:
+    """One audit under way."""
+
+    def __init__(self, bundle: OpenBundle, trust_file: TrustFile, options: AuditOptions) -> None:
+        self._bundle = bundle
+        self._trust_file = trust_file
+        self._trust: Trust = trust_file.trust
+        self._options = options
+        self._findings: list[Finding] = []
+        self._words: tuple[str, ...] = ()
+        self._comparisons: tuple[OutputComparison, ...] = ()
+
+    def run(self, path: str, now: str) -> AuditReport:
+        """All steps, in order."""
+        from verifai.bundle.trust_check import check_trust
+
+        self._findings += check_trust(self._bundle, self._trust, now)
+        circuit: CircuitPredicate | None = None
+        proof: ProofPredicate | None = None
+        try:
+            circuit, proof = find_claims(self._bundle)
+            trusted, lock = self._trust_file.circuit(circuit.name)
+            if circuit.engine not in lock.engines:
+                raise EvidenceRejected(
+                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
+                )
+            self._verify(lock)
+            self._again(circuit, proof, trusted, lock)
+        except VerifaiError as problem:
+            self._add(problem, "V2")
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
+        return AuditReport(
+            path=path,
+            bundle_id=self._bundle.bundle_id,
+            words=self._words,
+            findings=tuple(self._findings),
+            chain=chain_of(self._bundle, self._trust),
+            comparisons=self._comparisons,
+            fidelity=None if circuit is None else circuit.fidelity,
+            facts=_facts(self._bundle, circuit, proof),
+            audited=now,
+        )
+
+    def _verify(self, lock: CircuitLock) -> None:
+        """V2 to V9."""
+        from verifai.engines.registry import engine_for
+
+        expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs)
+        try:
+            verified = verify_open(self._bundle, lock, expect, budget=self._options.budget, progress=self._options.progress)
+        except VerifaiError as problem:
+            self._add(problem, "V")
+            return
+        self._findings += verified.findings
+        self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
+
+    def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
+        """A1 to A7: what can be done again is done again."""
+        self._each("A1", lambda: check_section(circuit, lock))
+        model = self._model()
+        if model is not None and self._options.rederive:
+            self._rederive(circuit, lock, model)
+        else:
+            why = "the model is not in the bundle" if model is None else "the auditor asked not to"
+            self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
+        self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
+        if model is not None:
+            self._each("A4", lambda: check_model_shapes(proof.statement, model))
+            self._reference(proof, circuit, model)
+        self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
+
+    def _model(self) -> OnnxModel | None:
+        try:
+            return load_model(self._bundle)
+        except VerifaiError as problem:
+            self._add(problem, "A2")
+            return None
+
+    def _rederive(self, circuit: CircuitPredicate, lock: CircuitLock, model: OnnxModel) -> None:
+        from verifai.engines.registry import engine_for
+
+        try:
+            findings = engine_for(circuit.engine).rederive(self._request(circuit, lock), model)
+        except VerifaiError as problem:
+            self._add(problem, REDERIVED)
+            return
+        self._findings += [replace(one, step=f"{REDERIVED}.{one.step}" if one.step else REDERIVED) for one in findings]
+
+    def _request(self, circuit: CircuitPredicate, lock: CircuitLock) -> VerifyRequest:
+        from verifai.engines.interface import VerifyRequest
+
+        return VerifyRequest(
+            files={name: path for name, path in self._bundle.payload.items() if name not in SIDE_FILES},
+            section=lock.section(circuit.engine),
+            model_sha256=lock.model_sha256,
+            allow_test_material=self._trust.allow_test_srs,
+            setup_material=self._options.setup_material,
+            budget=self._options.budget,
+            progress=self._options.progress,
+        )
+
+    def _reference(self, proof: ProofPredicate, circuit: CircuitPredicate, model: OnnxModel) -> None:
+        try:
+            findings, self._comparisons = compare_with_reference(proof.statement, circuit, model, self._options.expect)
+        except VerifaiError as problem:
+            self._add(problem, "A5")
+            return
+        self._findings += findings
+
+    def _each(self, step: str, check: Callable[[], Finding]) -> None:
+        try:
+            self._findings.append(replace(check(), step=step))
+        except VerifaiError as problem:
+            self._add(problem, step)
+
+    def _add(self, problem: VerifaiError, step: str) -> None:
+        if problem.status in (2, 70, 130) and not isinstance(problem, EvidenceRejected):
+            # The auditor's own files, a bug of ours, or Ctrl-C: no verdict about the bundle.
+            raise problem
+        self._findings.append(Finding.from_error(problem, step=step))
+
+
+def chain_of(bundle: OpenBundle, trust: Trust) -> tuple[ChainNode, ...]:
+    """The provenance chain: model and circuit first, the bundle's manifest last."""
+    nodes: dict[str, ChainNode] = {}
+    for one in bundle.of_type(CircuitPredicate.TYPE):
+        assert isinstance(one.predicate, CircuitPredicate)
+        model = one.predicate.model_sha256
+        nodes[model] = ChainNode(model, "model", ())
+    pending = [one for _, one in sorted(bundle.attestations.items())]
+    while pending:  # parents first; identifiers are hashes, so there is no circle
+        later = []
+        for one in pending:
+            parents: tuple[str, ...] = one.predicate.parents()
+            if not all(parent in nodes for parent in parents):
+                later.append(one)
+                continue
+            if isinstance(one.predicate, CircuitPredicate):
+                parents = (one.predicate.model_sha256,)
+            kind = one.predicate.TYPE.split(":")[2]
+            nodes[one.id] = ChainNode(one.id, kind, parents, _signers(one.envelope, trust))
+        if len(later) == len(pending):
+            break
+        pending = later
+    leaves = tuple(key for key in nodes if not any(key in node.parents for node in nodes.values()))
+    nodes[bundle.bundle_id] = ChainNode(bundle.bundle_id, "bundle", leaves, _signers(bundle.envelope, trust))
+    return tuple(nodes.values())
+
+
+def _signers(envelope: object, trust: Trust) -> tuple[str, ...]:
+    from verifai.bundle.dsse import check_signatures
+    from verifai.domain.attestation import Envelope
+
+    assert isinstance(envelope, Envelope)
+    try:
+        check = check_signatures(envelope, trust.keys.values(), where="")
+    except EvidenceRejected:
+        return ()  # T2 and T3 have reported it; the drawing shows no signer
+    return tuple(sorted(trust.names[key] for key in check.signers))
+
+
+def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPredicate | None) -> dict[str, str]:
+    facts = {"Written": bundle.manifest.created}
+    if circuit is not None and proof is not None:
+        facts |= {
+            "Circuit": circuit.name,
+            "Engine": f"{circuit.engine.value} {circuit.engine_version}",
+            "Model (SHA-256)": circuit.model_sha256,
+            "Circuit (SHA-256)": circuit.circuit_sha256,
+            "Made": proof.created,
+            "Context": proof.statement.context or "none",
+            "Privacy": proof.statement.privacy.value,
+        }
+    if bundle.manifest.succeeds is not None:
+        facts["Extends bundle"] = bundle.manifest.succeeds
+    return facts
+
+
+def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
+    """Audit several bundles, each on its own."""
+    return tuple(audit_bundle(path, trust, options) for path in paths)

@@ -22,27 +22,34 @@ class ReportTarget:
     path: Path
 
 
-def parse_targets(options: Sequence[str]) -> tuple[ReportTarget, ...]:
+def parse_targets(options: Sequence[str]) -> tuple[tuple[ReportTarget, ...], UsageError | None]:
     """Read ``FORMAT=PATH`` options, and see that each can be written, before any work is done.
 
-    Raises:
-        UsageError: ``bad-option``, with the option named.
+    Returns:
+        The usable targets, and what is wrong with the first that is not: the usable ones are still to be told of it.
     """
     targets: list[ReportTarget] = []
+    problem: UsageError | None = None
     for option in options:
-        word, _, path_text = option.partition("=")
         try:
-            target = ReportTarget(ReportName(word), Path(path_text))
-        except ValueError:
-            hint = "Write: " + "|".join(ReportName) + "=PATH"
-            raise UsageError("bad-option", f"{option[:120]!r} is not FORMAT=PATH", where="--report", hint=hint) from None
-        if not path_text:
-            raise UsageError("bad-option", f"{option[:120]!r} names no file", where="--report")
-        if target.path in [one.path for one in targets]:
-            raise UsageError("bad-option", f"two reports would be {target.path}", where="--report")
-        _check_writable(target.path)
-        targets.append(target)
-    return tuple(targets)
+            targets.append(_target(option, targets))
+        except UsageError as found:
+            problem = problem or found
+    return tuple(targets), problem
+
+
+def _target(option: str, taken: Sequence[ReportTarget]) -> ReportTarget:
+    word, _, path_text = option.partition("=")
+    if word not in set(ReportName):
+        hint = "Write: " + "|".join(ReportName) + "=PATH"
+        raise UsageError("bad-option", f"{option[:120]!r} is not FORMAT=PATH", where="--report", hint=hint)
+    if not path_text:
+        raise UsageError("bad-option", f"{option[:120]!r} names no file", where="--report")
+    target = ReportTarget(ReportName(word), Path(path_text))
+    if target.path.absolute() in [one.path.absolute() for one in taken]:
+        raise UsageError("bad-option", f"two reports would be {target.path}", where="--report")
+    _check_writable(target.path)
+    return target
 
 
 def _check_writable(path: Path) -> None:

@@ -1,0 +1,298 @@
+"""``gate`` and ``gate-init``: evidence decides whether a release goes ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.arguments import MaxMemoryOption, memory_limit
+from verifai.cli.frame import VERDICTS, Result, current, verb
+from verifai.cli.text import finding_lines
+from verifai.domain.findings import Finding, Outcome
+from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
+
+if TYPE_CHECKING:
+    from verifai.bundle.keys import FileSigner
+    from verifai.reports.interface import Entry, Report
+    from verifai.stages.gate_attest import AttestedVerdict
+    from verifai.stages.gate_load import LoadedPolicy
+
+SHOWN = 20
+"""How many accepted bundles are listed one by one; those that fail always are."""
+
+PolicyOption = Annotated[Path, typer.Option("--policy", help="Policy file.", metavar="FILE")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    _register_init(app)
+    _register_gate(app)
+
+
+def _register_gate(app: typer.Typer) -> None:
+    @verb(
+        app,
+        "gate",
+        example="verifai gate --policy verifai.toml evidence/000000 --report markdown=gate.md",
+    )
+    def gate(
+        bundles: Annotated[
+            list[Path] | None, typer.Argument(help="Bundles, or folders of bundles.", show_default=False)
+        ] = None,
+        policy: PolicyOption = Path("verifai.toml"),
+        report: Annotated[
+            list[str] | None,
+            typer.Option("--report", help="json, sarif, junit, github, markdown or html; repeatable.", metavar="FORMAT=PATH"),
+        ] = None,
+        explain: Annotated[bool, typer.Option("--explain", help="Say what the policy demands; judge nothing.")] = False,
+        attest: Annotated[
+            Path | None, typer.Option("--attest", help="Write the signed verdict as a bundle.", metavar="DIR")
+        ] = None,
+        key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
+        log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
+        log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
+        jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core.")] = None,
+        max_memory: MaxMemoryOption = None,
+    ) -> Result:
+        """Let a release through only when its evidence meets the policy. Every bundle given must hold."""
+        run = _Run(policy, tuple(bundles or ()), tuple(report or ()), datetime.now(UTC))
+        if explain:
+            return run.explain(attest)
+        return run.judge(
+            attest=attest, keys=tuple(key or ()), log=log, log_key=log_key, jobs=jobs, memory=memory_limit(max_memory)
+        )
+
+
+class _Run:
+    """One run of the gate: whatever becomes of it, every report is written before it ends."""
+
+    def __init__(self, policy: Path, bundles: Sequence[Path], reports: Sequence[str], now: datetime) -> None:
+        from importlib.metadata import version
+
+        from verifai.reports.write import parse_targets
+
+        self._policy = policy
+        self._bundles = bundles
+        self._now = now
+        self._version = version("verifai")
+        self._targets, self._problem = parse_targets(reports)
+
+    def explain(self, attest: Path | None) -> Result:
+        from verifai.domain.policy_words import explain_policy
+        from verifai.stages.gate_load import load_policy
+
+        if self._bundles or self._targets or self._problem or attest is not None:
+            # A pipeline must not take an explanation for a verdict.
+            raise UsageError(
+                "bad-option", "--explain judges nothing", where="--explain", hint="Leave out bundles, --report and --attest."
+            )
+        loaded = load_policy(self._policy)
+        lines = explain_policy(loaded.policy, loaded.pins, loaded.digest, self._now)
+        anchors = dict(loaded.anchors)
+        data = {"policy": loaded.policy.name, "policy_digest": loaded.digest, "anchors": anchors, "text": list(lines)}
+        return Result(data, [_plain(line) for line in lines], verdict="done")
+
+    def judge(
+        self,
+        *,
+        attest: Path | None,
+        keys: Sequence[Path],
+        log: Path | None,
+        log_key: Path | None,
+        jobs: int | None,
+        memory: int | None,
+    ) -> Result:
+        from verifai.reports.from_gate import report_of_error
+        from verifai.reports.write import write_reports
+
+        try:
+            if self._problem is not None:
+                raise self._problem
+            report, attested = self._decide(attest, keys, log, log_key, jobs, memory)
+        except BaseException as problem:
+            told = report_of_error(_told(problem), created=self._created(), version=self._version)
+            try:
+                write_reports(self._targets, told)
+            except VerifaiError as lost:
+                current().note(f"{lost.message} ({lost.code})")  # the first problem decides the status
+            raise
+        try:
+            write_reports(self._targets, report)
+        except VerifaiError as problem:
+            # What could be written says what the verdict is; a verdict whose report is lost is not accepted.
+            report = _with_error(report, problem)
+        return _result(report, attested, self._targets)
+
+    def _created(self) -> str:
+        from verifai.domain.manifest_time import format_utc
+
+        return format_utc(self._now)
+
+    def _decide(
+        self,
+        attest: Path | None,
+        keys: Sequence[Path],
+        log: Path | None,
+        log_key: Path | None,
+        jobs: int | None,
+        memory: int | None,
+    ) -> tuple[Report, AttestedVerdict | None]:
+        from verifai.domain.circuit_spec import Budget
+        from verifai.reports.from_gate import report_of
+        from verifai.stages.gate import gate
+        from verifai.stages.gate_attest import check_attest_options
+        from verifai.stages.gate_load import load_policy
+
+        if attest is None and (keys or log or log_key):
+            message = "--key, --log and --log-key go with --attest"
+            raise UsageError("bad-option", message, where="--attest", hint="Name a folder for the verdict.")
+        signers = [_signer(path) for path in keys]
+        log_signer = None if log_key is None else _signer(log_key)
+        if attest is not None:
+            check_attest_options(attest, signers=len(signers), log=log, log_key=log_signer is not None)
+        loaded = load_policy(self._policy)
+        with current().progress() as progress:
+            verdict = gate(
+                loaded, self._bundles, now=self._now, jobs=jobs, budget=Budget(memory_bytes=memory), progress=progress
+            )
+        report = report_of(verdict, version=self._version)
+        if attest is None:
+            return report, None
+        return self._attest(loaded, verdict, report, attest, signers, log, log_signer)
+
+    def _attest(
+        self,
+        loaded: LoadedPolicy,
+        verdict: Any,
+        report: Report,
+        target: Path,
+        signers: Sequence[FileSigner],
+        log: Path | None,
+        log_signer: FileSigner | None,
+    ) -> tuple[Report, AttestedVerdict | None]:
+        from verifai.reports.registry import ReportName, format_for
+        from verifai.stages.gate_attest import attest_verdict
+
+        try:
+            attested = attest_verdict(
+                loaded,
+                verdict,
+                target,
+                report=format_for(ReportName.JSON).render(report),
+                version=self._version,
+                signers=signers,
+                log=log,
+                log_signer=log_signer,
+            )
+        except VerifaiError as problem:
+            return _with_error(report, problem), None
+        facts = {**report.facts, "attestation": attested.attestation_id, "attestation bundle": attested.bundle_id}
+        return replace(report, facts=facts), attested
+
+
+def _signer(path: Path) -> FileSigner:
+    from verifai.bundle.keys import load_signer
+
+    return load_signer(path)
+
+
+def _told(problem: BaseException) -> VerifaiError:
+    """What a report says of an ending that is not a verdict."""
+    if isinstance(problem, VerifaiError):
+        return problem
+    if isinstance(problem, KeyboardInterrupt):
+        return Interrupted("interrupted", "stopped before a verdict")
+    return InternalError("bug", f"{type(problem).__name__}: {str(problem)[:300]}")
+
+
+def _with_error(report: Report, problem: VerifaiError) -> Report:
+    """The report of a verdict that could not be handed over: never better than the verdict, never accepted."""
+    status = report.status or problem.status
+    finding = replace(Finding.from_error(problem), outcome=Outcome.UNDECIDED)
+    return replace(report, error=finding, status=status, verdict=VERDICTS[status])
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    from verifai.reports.text import visible
+
+    return str(escape(visible(text)))
+
+
+def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[Any]) -> Result:
+    from verifai.reports.json_format import details
+
+    colour = "green" if report.status == 0 else "red"
+    lines = [f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"]
+    accepted = 0
+    for entry in report.all_entries():
+        good = entry.outcome is Outcome.HOLDS
+        accepted += good and entry.kind == "bundle"
+        if good and entry.kind == "bundle" and accepted > SHOWN:
+            continue
+        lines += _entry_lines(entry)
+    if accepted > SHOWN:
+        lines.append(f" … and {accepted - SHOWN} more bundles accepted")
+    if attested is not None:
+        lines.append(f"Verdict attested in {_plain(str(attested.path))}: attestation {attested.attestation_id}")
+        if attested.position is not None:
+            lines.append(f"  audit log entry {attested.position}")
+    lines += [f"Wrote {target.format.value} report {_plain(str(target.path))}" for target in targets]
+    findings = [_clean(finding) for entry in report.all_entries() for finding in entry.findings]
+    return Result(details(report), lines, findings, report.status, report.verdict)
+
+
+def _entry_lines(entry: Entry) -> list[str]:
+    mark = {Outcome.HOLDS: "[green]✓[/]", Outcome.REJECTED: "[red]✗[/]"}.get(entry.outcome, "[yellow]![/]")
+    name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
+    lines = [name if entry.kind != "run" else f" {mark} the run itself"]
+    lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
+    for one in entry.waived:
+        waiver = one.waiver
+        lines.append(
+            f"    [yellow]waived[/] {_plain(one.finding.message)} [dim]{one.finding.code}[/] by {_plain(waiver.id)} "
+            f"({_plain(waiver.approver)}, until {waiver.expires})"
+        )
+    return lines
+
+
+def _clean(finding: Finding) -> Finding:
+    """Foreign names on one line: a line break in one could start a line that looks like ours, or a workflow command."""
+    from verifai.reports.text import visible
+
+    return replace(finding, message=visible(finding.message), where=visible(finding.where), remedy=visible(finding.remedy))
+
+
+def _register_init(app: typer.Typer) -> None:
+    @verb(
+        app,
+        "gate-init",
+        example="verifai gate-init evidence/000000 --lock circuits/digits-mlp/circuit.lock -o verifai.toml",
+    )
+    def gate_init(
+        bundle: Annotated[Path, typer.Argument(help="A bundle as releases should have them.", show_default=False)],
+        lock: Annotated[
+            Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
+        ] = None,
+        trust: Annotated[Path | None, typer.Option("--trust", help="Trust file, for signatures and the log.")] = None,
+        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("verifai.toml"),
+        force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
+    ) -> Result:
+        """Write a commented policy that this bundle meets. The bundle is verified first."""
+        from verifai.stages.gate_init import init_policy
+
+        made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
+        for warning in made.warnings:
+            current().note(warning)
+        lines = [
+            f"Wrote {_plain(str(made.path))}: the bundle meets it.",
+            f"Next: verifai gate --explain --policy {_plain(str(made.path))}",
+        ]
+        data = {"path": str(made.path), "model": made.model, "policy_digest": made.digest, "warnings": list(made.warnings)}
+        return Result(data, lines, verdict="done")

@@ -317,6 +317,10 @@ class Round:
         """Voters with a fault that is no accident."""
         return frozenset(self._liars)
 
+    def commitment_identifiers(self) -> tuple[Sha256, ...]:
+        """Everything that the seed rests on, second commitments included; ascending."""
+        return tuple(sorted(Sha256(one) for found in self._identifiers.values() for one in found))
+
     def commitments(self) -> Mapping[str, tuple[Sha256, VoteCommitment]]:
         """The first commitment of each voter who made one in time."""
         return dict(self._commitments)

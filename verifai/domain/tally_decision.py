@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from verifai.domain.attestation_circuit import ratio_from_record, ratio_to_json
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.record import Record
 from verifai.domain.round import MAX_VOTERS, Fault, NamedFault
 from verifai.domain.tally import NodeResult, Relation, TallyOutcome
@@ -60,6 +60,8 @@ class ConsensusDecision:
 
     Attributes:
         beacon: the beacon's value. seed: drawn from the commitments and it.
+        late: identifiers of messages that came after their deadline, as the coordinator saw it; ascending.
+        replays: identifiers of the token replays that were used; ascending.
         outcome, reason: of the unweighted tally.
         claim: identifier of the proof or output whose place was asked for, or empty.
         claim_relation: its relation to the centre; empty without a claim.
@@ -73,6 +75,8 @@ class ConsensusDecision:
     beacon: Sha256
     seed: Sha256
     votes: tuple[CountedVote, ...]
+    late: tuple[Sha256, ...]
+    replays: tuple[Sha256, ...]
     faults: tuple[NamedFault, ...]
     outcome: TallyOutcome
     reason: str
@@ -82,7 +86,7 @@ class ConsensusDecision:
 
     def parents(self) -> tuple[Sha256, ...]:
         """Terms, commitments and votes."""
-        return (self.round, *self.commitments, *(one.vote for one in self.votes))
+        return (self.round, *self.commitments, *(one.vote for one in self.votes), *self.replays)
 
     @property
     def agreeing_voters(self) -> frozenset[str]:
@@ -103,6 +107,8 @@ class ConsensusDecision:
             "beacon": self.beacon,
             "seed": self.seed,
             "votes": [one.to_json() for one in self.votes],
+            "late": list(self.late),
+            "replays": list(self.replays),
             "faults": [{"voter": one.voter, "fault": one.fault.value, "detail": one.detail} for one in self.faults],
             "outcome": self.outcome.value,
             "reason": self.reason,
@@ -117,10 +123,12 @@ class ConsensusDecision:
         decision = cls(
             round=record.sha256("round"),
             calibration=record.sha256("calibration"),
-            commitments=tuple(Sha256(one) for one in record.texts("commitments", max_length=2 * MAX_VOTERS)),
+            commitments=_identifiers(record, "commitments"),
             beacon=record.sha256("beacon"),
             seed=record.sha256("seed"),
             votes=tuple(CountedVote.from_record(item) for item in record.tables("votes", max_length=MAX_VOTERS)),
+            late=_identifiers(record, "late"),
+            replays=_identifiers(record, "replays"),
             faults=tuple(_fault(item) for item in record.tables("faults", max_length=16 * MAX_VOTERS)),
             outcome=record.choice("outcome", TallyOutcome),
             reason=record.text("reason"),
@@ -130,6 +138,13 @@ class ConsensusDecision:
         )
         record.done()
         return decision
+
+
+def _identifiers(record: Record, field: str) -> tuple[Sha256, ...]:
+    found = record.texts(field, max_length=16 * MAX_VOTERS)
+    if list(found) != sorted(set(found)) or not all(is_sha256(one) for one in found):
+        raise record.refuse("expected identifiers in ascending order, each once", field)
+    return tuple(Sha256(one) for one in found)
 
 
 def _fault(record: Record) -> NamedFault:

@@ -330,10 +330,12 @@ def _decision(
     return ConsensusDecision(
         round=request.terms_id,
         calibration=request.terms.job.calibration,
-        commitments=tuple(sorted(identifier for identifier, _ in commitments.values())),
+        commitments=round_.commitment_identifiers(),
         beacon=request.beacon.value,
         seed=round_.seed,
         votes=counted,
+        late=tuple(sorted({Sha256(one) for one in request.late})),
+        replays=tuple(sorted({one.id for one in request.replays})),
         faults=tuple(round_.faults),
         outcome=result.outcome,
         reason=result.reason,

@@ -77,6 +77,14 @@ CODES: dict[str, Code] = {
         (4,), "onnxruntime failed while running the model.", "The message is onnxruntime's; check the input."
     ),
     "runner-refused": Code((2,), "onnxruntime cannot load the model.", "Export the model again; the message is onnxruntime's."),
+    "consensus-false": Code(
+        (1,),
+        "Tallying the votes again gives another decision than the one that is attested.",
+        "Trust nothing that this coordinator signed; tally the votes yourself.",
+    ),
+    "consensus-incomplete": Code(
+        (1,), "A message that the decision rests on is not there.", "Ask for the round's messages: terms, commitments, votes."
+    ),
     "calibration-missing": Code((2, 3), "This kind of output needs a measured tolerance.", "Run: verifai calibrate"),
     "bad-secret": Code((2,), "The secret file of a vote is damaged.", "Use the file that vote-commit wrote."),
     "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),

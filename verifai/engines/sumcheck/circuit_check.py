@@ -32,7 +32,8 @@ def check(circuit: Circuit) -> None:
         _at(weight.name, lambda weight=weight: _weight(weight))
     for table in circuit.tables:
         _at(table.name, lambda table=table: _table(table))
-    defined = _inputs(circuit)
+    defined: set[int] = set()
+    _at("inputs", lambda: _inputs(circuit, defined))
     read: set[int] = set()
     for number, op in enumerate(circuit.ops):
         _at(f"op {number} ({type(op).__name__})", lambda op=op: _op(circuit, op, defined))
@@ -79,8 +80,7 @@ def _table(table: Table) -> None:
     need(min(table.values) >= -(2**31) and max(table.values) < 2**31, "a table's value does not fit in 32 bits")
 
 
-def _inputs(circuit: Circuit) -> set[int]:
-    defined: set[int] = set()
+def _inputs(circuit: Circuit, defined: set[int]) -> None:
     need(bool(circuit.inputs) and bool(circuit.outputs) and bool(circuit.ops), "no inputs, outputs or operations")
     for port in circuit.inputs:
         need(port.tensor < len(circuit.tensors) and port.tensor not in defined, "an input does not exist or occurs twice")
@@ -88,7 +88,6 @@ def _inputs(circuit: Circuit) -> set[int]:
         need(tensor.fill == 0, f"the padding of input {tensor.name} is not 0")
         need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
         defined.add(port.tensor)
-    return defined
 
 
 def _indices(circuit: Circuit, op: ops.Op) -> Iterator[tuple[int, int, bool]]:

@@ -56,10 +56,11 @@ def _read(tensor: TensorProto, folder: Path, place: str, room: int) -> bytes:
     if "length" in fields and _number(fields["length"], place) != size:
         raise refuse("model-external-data", "the stated length is not that of the declared shape", place)
     handle = _open_inside(folder, fields.get("location", ""), place)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise refuse("model-external-data", "not a regular file", place, _HINT)
     with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise refuse("model-external-data", "not a regular file", place, _HINT)
         if offset + size > status.st_size:
             raise refuse("model-external-data", "the file is shorter than the tensor", place)
         stream.seek(offset)

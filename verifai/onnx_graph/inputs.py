@@ -185,7 +185,7 @@ def exact_cast(array: Array, spec: TensorSpec, where: str) -> Array:
         raise InputRejected("input-dtype", f"{array.dtype.name} was given; the model takes {target.name}", where=where)
     with np.errstate(all="ignore"):
         result = array.astype(target)
-    same = (result.astype(array.dtype) == array) & ((result < 0) == (array < 0)) & _in_range(array, target)
+        same = (result.astype(array.dtype) == array) & ((result < 0) == (array < 0)) & _in_range(array, target)
     if not same.all():
         index = tuple(int(i) for i in np.argwhere(~same)[0])
         raise InputRejected(

@@ -32,14 +32,14 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel, option: str) -> list[dict[str, Any]]:
+def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
     from verifai.cli.frame import current
     from verifai.onnx_graph.inputs import read_samples
 
     read = read_samples(source, model, stdin=stdin_bytes(source))
     for note in read.notes:
-        current().note(f"{option}: {note}")
+        current().note(note)
     return [dict(sample) for sample in read.samples]
 
 
@@ -51,7 +51,7 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
     specs = tuple(TensorSpec(tensor.name, "float32", tensor.shape) for tensor in tensors)
     read = read_samples(source, _Named(specs), stdin=stdin_bytes(source))
     for note in read.notes:
-        current().note(f"{option}: {note}")
+        current().note(note)
     if len(read.samples) != 1:
         raise UsageError(
             "bad-option",

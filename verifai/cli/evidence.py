@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         from verifai.stages.prove import prove as run
 
         folder = CircuitFolder(circuit)
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, source)]
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
         samples = samples[:limit] if limit is not None else samples
         signers = _signers(key or [])
         if not signers:

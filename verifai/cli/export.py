@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
                 # Which shapes the inputs must have is known only once the model is exported.
                 from verifai.cli.arguments import read_tensors
 
-                samples = read_tensors(inputs, result.model, "--inputs")
+                samples = read_tensors(inputs, result.model)
                 result = run(
                     source,
                     dims=dims,

@@ -1,0 +1,309 @@
+"""A proof with any field, digest, length, order or statement changed is refused, and no bytes crash the verifier."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+
+from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit_weights import encode_weights
+from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove
+from verifai.engines.sumcheck.prover.witness import Witness
+from verifai.engines.sumcheck.verifier import proof as proofs
+from verifai.engines.sumcheck.verifier.field import P
+from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
+from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+from verifai.errors import EvidenceRejected, VerifaiError
+
+
+class Case:
+    """One honest proof with everything its verifier was given."""
+
+    def __init__(self, circuit, weights, seed=0, context=b"nonce"):
+        trace = run(circuit, weights, examples.random_input(circuit, seed))
+        self.key = prepare(circuit, weights)
+        channels = []
+        witness = Witness(circuit, self.key.layout, trace.tensors, trace.columns)
+        proven = commit_and_prove(self.key, witness, context, listener=channels.append)
+        self.labels = channels[0].labels
+        self.statement, self.proof = proven.statement, proven.proof
+        self.bytes = encode(circuit)
+        self.trusted = trust_circuit(self.bytes, circuit_digest(self.bytes))
+        self.blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])
+        self.weights = trust_weights(self.trusted, self.key.identity, self.blob)
+        self.shapes = self.trusted.layout.commitments()
+        self.decoded = proofs.decode(self.proof, self.shapes)
+
+    def verify(self, proof=None, statement=None, weights=None):
+        return verify(
+            self.trusted, weights or self.weights, statement or self.statement, self.proof if proof is None else proof
+        )
+
+    def refused(self, proof, **more):
+        with pytest.raises(EvidenceRejected) as caught:
+            self.verify(proofs.encode(proof) if isinstance(proof, proofs.Proof) else proof, **more)
+        assert caught.value.code in ("proof-invalid", "proof-malformed", "statement-invalid")
+
+
+@lru_cache(maxsize=1)
+def small() -> Case:
+    return Case(*examples.mlp(hashed_input=True))
+
+
+@lru_cache(maxsize=1)
+def large() -> Case:
+    return Case(*examples.cnn(committed=True))
+
+
+def _with_message(proof, index, value):
+    return replace(proof, messages=(*proof.messages[:index], value, *proof.messages[index + 1 :]))
+
+
+def _with_opening(proof, number, **changes):
+    opening = replace(proof.openings[number], **changes)
+    return replace(proof, openings=(*proof.openings[:number], opening, *proof.openings[number + 1 :]))
+
+
+def _replaced(items, index, value):
+    return (*items[:index], value, *items[index + 1 :])
+
+
+def _flip(digest):
+    return bytes((digest[0] ^ 1,)) + digest[1:]
+
+
+def test_the_honest_proofs_hold_and_encode_back_to_the_same_bytes():
+    for case in (small(), large()):
+        assert case.verify().statement == case.statement
+        assert proofs.encode(case.decoded) == case.proof
+
+
+def test_every_message_element_changed_by_one_is_refused():
+    case, tried = small(), 0
+    for index, (a, b) in enumerate(case.decoded.messages):
+        for changed in (((a + 1) % P, b), (a, (b + P - 1) % P)):
+            case.refused(_with_message(case.decoded, index, changed))
+            tried += 1
+    print(f"mutations tried: {tried} message components")
+    assert tried == 2 * sum(count for _, count in case.labels)
+
+
+def test_the_first_and_last_element_of_every_kind_of_message_changed_at_random_is_refused():
+    case, seen, at = large(), {}, 0
+    for label, count in case.labels:
+        seen.setdefault(label, []).extend(range(at, at + count))
+        at += count
+    pick = random.Random(5)
+    assert len(seen) > 20
+    for indices in seen.values():
+        for index in {indices[0], indices[-1], pick.choice(indices)}:
+            case.refused(_with_message(case.decoded, index, (pick.randrange(P), pick.randrange(P))))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_opened_cells_changed_are_refused_in_every_column_and_every_row(number):
+    case, pick = small(), random.Random(3)
+    opening = case.decoded.openings[number]
+    for q, column in enumerate(opening.columns):
+        for row in range(len(column)) if q < 8 else [pick.randrange(len(column))]:
+            columns = _replaced(opening.columns, q, _replaced(column, row, (column[row] + 1) % P))
+            case.refused(_with_opening(case.decoded, number, columns=columns))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_digest_changed_is_refused(number):
+    case = small()
+    case.refused(replace(case.decoded, root=_flip(case.decoded.root)))
+    opening = case.decoded.openings[number]
+    for index, digest in enumerate(opening.cap):
+        case.refused(_with_opening(case.decoded, number, cap=_replaced(opening.cap, index, _flip(digest))))
+    for q, path in enumerate(opening.paths):
+        for level, digest in enumerate(path[: None if q < 20 else 1]):
+            paths = _replaced(opening.paths, q, _replaced(path, level, _flip(digest)))
+            case.refused(_with_opening(case.decoded, number, paths=paths))
+
+
+def test_neighbours_in_any_order_but_the_right_one_are_refused():
+    case = small()
+    messages = case.decoded.messages
+    for i in range(len(messages) - 1):
+        if messages[i] != messages[i + 1]:
+            swapped = (*messages[:i], messages[i + 1], messages[i], *messages[i + 2 :])
+            case.refused(replace(case.decoded, messages=swapped))
+    for number, opening in enumerate(case.decoded.openings):
+        for name in ("columns", "paths", "cap"):
+            items = getattr(opening, name)
+            for i in range(0, len(items) - 1, 7):
+                if items[i] != items[i + 1]:
+                    swapped = (*items[:i], items[i + 1], items[i], *items[i + 2 :])
+                    case.refused(_with_opening(case.decoded, number, **{name: swapped}))
+    case.refused(replace(case.decoded, openings=case.decoded.openings[::-1]))
+
+
+def test_truncation_at_every_boundary_is_refused():
+    case = small()
+    boundaries, at = [0, len(proofs.MAGIC), len(proofs.MAGIC) + 32], len(proofs.MAGIC) + 32
+    for shape in case.shapes:
+        log = proofs.log_length(shape)
+        for piece, count in ((8, shape.rows * shape.queries), (32, shape.queries * path_length(log) + cap_size(log))):
+            boundaries += range(at, at + piece * count, piece)
+            at += piece * count
+    boundaries += range(at, len(case.proof), 8)
+    for boundary in boundaries:
+        case.refused(case.proof[:boundary])
+    assert boundaries[-1] == len(case.proof) - 8
+
+
+def test_trailing_bytes_and_messages_are_refused():
+    case = small()
+    for extra in (b"\0", b"\0" * 8, b"\0" * 16, b"\0" * 32, case.proof):
+        case.refused(case.proof + extra)
+
+
+def test_an_element_that_is_not_below_p_is_refused_although_its_residue_is_right():
+    case = small()
+    start = len(proofs.MAGIC) + 32
+    assert case.decoded.openings[0].columns[0][0] == 0  # a reserved row, so that p stands for the right residue
+    case.refused(case.proof[:start] + P.to_bytes(8, "little") + case.proof[start + 8 :])
+    at = len(case.proof) - 16 * len(case.decoded.messages)
+    for index in range(2 * len(case.decoded.messages)):
+        for word in (P, 2**64 - 1):
+            place = at + 8 * index
+            case.refused(case.proof[:place] + word.to_bytes(8, "little") + case.proof[place + 8 :])
+
+
+def test_roots_and_openings_of_another_run_are_refused():
+    case = small()
+    other = Case(*examples.mlp(hashed_input=True), seed=9)
+    assert other.decoded.root != case.decoded.root
+    case.refused(replace(case.decoded, root=other.decoded.root))
+    for number in range(2):
+        case.refused(_with_opening(case.decoded, number, columns=other.decoded.openings[number].columns))
+        mixed = _replaced(case.decoded.openings, number, other.decoded.openings[number])
+        case.refused(replace(case.decoded, openings=mixed))
+    case.refused(replace(case.decoded, messages=other.decoded.messages))
+    case.refused(other.proof)
+    case.refused(case.decoded, statement=other.statement)
+
+
+def test_every_part_of_the_statement_is_bound():
+    case = small()
+    shown = case.statement.tensors[1]
+    assert isinstance(shown, PublicTensor) and isinstance(case.statement.tensors[0], HashedTensor)
+    tensor = case.trusted.circuit.tensors[case.trusted.circuit.outputs[0].tensor]
+    for i, cell in enumerate(shown.cells):
+        for value in (cell + 1, cell - 1, tensor.low, tensor.high, tensor.high + 1, cell + P):
+            if value != cell:
+                cells = PublicTensor(_replaced(shown.cells, i, value))
+                case.refused(case.decoded, statement=replace(case.statement, tensors=(case.statement.tensors[0], cells)))
+    root = case.statement.tensors[0].root
+    for changed in (
+        HashedTensor(_flip(root)),
+        HashedTensor(case.decoded.root),
+        HashedTensor(root[:31]),
+        PublicTensor((0,) * 13),
+    ):
+        case.refused(case.decoded, statement=replace(case.statement, tensors=(changed, shown)))
+    for tensors in ((), (shown,), (*case.statement.tensors, shown), case.statement.tensors[::-1]):
+        case.refused(case.decoded, statement=replace(case.statement, tensors=tensors))
+
+
+def test_a_stale_context_is_refused():
+    case = small()
+    for context in (b"", b"nonce2", b"nonce\0", b"NONCE", b"x" * (1 << 17)):
+        case.refused(case.decoded, statement=replace(case.statement, context=context))
+    case.refused(case.decoded, statement=replace(case.statement, opening_number=1))
+
+
+def test_another_models_weights_are_refused():
+    case = large()
+    other = Case(*examples.cnn(committed=True, seed=7))
+    if other.bytes == case.bytes:
+        case.refused(case.decoded, weights=other.weights)
+    changed = replace(case.weights, identity=_flip(bytes.fromhex(case.weights.identity)).hex())
+    case.refused(case.decoded, weights=changed)
+    public = Case(*examples.mlp())
+    cells = [list(one) for one in public.weights.cells]
+    for number, one in enumerate(cells):
+        for i in range(0, len(one), 13):
+            altered = [*cells[:number], [*one[:i], one[i] + 1, *one[i + 1 :]], *cells[number + 1 :]]
+            with pytest.raises(EvidenceRejected):
+                public.verify(weights=replace(public.weights, cells=tuple(altered)))
+
+
+def test_circuit_and_weights_must_be_the_ones_named_from_outside():
+    case = Case(*examples.mlp())
+    with pytest.raises(EvidenceRejected) as caught:
+        trust_circuit(case.bytes, "0" * 64)
+    assert caught.value.code == "circuit-mismatch"
+    for identity, blob in (("0" * 64, case.blob), (case.key.identity, case.blob[:-1]), (case.key.identity, None)):
+        with pytest.raises(EvidenceRejected) as caught:
+            trust_weights(case.trusted, identity, blob)
+        assert caught.value.code == "weights-mismatch"
+    with pytest.raises(EvidenceRejected):
+        trust_weights(large().trusted, "not a root", None)
+
+
+def test_a_circuit_with_a_weaker_plan_is_refused_even_under_its_own_digest():
+    circuit, _ = examples.mlp()
+    (shape,) = circuit.commitments
+    weaker = [
+        replace(circuit, commitments=(replace(shape, queries=shape.queries - 1),)),
+        replace(circuit, commitments=(replace(shape, length=shape.length * 2),)),
+        replace(circuit, commitments=(replace(shape, reserved_rows=0),)),
+        replace(circuit, commitments=()),
+        replace(circuit, soundness=circuit.soundness[:-1]),
+        replace(circuit, soundness=tuple(replace(step, millibits=step.millibits + 1) for step in circuit.soundness)),
+        replace(circuit, suite="sumcheck/2"),
+    ]
+    for one in weaker:
+        data = encode(one)
+        with pytest.raises(EvidenceRejected) as caught:
+            trust_circuit(data, circuit_digest(data))
+        assert caught.value.code == "circuit-invalid"
+
+
+def test_arbitrary_bytes_are_refused_and_never_crash():
+    case, pick, runs = small(), random.Random(11), 0
+    samples = [pick.randbytes(pick.choice([0, 1, 31, 100, 5000, len(case.proof)])) for _ in range(200)]
+    samples += [case.proof[: len(proofs.MAGIC)] + pick.randbytes(len(case.proof) - len(proofs.MAGIC)) for _ in range(50)]
+    for _ in range(400):
+        data = bytearray(case.proof)
+        for _ in range(pick.choice([1, 1, 2, 8])):
+            data[pick.randrange(len(data))] ^= 1 << pick.randrange(8)
+        samples.append(bytes(data))
+    for _ in range(100):
+        start, stop = sorted(pick.randrange(len(case.proof)) for _ in range(2))
+        at = pick.randrange(len(case.proof))
+        samples.append(case.proof[:at] + case.proof[start:stop] + case.proof[at + (stop - start) :])
+    for data in samples:
+        if data != case.proof:
+            with pytest.raises(VerifaiError):
+                case.verify(data)
+            runs += 1
+    assert runs >= 740
+
+
+def test_a_proof_as_large_as_a_file_may_be_is_refused_before_it_is_taken_apart():
+    case = small()
+    case.refused(case.proof + b"\0" * (16 << 20))
+
+
+def test_a_statement_may_not_reuse_a_proof_of_another_statement_with_equal_tensors():
+    circuit, weights = examples.mlp()
+    key = prepare(circuit, weights)
+    trace = run(circuit, weights, examples.random_input(circuit))
+    first, second = prove(key, trace, b"1"), prove(key, trace, b"2")
+    assert isinstance(first.statement, Statement) and first.proof != second.proof
+    data = encode(circuit)
+    trusted = trust_circuit(data, circuit_digest(data))
+    blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])
+    given = trust_weights(trusted, key.identity, blob)
+    with pytest.raises(EvidenceRejected):
+        verify(trusted, given, second.statement, first.proof)

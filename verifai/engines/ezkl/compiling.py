@@ -15,7 +15,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
-from verifai.engines.ezkl import calls, proving, rewrites, tuning, verifying
+from verifai.engines.ezkl import calls, proving, rewrites, verifying
 from verifai.engines.ezkl.build import (
     CIRCUIT_FILE,
     PK_FILE,
@@ -156,8 +156,10 @@ def _tuned(
     request: CompileRequest, plan: _Plan, locked: LockSection | None, srs: Srs | None, options: Mapping[str, Any]
 ) -> Tuned:
     if locked is None:
+        from verifai.engines.ezkl.tuning import tune  # the search is loaded only to search
+
         request.progress.phase("tune")
-        return tuning.tune(
+        return tune(
             request.model,
             request.spec,
             plan.visibility,

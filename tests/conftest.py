@@ -1,0 +1,38 @@
+"""Fixtures that several rooms share. Heavy ones are built once per run, and only when a test asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ezkl_small import SmallCircuit
+
+
+def _compiled(factory: pytest.TempPathFactory, visibility: str) -> SmallCircuit:
+    from ezkl_small import compile_small
+
+    from verifai.domain.statement import Visibility
+
+    folder = factory.mktemp(f"ezkl-{visibility}")
+    folder.chmod(0o700)
+    return compile_small(folder, Visibility(visibility))
+
+
+@pytest.fixture(scope="session")
+def small_public(tmp_path_factory: pytest.TempPathFactory) -> SmallCircuit:
+    """The small ezkl circuit with public input and output, and one proof."""
+    return _compiled(tmp_path_factory, "public")
+
+
+@pytest.fixture(scope="session")
+def small_hashed(tmp_path_factory: pytest.TempPathFactory) -> SmallCircuit:
+    """The same with a hashed input."""
+    return _compiled(tmp_path_factory, "hashed")
+
+
+@pytest.fixture(scope="session")
+def small_private(tmp_path_factory: pytest.TempPathFactory) -> SmallCircuit:
+    """The same with a private input."""
+    return _compiled(tmp_path_factory, "private")

@@ -30,6 +30,7 @@ from verifai.stages.prove import ProvedBundle, prove
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CIRCUIT = "digits-cnn"
+CONTEXT = "verifai demo"
 SAMPLES = 3
 _PARITY_SAMPLES = 50
 
@@ -75,7 +76,26 @@ class Refused:
     seconds: float
 
 
-DemoEvent = Exported | Compiled | Proved | Refused
+@dataclass(frozen=True)
+class SideBySide:
+    """The first picture again, proven by the second engine.
+
+    Attributes:
+        first, second: of ezkl and of sumcheck. agree: whether both statements name the same digit.
+        cold_seconds: of sumcheck's first prove in this process, kernels loaded or compiled included.
+    """
+
+    first: Proved
+    second: Proved
+    cold_seconds: float
+
+    @property
+    def agree(self) -> bool:
+        """Whether both engines prove the same digit."""
+        return self.first.digit == self.second.digit
+
+
+DemoEvent = Exported | Compiled | Proved | Refused | SideBySide
 
 
 def find_checkout() -> Path:
@@ -112,12 +132,26 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
 
     samples, labels = _pictures(real)
     first: Proved | None = None
-    for bundle in prove(folder, samples, work / "evidence", engine=EngineName.EZKL, context="verifai demo", progress=progress):
+    for bundle in prove(folder, samples, work / "evidence", engine=EngineName.EZKL, context=CONTEXT, progress=progress):
         event = _check(folder, bundle, samples[bundle.index], labels[bundle.index], progress)
         first = first or event
         yield event
     assert first is not None
     yield from _forgeries(folder, first.bundle, samples[0], work / "forged", progress)
+    yield _second_engine(folder, first, samples[0], work / "sumcheck", progress)
+
+
+def _second_engine(
+    folder: CircuitFolder, first: Proved, sample: Mapping[str, Any], work: Path, progress: Progress
+) -> SideBySide:
+    """The same picture with the sumcheck engine, twice: the first call also loads the kernels."""
+    compile_circuit(folder, engine=EngineName.SUMCHECK, locked=True, progress=progress)
+    cold, warm = (
+        bundle
+        for run in ("cold", "warm")
+        for bundle in prove(folder, [sample], work / run, engine=EngineName.SUMCHECK, context=CONTEXT, progress=progress)
+    )
+    return SideBySide(first, _check(folder, warm, sample, first.label, progress), cold.seconds)
 
 
 def _own_copy(root: Path, work: Path, model: bytes) -> CircuitFolder:
@@ -146,7 +180,7 @@ def _pictures(read: Samples) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]
 
 def _check(folder: CircuitFolder, bundle: ProvedBundle, sample: Mapping[str, Any], label: int, progress: Progress) -> Proved:
     begun = time.monotonic()
-    expect = Expectations(inputs=sample, context="verifai demo", allow_test_srs=True)
+    expect = Expectations(inputs=sample, context=CONTEXT, allow_test_srs=True)
     verified = verify_bundle(bundle.path, folder.lock(), expect, progress=progress)
     seconds = time.monotonic() - begun
     logits = verified.statement.of(Role.OUTPUT)[0].values()

@@ -42,6 +42,11 @@ class OutputComparison:
     reference: tuple[float, ...]
 
     @property
+    def place(self) -> int:
+        """Index of the largest proven value."""
+        return self.proven.index(max(self.proven))
+
+    @property
     def errors(self) -> tuple[float, ...]:
         """Absolute difference per value."""
         return tuple(abs(left - right) for left, right in zip(self.proven, self.reference, strict=True))
@@ -59,7 +64,7 @@ class OutputComparison:
     @property
     def same_class(self) -> bool:
         """Whether both have their largest value at the same place."""
-        return self.proven.index(max(self.proven)) == self.reference.index(max(self.reference))
+        return self.place == self.reference.index(max(self.reference))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class AuditReport:
         chain: the provenance chain, parents before children.
         comparisons: outputs against the float model; empty when they could not be compared.
         fidelity: as pinned at compile time.
+        insecure: insecure modes that the evidence rests on, such as ``test-srs``; loud in every report.
         facts: what else a reader wants to see, by heading.
         audited: when, UTC.
     """
@@ -85,6 +91,7 @@ class AuditReport:
     chain: tuple[ChainNode, ...] = ()
     comparisons: tuple[OutputComparison, ...] = ()
     fidelity: FidelityFigures | None = None
+    insecure: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     audited: str = ""
 
@@ -125,5 +132,6 @@ class AuditReport:
                 }
                 for one in self.comparisons
             ],
+            "insecure": list(self.insecure),
             "facts": dict(self.facts),
         }

@@ -141,7 +141,7 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         roles=roles,
         circuits={name: _circuit(circuits.table(name)) for name in circuits.names()},
         srs_sha256=_digests(srs) if srs.has("sha256") else None,
-        allow_test_srs=srs.flag("allow_test", False),
+        allow_test_srs=srs.flag("allow_test_srs", False),
         log=_log(root.table("log")) if root.has("log") else None,
         maximum_age_days=fresh.integer("maximum_age_days", None, low=1, high=MAX_AGE_DAYS),
         expires=utc_from_record(fresh, "expires") if fresh.has("expires") else None,

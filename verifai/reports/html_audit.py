@@ -79,6 +79,7 @@ def _section(report: AuditReport) -> str:
         f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
         f'<h1>{word}</h1><p class="lead">{_text(sentence)}</p>',
         f'<p class="where"><code>{_text(report.path)}</code><br>audited {_text(report.audited)}</p></header>',
+        _insecure(report),
         _tiles(report),
         _problems(report),
         _statement(report),
@@ -89,6 +90,16 @@ def _section(report: AuditReport) -> str:
         _facts(report),
     ]
     return f"<article>{''.join(part for part in parts if part)}</article>"
+
+
+_INSECURE = {"test-srs": "the set-up of this circuit was made for tests only. Whoever made it can forge proofs of anything."}
+
+
+def _insecure(report: AuditReport) -> str:
+    return "".join(
+        f'<p class="insecure"><b>Insecure ({_text(mode)})</b>: {_INSECURE.get(mode, "an insecure mode is in force.")}</p>'
+        for mode in report.insecure
+    )
 
 
 def _tiles(report: AuditReport) -> str:
@@ -140,10 +151,12 @@ def _fidelity(report: AuditReport) -> str:
         return ""
     note = (
         "<p>A proof computes with whole numbers; the original model with floating-point numbers. The audit ran the original "
-        "model on the proven input. Filled marks are the proven values, rings the original model’s.</p>"
+        "model on the proven input. Above: dots are the proven values, rings the original model’s. Below: their difference, "
+        "with the largest one of compile time as a dashed line.</p>"
     )
+    bound = None if report.fidelity is None else float(report.fidelity.max_abs_error)
     plots = "".join(
-        f"<figure>{fidelity_svg(one)}<figcaption>{_text(_caption(report, index))}</figcaption></figure>"
+        f"<figure>{fidelity_svg(one, bound)}<figcaption>{_text(_caption(report, index))}</figcaption></figure>"
         for index, one in enumerate(report.comparisons)
     )
     return f"<section><h2>How close the proof is to the original model</h2>{note}{plots}</section>"
@@ -152,6 +165,7 @@ def _fidelity(report: AuditReport) -> str:
 def _caption(report: AuditReport, index: int) -> str:
     one = report.comparisons[index]
     caption = f"Output “{one.name}”: largest difference {one.max_abs_error:.4g}, mean {one.mean_abs_error:.4g}; "
+    caption = f"The largest proven value is {one.proven[one.place]:.4g}, at place {one.place}. {caption}"
     caption += "both have their largest value at the same place." if one.same_class else "their largest values differ in place."
     if report.fidelity is not None:
         pinned = float(report.fidelity.max_abs_error)
@@ -171,16 +185,21 @@ def _checks(report: AuditReport) -> str:
             if question_of(one) == name
         )
         if rows:
+            head = "<tr><th>step</th><th>verdict</th><th>check</th><th>code</th></tr>"
             tables.append(
-                f"<h3>{name} <small>{question}</small></h3><table><thead><tr><th>step</th><th>verdict</th><th>check</th>"
-                f"<th>code</th></tr></thead><tbody>{rows}</tbody></table>"
+                f'<h3>{name} <small>{question}</small></h3><table class="checks"><thead>{head}</thead><tbody>{rows}</tbody></table>'
             )
     return f"<section><h2>Every check</h2>{''.join(tables)}</section>"
 
 
 def _not_checked(report: AuditReport) -> str:
     items = "".join(f"<li>{_text(one.message)}{_small('what to do', one.remedy)}</li>" for one in report.not_checked)
-    body = f"<ul>{items}</ul>" if items else "<p>Every check of this release was done.</p>"
+    if report.bundle_id is None:
+        body = "<p>The bundle could not be read, so nothing that it may hold was checked.</p>"
+    else:
+        body = f"<ul>{items}</ul>" if items else "<p>Nothing that a check of this release covers was left out.</p>"
+        if not report.words:
+            body += "<p>The proof did not hold; what builds on it was not checked.</p>"
     always = (
         "<p>No audit of this kind says that the model is good or fair, that it was trained as claimed, that the input is "
         "authentic, or that nobody made other proofs and kept them back.</p>"

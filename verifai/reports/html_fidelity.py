@@ -1,48 +1,54 @@
-"""Proven values beside the float model's as an inline SVG plot."""
+"""Proven values beside the float model's, and their difference, as one inline SVG plot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from math import floor, log10
 
 from verifai.domain.audit import OutputComparison
 
-WIDTH, HEIGHT = 760, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 30
+WIDTH = 760
+_VALUES, _ERRORS, _GAP = 210, 100, 34
+HEIGHT = _VALUES + _GAP + _ERRORS
+_LEFT, _RIGHT, _TOP = 64, 12, 14
 MAX_POINTS = 128
 """Values that are drawn; of larger outputs, those with the largest differences."""
 
+Scale = Callable[[float], float]
 
-def fidelity_svg(one: OutputComparison) -> str:
-    """Both values at every index; at most ``MAX_POINTS`` of them."""
+
+def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
+    """Both values at every index, and below them the difference.
+
+    Args:
+        bound: largest absolute difference that was measured at compile time, drawn as a dashed line.
+    """
     indices = _indices(one)
-    values = [one.proven[index] for index in indices] + [one.reference[index] for index in indices]
-    low, high = min(*values, 0.0), max(*values, 0.0)
-    if high - low == 0:
-        low, high = low - 1, high + 1
-    margin = (high - low) * 0.08
-    low, high = low - margin, high + margin
-
-    def y_of(value: float) -> float:
-        return _TOP + (high - value) / (high - low) * (HEIGHT - _TOP - _BOTTOM)
-
-    def x_of(place: int) -> float:
-        return _LEFT + (place + 0.5) / len(indices) * (WIDTH - _LEFT - _RIGHT)
-
-    parts = [_axis(low, high, y_of)]
+    proven = [one.proven[index] for index in indices]
+    reference = [one.reference[index] for index in indices]
+    differences = [left - right for left, right in zip(proven, reference, strict=True)]
+    parts, upper = _axis([*proven, *reference, 0.0], _TOP, _VALUES)
+    lines, lower = _axis([*differences, 0.0, *((bound, -bound) if bound else ())], _VALUES + _GAP, HEIGHT - 4)
+    parts += lines
+    if bound:
+        for edge in (bound, -bound):
+            parts.append(
+                f'<line class="bound" x1="{_LEFT}" y1="{lower(edge):.1f}" x2="{WIDTH - _RIGHT}" y2="{lower(edge):.1f}"/>'
+            )
     step = max(1, len(indices) // 16)
     for place, index in enumerate(indices):
-        x, left, right = x_of(place), y_of(one.proven[index]), y_of(one.reference[index])
-        parts.append(f'<line class="stem" x1="{x:.1f}" y1="{y_of(0):.1f}" x2="{x:.1f}" y2="{left:.1f}"/>')
+        x = _LEFT + (place + 0.5) / len(indices) * (WIDTH - _LEFT - _RIGHT)
+        left, right, error = upper(proven[place]), upper(reference[place]), lower(differences[place])
+        title = f"<title>{index}: proven {proven[place]:.6g}, original {reference[place]:.6g}</title>"
+        parts.append(f'<line class="stem" x1="{x:.1f}" y1="{upper(0):.1f}" x2="{x:.1f}" y2="{left:.1f}"/>')
         parts.append(f'<circle class="proven" cx="{x:.1f}" cy="{left:.1f}" r="4"/>')
-        parts.append(
-            f'<circle class="reference" cx="{x:.1f}" cy="{right:.1f}" r="7"><title>{index}: proven {one.proven[index]:.6g}, '
-            f"original {one.reference[index]:.6g}</title></circle>"
-        )
+        parts.append(f'<circle class="reference" cx="{x:.1f}" cy="{right:.1f}" r="7">{title}</circle>')
+        top, height = min(error, lower(0)), abs(error - lower(0))
+        parts.append(f'<rect class="difference" x="{x - 4:.1f}" y="{top:.1f}" width="8" height="{height:.1f}"/>')
         if place % step == 0:
-            parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 10}" text-anchor="middle">{index}</text>')
-    label = escape(f"Values of output {one.name}: proven and by the original model", quote=True)
+            parts.append(f'<text class="tick" x="{x:.1f}" y="{_VALUES + 20}" text-anchor="middle">{index}</text>')
+    label = escape(f"Values of output {one.name}: proven, by the original model, and their difference", quote=True)
     return (
         f'<svg class="fidelity" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'
@@ -57,15 +63,22 @@ def _indices(one: OutputComparison) -> list[int]:
     return sorted(sorted(everything, key=lambda index: -errors[index])[:MAX_POINTS])
 
 
-def _axis(low: float, high: float, y_of: Callable[[float], float]) -> str:
+def _axis(values: Sequence[float], top: int, bottom: int) -> tuple[list[str], Scale]:
+    """Grid lines with their numbers, and the function from value to y."""
+    low, high = min(values), max(values)
+    if high == low:
+        low, high = low - 1, high + 1
+    margin = (high - low) * 0.08
+    low, high = low - margin, high + margin
+
+    def y_of(value: float) -> float:
+        return top + (high - value) / (high - low) * (bottom - top)
+
     unit = 10.0 ** floor(log10((high - low) / 4))
     unit *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (unit * factor) <= 5)
     lines = []
-    mark = floor(low / unit) * unit
-    while mark <= high:
-        if mark >= low:
-            y = y_of(mark)
-            lines.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}"/>')
-            lines.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{round(mark, 9):g}</text>')
-        mark += unit
-    return "".join(lines)
+    for count in range(floor(low / unit) + 1, floor(high / unit) + 1):
+        y = y_of(count * unit)
+        lines.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}"/>')
+        lines.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{count * unit:.6g}</text>')
+    return lines, y_of

@@ -105,7 +105,6 @@ class _Audit:
         """All steps, in order."""
         from verifai.bundle.trust_check import check_trust
 
-        self._findings += check_trust(self._bundle, self._trust, now)
         circuit: CircuitPredicate | None = None
         proof: ProofPredicate | None = None
         try:
@@ -119,6 +118,7 @@ class _Audit:
             self._again(circuit, proof, trusted, lock)
         except VerifaiError as problem:
             self._add(problem, "V2")
+        self._findings += check_trust(self._bundle, self._trust, now)
         self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
         self._findings += check_unrelated(self._bundle)
         return AuditReport(
@@ -129,6 +129,7 @@ class _Audit:
             chain=chain_of(self._bundle, self._trust),
             comparisons=self._comparisons,
             fidelity=None if circuit is None else circuit.fidelity,
+            insecure=() if circuit is None else circuit.insecure,
             facts=_facts(self._bundle, circuit, proof),
             audited=now,
         )
@@ -143,7 +144,8 @@ class _Audit:
         except VerifaiError as problem:
             self._add(problem, "V")
             return
-        self._findings += verified.findings
+        # Verify alone cannot judge signatures; steps T2 and T3 do.
+        self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
         self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
 
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:

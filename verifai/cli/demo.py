@@ -147,7 +147,7 @@ class _Painter:
         from verifai.cli.text import table
 
         self._say(
-            "\n[bold cyan]5 compare[/]  the first picture again, with the sumcheck engine: fast, nothing to trust, nothing hidden\n"
+            "\n[bold cyan]5 compare[/]  the same picture with the sumcheck engine: fast, no set-up to trust, nothing hidden\n"
         )
         columns = (event.first, event.second)
         rows = [

@@ -186,9 +186,8 @@ def _checks(report: AuditReport) -> str:
         )
         if rows:
             head = "<tr><th>step</th><th>verdict</th><th>check</th><th>code</th></tr>"
-            tables.append(
-                f'<h3>{name} <small>{question}</small></h3><table class="checks"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-            )
+            table = f'<table class="checks"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+            tables.append(f"<h3>{name} <small>{question}</small></h3>{table}")
     return f"<section><h2>Every check</h2>{''.join(tables)}</section>"
 
 

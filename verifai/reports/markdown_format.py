@@ -18,7 +18,6 @@ _MARK = {
     Outcome.UNDECIDED: "❔ undecided",
     Outcome.NOT_CHECKED: "– not checked",
 }
-_PLAIN = frozenset(" ,;()'/%=+?")
 
 
 class MarkdownFormat:
@@ -33,9 +32,9 @@ class MarkdownFormat:
         """Verdict, failures, waivers, models, bundles, in this order, as far as there is room."""
         page = _Page(MAX_BYTES)
         mark = "✅" if report.status == 0 else "❌"
-        page.add(f"## {mark} verifai {report.command}: {escape(report.verdict)}\n\n{escape(report.summary)}\n")
+        page.add(f"## {mark} verifai {report.command}: {report.verdict}\n\n{code(report.summary)}\n")
         for name, value in report.facts.items():
-            page.add(f"- {escape(name)}: {code(value)}")
+            page.add(f"- {code(name)}: {code(value)}")
         page.add(f"- decided {code(report.created)} by verifai {code(report.version)}, exit status {report.status}\n")
         failures = report.failures()
         if failures:
@@ -43,8 +42,8 @@ class MarkdownFormat:
         waived = report.waived()
         if waived:
             rows = (
-                (code(entry.name), code(one.finding.code), code(one.waiver.id), escape(one.waiver.approver),
-                 code(one.waiver.expires), escape(one.waiver.reason))
+                (code(entry.name), code(one.finding.code), code(one.waiver.id), code(one.waiver.approver),
+                 code(one.waiver.expires), code(one.waiver.reason))
                 for entry, one in waived
             )  # fmt: skip
             page.table("Waived, and so not failed", ("about", "finding", "waiver", "approver", "until", "reason"), rows)
@@ -57,32 +56,24 @@ class MarkdownFormat:
 
 def _failure_row(entry: Entry, finding: Finding) -> tuple[str, ...]:
     where = f" (at {code(finding.where)})" if finding.where and finding.where != entry.name else ""
-    return code(entry.name), code(finding.code), escape(finding.message) + where, escape(finding.remedy)
+    return code(entry.name), code(finding.code), code(finding.message) + where, code(finding.remedy)
 
 
 def _entry_row(entry: Entry) -> tuple[str, ...]:
-    facts = "; ".join(f"{escape(name)} {code(value[:24])}" for name, value in entry.facts.items())
+    facts = "; ".join(f"{code(name)} {code(value[:24])}" for name, value in entry.facts.items())
     return code(entry.name), code(entry.identifier[:16]), _MARK[entry.outcome], facts
 
 
-def escape(text: str) -> str:
-    """Foreign text as text: no markup, link, mention, issue reference or HTML can come of it.
-
-    Everything but letters, digits and a few marks becomes a numeric character reference, which Markdown never interprets.
-    """
-    shown = visible(text)
-    dotless = "www" in shown.lower()
-    return "".join(
-        char if char.isalnum() or char in _PLAIN or (char == "." and not dotless) else f"&#{ord(char)};" for char in shown
-    )
-
-
 def code(text: str) -> str:
-    """Foreign text as a code span, safe inside a table cell too; empty text stays empty."""
-    shown = visible(text, 300)
+    """Foreign text as a code span, safe inside a table cell too; empty text stays empty.
+
+    Character references would not do: mentions, issue numbers and addresses are looked for in the *rendered* text by GitHub and
+    GitLab, which leave out only what is code.
+    """
+    shown = visible(text, 1000)
     if not shown:
         return ""
-    # Code spans know no escapes but the table's own, so a fence longer than any run inside; a bar would end the cell.
+    # Code spans know no escapes, so a fence longer than any run inside; a bar would end the cell.
     longest = max((len(run) for run in "".join(char if char == "`" else " " for char in shown).split()), default=0)
     fence = "`" * (longest + 1)
     pad = " " if "`" in shown else ""

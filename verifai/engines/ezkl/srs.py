@@ -88,10 +88,10 @@ def read_srs(path: Path) -> Srs:
         with path.open("rb") as stream:
             logrows = _read_logrows(stream, path.stat().st_size, where)
             digest = _digest(stream)
+            if digest != ceremony.SHA256[logrows]:
+                _check_points(stream, logrows, where)
             verifier = _cut(stream, logrows, where)
             trust = judge_verifier_srs(verifier, where)
-            if trust is SrsTrust.TEST:
-                _check_points(stream, logrows, where)
     except OSError as problem:
         raise UsageError("file-missing", f"cannot read: {problem.strerror}", where=where) from None
     by_digest = ceremony.SHA256.get(logrows) == digest
@@ -115,17 +115,18 @@ def judge_verifier_srs(data: bytes, where: str) -> SrsTrust:
     """
     if len(data) != VERIFIER_BYTES or data[:HEADER] != (1).to_bytes(4, "little"):
         raise _malformed(f"a verifier's SRS is {VERIFIER_BYTES} bytes for k = 1", where)
-    points = [_g1(data, HEADER + index * G1_BYTES, where) for index in range(4)]
-    if points[0] != G1_GENERATOR:
+    generator, tau, *basis = (_g1(data, HEADER + index * G1_BYTES, where) for index in range(4))
+    if generator != G1_GENERATOR:
         raise _malformed("its first point is not the generator of G1", where)
+    # The Lagrange basis of {1, −1} is (g ± τ·g)/2.
+    if [g1_add(point, point) for point in basis] != [g1_add(generator, term) for term in (tau, g1_negate(tau))]:
+        raise _malformed("its points do not belong together", where)
     g2 = _g2(data, HEADER + 4 * G1_BYTES, where)
     s_g2 = _g2(data, HEADER + 4 * G1_BYTES + G2_BYTES, where)
     if g2 != G2_GENERATOR:
         raise _malformed("its g2 is not the generator of G2", where)
     if s_g2 == g2 or not in_g2(s_g2):
         raise _malformed("its τ·g2 is not a proper point of G2", where)
-    if data[HEADER : HEADER + 4 * G1_BYTES] != _k1_points(points[1]):
-        raise _malformed("its points do not belong together", where)
     return SrsTrust.CEREMONY if s_g2 == ceremony.S_G2 else SrsTrust.TEST
 
 

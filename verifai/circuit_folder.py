@@ -142,7 +142,7 @@ class CircuitFolder:
 
     def build_dir(self, engine: EngineName) -> Path:
         """The private folder (0700) for generated files of ``engine``; they hold weights in clear."""
-        path = self.folder / "build" / engine.value
+        path = self.folder.absolute() / "build" / engine.value
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.chmod(0o700)
         return path

@@ -52,14 +52,10 @@ CODES: dict[str, Code] = {
         "A specification asks for privacy, which the sumcheck engine's integrity-only suite does not give.",
         'Use "hashed" or "committed" to bind without stating, or the ezkl engine to hide.',
     ),
-    "payload-files": Code(
-        (1,), "A payload does not hold exactly the files of a sumcheck proof.", "Get the bundle again from its maker."
-    ),
     "statement-malformed": Code((1,), "The statement's bytes do not fit the circuit.", "Get the bundle again from its maker."),
     "sumcheck-circuit-pinned": Code((0,), "The integer circuit is the pinned one and keeps every rule.", ""),
     "sumcheck-weights-pinned": Code((0,), "The weights are the pinned ones.", ""),
     "sumcheck-statement-bound": Code((0,), "Statement and context are bound by the proof.", ""),
-    "sumcheck-proof-holds": Code((0,), "The sumcheck proof holds.", ""),
     "sumcheck-circuit-rederived": Code((0,), "The circuit, lowered again from the model, equals the pinned one.", ""),
     "sumcheck-weights-rederived": Code((0,), "The weights, lowered again from the model, equal the pinned ones.", ""),
     "sumcheck-circuit-differs": Code(

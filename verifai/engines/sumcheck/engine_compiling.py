@@ -71,13 +71,16 @@ def build_circuit(
     scales: Mapping[str, Scale],
     split: bool,
 ) -> Lowered:
-    """Lower, plan the proof, and complete the circuit. Raises UnsupportedModel."""
+    """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
+    from verifai.engines.sumcheck.lister import audit
     from verifai.engines.sumcheck.verifier.layout import planned
 
     committed = weights is WeightVisibility.COMMITTED
     kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
     lowered = lower(model, scales, tensors=spec_tensors, weights=kind, split=split)
-    return replace(lowered, circuit=planned(lowered.circuit))
+    complete = replace(lowered, circuit=planned(lowered.circuit))
+    audit(complete.circuit)
+    return complete
 
 
 def weights_identity(lowered: Lowered) -> str:

@@ -33,11 +33,11 @@ def check_payload(section: LockSection, files: Mapping[str, bytes]) -> VerifiedS
     """All of verification on bytes.
 
     Raises:
-        EvidenceRejected: with the code of the step that fails (:mod:`.verifier.verify`), or ``payload-files``.
+        EvidenceRejected: with the code of the step that fails (:mod:`.verifier.verify`), or ``payload-mismatch``.
     """
     if set(files) != payload_names(section):
         odd = ", ".join(sorted(set(files) ^ payload_names(section)))
-        raise EvidenceRejected("payload-files", "the payload's files are not those of a sumcheck proof", where=odd)
+        raise EvidenceRejected("payload-mismatch", "the payload's files are not those of a sumcheck proof", where=odd)
     trusted = trust_circuit(files[CIRCUIT_FILE], section.circuit_sha256)
     _check_ports(section, trusted.circuit)
     weights = trust_weights(trusted, section.weights_sha256, files.get(WEIGHTS_FILE))
@@ -73,7 +73,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
         _holds("sumcheck-circuit-pinned", "the circuit is the pinned one, and keeps every rule", verified.circuit_digest, "1"),
         _holds("sumcheck-weights-pinned", "the weights are the pinned ones", verified.weights_identity, "2"),
         _holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "", "3"),
-        _holds("sumcheck-proof-holds", f"the proof holds, with {bits:.1f} bits proven soundness", "", "4"),
+        _holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "", "4"),
     )
     return VerifiedProof(statement, findings)
 
@@ -83,7 +83,7 @@ def _read(name: str, request: VerifyRequest) -> bytes:
     try:
         return read_limited(request.files[name], limit=limit)
     except UsageError as problem:
-        raise EvidenceRejected("payload-files", problem.message, where=name) from None
+        raise EvidenceRejected("payload-mismatch", problem.message, where=name) from None
 
 
 def _holds(code: str, message: str, evidence: str, step: str) -> Finding:

@@ -1,0 +1,85 @@
+"""ONNX models for tests: built, canonicalised, lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from verifai.engines.sumcheck.circuit import Visibility
+from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales
+from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.onnx_graph.model import OnnxModel
+
+Array = NDArray[Any]
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+    constants: Mapping[str, Array] | None = None,
+) -> OnnxModel:
+    """A canonical float32 model."""
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return canonicalise(proto.SerializeToString(), where="test").model
+
+
+def float_constants(rng: np.random.Generator, **shapes: tuple[int, ...]) -> dict[str, Array]:
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def samples(net: OnnxModel, count: int = 8, seed: int = 0) -> list[dict[str, Array]]:
+    rng = np.random.default_rng(seed)
+    return [{t.name: rng.uniform(-1, 1, t.shape).astype(np.float32) for t in net.inputs} for _ in range(count)]
+
+
+def scales_for(
+    net: OnnxModel, feeds: Sequence[Mapping[str, Array]], options: QuantiserOptions | None = None
+) -> dict[str, Scale]:
+    chosen = options or QuantiserOptions()
+    return choose_scales(
+        calibrate(net, feeds, chosen.method, percentile=chosen.percentile),
+        {t.name for t in net.inputs},
+        {t.name for t in net.outputs},
+        chosen,
+    )
+
+
+def lowered(net: OnnxModel, feeds: Sequence[Mapping[str, Array]], options: QuantiserOptions | None = None) -> Lowered:
+    public = {t.name: Visibility.PUBLIC for t in (*net.inputs, *net.outputs)}
+    return lower(net, scales_for(net, feeds, options), tensors=public, split=options.split if options else False)
+
+
+def small_cnn() -> OnnxModel:
+    """Convolution, pooling, residual addition, flattening, two dense layers."""
+    rng = np.random.default_rng(5)
+    constants = float_constants(rng, k1=(3, 1, 3, 3), b1=(3,), k2=(3, 3, 3, 3), w=(5, 75), b=(5,))
+    return model(
+        [
+            helper.make_node("Conv", ["x", "k1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", ["c1"], ["r1"]),
+            helper.make_node("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
+            helper.make_node("Conv", ["p1", "k2"], ["c2"], pads=[1, 1, 1, 1]),
+            helper.make_node("Add", ["c2", "p1"], ["s"]),
+            helper.make_node("Relu", ["s"], ["r2"]),
+            helper.make_node("Flatten", ["r2"], ["f"]),
+            helper.make_node("Gemm", ["f", "w", "b"], ["y"], transB=1),
+        ],
+        {"x": (1, 1, 10, 10)},
+        {"y": (1, 5)},
+        constants,
+    )

@@ -1,0 +1,216 @@
+"""Honest proofs are accepted: all operations, all kinds of statement, random shapes; and what cannot be proven is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit_weights import encode_weights
+from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover.examples import Sketch
+from verifai.engines.sumcheck.prover.prove import prepare, prove, tensor_root
+from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
+
+slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def accepted(circuit, weights, seed=0, threads=1):
+    """Prove one random run, verify it, and compare the statement with the interpreter's values."""
+    trace = run(circuit, weights, examples.random_input(circuit, seed))
+    key = prepare(circuit, weights, threads)
+    proven = prove(key, trace, b"context", threads=threads)
+    data = encode(circuit)
+    trusted = trust_circuit(data, circuit_digest(data))
+    given_weights = trust_weights(trusted, key.identity, encode_weights(circuit, [w.reshape(-1).tolist() for w in weights]))
+    verified = verify(trusted, given_weights, proven.statement, proven.proof)
+    for port, stated in zip(circuit.inputs + circuit.outputs, verified.statement.tensors, strict=True):
+        cells = trace.true(port.tensor)
+        if isinstance(stated, PublicTensor):
+            assert stated.cells == tuple(cells.reshape(-1).tolist())
+        else:
+            assert stated == HashedTensor(tensor_root(key, port.tensor, cells))
+    return proven
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("hashed_input", [False, True])
+@pytest.mark.parametrize("hashed_output", [False, True])
+def test_every_kind_of_statement(hashed_input, hashed_output, committed):
+    accepted(*examples.mlp(hashed_input=hashed_input, hashed_output=hashed_output, committed=committed))
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_network_of_every_linear_operation(committed):
+    accepted(*examples.cnn(committed=committed))
+
+
+def test_equal_runs_have_equal_proofs_whatever_the_threads():
+    circuit, weights = examples.cnn()
+    assert accepted(circuit, weights) == accepted(circuit, weights, threads=2)
+
+
+@slow
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(3, 9), st.integers(3, 9)),
+    st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.integers(1, 2)] * 4),
+    st.tuples(*[st.integers(0, 2)] * 4),
+    st.booleans(),
+)
+def test_convolutions_of_any_stride_dilation_and_padding(seed, shape, weight, steps, pads, committed):
+    sketch = Sketch(seed)
+    x = sketch.input(shape)
+    try:
+        z = sketch.conv(x, weight[0], weight[1:], stride=steps[:2], dilation=steps[2:], pads=pads)
+    except EvidenceRejected:
+        assume(False)
+    hidden = sketch.requant(z, relu=False, offset=seed % 3 - 1)
+    out = sketch.requant(sketch.conv(hidden, 3, (1, 1)))
+    accepted(sketch.finish(out, committed=committed), sketch.cells, seed)
+
+
+@pytest.mark.parametrize(("channels", "outs", "groups"), [(4, 4, 4), (6, 6, 3), (8, 4, 2), (4, 8, 2), (3, 6, 3), (5, 5, 5)])
+def test_grouped_and_depthwise_convolutions(channels, outs, groups):
+    sketch = Sketch(channels)
+    x = sketch.input((2, channels, 5, 6))
+    hidden = sketch.requant(sketch.conv(x, outs, (3, 2), groups=groups, pads=(1, 0, 1, 1)))
+    out = sketch.requant(sketch.conv(hidden, 2, (1, 1)))
+    accepted(sketch.finish(out), sketch.cells)
+
+
+@slow
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(2, 9), st.integers(2, 9)),
+    st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (1, 4), (4, 1)]),
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(1, 2)),
+    st.tuples(*[st.integers(0, 1)] * 4),
+)
+def test_maxima_over_windows_of_any_shape(seed, shape, kernel, steps, pads):
+    sketch = Sketch(seed)
+    x = sketch.input(shape, low=-40 - seed % 50, high=-1 if seed % 2 else 90)
+    try:
+        pooled = sketch.pool(x, kernel, stride=steps[:2], dilation=steps[2:], pads=pads)
+    except EvidenceRejected:
+        assume(False)
+    out = sketch.requant(sketch.conv(pooled, 2, (1, 1)), relu=False)
+    accepted(sketch.finish(out, pooled), sketch.cells, seed)
+
+
+@slow
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 5), min_size=2, max_size=4), st.integers(1, 3), st.integers(1, 9))
+def test_dense_layers_over_any_axes(seed, shape, contract, outs):
+    assume(contract < len(shape))
+    sketch = Sketch(seed)
+    x = sketch.input(tuple(shape), hashed=bool(seed % 2))
+    hidden = sketch.requant(sketch.matmul(x, outs, contract), offset=seed % 5 - 2)
+    out = sketch.requant(sketch.matmul(hidden, 3), relu=False, offset=1)
+    accepted(sketch.finish(out, hashed=(out,) if seed % 3 == 0 else (), committed=bool(seed % 5 == 0)), sketch.cells, seed)
+
+
+@slow
+@given(st.integers(0, 2**32), st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(2, 7), st.integers(2, 7)))
+def test_sums_over_windows_rows_and_branches(seed, shape):
+    sketch = Sketch(seed)
+    x = sketch.input(shape)
+    a = sketch.requant(sketch.conv(x, 3, (1, 1)), offset=1)
+    b = sketch.requant(sketch.conv(x, 3, (1, 1)), relu=False, offset=-2)
+    both = sketch.requant(sketch.add(ops.LinearCombination, (a, b), (5, -3), seed % 11 - 5), offset=3)
+    mean = sketch.add(ops.WindowSum, both, multiplier=3, kernel=(2, 2), stride=(1, 2), pads=(1, 1, 0, 1))
+    first = sketch.requant(mean, relu=False)
+    rows = sketch.requant(sketch.add(ops.RowSum, both, ops.NONE, multiplier=-2, axes=1 + seed % 4), relu=False)
+    accepted(sketch.finish(first, rows), sketch.cells, seed)
+
+
+def test_views_of_virtual_and_held_tensors():
+    sketch, none = Sketch(9), ops.NONE
+    x = sketch.input((2, 3, 5))
+    turned = ops.Piece(x, (1, 0, 2), ((0, 1, 2), (0, 1), (4, 3, 0, none)), (none, none, none))
+    view = sketch.add(ops.View, (turned,), 7, shape=(3, 2, 4))
+    a = sketch.requant(sketch.matmul(view, 4), offset=2)
+    flat = sketch.add(ops.Relabel, a, shape=(3, 2, 1, 4))
+    left = ops.Piece(flat, (0, 1, 2, 3), ((0, 1, 2), (0, 1), (0, none), (0, 1, 2, 3)), (none,) * 4)
+    right = ops.Piece(flat, (0, 1, 2, 3), ((2, 1, 0), (0, 1), (none, 0), (3, 2, 1, 0)), (none,) * 4)
+    joined = sketch.add(ops.View, (left, right), 0, shape=(3, 2, 2, 4))
+    out = sketch.requant(sketch.matmul(joined, 5, 2))
+    accepted(sketch.finish(out), sketch.cells)
+
+
+def test_tables_looked_up_without_rounding():
+    sketch = Sketch(10)
+    hidden = sketch.requant(sketch.matmul(sketch.input((3, 6)), 5), offset=4)
+    sketch.tables.append(examples.Table("squares", -256, tuple(min(i * i, 9000) + 1 for i in range(-256, 256))))
+    squared = sketch.add(ops.Lookup, hidden, table=len(sketch.tables) - 1)
+    out = sketch.requant(sketch.matmul(squared, 2), relu=False)
+    accepted(sketch.finish(out, squared), sketch.cells)
+
+
+def test_one_tensor_may_feed_many_operations_and_be_an_output_too():
+    sketch = Sketch(11)
+    x = sketch.input((1, 2, 6, 6))
+    a = sketch.requant(sketch.conv(x, 2, (3, 3), pads=(1, 1, 1, 1)), offset=1)
+    z = sketch.conv(a, 2, (1, 1))
+    first, second = sketch.requant(z), sketch.requant(z, relu=False, offset=5)
+    total = sketch.requant(sketch.add(ops.LinearCombination, (a, first, second), (1, 2, 3), 0))
+    accepted(sketch.finish(total, a, sketch.pool(a)), sketch.cells)
+
+
+def test_operations_beyond_the_suite_are_refused_when_the_circuit_is_planned():
+    sketch = Sketch(12)
+    x = sketch.input((2, 3))
+    sketch.requant(sketch.add(ops.Mul, x, x, multiplier=1))
+    with pytest.raises(UnsupportedModel) as caught:
+        sketch.finish(2)
+    assert caught.value.code == "sumcheck-unsupported"
+    wide = Sketch(13)
+    wide.tables.append(examples.Table("wide", -2, (-70000, 0, 1, 70000)))
+    held = wide.add(ops.Lookup, wide.input((1, 1, 2, 2), low=-2, high=1), table=0)
+    with pytest.raises(UnsupportedModel):
+        wide.finish(wide.pool(held))
+
+
+def test_a_draft_is_never_proven():
+    circuit, weights = examples.mlp()
+    with pytest.raises(UsageError) as caught:
+        prepare(examples.replace(circuit, commitments=()), weights)
+    assert caught.value.code == "circuit-not-planned"
+
+
+def test_weights_outside_their_declared_bounds_are_never_committed():
+    circuit, weights = examples.mlp(committed=True)
+    weights[0][0, 0] = 128
+    with pytest.raises(EvidenceRejected) as caught:
+        prepare(circuit, weights)
+    assert caught.value.code == "weights-malformed"
+
+
+def test_the_root_of_a_hashed_tensor_depends_on_its_cells_and_padded_size_alone():
+    keys = [prepare(*examples.mlp(hashed_input=True, seed=seed)) for seed in (1, 2)]
+    cells = np.arange(13)
+    first, second = (tensor_root(key, key.circuit.inputs[0].tensor, cells) for key in keys)
+    assert first == second != tensor_root(keys[0], keys[0].circuit.inputs[0].tensor, cells + 1)
+
+
+def test_the_output_root_of_one_proof_is_the_input_root_of_the_next():
+    """Chaining: the same cells, padded alike, have the same root on both sides."""
+    first = Sketch(14)
+    out = first.requant(first.matmul(first.input((1, 6)), 13), relu=False, offset=3)
+    circuit = first.finish(out, hashed=(out,))
+    trace = run(circuit, first.cells, examples.random_input(circuit))
+    one = prove(prepare(circuit, first.cells), trace)
+    second = Sketch(15)
+    low, high = circuit.tensors[out].low, circuit.tensors[out].high
+    x = second.input((1, 13), low, high, hashed=True)
+    following = second.finish(second.requant(second.matmul(x, 2)))
+    two = prove(prepare(following, second.cells), run(following, second.cells, [trace.true(out)]))
+    assert one.statement.tensors[1] == two.statement.tensors[0]
+    accepted(circuit, first.cells)
+    accepted(following, second.cells)

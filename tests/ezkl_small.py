@@ -41,7 +41,7 @@ PARAMETERS = {
 }
 
 
-def small_onnx(last_bias: float = 0.25) -> bytes:
+def small_onnx(last_bias: tuple[float, float] = (0.25, -0.125)) -> bytes:
     """The model file, canonical."""
     first = np.array([[3, -2, 1], [0, 4, -1], [-5, 1, 2], [2, 2, -3]], np.float32) / 8
     second = np.array([[4, -1], [-2, 3], [1, 5]], np.float32) / 8
@@ -54,7 +54,7 @@ def small_onnx(last_bias: float = 0.25) -> bytes:
         "w0": first,
         "b0": np.array([1, 0, -1], np.float32) / 8,
         "w1": second,
-        "b1": np.array([last_bias, -0.125], np.float32),
+        "b1": np.array(last_bias, np.float32),
     }
     graph = helper.make_graph(
         nodes,

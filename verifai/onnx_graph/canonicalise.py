@@ -58,12 +58,12 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         UnsupportedModel: with a ``model-…`` code and the node, tensor or field named.
     """
     proto = parse(data, where)
-    opset = lint(proto, where)
+    opsets = lint(proto, where)
     pull_in(proto, folder, where)
     graph = _read(proto, dims or {}, where)
     to_float32(graph)
     require_finite(graph)
-    infer(graph, opset)
+    infer(graph, opsets)
     simplify(graph)
     _refuse_constant_outputs(graph)
     fold_batch_norm(graph)

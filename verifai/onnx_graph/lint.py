@@ -78,8 +78,8 @@ def _require_utf8(model: ModelProto, where: str) -> None:
                 raise refuse("model-malformed", f"the text of a field {name!r} is not UTF-8", where)
 
 
-def lint(model: ModelProto, where: str) -> int:
-    """Refuse what no later step can handle; return the opset version of the default domain.
+def lint(model: ModelProto, where: str) -> dict[str, int]:
+    """Refuse what no later step can handle; return the opset version of each domain (``""`` is the standard one).
 
     Raises:
         UnsupportedModel: with one of the ``model-…`` codes and the node named.
@@ -124,7 +124,7 @@ def lint(model: ModelProto, where: str) -> int:
             raise refuse("model-malformed", "the graph output is computed by no node", f"output {name!r}")
     if not outputs or len(set(outputs)) != len(outputs):
         raise refuse("model-malformed", "the graph needs outputs of different names", where)
-    return opsets[""]
+    return opsets
 
 
 def _versions(model: ModelProto, where: str) -> dict[str, int]:
@@ -239,8 +239,9 @@ def _schema(node: NodeProto, index: int, opsets: dict[str, int]) -> None:
     inputs, outputs = len(node.input), len(node.output)
     if not schema.min_input <= inputs <= schema.max_input or not schema.min_output <= outputs <= schema.max_output:
         raise refuse("model-malformed", f"{inputs} inputs and {outputs} outputs: not a form of this operator", place)
-    for formal, name in zip(schema.inputs, node.input, strict=False):
-        if not name and formal.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+    for position, name in enumerate(node.input):
+        formal = schema.inputs[min(position, len(schema.inputs) - 1)]
+        if not name and formal.option != onnx.defs.OpSchema.FormalParameterOption.Optional:
             raise refuse("model-malformed", f"the input {formal.name!r} is required", place)
     if not any(node.output):
         raise refuse("model-malformed", "it has no output", place)

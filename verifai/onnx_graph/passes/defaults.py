@@ -26,10 +26,17 @@ def explicit_defaults(graph: Graph) -> None:
         for name, formal in schema.attributes.items():
             if name not in node.attributes and formal.default_value.type != onnx.AttributeProto.UNDEFINED:
                 node.attributes[name] = read_attribute(formal.default_value, node.where)
-        axis = node.attributes.get("axis")
-        if node.op_type in _AXIS_BY_RANK and isinstance(axis, int) and axis < 0:
-            rank = len(graph.types[node.outputs[0] if node.op_type == "OneHot" else node.inputs[0]].shape)
-            node.attributes["axis"] = axis + rank
+        if node.op_type in _AXIS_BY_RANK:
+            _axis(graph, node)
+
+
+def _axis(graph: Graph, node: Node) -> None:
+    axis = node.integer("axis", 0)
+    rank = len(graph.types[node.outputs[0] if node.op_type == "OneHot" else node.inputs[0]].shape)
+    # Flatten may also cut after the last axis.
+    if not -rank <= axis < rank + (node.op_type == "Flatten") and (rank or axis not in (0, -1)):
+        raise refuse("model-malformed", f"axis {axis} of a tensor of {rank} axes", node.where)
+    node.attributes["axis"] = axis + rank if axis < 0 and rank else max(axis, 0)
 
 
 def _window(graph: Graph, node: Node) -> None:

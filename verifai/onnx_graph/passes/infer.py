@@ -5,6 +5,7 @@ Each node's output shapes are known, and within the limits, before anything of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ _TYPE_NAMES = {
 _OPSETS = [helper.make_opsetid("", OPSET)]
 
 
-def infer(graph: Graph, opset: int) -> None:
+def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
     """Bring each node to the canonical opset, type its outputs, fold what is constant.
 
     Raises:
@@ -44,7 +45,9 @@ def infer(graph: Graph, opset: int) -> None:
     total = sum(kind.nbytes for kind in graph.types.values())
     while graph.pending:
         node = graph.pending.pop()
-        for fresh in upgrade(graph, node, opset):
+        # Before it is rewritten, since rewriting relies on the operator's own rules.
+        _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
+        for fresh in upgrade(graph, node, opsets[""]):
             total += _type_node(graph, fresh)
             if total > MAX_TOTAL_BYTES:
                 raise refuse(

@@ -16,8 +16,10 @@ class VerbModule(Protocol):
 
 def register_all(app: typer.Typer) -> None:
     """Register every verb. Verb modules import nothing heavy; their functions do, when they run."""
-    from verifai.cli import audit, bench, bundles, demo, evidence, export, gate, keys, log, prepare, srs
+    from verifai.cli import audit, bench, bundles, consensus, demo, evidence, export, gate, keys, log, prepare, srs, votes
 
-    modules: tuple[VerbModule, ...] = (demo, export, prepare, evidence, audit, bundles, gate, keys, log, srs, bench)
+    modules: tuple[VerbModule, ...] = (
+        demo, export, prepare, evidence, audit, bundles, votes, consensus, gate, keys, log, srs, bench,
+    )  # fmt: skip
     for module in modules:
         module.register(app)

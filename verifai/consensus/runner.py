@@ -12,6 +12,10 @@ from verifai.domain.job import Optimisation, RuntimeOptions
 from verifai.errors import EngineCrashed, InputRejected, UnsupportedModel
 
 Tensors = Mapping[str, NDArray[Any]]
+_DTYPES = {
+    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
+    "tensor(int32)": "int32", "tensor(int8)": "int8", "tensor(uint8)": "uint8", "tensor(bool)": "bool",
+}  # fmt: skip
 
 
 class VoteRunner:
@@ -21,6 +25,10 @@ class VoteRunner:
         model: serialised ONNX; batch and sequence axes may be symbolic.
         options: the job's runtime options.
         threads: intra-operator threads; part of the environment, not of the job.
+
+    Attributes:
+        inputs, outputs: names in the graph's order.
+        ranks, dtypes: of the inputs.
 
     Raises:
         UnsupportedModel: ``runner-refused``, when onnxruntime cannot load it.
@@ -38,6 +46,8 @@ class VoteRunner:
         except Exception as problem:  # noqa: BLE001 - the bindings raise a dozen classes without a common base
             raise UnsupportedModel("runner-refused", f"onnxruntime cannot load the model: {_reason(problem)}") from None
         self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
+        self.ranks: dict[str, int] = {one.name: len(one.shape) for one in self._session.get_inputs()}
+        self.dtypes: dict[str, str] = {one.name: _DTYPES.get(one.type, "float32") for one in self._session.get_inputs()}
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 
     def run(self, samples: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:

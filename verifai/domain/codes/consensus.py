@@ -86,6 +86,8 @@ CODES: dict[str, Code] = {
         (1,), "A message that the decision rests on is not there.", "Ask for the round's messages: terms, commitments, votes."
     ),
     "calibration-missing": Code((2, 3), "This kind of output needs a measured tolerance.", "Run: verifai calibrate"),
+    "bad-beacon": Code((2,), "The beacon file cannot be read.", "It holds source, number and value, nothing else."),
+    "bad-runs": Code((2,), "The file of recorded runs cannot be read.", "Make it with: verifai calibrate --record"),
     "bad-secret": Code((2,), "The secret file of a vote is damaged.", "Use the file that vote-commit wrote."),
     "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),
     "job-model": Code((2,), "The model is not the one that the job names.", "Get the model of that digest."),

@@ -1,0 +1,278 @@
+"""What the voting verbs do once their options are parsed: read files, call one stage, write one attestation."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from verifai.cli.frame import Result, current, printable
+from verifai.domain.digest import Sha256, sha256
+from verifai.domain.job import NO_CALIBRATION, OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
+from verifai.domain.manifest_time import format_utc
+from verifai.errors import UsageError
+
+if TYPE_CHECKING:
+    from verifai.domain.attestation import Attestation
+    from verifai.stages.calibrate import RecordedRuns
+
+P = TypeVar("P")
+_NOTHING = sha256(b"")
+
+
+def subject_of(
+    model: bytes,
+    kind: OutputKind,
+    precision: PrecisionClass | None,
+    options: RuntimeOptions,
+    tensors: tuple[str, ...],
+    parameters: Mapping[str, int | str],
+    preprocessing: Path | None,
+) -> VoteSubject:
+    """What is calibrated or voted on, completed from the model."""
+    from onnx import ModelProto
+
+    from verifai.consensus.portability import precision_of
+    from verifai.consensus.runner import VoteRunner
+    from verifai.execution.files import read_limited
+
+    if precision is None:
+        precision = precision_of(ModelProto.FromString(model))
+    names = tuple(sorted(tensors or VoteRunner(model, options).outputs))
+    digest = _NOTHING if preprocessing is None else sha256(read_limited(preprocessing, limit=1 << 28))
+    return VoteSubject(sha256(model), digest, kind, precision, options, parameters, names)
+
+
+def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
+    """One message of the type asked for. Raises EvidenceRejected, UsageError."""
+    from verifai.domain.attestation import MAX_ENVELOPE_BYTES, parse_attestation, parse_envelope
+    from verifai.execution.files import read_limited
+
+    found = parse_attestation(parse_envelope(read_limited(path, limit=MAX_ENVELOPE_BYTES), str(path)), str(path))
+    if not isinstance(found.predicate, kind):
+        raise UsageError("bad-option", f"this is a {found.predicate.TYPE}, not a {kind.__name__}", where=str(path))
+    return found, found.predicate
+
+
+def write_attestation(path: Path, predicate: Any, subject: VoteSubject, signers: list[Any]) -> Attestation:
+    """Sign and write; never over an existing file."""
+    from verifai.bundle import canonical
+    from verifai.bundle.dsse import attest
+    from verifai.domain.attestation import Subject
+    from verifai.execution.files import write_atomic
+
+    if path.exists():
+        raise UsageError("file-exists", "the output exists already", where=str(path))
+    made = attest(predicate, (Subject("model", subject.model_sha256), Subject("subject", subject.id)), signers)
+    write_atomic(path, canonical.encode(made.envelope.to_json()))
+    return made
+
+
+def record_now(model: bytes, subject: VoteSubject, data: Path, target: Path, threads: int) -> int:
+    """Run here, for a calibration on another machine."""
+    from verifai.consensus.environment import this_environment
+    from verifai.consensus.files import read_samples, runs_to_bytes
+    from verifai.consensus.runner import VoteRunner
+    from verifai.execution.files import write_atomic
+    from verifai.fingerprints.output import encode_output
+
+    runner = VoteRunner(model, subject.runtime, threads=threads)
+    outputs = runner.run(read_samples(data, runner))
+    encoded = [encode_output({name: one[name] for name in subject.tensors}) for one in outputs]
+    write_atomic(target, runs_to_bytes(this_environment(threads), encoded))
+    return len(encoded)
+
+
+def calibrate_now(
+    model: bytes,
+    subject: VoteSubject,
+    data: Path,
+    output: Path,
+    runs: tuple[Path, ...],
+    not_covered: frozenset[str],
+    created: datetime,
+    expires: datetime,
+    signers: list[Any],
+) -> Result:
+    """Calibrate, write the tolerance, say what it supports."""
+    from verifai.consensus.environment import this_environment
+    from verifai.consensus.files import read_samples
+    from verifai.consensus.portability import check_graph, check_runs
+    from verifai.consensus.runner import VoteRunner
+    from verifai.stages.calibrate import CalibrateRequest, calibrate
+
+    samples = read_samples(data, VoteRunner(model, subject.runtime))
+    portability = (*check_graph(model, subject.runtime, subject.precision), *check_runs(model, subject.runtime, samples))
+    for finding in portability:
+        if finding.code == "not-portable":
+            current().note(f"not portable: {finding.message}. {finding.remedy}")
+    with current().progress() as progress:
+        found = calibrate(
+            CalibrateRequest(
+                model,
+                subject,
+                samples,
+                this_environment(1),
+                secrets.token_hex(32),
+                format_utc(created),
+                format_utc(expires),
+                tuple(_recorded(path) for path in runs),
+                not_covered,
+                progress,
+            )
+        )
+    made = write_attestation(output, found.calibration, found.calibration.subject, signers)
+    one = found.calibration
+    for note in found.notes:
+        current().note(note)
+    separation = one.attack_low / max(one.honest_high, 2.0**-22)
+    lines = [
+        f"Tolerance τ = {one.tau:.3g}: honest runs up to {one.honest_high:.3g}, the weakest attack from {one.attack_low:.3g} "
+        f"({separation:.0f} times apart)",
+        f"{len(samples)} inputs, {len(one.honest)} environments; "
+        f"false rejects below {one.false_reject_high:.2g} at 95 % confidence",
+        f"{printable(str(output))}  attestation {made.id[:12]}…, valid until {one.expires}",
+    ]
+    data_out = {
+        "output": str(output),
+        "attestation": made.id,
+        "tau": one.tau,
+        "honest_p999": one.honest_high,
+        "attack_p001": one.attack_low,
+        "false_reject_upper_95": one.false_reject_high,
+        "notes": list(found.notes),
+        "attacks": {
+            attack.name: {"p001": attack.low, "median": attack.median, "accepted": attack.accepted} for attack in one.attacks
+        },
+        "environments": {runs_.environment: {"p999": runs_.high, "max": runs_.largest} for runs_ in one.honest},
+        "portability": [finding.to_json() for finding in portability],
+    }
+    return Result(data_out, lines, verdict="done")
+
+
+def open_round(
+    model: bytes,
+    data: Path,
+    output: Path,
+    *,
+    voters: tuple[Path, ...],
+    calibration: Path | None,
+    kind: OutputKind | None,
+    parameters: Mapping[str, int | str],
+    tolerate: int,
+    samples_beyond: int,
+    openings: int,
+    beacon: tuple[str, int],
+    nonce: str,
+    deadlines: tuple[datetime, datetime],
+    signers: list[Any],
+) -> Result:
+    """Write the terms."""
+    from verifai.bundle.keys import load_public_key
+    from verifai.consensus.files import read_samples
+    from verifai.consensus.runner import VoteRunner
+    from verifai.domain.calibration import Calibration
+    from verifai.domain.round import BeaconRule, RoundTerms
+    from verifai.stages.vote import make_job
+
+    identifier: Sha256 = NO_CALIBRATION
+    if calibration is not None:
+        found, predicate = read_attestation(calibration, Calibration)
+        identifier, subject = found.id, predicate.subject
+        if subject.model_sha256 != sha256(model):
+            raise UsageError("job-model", "the calibration is for another model", where=str(calibration))
+    else:
+        subject = subject_of(model, kind or OutputKind.EXACT, None, RuntimeOptions(), (), parameters, None)
+    samples = read_samples(data, VoteRunner(model, subject.runtime))
+    job = make_job(subject, samples, identifier)
+    keyids = sorted({load_public_key(path).keyid for path in voters})
+    terms = RoundTerms(
+        job, tuple(keyids), tolerate, samples_beyond, openings, BeaconRule(*beacon), nonce,
+        format_utc(deadlines[0]), format_utc(deadlines[1]),
+    )  # fmt: skip
+    made = write_attestation(output, terms, job.subject, signers)
+    lines = [
+        f"Round {made.id[:12]}… asks {len(keyids)} verifiers about {job.samples} sample(s), tolerating {tolerate} faulty",
+        f"{printable(str(output))}: send it to the verifiers. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
+    ]
+    return Result({"output": str(output), "round": made.id, "job": job.id, "voters": keyids}, lines, verdict="done")
+
+
+def commit_now(
+    round_: Path,
+    model: Path,
+    data: Path,
+    key: Path,
+    output: Path,
+    secret: Path,
+    outputs: Path | None,
+    deadline: float | None,
+    threads: int,
+) -> Result:
+    """Run, commit, keep the secret."""
+    from verifai.bundle.keys import load_signer
+    from verifai.consensus.environment import this_environment
+    from verifai.consensus.files import read_outputs, read_samples
+    from verifai.consensus.runner import VoteRunner
+    from verifai.domain.round import RoundTerms
+    from verifai.execution.child import Limits
+    from verifai.execution.files import read_limited, write_atomic
+    from verifai.stages.vote import commit_vote, require_inputs
+    from verifai.stages.vote_process import run_apart
+
+    found, terms = read_attestation(round_, RoundTerms)
+    signer = load_signer(key)
+    if output.exists() or secret.exists():
+        raise UsageError("file-exists", "the output exists already", where=str(output if output.exists() else secret))
+    content = read_limited(model, limit=1 << 31)
+    if sha256(content) != terms.job.subject.model_sha256:
+        raise UsageError("job-model", "the model is not the one that the round names", where=str(model))
+    samples = require_inputs(terms.job, read_samples(data, VoteRunner(content, terms.job.subject.runtime)))
+    if outputs is not None:
+        given: Any = read_outputs(outputs, terms.job.subject.kind)
+    else:
+        given = run_apart(model, terms.job, samples, threads=threads, limits=Limits(wall_seconds=deadline))
+    message, kept = commit_vote(terms, found.id, given, signer.public_key.keyid, this_environment(threads))
+    write_atomic(secret, kept.to_bytes(), mode=0o600)
+    made = write_attestation(output, message, terms.job.subject, [signer])
+    lines = [
+        f"Committed as {message.voter[:12]}… in round {found.id[:12]}…: {printable(str(output))}",
+        f"{printable(str(secret))}: keep it private until the beacon is out, then run verifai vote-reveal.",
+    ]
+    return Result(
+        {"output": str(output), "secret": str(secret), "commitment": made.id, "voter": message.voter}, lines, verdict="done"
+    )
+
+
+def reveal_now(round_: Path, commitments: tuple[Path, ...], beacon: Path, secret: Path, key: Path, output: Path) -> Result:
+    """Draw the seed and show the vote."""
+    from verifai.bundle.keys import load_signer
+    from verifai.consensus.files import read_beacon
+    from verifai.domain.round import RoundTerms
+    from verifai.domain.vote import VoteCommitment
+    from verifai.execution.files import read_limited
+    from verifai.stages.vote import VoteSecret, reveal_vote
+
+    found, terms = read_attestation(round_, RoundTerms)
+    kept = VoteSecret.from_bytes(read_limited(secret, limit=1 << 30), str(secret))
+    signer = load_signer(key)
+    if kept.round != found.id or kept.voter != signer.public_key.keyid:
+        raise UsageError("bad-secret", "the secret is of another round or another key", where=str(secret))
+    messages = [read_attestation(path, VoteCommitment) for path in commitments]
+    vote = reveal_vote(terms, kept, {one.id: predicate for one, predicate in messages}, read_beacon(beacon))
+    made = write_attestation(output, vote, terms.job.subject, [signer])
+    lines = [
+        f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(messages)} commitments: {printable(str(output))}"
+    ]
+    return Result({"output": str(output), "vote": made.id, "seed": vote.seed, "voter": vote.voter}, lines, verdict="done")
+
+
+def _recorded(path: Path) -> RecordedRuns:
+    from verifai.consensus.files import read_runs
+    from verifai.fingerprints.output import decode_output
+    from verifai.stages.calibrate import RecordedRuns
+
+    environment, encoded = read_runs(path)
+    return RecordedRuns(environment, tuple(decode_output(one, str(path)) for one in encoded))

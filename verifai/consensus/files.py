@@ -1,0 +1,166 @@
+"""Files that verifiers exchange and read: samples, outputs from elsewhere, recorded runs, the beacon. Strictly parsed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.consensus.runner import Tensors, VoteRunner
+from verifai.domain import strict_json
+from verifai.domain.job import MAX_SAMPLES, OutputKind
+from verifai.domain.record import Record
+from verifai.domain.round import Beacon
+from verifai.domain.trust_keys import decode_base64
+from verifai.domain.vote import Environment
+from verifai.errors import InputRejected, UsageError
+from verifai.execution.files import read_limited
+from verifai.onnx_graph.arrays import read_npz
+
+MAX_BYTES = 1 << 29
+_RUNS_SCHEMA = "verifai/recorded-runs/v1"
+_LABEL = "label"
+
+
+def read_samples(path: Path, runner: VoteRunner) -> list[Tensors]:
+    """Samples for a model whose axes may be symbolic.
+
+    ``.npz``: one array per model input; axis 0 counts the samples. ``.json``: a list of objects, input name → nested lists, so
+    that samples of different length fit; a missing batch axis is added in both.
+
+    Raises:
+        UsageError: ``file-missing``. InputRejected: ``input-malformed``, ``input-missing``, ``input-unknown``.
+    """
+    data = read_limited(path, limit=MAX_BYTES)
+    rows = _json_samples(data, path, runner) if path.suffix == ".json" else _npz_samples(read_npz(data, str(path)), path)
+    for row in rows:
+        for name in row:
+            if name not in runner.inputs:
+                raise InputRejected(
+                    "input-unknown",
+                    f"the model has no input {name!r}",
+                    where=str(path),
+                    hint="It has: " + ", ".join(runner.inputs),
+                )
+        for name in runner.inputs:
+            if name not in row:
+                raise InputRejected("input-missing", f"no array {name!r}", where=str(path))
+    return [{name: _with_batch(values, runner.ranks[name]) for name, values in row.items()} for row in rows]
+
+
+def _npz_samples(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
+    arrays = {name: values for name, values in arrays.items() if name != _LABEL or len(arrays) == 1}
+    counts = {values.shape[0] if values.ndim else 0 for values in arrays.values()}
+    if len(counts) != 1 or not 0 < next(iter(counts)) <= MAX_SAMPLES:
+        raise InputRejected(
+            "input-malformed", f"axis 0 must count the samples in every array, found {sorted(counts)}", where=str(path)
+        )
+    return [{name: values[i] for name, values in arrays.items()} for i in range(counts.pop())]
+
+
+def _json_samples(data: bytes, path: Path, runner: VoteRunner) -> list[Tensors]:
+    listed = strict_json.loads(
+        data, where=str(path), floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
+    )
+    if not isinstance(listed, list) or not 0 < len(listed) <= MAX_SAMPLES:
+        raise InputRejected("input-malformed", "expected a list of samples", where=str(path))
+    samples: list[Tensors] = []
+    for index, item in enumerate(listed):
+        if not isinstance(item, dict):
+            raise InputRejected("input-malformed", "a sample is an object: input name → nested lists", where=f"{path}[{index}]")
+        try:
+            samples.append({name: np.array(value, dtype=runner.dtypes.get(name, "float32")) for name, value in item.items()})
+        except (ValueError, TypeError, OverflowError) as problem:
+            raise InputRejected("input-malformed", str(problem)[:200], where=f"{path}[{index}]") from None
+    return samples
+
+
+def _with_batch(values: NDArray[Any], rank: int) -> NDArray[Any]:
+    return values[None] if values.ndim == rank - 1 else values
+
+
+def read_outputs(path: Path, kind: OutputKind) -> list[dict[str, NDArray[Any]]]:
+    """Outputs that were computed elsewhere (``--outputs``), one per sample.
+
+    ``.npz``: arrays whose axis 0 counts the samples. ``.json``: a list of strings (kind ``text``) or of lists of integers (kind
+    ``tokens``).
+
+    Raises:
+        UsageError: ``file-missing``. InputRejected: ``input-malformed``.
+    """
+    data = read_limited(path, limit=MAX_BYTES)
+    if path.suffix != ".json":
+        return [dict(row) for row in _npz_samples(read_npz(data, str(path)), path)]
+    listed = strict_json.loads(data, where=str(path), max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed")
+    if not isinstance(listed, list) or not 0 < len(listed) <= MAX_SAMPLES:
+        raise InputRejected("input-malformed", "expected a list with one output per sample", where=str(path))
+    return [_json_output(item, kind, f"{path}[{index}]") for index, item in enumerate(listed)]
+
+
+def _json_output(item: Any, kind: OutputKind, where: str) -> dict[str, NDArray[Any]]:
+    if kind is OutputKind.TEXT and isinstance(item, str):
+        return {"text": np.frombuffer(item.encode(), np.uint8)}
+    whole = isinstance(item, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in item)
+    if kind is OutputKind.TOKENS and whole and all(0 <= one < 2**31 for one in item):
+        return {"tokens": np.array(item, dtype=np.int64)}
+    raise InputRejected("input-malformed", f"not an output of kind {kind.value!r}", where=where)
+
+
+def beacon_to_bytes(beacon: Beacon) -> bytes:
+    """A beacon file."""
+    return json.dumps({"source": beacon.source, "number": beacon.number, "value": beacon.value}, indent=1).encode() + b"\n"
+
+
+def read_beacon(path: Path) -> Beacon:
+    """The file that a beacon published: ``{"source": …, "number": …, "value": 64 hex digits}``. Raises UsageError."""
+    data = read_limited(path, limit=4096)
+    record = Record(
+        strict_json.loads(data, where=str(path), error=UsageError, code="bad-beacon"),
+        str(path),
+        error=UsageError,
+        code="bad-beacon",
+    )
+    beacon = Beacon(
+        record.text("source", max_length=256), record.integer("number", low=0, high=2**53 - 1), record.sha256("value")
+    )
+    record.done()
+    return beacon
+
+
+def runs_to_bytes(environment: Environment, outputs: Sequence[bytes]) -> bytes:
+    """Recorded runs of one environment, for a calibration on another machine. ``outputs`` are encoded."""
+    document = {
+        "schema": _RUNS_SCHEMA,
+        "environment": environment.to_json(),
+        "outputs": [base64.b64encode(one).decode() for one in outputs],
+    }
+    return json.dumps(document).encode()
+
+
+def read_runs(path: Path) -> tuple[Environment, tuple[bytes, ...]]:
+    """The inverse. Raises UsageError (``bad-runs``)."""
+    data = read_limited(path, limit=MAX_BYTES)
+    document = strict_json.loads(data, where=str(path), max_bytes=MAX_BYTES, error=UsageError, code="bad-runs")
+    record = Record(document, str(path), error=UsageError, code="bad-runs")
+    record.text("schema", pattern=_RUNS_SCHEMA)
+    environment = Environment.from_record(record.table("environment"))
+    texts = record.array("outputs", _text_of(record), max_length=MAX_SAMPLES)
+    record.done()
+    try:
+        return environment, tuple(decode_base64(text) for text in texts)
+    except ValueError as problem:
+        raise record.refuse(str(problem), "outputs") from None
+
+
+def _text_of(record: Record) -> Any:
+    def one(value: Any, place: str) -> str:
+        if not isinstance(value, str):
+            raise record.refuse(f"expected a string at {place}")
+        return value
+
+    return one

@@ -1,0 +1,186 @@
+"""The consensus page: who agrees, who does not, and how far off, for readers who know no statistics. No network, no script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+_STYLE = Path(__file__).with_name("html_audit.css")
+_WIDTH, _LEFT, _RIGHT, _ROW = 960, 190, 30, 44
+_TONE = {"accept": "holds", "reject": "rejected", "no-quorum": "policy-not-met", "indeterminate": "undecided"}
+_HEAD = {
+    "accept": ("They agree", "Enough independent verifiers computed the same answer, as far as arithmetic allows."),
+    "reject": ("They disagree", "The verifiers computed different answers. Do not rely on any of them."),
+    "no-quorum": ("Too few answers", "Not enough verifiers gave a valid answer to decide anything."),
+    "indeterminate": ("Cannot tell", "The answers are so close to a tie that the tolerance cannot tell them apart."),
+}
+_MARK = {"within": ("#16794a", "agrees"), "beyond": ("#b3261e", "disagrees"), "indeterminate": ("#96600a", "cannot tell")}
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A range of distances seen in the calibration, in multiples of the tolerance."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One verifier. ``ratio`` is its distance from the centre in multiples of the tolerance."""
+
+    name: str
+    relation: str
+    ratio: float
+    centre: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusPage:
+    """What the page shows.
+
+    Attributes:
+        outcome: ``accept``, ``reject``, ``no-quorum`` or ``indeterminate``.
+        honest, attacks: from the calibration; empty when the kind needs none.
+        faults: verifiers whose answers did not count: (name, what happened).
+        facts: small print: (label, value).
+    """
+
+    outcome: str
+    reason: str
+    nodes: tuple[NodeRow, ...]
+    honest: tuple[Band, ...]
+    attacks: tuple[Band, ...]
+    faults: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def render_consensus(page: ConsensusPage) -> bytes:
+    """One self-contained page. Equal values give equal bytes."""
+    title, lead = _HEAD[page.outcome]
+    faults = "".join(f"<tr><td><code>{escape(who)}</code></td><td>{escape(what)}</td></tr>" for who, what in page.faults)
+    facts = "".join(f"<tr><th>{escape(label)}</th><td><code>{escape(value)}</code></td></tr>" for label, value in page.facts)
+    fault_table = f"<h2>Answers that did not count</h2><table>{faults}</table>" if faults else ""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Consensus: {escape(title)}</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}
+svg.plot text {{ font: 13px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }}
+svg.plot .small {{ font-size: 11.5px; opacity: .75; }}
+</style></head><body><main><article>
+<header class="{_TONE[page.outcome]}"><p class="kicker">Consensus of verifiers</p><h1>{escape(title)}</h1>
+<p class="lead">{escape(lead)}</p><p class="where">{escape(page.reason)}</p></header>
+<h2>How far is each answer from the common one?</h2>
+{_plot(page)}
+<p>Two computers never round in quite the same way, so honest answers differ a little: the green band is how much they differed
+when this model was measured. The red bands are what cheating looked like then: a cheaper model, a changed input. The line
+between them is the <b>limit</b>. A dot left of the line agrees with the others. The scale multiplies by ten from mark to mark.</p>
+{fault_table}
+<h2>Details</h2><table>{facts}</table>
+</article></main></body></html>
+""".encode()
+
+
+def _plot(page: ConsensusPage) -> str:
+    if not page.nodes:
+        return "<p>No valid answer arrived, so there is nothing to compare.</p>"
+    bands = [*page.honest, *page.attacks]
+    values = [one.ratio for one in page.nodes if one.ratio > 0] + [v for band in bands for v in (band.low, band.high) if v > 0]
+    low = min([0.01, *values])
+    high = max([100.0, *(min(v, 1e6) for v in values)])
+    scale = _Scale(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    attack_rows = len(page.attacks)
+    top = 34
+    bottom = top + _ROW * len(page.nodes)
+    height = bottom + 34 + 24 * attack_rows + 20
+    parts = [f'<svg class="plot" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="Distance of each verifier">']
+    parts += _grid(scale, top, bottom)
+    if page.honest:
+        left, right = scale.x(min(one.low for one in page.honest)), scale.x(max(one.high for one in page.honest))
+        parts.append(_box(left, max(right, left + 4), top, bottom, "#16794a", 0.16))
+        parts.append(f'<text x="{left + 4:.0f}" y="{bottom - 6}" class="small">honest runs</text>')
+    if page.attacks:
+        start = scale.x(min(one.low for one in page.attacks))
+        parts.append(_box(start, _WIDTH - _RIGHT, top, bottom, "#b3261e", 0.08))
+    limit = scale.x(1.0)
+    parts.append(
+        f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="{top - 8}" y2="{bottom}" stroke="currentColor" '
+        f'stroke-width="2" stroke-dasharray="6 4"/><text x="{limit:.1f}" y="{top - 14}" text-anchor="middle">limit</text>'
+    )
+    for index, node in enumerate(page.nodes):
+        parts += _node(scale, node, top + _ROW * index + _ROW / 2)
+    for index, band in enumerate(sorted(page.attacks, key=lambda one: one.low)):
+        parts += _attack(scale, band, bottom + 40 + 24 * index)
+    return "".join([*parts, "</svg>"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    low: int
+    high: int
+
+    def x(self, ratio: float) -> float:
+        """Position on the logarithmic axis; zero and tiny values at its left end."""
+        power = math.log10(ratio) if ratio > 0 else self.low
+        share = (min(max(power, self.low), self.high) - self.low) / (self.high - self.low)
+        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _grid(scale: _Scale, top: float, bottom: float) -> list[str]:
+    parts = []
+    step = max(1, math.ceil((scale.high - scale.low) / 9))
+    for power in range(scale.low, scale.high + 1, step):
+        x = scale.x(10.0**power)
+        label = f"×{10**power}" if power >= 0 else f"×1/{10**-power}"
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="currentColor" opacity=".12"/>'
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" class="small">{label}</text>'
+        )
+    return parts
+
+
+def _box(left: float, right: float, top: float, bottom: float, colour: str, opacity: float) -> str:
+    return (
+        f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 1):.1f}" height="{bottom - top}" '
+        f'fill="{colour}" fill-opacity="{opacity}"/>'
+    )
+
+
+def _node(scale: _Scale, node: NodeRow, y: float) -> list[str]:
+    colour, word = _MARK[node.relation]
+    x = scale.x(node.ratio)
+    place = "the centre" if node.centre else "identical" if node.ratio == 0 else f"{node.ratio:.3g} × limit"
+    side = "end" if x > _WIDTH - 330 else "start"
+    offset = -13 if side == "end" else 13
+    note = f" · {escape(node.note)}" if node.note else ""
+    return [
+        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end">{escape(node.name)}</text>',
+        f'<line x1="{_LEFT}" x2="{x:.1f}" y1="{y}" y2="{y}" stroke="{colour}" opacity=".35" stroke-width="2"/>',
+        f'<circle cx="{x:.1f}" cy="{y}" r="7" fill="{colour}"/>',
+        f'<text x="{x + offset:.1f}" y="{y - 8:.0f}" text-anchor="{side}" class="small">{word} · {place}{note}</text>',
+    ]
+
+
+def _attack(scale: _Scale, band: Band, y: float) -> list[str]:
+    left, right = scale.x(band.low), scale.x(band.high)
+    return [
+        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end" class="small">{escape(band.name)}</text>',
+        f'<line x1="{left:.1f}" x2="{max(right, left + 3):.1f}" y1="{y}" y2="{y}" stroke="#b3261e" stroke-width="7" '
+        'stroke-linecap="round" opacity=".55"/>',
+    ]
+
+
+def short_names(voters: Sequence[str]) -> dict[str, str]:
+    """The first eight digits of each key identifier, or more where they clash."""
+    size = 8
+    while len({voter[:size] for voter in voters}) < len(set(voters)):
+        size += 4
+    return {voter: voter[:size] for voter in voters}

@@ -98,7 +98,7 @@ def _poseidon_hash(args: Args) -> list[str]:
 def _float_to_felt(args: Args) -> list[str]:
     import ezkl
 
-    return [ezkl.float_to_felt(value, args["scale"], ezkl.PyInputType.F32) for value in args["values"]]
+    return [ezkl.float_to_felt(value, args["scale"], getattr(ezkl.PyInputType, args["kind"])) for value in args["values"]]
 
 
 def _gen_srs(args: Args) -> None:

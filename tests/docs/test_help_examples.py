@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from verifai.bundle.keys import new_key
 from verifai.cli import app as cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "circuits", folder / "circuits", ignore=shutil.ignore_patterns("build", "*.local.lock"))
     shutil.copytree(ROOT / "fixtures", folder / "fixtures")
+    for name in "abc":  # three verifiers, and the randomness that they wait for
+        new_key(folder / f"{name}.key")
+    (folder / "beacon.json").write_text(json.dumps({"source": "lottery", "number": 1, "value": "5a" * 32}))
     return folder
 
 

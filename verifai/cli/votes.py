@@ -40,7 +40,7 @@ def _register_calibrate(app: typer.Typer) -> None:
     @verb(
         app,
         "calibrate",
-        example="verifai calibrate fixtures/digits-cnn/model.onnx fixtures/digits-cnn/heldout.npz -o tolerance.json",
+        example="verifai calibrate fixtures/digits-cnn/model.onnx fixtures/digits-cnn/calibration.npz -o tolerance.json",
     )
     def calibrate(
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
@@ -100,7 +100,8 @@ def _register_open(app: typer.Typer) -> None:
     @verb(
         app,
         "vote-open",
-        example="verifai vote-open fixtures/digits-cnn/model.onnx one.npz --calibration tolerance.json "
+        example="verifai vote-open fixtures/digits-cnn/model.onnx fixtures/digits-cnn/calibration.npz "
+        "--calibration tolerance.json "
         "--voter a.key.pub --voter b.key.pub --voter c.key.pub --beacon-source lottery --beacon-number 1 -o round.json",
     )
     def vote_open(
@@ -146,7 +147,11 @@ def _register_commit(app: typer.Typer) -> None:
     @verb(
         app,
         "vote-commit",
-        example="verifai vote-commit round.json fixtures/digits-cnn/model.onnx one.npz --key a.key -o a.commitment.json",
+        example=" && ".join(
+            f"verifai vote-commit round.json fixtures/digits-cnn/model.onnx fixtures/digits-cnn/calibration.npz "
+            f"--key {who}.key -o {who}.commitment.json"
+            for who in "abc"
+        ),
     )
     def vote_commit(
         round_: Annotated[Path, typer.Argument(help="The round's terms.", metavar="ROUND", show_default=False)],
@@ -173,8 +178,11 @@ def _register_reveal(app: typer.Typer) -> None:
     @verb(
         app,
         "vote-reveal",
-        example="verifai vote-reveal round.json a.commitment.json b.commitment.json c.commitment.json --beacon beacon.json "
-        "--secret a.commitment.json.secret --key a.key -o a.vote.json",
+        example=" && ".join(
+            "verifai vote-reveal round.json a.commitment.json b.commitment.json c.commitment.json --beacon beacon.json "
+            f"--secret {who}.commitment.json.secret --key {who}.key -o {who}.vote.json"
+            for who in "abc"
+        ),
     )
     def vote_reveal(
         round_: Annotated[Path, typer.Argument(help="The round's terms.", metavar="ROUND", show_default=False)],

@@ -171,7 +171,7 @@ HOSTILE_NAMES: Sequence[str] = (
     "a\n::error::forged",
     "a\r::add-mask::x",
     "\x1b[2Jcleared",
-    "[bold]markup[/]",
+    "[bold]markup",
     "\u2028::notice::x",
 )
 

@@ -174,3 +174,12 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
     with pytest.raises(UnsupportedModel) as refused:
         calibrate(net, [{"x": np.full((1, 4), 1e4, np.float32)}])
     assert refused.value.code == "not-finite" and refused.value.where == "y"
+
+
+def test_erf_has_sixty_digits_where_its_series_cancels_most() -> None:
+    from decimal import Context, Decimal, localcontext
+
+    with mpmath.workdps(90), localcontext(Context(prec=60)):
+        for x in ("0", "1e-30", "-0.7", "2.5", "-5.25", "8", "11.99", "-11.999", "12", "30"):
+            found = evaluate((X, ("erf",)), Decimal(x))
+            assert abs(mpmath.mpf(str(found)) - mpmath.erf(mpmath.mpf(x))) < mpmath.mpf(10) ** -58

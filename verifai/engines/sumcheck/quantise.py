@@ -16,8 +16,8 @@ from math import frexp
 from verifai.domain.record import Record
 
 MANTISSA_BITS = 16
-MIN_RANGE = 2.0**-20
-"""Ranges below this are taken as this: a constant tensor still needs a scale."""
+CONSTANT_RANGE = 2.0**-4
+"""The range of a tensor that is 0 on all calibration data: it still needs a scale, and one that its bounds do not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def choose_scale(values: Range, bits: int) -> Scale:
     levels = (1 << bits) - 1
     # Two bounds rounded outwards may need one step more than the span has.
     usable = levels if low == 0.0 or high == 0.0 else levels - 1
-    mantissa, exponent = dyadic_up(max((high - low) / usable, MIN_RANGE / usable))
+    mantissa, exponent = dyadic_up((high - low or CONSTANT_RANGE) / usable)
     step = mantissa * Fraction(2) ** exponent
     if low == 0.0:
         return Scale(mantissa, exponent, 0, levels)

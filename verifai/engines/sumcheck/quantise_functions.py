@@ -44,22 +44,25 @@ def _tanh(x: Decimal) -> Decimal:
     return value if x >= 0 else -value
 
 
-def _two_over_root_pi() -> Decimal:
-    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
-    return 2 / pi.sqrt()
+_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
+with localcontext(Context(prec=90)):
+    _TWO_OVER_ROOT_PI = 2 / _PI.sqrt()
 
 
 def _erf(x: Decimal) -> Decimal:
-    # Maclaurin series; |x| < 12 cancels up to e^144 ≈ 10^63, so 140 digits leave more than 70. Beyond, 1 − |erf| < 10^-63.
+    """By its Maclaurin series in fixed point; beyond 12, 1 − |erf| < 10^-63."""
     if abs(x) >= 12:
         return Decimal(1).copy_sign(x)
-    with localcontext(Context(prec=140)):
-        square, term, total, n = x * x, x, x, 0
-        while term and abs(term) > Decimal(10) ** -75:
+    # Terms reach e^(x²) < 2^(3x²/2), which cancels; 240 bits are left.
+    bits = 240 + int(x * x * 3 / 2)
+    with localcontext(Context(prec=160)):
+        value = int(abs(x) * (1 << bits))
+        square, term, total, n = value * value >> bits, value, value, 0
+        while term:
             n += 1
-            term = -term * square / n
-            total += term / (2 * n + 1)
-        return total * _two_over_root_pi()
+            term = (term * square >> bits) // n
+            total += term // (2 * n + 1) if n % 2 == 0 else -(term // (2 * n + 1))
+        return (Decimal(total) / (1 << bits) * _TWO_OVER_ROOT_PI).copy_sign(x)
 
 
 def _softplus(x: Decimal) -> Decimal:
@@ -129,7 +132,12 @@ def keeps_scale(program: Program) -> bool:
     return all(instruction[0] in _PIECEWISE_LINEAR for instruction in program)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
+def _known(program: Program, input_scale: Fraction, output_scale: Fraction) -> dict[int, Decimal]:
+    """⌊f(t·S_in)/S_out + ½⌋ by t, as far as computed: a lowering asks for one function at several widths."""
+    return {}
+
+
 def tabulate(
     program: Program, width: int, input_scale: Fraction, output_scale: Fraction, low: int, high: int
 ) -> tuple[int, ...]:
@@ -138,13 +146,19 @@ def tabulate(
     Raises:
         EvidenceRejected: code ``circuit-invalid``, when f has no value somewhere on the domain.
     """
-    half = 1 << (width - 1)
+    domain = range(-(1 << (width - 1)), 1 << (width - 1))
+    if program == IDENTITY and input_scale == output_scale:
+        return tuple(min(max(t, low), high) for t in domain)
+    known = _known(program, input_scale, output_scale)
     with localcontext(_CONTEXT):
         s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
         s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
-        least, most = Decimal(low), Decimal(high)
         try:
-            return tuple(_cell(evaluate(program, t * s_in) / s_out, least, most) for t in range(-half, half))
+            for t in domain:
+                if t not in known:
+                    known[t] = (evaluate(program, t * s_in) / s_out + _HALF).to_integral_value(ROUND_FLOOR)
+            least, most = Decimal(low), Decimal(high)
+            return tuple(int(min(max(known[t], least), most)) for t in domain)
         except ArithmeticError:
             raise refuse("an activation function has no value somewhere on its table's domain") from None
 

@@ -122,7 +122,7 @@ class _Painter:
 
     def _proved(self, event: Proved) -> dict[str, Any]:
         right = event.digit == event.label
-        picture = _draw(event.picture)
+        picture = _draw(event.picture) if self._console.color_system else _draw_without_colour(event.picture)
         beside = [
             f"proven: the model reads a [bold green]{event.digit}[/]"
             + (f" (a person wrote {event.label})" if not right else ""),
@@ -188,6 +188,12 @@ def _draw(picture: tuple[tuple[float, ...], ...]) -> list[str]:
             cells.append(f"[{_grey(top)} on {_grey(bottom)}]▀▀[/]")
         lines.append("".join(cells))
     return lines
+
+
+def _draw_without_colour(picture: tuple[tuple[float, ...], ...]) -> list[str]:
+    """One row of pixels per line, as shades."""
+    shades = " ░▒▓█"
+    return ["".join(2 * shades[min(4, int(5 * value))] for value in row) for row in picture]
 
 
 def _grey(value: float) -> str:

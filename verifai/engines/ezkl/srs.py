@@ -155,6 +155,8 @@ def _digest(stream: BinaryIO) -> Sha256:
 def _cut(stream: BinaryIO, logrows: int, where: str) -> bytes:
     stream.seek(HEADER)
     monomial = stream.read(2 * G1_BYTES)
+    if _g1(monomial, 0, where) != G1_GENERATOR:
+        raise _malformed("its first point is not the generator of G1", where)
     stream.seek(size_of(logrows) - 2 * G2_BYTES)
     tail = stream.read(2 * G2_BYTES)
     return (1).to_bytes(4, "little") + _k1_points(_g1(monomial, G1_BYTES, where)) + tail

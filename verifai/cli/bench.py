@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option("--engine", help="ezkl-default (ezkl as it comes), or an engine; repeatable.")
         ] = None,
         runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
+        plot: Annotated[Path | None, typer.Option("--plot", help="Also write a plot (SVG).")] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Measure the engines side by side.
@@ -67,6 +68,12 @@ def register(app: typer.Typer) -> None:
                 for one in skipped
             ],
         }
+        if plot is not None and rows:
+            from verifai.execution.files import write_atomic
+            from verifai.reports.bench_plot import bench_plot
+
+            write_atomic(plot, bench_plot([row.to_json() for row in rows]).encode())
+            current().note(f"plot: {plot}")
         return Result(data, _lines(rows, comparison, skipped), verdict="done", status=4 if not rows else 0)
 
 

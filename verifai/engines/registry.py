@@ -7,6 +7,13 @@ from typing import assert_never
 from verifai.domain.statement import EngineName
 from verifai.engines.interface import ProofEngine
 
+_ENGINES: tuple[EngineName, ...] = (EngineName.EZKL, EngineName.SUMCHECK)
+
+
+def engine_names() -> tuple[EngineName, ...]:
+    """The engines of this release, in the order in which they are offered."""
+    return _ENGINES
+
 
 def engine_for(name: EngineName) -> ProofEngine:
     """The engine of that name."""

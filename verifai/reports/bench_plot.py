@@ -32,7 +32,8 @@ def bench_plot(rows: Sequence[Mapping[str, Any]], *, title: str = "verifai bench
     places, height = _places(rows)
     width = _LEFT + len(_PANELS) * (_PANEL + _BETWEEN)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 40}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height + 40}"',
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height + 40}" fill="white"/>',
         f'<text x="12" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
     ]

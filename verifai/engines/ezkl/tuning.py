@@ -1,6 +1,6 @@
 """The tuner: find the cheapest circuit that is faithful enough.
 
-1. :mod:`tuning_candidates` lists circuits by predicted cost, from the graph and the calibration data alone.
+1. ezkl states the size of each form of the graph once; :mod:`tuning_candidates` derives all candidates and their cost from it.
 2. The cheapest are run forward by ezkl on every calibration sample: exact size, real fidelity, real ranges.
 3. The best few are set up, when there is an SRS: the key's size shows how many columns the circuit really has.
 
@@ -15,16 +15,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import onnx
+
 from verifai.domain.circuit_spec import CircuitSpec, FidelityFloor
 from verifai.domain.record import Record
 from verifai.engines.ezkl import rewrites
 from verifai.engines.ezkl.build import Sample, build, trial
-from verifai.engines.ezkl.calls import Fence
-from verifai.engines.ezkl.cost_model import CircuitSize
-from verifai.engines.ezkl.parameters import CircuitVisibility, Tuned
+from verifai.engines.ezkl.calls import CallFailed, Fence, call, first_line, run
+from verifai.engines.ezkl.cost_flow import Scales, count, flow
+from verifai.engines.ezkl.cost_model import MAX_INNER_COLUMNS, CircuitSize
+from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility, Tuned
 from verifai.engines.ezkl.srs import Srs
 from verifai.engines.ezkl.tuning_calibration import Calibration, meets
-from verifai.engines.ezkl.tuning_candidates import Candidate, candidates
+from verifai.engines.ezkl.tuning_candidates import MULTIPLIERS, NO_LOOKUP, Candidate, Variant, candidates, variants
 from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.execution.child import private_directory
@@ -34,6 +37,7 @@ DEFAULT_MARGIN = 2.0
 DEFAULT_FORWARD_RUNS = 10
 DEFAULT_SETUPS = 3
 _FITS = "confirmed"
+_PROBE_LEGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +89,20 @@ class Attempt:
         return (round(self.candidate.rank[0] * share, 3), *self.candidate.rank)
 
     def row(self, chosen: bool) -> dict[str, Any]:
-        """For the table of what was tried: plain values, the same keys in every row."""
+        """For the table of what was tried: plain values, the same keys in every row. Not measured: 0 for the key, −1 else."""
         parameters, cost, fidelity = self.candidate.parameters, self.candidate.cost, self.fidelity
         return {
-            "input_scale": parameters.input_scale,
-            "param_scale": parameters.param_scale,
-            "multiplier": parameters.scale_rebase_multiplier,
+            "input": parameters.input_scale,
+            "param": parameters.param_scale,
+            "rebase": parameters.scale_rebase_multiplier,
             "base": parameters.decomp_base,
             "legs": parameters.decomp_legs,
-            "columns": parameters.num_inner_cols,
-            "logrows": parameters.logrows,
-            "rewrites": " ".join(parameters.rewrites) or "-",
+            "cols": parameters.num_inner_cols,
+            "k": parameters.logrows,
+            "rewrites": " + ".join(parameters.rewrites) or "none",
             "cells": self.candidate.size.cells,
-            "predicted_prove_s": round(cost.prove_seconds, 2),
-            "predicted_key_mb": round(cost.key_bytes / 1e6, 1),
+            "est_prove_s": round(cost.prove_seconds, 2),
+            "est_key_mb": round(cost.key_bytes / 1e6, 1),
             "key_mb": round(self.key_bytes / 1e6, 1),
             "top1": -1.0 if fidelity is None or fidelity.top1_agreement is None else round(fidelity.top1_agreement, 4),
             "max_error": -1.0 if fidelity is None else round(fidelity.max_abs_error, 6),
@@ -133,9 +137,8 @@ def tune(
     calibration = Calibration.of(model, spec, samples)
     floor = calibration.floor(spec.fidelity)
     limit = max_logrows if srs is None else min(max_logrows, srs.logrows)
-    proposed = candidates(
-        model, calibration, visibility, floor, spec.budget, max_logrows=limit, margin=wanted.margin, allowed=wanted.rewrites
-    )
+    forms = probe(variants(model, wanted.rewrites), visibility, fence)
+    proposed = candidates(calibration, visibility, floor, spec.budget, forms=forms, max_logrows=limit, margin=wanted.margin)
     if not proposed:
         raise PolicyNotMet(
             "fidelity-below-floor",
@@ -160,6 +163,59 @@ def tune(
     )
     tried = tuple(one.row(one.candidate is best.candidate) for one in attempts)
     return Tuned(best.candidate.parameters, best.candidate.variant.onnx, tried)
+
+
+def probe(forms: Sequence[Variant], visibility: CircuitVisibility, fence: Fence) -> tuple[Variant, ...]:
+    """The forms that ezkl takes, with the difference between its cell counts and ours.
+
+    Raises:
+        UnsupportedModel: code ``ezkl-refused``, when it takes none.
+    """
+    fence.progress.phase("tune: count cells", len(forms))
+    scales = Scales(7, 7, max(MULTIPLIERS))
+    found: list[Variant] = []
+    refusal = ""
+    for form in forms:
+        try:
+            stated = _stated_sizes(form, scales, visibility, fence)
+        except CallFailed as problem:
+            refusal = first_line(str(problem))
+            continue
+        finally:
+            fence.progress.advance()
+        proto = onnx.ModelProto.FromString(form.onnx)
+        counted = {inner: count(proto, flow(proto, scales), _PROBE_LEGS, inner) for inner in stated}
+        found.append(
+            replace(
+                form,
+                corrections={
+                    inner: (size.cells - counted[inner].main, size.einsum_cells - counted[inner].einsum)
+                    for inner, size in stated.items()
+                },
+            )
+        )
+    if not found:
+        raise UnsupportedModel(
+            "ezkl-refused",
+            f"ezkl cannot make a circuit of this model: {refusal}",
+            hint="Run verifai check on the model; it names operators and attributes that ezkl does not take.",
+        )
+    return tuple(found)
+
+
+def _stated_sizes(form: Variant, scales: Scales, visibility: CircuitVisibility, fence: Fence) -> dict[int, CircuitSize]:
+    """Sizes by inner columns, all in one child."""
+    names = {inner: f"settings-{inner}.json" for inner in range(1, MAX_INNER_COLUMNS + 1)}
+    steps = []
+    for inner, name in names.items():
+        parameters = CircuitParameters(
+            scales.inputs, scales.parameters, scales.multiplier, 512, _PROBE_LEGS, inner, -NO_LOOKUP, NO_LOOKUP, 1.0, 20
+        )
+        run_args = parameters.run_args(visibility.inputs, visibility.outputs)
+        steps.append(call("gen_settings", model="model.onnx", output=name, run_args=run_args))
+    with private_directory(fence.scratch) as folder:
+        run(steps, fence, inputs={"model.onnx": form.onnx}, outputs={name: folder / name for name in names.values()})
+        return {inner: exact_size(CircuitSize(0, 0), (folder / name).read_bytes()) for inner, name in names.items()}
 
 
 def _forward(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import onnx
 
@@ -28,10 +28,17 @@ NO_LOOKUP = 128
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One form of the graph. ``onnx``: after the rewrites ``names``."""
+    """One form of the graph.
+
+    Attributes:
+        onnx: after the rewrites ``names``.
+        corrections: by inner columns: how many cells ezkl really uses beyond what :func:`cost_flow.count` says, in the main
+            columns and in Freivalds'. The difference hardly depends on scales and digits, so one probe of ezkl serves all.
+    """
 
     names: tuple[str, ...]
     onnx: bytes
+    corrections: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +87,23 @@ def variants(model: OnnxModel, allowed: Sequence[str] | None) -> tuple[Variant, 
 
 
 def candidates(
-    model: OnnxModel,
     calibration: Calibration,
     visibility: CircuitVisibility,
     floor: FidelityFloor,
     budget: Budget,
     *,
+    forms: Sequence[Variant],
     max_logrows: int,
     margin: float,
-    allowed: Sequence[str] | None = None,
 ) -> list[Candidate]:
     """All candidates that should meet the floor and fit the budget, cheapest first: the best for each graph and number of rows.
 
     Args:
+        forms: the graphs to consider, with their corrections.
         margin: least factor by which inner values may exceed what the calibration data reached.
-        allowed: names of the rewrites to consider; ``None`` for all.
     """
     best: dict[tuple[tuple[str, ...], int], Candidate] = {}
-    for variant in variants(model, allowed):
+    for variant in forms:
         for candidate in _of_variant(variant, calibration, visibility, floor, max_logrows, margin):
             if not _affordable(candidate.cost, budget):
                 continue
@@ -137,12 +143,17 @@ def _of_variant(
                 for inner in range(1, MAX_INNER_COLUMNS + 1):
                     key = (run.rebased, legs, inner)
                     if key not in counted:
-                        counted[key] = count(proto, run, legs, inner)
+                        counted[key] = _corrected(count(proto, run, legs, inner), variant, inner)
                     size = _size(counted[key], base, math.ceil(lookup * margin), visibility, calibration.model)
                     cost = predict(size, logrows, inner)
                     if cost is not None:
                         chosen = _parameters(scales, base, legs, inner, size, margin, logrows, variant)
                         yield Candidate(variant, chosen, size, cost, error, base**legs / max(need, 1.0))
+
+
+def _corrected(cells: Cells, variant: Variant, inner: int) -> Cells:
+    main, einsum = variant.corrections.get(inner, (0, 0))
+    return replace(cells, main=max(1, cells.main + main), einsum=max(0, cells.einsum + einsum))
 
 
 def _faithful_scales(variant: Variant, calibration: Calibration, floor: FidelityFloor) -> list[tuple[int, int]]:

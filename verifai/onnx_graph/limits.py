@@ -9,10 +9,22 @@ MAX_TENSOR_BYTES = 1 << 29
 """Largest single value (weight or activation): 512 MiB."""
 
 MAX_TOTAL_BYTES = 1 << 32
-"""All values of one run together: 4 GiB."""
+"""All values of one run together: 4 GiB, and for small models less, see the next two."""
+
+SMALL_TOTAL_BYTES = 1 << 30
+"""What the smallest model may use: 1 GiB."""
+
+TOTAL_PER_WEIGHT_BYTE = 64
+"""A model may use this many bytes per byte of weights, so that a tiny file cannot ask for gigabytes."""
 
 MAX_FOLDED_BYTES = 1 << 24
 """Constant folding may grow a value to this size (16 MiB), or to the size of its inputs when that is larger."""
+
+MAX_FOLDED_TOTAL_BYTES = 1 << 28
+"""All growth by constant folding together: 256 MiB."""
+
+MAX_FOLDS = 5_000
+"""Constant expressions of one model; each costs about a millisecond."""
 
 MAX_NODES = 100_000
 MAX_RANK = 16

@@ -13,7 +13,16 @@ import onnx
 from onnx import TypeProto, helper, shape_inference
 
 from verifai.onnx_graph.graph import Graph, Node, TensorType, node_proto
-from verifai.onnx_graph.limits import IR_VERSION, MAX_FOLDED_BYTES, MAX_TOTAL_BYTES, OPSET
+from verifai.onnx_graph.limits import (
+    IR_VERSION,
+    MAX_FOLDED_BYTES,
+    MAX_FOLDED_TOTAL_BYTES,
+    MAX_FOLDS,
+    MAX_TOTAL_BYTES,
+    OPSET,
+    SMALL_TOTAL_BYTES,
+    TOTAL_PER_WEIGHT_BYTE,
+)
 from verifai.onnx_graph.passes.fold import evaluate, foldable
 from verifai.onnx_graph.passes.upgrade import upgrade
 from verifai.onnx_graph.refusal import printable, refuse
@@ -42,22 +51,44 @@ def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
     graph.types = {**graph.inputs}
     for name, array in graph.constants.items():
         graph.types[name] = TensorType(array.dtype, array.shape)
-    total = sum(kind.nbytes for kind in graph.types.values())
+    budget = _Budget(sum(array.nbytes for array in graph.constants.values()))
+    budget.charge(sum(kind.nbytes for kind in graph.inputs.values()), "the inputs")
     while graph.pending:
         node = graph.pending.pop()
         # Before it is rewritten, since rewriting relies on the operator's own rules.
         _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
         for fresh in upgrade(graph, node, opsets[""]):
-            total += _type_node(graph, fresh)
-            if total > MAX_TOTAL_BYTES:
-                raise refuse(
-                    "model-size-bomb",
-                    f"all values up to here need {total:,} bytes; the limit is {MAX_TOTAL_BYTES:,}",
-                    fresh.where,
-                    "Use a smaller batch (--dim), or split the model.",
-                )
-            if not _fold(graph, fresh):
+            budget.charge(_type_node(graph, fresh), fresh.where)
+            if not _fold(graph, fresh, budget):
                 graph.nodes.append(fresh)
+
+
+class _Budget:
+    """What one model may still use."""
+
+    def __init__(self, weights: int) -> None:
+        self._used = weights
+        self._limit = min(MAX_TOTAL_BYTES, max(SMALL_TOTAL_BYTES, TOTAL_PER_WEIGHT_BYTE * weights))
+        self._folds = 0
+        self._grown = 0
+
+    def charge(self, size: int, where: str) -> None:
+        """Count a value. Raises UnsupportedModel (``model-size-bomb``)."""
+        self._used += size
+        if self._used > self._limit:
+            raise refuse(
+                "model-size-bomb",
+                f"all values up to here need {self._used:,} bytes; the limit is {self._limit:,}",
+                where,
+                "Use a smaller batch (--dim), or split the model.",
+            )
+
+    def fold(self, growth: int, where: str) -> None:
+        """Count an evaluated expression. Raises UnsupportedModel (``model-size-bomb``)."""
+        self._folds += 1
+        self._grown += max(growth, 0)
+        if self._folds > MAX_FOLDS or self._grown > MAX_FOLDED_TOTAL_BYTES:
+            raise refuse("model-size-bomb", "too many constant expressions", where, "Store their results as weights.")
 
 
 def _type_node(graph: Graph, node: Node) -> int:
@@ -178,7 +209,7 @@ def _bounded(graph: Graph, node: Node) -> bool:
     )
 
 
-def _fold(graph: Graph, node: Node) -> bool:
+def _fold(graph: Graph, node: Node, budget: _Budget) -> bool:
     """Replace the node by constants where it depends on no input."""
     if node.op_type == "Shape":
         graph.constants[node.outputs[0]] = np.array(_shape_values(graph, node), dtype=np.int64)
@@ -189,9 +220,11 @@ def _fold(graph: Graph, node: Node) -> bool:
     if not foldable(node) or not all(name in graph.constants for name in node.inputs if name):
         return False
     operands = {name: graph.constants[name] for name in node.inputs if name}
-    known = [graph.types[name].nbytes for name in node.outputs if name in graph.types]
-    if sum(known) > max(MAX_FOLDED_BYTES, sum(array.nbytes for array in operands.values())):
+    size = sum(graph.types[name].nbytes for name in node.outputs if name in graph.types)
+    given = sum(array.nbytes for array in operands.values())
+    if size > max(MAX_FOLDED_BYTES, given):
         return False
+    budget.fold(size - given, node.where)
     for name, array in evaluate(node, operands).items():
         graph.constants[name] = array
         graph.types[name] = TensorType(array.dtype, array.shape)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.tensor import TensorSpec
-from verifai.errors import UnsupportedModel, UsageError
+from verifai.errors import InternalError, UnsupportedModel, UsageError
 from verifai.exporters.interface import Arrays, Exported, Source
 from verifai.exporters.registry import export_source
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.inputs import exact_cast
+from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
@@ -93,9 +94,18 @@ def export(
     found = export_source(Source(str(source), shapes or {}, trust_pickle))
     progress.phase("canonicalise")
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
+    model = _checked(canonical.model)
     progress.phase("compare")
-    parity = _compare(canonical.model, found, samples, parity_limit)
-    return ExportResult(canonical.model, (*found.notices, *canonical.notices), parity)
+    parity = _compare(model, found, samples, parity_limit)
+    return ExportResult(model, (*found.notices, *canonical.notices), parity)
+
+
+def _checked(model: OnnxModel) -> OnnxModel:
+    """The result is read as everyone will read it; a canonical form that is not a fixed point would be a bug of ours."""
+    try:
+        return load_canonical(model.data, where="the exported model")
+    except UnsupportedModel as problem:
+        raise InternalError("bug", f"the exported model is refused: {problem}", hint="Report it with the model.") from problem
 
 
 def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: float) -> Parity:

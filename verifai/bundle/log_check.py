@@ -69,8 +69,8 @@ def check_checkpoint(checkpoint: Checkpoint, trust: LogTrust, where: str) -> int
 
 
 def _check_entry(proof: LogProof, one: Sha256, checkpoint: Checkpoint, where: str) -> int:
-    # L3: one tree, so that all entries were seen in one history.
-    if proof.checkpoint.text != checkpoint.text:
+    # L3: one checkpoint with its signatures, so that all entries were seen in one history by the same witnesses.
+    if proof.checkpoint != checkpoint:
         raise EvidenceRejected("log-proof-invalid", "the proof is about another checkpoint than log/checkpoint", where=where)
     # L4: the leaf is computed from this attestation; a valid proof of some other entry leads to another root (CVE-2022-36056).
     check_inclusion(leaf_hash(bytes.fromhex(one)), proof.index, checkpoint.size, proof.hashes, checkpoint.root, where=where)

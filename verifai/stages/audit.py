@@ -33,7 +33,7 @@ from verifai.stages.audit_steps import (
     load_model,
     not_checked,
 )
-from verifai.stages.verify import SIDE_FILES, Expectations, describe, find_claims, verify_open
+from verifai.stages.verify import SIDE_FILES, Expectations, VerifiedBundle, describe, find_claims, verify_open
 from verifai.trust_file import TrustFile
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class _Audit:
         self._findings: list[Finding] = []
         self._words: tuple[str, ...] = ()
         self._comparisons: tuple[OutputComparison, ...] = ()
+        self._model: OnnxModel | None = None
 
     def run(self, path: str, now: str) -> AuditReport:
         """All steps, in order."""
@@ -114,8 +115,9 @@ class _Audit:
                 raise EvidenceRejected(
                     "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
                 )
-            self._verify(lock)
+            verified = self._verify(lock)
             self._again(circuit, proof, trusted, lock)
+            self._reference(verified, circuit)
         except VerifaiError as problem:
             self._add(problem, "V2")
         self._findings += check_trust(self._bundle, self._trust, now)
@@ -134,8 +136,8 @@ class _Audit:
             audited=now,
         )
 
-    def _verify(self, lock: CircuitLock) -> None:
-        """V2 to V9."""
+    def _verify(self, lock: CircuitLock) -> VerifiedBundle | None:
+        """V2 to V9; ``None`` when the proof does not hold."""
         from verifai.engines.registry import engine_for
 
         expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs)
@@ -143,27 +145,25 @@ class _Audit:
             verified = verify_open(self._bundle, lock, expect, budget=self._options.budget, progress=self._options.progress)
         except VerifaiError as problem:
             self._add(problem, "V")
-            return
+            return None
         # Verify alone cannot judge signatures; steps T2 and T3 do.
         self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
         self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
+        return verified
 
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
-        """A1 to A7: what can be done again is done again."""
+        """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
         self._each("A1", lambda: check_section(circuit, lock))
-        model = self._model()
-        if model is not None and self._options.rederive:
-            self._rederive(circuit, lock, model)
+        self._model = self._load_model()
+        if self._model is not None and self._options.rederive:
+            self._rederive(circuit, lock, self._model)
         else:
-            why = "the model is not in the bundle" if model is None else "the auditor asked not to"
+            why = "there is no readable model in the bundle" if self._model is None else "the auditor asked not to"
             self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
-        if model is not None:
-            self._each("A4", lambda: check_model_shapes(proof.statement, model))
-            self._reference(proof, circuit, model)
         self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
 
-    def _model(self) -> OnnxModel | None:
+    def _load_model(self) -> OnnxModel | None:
         try:
             return load_model(self._bundle)
         except VerifaiError as problem:
@@ -193,9 +193,16 @@ class _Audit:
             progress=self._options.progress,
         )
 
-    def _reference(self, proof: ProofPredicate, circuit: CircuitPredicate, model: OnnxModel) -> None:
+    def _reference(self, verified: VerifiedBundle | None, circuit: CircuitPredicate) -> None:
+        """A4 to A6: the float model on the proven input; a statement that was not proven is not looked into."""
+        model = self._model
+        if verified is None or model is None:
+            why = "the proof does not hold" if verified is None else "there is no readable model in the bundle"
+            self._findings.append(not_checked("reference-not-run", f"the float model was not run: {why}", "A5"))
+            return
+        self._each("A4", lambda: check_model_shapes(verified.statement, model))
         try:
-            findings, self._comparisons = compare_with_reference(proof.statement, circuit, model, self._options.expect)
+            findings, self._comparisons = compare_with_reference(verified.statement, circuit, model, self._options.expect)
         except VerifaiError as problem:
             self._add(problem, "A5")
             return

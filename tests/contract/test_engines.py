@@ -1,0 +1,250 @@
+"""Every proof engine keeps the contract of ``verifai.engines.interface``; refusals first.
+
+The suite knows the engines by their interface alone. An engine in the registry without a case here is a failure.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from engine_cases import CONTEXT, OPTIONS, EngineCase, make_case
+from ezkl_small import SAMPLES
+
+from verifai.domain.findings import Outcome
+from verifai.domain.statement import EngineName, Role, Visibility
+from verifai.engines.registry import engine_for, engine_names
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError, VerifaiError
+from verifai.onnx_graph.reference import Reference
+
+Make = Callable[..., EngineCase]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Cases by engine and visibility, each made once."""
+    made: dict[tuple[EngineName, Visibility, bool], EngineCase] = {}
+
+    def get(name: EngineName, inputs: Visibility = Visibility.PUBLIC, *, swapped: bool = False) -> EngineCase:
+        key = (name, inputs, swapped)
+        if key not in made:
+            folder = tmp_path_factory.mktemp(f"{name.value}-{inputs.value}")
+            folder.chmod(0o700)
+            made[key] = make_case(name, folder, inputs, swapped=swapped)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(params=engine_names(), ids=lambda name: name.value)
+def name(request: pytest.FixtureRequest) -> EngineName:
+    """Each registered engine."""
+    engine: EngineName = request.param
+    return engine
+
+
+@pytest.fixture
+def case(name: EngineName, make: Make) -> EngineCase:
+    """The engine's public circuit."""
+    return make(name)
+
+
+def refusal(case: EngineCase, folder: Path, files: dict[str, bytes]) -> VerifaiError:
+    with pytest.raises(VerifaiError) as caught:
+        case.engine.verify(case.verify_request(folder, files))
+    return caught.value
+
+
+def test_every_registered_engine_is_in_this_suite() -> None:
+    assert set(engine_names()) == set(OPTIONS)
+    for name in engine_names():
+        assert engine_for(name).name is name
+        assert engine_for(name).version()
+
+
+def test_a_flipped_byte_anywhere_in_the_payload_is_rejected(case: EngineCase, tmp_path: Path) -> None:
+    for number, (name, data) in enumerate(sorted(case.proof.files.items())):
+        for at in (0, len(data) // 3, len(data) // 2, len(data) - 1):
+            folder = tmp_path / f"{number}-{at}"
+            folder.mkdir(exist_ok=True)
+            changed = bytearray(data)
+            changed[at] ^= 1
+            error = refusal(case, folder, {**case.proof.files, name: bytes(changed)})
+            assert isinstance(error, EvidenceRejected), f"{name}, byte {at}: {error.code}"
+
+
+@pytest.mark.parametrize("change", ["empty", "truncated", "padded", "missing"])
+def test_a_payload_file_that_is_not_whole_is_rejected(case: EngineCase, tmp_path: Path, change: str) -> None:
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "empty": lambda data: b"",
+        "truncated": lambda data: data[:-1],
+        "padded": lambda data: data + b"\x00",
+    }
+    for number, name in enumerate(sorted(case.proof.files)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files = dict(case.proof.files)
+        data = files.pop(name)
+        if change != "missing":
+            files[name] = changes[change](data)
+        assert isinstance(refusal(case, folder, files), EvidenceRejected), name
+
+
+def test_a_file_that_does_not_belong_is_rejected(case: EngineCase, tmp_path: Path) -> None:
+    assert isinstance(refusal(case, tmp_path, {**case.proof.files, "extra.bin": b"x"}), EvidenceRejected)
+
+
+def test_the_evidence_of_another_model_is_rejected(case: EngineCase, make: Make, tmp_path: Path) -> None:
+    other = make(case.engine.name, swapped=True)
+    assert isinstance(refusal(case, tmp_path, dict(other.proof.files)), EvidenceRejected)
+
+
+def test_a_section_with_an_unknown_field_is_no_section(case: EngineCase, tmp_path: Path) -> None:
+    section = {**case.circuit.section, "surprise": 1}
+    with pytest.raises(UsageError) as caught:
+        case.engine.verify(case.verify_request(tmp_path, section=section))
+    assert caught.value.code == "bad-lock"
+    with pytest.raises(UsageError):
+        case.engine.summarise(section)
+
+
+def test_test_material_is_refused_unless_it_was_allowed(case: EngineCase, tmp_path: Path) -> None:
+    request = case.verify_request(tmp_path, allow_test_material=False)
+    if not case.engine.summarise(case.circuit.section).insecure:
+        assert case.engine.verify(request).statement == case.proof.statement
+        return
+    with pytest.raises(PolicyNotMet):
+        case.engine.verify(request)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {},
+        {"x": SAMPLES[0], "z": SAMPLES[0]},
+        {"x": SAMPLES[0].reshape(4)},
+        {"x": SAMPLES[0].astype(np.float64)},
+        {"x": np.array([[0.0, np.nan, 0.0, 0.0]], np.float32)},
+        {"x": np.array([[0.0, 0.0, np.inf, 0.0]], np.float32)},
+        {"x": np.array([[1e30, 0.0, 0.0, 0.0]], np.float32)},
+    ],
+    ids=["missing", "unknown", "shape", "dtype", "NaN", "infinity", "range"],
+)
+def test_an_input_that_cannot_be_proven_is_refused_and_named(case: EngineCase, inputs: dict[str, np.ndarray]) -> None:
+    with pytest.raises(InputRejected) as caught:
+        case.engine.prove(case.prove_request(inputs=inputs))
+    assert caught.value.where
+
+
+def test_a_build_that_was_not_made_is_refused(case: EngineCase, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(UsageError):
+        case.engine.prove(case.prove_request(build_dir=tmp_path))
+
+
+def test_a_context_is_bound_or_said_not_to_be(case: EngineCase, tmp_path: Path) -> None:
+    request = case.verify_request(tmp_path, context="another")
+    if case.proof.statement.context_bound:
+        with pytest.raises(EvidenceRejected):
+            case.engine.verify(request)
+    else:
+        assert case.engine.verify(request).statement.context == "another"
+
+
+def test_an_audit_with_another_model_finds_it_and_raises_nothing(case: EngineCase, make: Make, tmp_path: Path) -> None:
+    other = make(case.engine.name, swapped=True).model
+    findings = case.engine.rederive(case.verify_request(tmp_path, model_sha256=other.sha256), other)
+    assert any(finding.outcome is Outcome.REJECTED for finding in findings)
+
+
+def test_an_audit_of_the_genuine_circuit_holds(case: EngineCase, tmp_path: Path) -> None:
+    findings = case.engine.rederive(case.verify_request(tmp_path), case.model)
+    assert findings
+    assert all(finding.outcome is Outcome.HOLDS for finding in findings), findings
+    assert all(finding.step for finding in findings)
+
+
+def test_what_was_proven_is_what_is_verified(case: EngineCase, tmp_path: Path) -> None:
+    verified = case.engine.verify(case.verify_request(tmp_path))
+    assert verified.statement == case.proof.statement
+    assert verified.statement.context == CONTEXT
+    assert verified.findings
+    assert all(finding.step and finding.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED) for finding in verified.findings)
+
+
+def test_the_statement_follows_model_and_specification(case: EngineCase) -> None:
+    statement = case.proof.statement
+    assert statement.engine is case.engine.name
+    assert statement.model_sha256 == case.model.sha256
+    for role, specs in ((Role.INPUT, case.model.inputs), (Role.OUTPUT, case.model.outputs)):
+        assert [(one.name, one.shape) for one in statement.of(role)] == [(spec.name, spec.shape) for spec in specs]
+        assert all(one.visibility is case.spec.tensors[one.name] for one in statement.of(role))
+
+
+def test_public_values_are_those_of_the_input_and_near_the_model_s_output(case: EngineCase) -> None:
+    (given,), (result,) = case.proof.statement.of(Role.INPUT), case.proof.statement.of(Role.OUTPUT)
+    assert given.quantised == case.engine.quantise(given, case.sample["x"])
+    expected = Reference(case.model).run(case.sample)["y"].reshape(-1)
+    assert np.max(np.abs(np.array(result.values()) - expected)) <= case.circuit.fidelity.max_abs_error + 1e-6
+
+
+def test_a_hashed_input_is_bound_to_its_digest(name: EngineName, make: Make, tmp_path: Path) -> None:
+    hashed = make(name, Visibility.HASHED)
+    (given,) = hashed.engine.verify(hashed.verify_request(tmp_path)).statement.of(Role.INPUT)
+    assert given.quantised is None
+    assert hashed.engine.digest(given, SAMPLES[0]) == given.digest
+    assert hashed.engine.digest(given, SAMPLES[1]) != given.digest
+
+
+def test_a_private_input_is_not_in_the_statement(name: EngineName, make: Make) -> None:
+    (given,) = make(name, Visibility.PRIVATE).proof.statement.of(Role.INPUT)
+    assert (given.quantised, given.digest) == (None, None)
+
+
+def test_quantisation_refuses_what_the_tensor_is_not(case: EngineCase) -> None:
+    (given,) = case.proof.statement.of(Role.INPUT)
+    for wrong in (SAMPLES[0].reshape(4), np.full((1, 4), np.nan, np.float32)):
+        with pytest.raises(InputRejected):
+            case.engine.quantise(given, wrong)
+
+
+def test_compiling_again_with_the_pinned_tuning_gives_the_same_section(case: EngineCase, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    again = case.engine.compile(case.compile_request(tmp_path, locked=case.circuit.section))
+    assert again.section == case.circuit.section
+
+
+def test_a_section_is_plain_toml_and_survives_it(case: EngineCase, tmp_path: Path) -> None:
+    section = tomllib.loads(tomli_w.dumps(dict(case.circuit.section)))
+    assert section == case.circuit.section
+    assert case.engine.summarise(section) == case.engine.summarise(case.circuit.section)
+    request = replace(case.verify_request(tmp_path), section=section)
+    assert case.engine.verify(request).statement == case.proof.statement
+
+
+def test_the_summary_agrees_with_the_statement(case: EngineCase) -> None:
+    summary = case.engine.summarise(case.circuit.section)
+    assert summary.circuit_sha256 == case.proof.statement.circuit_sha256
+    assert summary.engine_version == case.engine.version()
+    assert summary.fidelity == case.circuit.fidelity
+    assert all(len(digest) == 64 for digest in summary.pins.values())
+
+
+def test_support_is_told_per_node_and_costs_before_any_cost(case: EngineCase) -> None:
+    support = case.engine.operator_support(case.model)
+    assert [node.op_type for node in support] == [node.op_type for node in case.model.proto.graph.node]
+    assert all(node.supported for node in support)
+    estimate = case.engine.estimate(case.model, case.spec)
+    assert min(estimate.rows, estimate.memory_bytes, estimate.proof_bytes) > 0
+    assert estimate.basis
+
+
+def test_what_each_visibility_hides_is_said_in_one_sentence(case: EngineCase) -> None:
+    texts = [case.engine.hides(visibility) for visibility in Visibility]
+    assert len(set(texts)) == len(texts)
+    assert all(text.endswith(".") and "\n" not in text for text in texts)

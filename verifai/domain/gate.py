@@ -274,4 +274,6 @@ def summary(verdict: GateVerdict) -> str:
     waived = len(verdict.all_waived())
     if waived:
         parts.append(f"{waived} findings waived")
+    if any(finding.code == "insecure-accepted" for finding in verdict.all_findings()):
+        parts.append("INSECURE modes accepted by the policy")
     return f"{', '.join(parts)}; policy {verdict.policy!r} ({short(verdict.policy_sha256)})"

@@ -98,10 +98,13 @@ def judge_engine(demand: ProofDemand, engine: EngineName) -> Finding:
 def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
     """Privacy, set-up, insecure modes and context of one proof."""
     findings = [_judge_privacy(demand, facts), _judge_srs(demand, facts)]
-    implied = {TEST_SRS} if demand.srs is SrsLevel.TEST else set()
     # A test set-up has its own code and its own waiver; the other modes are named one by one.
     for mode in facts.insecure:
-        if mode != TEST_SRS and mode not in demand.insecure and mode not in implied:
+        named = demand.srs is SrsLevel.TEST if mode == TEST_SRS else mode in demand.insecure
+        if named:
+            message = f"INSECURE: the policy accepts mode {mode!r}"
+            findings.append(Finding("insecure-accepted", Outcome.NOT_CHECKED, message, where="insecure"))
+        elif mode != TEST_SRS:
             findings.append(
                 _missed(
                     "insecure-mode",

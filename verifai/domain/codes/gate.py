@@ -30,6 +30,7 @@ CODES: dict[str, Code] = {
     "srs-met": Code((0,), "The set-up material is of the demanded level.", ""),
     "srs-below-policy": Code((3,), "The set-up material is below the demanded level.", "Use a transparent engine."),
     "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
+    "insecure-accepted": Code((0,), "The policy accepts an insecure mode that is in force.", "Never for a release."),
     "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
     "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
     # Consensus.

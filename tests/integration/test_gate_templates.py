@@ -1,0 +1,288 @@
+"""The GitHub Action, the GitLab template and the pre-commit hook, executed as the shell that they are.
+
+Bundles, policy and command are real; the engine is that of ``gate_world``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gate_world import GATE_KEY, World, fake_engines
+from junitparser import JUnitXml
+
+__all__ = ["fake_engines"]
+ROOT = Path(__file__).resolve().parents[2]
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
+GITLAB: dict[str, Any] = yaml.safe_load((ROOT / "integrations" / "gitlab" / "verifai.gitlab-ci.yml").read_text())
+HOOKS: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
+TODAY = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    (tmp_path / "work").mkdir()
+    return World(tmp_path / "work")
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A shell environment with a ``verifai`` that knows the engine of these tests."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import gate_world; gate_world.use_fake_engines(); "
+        "from verifai.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    )
+    script(folder / "bin" / "verifai", f'#!/bin/sh\nexec {sys.executable} -c "{program}" "$@"\n')
+    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8"}
+
+
+@dataclass
+class Runner:
+    """As much of a GitHub runner as composite actions see."""
+
+    folder: Path
+    output: str = ""
+    status: int = 0
+
+    def run(self, work: Path, **inputs: str) -> Runner:
+        given = {name: str(spec.get("default", "")) for name, spec in ACTION["inputs"].items()} | inputs
+        files = {name: self.folder / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_PATH")}
+        for path in files.values():
+            path.touch()
+        base = environment(self.folder) | {name: str(path) for name, path in files.items()}
+        base |= {"RUNNER_TEMP": str(self.folder), "GITHUB_ACTION_PATH": str(ROOT)}
+        for step in ACTION["runs"]["steps"]:
+            if "if" in step and self._evaluate(step["if"], given) != "true":
+                continue
+            added = {name: self._evaluate(value, given) for name, value in step.get("env", {}).items()}
+            # The runner's own invocation for `shell: bash`.
+            done = subprocess.run(
+                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+                cwd=work, env=base | added, capture_output=True, timeout=120,
+            )  # fmt: skip
+            self.output += done.stdout.decode()
+            self.status = done.returncode
+            if self.status:
+                break
+        return self
+
+    def _evaluate(self, text: str, inputs: Mapping[str, str]) -> str:
+        def value(match: re.Match[str]) -> str:
+            comparison = re.fullmatch(r"inputs\.(\w+) == '(\w+)'", match[1])
+            if comparison:
+                return str(inputs[comparison[1]] == comparison[2]).lower()
+            name = re.fullmatch(r"inputs\.(\w+)", match[1])
+            assert name is not None, match[1]
+            return inputs[name[1]]
+
+        return EXPRESSION.sub(value, text)
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self.folder / "github_output").read_text().splitlines())
+
+    @property
+    def summary(self) -> str:
+        return (self.folder / "github_step_summary").read_text()
+
+    def commands(self) -> list[str]:
+        """The workflow commands that a runner would obey, in either spelling."""
+        found, stopped = [], ""
+        for line in self.output.splitlines():
+            if stopped:
+                stopped = "" if line.strip() == f"::{stopped}::" else stopped
+            elif line.startswith("::stop-commands::"):
+                stopped = line.removeprefix("::stop-commands::")
+            elif line.lstrip().startswith("::") or "##[" in line:
+                found.append(line)
+        assert not stopped, "commands stay stopped for the steps after"
+        return found
+
+
+def runner(tmp_path: Path) -> Runner:
+    folder = tmp_path / "runner"
+    folder.mkdir()
+    return Runner(folder)
+
+
+def test_no_input_is_pasted_into_a_script() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert not EXPRESSION.search(step["run"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [("vendor.github-actions", "action.yml"), ("vendor.gitlab-ci", "integrations/gitlab/verifai.gitlab-ci.yml")],
+)
+def test_the_templates_fit_their_schemas(schema: str, path: str) -> None:
+    program = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / path)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_action_stops_a_forged_proof_and_says_so(world: World, tmp_path: Path) -> None:
+    world.bundle("evidence/good", created=TODAY)
+    world.bundle("evidence/forged", 2, created=TODAY, forged=True)
+    world.policy()
+    action = runner(tmp_path).run(world.folder, bundles="evidence", install="false")
+    assert (action.status, action.outputs["status"]) == (1, "1")
+    errors = [line for line in action.commands() if line.startswith("::error")]
+    assert len(errors) == 1
+    assert "evidence/forged" in errors[0]
+    assert "proof-invalid" in action.summary
+    written = {path.name for path in Path(action.outputs["reports"]).iterdir()}
+    assert written == {"gate.json", "gate.sarif", "gate.xml", "gate.html", "gate.md", "annotations.txt"}
+
+
+def test_the_action_lets_good_evidence_pass_and_attests_the_verdict(world: World, tmp_path: Path) -> None:
+    world.bundle("evidence/a b", created=TODAY)
+    world.bundle("-q", 2, created=TODAY)
+    world.policy()
+    GATE_KEY.write(world.folder / "gate.key")
+    action = runner(tmp_path).run(
+        world.folder, bundles="evidence\n\n./-q\n", install="false", attest="verdict", key="gate.key"
+    )  # fmt: skip
+    assert (action.status, action.outputs["status"]) == (0, "0"), action.output
+    assert (world.folder / "verdict" / "bundle.dsse.json").is_file()
+    assert [line.split(" ")[0] for line in action.commands()] == ["::notice"]
+
+
+@pytest.mark.parametrize("case", ["no bundles", "empty policy", "no policy", "a word like an option"])
+def test_the_action_fails_where_the_gate_cannot_decide(case: str, world: World, tmp_path: Path) -> None:
+    policy = world.policy()
+    (world.folder / "empty").mkdir()
+    bundles = {"no bundles": "empty", "a word like an option": "--explain"}.get(case, str(world.bundle("a", created=TODAY)))
+    if case == "empty policy":
+        policy.write_text("")
+    if case == "no policy":
+        policy.unlink()
+    action = runner(tmp_path).run(world.folder, bundles=bundles, install="false")
+    assert action.status == (4 if case == "no bundles" else 2)
+    assert "::error" in action.output or "::warning" in action.output
+
+
+HOSTILE = ("x\n::error::forged", "x\n::stop-commands::known", "::set-output name=status::0", "##[add-mask]1 $(touch pwned)")
+
+
+def test_hostile_bundle_names_give_the_runner_no_command(world: World, tmp_path: Path) -> None:
+    world.policy()
+    for number, name in enumerate(HOSTILE):
+        world.bundle(f"made/{number}", number, created=TODAY, forged=True)
+        (world.folder / "evidence").mkdir(exist_ok=True)
+        (world.folder / "made" / str(number)).rename(world.folder / "evidence" / name)
+    action = runner(tmp_path).run(world.folder, bundles="evidence", install="false")
+    assert action.status == 1
+    for line in action.commands():
+        assert re.match(r"::(error|warning|notice) title=[^:]*::", line), line
+        assert "##[" not in line
+    assert action.outputs["status"] == "1"
+    assert not (world.folder / "pwned").exists()
+
+
+def test_hostile_input_is_no_shell(world: World, tmp_path: Path) -> None:
+    world.policy()
+    bundles = "\n".join(("$(touch pwned)", "`touch pwned`", "a; touch pwned", "*", '"; touch pwned; "', "-h"))
+    action = runner(tmp_path).run(world.folder, bundles=bundles, install="false")
+    assert action.status == 2
+    assert not (world.folder / "pwned").exists()
+
+
+def test_a_command_that_says_yes_without_a_report_is_not_believed(world: World, tmp_path: Path) -> None:
+    script(tmp_path / "yes" / "verifai", "#!/bin/sh\nexit 0\n")
+    action = runner(tmp_path)
+    step = ACTION["runs"]["steps"][1]
+    names = ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")
+    env = {"PATH": f"{tmp_path / 'yes'}:{os.environ['PATH']}", "RUNNER_TEMP": str(action.folder)}
+    env |= {name: str(action.folder / name.lower()) for name in names}
+    env |= {"GATE_BUNDLES": "a", "GATE_POLICY": "p", "GATE_ATTEST": "", "GATE_KEY": ""}
+    done = subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], env=env, capture_output=True, timeout=60)
+    assert done.returncode == 4
+
+
+def test_installing_uses_the_actions_own_source_and_puts_it_on_the_path(world: World, tmp_path: Path) -> None:
+    action = runner(tmp_path)
+    log = tmp_path / "pip.txt"
+    script(
+        action.folder / "bin" / "python3",
+        "#!/bin/sh\n"
+        'mkdir -p "$3/bin"\n'
+        f'printf \'#!/bin/sh\\necho "$@" >> {log}\\n\' > "$3/bin/python"\n'
+        'chmod +x "$3/bin/python"\n',
+    )
+    world.bundle("a", created=TODAY)
+    world.policy()
+    assert action.run(world.folder, bundles="a").status == 0
+    assert log.read_text().split() == [
+        "-m", "pip", "--disable-pip-version-check", "-q", "install", "-c", str(ROOT / "constraints.txt"), str(ROOT),
+    ]  # fmt: skip
+    assert (action.folder / "github_path").read_text() == f"{action.folder}/verifai-venv/bin\n"
+
+
+def _gitlab(shell: str, world: World, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    job = GITLAB[".verifai-gate"]
+    (script_text,) = job["script"]
+    env = environment(tmp_path) | job["variables"] | variables
+    return subprocess.run([shell, "-c", script_text], cwd=world.folder, env=env, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_gitlab_job_stops_a_forged_proof_and_leaves_reports(shell: str, world: World, tmp_path: Path) -> None:
+    world.policy()
+    world.bundle("evidence/good one", created=TODAY)
+    assert _gitlab(shell, world, tmp_path).returncode == 0
+    world.bundle("evidence/forged", 2, created=TODAY, forged=True)
+    assert _gitlab(shell, world, tmp_path).returncode == 1
+    suite = next(iter(JUnitXml.fromstring((world.folder / "verifai-reports" / "gate.xml").read_bytes())))
+    assert suite.failures == 1
+
+
+@pytest.mark.parametrize("bundles", ["", "$(touch pwned)", "; touch pwned", "nowhere"])
+def test_the_gitlab_job_fails_without_evidence_and_runs_none_of_its_variables(
+    bundles: str, world: World, tmp_path: Path
+) -> None:
+    world.policy()
+    assert _gitlab("sh", world, tmp_path, VERIFAI_BUNDLES=bundles).returncode == (2 if bundles else 4)
+    assert not (world.folder / "pwned").exists()
+
+
+def test_the_gitlab_job_is_not_allowed_to_fail() -> None:
+    for job in GITLAB.values():
+        assert "allow_failure" not in job
+    assert GITLAB["verifai-gate"]["extends"] == ".verifai-gate"
+    assert GITLAB[".verifai-gate"]["artifacts"]["when"] == "always"
+
+
+def test_the_pre_commit_hook_refuses_a_change_whose_evidence_does_not_hold(world: World, tmp_path: Path) -> None:
+    (hook,) = HOOKS
+    assert hook["pass_filenames"] is False, "the policy decides what is looked at, not the change"
+    command = [*hook["entry"].split(), *hook["args"]]
+
+    def commit() -> int:
+        return subprocess.run(command, cwd=world.folder, env=environment(tmp_path), capture_output=True, timeout=120).returncode
+
+    world.policy()
+    world.bundle("evidence/a", created=TODAY)
+    assert commit() == 0
+    (world.folder / "evidence" / "a" / "payload" / "model.onnx").write_bytes(b"the pinned modeL")
+    assert commit() == 1
+
+
+@pytest.mark.parametrize("path", ["model.onnx", "a/b/model.onnx", "circuits/net/circuit.lock", "verifai.toml", "evidence/0/x"])
+def test_the_pre_commit_hook_runs_for_what_a_release_consists_of(path: str) -> None:
+    assert re.search(HOOKS[0]["files"], path)

@@ -94,10 +94,10 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1) -> U64:
     omega = root_of_unity(log_n)
     log_cosets = log_n - (degree.bit_length() - 1)
     shifts = [pow(omega, int(f"{b:0{log_cosets}b}"[::-1], 2) if log_cosets else 0, P) for b in range(1 << log_cosets)]
-    twiddles = _twiddles(degree)
+    twiddles, columns = _twiddles(degree), np.ascontiguousarray(rows.T)
 
     def work(b: int) -> None:
-        encode_block(rows, twiddles, np.uint64(shifts[b]), out[b * degree : (b + 1) * degree])
+        encode_block(columns, twiddles, np.uint64(shifts[b]), out[b * degree : (b + 1) * degree])
 
     if threads > 1 and rows.size >= 1 << 14:
         with ThreadPoolExecutor(threads) as pool:

@@ -376,20 +376,21 @@ def scale_base(values: U64, factor: Any) -> Any:
 
 
 @kernel
-def encode_block(matrix: U64, twiddles: U64, shift: Any, out: U64) -> None:
+def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64) -> None:
     """One coset of the Reed–Solomon code: out[q, 1 + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
 
-    matrix (R, C), C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone; twiddles: ω^j for j < K/2, ω of
+    columns (C, R), the transposed matrix, C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone; twiddles: ω^j for j < K/2, ω of
     order K. Decimation in frequency, so the output order is bit-reversed.
     """
-    rows, columns = matrix.shape
+    count, rows = columns.shape
     size = out.shape[0]
     power = np.uint64(1)
     for j in range(size):
         target = out[j]
-        if j < columns:
+        if j < count:
+            source = columns[j]
             for i in range(rows):
-                target[1 + i] = fmul(matrix[i, j], power)
+                target[1 + i] = fmul(source[i], power)
         else:
             for i in range(rows):
                 target[1 + i] = _ZERO

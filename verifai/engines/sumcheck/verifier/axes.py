@@ -163,7 +163,7 @@ def weight_at(axes: Functional, point: Sequence[Ext]) -> Ext:
     return result
 
 
-_MERGED = 256
+_MERGED = 4096
 """Short trailing axes are merged up to about this length, so that one pass covers many cells."""
 
 

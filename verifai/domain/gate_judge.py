@@ -17,6 +17,7 @@ from verifai.domain.manifest_time import parse_utc
 from verifai.domain.policy import (
     PRIVACY_ORDER,
     SRS_ORDER,
+    ConsensusDemand,
     FidelityDemand,
     GateDemand,
     ModelDemand,
@@ -231,6 +232,19 @@ def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime) -> Fin
     if age > demand.max_age_seconds:
         return _missed("stale", message, "Ask for fresh evidence.", where="max_age")
     return _holds("fresh", message)
+
+
+def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Finding, ...]:
+    """Distinct trusted keys inside the ball, and distinct environments among them."""
+    message = f"{facts.agreeing} distinct trusted verifiers agree, {demand.verifiers} are demanded"
+    verifiers = _holds("verifiers-met", message)
+    if facts.agreeing < demand.verifiers:
+        remedy = "Ask more verifiers; two votes of one key are one."
+        verifiers = _missed("too-few-verifiers", message, remedy, where="verifiers")
+    if facts.environments >= demand.environments:
+        return (verifiers,)
+    message = f"they ran in {facts.environments} distinct environments, {demand.environments} are demanded"
+    return verifiers, _missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments")
 
 
 def judge_gate(demand: GateDemand, facts: GateFacts) -> tuple[Finding, ...]:

@@ -21,6 +21,7 @@ from verifai.domain.gate_judge import (
     ProofFacts,
     below_threshold,
     judge_age,
+    judge_consensus,
     judge_engine,
     judge_fidelity,
     judge_gate,
@@ -110,11 +111,14 @@ class _Case:
 
     def _demand(self) -> ModelDemand:
         """The one model of the policy that everything in the bundle is about."""
+        from verifai.stages.gate_consensus import find_round
         from verifai.stages.verify import find_claims
 
         digests: set[str] = set()
         if self._bundle.of_type(PROOF_TYPE):
             digests.add(find_claims(self._bundle)[0].model_sha256)
+        if self._bundle.of_type(CONSENSUS_TYPE):
+            digests.add(find_round(self._bundle)[2].job.subject.model_sha256)
         for gate in self._bundle.of_type(GatePredicate.TYPE):
             # A verdict speaks about many models; the policy says which of them is asked about.
             known = [subject.sha256 for subject in gate.subjects if self._loaded.demand_for(subject.sha256)]
@@ -257,7 +261,18 @@ class _Case:
         self._shows[EvidenceKind.GATE] = facts.gate_id
 
     def _consensus(self, demand: ModelDemand) -> None:
-        raise EvidenceRejected("unknown-predicate", "this release does not read consensus evidence", where=demand.name)
+        from verifai.stages.gate_consensus import check_consensus
+
+        assert demand.consensus is not None
+        assert self._loaded.trust is not None
+        checked = check_consensus(self._bundle, self._loaded.trust, self._now)
+        self._findings += checked.findings
+        self._findings += judge_consensus(demand.consensus, checked.facts)
+        created = self._bundle.manifest.created
+        # Verifiers may be done before the deadline; the round is never younger than the bundle says.
+        self._age(demand, (created, min(created, checked.reveal_by)))
+        self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
+        self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
 
 
 def statement_digest(statement: Statement) -> Sha256:

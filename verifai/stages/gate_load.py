@@ -119,10 +119,12 @@ def _summaries(path: Path, data: bytes, index: int, demand: ModelDemand, lock: C
 def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDemand, trust: Trust | None) -> None:
     """A demand that nobody could meet, or that anybody could, is a mistake of the policy's author."""
     roles = trust.roles if trust is not None else {}
+    consensus = demand.consensus
     needed = {
         TrustRole.RELEASE: ("signatures", demand.signatures),
         TrustRole.GATE: ("gate.signatures", demand.gate.signatures if demand.gate is not None else 0),
-        TrustRole.VOTER: ("consensus.verifiers", demand.consensus.verifiers if demand.consensus is not None else 0),
+        TrustRole.VOTER: ("consensus.verifiers", consensus.verifiers if consensus is not None else 0),
+        TrustRole.CONSENSUS: ("consensus", 1 if consensus is not None else 0),
     }
     for role, (field, count) in needed.items():
         known = len(roles[role].keys) if role in roles else 0

@@ -1,0 +1,103 @@
+"""A consensus bundle for the gate: the round is tallied again here, with trusted keys only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from verifai.domain.attestation import Attestation
+from verifai.domain.digest import Sha256
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.gate_judge import ConsensusFacts
+from verifai.domain.job import NO_CALIBRATION
+from verifai.domain.round import RoundTerms
+from verifai.domain.tally import Relation
+from verifai.domain.tally_decision import ConsensusDecision
+from verifai.domain.trust import Trust, TrustRole
+from verifai.errors import EvidenceRejected, PolicyNotMet
+
+if TYPE_CHECKING:
+    from verifai.bundle.reader import OpenBundle
+
+_CLAIMS = {
+    Relation.WITHIN.value: ("claim-inside-ball", Outcome.HOLDS),
+    Relation.BEYOND.value: ("claim-outside-ball", Outcome.REJECTED),
+    Relation.INDETERMINATE.value: ("claim-indeterminate", Outcome.UNDECIDED),
+}
+
+
+@dataclass(frozen=True)
+class CheckedConsensus:
+    """A consensus, tallied again.
+
+    Attributes:
+        findings: what the tally came to; only an acceptance holds.
+        reveal_by: the round's deadline, from the signed terms.
+    """
+
+    facts: ConsensusFacts
+    findings: tuple[Finding, ...]
+    reveal_by: str
+
+
+def find_round(bundle: OpenBundle) -> tuple[Attestation, ConsensusDecision, RoundTerms]:
+    """The one decision of a bundle, and its round's terms. Raises EvidenceRejected (``ambiguous-proof``, ``broken-chain``)."""
+    decisions = bundle.of_type(ConsensusDecision.TYPE)
+    if len(decisions) != 1:
+        raise EvidenceRejected("ambiguous-proof", f"{len(decisions)} consensus decisions in one bundle", where=str(bundle.path))
+    decision = decisions[0].predicate
+    assert isinstance(decision, ConsensusDecision)
+    terms = bundle.attestations.get(decision.round)
+    if terms is None or not isinstance(terms.predicate, RoundTerms):
+        raise EvidenceRejected("broken-chain", "the terms of the round are not in the bundle", where=decision.round)
+    return decisions[0], decision, terms.predicate
+
+
+def check_consensus(bundle: OpenBundle, trust: Trust, now: datetime) -> CheckedConsensus:
+    """Tally the round of ``bundle`` again.
+
+    The tolerance and the list of verifiers decide everything, so terms and calibration must be signed by a key of role
+    ``consensus``; votes count only by keys of role ``voter``.
+
+    Raises:
+        EvidenceRejected: the decision does not follow from the votes, or a signature is false.
+        PolicyNotMet: the calibration is stale, or nobody trusted set the terms.
+    """
+    from verifai.stages.consensus_recheck import recheck
+
+    attestation, decision, terms = find_round(bundle)
+    named = [decision.round, *([] if terms.job.calibration == NO_CALIBRATION else [terms.job.calibration])]
+    for identifier in named:
+        _require_trusted(bundle, identifier, trust)
+    keys = {key.keyid: key for key in trust.roles[TrustRole.VOTER].keys}
+    result = recheck(bundle.attestations, attestation.id, keys=keys, now=now)
+    findings = list(result.findings)
+    if decision.claim_relation:
+        code, outcome = _CLAIMS[decision.claim_relation]
+        message = f"the claimed output is {decision.claim_relation} by the signed decision"
+        findings.append(Finding(code, outcome, message, where=decision.claim))
+    facts = ConsensusFacts(
+        consensus_id=attestation.id,
+        agreeing=len(result.decision.agreeing_voters & set(keys)),
+        environments=len(result.decision.agreeing_environments),
+    )
+    return CheckedConsensus(facts, tuple(findings), terms.reveal_by)
+
+
+def _require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> None:
+    from verifai.bundle.dsse import check_signatures
+
+    where = f"attestations/{identifier}.dsse.json"
+    attestation = bundle.attestations.get(identifier)
+    if attestation is None:
+        raise EvidenceRejected("consensus-incomplete", "the calibration of the round is not in the bundle", where=where)
+    rule = trust.roles[TrustRole.CONSENSUS]
+    signers = check_signatures(attestation.envelope, rule.keys, where=where).signers
+    if len(signers) < rule.threshold:
+        raise PolicyNotMet(
+            "below-threshold",
+            f"{len(signers)} of the {rule.threshold} required keys of role 'consensus' signed the round's terms or calibration",
+            where=where,
+            hint="Whoever sets the tolerance decides what agreement is: let a trusted key sign it.",
+        )

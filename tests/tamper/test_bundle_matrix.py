@@ -25,6 +25,8 @@ from verifai.bundle.dsse import sign
 from verifai.domain.attestation import Envelope
 from verifai.domain.findings import Outcome
 from verifai.domain.manifest import MANIFEST_NAME
+from verifai.engines.ezkl import verifying
+from verifai.errors import VerifaiError
 from verifai.stages.audit import AuditOptions, audit_bundle
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
@@ -41,6 +43,30 @@ CLAIMS = {
     # What was installed where the proof was made: nobody else can know. Shown in reports as a claim.
     "sbom.cdx.json: package version": lambda path: path[:1] == ("components",) and path[-1] in ("version", "purl"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remember_ezkl() -> Iterator[None]:
+    """ezkl's verdict is a function of the files' bytes, and most cases leave these as they are: ask once per content."""
+    known: dict[Any, VerifaiError | None] = {}
+    asked = verifying.check_proof
+
+    def check_proof(section: Any, files: Any, parsed: Any, fence: Any) -> None:
+        key = (repr(section), tuple(sorted((name, bytes(data)) for name, data in files.items())), repr(parsed))
+        if key not in known:
+            try:
+                asked(section, files, parsed, fence)
+                known[key] = None
+            except VerifaiError as problem:
+                known[key] = problem
+        problem = known[key]
+        if problem is not None:
+            raise problem
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verifying, "check_proof", check_proof)
+        yield
+    assert None in known.values(), "the untouched proof was never accepted"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.errors import DeadlineExceeded, EngineCrashed, ResourceExhausted, Undecided, VerifaiError
 
 POLL_SECONDS = 0.05
+SAMPLE_SECONDS = POLL_SECONDS if sys.platform == "linux" else 0.5
+"""How often resident memory is sampled; without /proc each sample is a run of ps."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_LOG_BYTES = 64 * 1024
 TASK_FILE = "task.json"
@@ -259,7 +261,7 @@ class _Child:
                 if over and not ready:
                     break  # a grandchild holds the pipes; it is killed with the group
                 now = time.monotonic()
-                if now - last_sample >= POLL_SECONDS:
+                if now - last_sample >= SAMPLE_SECONDS:
                     last_sample = now
                     self._watch(limits, now - started, progress)
 
@@ -352,16 +354,20 @@ def _cause_of_death(status: int, log: str, limits: Limits) -> VerifaiError:
 
 
 def _peak_resident(pid: int) -> int:
-    """VmHWM of a live process in bytes; 0 where there is no /proc, or it has gone."""
+    """Resident memory of a live process in bytes: its peak on Linux, its present size elsewhere; 0 when it has gone."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return 0
+        return _resident_by_ps(pid) if sys.platform != "linux" else 0
     for line in text.splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-Handler = Callable[[Mapping[str, Any]], Any]
-"""One kind of step: its arguments → JSON values."""
+def _resident_by_ps(pid: int) -> int:
+    try:
+        done = subprocess.run(["/bin/ps", "-o", "rss=", "-p", str(pid)], capture_output=True, timeout=5, check=False)
+        return int(done.stdout) * 1024
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return 0

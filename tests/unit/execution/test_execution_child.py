@@ -219,3 +219,9 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent.communicate(timeout=20)
     assert gone(pids[0])
     os.kill(pids[1], signal.SIGKILL)  # the grandchild is this test's own doing; ezkl starts none
+
+
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="/bin/ps is not installed")
+def test_memory_can_be_sampled_without_proc() -> None:
+    assert child._resident_by_ps(os.getpid()) > 2**20
+    assert child._resident_by_ps(2**22 + 1) == 0

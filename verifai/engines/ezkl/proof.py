@@ -62,7 +62,9 @@ def parse(data: bytes, *, instances: int, proof_bytes: int, where: str = "proof.
     Raises:
         EvidenceRejected: code ``proof-malformed``, for anything but the one byte form of such a proof.
     """
-    document = strict_json.loads(data, where=where, max_bytes=MAX_FILE_BYTES, code=_CODE)
+    # Room for whatever a genuine file could have looked like, so that the refusal can say what is wrong; not for more.
+    limit = 8192 + 2 * (70 * instances + 2 * proof_bytes)
+    document = strict_json.loads(data, where=where, max_bytes=limit, code=_CODE)
     record = Record(document, where, code=_CODE)
     record.text("schema", pattern=SCHEMA)
     values = record.array("instances", _instance(record), max_length=MAX_INSTANCES)

@@ -68,9 +68,12 @@ class CallFailed(Exception):
 
 
 def call(op: str, **args: Any) -> dict[str, Any]:
-    """One step of a task; ``op`` is a name in the worker's table. Paths become absolute strings, so keep names relative that
-    are meant to live in the private folder."""
-    return {"op": op, "args": {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in args.items()}}
+    """One step of a task; ``op`` is a name in the worker's table.
+
+    A ``Path`` is a file of ours and becomes absolute; a ``str`` is a name in the child's private folder.
+    """
+    plain = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in args.items()}
+    return {"op": op, "args": plain}
 
 
 def run(

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from verifai.bundle import canonical
 from verifai.domain.attestation import Envelope, parse_attestation, parse_envelope
-from verifai.domain.attestation_types import predicate_types, schema_name
+from verifai.domain.attestation_types import predicate_class, predicate_types, schema_name
 from verifai.domain.manifest import parse_manifest
 from verifai.errors import EvidenceRejected
 
@@ -87,3 +87,23 @@ def test_parser_and_schema_agree_on_every_edit_of_a_real_document(name: str) -> 
             assert validator.is_valid(changed), f"the parser accepts what the schema refuses: {edit.name}"
     assert refused > accepted
     assert by_schema > refused * 0.6, "a schema that says nothing"
+
+
+@pytest.mark.parametrize("predicate_type", predicate_types())
+def test_a_schema_names_the_fields_that_its_predicate_reads(predicate_type: str) -> None:
+    """Every field name in the schema occurs as a literal in the parser's module or in one that it imports from the domain."""
+    module = sys.modules[predicate_class(predicate_type, "").__module__]
+    sources = Path(str(module.__file__)).read_text() + "".join(
+        path.read_text()
+        for path in (ROOT / "verifai" / "domain").glob("*.py")
+        if f"domain.{path.stem} import" in _source(module)
+    )
+    schema = json.loads((SCHEMAS / schema_name(predicate_type)).read_text())
+    fields = schema["properties"]["predicate"]["properties"]
+    assert fields
+    for name in fields:
+        assert f'"{name}"' in sources, name
+
+
+def _source(module: Any) -> str:
+    return Path(str(module.__file__)).read_text()

@@ -95,7 +95,7 @@ def test_a_remainder_of_two_to_the_s_with_the_quotient_one_lower():
     top = len(op.limbs) - 1
     t = cheat.witness.rows(number)[0][0]
     cell = int(np.flatnonzero(t[:10] > table.low)[0])
-    cheat.witness.limbs[number, top][cell] += 1 << op.limbs[top]
+    cheat.witness.extra[number, top][cell] += 1 << op.limbs[top]
     cheat.witness.tensors[op.out][cell] = table.at(int(t[cell]) - 1)
     cheat.refused()
 
@@ -107,7 +107,7 @@ def test_a_negative_remainder_with_the_quotient_one_higher():
     top = len(op.limbs) - 1
     t = cheat.witness.rows(number)[0][0]
     cell = int(np.flatnonzero(t[:10] < table.high)[0])
-    cheat.witness.limbs[number, top][cell] -= 1 << op.limbs[top]
+    cheat.witness.extra[number, top][cell] -= 1 << op.limbs[top]
     cheat.witness.tensors[op.out][cell] = table.at(int(t[cell]) + 1)
     cheat.refused()
 
@@ -119,15 +119,15 @@ def test_limbs_exchanged_between_their_offsets():
     cheat = Cheat(sketch.finish(out), sketch.cells)
     number, op = cheat.number(ops.Requant), cheat.op(ops.Requant)
     assert len(op.limbs) == 2
-    low, high = cheat.witness.limbs[number, 0].copy(), cheat.witness.limbs[number, 1].copy()
-    cheat.witness.limbs[number, 0][:], cheat.witness.limbs[number, 1][:] = high, low
+    low, high = cheat.witness.extra[number, 0].copy(), cheat.witness.extra[number, 1].copy()
+    cheat.witness.extra[number, 0][:], cheat.witness.extra[number, 1][:] = high, low
     cheat.refused()
 
 
 def test_a_quotient_that_is_a_fraction_in_the_field():
     cheat = _mlp()
     number = cheat.number(ops.Requant)
-    cheat.witness.limbs[number, 0][0] ^= 1
+    cheat.witness.extra[number, 0][0] ^= 1
     cheat.refused()
 
 
@@ -193,7 +193,7 @@ def test_dirty_padding(which):
         assert cells[-1] == cheat.circuit.tensors[requant.out].fill
         cells[-1] += 1
     elif which == "limb":
-        cheat.witness.limbs[cheat.number(ops.Requant), 0][-1] ^= 1
+        cheat.witness.extra[cheat.number(ops.Requant), 0][-1] ^= 1
     else:
         cheat.witness.tensors[pool.out][-1] += 1
     cheat.refused()
@@ -302,7 +302,7 @@ def test_a_fake_public_output_with_a_matching_z():
     rounded = int(z[0]) + (1 << (op.shift - 1))
     rest, offset = rounded & ((1 << op.shift) - 1), 0
     for i, bits in enumerate(op.limbs):
-        cheat.witness.limbs[number, i][0] = rest >> offset & ((1 << bits) - 1)
+        cheat.witness.extra[number, i][0] = rest >> offset & ((1 << bits) - 1)
         offset += bits
     cheat.witness.tensors[op.out][0] = cheat.circuit.tables[op.table].at(rounded >> op.shift)
     cheat.refused()
@@ -364,13 +364,101 @@ def test_a_linear_result_changed_within_its_rounding(kind):
     cheat = _cnn()
     z = cheat.op(kind).out
     number = next(i for i, op in enumerate(cheat.circuit.ops) if isinstance(op, ops.Requant) and op.z == z)
-    limb = cheat.witness.limbs[number, 0]
+    limb = cheat.witness.extra[number, 0]
     true = np.zeros(cheat.circuit.tensors[z].padded, dtype=bool)
     true[cheat.witness.box(z)] = True
     cell = int(np.flatnonzero(true.reshape(-1) & (limb < (1 << cheat.circuit.ops[number].limbs[0]) - 1))[0])
     cheat.witness.tensors[z][cell] += 1
     limb[cell] += 1
     assert cheat.refused().where not in ("lookups.numerators", "lookups.denominators")
+
+
+def _saturating(*, last=False):
+    sketch = Sketch(17)
+    z = sketch.matmul(sketch.input((3, 6)), 5)
+    sketch.tables.append(examples.Table("narrow", -16, tuple(range(-16, 16))))
+    out = sketch.add(ops.Requant, z, table=0, shift=9, limbs=(4, 5), saturate=True)
+    outs = (out,) if last else (sketch.requant(sketch.matmul(out, 3), relu=False), out)
+    return Cheat(sketch.finish(*outs), sketch.cells)
+
+
+def _beyond(cheat):
+    """A cell whose quotient lies beyond the table."""
+    sigma = cheat.witness.extra[1, 3]
+    return int(np.flatnonzero(sigma == 0)[0])
+
+
+def test_a_saturated_cell_that_claims_to_lie_inside():
+    """σ = 1, κ = 0 for a quotient beyond the table: u = t leaves T's domain, or (h, σ) is no row."""
+    cheat = _saturating()
+    cell = _beyond(cheat)
+    cheat.witness.extra[1, 3][cell], cheat.witness.extra[1, 4][cell] = 1, 0
+    cheat.refused()
+
+
+@pytest.mark.parametrize("column", [2, 3, 4])
+def test_a_split_column_off_by_one(column):
+    cheat = _saturating()
+    cheat.witness.extra[1, column][_beyond(cheat)] += 1
+    cheat.refused()
+
+
+def test_a_saturated_cell_with_the_other_ends_value():
+    cheat = _saturating()
+    cell = _beyond(cheat)
+    kappa = cheat.witness.extra[1, 4]
+    kappa[cell] = 15 if kappa[cell] < 0 else -16
+    cheat.witness.tensors[cheat.op(ops.Requant).out][cell] = kappa[cell]
+    cheat.refused()
+
+
+def test_a_split_with_the_lower_part_out_of_its_range():
+    """h one lower, so that l is 2^(w−1) too large, with σ and κ of the lower h."""
+    cheat = _saturating()
+    op, h = cheat.op(ops.Requant), cheat.witness.extra[1, 2]
+    inside = np.flatnonzero((h == 0) & (cheat.witness.extra[1, 3] == 1))[0]
+    h[inside] = -2
+    cheat.witness.extra[1, 3][inside], cheat.witness.extra[1, 4][inside] = 0, -16
+    cheat.witness.tensors[op.out][inside] = -16
+    cheat.refused()
+
+
+def test_an_activation_inside_the_table_moved_to_the_clamp_by_a_fake_product(monkeypatch):
+    """The prover claims u freely and keeps every lookup; only the product check ties u to σ·t."""
+    cheat = _saturating(last=True)
+    op = cheat.op(ops.Requant)
+    inside = int(np.flatnonzero(cheat.witness.extra[1, 3][:4] == 1)[0])
+    honest = Witness.saturated
+
+    def moved(self, number, op):
+        u = honest(self, number, op).copy()
+        u[inside] = 15
+        return u
+
+    monkeypatch.setattr(Witness, "saturated", moved)
+    cheat.witness.tensors[op.out][inside] = 15
+    assert cheat.refused().where == "requant"
+
+
+@pytest.mark.parametrize("kind", ["mul", "batched", "rowsum"])
+def test_a_product_of_activations_off_by_one_within_its_rounding(kind):
+    sketch = Sketch(18)
+    x, y = sketch.input((2, 3, 5)), sketch.input((2, 5, 3))
+    if kind == "mul":
+        z = sketch.add(ops.Mul, x, x, multiplier=5)
+    elif kind == "batched":
+        z = sketch.add(ops.BatchedMatMul, x, y, multiplier=5)
+    else:
+        z = sketch.add(ops.RowSum, x, x, multiplier=5, axes=2)
+    outs = [sketch.requant(z, relu=False)]
+    if kind != "batched":
+        outs.append(sketch.requant(sketch.matmul(y, 2), relu=False))
+    cheat = Cheat(sketch.finish(*outs), sketch.cells)
+    limb = cheat.witness.extra[1, 0]
+    cell = int(np.flatnonzero(limb[:2] < (1 << cheat.circuit.ops[1].limbs[0]) - 1)[0])
+    cheat.witness.tensors[z][cell] += 1
+    limb[cell] += 1
+    assert cheat.refused().where == "product"
 
 
 class Liar(ProverChannel):

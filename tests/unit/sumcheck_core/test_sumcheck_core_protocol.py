@@ -163,12 +163,53 @@ def test_one_tensor_may_feed_many_operations_and_be_an_output_too():
     accepted(sketch.finish(total, a, sketch.pool(a)), sketch.cells)
 
 
+def test_products_of_activations():
+    sketch = Sketch(16)
+    x, y = sketch.input((2, 3, 5)), sketch.input((2, 5, 3), hashed=True)
+    a = sketch.requant(sketch.matmul(x, 4), offset=2)
+    b = sketch.requant(sketch.add(ops.BatchedMatMul, x, y, multiplier=3), relu=False, offset=1)
+    c = sketch.requant(sketch.add(ops.Mul, a, a, multiplier=-5), relu=False)
+    d = sketch.requant(sketch.add(ops.RowSum, a, c, multiplier=2, axes=1), relu=False)
+    e = sketch.requant(sketch.add(ops.BatchedMatMul, b, a, multiplier=1), relu=False, offset=-3)
+    accepted(sketch.finish(b, d, e), sketch.cells)
+
+
+@slow
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 4), min_size=3, max_size=4), st.integers(1, 5))
+def test_batched_products_of_any_shape(seed, shape, columns):
+    sketch = Sketch(seed)
+    a, b = sketch.input(tuple(shape)), sketch.input((*shape[:-2], shape[-1], columns))
+    first = sketch.requant(sketch.add(ops.BatchedMatMul, a, b, multiplier=1 + seed % 7), relu=False, offset=seed % 3)
+    out = sketch.requant(sketch.add(ops.Mul, first, first, multiplier=3), relu=False)
+    accepted(sketch.finish(out), sketch.cells, seed)
+
+
+def saturating(seed=17, width=5):
+    """A dense layer whose quotient reaches far beyond its table's domain on either side."""
+    sketch = Sketch(seed)
+    z = sketch.matmul(sketch.input((3, 6)), 5)
+    half = 1 << (width - 1)
+    sketch.tables.append(examples.Table("narrow", -half, tuple(max(i, -3) + 2 for i in range(-half, half))))
+    out = sketch.add(ops.Requant, z, table=0, shift=9, limbs=(4, 5), saturate=True)
+    final = sketch.requant(sketch.matmul(out, 3), relu=False)
+    return sketch.finish(final, out), sketch.cells
+
+
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_quotients_beyond_the_table_saturate(width):
+    circuit, weights = saturating(width=width)
+    accepted(circuit, weights)
+    trace = run(circuit, weights, examples.random_input(circuit))
+    u = trace.columns[1, "u"]
+    assert u.min() == -(1 << (width - 1)) and u.max() == (1 << (width - 1)) - 1
+
+
 def test_operations_beyond_the_suite_are_refused_when_the_circuit_is_planned():
     sketch = Sketch(12)
     x = sketch.input((2, 3))
-    sketch.requant(sketch.add(ops.Mul, x, x, multiplier=1))
+    sketch.add(ops.ArgMax, x)
     with pytest.raises(UnsupportedModel) as caught:
-        sketch.finish(2)
+        sketch.finish(1)
     assert caught.value.code == "sumcheck-unsupported"
     wide = Sketch(13)
     wide.tables.append(examples.Table("wide", -2, (-70000, 0, 1, 70000)))

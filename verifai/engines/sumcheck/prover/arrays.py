@@ -39,3 +39,10 @@ def eq_vector(point: Sequence[Ext]) -> U64:
     """eq(point, ·) as (2, 2^k)."""
     table: U64 = eq_table(np.array(point, dtype=np.uint64).reshape(len(point), 2))
     return table
+
+
+def embed(values: U64) -> U64:
+    """A vector over F_p as one over F: (n,) → (2, n)."""
+    result = np.zeros((2, values.shape[0]), dtype=np.uint64)
+    result[0] = values
+    return result

@@ -234,6 +234,37 @@ def product_round(left: U64, right: U64) -> Any:
 
 
 @kernel
+def weighted_round(weights: U64, left: U64, right: U64) -> Any:
+    """Degree-3 round of Σ w·f·g over F: coefficients 0, 2 and 3 of the round's polynomial, as six words."""
+    half = weights.shape[1] // 2
+    w0, w1, v0, v1 = weights[0, :half], weights[1, :half], weights[0, half:], weights[1, half:]
+    l0, l1, h0, h1 = left[0, :half], left[1, :half], left[0, half:], left[1, half:]
+    m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
+    a0 = a1 = c0 = c1 = d0 = d1 = _ZERO
+    for i in range(half):
+        f0, f1 = fsub(h0[i], l0[i]), fsub(h1[i], l1[i])
+        g0, g1 = fsub(k0[i], m0[i]), fsub(k1[i], m1[i])
+        u0, u1 = fsub(v0[i], w0[i]), fsub(v1[i], w1[i])
+        x0, x1 = emul(l0[i], l1[i], m0[i], m1[i])
+        y0, y1 = emul(w0[i], w1[i], x0, x1)
+        a0 = fadd(a0, y0)
+        a1 = fadd(a1, y1)
+        x0, x1 = emul(f0, f1, g0, g1)
+        y0, y1 = emul(w0[i], w1[i], x0, x1)
+        c0 = fadd(c0, y0)
+        c1 = fadd(c1, y1)
+        y0, y1 = emul(u0, u1, x0, x1)
+        d0 = fadd(d0, y0)
+        d1 = fadd(d1, y1)
+        x0, x1 = emul(f0, f1, m0[i], m1[i])
+        y0, y1 = emul(l0[i], l1[i], g0, g1)
+        y0, y1 = emul(u0, u1, fadd(x0, y0), fadd(x1, y1))
+        c0 = fadd(c0, y0)
+        c1 = fadd(c1, y1)
+    return a0, a1, c0, c1, d0, d1
+
+
+@kernel
 def product_round_base(left: U64, right: U64) -> Any:
     """:func:`product_round` with ``left`` (n,) over F_p."""
     half = left.shape[0] // 2
@@ -379,8 +410,8 @@ def scale_base(values: U64, factor: Any) -> Any:
 def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64) -> None:
     """One coset of the Reed–Solomon code: out[q, 1 + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
 
-    columns (C, R), the transposed matrix, C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone; twiddles: ω^j for j < K/2, ω of
-    order K. Decimation in frequency, so the output order is bit-reversed.
+    columns (C, R), the transposed matrix, C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone;
+    twiddles: ω^j for j < K/2, ω of order K. Decimation in frequency, so the output order is bit-reversed.
     """
     count, rows = columns.shape
     size = out.shape[0]

@@ -9,7 +9,7 @@ import numpy as np
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Weight
 from verifai.engines.sumcheck.prover import functionals
-from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, to_field, vector
+from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.kernels import (
     U64,
@@ -19,8 +19,10 @@ from verifai.engines.sumcheck.prover.kernels import (
     factors_round,
     fold,
     halve_sum,
+    outer,
     product_round,
     scaled,
+    weighted_round,
 )
 from verifai.engines.sumcheck.prover.witness import Ints, Witness
 from verifai.engines.sumcheck.verifier import axes as ax
@@ -50,6 +52,7 @@ class ProverParty:
         self.pending: dict[int, list[PendingClaim]] = {
             out: [] for op in self.circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
+        self._deferred: dict[int, list[PendingClaim]] = {}
         self._witness, self._weights, self._weights_public = witness, weights, weights_public
         self._stated = {port.tensor for port in self.circuit.inputs + self.circuit.outputs}
 
@@ -75,13 +78,19 @@ class ProverParty:
 
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
         """Compute and send."""
-        return self.committed(("column", operation, number), to_field(self._witness.limbs[operation, number]), axes, label)
+        return self.committed(("column", operation, number), to_field(self._witness.extra[operation, number]), axes, label)
 
     def committed(self, key: Key, cells: U64, axes: Functional, label: str) -> Claim:
         """Compute a committed column's value and send it."""
         (claim,) = self.channel.send(label, [functionals.evaluate(axes, cells)])
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
+
+    def message(self, operation: int, axes: Functional, label: str) -> Claim:
+        """Compute and send."""
+        op = self.circuit.ops[operation]
+        assert isinstance(op, ops.Requant)
+        return self.channel.send(label, [functionals.evaluate(axes, to_field(self._witness.saturated(operation, op)))])[0]
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Compute; send unless weights are public."""
@@ -199,6 +208,55 @@ class ProverParty:
         for one in factors:
             result = field.product(result, element(*one[:, 0]))
         return Claim(result), point
+
+    def weighted_product(
+        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+    ) -> tuple[Claim, list[Ext]]:
+        """Degree-3 sumcheck of weights and two arrays of 2^rounds."""
+        weights, left, right = self._product_arrays(operation, axes)
+        point: list[Ext] = []
+        for _ in range(rounds):
+            a0, a1, c0, c1, d0, d1 = weighted_round(weights, left, right)
+            self.channel.send(f"{label}.round", [element(a0, a1), element(c0, c1), element(d0, d1)])
+            r = self.channel.challenge(f"{label}.point")
+            weights, left, right = (fold(one, *scalars(r)) for one in (weights, left, right))
+            point.append(r)
+        ends = [element(*one[:, 0]) for one in (weights, left, right)]
+        return Claim(field.product(ends[0], field.product(ends[1], ends[2]))), point
+
+    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+        """Note a claim on the operation's product."""
+        self._deferred.setdefault(operation, []).append(PendingClaim(axes, claim))
+
+    def deferred(self, operation: int) -> list[PendingClaim]:
+        """The claims noted for the operation."""
+        return self._deferred.get(operation, [])
+
+    def _product_arrays(self, operation: int, axes: Functional) -> tuple[U64, U64, U64]:
+        op, witness = self.circuit.ops[operation], self._witness
+        if isinstance(op, ops.BatchedMatMul):
+            return self._batched_arrays(op, axes)
+        if isinstance(op, ops.Requant):
+            quotient = witness.quotient(operation, op)
+            t = to_field(quotient) if quotient.dtype == np.int64 else quotient.astype(np.uint64, copy=False)
+            left, right = to_field(witness.extra[operation, len(op.limbs) + 1]), t
+        elif isinstance(op, ops.Mul):
+            left, right = witness.cells(op.a, masked=True), witness.cells(op.b, masked=True)
+        else:
+            assert isinstance(op, ops.RowSum)
+            axes = geometry.row_sum_axes(op, axes, self.circuit.tensors[op.x])
+            left, right = witness.cells(op.x, masked=True), witness.cells(op.y, masked=True)
+        return outer(*functionals.split(axes)), embed(left), embed(right)
+
+    def _batched_arrays(self, op: ops.BatchedMatMul, axes: Functional) -> tuple[U64, U64, U64]:
+        """Per batch: Σ_i g_i·a[i, k] and Σ_j g_j·b[k, j]."""
+        first, second = self.circuit.tensors[op.a], self.circuit.tensors[op.b]
+        rows, columns = functionals.axis_vector(axes[-2]), functionals.axis_vector(axes[-1])
+        a = self._witness.cells(op.a, masked=True).reshape(-1, *first.padded[-2:])
+        b = self._witness.cells(op.b, masked=True).reshape(-1, second.padded[-1])
+        left = np.concatenate([combine_rows(rows, one) for one in a], axis=1)
+        right: U64 = combine_columns(b, columns)
+        return outer(*functionals.split(geometry.batch_axes(axes, first))), left, right
 
 
 def interpolate(samples: Sequence[Ext]) -> list[Ext]:

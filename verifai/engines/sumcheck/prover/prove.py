@@ -25,7 +25,7 @@ from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.engines.sumcheck.verifier import layout as layouts
 from verifai.engines.sumcheck.verifier.axes import point_axes
-from verifai.engines.sumcheck.verifier.buses import FUNCTION, Bus
+from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, table_values
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.layout import Layout
 from verifai.engines.sumcheck.verifier.operations import (
@@ -203,9 +203,9 @@ def _blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]
     for index, table in enumerate(bus.tables):
         arguments = np.arange(1 << table.log_size, dtype=np.int64)
         columns: tuple[U64, ...] = (to_field(arguments),)
-        if table.kind == FUNCTION:
-            described = circuit.tables[table.index]
-            columns = (to_field(arguments + described.low), to_field(np.array(described.values, dtype=np.int64)))
+        if table.kind != RANGE:
+            low, values = table_values(circuit, table)
+            columns = (to_field(arguments + low), to_field(np.array(values, dtype=np.int64)))
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result

@@ -12,7 +12,7 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Visibility
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
-from verifai.engines.sumcheck.verifier.buses import FUNCTION, taps
+from verifai.engines.sumcheck.verifier.buses import RANGE, column_names, table_values, taps
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.layout import Key, Layout
 
@@ -21,7 +21,7 @@ Row = tuple[Ints, ...]
 
 
 class Witness:
-    """Integers of one run. ``tensors``: padded cells by tensor, ``limbs``: remainder limbs by (operation, number).
+    """Integers of one run. ``tensors``: padded cells by tensor, ``extra``: committed columns by (operation, number).
 
     Mutable on purpose: tests that play a cheating prover change it before it is committed.
     """
@@ -31,11 +31,10 @@ class Witness:
     ) -> None:
         self.circuit, self.layout = circuit, layout
         self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
-        self.limbs: dict[tuple[int, int], Ints] = {
-            (number, i): np.ascontiguousarray(columns[number, f"rem{i}"], dtype=np.int64).reshape(-1)
+        self.extra: dict[tuple[int, int], Ints] = {
+            (number, i): np.ascontiguousarray(columns[number, name], dtype=np.int64).reshape(-1)
             for number, op in enumerate(circuit.ops)
-            if isinstance(op, ops.Requant)
-            for i in range(len(op.limbs))
+            for i, name in enumerate(column_names(op))
         }
         self.counts: dict[int, Ints] | None = None
         self.hashed = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED}
@@ -82,8 +81,7 @@ class Witness:
         """What operation ``number`` looks up, in slot order: columns of integers, or of field elements where they are none."""
         op = self.circuit.ops[number]
         if isinstance(op, ops.Requant):
-            limbs = [self.limbs[number, i] for i in range(len(op.limbs))]
-            return [(self._quotient(op, limbs), self.tensors[op.out]), *((limb,) for limb in limbs)]
+            return self._requant_rows(number, op)
         if isinstance(op, ops.Lookup):
             return [(self.masked_ints(op.x), self.tensors[op.out])]
         if isinstance(op, ops.WindowMax):
@@ -111,7 +109,7 @@ class Witness:
             for block, row in zip(blocks, rows, strict=True):
                 table = bus.tables[block.table]
                 arguments: Any = row[0]
-                low = self.circuit.tables[table.index].low if table.kind == FUNCTION else 0
+                low = 0 if table.kind == RANGE else table_values(self.circuit, table)[0]
                 index = arguments.astype(np.int64, copy=False) - low
                 size = 1 << table.log_size
                 if index.min() < 0 or index.max() >= size:
@@ -127,13 +125,29 @@ class Witness:
             if kind == "tensor":
                 result[key] = self.cells(index, masked=False)
             elif kind == "column":
-                result[key] = to_field(self.limbs[index, number])
+                result[key] = to_field(self.extra[index, number])
         for index, counts in self.multiplicities().items():
             result["count", index, 0] = to_field(counts)
         return result
 
-    def _quotient(self, op: ops.Requant, limbs: Sequence[Ints]) -> Ints | U64:
+    def _requant_rows(self, number: int, op: ops.Requant) -> list[tuple[Ints | U64, ...]]:
+        limbs = [(self.extra[number, i],) for i in range(len(op.limbs))]
+        t, y = self.quotient(number, op), self.tensors[op.out]
+        if not op.saturate:
+            return [(t, y), *limbs]
+        h, sigma, kappa = (self.extra[number, len(limbs) + i] for i in range(3))
+        low = t - (h << (self.circuit.tables[op.table].width - 1))
+        return [(self.saturated(number, op), y), *limbs, (low,), (h, sigma), (h, kappa)]
+
+    def saturated(self, number: int, op: ops.Requant) -> Ints:
+        """u = σ·t + κ."""
+        sigma, kappa = (self.extra[number, len(op.limbs) + i] for i in (1, 2))
+        result: Ints = sigma * self.quotient(number, op).astype(np.int64, copy=False) + kappa
+        return result
+
+    def quotient(self, number: int, op: ops.Requant) -> Ints | U64:
         """t = (z + 2^(s−1) − rem) / 2^s: an exact shift, or a division in F_p when a cheater's limbs do not fit."""
+        limbs = [self.extra[number, i] for i in range(len(op.limbs))]
         z = self.masked_ints(op.z)
         if op.shift == 0:
             return z

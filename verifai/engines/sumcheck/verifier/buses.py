@@ -6,13 +6,20 @@ d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Tensor, Visibility, log2_ceil
+from verifai.engines.sumcheck.circuit_bounds import requant_t
 from verifai.errors import UnsupportedModel
 
-FUNCTION, RANGE = "function", "range"
+FUNCTION, RANGE, SELECT, CLAMP = "function", "range", "select", "clamp"
+
+TableName: TypeAlias = tuple[str, int]
+"""(FUNCTION, table index): argument and value. (RANGE, bits): i in [0, 2^bits). (SELECT, operation) and (CLAMP, operation): of
+a saturating Requant, the upper half h of t with σ and with κ."""
 
 WIDTH = 2
 """W: columns of every row on the bus; ranges leave the second at 0."""
@@ -22,7 +29,7 @@ MAX_RANGE_BITS = 16
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """One table: ``(FUNCTION, table index)`` holds (argument, value), ``(RANGE, bits)`` holds (i, 0), i in [0, 2^bits)."""
+    """One table, named by (kind, index) as :data:`TableName`."""
 
     kind: str
     index: int
@@ -62,12 +69,49 @@ def taps(op: ops.WindowMax) -> list[tuple[int, int]]:
     return [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
 
 
-def tables_of(circuit: Circuit, op: ops.Op) -> list[tuple[str, int]]:
-    """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel for operations beyond this suite."""
+def split_range(circuit: Circuit, op: ops.Requant) -> tuple[int, int]:
+    """(least h, log2 of how many) for t = 2^(w−1)·h + l."""
+    z, half = circuit.tensors[op.z], circuit.tables[op.table].width - 1
+    low, high = requant_t(z.low, op.shift) >> half, requant_t(z.high, op.shift) >> half
+    return low, max(1, log2_ceil(high - low + 1))
+
+
+def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int]]:
+    """(least argument, values) of a table that is not a range."""
+    if block.kind == FUNCTION:
+        return circuit.tables[block.index].low, circuit.tables[block.index].values
+    op = circuit.ops[block.index]
+    assert isinstance(op, ops.Requant)
+    low, bits = split_range(circuit, op)
+    half = 1 << (circuit.tables[op.table].width - 1)
+    arguments = range(low, low + (1 << bits))
+    if block.kind == SELECT:
+        return low, [int(h in (-1, 0)) for h in arguments]
+    return low, [-half if h < -1 else half - 1 if h > 0 else 0 for h in arguments]
+
+
+def _log_size(circuit: Circuit, name: TableName) -> int:
+    kind, index = name
+    if kind == RANGE:
+        return index
+    if kind == FUNCTION:
+        return circuit.tables[index].width
+    op = circuit.ops[index]
+    assert isinstance(op, ops.Requant)
+    return split_range(circuit, op)[1]
+
+
+def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
+    """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel beyond this suite."""
     if isinstance(op, ops.Requant):
-        if op.saturate:
-            raise _unsupported(circuit, op, "its range exceeds the table's")
-        return [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
+        limbs = [(RANGE, bits) for bits in op.limbs]
+        if not op.saturate:
+            return [(FUNCTION, op.table), *limbs]
+        half = circuit.tables[op.table].width - 1
+        if half == 0 or split_range(circuit, op)[1] > MAX_RANGE_BITS:
+            raise _unsupported(circuit, op, "its table is too narrow for its range")
+        number = circuit.ops.index(op)
+        return [(FUNCTION, op.table), *limbs, (RANGE, half), (SELECT, number), (CLAMP, number)]
     if isinstance(op, ops.Lookup):
         return [(FUNCTION, op.table)]
     if isinstance(op, ops.WindowMax):
@@ -75,21 +119,32 @@ def tables_of(circuit: Circuit, op: ops.Op) -> list[tuple[str, int]]:
         if bits > MAX_RANGE_BITS:
             raise _unsupported(circuit, op, f"its values span {bits} bits")
         return [(RANGE, bits)] * len(taps(op))
-    if isinstance(op, ops.MatMul | ops.Conv | ops.LinearCombination | ops.WindowSum | ops.Relabel | ops.View):
-        return []
-    if isinstance(op, ops.RowSum) and op.y == ops.NONE:
+    if isinstance(op, _VIRTUAL):
         return []
     raise _unsupported(circuit, op, "it is not part of this suite")
 
 
-def extra_columns(circuit: Circuit, op: ops.Op) -> list[int]:
-    """log2 sizes of the columns that ``op`` commits beside its results."""
-    if isinstance(op, ops.Requant):
-        return [circuit.tensors[op.out].log_cells] * len(op.limbs)
-    return []
+_VIRTUAL = (
+    ops.MatMul,
+    ops.Conv,
+    ops.BatchedMatMul,
+    ops.Mul,
+    ops.LinearCombination,
+    ops.WindowSum,
+    ops.RowSum,
+    ops.Relabel,
+    ops.View,
+)
 
 
-def tensor_tables(tensor: Tensor) -> list[tuple[str, int]]:
+def column_names(op: ops.Op) -> list[str]:
+    """The trace columns that ``op`` commits beside its results, each of its result's size."""
+    if not isinstance(op, ops.Requant):
+        return []
+    return [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
+
+
+def tensor_tables(tensor: Tensor) -> list[TableName]:
     """Range lookups of a hashed tensor: x − low, and high − x unless the first bound implies it."""
     bits = span_bits(tensor)
     exact = tensor.high - tensor.low + 1 == 1 << bits
@@ -98,7 +153,7 @@ def tensor_tables(tensor: Tensor) -> list[tuple[str, int]]:
 
 def build(circuit: Circuit) -> Bus:
     """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
-    wanted: list[tuple[bool, int, int, tuple[str, int], int]] = []
+    wanted: list[tuple[bool, int, int, TableName, int]] = []
     for number, op in enumerate(circuit.ops):
         log_size = circuit.tensors[ops.results(op)[0]].log_cells
         wanted += [(False, number, slot, table, log_size) for slot, table in enumerate(tables_of(circuit, op))]
@@ -109,7 +164,7 @@ def build(circuit: Circuit) -> Bus:
                 raise UnsupportedModel("sumcheck-unsupported", "a hashed tensor spans more than 16 bits", where=tensor.name)
             wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
     kinds = sorted({table for _, _, _, table, _ in wanted})
-    sizes = [circuit.tables[index].width if kind == FUNCTION else index for kind, index in kinds]
+    sizes = [_log_size(circuit, name) for name in kinds]
     blocks = [(log_size, ("lookup", i)) for i, (_, _, _, _, log_size) in enumerate(wanted)]
     blocks += [(log_size, ("table", i)) for i, log_size in enumerate(sizes)]
     offsets, address = {}, 0

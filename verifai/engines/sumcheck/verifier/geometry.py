@@ -144,6 +144,11 @@ def piece_total(piece: ops.Piece, axes: Functional) -> Ext:
     return result
 
 
+def batch_axes(axes: Functional, first: Tensor) -> Functional:
+    """Weights of a BatchedMatMul's sum: the output's functional over the leading axes, ones over k."""
+    return (*axes[:-2], Dense((ONE,) * first.padded[-1]))
+
+
 def row_sum_axes(op: ops.RowSum, axes: Functional, source: Tensor) -> Functional:
     """A functional on a RowSum's output as one on its operand: ones over the true cells of the summed axes."""
     kept = len(source.shape) - op.axes

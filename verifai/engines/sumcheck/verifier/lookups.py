@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import eq_index, eq_table, integer_extension
-from verifai.engines.sumcheck.verifier.buses import FUNCTION, Bus, LookupBlock, TableBlock
+from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, LookupBlock, TableBlock, table_values
 from verifai.engines.sumcheck.verifier.channel import Channel
 from verifai.engines.sumcheck.verifier.claim import ZERO, Claim, public
 from verifai.engines.sumcheck.verifier.field import Ext
@@ -96,15 +96,15 @@ class LeafSum:
 def table_row(circuit: Circuit, block: TableBlock, point: Sequence[Ext]) -> tuple[Claim, ...]:
     """The extensions of a table's columns at ``point``, from the circuit's own values."""
     argument = integer_extension(point)
-    if block.kind != FUNCTION:
+    if block.kind == RANGE:
         return (public(argument),)
-    table = circuit.tables[block.index]
+    low, values = table_values(circuit, block)
     split = len(point) // 2
     outer, inner = eq_table(point[:split]), eq_table(point[split:])
     packed = field.pack(inner)
     width = len(inner)
     value = field.ZERO
     for i, weight in enumerate(outer):
-        row = field.packed_dot(table.values[i * width : (i + 1) * width], packed)
+        row = field.packed_dot(values[i * width : (i + 1) * width], packed)
         value = field.add(value, field.product(row, weight))
-    return public(field.add(argument, field.embed(table.low))), public(value)
+    return public(field.add(argument, field.embed(low))), public(value)

@@ -40,19 +40,33 @@ def lookup_rows(party: Party, number: int, point: tuple[Ext, ...]) -> Rows:
 def _requant_rows(party: Party, number: int, op: ops.Requant, point: tuple[Ext, ...]) -> Rows:
     """(t, y) in the table and each limb of the remainder in its range, with t = (z + 2^(s−1) − rem) / 2^s.
 
-    Limbs sit at offsets Σ of the widths before them, and the widths sum to s exactly, so 0 ≤ rem < 2^s.
+    Limbs sit at offsets Σ of the widths before them, and the widths sum to s exactly, so 0 ≤ rem < 2^s. A saturating one splits
+    t = 2^(w−1)·h + l with 0 ≤ l < 2^(w−1), takes (σ, κ) from h, and looks up u = σ·t + κ, whose product is checked later.
     """
     axes = point_axes(point, party.circuit.tensors[op.out].bits)
-    t = read_masked(party, op.z, axes, "requant.z")
+    t, limbs = _quotient(party, number, op, axes)
     y = party.read(op.out, axes, "requant.y")
+    rows: Rows = [(limb,) for limb in limbs]
+    if not op.saturate:
+        return [(t, y), *rows]
+    h, sigma, kappa = (party.column(number, len(limbs) + i, axes, "requant.split") for i in range(3))
+    low = t - h.scale(field.embed(1 << (party.circuit.tables[op.table].width - 1)))
+    u = party.message(number, axes, "requant.u")
+    party.defer(number, axes, u - kappa)
+    return [(u, y), *rows, (low,), (h, sigma), (h, kappa)]
+
+
+def _quotient(party: Party, number: int, op: ops.Requant, axes: Functional) -> tuple[Claim, list[Claim]]:
+    """t = (z + 2^(s−1) − rem) / 2^s and the limbs of rem, under ``axes``, of which t's constant takes the total."""
+    t = read_masked(party, op.z, axes, "requant.z")
     limbs = [party.column(number, i, axes, "requant.rem") for i in range(len(op.limbs))]
     if op.shift:
-        t, offset = t.plus(field.embed(1 << (op.shift - 1))), 0
+        t, offset = t.plus(field.scale(ax.total(axes), 1 << (op.shift - 1))), 0
         for limb, bits in zip(limbs, op.limbs, strict=True):
             t = t - limb.scale(field.embed(1 << offset))
             offset += bits
         t = t.scale(field.embed(pow(2, -op.shift, P)))
-    return [(t, y), *((limb,) for limb in limbs)]
+    return t, limbs
 
 
 def tensor_rows(party: Party, tensor: int, point: tuple[Ext, ...], slots: int) -> tuple[Rows, Claim]:
@@ -87,10 +101,23 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
 
 
 def check_operation(party: Party, number: int) -> None:
-    """WindowMax: Π (y − tap_j) = 0 on all cells, at a point drawn after the witness was committed."""
+    """WindowMax: Π (y − tap_j) = 0 on all cells. A saturating Requant: u − κ = σ·t, at the points where u was claimed."""
     op = party.circuit.ops[number]
-    if not isinstance(op, ops.WindowMax):
-        return
+    if isinstance(op, ops.WindowMax):
+        _check_maximum(party, number, op)
+    elif isinstance(op, ops.Requant):
+        for deferred in party.deferred(number):
+            axes = deferred.axes
+            bits = party.circuit.tensors[op.out].bits
+            claim, point = party.weighted_product(number, axes, deferred.value, sum(bits), "requant")
+            inner = point_axes(point, bits)
+            t, limbs = _quotient(party, number, op, inner)
+            sigma = party.column(number, len(limbs) + 1, inner, "requant.split")
+            (sigma.mul(t).scale(ax.weight_at(axes, point)) - claim).assert_zero("requant")
+
+
+def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
+    """The zero-check is at a point drawn after the witness was committed."""
     out, window = party.circuit.tensors[op.out], taps(op)
     anchor = party.challenges("max.anchor", out.log_cells)
     claim, point = party.zero_check(number, anchor, len(window), "max")
@@ -113,6 +140,8 @@ def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> N
         _matmul(party, number, op, axes, claim)
     elif isinstance(op, ops.Conv):
         _conv(party, number, op, axes, claim)
+    elif isinstance(op, ops.Mul | ops.BatchedMatMul):
+        _product(party, number, op, axes, claim)
     elif isinstance(op, ops.LinearCombination):
         _combination(party, op, axes, claim)
     elif isinstance(op, ops.WindowSum):
@@ -121,6 +150,8 @@ def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> N
         height, width = geometry.window_axes(op, axes, source, out, ones)
         value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
         (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
+    elif isinstance(op, ops.RowSum) and op.y != NONE:
+        _row_product(party, number, op, axes, claim)
     elif isinstance(op, ops.RowSum):
         value = read_masked(party, op.x, geometry.row_sum_axes(op, axes, party.circuit.tensors[op.x]), "rowsum.x")
         (value.scale(field.embed(op.multiplier)) - claim).assert_zero("rowsum")
@@ -169,6 +200,41 @@ def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Clai
     height, width = geometry.window_axes(op, axes, source, out, taps_)
     value = read_masked(party, op.x, (axes[0], ax.Eq(group + inner), height, width), "conv.x")
     (weight.mul(value) - claim).assert_zero("conv")
+
+
+def _pair(party: Party, a: int, b: int, axes: tuple[Functional, Functional], label: str) -> Claim:
+    """ã·b̃ under the functionals; one reading where both are the same."""
+    first = read_masked(party, a, axes[0], label)
+    second = first if a == b and axes[0] == axes[1] else read_masked(party, b, axes[1], label)
+    return first.mul(second)
+
+
+def _product(party: Party, number: int, op: ops.Mul | ops.BatchedMatMul, axes: Functional, claim: Claim) -> None:
+    """Mul: Σ g·a·b over cells. BatchedMatMul: Σ g_b·(Σ_i g_i·a[b, i, k])·(Σ_j g_j·b[b, k, j]) over b and k."""
+    first = party.circuit.tensors[op.a]
+    claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
+    if isinstance(op, ops.Mul):
+        weights, bits = axes, first.bits
+    else:
+        weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
+    claim, point = party.weighted_product(number, axes, claim, sum(bits), "product")
+    inner = point_axes(point, bits)
+    operands = (inner, inner)
+    if isinstance(op, ops.BatchedMatMul):
+        operands = (*inner[:-1], axes[-2], inner[-1]), (*inner, axes[-1])
+    value = _pair(party, op.a, op.b, operands, "product.x")
+    (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")
+
+
+def _row_product(party: Party, number: int, op: ops.RowSum, axes: Functional, claim: Claim) -> None:
+    """Σ over rows and summed cells of g·x·y."""
+    source = party.circuit.tensors[op.x]
+    weights = geometry.row_sum_axes(op, axes, source)
+    claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
+    claim, point = party.weighted_product(number, axes, claim, source.log_cells, "product")
+    inner = point_axes(point, source.bits)
+    value = _pair(party, op.x, op.y, (inner, inner), "product.x")
+    (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")
 
 
 def _combination(party: Party, op: ops.LinearCombination, axes: Functional, claim: Claim) -> None:

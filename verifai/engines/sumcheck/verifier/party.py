@@ -20,7 +20,7 @@ from verifai.engines.sumcheck.verifier.channel import Channel
 from verifai.engines.sumcheck.verifier.claim import Claim, public
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.layout import Key
-from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds
+from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds, weighted_rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ class Party(Protocol):
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
         """The functional of a column that an operation commits beside its results."""
 
+    def message(self, operation: int, axes: Functional, label: str) -> Claim:
+        """The functional of a column that is not committed but follows from committed ones: a saturating Requant's u."""
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """The functional of a weight, padding 0."""
 
@@ -67,6 +70,17 @@ class Party(Protocol):
 
     def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
         """Sumcheck of the operation's vanishing product, weighted by eq(anchor, ·)."""
+
+    def weighted_product(
+        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+    ) -> tuple[Claim, list[Ext]]:
+        """Sumcheck of the operation's product of two columns under public weights."""
+
+    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+        """Note a claim on the operation's product, to be checked with the operation."""
+
+    def deferred(self, operation: int) -> list[PendingClaim]:
+        """The claims noted for the operation."""
 
 
 def read_masked(party: Party, tensor: int, axes: Functional, label: str) -> Claim:
@@ -96,6 +110,7 @@ class VerifierParty:
             out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
         self.claimed: set[int] = set()
+        self._deferred: dict[int, list[PendingClaim]] = {}
         self._shown, self._hashed, self._weights = shown, frozenset(hashed), weights
 
     def challenges(self, label: str, count: int) -> list[Ext]:
@@ -132,6 +147,10 @@ class VerifierParty:
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
 
+    def message(self, operation: int, axes: Functional, label: str) -> Claim:
+        """The prover's word; the script says what holds it to the truth."""
+        return self.channel.receive(label, 1)[0]
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Public weights: computed here. Committed ones: the prover's word, noted for the opening."""
         if self._weights is None:
@@ -151,3 +170,17 @@ class VerifierParty:
     def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
         """Sumcheck of a sum that must be 0."""
         return eq_rounds(self.channel, label, public(field.ZERO), anchor, degree)
+
+    def weighted_product(
+        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+    ) -> tuple[Claim, list[Ext]]:
+        """Degree-3 sumcheck."""
+        return weighted_rounds(self.channel, label, claim, rounds)
+
+    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+        """Note a claim on the operation's product."""
+        self._deferred.setdefault(operation, []).append(PendingClaim(axes, claim))
+
+    def deferred(self, operation: int) -> list[PendingClaim]:
+        """The claims noted for the operation."""
+        return self._deferred.get(operation, [])

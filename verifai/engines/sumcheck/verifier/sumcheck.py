@@ -30,6 +30,22 @@ def product_rounds(channel: Channel, label: str, claim: Claim, rounds: int) -> t
     return claim, point
 
 
+def weighted_rounds(channel: Channel, label: str, claim: Claim, rounds: int) -> tuple[Claim, list[Ext]]:
+    """Σ_x w(x)·f(x)·g(x) = claim, w public, down to (w·f·g)(point).
+
+    A round's polynomial is h0 + h1·X + h2·X² + h3·X³ with 2·h0 + h1 + h2 + h3 = claim; h0, h2 and h3 are sent.
+    """
+    point: list[Ext] = []
+    for _ in range(rounds):
+        h0, h2, h3 = channel.receive(f"{label}.round", 3)
+        r = channel.challenge(f"{label}.point")
+        square = field.product(r, r)
+        claim = claim.scale(r) + h0.scale(field.sub(field.ONE, field.add(r, r)))
+        claim = claim + h2.scale(field.sub(square, r)) + h3.scale(field.sub(field.product(square, r), r))
+        point.append(r)
+    return claim, point
+
+
 def eq_rounds(channel: Channel, label: str, claim: Claim, anchor: Sequence[Ext], degree: int) -> tuple[Claim, list[Ext]]:
     """Σ_x eq(anchor, x)·g(x) = claim, g of ``degree`` per variable, down to g(point): the eq factors are divided out.
 

@@ -183,12 +183,9 @@ def window_max(kernel: tuple[int, int], pads: tuple[int, int, int, int], dilatio
     return single(lambda out: ops.WindowMax(0, out, kernel, (1, 1), (dilation, dilation), pads), [((1, 1, 3, 3), -5, 5)])
 
 
-def test_a_maximum_over_nothing_or_over_five_taps_is_refused() -> None:
+def test_a_maximum_over_five_taps_is_refused() -> None:
     window_max((2, 2), (1, 1, 1, 1))
-    with pytest.raises(EvidenceRejected, match="wholly outside"):
-        window_max((2, 2), (2, 0, 0, 0))
-    with pytest.raises(EvidenceRejected, match="wholly outside"):
-        window_max((2, 2), (4, 4, 4, 4), dilation=8)
+    assert window_max((2, 2), (2, 0, 0, 0)).tensors[-1].low == -5
     with pytest.raises(EvidenceRejected, match="four taps"):
         window_max((1, 5), (0, 4, 0, 4))
 

@@ -142,7 +142,7 @@ class Lookup:
 class WindowMax:
     """y[n, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
 
-    At most 4 taps (kernel h·w ≤ 4); larger windows are rows first, then columns. No window lies wholly outside.
+    At most 4 taps (kernel h·w ≤ 4); larger windows are rows first, then columns. A window wholly outside is x.low.
     """
 
     x: int

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit_ops import NONE, ArgMax, RowMax, WindowMax
+from verifai.engines.sumcheck.circuit_ops import ArgMax, WindowMax
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_linear import planar, planar_pads, planar_pair, planar_shape, resolve_pads
 from verifai.engines.sumcheck.lowering_state import State
@@ -28,15 +28,17 @@ def _maxpool(state: State, node: Node) -> None:
     strides = planar_pair(node.ints("strides") or (1,) * len(kernel), 1)
     dilations = planar_pair(node.ints("dilations") or (1,) * len(kernel), 1)
     kernel = planar_pair(kernel, 1)
-    tensor = materialise(state.builder, planar(x, node), f"{node.outputs[0]}.x")
     name = node.outputs[0]
+    flat, result = planar(x, node), planar_shape(state.graph.shapes[name])
+    _check_windows(node, flat.shape[2:], result[2:], kernel, strides, dilations, pads)
+    tensor = materialise(state.builder, flat, f"{name}.x")
     if prod(kernel) <= MAX_TAPS:
         tensor = _window(state, tensor, x, kernel, strides, dilations, pads, name)
     else:
         tensor = _line(state, tensor, x, 1, kernel[1], strides[1], dilations[1], (pads[1], pads[3]), f"{name}.rows")
         tensor = _line(state, tensor, x, 0, kernel[0], strides[0], dilations[0], (pads[0], pads[2]), name)
     shape = state.graph.shapes[name]
-    if state.builder.tensors[tensor].shape != planar_shape(shape):
+    if state.builder.tensors[tensor].shape != result:
         raise unsupported(node, f"a window of {kernel} with these pads does not come out at {shape}")
     state.set_held(node, whole(tensor, shape, x.step))
 
@@ -71,17 +73,9 @@ def _line(
     def pair(value: int, other: int) -> tuple[int, ...]:
         return (value, other) if axis == 0 else (other, value)
 
-    reach, before, after = 1, *pads
-    number = 0
+    reach, before, after, number = 1, *pads, 0
     while True:
-        if kernel <= MAX_TAPS * reach and (kernel - reach) % max(1, (-(-kernel // reach)) - 1) == 0:
-            taps = -(-kernel // reach)
-            gap = (kernel - reach) // (taps - 1) if taps > 1 else 1
-            last = True
-        else:
-            # Doubling keeps every window aligned; the last step closes what is left with two overlapping windows.
-            last = kernel <= 2 * reach
-            taps, gap = 2, (kernel - reach if last else reach)
+        taps, gap, last = _next_taps(kernel, reach)
         step = pair(stride if last else 1, 1)
         ends = (before, 0, after, 0) if axis == 0 else (0, before, 0, after)
         label = name if last else f"{name}.{number}"
@@ -91,24 +85,42 @@ def _line(
         reach, before, after, number = reach + gap * (taps - 1), 0, 0, number + 1
 
 
-def _global_max(state: State, node: Node) -> None:
-    x = state.held(node, 0)
-    flat = x.at(x.index.reshape(*x.shape[:2], -1))
-    state.set_held(node, _row_max(state, flat, node.outputs[0]).at(
-        np.arange(prod(x.shape[:2]), dtype=np.int64).reshape(state.graph.shapes[node.outputs[0]])
-    ))  # fmt: skip
+def _next_taps(kernel: int, reach: int) -> tuple[int, int, bool]:
+    """(taps, their distance, whether this completes the window) for cells that hold maxima of ``reach`` neighbours already."""
+    if kernel == reach:
+        return 1, 1, True
+    for taps in range(2, MAX_TAPS + 1):
+        gap, rest = divmod(kernel - reach, taps - 1)
+        # Neighbouring taps must meet or overlap.
+        if rest == 0 and gap <= reach:
+            return taps, gap, True
+    return (MAX_TAPS, reach, False) if kernel > MAX_TAPS * reach else (2, reach, False)
+
+
+def _check_windows(
+    node: Node, sizes: tuple[int, ...], out: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...],
+    dilation: tuple[int, ...], pads: tuple[int, ...],
+) -> None:  # fmt: skip
+    """A maximum over padding alone is minus infinity in ONNX, which no integer is."""
+    for axis in range(2):
+        for position in range(out[axis]):
+            start = position * stride[axis] - pads[axis]
+            if not any(0 <= start + tap * dilation[axis] < sizes[axis] for tap in range(kernel[axis])):
+                raise unsupported(node, "a window lies wholly in the padding")
 
 
 def _row_max(state: State, rows: Held, name: str) -> Held:
-    builder = state.builder
-    tensor = materialise(builder, rows, f"{name}.x")
-    span = builder.tensors[tensor].high - builder.tensors[tensor].low
-    width = min(span.bit_length(), 16)
-    if span == (1 << width) - 1 and width < 16:
-        width += 1
-    table = builder.table(0, (0,) * (1 << width), f"zero[{width}]")
-    op = RowMax(tensor, builder.next, NONE, table, span > (1 << width) - 1)
-    return whole(builder.emit(op, name, step=rows.step)[0], rows.shape[:-1] or (1,), rows.step)
+    """The maximum of each row of (R, K), as windows along the row: no operation of its own is needed for it."""
+    flat = rows.at(rows.index[None, :, None, :])
+    tensor = materialise(state.builder, flat, f"{name}.x")
+    tensor = _line(state, tensor, rows, 1, rows.shape[1], 1, 1, (0, 0), name)
+    return whole(tensor, (rows.shape[0],), rows.step)
+
+
+def _global_max(state: State, node: Node) -> None:
+    x = state.held(node, 0)
+    found = _row_max(state, x.at(x.index.reshape(prod(x.shape[:2]), -1)), node.outputs[0])
+    state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]])))
 
 
 def _reduced(state: State, node: Node) -> tuple[Held, int]:
@@ -141,8 +153,8 @@ def _reduce(mean: bool) -> Callable[[State, Node], None]:
 
 def _reduce_max(state: State, node: Node) -> None:
     x, axes = _reduced(state, node)
-    rows = x.shape[: len(x.shape) - axes]
-    found = _row_max(state, x.at(x.index.reshape(*rows, -1)), node.outputs[0])
+    rows = prod(x.shape[: len(x.shape) - axes])
+    found = _row_max(state, x.at(x.index.reshape(rows, -1)), node.outputs[0])
     state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]])))
 
 

@@ -21,12 +21,45 @@ def materialise(builder: Builder, value: Held, name: str) -> int:
         return value.tensor
     if identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
-    piece = separable(value.index, source.shape, value.tensor)
-    if piece is not None:
-        return builder.emit(View((piece,), 0, builder.next), name, value.shape, step=value.step)[0]
+    pieces = partition(value.index, source.shape, value.tensor)
+    if pieces:
+        return builder.emit(View(pieces, 0, builder.next), name, value.shape, step=value.step)[0]
     flat = value.index.reshape(-1)
     indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
     return builder.emit(Gather(value.tensor, builder.next, indices, 0), name, value.shape, step=value.step)[0]
+
+
+MAX_PIECES = 64
+"""Each piece of a View costs the prover one pass over its source."""
+
+
+def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """The index map as the fewest separable pieces, cut along leading axes of the source or of the result; empty when too many.
+
+    A reshape that merges axes is separable once the outer source axes are fixed, one that splits them once the outer result
+    axes are.
+    """
+    coordinates = np.stack([np.where(index == ZERO_CELL, -1, c) for c in np.unravel_index(np.maximum(index, 0), source)])
+    places = np.indices(index.shape)
+    best: tuple[Piece, ...] = ()
+    for space, sizes in ((coordinates, source), (places, index.shape)):
+        for fixed in range(len(sizes) + 1):
+            count = int(np.prod(sizes[:fixed]))
+            if count > MAX_PIECES or (best and count >= len(best)):
+                break
+            pieces = []
+            for cut in np.ndindex(*sizes[:fixed]):
+                inside = np.all([space[axis] == at for axis, at in enumerate(cut)], axis=0) if cut else True
+                part = np.where(inside, index, ZERO_CELL)
+                piece = separable(part, source, tensor)
+                if piece is not None:
+                    pieces.append(piece)
+                elif (part != ZERO_CELL).any():
+                    break
+            else:
+                best = tuple(pieces)
+                break
+    return best
 
 
 def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | None:

@@ -44,7 +44,8 @@ def _runs(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> It
     try:
         session = open_session(data)
         for sample in samples:
-            values = dict(zip(names, session.run(names, sample), strict=True))
+            # An empty list of names would ask onnxruntime for every output.
+            values = dict(zip(names, session.run(names, sample) if names else [], strict=True))
             values.update({name: array for name, array in sample.items() if array.dtype == np.float32})
             yield values
     except RuntimeFailure as problem:

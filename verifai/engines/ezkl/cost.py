@@ -67,9 +67,9 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
 
 def _best(model: OnnxModel, spec: CircuitSpec, max_logrows: int) -> CircuitCost | None:
     best: CircuitCost | None = None
-    pools = ("relu-after-max-pool", "absolute-values", "max-pool-as-relu")
-    for names in ((), pools, (*pools, "convolution-as-matmul")):
-        proto = onnx.ModelProto.FromString(rewrites.apply(model.data, names))
+    forms = dict.fromkeys(rewrites.apply(model.data, names) for names in rewrites.PLANS)
+    for form in forms:
+        proto = onnx.ModelProto.FromString(form)
         for multiplier in (1, 3, 10):
             run = flow(proto, Scales(ASSUMED_INPUT_SCALE, ASSUMED_PARAMETER_SCALE, multiplier))
             bits = max(run.scales[name] for name in run.checked) + ASSUMED_VALUE_BITS

@@ -70,11 +70,8 @@ class Candidate:
 
 def variants(model: OnnxModel, allowed: Sequence[str] | None) -> tuple[Variant, ...]:
     """The graph as it is and its rewritten forms, without repetitions."""
-    every = tuple(rewrites.REWRITES)
-    pools = ("relu-after-max-pool", "max-pool-as-relu")
-    plans: list[tuple[str, ...]] = [(), pools, (*pools, every[-1]), every[:-1], every]
     found: dict[bytes, Variant] = {}
-    for plan in plans:
+    for plan in rewrites.PLANS:
         names: list[str] = []
         data = model.data
         for name in plan:

@@ -241,6 +241,27 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "model-malformed",
         "the_MatMul",
     ),
+    # The next four end the process when ONNX's own shape inference meets them.
+    "an axis beyond 31 bits": (
+        lambda: model([node("LayerNormalization", ["x", "w"], axis=2**31)], {"w": np.ones(4, np.float32)}),
+        "model-malformed",
+        "the_LayerNormalization",
+    ),
+    "a negative number of batch axes": (
+        lambda: model([node("GatherND", ["x", "i"], batch_dims=-2)], {"i": np.array([[0]])}),
+        "model-malformed",
+        "the_GatherND",
+    ),
+    "more parts than asked for": (
+        lambda: model([node("Split", ["x"], ["a", "b", "y"], axis=1, num_outputs=2)]),
+        "model-malformed",
+        "the_Split",
+    ),
+    "more parts than sizes": (
+        lambda: model([node("Split", ["x", "s"], ["a", "b", "y"], axis=1)], {"s": np.array([2, 2])}),
+        "model-malformed",
+        "the_Split",
+    ),
     "a constant output": (
         lambda: model([node("Relu", ["x"], ["a"]), node("Constant", [], value_float=1.0)], outputs=["a", "y"]),
         "model-malformed",

@@ -31,12 +31,14 @@ def explicit_defaults(graph: Graph) -> None:
 
 
 def _axis(graph: Graph, node: Node) -> None:
-    axis = node.integer("axis", 0)
+    axis = node.attributes.get("axis")
+    if not isinstance(axis, int):
+        return
     rank = len(graph.types[node.outputs[0] if node.op_type == "OneHot" else node.inputs[0]].shape)
     # Flatten may also cut after the last axis.
-    if not -rank <= axis < rank + (node.op_type == "Flatten") and (rank or axis not in (0, -1)):
+    if not -rank <= axis < rank + (node.op_type == "Flatten"):
         raise refuse("model-malformed", f"axis {axis} of a tensor of {rank} axes", node.where)
-    node.attributes["axis"] = axis + rank if axis < 0 and rank else max(axis, 0)
+    node.attributes["axis"] = axis + rank if axis < 0 else axis
 
 
 def _window(graph: Graph, node: Node) -> None:

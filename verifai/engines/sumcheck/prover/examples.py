@@ -136,6 +136,17 @@ def cnn(*, committed: bool = False, seed: int = 2) -> tuple[Circuit, list[Ints]]
     return sketch.finish(out, committed=committed), sketch.cells
 
 
+def products(seed: int = 3) -> tuple[Circuit, list[Ints]]:
+    """A batched product, a square and a quotient that saturates."""
+    sketch = Sketch(seed)
+    x, y = sketch.input((2, 3, 5)), sketch.input((2, 5, 3))
+    z = sketch.add(ops.BatchedMatMul, x, y, multiplier=3)
+    sketch.tables.append(Table("narrow", -16, tuple(range(-16, 16))))
+    narrow = sketch.add(ops.Requant, z, table=0, shift=8, limbs=(8,), saturate=True)
+    out = sketch.requant(sketch.add(ops.Mul, narrow, narrow, multiplier=9), relu=False)
+    return sketch.finish(out), sketch.cells
+
+
 def random_input(circuit: Circuit, seed: int = 0) -> list[Ints]:
     """Uniform cells for every input."""
     random = np.random.default_rng(seed)

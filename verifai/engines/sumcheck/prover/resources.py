@@ -1,0 +1,72 @@
+"""Ahead of proving: compile the kernels, and say how much memory a proof will take."""
+
+from __future__ import annotations
+
+from verifai.domain.progress import SILENT, Progress
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.verifier.layout import Commitment, Layout, plan
+
+PROCESS_BYTES = 170 << 20
+"""Python, NumPy, Numba and the loaded kernels."""
+
+
+def warm_up(progress: Progress = SILENT) -> None:
+    """Compile every kernel, or load it from the cache, by proving small circuits; they are verified too.
+
+    Raises:
+        InternalError: code ``bug``, when a proof of ours does not hold.
+    """
+    from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+    from verifai.engines.sumcheck.circuit_weights import encode_weights
+    from verifai.engines.sumcheck.interpreter import run
+    from verifai.engines.sumcheck.prover import examples
+    from verifai.engines.sumcheck.prover.prove import prepare, prove
+    from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+    from verifai.errors import EvidenceRejected, InternalError
+
+    circuits = (examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn(), examples.products())
+    progress.phase("warm-up", len(circuits))
+    for circuit, weights in circuits:
+        key = prepare(circuit, weights)
+        proven = prove(key, run(circuit, weights, examples.random_input(circuit)))
+        data = encode(circuit)
+        trusted = trust_circuit(data, circuit_digest(data))
+        blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])
+        try:
+            verify(trusted, trust_weights(trusted, key.identity, blob), proven.statement, proven.proof)
+        except EvidenceRejected as problem:
+            raise InternalError("bug", f"the kernels compute wrongly here: {problem}", where="warm-up") from problem
+        progress.advance()
+
+
+def _used(commitment: Commitment) -> int:
+    """Cells that hold values; pages of the others are never touched."""
+    return sum(1 << log_cells for log_cells in commitment.logs.values())
+
+
+def _committed_bytes(commitment: Commitment) -> int:
+    """Cells by address, code word with a tag per position, and the tree."""
+    shape = commitment.shape
+    return 8 * _used(commitment) + 8 * shape.length * (shape.rows + 1) + 64 * shape.length
+
+
+def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
+    """Peak resident memory of one proof, the process included; an estimate from array sizes, meant to be met within a fifth.
+
+    Raises:
+        UnsupportedModel: as the planner.
+    """
+    layout = layout or plan(circuit)
+    commitments = [layout.witness, *([layout.weights] if layout.weights else []), *layout.hashed.values()]
+    kept = sum(_committed_bytes(commitment) for commitment in commitments)
+    cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
+    kept += 3 * 8 * cells  # the trace, over the integers and over the field
+    kept += 2 * 8 * sum(1 << weight.log_cells for weight in circuit.weights)
+    # Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24.
+    lookups = (64 + 16 + 24) << layout.bus.log_leaves
+    # An opening holds weights over F, and folds them and the cells into half their length beside it.
+    openings = sum(16 * _used(commitment) + (16 << commitment.log_cells) for commitment in commitments)
+    hashing = max(
+        100 * commitment.shape.length + 16 * commitment.shape.length * commitment.shape.rows for commitment in commitments
+    )
+    return PROCESS_BYTES + kept + max(lookups, openings, hashing)

@@ -73,6 +73,11 @@ def test_given_samples_are_compared_besides_generated_ones(tmp_path: Path) -> No
     assert (parity.samples, parity.generated) == (10, 8)
 
 
+def test_samples_may_depend_on_the_exported_model(tmp_path: Path) -> None:
+    parity = export(small(tmp_path / "m.onnx"), samples=lambda model: stage.generated_inputs(model, 3)).parity
+    assert (parity.samples, parity.generated) == (11, 8)
+
+
 def test_a_sample_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputRejected) as caught:
         export(small(tmp_path / "m.onnx"), samples=[{"x": np.zeros((1, 5), np.float32)}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def export(
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     trust_pickle: bool = False,
-    samples: Sequence[Arrays] = (),
+    samples: Sequence[Arrays] | Callable[[OnnxModel], Sequence[Arrays]] = (),
     parity_limit: float = PARITY_LIMIT,
     progress: Progress = SILENT,
 ) -> ExportResult:
@@ -80,7 +80,8 @@ def export(
         dims: size of each symbolic dimension by name, or by ``input:axis``.
         shapes: shape per argument of ``forward``, for PyTorch modules without example inputs.
         trust_pickle: load files that can run code.
-        samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones.
+        samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones; or a
+            function that gives them once the exported model, and so its shapes, are known.
         parity_limit: see :class:`Parity`; must be finite and not negative.
 
     Raises:
@@ -96,7 +97,7 @@ def export(
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
     model = _checked(canonical.model)
     progress.phase("compare")
-    parity = _compare(model, found, samples, parity_limit)
+    parity = _compare(model, found, samples(model) if callable(samples) else samples, parity_limit)
     return ExportResult(model, (*found.notices, *canonical.notices), parity)
 
 

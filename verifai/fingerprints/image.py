@@ -41,8 +41,10 @@ class ImageFingerprint:
     def make(self, output: Output, seed: bytes, parameters: Parameters) -> bytes:
         """One uint8 tensor, height × width or height × width × 3 (RGB)."""
         pixels = read_pixels(output)
+        # Around mid-grey, so that two pictures of equal brightness are not close for that alone.
+        centred = pixels.astype(np.float64) - 127.5
         code = _EXACT.make({"image": pixels}, seed, {}) + pack(
-            project(pixels, seed, integer(parameters, "projections"), "image")
+            project(centred, seed, integer(parameters, "projections"), "image")
         )
         return code + _perceptual(pixels, text(parameters, "decide"))
 

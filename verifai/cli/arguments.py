@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verifai.domain.circuit_spec import parse_bytes
-from verifai.domain.statement import EngineName
+from verifai.domain.statement import EngineName, Role
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import UsageError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from verifai.domain.statement import TensorStatement
     from verifai.onnx_graph.model import OnnxModel
+
+_DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
+"""Inputs are read as the model takes them; outputs as precisely as the file has them."""
 
 _MAX_STDIN_BYTES = 256 * 2**20
 
@@ -48,7 +51,7 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
     from verifai.cli.frame import current
     from verifai.onnx_graph.inputs import read_samples
 
-    specs = tuple(TensorSpec(tensor.name, "float32", tensor.shape) for tensor in tensors)
+    specs = tuple(TensorSpec(tensor.name, _DTYPE[tensor.role], tensor.shape) for tensor in tensors)
     read = read_samples(source, _Named(specs), stdin=stdin_bytes(source))
     for note in read.notes:
         current().note(note)

@@ -300,7 +300,9 @@ def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding
             hint='Ask for a circuit with this tensor "hashed" or "public".',
         )
     try:
-        if tensor.visibility is Visibility.PUBLIC:
+        if tensor.visibility is Visibility.PUBLIC and tensor.role is Role.OUTPUT:
+            same = _equal_as_float32(tensor, values)
+        elif tensor.visibility is Visibility.PUBLIC:
             same = engine.quantise(tensor, values) == tensor.quantised
         else:
             same = engine.digest(tensor, values) == tensor.digest
@@ -316,9 +318,22 @@ def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding
             hint="Another input or output was proven.",
         )
     how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "matches the digest"
+    precision = "to float32" if tensor.role is Role.OUTPUT and tensor.visibility is Visibility.PUBLIC else "after quantisation"
     return _holds(
-        f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, after quantisation", step
+        f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, {precision}", step
     )
+
+
+def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
+    """Whether a served output is the proven one. Models serve float32, which can hold fewer digits than a circuit's integers,
+    so the proven value is rounded to float32 and then compared exactly."""
+    import numpy as np
+
+    given = np.asarray(values)
+    if given.shape != tensor.shape or given.dtype.kind not in "fiu":
+        raise InputRejected("input-shape", f"expected numbers of shape {tensor.shape}, found {given.dtype} {given.shape}")
+    proven = np.array(tensor.values(), dtype=np.float64).astype(np.float32)
+    return bool(np.array_equal(proven, given.astype(np.float64).astype(np.float32).reshape(-1)))
 
 
 def _holds(code: str, message: str, step: str, *, evidence: str = "") -> Finding:

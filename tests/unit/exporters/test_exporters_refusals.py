@@ -74,6 +74,21 @@ def test_what_goes_wrong_in_a_factory_is_told_in_one_line(tmp_path: Path, monkey
     assert caught.value.code == "source-unknown"
 
 
+@pytest.mark.parametrize(
+    ("missing", "name", "extra"),
+    [("torch", "net.pt2", "[torch]"), ("skl2onnx", "m.skops", "[sklearn]"), ("skops", "m.pkl", "[sklearn]")],
+)
+def test_a_missing_framework_is_named_with_its_extra(
+    missing: str, name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [module for module in sys.modules if module.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(UsageError) as caught:
+        export_source(source(tmp_path / name))
+    assert (caught.value.code, extra in caught.value.hint) == ("extra-missing", True)
+
+
 @pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".joblib"])
 def test_a_pickled_estimator_is_refused_unread(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("skops", reason="needs the [sklearn] extra")

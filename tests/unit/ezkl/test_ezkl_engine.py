@@ -17,10 +17,11 @@ from ezkl_small import SAMPLES, SRS, SmallCircuit, small_onnx, spec_of, starting
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import Role, Visibility, WeightVisibility
-from verifai.engines.ezkl import build, calls, lock_section, proving, srs_store, tensors
+from verifai.engines.ezkl import bn254, build, calls, lock_section, proving, srs_store, tensors
 from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
+from verifai.engines.ezkl.solidity import solidity_verifier
 from verifai.engines.interface import CompileRequest
 from verifai.errors import (
     DeadlineExceeded,
@@ -278,6 +279,26 @@ def test_a_trial_runs_samples_forward_without_keys(small_public: SmallCircuit, t
         tensors.quantise_cells("x", sample[0], 7) for sample in samples
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_solidity_verifier_carries_the_srs_points_and_needs_no_compiler(small_public: SmallCircuit) -> None:
+    files = small_public.files
+    source = solidity_verifier(files["settings.json"], files["vk.key"], SRS, Fence(Limits(wall_seconds=60))).decode()
+    assert "contract Halo2Verifier" in source
+    assert f"{bn254.G2_GENERATOR[0][0]:064x}" in source
+
+
+def test_children_without_a_download_have_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen.update(kwargs["environment"])
+        return genuine(*args, **kwargs)
+
+    genuine = calls.child.run
+    monkeypatch.setattr(calls.child, "run", spy)
+    calls.run([call("poseidon_hash", message=["01" + "0" * 62])], Fence())
+    assert seen["https_proxy"] == "http://127.0.0.1:9"
 
 
 def test_memory_that_does_not_suffice_is_said_so(small_public: SmallCircuit, monkeypatch: pytest.MonkeyPatch) -> None:

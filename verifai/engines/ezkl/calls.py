@@ -21,6 +21,7 @@ from verifai.execution.child import ChildReport, Limits, Step
 WORKER = "verifai.engines.ezkl.worker"
 MIN_MEMORY_BYTES = 256 * 2**20
 """Below this the interpreter and ezkl's library do not even load."""
+_NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Fence:
     Attributes:
         limits: per child.
         threads: ezkl's worker threads; ``None`` for one per processor.
+        network: whether the child may use the network; only a download does. Without it ezkl's HTTP client is pointed at a
+            closed port, because some calls would otherwise fetch and run a Solidity compiler.
         environment: variables to add, such as proxies for a download.
         scratch: existing folder for the private folders, on the file system of the outputs; ``None`` for the system's.
     """
@@ -37,6 +40,7 @@ class Fence:
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     scratch: Path | None = None
+    network: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = SILENT
 
@@ -139,6 +143,7 @@ def attempt(
             "EZKL_KEY_FORMAT": "raw-bytes",
             "RAYON_NUM_THREADS": str(threads),
             "RUST_BACKTRACE": "0",
+            **({} if fence.network else _NO_NETWORK),
             **fence.environment,
         },
         progress=fence.progress,

@@ -109,7 +109,7 @@ class SrsStore:
         self._make_root()
         progress.phase(f"fetch SRS, k = {logrows} ({size_of(logrows) / 2**20:.1f} MiB)")
         proxies = {name: os.environ[name] for name in _PROXIES if name in os.environ}
-        fence = Fence(Limits(wall_seconds=wall_seconds), environment=proxies, progress=progress)
+        fence = Fence(Limits(wall_seconds=wall_seconds), network=True, environment=proxies, progress=progress)
         with private_directory(self.root) as folder:
             got = folder / "got.srs"
             try:

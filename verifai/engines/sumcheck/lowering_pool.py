@@ -112,15 +112,18 @@ def _check_windows(
 def _row_max(state: State, rows: Held, name: str) -> Held:
     """The maximum of each row of (R, K), as windows along the row: no operation of its own is needed for it."""
     flat = rows.at(rows.index[None, :, None, :])
-    tensor = materialise(state.builder, flat, f"{name}.x")
+    tensor = materialise(state.builder, flat, f"{name}.x", relabel=False)
     tensor = _line(state, tensor, rows, 1, rows.shape[1], 1, 1, (0, 0), name)
     return whole(tensor, (rows.shape[0],), rows.step)
 
 
 def _global_max(state: State, node: Node) -> None:
-    x = state.held(node, 0)
-    found = _row_max(state, x.at(x.index.reshape(prod(x.shape[:2]), -1)), node.outputs[0])
-    state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]])))
+    x, name = state.held(node, 0), node.outputs[0]
+    flat = planar(x, node)
+    tensor = materialise(state.builder, flat, f"{name}.x")
+    tensor = _line(state, tensor, x, 1, flat.shape[3], 1, 1, (0, 0), f"{name}.rows")
+    tensor = _line(state, tensor, x, 0, flat.shape[2], 1, 1, (0, 0), name)
+    state.set_held(node, whole(tensor, state.graph.shapes[name], x.step))
 
 
 def _reduced(state: State, node: Node) -> tuple[Held, int]:

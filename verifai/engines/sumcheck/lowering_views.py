@@ -13,13 +13,17 @@ from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
 Index = NDArray[np.int64]
 
 
-def materialise(builder: Builder, value: Held, name: str) -> int:
-    """A circuit tensor of the value's own shape that holds its cells."""
+def materialise(builder: Builder, value: Held, name: str, *, relabel: bool = True) -> int:
+    """A circuit tensor of the value's own shape that holds its cells.
+
+    Args:
+        relabel: whether Relabel may be used; windows cannot be proven over one that merges axes.
+    """
     source = builder.tensors[value.tensor]
     identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
     if identity and source.shape == value.shape:
         return value.tensor
-    if identity and same_cells(source.shape, value.shape):
+    if relabel and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
     if pieces:

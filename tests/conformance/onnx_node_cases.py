@@ -1,0 +1,207 @@
+"""The onnx package's own backend node tests, run through quantiser, lowering and interpreter of the sumcheck engine.
+
+Each single-node case becomes a canonical model: data operands stay inputs, parameters (weights, shapes, bounds) become
+constants. The circuit runs on the case's input, its result is held against the case's expected output, and the run is proven
+and verified. The tolerance is derived, not chosen: the circuit's own error bound on the inputs as quantised, plus how far
+quantising the inputs alone moves onnxruntime's result.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, Visibility
+from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit_ops import NONE
+from verifai.engines.sumcheck.engine_tensors import to_steps
+from verifai.engines.sumcheck.interpreter import Trace, run
+from verifai.engines.sumcheck.lowering import HANDLERS, Lowered, lower
+from verifai.engines.sumcheck.prover.prove import prepare, prove
+from verifai.engines.sumcheck.quantise import QuantiserOptions, choose_scales
+from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.verifier.layout import planned
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+from verifai.errors import UnsupportedModel
+from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
+
+OPTIONS = QuantiserOptions(activation_bits=10, input_bits=12, output_bits=10)
+
+BINARY = frozenset({"Add", "Sub", "Mul", "Div", "MatMul"})
+"""Operators whose first two operands are both data, where both have the result's element type."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one case: within its tolerance (``reason`` empty), or skipped, with the reason.
+
+    Attributes:
+        error, tolerance: largest |circuit − expected| / tolerance pair by ratio, in real units; None when skipped.
+        operations: the circuit's operations.
+    """
+
+    name: str
+    reason: str
+    error: float = 0.0
+    tolerance: float = 0.0
+    operations: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.reason and self.error <= self.tolerance
+
+
+@lru_cache(maxsize=1)
+def _all_cases() -> tuple[Any, ...]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        return tuple(collect_testcases(None))
+
+
+def cases(operator: str) -> Iterator[Any]:
+    """The single-node cases of one operator."""
+    for case in _all_cases():
+        nodes = case.model.graph.node if case.model is not None else ()
+        if len(nodes) == 1 and nodes[0].op_type == operator and nodes[0].domain in ("", "ai.onnx"):
+            yield case
+
+
+def operators() -> list[str]:
+    """Every operator that the lowering has a rule for."""
+    return sorted(HANDLERS)
+
+
+def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
+    """The case's model with its parameters as constants, and the data that stay inputs."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(case.model)
+    arrays = dict(zip((value.name for value in proto.graph.input), case.data_sets[0][0], strict=True))
+    node = proto.graph.node[0]
+    data = {node.input[0]} | ({node.input[1]} if node.op_type in BINARY else set())
+    if node.op_type == "Concat":
+        data = set(node.input)
+    kept = {name: np.asarray(array) for name, array in arrays.items() if name in data}
+    values = [value for value in proto.graph.input if value.name in kept]
+    constants = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items() if name not in data]
+    del proto.graph.input[:]
+    proto.graph.input.extend(values)
+    proto.graph.initializer.extend(constants)
+    return proto.SerializeToString(), kept
+
+
+def error_bounds(circuit: Circuit) -> list[float]:
+    """Per tensor, how far it can be from the real value, in its own steps, when the inputs are exact and nothing saturates.
+
+    Every rounded weight and factor is off by at most ½; Requant and tables round to the nearest; D is a table's largest change
+    per step of its argument.
+    """
+    bound = [0.0] * len(circuit.tensors)
+    size = [float(t.magnitude) for t in circuit.tensors]
+    for op in circuit.ops:
+        if isinstance(op, ops.MatMul | ops.Conv):
+            weight = circuit.weights[op.weight]
+            terms = prod(weight.shape[1:])
+            bound[op.out] = weight.row_l1 * bound[op.x] + (terms * (size[op.x] + bound[op.x]) + 1) / 2
+        elif isinstance(op, ops.LinearCombination):
+            pairs = zip(op.sources, op.multipliers, strict=True)
+            bound[op.out] = 0.5 + sum(abs(m) * bound[s] + (size[s] + bound[s]) / 2 for s, m in pairs)
+        elif isinstance(op, ops.WindowSum | ops.RowSum):
+            x = circuit.tensors[op.x]
+            terms = prod(op.kernel) if isinstance(op, ops.WindowSum) else prod(x.shape[len(x.shape) - op.axes :])
+            bound[op.out] = terms * (abs(op.multiplier) * bound[op.x] + (size[op.x] + bound[op.x]) / 2)
+        elif isinstance(op, ops.Mul | ops.BatchedMatMul):
+            terms = circuit.tensors[op.a].shape[-1] if isinstance(op, ops.BatchedMatMul) else 1
+            cross = size[op.a] * bound[op.b] + size[op.b] * bound[op.a] + bound[op.a] * bound[op.b]
+            bound[op.out] = terms * (abs(op.multiplier) * cross + size[op.a] * size[op.b] / 2)
+        elif isinstance(op, ops.Requant):
+            bound[op.out] = 0.5 + steepness(circuit, op.table) * (bound[op.z] / 2**op.shift + 0.5)
+        elif isinstance(op, ops.Lookup):
+            bound[op.out] = 0.5 + steepness(circuit, op.table) * bound[op.x]
+        elif isinstance(op, ops.View):
+            bound[op.out] = max(bound[piece.source] for piece in op.pieces)
+        elif isinstance(op, ops.WindowMax | ops.Relabel | ops.Gather | ops.ArgMax) or (
+            isinstance(op, ops.RowMax) and op.exp == NONE
+        ):
+            bound[op.out] = bound[op.x]
+        else:
+            raise AssertionError(f"no error bound for {type(op).__name__}")
+    return bound
+
+
+def steepness(circuit: Circuit, table: int) -> float:
+    """A table's largest change between neighbours, plus the rounding of both ends."""
+    values = np.array(circuit.tables[table].values)
+    return float(np.abs(np.diff(values)).max(initial=0)) + (0.0 if set(np.diff(values)) <= {0, 1} else 1.0)
+
+
+def evaluate(case: Any) -> Outcome:
+    """Run one case."""
+    name = case.name.removeprefix("test_")
+    try:
+        data, inputs = with_constants(case)
+        odd = sorted({str(array.dtype) for array in inputs.values()} - {"float32"})
+        if odd:
+            return Outcome(name, f"{odd[0]} data; values are float32 here")
+        if any(array.size == 0 for array in inputs.values()):
+            return Outcome(name, "an empty tensor")
+        net = canonicalise(data, where=name).model
+        return _compare(name, case, net, {spec.name: inputs[spec.name] for spec in net.inputs})
+    except UnsupportedModel as problem:
+        return Outcome(name, problem.message)
+
+
+def _compare(name: str, case: Any, net: OnnxModel, inputs: Mapping[str, Any]) -> Outcome:
+    feed = {spec.name: inputs[spec.name].reshape(spec.shape) for spec in net.inputs}
+    sides = [{spec.name for spec in side} for side in (net.inputs, net.outputs)]
+    scales = choose_scales(calibrate(net, [feed]), sides[0], sides[1], OPTIONS)
+    public = {spec.name: Visibility.PUBLIC for spec in (*net.inputs, *net.outputs)}
+    made = lower(net, scales, tensors=public)
+    circuit = planned(made.circuit)
+    integers, exact = [], {}
+    for spec, port in zip(net.inputs, circuit.inputs, strict=True):
+        tensor = circuit.tensors[port.tensor]
+        steps = np.clip(to_steps(spec.name, feed[spec.name], Fraction(*tensor.scale)), tensor.low, tensor.high)
+        integers.append(steps.reshape(tensor.shape))
+        exact[spec.name] = (steps * float(Fraction(*tensor.scale))).astype(np.float32).reshape(spec.shape)
+    moved = Reference(net).run(exact)
+    bounds = error_bounds(circuit)
+    worst = (0.0, 0.0)
+    trace = run(circuit, made.weights, integers)
+    results = trace.outputs()
+    _prove(circuit, made, trace)
+    expected = [np.asarray(array, np.float64) for array in case.data_sets[0][1]]
+    for number, (spec, port, cells) in enumerate(zip(net.outputs, circuit.outputs, results, strict=True)):
+        step = float(Fraction(*circuit.tensors[port.tensor].scale))
+        found = cells.reshape(spec.shape) * step
+        tolerance = step * bounds[port.tensor] + np.abs(expected[number] - moved[spec.name]) + 1e-6 * np.abs(expected[number])
+        ratio = np.abs(found - expected[number]) / tolerance
+        at = int(np.argmax(ratio))
+        pair = (float(np.abs(found - expected[number]).flat[at]), float(tolerance.flat[at]))
+        worst = max(worst, pair, key=lambda p: p[0] / p[1] if p[1] else 0.0)
+    return Outcome(name, "", *worst, tuple(dict.fromkeys(type(op).__name__ for op in circuit.ops)))
+
+
+def _prove(circuit: Circuit, made: Lowered, trace: Trace) -> None:
+    """Prove the run and verify the proof from bytes. Raises EvidenceRejected."""
+    key = prepare(circuit, made.weights)
+    proven = prove(key, trace, b"conformance")
+    data = encode(circuit)
+    trusted = trust_circuit(data, circuit_digest(data))
+    verify(trusted, trust_weights(trusted, key.identity, made.blob), proven.statement, proven.proof)
+
+
+__all__ = ["Outcome", "cases", "error_bounds", "evaluate", "helper", "operators"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.reports.html_chain import chain_svg
 from verifai.reports.html_fidelity import fidelity_svg
+from verifai.reports.html_text import safe
 
 _STYLE = Path(__file__).with_name("html_audit.css")
 
@@ -50,7 +50,7 @@ def render_html(reports: Sequence[AuditReport]) -> bytes:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="referrer" content="no-referrer">
-<title>{_text(title)}</title>
+<title>{safe(title)}</title>
 <style>
 {_STYLE.read_text(encoding="utf-8")}</style>
 </head>
@@ -77,8 +77,8 @@ def _section(report: AuditReport) -> str:
     word, sentence = _VERDICTS[report.outcome]
     parts = [
         f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
-        f'<h1>{word}</h1><p class="lead">{_text(sentence)}</p>',
-        f'<p class="where"><code>{_text(report.path)}</code><br>audited {_text(report.audited)}</p></header>',
+        f'<h1>{word}</h1><p class="lead">{safe(sentence)}</p>',
+        f'<p class="where"><code>{safe(report.path)}</code><br>audited {safe(report.audited)}</p></header>',
         _insecure(report),
         _tiles(report),
         _problems(report),
@@ -97,7 +97,7 @@ _INSECURE = {"test-srs": "the set-up of this circuit was made for tests only. Wh
 
 def _insecure(report: AuditReport) -> str:
     return "".join(
-        f'<p class="insecure"><b>Insecure ({_text(mode)})</b>: {_INSECURE.get(mode, "an insecure mode is in force.")}</p>'
+        f'<p class="insecure"><b>Insecure ({safe(mode)})</b>: {_INSECURE.get(mode, "an insecure mode is in force.")}</p>'
         for mode in report.insecure
     )
 
@@ -121,8 +121,8 @@ def _problems(report: AuditReport) -> str:
     if not bad:
         return ""
     items = "".join(
-        f'<li class="{one.outcome.value}"><b>{_text(one.message)}</b>{_small("at", one.where)}{_small("found", one.evidence)}'
-        f'{_small("what to do", one.remedy)}<small class="code">{_text(one.code)}</small></li>'
+        f'<li class="{one.outcome.value}"><b>{safe(one.message)}</b>{_small("at", one.where)}{_small("found", one.evidence)}'
+        f'{_small("what to do", one.remedy)}<small class="code">{safe(one.code)}</small></li>'
         for one in bad
     )
     return f'<section><h2>What is wrong</h2><ul class="problems">{items}</ul></section>'
@@ -132,7 +132,7 @@ def _statement(report: AuditReport) -> str:
     if not report.words:
         body = "<p>The proof was not accepted, so nothing follows from it.</p>"
     else:
-        body = "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in report.words) + "</ul>"
+        body = "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in report.words) + "</ul>"
     return f"<section><h2>What the evidence says</h2>{body}</section>"
 
 
@@ -156,7 +156,7 @@ def _fidelity(report: AuditReport) -> str:
     )
     bound = None if report.fidelity is None else float(report.fidelity.max_abs_error)
     plots = "".join(
-        f"<figure>{fidelity_svg(one, bound)}<figcaption>{_text(_caption(report, index))}</figcaption></figure>"
+        f"<figure>{fidelity_svg(one, bound)}<figcaption>{safe(_caption(report, index))}</figcaption></figure>"
         for index, one in enumerate(report.comparisons)
     )
     return f"<section><h2>How close the proof is to the original model</h2>{note}{plots}</section>"
@@ -177,10 +177,10 @@ def _checks(report: AuditReport) -> str:
     tables = []
     for name, question, _ in QUESTIONS:
         rows = "".join(
-            f'<tr class="{one.outcome.value}"><td class="step">{_text(one.step)}</td>'
+            f'<tr class="{one.outcome.value}"><td class="step">{safe(one.step)}</td>'
             f'<td class="outcome">{WORDS[one.outcome]}</td>'
-            f"<td>{_text(one.message)}{_small('at', one.where)}{_small('evidence', one.evidence)}"
-            f'{_small("what to do", one.remedy)}</td><td class="code">{_text(one.code)}</td></tr>'
+            f"<td>{safe(one.message)}{_small('at', one.where)}{_small('evidence', one.evidence)}"
+            f'{_small("what to do", one.remedy)}</td><td class="code">{safe(one.code)}</td></tr>'
             for one in report.findings
             if question_of(one) == name
         )
@@ -192,7 +192,7 @@ def _checks(report: AuditReport) -> str:
 
 
 def _not_checked(report: AuditReport) -> str:
-    items = "".join(f"<li>{_text(one.message)}{_small('what to do', one.remedy)}</li>" for one in report.not_checked)
+    items = "".join(f"<li>{safe(one.message)}{_small('what to do', one.remedy)}</li>" for one in report.not_checked)
     if report.bundle_id is None:
         body = "<p>The bundle could not be read, so nothing that it may hold was checked.</p>"
     else:
@@ -208,7 +208,7 @@ def _not_checked(report: AuditReport) -> str:
 
 def _facts(report: AuditReport) -> str:
     facts = {"Bundle": report.bundle_id or "unreadable", **report.facts}
-    rows = "".join(f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in facts.items())
+    rows = "".join(f"<tr><th>{safe(name)}</th><td><code>{safe(value)}</code></td></tr>" for name, value in facts.items())
     return f'<section><h2>Identifiers</h2><table class="facts">{rows}</table></section>'
 
 
@@ -228,10 +228,4 @@ def _glossary() -> str:
 
 
 def _small(label: str, text: str) -> str:
-    return f"<small><i>{label}</i> {_text(text)}</small>" if text else ""
-
-
-def _text(text: str) -> str:
-    """Foreign text made harmless: markup escaped, control and direction-changing characters made visible."""
-    shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
-    return escape(shown, quote=True)
+    return f"<small><i>{label}</i> {safe(text)}</small>" if text else ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from verifai.domain.audit import ChainNode
+from verifai.reports.html_text import safe
 
 BOX_WIDTH, BOX_HEIGHT = 168, 64
 _GAP_X, _GAP_Y, _MARGIN = 56, 18, 8
@@ -53,7 +53,7 @@ def chain_svg(nodes: Sequence[ChainNode]) -> str:
     label = ", then ".join(_TITLES.get(column[0].kind, column[0].kind) for column in columns)
     return (
         f'<svg class="chain" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="Provenance: {escape(label, quote=True)}">{lines}{"".join(boxes)}</svg>'
+        f'aria-label="Provenance: {safe(label)}">{lines}{"".join(boxes)}</svg>'
     )
 
 
@@ -68,17 +68,17 @@ def _columns(nodes: Sequence[ChainNode]) -> list[list[ChainNode]]:
 
 
 def _box(node: ChainNode, x: int, y: int) -> str:
-    title = escape(_TITLES.get(node.kind, node.kind), quote=True)
+    title = safe(_TITLES.get(node.kind, node.kind))
     signed = "✓ " + ", ".join(node.signers) if node.signers else "no trusted signature"
     if node.kind == "model":
         signed = "named by its content"
-    signed = escape(signed if len(signed) <= 26 else signed[:25] + "…", quote=True)
+    signed = safe(signed if len(signed) <= 26 else signed[:25] + "…")
     return (
         f'<g class="{"signed" if node.signers or node.kind == "model" else "unsigned"}">'
-        f"<title>{escape(node.id, quote=True)}</title>"
+        f"<title>{safe(node.id)}</title>"
         f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>'
         f'<text x="{x + 12}" y="{y + 21}" class="title">{title}</text>'
-        f'<text x="{x + 12}" y="{y + 38}" class="id">{escape(node.id[:12])}…</text>'
+        f'<text x="{x + 12}" y="{y + 38}" class="id">{safe(node.id[:12])}…</text>'
         f'<text x="{x + 12}" y="{y + 54}" class="who">{signed}</text></g>'
     )
 

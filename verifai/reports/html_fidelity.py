@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from math import floor, log10
 
 from verifai.domain.audit import OutputComparison
+from verifai.reports.html_text import safe
 
 WIDTH = 760
 _VALUES, _ERRORS, _GAP = 210, 100, 34
@@ -48,7 +48,7 @@ def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
         parts.append(f'<rect class="difference" x="{x - 4:.1f}" y="{top:.1f}" width="8" height="{height:.1f}"/>')
         if place % step == 0:
             parts.append(f'<text class="tick" x="{x:.1f}" y="{_VALUES + 20}" text-anchor="middle">{index}</text>')
-    label = escape(f"Values of output {one.name}: proven, by the original model, and their difference", quote=True)
+    label = safe(f"Values of output {one.name}: proven, by the original model, and their difference")
     return (
         f'<svg class="fidelity" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'

@@ -173,7 +173,7 @@ def test_killing_an_appender_many_times_loses_and_doubles_nothing(path: Path) ->
     for round_ in range(25):
         child = _appender(path, "k", first, first + 100_000)
         assert child.stdout is not None
-        lines = [child.stdout.readline()]  # it is appending now
+        lines = [child.stdout.readline() for _ in range(3)]  # two known entries, a new one: it is appending now
         time.sleep(0.002 * round_)
         os.kill(child.pid, signal.SIGKILL)
         lines += child.stdout.read().splitlines(keepends=True)
@@ -189,7 +189,7 @@ def test_killing_an_appender_many_times_loses_and_doubles_nothing(path: Path) ->
         assert len(set(stored)) == len(stored) == size
         assert all(stored[position] == one for one, position in acknowledged.items())
         first = max(0, len(acknowledged) - 2)  # overlap: what is there already must keep its place
-    assert len(acknowledged) > 25
+    assert len(acknowledged) >= 25
 
 
 def test_concurrent_appenders_lose_and_double_nothing(path: Path) -> None:

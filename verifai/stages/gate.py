@@ -15,7 +15,7 @@ from verifai.domain.gate import GateVerdict, decide
 from verifai.domain.progress import SILENT, Progress
 from verifai.stages.gate_bundle import judge_bundle
 from verifai.stages.gate_collect import collect_bundles
-from verifai.stages.gate_load import LoadedPolicy
+from verifai.stages.gate_load import LoadedPolicy, check_releases
 from verifai.stages.gate_pool import Judge, judge_all
 
 
@@ -43,9 +43,10 @@ def gate(
         release through.
 
     Raises:
-        UsageError: ``file-missing`` for a bundle that is not there.
+        UsageError: ``file-missing`` for a bundle, or a file to be released, that is not there.
         Undecided: ``nothing-to-check``, when there is no bundle at all.
     """
     paths = collect_bundles(bundles)
+    releases = check_releases(loaded)
     judgements = list(judge_all(loaded, paths, now, jobs=jobs, budget=budget or Budget(), progress=progress, judge=judge))
-    return decide(loaded.policy, loaded.pins, judgements, now, anchors=loaded.anchors, releases=loaded.releases)
+    return decide(loaded.policy, loaded.pins, judgements, now, anchors=loaded.anchors, releases=releases)

@@ -36,7 +36,6 @@ class LoadedPolicy:
         locks: per model name.
         summaries: per model name and engine: what the lock's section says.
         anchors: every file named, with its SHA-256.
-        releases: per model name, the finding about the file that is being released.
     """
 
     path: Path
@@ -46,7 +45,6 @@ class LoadedPolicy:
     summaries: Mapping[str, Mapping[EngineName, SectionSummary]]
     trust: Trust | None
     anchors: tuple[tuple[str, Sha256], ...]
-    releases: Mapping[str, Finding]
 
     @property
     def pins(self) -> dict[str, Sha256]:
@@ -94,12 +92,7 @@ def load_policy(path: Path) -> LoadedPolicy:
         trust = parse_trust(read_toml(trust_path, code="bad-trust"), str(trust_path))
     for index, demand in enumerate(policy.models):
         _check_trust_suffices(path, data, index, demand, trust)
-    releases = {
-        demand.name: _check_release(folder / demand.release, demand.release, locks[demand.name].model_sha256)
-        for demand in policy.models
-        if demand.release is not None
-    }
-    return LoadedPolicy(path, data, policy, locks, summaries, trust, tuple(sorted(anchors.items())), releases)
+    return LoadedPolicy(path, data, policy, locks, summaries, trust, tuple(sorted(anchors.items())))
 
 
 def _summaries(path: Path, data: bytes, index: int, demand: ModelDemand, lock: CircuitLock) -> dict[EngineName, SectionSummary]:
@@ -152,6 +145,20 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
 def _refuse(path: Path, data: bytes, field: str, message: str, hint: str = "") -> UsageError:
     line = line_of(data.decode(), field)
     return UsageError("bad-policy", message, where=f"{path}:{line}: {field}", hint=hint)
+
+
+def check_releases(loaded: LoadedPolicy) -> dict[str, Finding]:
+    """Per model name, whether the file that is being released is the pinned model.
+
+    Raises:
+        UsageError: ``file-missing``, when such a file is not there.
+    """
+    folder = loaded.path.parent
+    return {
+        demand.name: _check_release(folder / demand.release, demand.release, loaded.pins[demand.name])
+        for demand in loaded.policy.models
+        if demand.release is not None
+    }
 
 
 def _check_release(path: Path, name: str, pin: Sha256) -> Finding:

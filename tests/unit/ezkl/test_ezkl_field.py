@@ -97,6 +97,14 @@ def test_what_are_no_numbers_is_refused(array: np.ndarray) -> None:
     assert caught.value.code == "input-dtype"
 
 
+def test_an_integer_that_a_double_cannot_hold_is_refused() -> None:
+    tensor = TensorStatement(Role.INPUT, "x", (1,), Visibility.PRIVATE, Fraction(1))
+    assert tensors.quantise(tensor, np.array([2**53])) == (2**53,)
+    with pytest.raises(InputRejected) as caught:
+        tensors.quantise(tensor, np.array([2**53 + 1]))
+    assert caught.value.code == "input-out-of-range"
+
+
 def test_double_precision_means_what_the_model_would_have_been_given() -> None:
     value = 0.1 + 2**-40
     single = np.array([value], np.float32)

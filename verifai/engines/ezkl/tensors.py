@@ -68,7 +68,7 @@ def cells(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> list[float
     Double precision is rounded to single first: circuits take single precision, and so does the model.
 
     Raises:
-        InputRejected: code ``input-shape`` or ``input-dtype``.
+        InputRejected: code ``input-shape``, ``input-dtype``, or ``input-out-of-range`` for an integer beyond 2^53.
     """
     array = np.asarray(values)
     if array.shape != shape:
@@ -78,7 +78,13 @@ def cells(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> list[float
             array = array.astype(np.float32)
     elif array.dtype.kind not in "iu":
         raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=f"tensor {name!r}")
-    return [float(value) for value in array.reshape(-1).tolist()]
+    numbers = array.reshape(-1).tolist()
+    for index, number in enumerate(numbers):
+        if isinstance(number, int) and abs(number) > 2**53:
+            raise InputRejected(
+                "input-out-of-range", f"cell {index} is {number}: not exact in double precision", where=f"tensor {name!r}"
+            )
+    return [float(number) for number in numbers]
 
 
 def log2_multiplier(tensor: TensorStatement) -> int:

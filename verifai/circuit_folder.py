@@ -34,7 +34,7 @@ def read_toml(path: Path, *, code: str) -> dict[str, Any]:
     data = read_limited(path, limit=MAX_TOML_BYTES)
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
         raise UsageError(code, f"not TOML: {problem}", where=str(path)) from None
 
 

@@ -1,0 +1,78 @@
+"""Coverage-guided fuzzing of every parser with atheris, for a fixed number of runs.
+
+    python tests/fuzz/fuzz_run.py                 every target, each in a process of its own, with its fixed number of runs
+    python tests/fuzz/fuzz_run.py TARGET [-runs=N …]   one target; further options go to libFuzzer
+
+A crash, a hang of 30 s or 2 GiB of memory ends it with a status other than 0 and leaves the input as ``crash-*``. atheris has
+wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random instead, without coverage.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+try:
+    import atheris
+except ImportError:
+    atheris = None
+if atheris is None or len(sys.argv) < 2:
+    from fuzz_targets import Target, targets
+else:
+    # Only our own modules are instrumented; numpy and onnx would slow every run down and tell nothing about the parsers.
+    with atheris.instrument_imports(include=["verifai"]):
+        from fuzz_targets import Target, targets
+from fuzz_mutate import mutate, try_one
+
+HANG_SECONDS, MEMORY_MIB, SEED = 30, 2048, 20260131
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        return _all()
+    name, options = arguments[0], arguments[1:]
+    target = targets()[name]
+    if atheris is None:
+        return _at_random(name, target)
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, seed in enumerate(target.seeds):
+            (Path(corpus) / str(number)).write_bytes(seed)
+        limits = [f"-timeout={HANG_SECONDS}", f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={target.max_length}"]
+        defaults = [f"-runs={target.runs}", f"-seed={SEED}", *limits]
+        atheris.Setup([sys.argv[0], *defaults, *options, corpus], lambda data: try_one(target.parse, data))
+        atheris.Fuzz()  # ends the process
+    return 0
+
+
+def _all() -> int:
+    failed = []
+    for name, target in targets().items():
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=False)
+        word = "ok" if done.returncode == 0 else "FAILED"
+        print(f"{word:6} {name:16} {target.runs:>7} runs  {time.monotonic() - started:6.1f} s", flush=True)
+        if done.returncode:
+            failed.append(name)
+            print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
+    return 1 if failed else 0
+
+
+def _at_random(name: str, target: Target) -> int:
+    print(f"atheris is not installed (no wheel for this platform?): {name} is fuzzed without coverage")
+    generator = random.Random(SEED)
+    for _ in range(target.runs):
+        data = mutate(generator, generator.choice(target.seeds), target.max_length)
+        started = time.monotonic()
+        try_one(target.parse, data)
+        assert time.monotonic() - started < HANG_SECONDS, data.hex()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""Every parser of foreign input, as a function of bytes: it returns, or raises a VerifaiError. Anything else is a finding."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verifai.bundle.consistency import encode_consistency, parse_consistency
+from verifai.bundle.keys import parse_public_key
+from verifai.bundle.note import parse_checkpoint, parse_log_proof
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.sbom import check_sbom
+from verifai.domain.attestation import Envelope, parse_attestation, parse_envelope
+from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.circuit_lock import parse_lock
+from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.manifest import parse_manifest
+from verifai.domain.policy_parse import parse_policy
+from verifai.domain.statement import EngineName
+from verifai.domain.strict_json import loads
+from verifai.domain.trust import parse_trust
+from verifai.engines.ezkl import proof as ezkl_proof
+from verifai.engines.ezkl.lock_section import parse_section
+from verifai.fingerprints.output import decode_output
+from verifai.onnx_graph.arrays import read_npy, read_npz
+from verifai.onnx_graph.load import load_canonical
+
+ROOT = Path(__file__).resolve().parents[2]
+V1 = ROOT / "fixtures" / "bundles" / "v1"
+FOLDER = V1 / "accept" / "folder"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parser.
+
+    Attributes:
+        seeds: valid inputs to start from.
+        runs: how many inputs CI tries; fixed, so that CI takes the same time every day.
+        max_length: of an input, in bytes.
+    """
+
+    parse: Callable[[bytes], object]
+    seeds: tuple[bytes, ...]
+    runs: int = 20_000
+    max_length: int = 8192
+
+
+def _toml(parse: Callable[[Any], object]) -> Callable[[bytes], object]:
+    def run(data: bytes) -> object:
+        try:
+            document = tomllib.loads(data.decode("utf-8"))
+        except (ValueError, RecursionError):
+            return None  # read_toml turns these into usage errors
+        return parse(document)
+
+    return run
+
+
+def _archive(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bundle"
+        path.write_bytes(data)
+        with open_bundle(path):
+            pass
+
+
+def _payloads() -> dict[str, bytes]:
+    found = {}
+    for path in [FOLDER / "bundle.dsse.json", *(FOLDER / "attestations").iterdir()]:
+        payload = base64.b64decode(json.loads(path.read_bytes())["payload"])
+        found[json.loads(payload)["predicateType"].split(":")[2]] = payload
+    return found
+
+
+def _read(path: str) -> bytes:
+    return (FOLDER / path).read_bytes()
+
+
+def _predicates() -> tuple[CircuitPredicate, ProofPredicate]:
+    found = {
+        one.predicate.TYPE: one.predicate
+        for one in (parse_attestation(Envelope(_payloads()[k]), "") for k in ("circuit", "proof"))
+    }
+    circuit, proof = found[CircuitPredicate.TYPE], found[ProofPredicate.TYPE]
+    assert isinstance(circuit, CircuitPredicate)
+    assert isinstance(proof, ProofPredicate)
+    return circuit, proof
+
+
+def _section(data: bytes) -> object:
+    return _toml(lambda document: parse_section(parse_lock(document, "").section(EngineName.EZKL)))(data)
+
+
+def targets() -> dict[str, Target]:
+    """By name."""
+    payloads = _payloads()
+    circuit, proof = _predicates()
+    log_proof = next((FOLDER / "log").glob("*.tlog-proof")).read_bytes()
+    model = _read("payload/model.onnx")
+    heldout = (ROOT / "fixtures" / "digits-mlp" / "heldout.npz").read_bytes()
+    specs = tuple(path.read_bytes() for path in sorted((ROOT / "circuits").glob("*/circuit.toml")))
+    policy = b'schema = "verifai/policy/v1"\n'
+    return {
+        "strict-json": Target(lambda data: loads(data, where="", floats=True), (b'{"a":[1,2.5,"x",null,true]}',), 100_000),
+        "envelope": Target(lambda data: parse_envelope(data, ""), (_read("bundle.dsse.json"),)),
+        "manifest": Target(lambda data: parse_manifest(data, ""), (payloads["manifest"],)),
+        "attestation": Target(lambda data: parse_attestation(Envelope(data), ""), (payloads["circuit"], payloads["proof"])),
+        "checkpoint": Target(lambda data: parse_checkpoint(data, ""), (_read("log/checkpoint"),), 100_000),
+        "log-proof": Target(lambda data: parse_log_proof(data, ""), (log_proof,), 100_000),
+        "log-consistency": Target(lambda data: parse_consistency(data, ""), (encode_consistency(1, 2, [bytes(32)]),), 50_000),
+        "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 5_000, 80_000),
+        "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 10_000),
+        "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 50_000),
+        "trust": Target(_toml(lambda document: parse_trust(document, "")), ((V1 / "trust.toml").read_bytes(),)),
+        "circuit-spec": Target(_toml(lambda document: parse_spec(document, "")), specs),
+        "circuit-lock": Target(_section, ((V1 / "circuit.lock").read_bytes(),), 3_000),
+        "policy": Target(lambda data: parse_policy(data, ""), (policy,)),
+        "ezkl-proof": Target(
+            lambda data: ezkl_proof.parse(data, instances=74, proof_bytes=10304), (_read("payload/proof.json"),), 5_000, 40_000
+        ),
+        "onnx": Target(lambda data: load_canonical(data, where=""), (model,), 2_000, 20_000),
+        "npz": Target(lambda data: read_npz(data, ""), (heldout[:20_000], _small_npz()), 10_000, 24_000),
+        "npy": Target(lambda data: read_npy(data, ""), (_small_npy(),), 50_000),
+        "vote-output": Target(lambda data: decode_output(data), (b"",), 50_000),
+    }
+
+
+def _small_npy() -> bytes:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(6, dtype=np.float32).reshape(2, 3))
+    return buffer.getvalue()
+
+
+def _small_npz() -> bytes:
+    import io
+
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.arange(6, dtype=np.float32), b=np.zeros((2, 2)))
+    return buffer.getvalue()

@@ -40,7 +40,11 @@ def subject_of(
 
     if precision is None:
         precision = precision_of(ModelProto.FromString(model))
-    names = tuple(sorted(tensors or VoteRunner(model, options).outputs))
+    outputs = VoteRunner(model, options).outputs
+    for name in tensors:
+        if name not in outputs:
+            raise UsageError("bad-option", f"no output {name!r}", where="--tensor", hint="It has: " + ", ".join(outputs))
+    names = tuple(sorted(set(tensors or outputs)))
     digest = _NOTHING if preprocessing is None else sha256(read_limited(preprocessing, limit=1 << 28))
     return VoteSubject(sha256(model), digest, kind, precision, options, parameters, names)
 

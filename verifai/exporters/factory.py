@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verifai.errors import UsageError, VerifaiError
+from verifai.onnx_graph.refusal import printable
 
 _PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z", re.ASCII)
 
@@ -36,7 +37,7 @@ def call_factory(text: str) -> Any:
     except Exception as problem:
         raise UsageError(
             "source-failed",
-            f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}",
+            reason(problem),
             where=text,
             hint="The factory must be importable from the current folder and callable without arguments.",
         ) from problem
@@ -51,6 +52,15 @@ def _current_folder_importable() -> Iterator[None]:
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
+
+
+def reason(problem: BaseException) -> str:
+    """The root cause in one printable line: frameworks wrap it in pages of advice and colours."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(problem))
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return printable(f"{type(problem).__name__}: {first}", 240)
 
 
 def made_by(value: object, package: str, base: str) -> bool:

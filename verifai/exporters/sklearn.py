@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from verifai.errors import UnsupportedModel, UsageError
-from verifai.exporters.factory import made_by
+from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Source
 
 _INPUT = "features"
@@ -207,5 +207,4 @@ def _failing(source: Source) -> Iterator[None]:
     except (UsageError, UnsupportedModel):
         raise
     except Exception as problem:
-        text = " ".join(str(problem).split())[:200]
-        raise UsageError("source-failed", f"{type(problem).__name__}: {text}", where=source.text) from problem
+        raise UsageError("source-failed", reason(problem), where=source.text) from problem

@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from typing import Any
 
 from verifai.errors import UnsupportedModel, UsageError
-from verifai.exporters.factory import made_by
+from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Source
 from verifai.exporters.pt2 import check_pt2, weights_only
 
@@ -180,7 +180,6 @@ def _failing(source: Source) -> Iterator[None]:
     except (UsageError, UnsupportedModel):
         raise
     except Exception as problem:
-        first = next((line.strip() for line in str(problem).splitlines() if line.strip()), "")
-        raise UsageError("source-failed", f"{type(problem).__name__}: {first[:200]}", where=source.text) from problem
+        raise UsageError("source-failed", reason(problem), where=source.text) from problem
     finally:
         logger.setLevel(level)

@@ -138,7 +138,9 @@ def test_an_argument_without_effect_is_refused(folder: Path) -> None:
 
 
 def test_a_module_that_branches_on_data_is_refused(folder: Path) -> None:
-    assert refused("torch_factories:branching").code == "source-failed"
+    error = refused("torch_factories:branching")
+    assert error.code == "source-failed"
+    assert error.message.isprintable()
 
 
 def test_a_weight_with_a_pickled_payload_is_not_unpickled(folder: Path) -> None:

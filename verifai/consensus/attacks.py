@@ -53,7 +53,8 @@ def edit_input(share: float = 0.01) -> InputAttack:
     """Change one value (or ``share`` of a tensor's values, at least one) by the tensor's spread, or an integer by one."""
 
     def apply(sample: Mapping[str, Array]) -> dict[str, Array]:
-        edited = {name: np.array(values) for name, values in sample.items()}
+        # In C order, so that the flat view below is a view and the edit is not lost in a copy.
+        edited = {name: np.array(values, order="C") for name, values in sample.items()}
         # The largest tensor is the data; masks and lengths are smaller or come later in the alphabet.
         name = max(sorted(edited), key=lambda one: (edited[one].size, edited[one].std() if edited[one].size else 0.0))
         flat = edited[name].reshape(-1)

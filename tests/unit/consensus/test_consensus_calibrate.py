@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from verifai.bundle.dsse import attest
-from verifai.consensus.attacks import fake_quantise, standard_model_attacks, swap_layer
+from verifai.consensus.attacks import edit_input, fake_quantise, standard_model_attacks, swap_layer
 from verifai.consensus.environment import this_environment
 from verifai.consensus.runner import Tensors, VoteRunner
 from verifai.domain.attestation import Subject, parse_attestation
@@ -151,3 +152,12 @@ def test_swapping_a_layer_changes_the_model_but_not_its_interface() -> None:
     assert swapped != MODEL
     honest, other = (VoteRunner(one, RuntimeOptions()) for one in (MODEL, swapped))
     assert (honest.inputs, honest.outputs) == (other.inputs, other.outputs)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_edited_input_differs_whatever_its_memory_layout(order: Literal["C", "F"]) -> None:
+    sample = {"x": np.array(np.random.default_rng(2).normal(size=(1, 3, 8, 8)), dtype=np.float32, order=order)}
+    before = sample["x"].copy()
+    edited = edit_input().apply(sample)
+    assert np.count_nonzero(edited["x"] != before) == 1
+    assert np.array_equal(sample["x"], before)

@@ -22,7 +22,14 @@ _FORMATS = ("html", "json")
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
-    @verb(app, "audit", example="verifai audit evidence/000000 --trust trust.toml --report html=audit.html")
+    @verb(
+        app,
+        "audit",
+        example=(
+            "verifai srs import fixtures/srs/INSECURE-TEST-k12.srs --test && "
+            "verifai audit evidence/000000 --trust trust.toml --report html=audit.html"
+        ),
+    )
     def audit(
         bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
         trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],

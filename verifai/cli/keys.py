@@ -70,7 +70,12 @@ def _ask_passphrase() -> str:
 
 
 def _register_trust(group: typer.Typer) -> None:
-    @verb(group, "init", group="trust", example="verifai trust init -o trust.toml --lock circuits/digits-mlp/circuit.lock")
+    @verb(
+        group,
+        "init",
+        group="trust",
+        example="verifai trust init -o trust.toml --lock circuits/digits-mlp/circuit.lock --allow-test-srs",
+    )
     def init(
         output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
         lock: Annotated[list[Path] | None, typer.Option("--lock", help="circuit.lock that you trust; repeatable.")] = None,

@@ -66,7 +66,7 @@ def _register_writing(group: typer.Typer) -> None:
 
 
 def _register_proving(group: typer.Typer) -> None:
-    @verb(group, "checkpoint", group="log", example="verifai log checkpoint audit.log --key signing.key")
+    @verb(group, "checkpoint", group="log", example="verifai log checkpoint audit.log --key signing.key -o checkpoint")
     def checkpoint(log: LogArgument, key: LogKeyOption, output: OutputOption = None) -> Result:
         """Sign the current tree head (C2SP checkpoint)."""
         from verifai.bundle.keys import load_signer
@@ -75,7 +75,12 @@ def _register_proving(group: typer.Typer) -> None:
         with open_log(log) as audit_log:
             return _write(audit_log.checkpoint(load_signer(key)).to_bytes(), output)
 
-    @verb(group, "prove", group="log", example="verifai log prove audit.log evidence/000000 --key signing.key")
+    @verb(
+        group,
+        "prove",
+        group="log",
+        example="verifai log prove audit.log evidence/000000 --key signing.key -o proof.tlog-proof",
+    )
     def prove(
         log: LogArgument,
         entry: Annotated[str, typer.Argument(help="Bundle (its manifest), or SHA-256 digest.", show_default=False)],
@@ -131,7 +136,8 @@ def _register_witness(group: typer.Typer) -> None:
         "cosign",
         group="log",
         example=(
-            "verifai log cosign checkpoint --origin example.org/audit --log-key log.key.pub "
+            "verifai key new witness.key --no-passphrase && "
+            "verifai log cosign checkpoint --origin example.org/audit --log-key signing.key.pub "
             "--name witness.example/w --key witness.key --state seen"
         ),
     )

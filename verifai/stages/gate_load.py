@@ -90,9 +90,26 @@ def load_policy(path: Path) -> LoadedPolicy:
         trust_path = folder / policy.trust
         anchors[policy.trust] = sha256(read_limited(trust_path, limit=MAX_ANCHOR_BYTES))
         trust = parse_trust(read_toml(trust_path, code="bad-trust"), str(trust_path))
+        _check_pinned_locks(trust, trust_path, {(folder / demand.lock).resolve() for demand in policy.models})
     for index, demand in enumerate(policy.models):
         _check_trust_suffices(path, data, index, demand, trust)
     return LoadedPolicy(path, data, policy, locks, summaries, trust, tuple(sorted(anchors.items())))
+
+
+def _check_pinned_locks(trust: Trust, trust_path: Path, used: set[Path]) -> None:
+    """A lock whose digest the trust file states must be that file."""
+    for name, circuit in trust.circuits.items():
+        lock = (trust_path.parent / circuit.lock).resolve()
+        if circuit.lock_sha256 is None or lock not in used:
+            continue
+        digest = sha256(read_limited(lock, limit=MAX_ANCHOR_BYTES)) if lock.is_file() else "a folder"
+        if digest != circuit.lock_sha256:
+            raise UsageError(
+                "bad-lock",
+                f"the trust file pins {short(circuit.lock_sha256)}… as the lock of {name!r}, this one is {short(digest)}",
+                where=str(lock),
+                hint="Somebody changed the lock or the trust file: review both.",
+            )
 
 
 def _summaries(path: Path, data: bytes, index: int, demand: ModelDemand, lock: CircuitLock) -> dict[EngineName, SectionSummary]:

@@ -218,6 +218,11 @@ def _trust_expired(world: World) -> tuple[Path, list[Path]]:
     return world.policy(top=trust), [world.bundle("a", signers=[ALICE])]
 
 
+def _lock_not_pinned(world: World) -> tuple[Path, list[Path]]:
+    trust = world.trust({"prover": ([ALICE], 1)}, rest=f'[circuits.net]\nlock = "circuit.lock"\nlock_sha256 = "{"0" * 64}"')
+    return world.policy(top=trust), [world.bundle("a", signers=[ALICE])]
+
+
 def _context_differs(world: World) -> tuple[Path, list[Path]]:
     return world.policy(proof='context = "release-2"'), [world.bundle("a", context="release-1", bound=True)]
 
@@ -293,6 +298,7 @@ REFUSED = [
     Case("a policy that allows an engine its lock does not pin", 2, {"bad-policy"}, _engine_without_lock),
     Case("a maximum age on dates that nobody signs", 2, {"bad-policy"}, _unsigned_age),
     Case("more signatures than there are trusted keys", 2, {"bad-policy"}, _signatures_nobody_can_make),
+    Case("a lock that is not the one the trust file pins", 2, {"bad-lock"}, _lock_not_pinned),
     Case("a bundle that is not there", 2, {"file-missing"}, _not_there),
     Case("a released file that is not there", 2, {"file-missing"}, _release_absent),
     Case("no bundles", 4, {"nothing-to-check"}, _no_bundles),

@@ -36,8 +36,8 @@ SAMPLE_SECONDS = POLL_SECONDS if sys.platform == "linux" else 0.5
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_LOG_BYTES = 64 * 1024
 TASK_FILE = "task.json"
-RESERVED_ADDRESS_SPACE = 2 * 2**30
-"""Address space granted above the memory limit: shared libraries, thread stacks and allocator reserves are mapped, not used."""
+RESERVED_ADDRESS_SPACE = 2 * 2**30 + (os.cpu_count() or 1) * 256 * 2**20
+"""Address space granted above the memory limit: libraries, thread stacks and an allocator arena per thread are mapped, not used."""
 
 _OUT_OF_MEMORY = ("memory allocation of", "cannot allocate memory", "out of memory", "memoryerror", "resource temporarily")
 
@@ -173,6 +173,7 @@ class _Register:
             self._children.discard(child)
 
     def snapshot(self) -> tuple[_Child, ...]:
+        # Without the lock: a signal handler may run while this very thread holds it, and copying a set is one step.
         return tuple(self._children)
 
 

@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
         Static shapes, one opset, explicit defaults, float32; then compare it with its source on real or generated inputs.
         """
+        from verifai.cli.arguments import read_tensors
         from verifai.execution.files import write_atomic
         from verifai.stages.export import export as run
 
@@ -55,22 +56,15 @@ def register(app: typer.Typer) -> None:
         shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
         with frame.progress() as progress:
             result = run(
-                source, dims=dims, shapes=shapes, trust_pickle=trust_pickle, parity_limit=parity_limit, progress=progress
-            )
-            if inputs is not None:
+                source,
+                dims=dims,
+                shapes=shapes,
+                trust_pickle=trust_pickle,
                 # Which shapes the inputs must have is known only once the model is exported.
-                from verifai.cli.arguments import read_tensors
-
-                samples = read_tensors(inputs, result.model)
-                result = run(
-                    source,
-                    dims=dims,
-                    shapes=shapes,
-                    trust_pickle=trust_pickle,
-                    samples=samples,
-                    parity_limit=parity_limit,
-                    progress=progress,
-                )
+                samples=() if inputs is None else lambda model: read_tensors(inputs, model),
+                parity_limit=parity_limit,
+                progress=progress,
+            )
         write_atomic(output, result.model.data)
         for notice in result.notices:
             frame.note(f"notice: {notice}")

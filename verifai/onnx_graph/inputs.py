@@ -99,13 +99,8 @@ def parse_samples(data: bytes, model: TakesInputs, *, where: str) -> Samples:
 
 
 def to_arrays(samples: Sequence[Mapping[str, Array]], model: TakesInputs) -> dict[str, Array]:
-    """Stack samples per input, axis 0 = sample: without the batch axis where the model's is 1, else with it."""
-    stacked: dict[str, Array] = {}
-    for spec in model.inputs:
-        rows = [sample[spec.name] for sample in samples]
-        batched = len(spec.shape) > 0 and spec.shape[0] == 1
-        stacked[spec.name] = np.stack([row[0] if batched else row for row in rows])
-    return stacked
+    """Stack samples per input: axis 0 = sample, the rest exactly the model's shape."""
+    return {spec.name: np.stack([sample[spec.name] for sample in samples]) for spec in model.inputs}
 
 
 def _only_input(model: TakesInputs, where: str) -> TensorSpec:

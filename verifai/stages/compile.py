@@ -125,9 +125,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
 
 
 def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
-    import numpy as np
-
-    from verifai.onnx_graph.inputs import read_samples
+    from verifai.onnx_graph.inputs import read_samples, to_arrays
 
     spec = folder.spec
     if spec.calibration is None:
@@ -140,7 +138,7 @@ def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
     samples = read_samples(folder.folder / spec.calibration, folder.model).samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
-    return {tensor.name: np.stack([sample[tensor.name] for sample in samples]) for tensor in folder.model.inputs}
+    return to_arrays(samples, folder.model)
 
 
 def _require_same(pinned: Mapping[str, Any], made: Mapping[str, Any], folder: CircuitFolder) -> None:

@@ -310,7 +310,7 @@ def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_stacked_samples_are_what_calibration_expects() -> None:
     values = np.random.default_rng(0).random((5, 1, 2, 3), dtype=np.float32)
-    assert np.array_equal(to_arrays(read(npy(values)), IMAGE)["x"], values)
+    assert np.array_equal(to_arrays(read(npy(values)), IMAGE)["x"], values[:, np.newaxis])
 
 
 def test_random_mutations_of_an_archive_never_raise_anything_else() -> None:

@@ -15,7 +15,7 @@ from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import proving
 from verifai.engines.ezkl.build import Sample
 from verifai.engines.ezkl.calls import Fence
-from verifai.engines.ezkl.parameters import CircuitVisibility
+from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.srs import read_srs
 from verifai.engines.ezkl.tuning import read_options, tune
 from verifai.engines.ezkl.tuning_calibration import Calibration, meets
@@ -75,6 +75,15 @@ def test_no_circuit_within_the_budget_is_an_error_that_says_what_to_change() -> 
         )
     assert caught.value.code == "fidelity-below-floor"
     assert "circuit.toml" in caught.value.hint
+
+
+def test_a_tuning_in_the_specification_is_taken_without_a_search() -> None:
+    model, spec, _ = loaded("breast-cancer-mlp", 1)
+    wanted = CircuitParameters(9, 10, 2, 256, 3, 1, -128, 128, 2.0, 9, ("absolute-values",))
+    given = {"parameters": wanted.to_toml()}
+    tuned = tune(model, spec, PUBLIC, [], srs=None, max_logrows=9, options=given, fence=Fence())
+    assert tuned.parameters == wanted and tuned.tried == ()
+    assert tuned.circuit_onnx != model.data, "the rewrites are applied"
 
 
 @pytest.mark.parametrize(

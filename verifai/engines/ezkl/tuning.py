@@ -48,12 +48,14 @@ class TuningOptions:
         margin: least factor by which inner values may exceed what the calibration data reached.
         rewrites: names of the graph rewrites to consider; ``None`` for all.
         forward_runs, setups: how many candidates are run forward, and set up.
+        parameters: a tuning that is taken as it is, without a search; for circuits whose lock is not shared.
     """
 
     margin: float = DEFAULT_MARGIN
     rewrites: tuple[str, ...] | None = None
     forward_runs: int = DEFAULT_FORWARD_RUNS
     setups: int = DEFAULT_SETUPS
+    parameters: CircuitParameters | None = None
 
 
 def read_options(options: Mapping[str, Any]) -> TuningOptions:
@@ -68,6 +70,7 @@ def read_options(options: Mapping[str, Any]) -> TuningOptions:
         rewrites=names,
         forward_runs=record.integer("forward_runs", DEFAULT_FORWARD_RUNS, low=1, high=256),
         setups=record.integer("setups", DEFAULT_SETUPS, low=1, high=64),
+        parameters=CircuitParameters.from_record(record.table("parameters")) if record.has("parameters") else None,
     )
     record.done()
     return read
@@ -134,6 +137,8 @@ def tune(
         UnsupportedModel, Undecided: as ezkl's calls.
     """
     wanted = read_options(options)
+    if wanted.parameters is not None:
+        return Tuned(wanted.parameters, rewrites.apply(model.data, wanted.parameters.rewrites), ())
     calibration = Calibration.of(model, spec, samples)
     floor = calibration.floor(spec.fidelity)
     limit = max_logrows if srs is None else min(max_logrows, srs.logrows)

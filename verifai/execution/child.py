@@ -37,7 +37,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_LOG_BYTES = 64 * 1024
 TASK_FILE = "task.json"
 RESERVED_ADDRESS_SPACE = 2 * 2**30 + (os.cpu_count() or 1) * 256 * 2**20
-"""Address space granted above the memory limit: libraries, thread stacks and an allocator arena per thread are mapped, not used."""
+"""Address space granted above the memory limit: libraries, stacks and an allocator arena per thread are mapped, not used."""
 
 _OUT_OF_MEMORY = ("memory allocation of", "cannot allocate memory", "out of memory", "memoryerror", "resource temporarily")
 

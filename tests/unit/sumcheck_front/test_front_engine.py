@@ -205,7 +205,7 @@ SECTION_CHANGES: dict[str, Any] = {
     "soundness_millibits": -1,
     "tensors": [{"role": "input"}],
     "options": {"bits": 8},
-    "scales": [{"value": "x", "mantissa": 0, "exponent": 0, "low": 0, "high": 1}],
+    "scales": [{"value": "x", "mantissa": 0, "exponent": 0, "low": 0, "high": 1, "zero_point": 0}],
     "fidelity": {},
     "unknown": 1,
 }

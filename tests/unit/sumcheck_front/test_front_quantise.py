@@ -73,8 +73,8 @@ def test_options_are_read_strictly() -> None:
         return parse_options(Record(fields, "spec", error=UsageError, code="bad-spec"))
 
     assert parse() == QuantiserOptions()
-    assert parse(**QuantiserOptions(method=Method.MSE, split=True).to_document()) == QuantiserOptions(
-        method=Method.MSE, split=True
+    assert parse(**QuantiserOptions(method=Method.MSE, split=False).to_document()) == QuantiserOptions(
+        method=Method.MSE, split=False
     )
     for bad in ({"activation_bits": 17}, {"method": "best"}, {"bits": 8}, {"percentile": "all"}, {"split": 1}):
         with pytest.raises(UsageError) as refused:

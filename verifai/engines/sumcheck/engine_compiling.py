@@ -21,11 +21,12 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
-from verifai.engines.sumcheck.engine_tensors import to_steps
+from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales, parse_options
+from verifai.engines.sumcheck.quantise_import import count_mismatches
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.model import OnnxModel
@@ -122,6 +123,9 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     began = perf_counter()
     fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)
     seconds["fidelity"] = perf_counter() - began
+    mismatches = count_mismatches(request.model, lowered, samples)
+    if mismatches.cells:
+        request.progress.note(mismatches.sentence())
     section = pin(request.model, request.spec, lowered, options, fidelity)
     write_build(request.build_dir, lowered)
     return CompiledCircuit(
@@ -163,7 +167,7 @@ def saturated_inputs(model: OnnxModel, circuit: ir.Circuit, sample: Mapping[str,
     found = []
     for spec, port in zip(model.inputs, circuit.inputs, strict=True):
         tensor = circuit.tensors[port.tensor]
-        steps = to_steps(spec.name, sample[spec.name], Fraction(*tensor.scale))
+        steps = centred(spec.name, sample[spec.name], Fraction(*tensor.scale), tensor.zero_point)
         found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
     return found
 
@@ -182,8 +186,11 @@ def measure(
         trace = run(lowered.circuit, lowered.weights, saturated_inputs(model, lowered.circuit, sample))
         agree, largest = True, 0.0
         for spec, port, values in zip(model.outputs, lowered.circuit.outputs, trace.outputs(), strict=True):
-            step = float(Fraction(*lowered.circuit.tensors[port.tensor].scale))
+            tensor = lowered.circuit.tensors[port.tensor]
+            step = float(Fraction(*tensor.scale))
             wanted = np.asarray(expected[spec.name], np.float64).reshape(-1)
+            if np.asarray(expected[spec.name]).dtype.kind in "iu":
+                wanted = (wanted - tensor.zero_point) * step
             found = values.reshape(-1) * step
             errors = np.abs(found - wanted)
             largest = max(largest, float(errors.max()))

@@ -45,13 +45,19 @@ def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
     return result
 
 
+def centred(name: str, values: NDArray[Any], step: Fraction, zero_point: int) -> Ints:
+    """x of every value: integers are q already, floats are quantised. Raises InputRejected."""
+    array = np.asarray(values)
+    return array.astype(np.int64) - zero_point if array.dtype.kind in "iu" else to_steps(name, array, step)
+
+
 def quantise_input(tensor: Tensor, values: NDArray[Any]) -> Ints:
     """The circuit input for float ``values``, of the tensor's shape.
 
     Raises:
         InputRejected: ``input-out-of-range``, with the cell and its value; or as :func:`to_steps`.
     """
-    cells = to_steps(tensor.name, values, Fraction(*tensor.scale)).reshape(tensor.shape)
+    cells = centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
     outside = np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
     if outside.size:
         low, high = (float(bound * Fraction(*tensor.scale)) for bound in (tensor.low, tensor.high))
@@ -70,7 +76,7 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     array = np.asarray(values)
     if array.shape != tensor.shape:
         raise InputRejected("input-shape", f"shape {array.shape}, the statement has {tensor.shape}", where=tensor.name)
-    return tuple((to_steps(tensor.name, array, tensor.scale).reshape(-1) + tensor.zero_point).tolist())
+    return tuple((centred(tensor.name, array, tensor.scale, tensor.zero_point).reshape(-1) + tensor.zero_point).tolist())
 
 
 def circuit_inputs(circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Ints]:

@@ -30,7 +30,7 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
     committed = spec.weights is WeightVisibility.COMMITTED
     kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
-    lowered = lower(model, UnitScales(), tensors=bindings(spec), weights=kind)
+    lowered = lower(model, UnitScales(), tensors=bindings(spec), weights=kind, split=True)
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:

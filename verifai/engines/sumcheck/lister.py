@@ -91,14 +91,13 @@ def _requant(at: _Listing, op: ops.Requant) -> Iterator[Constraint]:
 
 
 def _split(at: _Listing, op: ops.Requant, t: str, first: int) -> Iterator[Constraint]:
-    """t = 2^(w−1)·h + l with (h, σ, κ) by lookup, u = σ·t + κ by a product check."""
+    """t = 2^(w−1)·h + l with (h, σ) and (h, κ) by lookup, u = σ·t + κ by a product check; l and u are not committed."""
     half = at.circuit.tables[op.table].width - 1
-    h, low, sigma, kappa, u = (("column", at.number, first + i) for i in range(5))
-    yield at.range(f"l ∈ [0, 2^{half})", low)
-    yield at.range("(h, σ, κ) ∈ the split table: (1, 0) for h ∈ {−1, 0}, else (0, clamp)", h, sigma, kappa)
-    yield at.range(f"(u, y) ∈ {at.table(op.table)}", u)
-    yield at.claim(f"2^{half}·h + l = {t}", h, low)
-    yield at.claim("u = σ·t + κ by a product check", sigma, kappa, u)
+    h, sigma, kappa = (("column", at.number, first + i) for i in range(3))
+    yield at.range(f"l = t − 2^{half}·h ∈ [0, 2^{half}), t = {t}", h)
+    yield at.range("(h, σ) and (h, κ) in their tables: (1, 0) for h ∈ {−1, 0}, else (0, clamp)", h, sigma, kappa)
+    yield at.claim("h, σ and κ at the lookups' point", h, sigma, kappa)
+    yield at.claim("u = σ·t + κ by a product check", sigma, kappa)
 
 
 def _lookup(at: _Listing, op: ops.Lookup) -> Iterator[Constraint]:

@@ -137,6 +137,7 @@ def _scale(record: Record) -> tuple[str, Scale]:
         record.integer("exponent", low=-1100, high=1100),
         record.integer("low", low=-(2**32), high=2**32),
         record.integer("high", low=-(2**32), high=2**32),
+        record.integer("zero_point", low=-(2**31), high=2**31),
     )
     record.done()
     if scale.low > scale.high:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck import lowering_cells, lowering_linear, lowering_pool, lowering_shapes
+from verifai.engines.sumcheck import lowering_cells, lowering_linear, lowering_pool, lowering_quantised, lowering_shapes
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
@@ -26,12 +26,15 @@ from verifai.onnx_graph.model import OnnxModel
 
 Ints = NDArray[np.int64]
 MAX_ROUNDS = 12
+IMPORT_BITS = 11
+"""An imported layer's weights are rounded on a grid finer by this many bits: its integers are to be met, not chosen."""
 
 HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **lowering_cells.HANDLERS,
     **lowering_linear.HANDLERS,
     **lowering_pool.HANDLERS,
     **lowering_shapes.HANDLERS,
+    **lowering_quantised.HANDLERS,
 }
 
 
@@ -84,24 +87,31 @@ def lower(
     raise InternalError("bug", "the widths of the tables do not settle")
 
 
+def is_quantised(graph: SourceGraph) -> bool:
+    """Whether the model brings its own integers."""
+    return any(node.op_type in lowering_quantised.HANDLERS for node in graph.nodes)
+
+
 def require_float(graph: SourceGraph, node: Node) -> None:
     """Values are quantised reals; integer and boolean tensors have no rule here. Raises UnsupportedModel."""
     for name in node.outputs:
         kind = graph.types.get(name, "float32")
+        if kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph):
+            continue
         if kind != "float32" and not (node.op_type == "ArgMax" and name in graph.outputs):
             raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
 def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility]) -> tuple[list[Port], list[Port]]:
-    state = State(graph, builder)
+    state = State(graph, builder, finer=IMPORT_BITS if is_quantised(graph) else 0)
     inputs = []
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
-        scale = builder.scale(name)
-        number = builder.input(name, graph.shapes[name], scale)
+        scale = lowering_quantised.input_scale(graph, name) or builder.scale(name)
+        number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
-        state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step)
+        state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
     for node in graph.nodes:
         handler = HANDLERS.get(node.op_type) if not node.domain else None
         if handler is None:
@@ -127,7 +137,7 @@ def _output(state: State, name: str, taken: set[int]) -> int:
         return number
     tensor = state.builder.tensors[number]
     key = table_key(IDENTITY, held.step, held.step, tensor.low, tensor.high)
-    return state.builder.lookup(number, key, name, held.step)
+    return state.builder.lookup(number, key, name, held.step, held.zero_point)
 
 
 def _is_held(builder: Builder, number: int) -> bool:

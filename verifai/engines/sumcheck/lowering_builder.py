@@ -214,7 +214,7 @@ class Builder:
         values = tabulate(key.program, width, key.step_in, key.step_out, key.low, key.high)
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
-    def requant(self, z: int, shift: int, least_shift: int, key: TableKey, floor: int, name: str, step: Fraction) -> int:
+    def requant(self, z: int, shift: int, least_shift: int, key: TableKey, floor: int, name: str, scale: Scale) -> int:
         """Requant with limbs and width by the plan; saturates when the width is less than t needs."""
         low, high = (requant_t(bound, shift) for bound in (self.tensors[z].low, self.tensors[z].high))
         wanted = signed_width(low, high)
@@ -223,9 +223,9 @@ class Builder:
         width = self.plan.widths.get(key, min(wanted, MAX_WIDTH))
         limbs = (self.plan.limb,) * (shift // self.plan.limb)
         op = Requant(z, self.next, self.function_table(key, width), shift, limbs, wanted > width)
-        return self.emit(op, name, step=step)[0]
+        return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
 
-    def lookup(self, x: int, key: TableKey, name: str, step: Fraction) -> int:
+    def lookup(self, x: int, key: TableKey, name: str, step: Fraction, zero_point: int = 0) -> int:
         """Lookup on a tensor whose bounds fit a table."""
         tensor = self.tensors[x]
         wanted = signed_width(tensor.low, tensor.high)
@@ -233,7 +233,7 @@ class Builder:
             raise UnsupportedModel("circuit-bound", "more than 2^16 values reach an activation function", where=name)
         self.needs.append(Need(key, 1 << tensor.log_cells, wanted, wanted, 0))
         width = max(wanted, self.plan.widths.get(key, wanted))
-        return self.emit(Lookup(x, self.next, self.function_table(key, width)), name, step=step)[0]
+        return self.emit(Lookup(x, self.next, self.function_table(key, width)), name, step=step, zero_point=zero_point)[0]
 
     def finish(self, inputs: Sequence[Port], outputs: Sequence[Port], weights: WeightVisibility) -> Circuit:
         """The whole draft circuit, not yet checked."""

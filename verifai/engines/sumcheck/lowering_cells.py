@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.lowering_graph import float_constant, unsupported
+from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State, broadcast
 from verifai.engines.sumcheck.lowering_values import (
     CellTerm,
@@ -61,7 +61,7 @@ def _clip(state: State, node: Node) -> None:
     program: Program = (_X,)
     for position, name in ((1, "max"), (2, "min")):
         if position < len(node.inputs) and node.inputs[position]:
-            bound = float_constant(state.graph, node, position)
+            bound = state.constant(node, position)
             if bound is None or bound.size != 1:
                 raise unsupported(node, "its bounds must be constants")
             if np.isfinite(bound).all() and abs(float(bound.reshape(-1)[0])) < 1e30:
@@ -84,7 +84,7 @@ def _hard_swish(state: State, node: Node) -> None:
 
 
 def _reciprocal_free_pow(state: State, node: Node) -> None:
-    exponent = float_constant(state.graph, node, 1)
+    exponent = state.constant(node, 1)
     if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) not in (1.0, 2.0, 3.0, 4.0):
         raise unsupported(node, "only the constant exponents 1 to 4 are supported")
     program: Program = (_X,)
@@ -149,7 +149,7 @@ def _same_form(state: State, node: Node) -> tuple[Lazy, Lazy] | None:
 def _binary(op: str) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         for position in (0, 1):
-            values = float_constant(state.graph, node, 1 - position)
+            values = state.constant(node, 1 - position)
             if values is not None:
                 _with_constant(state, node, position, values, op)
                 return
@@ -188,7 +188,7 @@ def _sum(state: State, node: Node, sign: float) -> None:
 def _extreme(op: str) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         for position in (0, 1):
-            values = float_constant(state.graph, node, 1 - position) if len(node.inputs) == 2 else None
+            values = state.constant(node, 1 - position) if len(node.inputs) == 2 else None
             if values is not None and values.size == 1:
                 apply(state, node, (_X, constant(float(values.reshape(-1)[0])), (op,)), position)
                 return
@@ -198,7 +198,7 @@ def _extreme(op: str) -> Callable[[State, Node], None]:
 
 
 def _prelu(state: State, node: Node) -> None:
-    slope = float_constant(state.graph, node, 1)
+    slope = state.constant(node, 1)
     if slope is None or not bool((slope == slope.flat[0]).all()):
         raise unsupported(node, "the slope must be one constant")
     leaky = replace(node, attributes={"alpha": float(slope.flat[0])})

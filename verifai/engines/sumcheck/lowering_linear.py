@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit import padded_shape
-from verifai.engines.sumcheck.lowering_graph import float_constant, unsupported
+from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm
 from verifai.onnx_graph.graph import Node
@@ -17,13 +17,13 @@ Floats = NDArray[np.float64]
 
 
 def _gemm(state: State, node: Node) -> None:
-    weight = float_constant(state.graph, node, 1)
+    weight = state.constant(node, 1)
     if weight is None or weight.ndim != 2:
         raise unsupported(node, "the second operand must be a constant matrix")
     if node.integer("transA", 0):
         raise unsupported(node, "transA is not supported")
     weight = (weight if node.integer("transB", 0) else weight.T) * node.number("alpha", 1.0)
-    bias = float_constant(state.graph, node, 2)
+    bias = state.constant(node, 2)
     if len(node.inputs) > 2 and node.inputs[2] and bias is None:
         raise unsupported(node, "the bias must be constant")
     if bias is not None:
@@ -34,14 +34,14 @@ def _gemm(state: State, node: Node) -> None:
 
 
 def _matmul(state: State, node: Node) -> None:
-    right = float_constant(state.graph, node, 1)
+    right = state.constant(node, 1)
     if right is not None:
         if right.ndim != 2:
             raise unsupported(node, "a constant second operand must be a matrix")
         x = state.held(node, 0)
         state.set_lazy(node, state.new_form(node, MatMulTerm(x, right.T, None)))
         return
-    if float_constant(state.graph, node, 0) is not None:
+    if state.constant(node, 0) is not None:
         raise unsupported(node, "a constant first operand is not supported", "Transpose both operands and the result.")
     a, b = state.held(node, 0), state.held(node, 1)
     if len(a.shape) < 2 or len(b.shape) < 2:
@@ -99,32 +99,33 @@ def planar_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _conv(state: State, node: Node) -> None:
-    weight = float_constant(state.graph, node, 1)
-    bias = float_constant(state.graph, node, 2)
+    weight = state.constant(node, 1)
+    bias = state.constant(node, 2)
     if weight is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
         raise unsupported(node, "weights and bias must be constant")
-    x = state.held(node, 0)
+    term, shape = conv_term(state, node, state.held(node, 0), weight, bias)
+    state.set_lazy(node, state.new_form(node, term, shape=shape))
+
+
+def conv_term(state: State, node: Node, x: Held, weight: Floats, bias: Floats | None) -> tuple[ConvTerm, tuple[int, ...]]:
+    """A convolution of one or two axes with real weights, and the shape of its circuit tensor."""
     kernel = weight.shape[2:]
     pads = planar_pads(resolve_pads(state, node, x.shape[2:], kernel))
     stride = planar_pair(node.ints("strides") or (1,) * len(kernel), 1)
     dilation = planar_pair(node.ints("dilations") or (1,) * len(kernel), 1)
     x = planar(x, node)
     weight = weight.reshape(*weight.shape[:2], *planar_pair(kernel, 1))
-    shape = planar_shape(state.graph.shapes[node.outputs[0]])
     groups = node.integer("group", 1)
     outer = weight.shape[0] // groups
-    padded_outer = padded_shape((outer,))[0]
+    if groups > 1 and padded_shape((outer,))[0] != outer:
+        raise unsupported(
+            node,
+            f"{outer} output channels per group: with groups, a power of two is needed",
+            "Use a power of two, or split the convolution into one per group.",
+        )
     if groups > 1:
         x, weight, bias = _pad_groups(x, weight, bias, groups)
-    if groups == 1 or padded_outer == outer:
-        term = ConvTerm(x, weight, bias, stride, dilation, pads, groups)
-        state.set_lazy(node, state.new_form(node, term, shape=shape))
-        return
-    raise unsupported(
-        node,
-        f"{outer} output channels per group: with groups, a power of two is needed",
-        "Use a power of two, or split the convolution into one per group.",
-    )
+    return ConvTerm(x, weight, bias, stride, dilation, pads, groups), planar_shape(state.graph.shapes[node.outputs[0]])
 
 
 def _pad_groups(x: Held, weight: Floats, bias: Floats | None, groups: int) -> tuple[Held, Floats, Floats | None]:

@@ -40,7 +40,7 @@ def _maxpool(state: State, node: Node) -> None:
     shape = state.graph.shapes[name]
     if state.builder.tensors[tensor].shape != result:
         raise unsupported(node, f"a window of {kernel} with these pads does not come out at {shape}")
-    state.set_held(node, whole(tensor, shape, x.step))
+    state.set_held(node, whole(tensor, shape, x.step, x.zero_point))
 
 
 def _window(
@@ -114,7 +114,7 @@ def _row_max(state: State, rows: Held, name: str) -> Held:
     flat = rows.at(rows.index[None, :, None, :])
     tensor = materialise(state.builder, flat, f"{name}.x", relabel=False)
     tensor = _line(state, tensor, rows, 1, rows.shape[1], 1, 1, (0, 0), name)
-    return whole(tensor, (rows.shape[0],), rows.step)
+    return whole(tensor, (rows.shape[0],), rows.step, rows.zero_point)
 
 
 def _global_max(state: State, node: Node) -> None:
@@ -123,7 +123,7 @@ def _global_max(state: State, node: Node) -> None:
     tensor = materialise(state.builder, flat, f"{name}.x")
     tensor = _line(state, tensor, x, 1, flat.shape[3], 1, 1, (0, 0), f"{name}.rows")
     tensor = _line(state, tensor, x, 0, flat.shape[2], 1, 1, (0, 0), name)
-    state.set_held(node, whole(tensor, state.graph.shapes[name], x.step))
+    state.set_held(node, whole(tensor, state.graph.shapes[name], x.step, x.zero_point))
 
 
 def _reduced(state: State, node: Node) -> tuple[Held, int]:

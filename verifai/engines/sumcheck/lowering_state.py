@@ -9,10 +9,11 @@ import numpy as np
 
 from verifai.engines.sumcheck.lowering_builder import Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering_emit import MAX_SHIFT, emit_form, least_shift
-from verifai.engines.sumcheck.lowering_graph import SourceGraph, unsupported
+from verifai.engines.sumcheck.lowering_graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering_values import (
     ZERO_CELL,
     CellTerm,
+    Floats,
     Form,
     Held,
     Lazy,
@@ -37,6 +38,8 @@ class State:
 
     Attributes:
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
+        reals: constants that nodes made from stored integers.
+        finer: additional bits of shift, for models whose integers are to be met, not chosen.
     """
 
     graph: SourceGraph
@@ -44,6 +47,14 @@ class State:
     values: dict[str, Value] = field(default_factory=dict)
     forced: dict[tuple[str, str], Held] = field(default_factory=dict)
     cells: dict[str, Lazy] = field(default_factory=dict)
+    reals: dict[str, Floats] = field(default_factory=dict)
+    finer: int = 0
+
+    def constant(self, node: Node, position: int) -> Floats | None:
+        """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
+        if position < len(node.inputs) and node.inputs[position] in self.reals:
+            return self.reals[node.inputs[position]]
+        return float_constant(self.graph, node, position)
 
     def value(self, node: Node, position: int) -> Value:
         """Operand ``position``, which is not constant. Raises UnsupportedModel."""
@@ -86,6 +97,13 @@ class State:
             self.forced[name, target] = self._requantise(name, value, self.builder.scale(target))
         return self.forced[name, target]
 
+    def rescale(self, name: str, scale: Scale, result: str) -> Held:
+        """The value under ``scale``: a new tensor named ``result``, unless it has that scale. Raises UnsupportedModel."""
+        value = self.values[name]
+        if isinstance(value, Held) and value.step == scale.step and self._within(value.tensor, scale):
+            return replace(value, zero_point=scale.zero_point)
+        return self._requantise(result, self.lazy(name), scale)
+
     def _requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
         found = affine_program(value.program)
         if found is not None:
@@ -100,14 +118,14 @@ class State:
             argument = self.builder.scale(form.name)
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
-        least = least_shift(self.builder, form, step)
+        least = least_shift(self.builder, form, step) + self.finer
         shift = self.builder.plan.shift(least)
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
         z = emit_form(self.builder, form, step, shift, name)
         key = table_key(program, step, scale.step, scale.low, scale.high)
-        tensor = self.builder.requant(z, shift, least, key, floor, name, scale.step)
-        return whole(tensor, form.logical, scale.step)
+        tensor = self.builder.requant(z, shift, least, key, floor, name, scale)
+        return whole(tensor, form.logical, scale.step, scale.zero_point)
 
     def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:
         """A function of one tensor's cells: looked up on the whole tensor, so that an index map stays one."""
@@ -117,9 +135,9 @@ class State:
         if (x.index == ZERO_CELL).any():
             x = whole(materialise(self.builder, x, f"{name}.x"), x.shape, x.step)
         if key.program == IDENTITY and key.step_in == key.step_out and self._within(x.tensor, scale):
-            return replace(x, index=x.index.reshape(form.logical))
-        tensor = self.builder.lookup(x.tensor, key, name, scale.step)
-        return Held(tensor, x.index.reshape(form.logical), scale.step)
+            return replace(x, index=x.index.reshape(form.logical), zero_point=scale.zero_point)
+        tensor = self.builder.lookup(x.tensor, key, name, scale.step, scale.zero_point)
+        return Held(tensor, x.index.reshape(form.logical), scale.step, scale.zero_point)
 
     def _within(self, tensor: int, scale: Scale) -> bool:
         return scale.low <= self.builder.tensors[tensor].low and self.builder.tensors[tensor].high <= scale.high

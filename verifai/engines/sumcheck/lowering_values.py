@@ -25,12 +25,13 @@ class Held:
     Attributes:
         tensor: the circuit tensor.
         index: of the value's shape: the flat true cell of ``tensor`` that each cell is, or ZERO_CELL.
-        step: the real value of one integer step.
+        step: the real value of one integer step. zero_point: of the stored integer, in imported models.
     """
 
     tensor: int
     index: Index
     step: Fraction
+    zero_point: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,9 +146,9 @@ class Lazy:
 Value: TypeAlias = Held | Lazy
 
 
-def whole(tensor: int, shape: tuple[int, ...], step: Fraction) -> Held:
+def whole(tensor: int, shape: tuple[int, ...], step: Fraction, zero_point: int = 0) -> Held:
     """All cells of a circuit tensor, in order, under ``shape``."""
-    return Held(tensor, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), step)
+    return Held(tensor, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), step, zero_point)
 
 
 def scaled(term: Term, factor: float) -> Term:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from verifai.engines.sumcheck.circuit_bounds import same_cells
 from verifai.engines.sumcheck.circuit_ops import NONE, Gather, Piece, Relabel, View
 from verifai.engines.sumcheck.lowering_builder import Builder
-from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
+from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held, whole
 
 Index = NDArray[np.int64]
 
@@ -113,4 +113,4 @@ def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> H
         assert piece is not None
         pieces.append(piece)
     tensor = builder.emit(View(tuple(pieces), 0, builder.next), name, tuple(shape), step=values[0].step)[0]
-    return Held(tensor, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), values[0].step)
+    return whole(tensor, tuple(shape), values[0].step, values[0].zero_point)

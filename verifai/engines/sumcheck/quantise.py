@@ -34,12 +34,13 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a tensor is represented: real value = x·mantissa·2^exponent, x in [low, high]."""
+    """How a tensor is represented: real value = x·mantissa·2^exponent, x in [low, high]; shown as q = x + zero_point."""
 
     mantissa: int
     exponent: int
     low: int
     high: int
+    zero_point: int = 0
 
     @property
     def step(self) -> Fraction:
@@ -48,7 +49,7 @@ class Scale:
 
     def to_document(self) -> dict[str, int]:
         """As TOML values."""
-        return {"mantissa": self.mantissa, "exponent": self.exponent, "low": self.low, "high": self.high}
+        return asdict(self)
 
 
 def dyadic_up(value: float) -> tuple[int, int]:
@@ -112,10 +113,10 @@ class QuantiserOptions:
     percentile: float = 99.99
     activation_bits: int = 8
     input_bits: int = 8
-    output_bits: int = 9
+    output_bits: int = 10
     input_margin: float = 0.125
-    output_margin: float = 0.125
-    split: bool = False
+    output_margin: float = 0.25
+    split: bool = True
 
     def to_document(self) -> dict[str, str | int | float | bool]:
         """As TOML values; the inverse of :func:`parse_options`."""

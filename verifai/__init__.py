@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from verifai.errors import UsageError as UsageError
     from verifai.errors import VerifaiError as VerifaiError
     from verifai.onnx_graph.inputs import read_samples as read_samples
-    from verifai.onnx_graph.load import load_path as load_model
+    from verifai.onnx_graph.load import load_path as load_model  # noqa: F401 - the public name differs
     from verifai.stages.check import check_model as check_model
     from verifai.stages.compile import compile_circuit as compile_circuit
-    from verifai.stages.export import export as export_model
+    from verifai.stages.export import export as export_model  # noqa: F401 - the public name differs
     from verifai.stages.init import init_circuit as init_circuit
     from verifai.stages.prove import prove as prove
     from verifai.stages.verify import Expectations as Expectations

@@ -12,6 +12,9 @@ CODES: dict[str, Code] = {
         "ezkl cannot make a circuit of this model.",
         "Run `verifai check` on the model; change the node that it names.",
     ),
+    "circuit-too-large": Code(
+        (2,), "The circuit needs more rows than ezkl can have.", "Split the model, or use the sumcheck engine."
+    ),
     "mixed-visibility": Code(
         (2,),
         "ezkl needs one visibility for all inputs, and one for all outputs.",

@@ -204,12 +204,86 @@ def test_quotients_beyond_the_table_saturate(width):
     assert u.min() == -(1 << (width - 1)) and u.max() == (1 << (width - 1)) - 1
 
 
+def _exp_table(sketch, width, scale=6.0):
+    values = [round(1000 * np.exp(-i / scale)) for i in range(1 << width)]
+    sketch.tables.append(examples.Table(f"exp{width}", 0, (*values[:-1], 0)))
+    return len(sketch.tables) - 1
+
+
+def softmax(shape, width, *, seed=20, hashed=False):
+    """max, exp by table, row sum, reciprocal, product: everything that a softmax is made of."""
+    sketch, none = Sketch(seed), ops.NONE
+    x = sketch.input(shape, -20, 20, hashed=hashed)
+    table = _exp_table(sketch, width)
+    saturate = (1 << width) - 1 < 40
+    maxima = sketch.add(ops.RowMax, x, table=table, saturate=saturate, outs=("out", "exp"))
+    total = sketch.add(ops.RowSum, maxima + 1, none, multiplier=1, axes=1)
+    reciprocal = sketch.add(ops.Recip, total)
+    if len(shape) == 1:
+        return sketch.finish(maxima, maxima + 1, reciprocal), sketch.cells
+    axes = tuple(range(len(shape) - 1))
+    indices = (*(tuple(range(size)) for size in shape[:-1]), (0,) * shape[-1])
+    spread = ops.Piece(reciprocal, (*axes, none), indices, (none,) * len(axes))
+    wide = sketch.add(ops.View, (spread,), 0, shape=shape)
+    out = sketch.requant(sketch.add(ops.Mul, maxima + 1, wide, multiplier=1), relu=False)
+    return sketch.finish(out), sketch.cells
+
+
+@pytest.mark.parametrize("width", [4, 6])
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 4), (4, 1), (1, 8)])
+def test_softmax_of_any_shape_and_table(shape, width):
+    accepted(*softmax(shape, width, hashed=len(shape) == 3))
+
+
+def test_maxima_along_rows_without_exponentials():
+    for saturate, width in ((False, 9), (True, 3)):
+        sketch = Sketch(21)
+        hidden = sketch.requant(sketch.matmul(sketch.input((3, 4)), 5), relu=False, offset=2)
+        sketch.tables.append(examples.Table("none", 0, (0,) * (1 << width)))
+        maxima = sketch.add(ops.RowMax, hidden, exp=ops.NONE, table=len(sketch.tables) - 1, saturate=saturate)
+        out = sketch.requant(sketch.add(ops.RowSum, maxima, ops.NONE, multiplier=1, axes=1), relu=False)
+        accepted(sketch.finish(out), sketch.cells)
+
+
+@slow
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=1, max_size=3), st.booleans(), st.booleans())
+def test_the_lowest_maximal_index(seed, shape, ties, hashed):
+    sketch = Sketch(seed)
+    x = sketch.input(tuple(shape), -1 if ties else -100, 1 if ties else 100)
+    index = sketch.add(ops.ArgMax, x)
+    accepted(sketch.finish(index, hashed=(index,) if hashed else ()), sketch.cells, seed)
+
+
+def test_an_arg_max_of_hidden_logits_that_feeds_another_layer():
+    sketch = Sketch(22)
+    logits = sketch.requant(sketch.matmul(sketch.input((3, 6)), 7), relu=False, offset=4)
+    index = sketch.add(ops.ArgMax, logits)
+    out = sketch.requant(sketch.matmul(index, 2), relu=False)
+    accepted(sketch.finish(out), sketch.cells)
+
+
+@slow
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.sampled_from([(0, 3), (0, 2**14), (2**13, 2**15)]),
+)
+def test_reciprocals_and_roots_over_their_whole_domain(seed, shape, reach):
+    sketch = Sketch(seed)
+    x = sketch.input(tuple(shape), *reach)
+    q = sketch.add(ops.LinearCombination, (x,), ((2**30 - 2) // reach[1] if seed % 2 else 1,), 1)
+    reciprocal = sketch.add(ops.Recip, q)
+    square = sketch.add(ops.Mul, q, q, multiplier=1)
+    root = sketch.add(ops.Isqrt, sketch.add(ops.LinearCombination, (square, x), (1, seed % 3 or 1), 0))
+    accepted(sketch.finish(reciprocal, root), sketch.cells, seed)
+
+
 def test_operations_beyond_the_suite_are_refused_when_the_circuit_is_planned():
     sketch = Sketch(12)
     x = sketch.input((2, 3))
-    sketch.add(ops.ArgMax, x)
+    held = sketch.requant(sketch.add(ops.Gather, x, indices=(0, 4, 2), constant=0, shape=(3,)))
     with pytest.raises(UnsupportedModel) as caught:
-        sketch.finish(1)
+        sketch.finish(held)
     assert caught.value.code == "sumcheck-unsupported"
     wide = Sketch(13)
     wide.tables.append(examples.Table("wide", -2, (-70000, 0, 1, 70000)))

@@ -32,7 +32,7 @@ from verifai.engines.sumcheck.verifier.buses import taps
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext, P
 from verifai.engines.sumcheck.verifier.layout import Key
-from verifai.engines.sumcheck.verifier.party import OpeningClaim, PendingClaim
+from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim, truncated
 
 
 def padded_weight(weight: Weight, cells: Ints) -> U64:
@@ -52,7 +52,7 @@ class ProverParty:
         self.pending: dict[int, list[PendingClaim]] = {
             out: [] for op in self.circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
-        self._deferred: dict[int, list[PendingClaim]] = {}
+        self._deferred: dict[int, list[DeferredClaim]] = {}
         self._witness, self._weights, self._weights_public = witness, weights, weights_public
         self._stated = {port.tensor for port in self.circuit.inputs + self.circuit.outputs}
 
@@ -86,11 +86,14 @@ class ProverParty:
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
 
-    def message(self, operation: int, axes: Functional, label: str) -> Claim:
+    def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
         """Compute and send."""
-        op = self.circuit.ops[operation]
-        assert isinstance(op, ops.Requant)
-        return self.channel.send(label, [functionals.evaluate(axes, to_field(self._witness.saturated(operation, op)))])[0]
+        return self.channel.send(label, [functionals.evaluate(axes, self._witness.message(operation))])[0]
+
+    def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
+        """One more functional of a value already given."""
+        if key[0] != "tensor" or key[1] not in self._stated:
+            self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Compute; send unless weights are public."""
@@ -210,45 +213,34 @@ class ProverParty:
         return Claim(result), point
 
     def weighted_product(
-        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+        self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
         """Degree-3 sumcheck of weights and two arrays of 2^rounds."""
-        weights, left, right = self._product_arrays(operation, axes)
+        op = self.circuit.ops[operation]
+        if isinstance(op, ops.BatchedMatMul):
+            left, right = self._batched_arrays(op, axes)
+        else:
+            left, right = (embed(one) for one in self._witness.factors(operation, which))
+        spread = outer(*functionals.split(weights))
         point: list[Ext] = []
         for _ in range(rounds):
-            a0, a1, c0, c1, d0, d1 = weighted_round(weights, left, right)
+            a0, a1, c0, c1, d0, d1 = weighted_round(spread, left, right)
             self.channel.send(f"{label}.round", [element(a0, a1), element(c0, c1), element(d0, d1)])
             r = self.channel.challenge(f"{label}.point")
-            weights, left, right = (fold(one, *scalars(r)) for one in (weights, left, right))
+            spread, left, right = (fold(one, *scalars(r)) for one in (spread, left, right))
             point.append(r)
-        ends = [element(*one[:, 0]) for one in (weights, left, right)]
+        ends = [element(*one[:, 0]) for one in (spread, left, right)]
         return Claim(field.product(ends[0], field.product(ends[1], ends[2]))), point
 
-    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+    def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product."""
-        self._deferred.setdefault(operation, []).append(PendingClaim(axes, claim))
+        self._deferred.setdefault(operation, []).append(DeferredClaim(which, axes, claim))
 
-    def deferred(self, operation: int) -> list[PendingClaim]:
+    def deferred(self, operation: int) -> list[DeferredClaim]:
         """The claims noted for the operation."""
         return self._deferred.get(operation, [])
 
-    def _product_arrays(self, operation: int, axes: Functional) -> tuple[U64, U64, U64]:
-        op, witness = self.circuit.ops[operation], self._witness
-        if isinstance(op, ops.BatchedMatMul):
-            return self._batched_arrays(op, axes)
-        if isinstance(op, ops.Requant):
-            quotient = witness.quotient(operation, op)
-            t = to_field(quotient) if quotient.dtype == np.int64 else quotient.astype(np.uint64, copy=False)
-            left, right = to_field(witness.extra[operation, len(op.limbs) + 1]), t
-        elif isinstance(op, ops.Mul):
-            left, right = witness.cells(op.a, masked=True), witness.cells(op.b, masked=True)
-        else:
-            assert isinstance(op, ops.RowSum)
-            axes = geometry.row_sum_axes(op, axes, self.circuit.tensors[op.x])
-            left, right = witness.cells(op.x, masked=True), witness.cells(op.y, masked=True)
-        return outer(*functionals.split(axes)), embed(left), embed(right)
-
-    def _batched_arrays(self, op: ops.BatchedMatMul, axes: Functional) -> tuple[U64, U64, U64]:
+    def _batched_arrays(self, op: ops.BatchedMatMul, axes: Functional) -> tuple[U64, U64]:
         """Per batch: Σ_i g_i·a[i, k] and Σ_j g_j·b[k, j]."""
         first, second = self.circuit.tensors[op.a], self.circuit.tensors[op.b]
         rows, columns = functionals.axis_vector(axes[-2]), functionals.axis_vector(axes[-1])
@@ -256,7 +248,7 @@ class ProverParty:
         b = self._witness.cells(op.b, masked=True).reshape(-1, second.padded[-1])
         left = np.concatenate([combine_rows(rows, one) for one in a], axis=1)
         right: U64 = combine_columns(b, columns)
-        return outer(*functionals.split(geometry.batch_axes(axes, first))), left, right
+        return left, right
 
 
 def interpolate(samples: Sequence[Ext]) -> list[Ext]:

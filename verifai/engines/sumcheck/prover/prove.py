@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,7 @@ def _prove_lookups(party: ProverParty, layout: Layout, witness: Witness) -> None
     point = prove_layers(channel, *build_leaves(bus, _blocks(circuit, bus, witness, counts), alpha, beta))
     for number, blocks in enumerate(bus.by_operation):
         if blocks:
-            lookup_rows(party, number, _local(point, blocks[0].log_size))
+            lookup_rows(party, number, partial(_local, point))
     for tensor in layout.hashed:
         blocks = bus.by_tensor[tensor]
         local = _local(point, blocks[0].log_size)

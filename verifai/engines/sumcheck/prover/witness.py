@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Visibility
+from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
-from verifai.engines.sumcheck.verifier.buses import RANGE, column_names, table_values, taps
+from verifai.engines.sumcheck.verifier.buses import RANGE, columns_of, table_values, taps
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.layout import Key, Layout
 
@@ -31,11 +32,12 @@ class Witness:
     ) -> None:
         self.circuit, self.layout = circuit, layout
         self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
-        self.extra: dict[tuple[int, int], Ints] = {
-            (number, i): np.ascontiguousarray(columns[number, name], dtype=np.int64).reshape(-1)
-            for number, op in enumerate(circuit.ops)
-            for i, name in enumerate(column_names(op))
-        }
+        self._trace = columns
+        self.extra: dict[tuple[int, int], Ints] = {}
+        for number, op in enumerate(circuit.ops):
+            names = [name for name, _ in columns_of(circuit, op)]
+            found = self._columns(number, op, names)
+            self.extra |= {(number, i): np.ascontiguousarray(found[name]).reshape(-1) for i, name in enumerate(names)}
         self.counts: dict[int, Ints] | None = None
         self.hashed = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED}
         self._field: dict[tuple[int, bool], U64] = {}
@@ -77,6 +79,19 @@ class Witness:
         result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
         return result.reshape(-1)
 
+    def _columns(self, number: int, op: ops.Op, names: Sequence[str]) -> Mapping[str, Ints]:
+        if isinstance(op, ops.Recip):
+            trace = ("e", "pow", "qe", "R", "rho")
+            return row_witness.recip_columns({name: self._trace[number, name].reshape(-1) for name in trace})
+        if isinstance(op, ops.Isqrt):
+            return row_witness.isqrt_columns(self.masked_ints(op.v), self.tensors[op.out])
+        if isinstance(op, ops.ArgMax):
+            source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
+            cells = self.tensors[op.x].reshape(source.padded)[self.box(op.x)]
+            index = self.tensors[op.out].reshape(out.padded)[self.box(op.out)].reshape(source.shape[:-1])
+            return row_witness.argmax_columns(cells, index, source)
+        return {name: self._trace[number, name] for name in names}
+
     def rows(self, number: int) -> list[tuple[Ints | U64, ...]]:
         """What operation ``number`` looks up, in slot order: columns of integers, or of field elements where they are none."""
         op = self.circuit.ops[number]
@@ -86,7 +101,67 @@ class Witness:
             return [(self.masked_ints(op.x), self.tensors[op.out])]
         if isinstance(op, ops.WindowMax):
             return [(self.tensors[op.out] - self.tap(op, u, v),) for u, v in taps(op)]
-        return []
+        columns = [self.extra[number, i] for i in range(len(columns_of(self.circuit, op)))]
+        rows: list[tuple[Ints | U64, ...]] = []
+        if isinstance(op, ops.RowMax):
+            return self._row_max_rows(number, op, columns)
+        if isinstance(op, ops.Recip):
+            rows += row_witness.recip_rows(columns)
+        elif isinstance(op, ops.Isqrt):
+            rows += row_witness.isqrt_rows(self.masked_ints(op.v), self.tensors[op.out], columns)
+        elif isinstance(op, ops.ArgMax):
+            rows += row_witness.argmax_rows(self.masked_ints(op.x), columns, self.circuit.tensors[op.x])
+        return rows
+
+    def _row_max_rows(self, number: int, op: ops.RowMax, columns: Sequence[Ints]) -> list[tuple[Ints | U64, ...]]:
+        source, maxima = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
+        index = self.saturated(number, op) if op.saturate else self.difference(op)
+        rows: list[tuple[Ints | U64, ...]] = [(index,) if op.exp == ops.NONE else (index, self.tensors[op.exp])]
+        rows.append((index, columns[0]))
+        if op.saturate:
+            _, h, sigma, kappa = columns
+            rows += [(self.difference(op) - (h << self.circuit.tables[op.table].width),), (h, sigma), (h, kappa)]
+        flags = columns[0].reshape(source.padded)[..., : source.shape[-1]].sum(axis=-1).reshape(maxima.padded)
+        flags[self.box(op.out)] -= 1
+        return [*rows, (flags.reshape(-1),)]
+
+    def difference(self, op: ops.RowMax) -> Ints:
+        """m − x on true cells, D on padding."""
+        return row_witness.difference(self.circuit, op, self.tensors[op.x], self.tensors[op.out])
+
+    def message(self, number: int) -> U64:
+        """The uncommitted column of an operation: u of a saturating one, q² of a root."""
+        op = self.circuit.ops[number]
+        if isinstance(op, ops.Requant | ops.RowMax):
+            return to_field(self.saturated(number, op))
+        assert isinstance(op, ops.Isqrt)
+        return to_field(self.tensors[op.out] ** 2)
+
+    def factors(self, number: int, which: int) -> tuple[U64, U64]:
+        """The two columns of product ``which`` of an operation."""
+        op = self.circuit.ops[number]
+        if isinstance(op, ops.Requant):
+            (quotient,) = field_row((self.quotient(number, op),))
+            return to_field(self.extra[number, len(op.limbs) + 1]), quotient
+        if isinstance(op, ops.RowMax):
+            return to_field(self.extra[number, 2]), to_field(self.difference(op))
+        if isinstance(op, ops.Isqrt):
+            return self.cells(op.out, masked=False), self.cells(op.out, masked=False)
+        if isinstance(op, ops.ArgMax):
+            return to_field(self.extra[number, 0]), self.cells(op.x, masked=True)
+        if isinstance(op, ops.Recip):
+            power, scaled = to_field(self.extra[number, 1]), to_field(self.extra[number, 2])
+            quotient = to_field(self.extra[number, 3] + (self.extra[number, 4] << 9))
+            return ((self._ones_on_padding(op.q), power), (quotient, power), (quotient, scaled))[which]
+        assert isinstance(op, ops.Mul | ops.RowSum)
+        first, second = (op.a, op.b) if isinstance(op, ops.Mul) else (op.x, op.y)
+        return self.cells(first, masked=True), self.cells(second, masked=True)
+
+    def _ones_on_padding(self, tensor: int) -> U64:
+        described = self.circuit.tensors[tensor]
+        result = np.ones(described.padded, dtype=np.int64)
+        result[self.box(tensor)] = self.tensors[tensor].reshape(described.padded)[self.box(tensor)]
+        return to_field(result.reshape(-1))
 
     def tensor_rows(self, tensor: int) -> list[tuple[Ints, ...]]:
         """Range rows of a hashed tensor."""
@@ -139,10 +214,11 @@ class Witness:
         low = t - (h << (self.circuit.tables[op.table].width - 1))
         return [(self.saturated(number, op), y), *limbs, (low,), (h, sigma), (h, kappa)]
 
-    def saturated(self, number: int, op: ops.Requant) -> Ints:
-        """u = σ·t + κ."""
-        sigma, kappa = (self.extra[number, len(op.limbs) + i] for i in (1, 2))
-        result: Ints = sigma * self.quotient(number, op).astype(np.int64, copy=False) + kappa
+    def saturated(self, number: int, op: ops.Requant | ops.RowMax) -> Ints:
+        """u = σ·t + κ, or σ·d + κ."""
+        first = len(op.limbs) + 1 if isinstance(op, ops.Requant) else 2
+        value = self.quotient(number, op).astype(np.int64, copy=False) if isinstance(op, ops.Requant) else self.difference(op)
+        result: Ints = self.extra[number, first] * value + self.extra[number, first + 1]
         return result
 
     def quotient(self, number: int, op: ops.Requant) -> Ints | U64:

@@ -15,11 +15,11 @@ from verifai.engines.sumcheck.circuit import Circuit, Tensor, Visibility, log2_c
 from verifai.engines.sumcheck.circuit_bounds import requant_t
 from verifai.errors import UnsupportedModel
 
-FUNCTION, RANGE, SELECT, CLAMP = "function", "range", "select", "clamp"
+FUNCTION, RANGE, SELECT, CLAMP, FLAG, POWER = "function", "range", "select", "clamp", "flag", "power"
 
 TableName: TypeAlias = tuple[str, int]
 """(FUNCTION, table index): argument and value. (RANGE, bits): i in [0, 2^bits). (SELECT, operation) and (CLAMP, operation): of
-a saturating Requant, the upper half h of t with σ and with κ."""
+a saturating operation, the upper part h with σ and with κ. (FLAG, bits): i with [i = 0]. (POWER, 5): i with 2^i, i < 32."""
 
 WIDTH = 2
 """W: columns of every row on the bus; ranges leave the second at 0."""
@@ -69,9 +69,13 @@ def taps(op: ops.WindowMax) -> list[tuple[int, int]]:
     return [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
 
 
-def split_range(circuit: Circuit, op: ops.Requant) -> tuple[int, int]:
-    """(least h, log2 of how many) for t = 2^(w−1)·h + l."""
-    z, half = circuit.tensors[op.z], circuit.tables[op.table].width - 1
+def split_range(circuit: Circuit, op: ops.Requant | ops.RowMax) -> tuple[int, int]:
+    """(least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l."""
+    width = circuit.tables[op.table].width
+    if isinstance(op, ops.RowMax):
+        x = circuit.tensors[op.x]
+        return 0, max(1, log2_ceil(((x.high - x.low) >> width) + 1))
+    z, half = circuit.tensors[op.z], width - 1
     low, high = requant_t(z.low, op.shift) >> half, requant_t(z.high, op.shift) >> half
     return low, max(1, log2_ceil(high - low + 1))
 
@@ -80,48 +84,78 @@ def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int
     """(least argument, values) of a table that is not a range."""
     if block.kind == FUNCTION:
         return circuit.tables[block.index].low, circuit.tables[block.index].values
+    if block.kind == FLAG:
+        return 0, [int(i == 0) for i in range(1 << block.log_size)]
+    if block.kind == POWER:
+        return 0, [1 << i for i in range(1 << block.log_size)]
     op = circuit.ops[block.index]
-    assert isinstance(op, ops.Requant)
+    assert isinstance(op, ops.Requant | ops.RowMax)
     low, bits = split_range(circuit, op)
-    half = 1 << (circuit.tables[op.table].width - 1)
     arguments = range(low, low + (1 << bits))
+    inside = (-1, 0) if isinstance(op, ops.Requant) else (0,)
     if block.kind == SELECT:
-        return low, [int(h in (-1, 0)) for h in arguments]
-    return low, [-half if h < -1 else half - 1 if h > 0 else 0 for h in arguments]
+        return low, [int(h in inside) for h in arguments]
+    table = circuit.tables[op.table]
+    return low, [0 if h in inside else table.low if h < 0 else table.high for h in arguments]
 
 
 def _log_size(circuit: Circuit, name: TableName) -> int:
     kind, index = name
-    if kind == RANGE:
+    if kind in (RANGE, FLAG, POWER):
         return index
     if kind == FUNCTION:
         return circuit.tables[index].width
     op = circuit.ops[index]
-    assert isinstance(op, ops.Requant)
+    assert isinstance(op, ops.Requant | ops.RowMax)
     return split_range(circuit, op)[1]
 
 
 def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
     """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel beyond this suite."""
+    return [name for name, _ in lookups_of(circuit, op)]
+
+
+def lookups_of(circuit: Circuit, op: ops.Op) -> list[tuple[TableName, int]]:
+    """Table and log2 of the number of rows of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
+    out = circuit.tensors[ops.results(op)[0]].log_cells
     if isinstance(op, ops.Requant):
-        limbs = [(RANGE, bits) for bits in op.limbs]
-        if not op.saturate:
-            return [(FUNCTION, op.table), *limbs]
-        half = circuit.tables[op.table].width - 1
-        if half == 0 or split_range(circuit, op)[1] > MAX_RANGE_BITS:
-            raise _unsupported(circuit, op, "its table is too narrow for its range")
-        number = circuit.ops.index(op)
-        return [(FUNCTION, op.table), *limbs, (RANGE, half), (SELECT, number), (CLAMP, number)]
+        names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
+        return [
+            (name, out) for name in names + (_split(circuit, op, circuit.tables[op.table].width - 1) if op.saturate else [])
+        ]
     if isinstance(op, ops.Lookup):
-        return [(FUNCTION, op.table)]
+        return [((FUNCTION, op.table), out)]
     if isinstance(op, ops.WindowMax):
-        bits = span_bits(circuit.tensors[op.x])
-        if bits > MAX_RANGE_BITS:
-            raise _unsupported(circuit, op, f"its values span {bits} bits")
-        return [(RANGE, bits)] * len(taps(op))
+        return [((RANGE, _span(circuit, op, op.x)), out)] * len(taps(op))
+    if isinstance(op, ops.RowMax):
+        source, width = circuit.tensors[op.x], circuit.tables[op.table].width
+        names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
+        names += _split(circuit, op, width) if op.saturate else []
+        return [*((name, source.log_cells) for name in names), ((RANGE, max(1, log2_ceil(source.shape[-1]))), out)]
+    if isinstance(op, ops.ArgMax):
+        cells = circuit.tensors[op.x].log_cells
+        return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
+    if isinstance(op, ops.Recip):
+        return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
+    if isinstance(op, ops.Isqrt):
+        return [((RANGE, bits), out) for bits in (15, 15, 16, 15, 16, 15)]
     if isinstance(op, _VIRTUAL):
         return []
     raise _unsupported(circuit, op, "it is not part of this suite")
+
+
+def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
+    if low_bits == 0 or split_range(circuit, op)[1] > MAX_RANGE_BITS:
+        raise _unsupported(circuit, op, "its table is too narrow for its range")
+    number = circuit.ops.index(op)
+    return [(RANGE, low_bits), (SELECT, number), (CLAMP, number)]
+
+
+def _span(circuit: Circuit, op: ops.Op, tensor: int) -> int:
+    bits = span_bits(circuit.tensors[tensor])
+    if bits > MAX_RANGE_BITS:
+        raise _unsupported(circuit, op, f"its values span {bits} bits")
+    return bits
 
 
 _VIRTUAL = (
@@ -137,11 +171,25 @@ _VIRTUAL = (
 )
 
 
-def column_names(op: ops.Op) -> list[str]:
-    """The trace columns that ``op`` commits beside its results, each of its result's size."""
-    if not isinstance(op, ops.Requant):
-        return []
-    return [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
+_RECIP_COLUMNS = ("e", "pow", "qe", "r0", "r1", "rho0", "rho1", "a0", "s0")
+
+
+def columns_of(circuit: Circuit, op: ops.Op) -> list[tuple[str, int]]:
+    """Name and log2 size of the columns that ``op`` commits beside its results."""
+    out = circuit.tensors[ops.results(op)[0]].log_cells
+    if isinstance(op, ops.Requant):
+        names = [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
+        return [(name, out) for name in names]
+    if isinstance(op, ops.RowMax):
+        cells = circuit.tensors[op.x].log_cells
+        return [(name, cells) for name in (("g", "h", "sigma", "kappa") if op.saturate else ("g",))]
+    if isinstance(op, ops.ArgMax):
+        return [("g", circuit.tensors[op.x].log_cells), ("v", out)]
+    if isinstance(op, ops.Recip):
+        return [(name, out) for name in _RECIP_COLUMNS]
+    if isinstance(op, ops.Isqrt):
+        return [(name, out) for name in ("q0", "d0", "f0")]
+    return []
 
 
 def tensor_tables(tensor: Tensor) -> list[TableName]:
@@ -155,8 +203,7 @@ def build(circuit: Circuit) -> Bus:
     """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
     wanted: list[tuple[bool, int, int, TableName, int]] = []
     for number, op in enumerate(circuit.ops):
-        log_size = circuit.tensors[ops.results(op)[0]].log_cells
-        wanted += [(False, number, slot, table, log_size) for slot, table in enumerate(tables_of(circuit, op))]
+        wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(lookups_of(circuit, op))]
     for port in circuit.inputs + circuit.outputs:
         if port.visibility is Visibility.HASHED:
             tensor = circuit.tensors[port.tensor]

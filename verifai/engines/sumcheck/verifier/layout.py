@@ -99,8 +99,8 @@ def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
             for out in ops.results(op):
                 if out not in stated:
                     columns["tensor", out, 0] = circuit.tensors[out].log_cells
-        for index in range(len(buses.column_names(op))):
-            columns["column", number, index] = circuit.tensors[ops.results(op)[0]].log_cells
+        for index, (_, log_cells) in enumerate(buses.columns_of(circuit, op)):
+            columns["column", number, index] = log_cells
     for index, table in enumerate(bus.tables):
         columns["count", index, 0] = table.log_size
     return columns

@@ -9,29 +9,35 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Tensor
 from verifai.engines.sumcheck.circuit_ops import NONE
 from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, geometry
+from verifai.engines.sumcheck.verifier import field, geometry, row_operations
 from verifai.engines.sumcheck.verifier.axes import Functional, point_axes
 from verifai.engines.sumcheck.verifier.buses import taps
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import ONE, Ext, P
-from verifai.engines.sumcheck.verifier.party import Party, read_masked
-
-Rows = list[tuple[Claim, ...]]
-
+from verifai.engines.sumcheck.verifier.party import Party, read_masked, truncated
+from verifai.engines.sumcheck.verifier.row_operations import Local, Rows
 
 # --- lookups: the columns of each operation's rows at one point ---------------------------------------------------------------
 
 
-def lookup_rows(party: Party, number: int, point: tuple[Ext, ...]) -> Rows:
-    """The rows that operation ``number`` looks up, in slot order, evaluated at ``point``; empty for most operations."""
+def lookup_rows(party: Party, number: int, local: Local) -> Rows:
+    """The rows that operation ``number`` looks up, in slot order, at the leaves' point; empty for most operations."""
     op = party.circuit.ops[number]
+    if isinstance(op, ops.RowMax):
+        return row_operations.row_max_rows(party, number, op, local)
+    if isinstance(op, ops.ArgMax):
+        return row_operations.argmax_rows(party, number, op, local)
+    if isinstance(op, ops.Recip):
+        return row_operations.recip_rows(party, number, op, local)
+    if isinstance(op, ops.Isqrt):
+        return row_operations.isqrt_rows(party, number, op, local)
     if isinstance(op, ops.Requant):
-        return _requant_rows(party, number, op, point)
-    if isinstance(op, ops.Lookup):
-        axes = point_axes(point, party.circuit.tensors[op.out].bits)
-        return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
-    if isinstance(op, ops.WindowMax):
-        axes = point_axes(point, party.circuit.tensors[op.out].bits)
+        return _requant_rows(party, number, op, local(party.circuit.tensors[op.out].log_cells))
+    if isinstance(op, ops.Lookup | ops.WindowMax):
+        out = party.circuit.tensors[op.out]
+        axes = point_axes(local(out.log_cells), out.bits)
+        if isinstance(op, ops.Lookup):
+            return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
         largest = party.read(op.out, axes, "max.y")
         return [(largest - _tap(party, op, axes, u, v),) for u, v in taps(op)]
     return []
@@ -51,8 +57,8 @@ def _requant_rows(party: Party, number: int, op: ops.Requant, point: tuple[Ext, 
         return [(t, y), *rows]
     h, sigma, kappa = (party.column(number, len(limbs) + i, axes, "requant.split") for i in range(3))
     low = t - h.scale(field.embed(1 << (party.circuit.tables[op.table].width - 1)))
-    u = party.message(number, axes, "requant.u")
-    party.defer(number, axes, u - kappa)
+    u = party.message(number, 0, axes, "requant.u")
+    party.defer(number, 0, axes, u - kappa)
     return [(u, y), *rows, (low,), (h, sigma), (h, kappa)]
 
 
@@ -83,8 +89,7 @@ def tensor_rows(party: Party, tensor: int, point: tuple[Ext, ...], slots: int) -
 
 def truncated_axes(described: Tensor, point: tuple[Ext, ...]) -> Functional:
     """eq(point, ·) on true cells, 0 on padding: equal values under this and under eq mean that padding is 0."""
-    axes = point_axes(point, described.bits)
-    return tuple(geometry.truncated(axis, size) for axis, size in zip(axes, described.shape, strict=True))
+    return truncated(point_axes(point, described.bits), described.shape)
 
 
 def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> Claim:
@@ -101,19 +106,32 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
 
 
 def check_operation(party: Party, number: int) -> None:
-    """WindowMax: Π (y − tap_j) = 0 on all cells. A saturating Requant: u − κ = σ·t, at the points where u was claimed."""
+    """WindowMax and ArgMax: their own checks. Then every product that the operation's lookups took for granted."""
     op = party.circuit.ops[number]
     if isinstance(op, ops.WindowMax):
         _check_maximum(party, number, op)
-    elif isinstance(op, ops.Requant):
-        for deferred in party.deferred(number):
-            axes = deferred.axes
-            bits = party.circuit.tensors[op.out].bits
-            claim, point = party.weighted_product(number, axes, deferred.value, sum(bits), "requant")
-            inner = point_axes(point, bits)
-            t, limbs = _quotient(party, number, op, inner)
-            sigma = party.column(number, len(limbs) + 1, inner, "requant.split")
-            (sigma.mul(t).scale(ax.weight_at(axes, point)) - claim).assert_zero("requant")
+    elif isinstance(op, ops.ArgMax):
+        row_operations.check_argmax(party, number, op)
+    for deferred in party.deferred(number):
+        bits = party.circuit.tensors[op.x if isinstance(op, ops.RowMax) else ops.results(op)[0]].bits
+        axes, which, label = deferred.axes, deferred.which, "deferred"
+        claim, point = party.weighted_product(number, which, axes, axes, deferred.value, sum(bits), label)
+        value = _deferred_product(party, number, which, point_axes(point, bits))
+        (value.scale(ax.weight_at(axes, point)) - claim).assert_zero(label)
+
+
+def _deferred_product(party: Party, number: int, which: int, axes: Functional) -> Claim:
+    """σ·t, σ·d, q², or one of the three products of a reciprocal."""
+    op = party.circuit.ops[number]
+    if isinstance(op, ops.Requant):
+        t, limbs = _quotient(party, number, op, axes)
+        return party.column(number, len(limbs) + 1, axes, "requant.split").mul(t)
+    if isinstance(op, ops.RowMax):
+        return party.column(number, 2, axes, "rowmax.split").mul(row_operations.difference(party, op, axes))
+    if isinstance(op, ops.Recip):
+        return row_operations.recip_factors(party, number, op, which, axes)
+    root = party.read(ops.results(op)[0], axes, "isqrt.q")
+    return root.mul(root)
 
 
 def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
@@ -217,7 +235,7 @@ def _product(party: Party, number: int, op: ops.Mul | ops.BatchedMatMul, axes: F
         weights, bits = axes, first.bits
     else:
         weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
-    claim, point = party.weighted_product(number, axes, claim, sum(bits), "product")
+    claim, point = party.weighted_product(number, 0, weights, axes, claim, sum(bits), "product")
     inner = point_axes(point, bits)
     operands = (inner, inner)
     if isinstance(op, ops.BatchedMatMul):
@@ -231,7 +249,7 @@ def _row_product(party: Party, number: int, op: ops.RowSum, axes: Functional, cl
     source = party.circuit.tensors[op.x]
     weights = geometry.row_sum_axes(op, axes, source)
     claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
-    claim, point = party.weighted_product(number, axes, claim, source.log_cells, "product")
+    claim, point = party.weighted_product(number, 0, weights, axes, claim, source.log_cells, "product")
     inner = point_axes(point, source.bits)
     value = _pair(party, op.x, op.y, (inner, inner), "product.x")
     (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")

@@ -14,7 +14,7 @@ from typing import Protocol
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier import field, geometry
 from verifai.engines.sumcheck.verifier.axes import Functional
 from verifai.engines.sumcheck.verifier.channel import Channel
 from verifai.engines.sumcheck.verifier.claim import Claim, public
@@ -40,6 +40,15 @@ class PendingClaim:
     value: Claim
 
 
+@dataclass(frozen=True, slots=True)
+class DeferredClaim:
+    """A claim on one of an operation's products of columns, to be checked with the operation."""
+
+    which: int
+    axes: Functional
+    value: Claim
+
+
 class Party(Protocol):
     """One side of the conversation."""
 
@@ -56,8 +65,11 @@ class Party(Protocol):
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
         """The functional of a column that an operation commits beside its results."""
 
-    def message(self, operation: int, axes: Functional, label: str) -> Claim:
-        """The functional of a column that is not committed but follows from committed ones: a saturating Requant's u."""
+    def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
+        """The functional of a column that is not committed but follows from committed ones: product ``which``."""
+
+    def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
+        """Hold a column's padding to 0: ``claim`` is its value under ``axes`` and under ``axes`` cut off at ``shape``."""
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """The functional of a weight, padding 0."""
@@ -72,14 +84,14 @@ class Party(Protocol):
         """Sumcheck of the operation's vanishing product, weighted by eq(anchor, ·)."""
 
     def weighted_product(
-        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+        self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
-        """Sumcheck of the operation's product of two columns under public weights."""
+        """Sumcheck of the operation's product ``which`` under public weights; ``axes``: the result's functional."""
 
-    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+    def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product, to be checked with the operation."""
 
-    def deferred(self, operation: int) -> list[PendingClaim]:
+    def deferred(self, operation: int) -> list[DeferredClaim]:
         """The claims noted for the operation."""
 
 
@@ -90,6 +102,11 @@ def read_masked(party: Party, tensor: int, axes: Functional, label: str) -> Clai
     if described.fill == 0:
         return value
     return value.plus(field.scale(ax.padding_total(axes, described.shape), -described.fill))
+
+
+def truncated(axes: Functional, shape: Sequence[int]) -> Functional:
+    """``axes`` on true cells, 0 on padding."""
+    return tuple(geometry.truncated(axis, size) for axis, size in zip(axes, shape, strict=True))
 
 
 class VerifierParty:
@@ -110,7 +127,7 @@ class VerifierParty:
             out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
         self.claimed: set[int] = set()
-        self._deferred: dict[int, list[PendingClaim]] = {}
+        self._deferred: dict[int, list[DeferredClaim]] = {}
         self._shown, self._hashed, self._weights = shown, frozenset(hashed), weights
 
     def challenges(self, label: str, count: int) -> list[Ext]:
@@ -147,9 +164,14 @@ class VerifierParty:
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
 
-    def message(self, operation: int, axes: Functional, label: str) -> Claim:
+    def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
         """The prover's word; the script says what holds it to the truth."""
         return self.channel.receive(label, 1)[0]
+
+    def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
+        """One more functional of a value already given. Stated tensors have no padding, or are checked elsewhere."""
+        if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._hashed):
+            self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Public weights: computed here. Committed ones: the prover's word, noted for the opening."""
@@ -172,15 +194,15 @@ class VerifierParty:
         return eq_rounds(self.channel, label, public(field.ZERO), anchor, degree)
 
     def weighted_product(
-        self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str
+        self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
         """Degree-3 sumcheck."""
         return weighted_rounds(self.channel, label, claim, rounds)
 
-    def defer(self, operation: int, axes: Functional, claim: Claim) -> None:
+    def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product."""
-        self._deferred.setdefault(operation, []).append(PendingClaim(axes, claim))
+        self._deferred.setdefault(operation, []).append(DeferredClaim(which, axes, claim))
 
-    def deferred(self, operation: int) -> list[PendingClaim]:
+    def deferred(self, operation: int) -> list[DeferredClaim]:
         """The claims noted for the operation."""
         return self._deferred.get(operation, [])

@@ -186,7 +186,7 @@ def check_lookups(party: VerifierParty, layout: Layout) -> None:
     leaf_sum = LeafSum(bus, leaves, alpha, beta)
     for number, blocks in enumerate(bus.by_operation):
         if blocks:
-            rows = lookup_rows(party, number, leaf_sum.local_point(blocks[0].log_size))
+            rows = lookup_rows(party, number, leaf_sum.local_point)
             for block, row in zip(blocks, rows, strict=True):
                 leaf_sum.lookup(block, row)
     for tensor in layout.hashed:

@@ -1,0 +1,74 @@
+"""Columns and lookup rows of operations along rows, as integers: RowMax, ArgMax, Recip and Isqrt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit, Tensor
+
+Ints = NDArray[np.int64]
+Row = tuple[Ints, ...]
+
+
+def recip_columns(trace: Mapping[str, Ints]) -> dict[str, Ints]:
+    """The committed limbs of a reciprocal from the interpreter's columns, padded and flat."""
+    scaled, quotient, rho = trace["qe"], trace["R"], trace["rho"]
+    columns = {"e": trace["e"], "pow": trace["pow"], "qe": scaled, "r0": quotient & 511, "r1": quotient >> 9}
+    columns |= {"rho0": rho & 32767, "rho1": rho >> 15}
+    return columns | {"a0": (scaled - (1 << 29)) & 32767, "s0": (scaled - 1 - rho) & 32767}
+
+
+def isqrt_columns(v: Ints, q: Ints) -> dict[str, Ints]:
+    """Low limbs of q, v − q² and 2q − v + q²."""
+    below = v - q * q
+    return {"q0": q & 32767, "d0": below & 65535, "f0": (2 * q - below) & 65535}
+
+
+def argmax_columns(x: Ints, index: Ints, source: Tensor) -> dict[str, Ints]:
+    """One-hot cells and maxima, padded and flat, from true cells x (…, n) and indices (…)."""
+    hot = np.zeros(source.padded, dtype=np.int64)
+    box = tuple(slice(0, size) for size in source.shape)
+    hot[box] = index[..., None] == np.arange(source.shape[-1])
+    largest = np.zeros(source.padded[:-1] or (1,), dtype=np.int64)
+    largest[box[:-1] or (slice(0, 1),)] = x.max(axis=-1)
+    return {"g": hot.reshape(-1), "v": largest.reshape(-1)}
+
+
+def recip_rows(columns: list[Ints]) -> list[Row]:
+    """(e, 2^e), then the limbs in slot order."""
+    e, power, scaled, r0, r1, rho0, rho1, a0, s0 = columns
+    slack = scaled - 1 - (rho0 + (rho1 << 15))
+    limbs = [r0, r1, rho0, rho1, a0, (scaled - (1 << 29) - a0) >> 15, s0, (slack - s0) >> 15]
+    return [(e, power), *((limb,) for limb in limbs)]
+
+
+def isqrt_rows(v: Ints, q: Ints, columns: list[Ints]) -> list[Row]:
+    """Limbs in slot order."""
+    q0, d0, f0 = columns
+    below = v - q * q
+    limbs = [q0, (q - q0) >> 15, d0, (below - d0) >> 16, f0, (2 * q - below - f0) >> 16]
+    return [(limb,) for limb in limbs]
+
+
+def argmax_rows(x: Ints, columns: list[Ints], source: Tensor) -> list[Row]:
+    """(g), (v − x − [j < k]) with x (…, n) in its padded box, padding 0."""
+    hot, largest = columns[0].reshape(source.padded), columns[1].reshape(source.padded[:-1] or (1,))
+    box = tuple(slice(0, size) for size in source.shape)
+    result = np.zeros(source.padded, dtype=np.int64)
+    top = largest[box[:-1] or (slice(0, 1),)].reshape(*source.shape[:-1], 1)
+    result[box] = top - x.reshape(source.padded)[box] - (1 - np.cumsum(hot[box], axis=-1))
+    return [(columns[0],), (result.reshape(-1),)]
+
+
+def difference(circuit: Circuit, op: ops.RowMax, x: Ints, maxima: Ints) -> Ints:
+    """m − x on true cells, D on padding; flat."""
+    source, rows = circuit.tensors[op.x], circuit.tensors[op.out]
+    box = tuple(slice(0, size) for size in source.shape)
+    result = np.full(source.padded, circuit.tables[op.table].high, dtype=np.int64)
+    top = maxima.reshape(rows.padded)[tuple(slice(0, size) for size in rows.shape)].reshape(*source.shape[:-1], 1)
+    result[box] = top - x.reshape(source.padded)[box]
+    return result.reshape(-1)

@@ -26,4 +26,7 @@ WORKDIR /src
 # The checkout itself is installed, so that the demo finds circuits/ and fixtures/.
 RUN /opt/verifai/bin/pip install --no-cache-dir -c constraints.txt -e '.[sklearn,images]' && chown -R auditor /src/circuits
 USER auditor
+# The kernels are compiled into the image, so that the first proof does not wait for the compiler.
+ENV NUMBA_CACHE_DIR=/home/auditor/kernels
+RUN verifai warm-up
 CMD ["demo"]

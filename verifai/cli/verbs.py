@@ -16,10 +16,25 @@ class VerbModule(Protocol):
 
 def register_all(app: typer.Typer) -> None:
     """Register every verb. Verb modules import nothing heavy; their functions do, when they run."""
-    from verifai.cli import audit, bench, bundles, consensus, demo, evidence, export, gate, keys, log, prepare, srs, votes
+    from verifai.cli import (
+        audit,
+        bench,
+        bundles,
+        consensus,
+        demo,
+        evidence,
+        export,
+        gate,
+        keys,
+        log,
+        prepare,
+        srs,
+        votes,
+        warm_up,
+    )
 
     modules: tuple[VerbModule, ...] = (
-        demo, export, prepare, evidence, audit, bundles, votes, consensus, gate, keys, log, srs, bench,
+        demo, export, prepare, evidence, audit, bundles, votes, consensus, gate, keys, log, srs, bench, warm_up,
     )  # fmt: skip
     for module in modules:
         module.register(app)

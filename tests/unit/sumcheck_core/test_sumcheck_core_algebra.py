@@ -27,7 +27,7 @@ from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.lookups import LeafSum, check_layers
 from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.verifier.transcript import Transcript
-from verifai.errors import EvidenceRejected
+from verifai.errors import EvidenceRejected, UnsupportedModel
 
 randoms = st.randoms(use_true_random=False)
 
@@ -122,6 +122,9 @@ def test_pieces_of_a_view_are_functionals_of_their_sources():
     cells = np.zeros((4, 4), dtype=np.int64)
     cells[:3] = np.arange(12).reshape(3, 4) - 5
     none = ops.NONE
+    identity = ops.Piece(0, (0, 1), ((0, 1, 2), (0, 1, 2, 3)), (none, none))
+    kept = _functional(pick, [2, 2])
+    assert geometry.piece_axes(identity, kept, source) == kept
     cases = [
         (ops.Piece(0, (1, 0), ((0, 1, 2, 3), (0, 1, 2)), (none, none)), (4, 3), lambda: cells[:3].T),
         (
@@ -146,19 +149,33 @@ def test_pieces_of_a_view_are_functionals_of_their_sources():
         assert geometry.piece_total(piece, axes) == _apply(axes, covered)
 
 
-@pytest.mark.parametrize("shapes", [((2, 3, 1, 5), (2, 3, 5)), ((4, 8), (2, 2, 8)), ((1, 7), (7, 1)), ((3,), (1, 1, 3))])
-def test_relabelling_keeps_a_functional(shapes):
-    source_shape, out_shape = shapes
+def _relabelling(source_shape, out_shape):
     pick = random.Random(2)
     source = Tensor("s", source_shape, -9, 9)
     bits = [(size - 1).bit_length() for size in out_shape]
     cells = np.arange(prod(source.padded)).reshape(source.padded)
     evaluation = ax.point_axes(_point(pick, sum(bits)), bits)
-    out = cells.reshape([1 << b for b in bits])
-    assert _apply(geometry.relabelled(evaluation, source), cells) == _apply(evaluation, out)
-    if shapes != ((4, 8), (2, 2, 8)):
-        axes = tuple(ax.Dense(tuple(_ext(pick) for _ in range(1 << b))) for b in bits)
+    dense = tuple(ax.Dense(tuple(_ext(pick) for _ in range(1 << b))) for b in bits)
+    return source, cells, cells.reshape([1 << b for b in bits]), evaluation, dense
+
+
+_RELABELS = [((2, 3, 1, 5), (2, 3, 5)), ((8, 4), (2, 4, 4)), ((1, 7), (7, 1)), ((3,), (1, 1, 3)), ((16,), (4, 2, 2))]
+
+
+@pytest.mark.parametrize(("source_shape", "out_shape"), _RELABELS)
+def test_relabelling_keeps_or_merges_any_vectors(source_shape, out_shape):
+    source, cells, out, evaluation, dense = _relabelling(source_shape, out_shape)
+    for axes in (evaluation, dense, (*evaluation[:1], *dense[1:]), (*dense[:1], *evaluation[1:])):
         assert _apply(geometry.relabelled(axes, source), cells) == _apply(axes, out)
+
+
+@pytest.mark.parametrize(("source_shape", "out_shape"), [((2, 2, 8), (4, 8)), ((4, 2, 2), (16,)), ((2, 8, 3), (16, 3))])
+def test_relabelling_cuts_eq_vectors_and_refuses_to_cut_others(source_shape, out_shape):
+    source, cells, out, evaluation, dense = _relabelling(source_shape, out_shape)
+    for axes in (evaluation, (*evaluation[:1], *dense[1:])):
+        assert _apply(geometry.relabelled(axes, source), cells) == _apply(axes, out)
+    with pytest.raises(UnsupportedModel):
+        geometry.relabelled(dense, source)
 
 
 @pytest.mark.parametrize("axes_summed", [1, 2, 3])

@@ -144,6 +144,29 @@ def test_views_of_virtual_and_held_tensors():
     accepted(sketch.finish(out), sketch.cells)
 
 
+def test_attention_over_heads_by_reshape_and_transposition():
+    """(T, H·d) → (T, H, d) → (H, T, d), scores (H, T, T), and back: views of relabellings of held tensors."""
+    sketch, none = Sketch(24), ops.NONE
+    tokens, heads, depth = 3, 2, 4
+    x = sketch.input((tokens, 5))
+
+    def split(name):
+        held = sketch.requant(sketch.matmul(x, heads * depth), relu=False, offset=name)
+        shaped = sketch.add(ops.Relabel, held, shape=(tokens, heads, depth))
+        whole = (tuple(range(heads)), tuple(range(tokens)), tuple(range(depth)))
+        return sketch.add(ops.View, (ops.Piece(shaped, (1, 0, 2), whole, (none,) * 3),), 0, shape=(heads, tokens, depth))
+
+    query, key, value = split(0), split(1), split(-2)
+    turned = ops.Piece(key, (0, 2, 1), (tuple(range(heads)), tuple(range(depth)), tuple(range(tokens))), (none,) * 3)
+    keys = sketch.add(ops.View, (turned,), 0, shape=(heads, depth, tokens))
+    scores = sketch.requant(sketch.add(ops.BatchedMatMul, query, keys, multiplier=1), relu=False, offset=1)
+    mixed = sketch.requant(sketch.add(ops.BatchedMatMul, scores, value, multiplier=1), relu=False, offset=2)
+    back = ops.Piece(mixed, (1, 0, 2), (tuple(range(tokens)), tuple(range(heads)), tuple(range(depth))), (none,) * 3)
+    joined = sketch.add(ops.View, (back,), 0, shape=(tokens, heads, depth))
+    flat = sketch.add(ops.Relabel, joined, shape=(tokens, heads * depth))
+    accepted(sketch.finish(sketch.requant(sketch.matmul(flat, 4))), sketch.cells)
+
+
 def test_tables_looked_up_without_rounding():
     sketch = Sketch(10)
     hidden = sketch.requant(sketch.matmul(sketch.input((3, 6)), 5), offset=4)

@@ -87,34 +87,56 @@ def truncated(axis: Axis, size: int) -> Axis:
 def relabelled(axes: Functional, source: Tensor) -> Functional:
     """A functional on a Relabel's output as one on its operand: the same cells under another shape.
 
+    Axes are matched in the smallest groups that cover the same variables on both sides. Within a group eq vectors are cut anew,
+    and any vectors merge into one axis; only a vector that is no eq vector cannot be cut.
+
     Raises UnsupportedModel (``sumcheck-unsupported``) when the functional is not a product along the operand's axes.
     """
-    if all(isinstance(axis, Eq) for axis in axes):
-        point = [r for axis in axes if isinstance(axis, Eq) for r in axis.point]
-        return point_axes(point, source.bits)
     result: list[Axis] = []
-    rest = [axis for axis in axes if axis.bits]
-    for bits in source.bits:
-        if bits == 0:
-            result.append(Eq(()))
-        elif rest and rest[0].bits == bits:
-            result.append(rest.pop(0))
-        else:
-            raise UnsupportedModel("sumcheck-unsupported", "a window over a reshape cannot be proven", where=source.name)
-    scale = ONE
-    for axis in axes:
-        if not axis.bits:
-            scale = field.product(scale, axis.total())
-    if scale != ONE:
-        result[0] = Dense(tuple(field.product(entry, scale) for entry in result[0].dense()))
+    rest = list(axes)
+    bits = list(source.bits)
+    while bits:
+        group, sizes = [], [bits.pop(0)]
+        covered = 0
+        while covered != sum(sizes):
+            if covered < sum(sizes):
+                group.append(rest.pop(0))
+                covered += group[-1].bits
+            else:
+                sizes.append(bits.pop(0))
+        result += _regrouped(group, sizes, source)
+    weight = ONE
+    for axis in rest:  # axes of one cell
+        weight = field.product(weight, axis.total())
+    if weight != ONE:
+        result[0] = Dense(tuple(field.product(entry, weight) for entry in result[0].dense()))
     return tuple(result)
 
 
+def _regrouped(group: list[Axis], sizes: list[int], source: Tensor) -> list[Axis]:
+    """Vectors over the same variables, cut into axes of ``sizes`` variables."""
+    point = [r for axis in group if isinstance(axis, Eq) for r in axis.point]
+    if len(point) == sum(sizes) and all(isinstance(axis, Eq) or axis.values == (ONE,) for axis in group):
+        return list(point_axes(point, sizes))
+    if len(sizes) > 1:
+        raise UnsupportedModel("sumcheck-unsupported", "a window over a reshape cannot be proven", where=source.name)
+    entries = [ONE]
+    for axis in group:
+        entries = [field.product(x, y) for x in entries for y in axis.dense()]
+    return [Dense(tuple(entries))]
+
+
 def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional:
-    """A functional on a View's output as one on the source of ``piece``, over the cells that the piece covers."""
-    result: list[list[Ext] | None] = [None] * len(source.shape)
+    """A functional on a View's output as one on the source of ``piece``, over the cells that the piece covers.
+
+    An axis that the piece takes over whole stays as it is: the source is read masked, so its padding adds nothing.
+    """
+    result: list[Axis | None] = [None] * len(source.shape)
     scale = ONE
     for axis, driven, indices in zip(axes, piece.axes, piece.indices, strict=True):
+        if driven != NONE and indices == tuple(range(source.shape[driven])):
+            result[driven] = axis
+            continue
         entries = axis.dense()
         if driven == NONE:
             covered = field.total(entries[j] for j, index in enumerate(indices) if index != NONE)
@@ -124,15 +146,16 @@ def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional
         for j, index in enumerate(indices):
             if index != NONE:
                 target[index] = field.add(target[index], entries[j])
-        result[driven] = target
+        result[driven] = Dense(tuple(target))
     for number, constant in enumerate(piece.fixed):
         if result[number] is None:
             target = [ZERO] * source.padded[number]
             target[constant] = ONE
-            result[number] = target
-    done = [target if target is not None else [] for target in result]
-    done[0] = [field.product(entry, scale) for entry in done[0]]
-    return tuple(Dense(tuple(target)) for target in done)
+            result[number] = Dense(tuple(target))
+    done = [axis for axis in result if axis is not None]
+    if scale != ONE:
+        done[0] = Dense(tuple(field.product(entry, scale) for entry in done[0].dense()))
+    return tuple(done)
 
 
 def piece_total(piece: ops.Piece, axes: Functional) -> Ext:

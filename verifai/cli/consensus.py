@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,10 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--claim", help="Outputs whose place is asked for (.npz or .json).", metavar="FILE")
         ] = None,
         late: Annotated[list[Path] | None, typer.Option("--late", help="A message that came after its deadline.")] = None,
+        history: Annotated[list[Path] | None, typer.Option("--history", help="A past decision, for reputation.")] = None,
+        canary: Annotated[
+            list[Path] | None, typer.Option("--canary", help="A past decision whose claim was the known answer.")
+        ] = None,
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH.", metavar="FORMAT=PATH")
         ] = None,
@@ -59,6 +64,8 @@ def register(app: typer.Typer) -> None:
 
         targets = _targets(report or [])
         request = _request(messages, beacon, voter, coordinator, claim, late or [])
+        if history or canary:
+            request = replace(request, weights=_weights(history or [], canary or []))
         result = decide(request)
         if output is not None:
             _write_decision(output, key, request, result)
@@ -114,6 +121,16 @@ def _request(
         late=frozenset(read_attestation(path, object)[0].id for path in late),
         claim=_claim(claim, terms.predicate),
     )
+
+
+def _weights(history: Sequence[Path], canaries: Sequence[Path]) -> Mapping[str, float]:
+    from verifai.cli.votes_run import read_attestation
+    from verifai.domain.reputation_history import weights_from
+    from verifai.domain.tally_decision import ConsensusDecision
+
+    current().note("Reputation rests on the decisions given; check their signatures with verifai audit.")
+    past, known = ([read_attestation(path, ConsensusDecision)[1] for path in paths] for paths in (history, canaries))
+    return weights_from(past, known)
 
 
 def _one(found: Sequence[Attestation], what: str) -> Attestation:
@@ -250,6 +267,9 @@ def _render(request: ConsensusRequest, result: ConsensusResult) -> Result:
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
     lines = [f"{label} {printable(result.tally.reason)}", *finding_lines(result.findings)]
+    if result.tally.weighted is not None:
+        told = f"{result.tally.weighted.support:.0%} of the weight agrees, {result.tally.weighted.needed:.0%} would be needed"
+        lines.append(f"   by reputation, beside the result: {told}")
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
         lines.append(f"   {one.voter[:12]}…  {one.relation.value:<13} {place}")

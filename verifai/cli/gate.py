@@ -231,7 +231,7 @@ def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[
     colour = "green" if report.status == 0 else "red"
     lines = [f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"]
     accepted = 0
-    for entry in report.all_entries():
+    for entry in sorted(report.all_entries(), key=lambda one: one.outcome is Outcome.HOLDS):  # failures first
         good = entry.outcome is Outcome.HOLDS
         accepted += good and entry.kind == "bundle"
         if good and entry.kind == "bundle" and accepted > SHOWN:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.domain.gate import GateVerdict, summary
 from verifai.errors import VerifaiError
@@ -10,18 +14,36 @@ from verifai.reports.interface import Entry, Report
 _WORDS = {0: "accepted", 1: "rejected", 2: "usage", 3: "policy-not-met", 4: "undecided", 70: "bug", 130: "interrupted"}
 
 
+def _remedied(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Failures that say no remedy of their own get the one that their code is listed with."""
+    known = all_codes()
+    quiet = (Outcome.HOLDS, Outcome.NOT_CHECKED)
+    return tuple(
+        replace(one, remedy=known[one.code].remedy)
+        if not one.remedy and one.outcome not in quiet and one.code in known
+        else one
+        for one in findings
+    )
+
+
 def report_of(verdict: GateVerdict, *, version: str) -> Report:
     """The verdict, failures of any entry included, as a report."""
     entries: list[Entry] = []
     if verdict.findings:
-        entries.append(Entry("policy", verdict.policy, verdict.policy_sha256, worst(verdict.findings), verdict.findings))
+        entries.append(
+            Entry("policy", verdict.policy, verdict.policy_sha256, worst(verdict.findings), _remedied(verdict.findings))
+        )
     for model in verdict.models:
         counted = {f"{kind.value} shown": str(count) for kind, count in model.counted.items()}
-        entries.append(Entry("model", model.name, model.model_sha256, model.outcome, model.findings, model.waived, counted))
+        entries.append(
+            Entry("model", model.name, model.model_sha256, model.outcome, _remedied(model.findings), model.waived, counted)
+        )
     for bundle in verdict.bundles:
         one = bundle.judgement
         facts = {"model": one.model, **one.facts} if one.model else dict(one.facts)
-        entries.append(Entry("bundle", one.path, one.bundle_id or "", bundle.outcome, one.findings, bundle.waived, facts))
+        entries.append(
+            Entry("bundle", one.path, one.bundle_id or "", bundle.outcome, _remedied(one.findings), bundle.waived, facts)
+        )
     return Report(
         command="gate",
         verdict=verdict.verdict,

@@ -13,7 +13,9 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import prepare, prove, tensor_root
+from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove, tensor_root
+from verifai.engines.sumcheck.prover.witness import Witness
+from verifai.engines.sumcheck.verifier.rehearsal import rehearse
 from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
@@ -313,6 +315,32 @@ def test_operations_beyond_the_suite_are_refused_when_the_circuit_is_planned():
     held = wide.add(ops.Lookup, wide.input((1, 1, 2, 2), low=-2, high=1), table=0)
     with pytest.raises(UnsupportedModel):
         wide.finish(wide.pool(held))
+
+
+def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned():
+    """A window over a tensor whose axis a reshape has cut."""
+    sketch = Sketch(25)
+    held = sketch.requant(sketch.matmul(sketch.input((1, 4)), 16))
+    image = sketch.add(ops.Relabel, held, shape=(1, 1, 4, 4))
+    folded = sketch.add(ops.Relabel, image, shape=(1, 1, 16, 1))
+    narrow = sketch.add(
+        ops.View, (ops.Piece(folded, (0, 1, 2, 3), ((0,), (0,), (0, 1, 2), (0,)), (ops.NONE,) * 4),), 0, shape=(1, 1, 3, 1)
+    )
+    with pytest.raises(UnsupportedModel) as caught:
+        sketch.finish(sketch.requant(narrow))
+    assert caught.value.code == "sumcheck-unsupported"
+
+
+@pytest.mark.parametrize(
+    "make", [examples.cnn, lambda: examples.cnn(committed=True), examples.products, lambda: softmax((3, 5), 4)]
+)
+def test_a_rehearsal_foretells_every_message_between_lookups_and_openings(make):
+    circuit, weights = make()
+    trace, key, labels = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights), []
+    witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
+    commit_and_prove(key, witness, listener=lambda channel: labels.extend(channel.labels))
+    said = [one for one in labels if one[0].partition(".")[0] not in ("lookups", "openings")]
+    assert tuple(said) == rehearse(circuit, key.layout)
 
 
 def test_a_draft_is_never_proven():

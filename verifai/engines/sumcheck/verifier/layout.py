@@ -134,8 +134,11 @@ def plan(circuit: Circuit) -> Layout:
 
 
 def planned(circuit: Circuit) -> Circuit:
-    """``circuit`` with suite, commitments and soundness filled in. Raises as :func:`plan`."""
+    """``circuit`` with suite, commitments and soundness filled in, after a rehearsal. Raises as :func:`plan`."""
+    from verifai.engines.sumcheck.verifier.rehearsal import rehearse  # plays the script, which builds on layouts
+
     layout = plan(circuit)
+    rehearse(circuit, layout)
     return replace(circuit, suite=SUITE, commitments=layout.commitments(), soundness=layout.soundness)
 
 

@@ -136,7 +136,7 @@ def test_an_honest_round_is_accepted_attested_and_too_few_votes_are_not(
     few, told = _decide(folder, messages[:-1], capsys=capsys)
     assert (few, told["outcome"]) == (3, "no-quorum")
     forged, refused = _decide(folder, messages, "--coordinator", str(folder / "a.key.pub"), capsys=capsys)
-    assert (forged, refused["error"]["code"]) == (1, "signature-missing")
+    assert (forged, refused["error"]["code"]) == (1, "terms-not-signed")
 
 
 def test_secrets_are_private_and_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,7 +152,7 @@ def _check_coordinator(path: Path | None, signed: Sequence[Attestation]) -> None
     for one in signed:
         if key not in check_signatures(one.envelope, [key], where=one.id).signers:
             raise EvidenceRejected(
-                "signature-missing", "the coordinator did not sign it", where=f"{one.predicate.TYPE} {one.id[:12]}"
+                "terms-not-signed", "the coordinator did not sign it", where=f"{one.predicate.TYPE} {one.id[:12]}"
             )
 
 

@@ -92,4 +92,10 @@ CODES: dict[str, Code] = {
     "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),
     "job-model": Code((2,), "The model is not the one that the job names.", "Get the model of that digest."),
     "not-asked": Code((2,), "The round does not ask this verifier.", "Sign with the key that the round names."),
+    "terms-not-signed": Code(
+        (1,), "The coordinator did not sign the round's terms or the tolerance.", "Get them from whoever you let call rounds."
+    ),
+    "verifier-process": Code(
+        (4,), "A verifier's process died or answered nonsense.", "Run it again; the message says how it ended."
+    ),
 }

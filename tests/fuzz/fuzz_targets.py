@@ -49,7 +49,7 @@ class Target:
 
     parse: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
-    runs: int = 20_000
+    runs: int = 5_000
     max_length: int = 8192
 
 
@@ -109,27 +109,27 @@ def targets() -> dict[str, Target]:
     specs = tuple(path.read_bytes() for path in sorted((ROOT / "circuits").glob("*/circuit.toml")))
     policy = b'schema = "verifai/policy/v1"\n'
     return {
-        "strict-json": Target(lambda data: loads(data, where="", floats=True), (b'{"a":[1,2.5,"x",null,true]}',), 100_000),
+        "strict-json": Target(lambda data: loads(data, where="", floats=True), (b'{"a":[1,2.5,"x",null,true]}',), 30_000),
         "envelope": Target(lambda data: parse_envelope(data, ""), (_read("bundle.dsse.json"),)),
         "manifest": Target(lambda data: parse_manifest(data, ""), (payloads["manifest"],)),
         "attestation": Target(lambda data: parse_attestation(Envelope(data), ""), (payloads["circuit"], payloads["proof"])),
-        "checkpoint": Target(lambda data: parse_checkpoint(data, ""), (_read("log/checkpoint"),), 100_000),
-        "log-proof": Target(lambda data: parse_log_proof(data, ""), (log_proof,), 100_000),
-        "log-consistency": Target(lambda data: parse_consistency(data, ""), (encode_consistency(1, 2, [bytes(32)]),), 50_000),
-        "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 5_000, 80_000),
-        "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 10_000),
-        "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 50_000),
+        "checkpoint": Target(lambda data: parse_checkpoint(data, ""), (_read("log/checkpoint"),), 30_000),
+        "log-proof": Target(lambda data: parse_log_proof(data, ""), (log_proof,), 30_000),
+        "log-consistency": Target(lambda data: parse_consistency(data, ""), (encode_consistency(1, 2, [bytes(32)]),), 15_000),
+        "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 2_000, 80_000),
+        "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 4_000),
+        "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 15_000),
         "trust": Target(_toml(lambda document: parse_trust(document, "")), ((V1 / "trust.toml").read_bytes(),)),
         "circuit-spec": Target(_toml(lambda document: parse_spec(document, "")), specs),
-        "circuit-lock": Target(_section, ((V1 / "circuit.lock").read_bytes(),), 3_000),
+        "circuit-lock": Target(_section, ((V1 / "circuit.lock").read_bytes(),), 1_000),
         "policy": Target(lambda data: parse_policy(data, ""), (policy,)),
         "ezkl-proof": Target(
-            lambda data: ezkl_proof.parse(data, instances=74, proof_bytes=10304), (_read("payload/proof.json"),), 5_000, 40_000
+            lambda data: ezkl_proof.parse(data, instances=74, proof_bytes=10304), (_read("payload/proof.json"),), 2_000, 40_000
         ),
-        "onnx": Target(lambda data: load_canonical(data, where=""), (model,), 2_000, 20_000),
-        "npz": Target(lambda data: read_npz(data, ""), (heldout[:20_000], _small_npz()), 10_000, 24_000),
-        "npy": Target(lambda data: read_npy(data, ""), (_small_npy(),), 50_000),
-        "vote-output": Target(lambda data: decode_output(data), (b"",), 50_000),
+        "onnx": Target(lambda data: load_canonical(data, where=""), (model,), 600, 20_000),
+        "npz": Target(lambda data: read_npz(data, ""), (heldout[:20_000], _small_npz()), 3_000, 24_000),
+        "npy": Target(lambda data: read_npy(data, ""), (_small_npy(),), 15_000),
+        "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -143,6 +144,10 @@ class CircuitPredicate:
         )
         pins.done()
         record.done()
+        for name in predicate.pins:
+            # A pin named like a field would be a second value for it.
+            if re.fullmatch(r"[a-z0-9_]{1,56}_sha256", name) is None or name in {*cls.__dataclass_fields__}:
+                raise pins.refuse(f"{name[:80]!r} cannot be the name of a further digest")
         return predicate
 
 

@@ -197,13 +197,17 @@ def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: Se
                 where=field,
                 hint="The proof was made with another compilation of the circuit than the one you trust.",
             )
-    if circuit.fidelity is not None:
-        from verifai.stages.evidence import fidelity_figures
+    from verifai.stages.evidence import fidelity_figures, section_digest
 
-        if circuit.fidelity != fidelity_figures(summary.fidelity):
-            raise EvidenceRejected(
-                "circuit-not-pinned", "the fidelity figures are not those that the lock pins", where="fidelity"
-            )
+    if circuit.fidelity != fidelity_figures(summary.fidelity):
+        raise EvidenceRejected("circuit-not-pinned", "the fidelity figures are not those that the lock pins", where="fidelity")
+    if circuit.section_sha256 != section_digest(lock.section(circuit.engine)):
+        raise EvidenceRejected(
+            "circuit-not-pinned",
+            "the evidence names another lock section than the trusted one",
+            where="section_sha256",
+            hint="The circuit was compiled again since: use the lock of that release, or ask for new evidence.",
+        )
     return [
         _holds(
             "circuit-pinned",

@@ -31,6 +31,7 @@ from verifai.stages.prove import prove
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 BASELINE = "ezkl-default"
 _FIDELITY_SAMPLES = 100
+_LARGEST_LOGROWS = 17
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def _engine(
     progress: Progress,
 ) -> BenchRow:
     copy = _copy(folder, scratch)
+    if engine is EngineName.EZKL and "srs" not in copy.spec.options.get(engine.value, {}):
+        copy = _with_test_srs(copy, scratch, progress)
     pinned = copy.pinned_section(engine) is not None
     made = compile_circuit(copy, engine=engine, locked=pinned, max_memory=max_memory, progress=progress)
     progress.phase(f"{folder.spec.name}: {engine.value}, prove {runs} times")
@@ -201,6 +204,22 @@ def _copy(folder: CircuitFolder, scratch: Path) -> CircuitFolder:
     fixtures = folder.model_path().resolve().parents[1]
     (scratch / "fixtures").symlink_to(fixtures, target_is_directory=True)
     return CircuitFolder(root)
+
+
+def _with_test_srs(folder: CircuitFolder, scratch: Path, progress: Progress) -> CircuitFolder:
+    """The copy with an INSECURE-TEST SRS made for this run: it costs what the ceremony's costs, and nothing leaves the bench."""
+    import tomllib
+
+    import tomli_w
+
+    from verifai.engines.ezkl.srs_store import SrsStore
+
+    srs = SrsStore(scratch / "srs").generate(folder.spec.budget.max_logrows or _LARGEST_LOGROWS, progress=progress)
+    path = folder.folder / "circuit.toml"
+    document = tomllib.loads(path.read_text("utf-8"))
+    document.setdefault("engine", {}).setdefault("ezkl", {})["srs"] = str(srs.path)
+    path.write_bytes(tomli_w.dumps(document).encode())
+    return CircuitFolder(folder.folder)
 
 
 def _save(path: Path, sample: Mapping[str, Any]) -> None:

@@ -9,15 +9,13 @@ import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars
 from verifai.engines.sumcheck.prover.channel import ProverChannel
-from verifai.engines.sumcheck.prover.kernels import (
-    U64,
+from verifai.engines.sumcheck.prover.kernels import U64, fold, halve_sum
+from verifai.engines.sumcheck.prover.lookup_kernels import (
     add_scaled,
     fingerprints,
     fingerprints_single,
-    fold,
     fraction_layer,
     fraction_round,
-    halve_sum,
 )
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.buses import Bus

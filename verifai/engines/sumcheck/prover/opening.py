@@ -13,7 +13,6 @@ from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extensio
 from verifai.engines.sumcheck.prover.functionals import spread
 from verifai.engines.sumcheck.prover.kernels import (
     U64,
-    add_scaled,
     dot_base,
     fold,
     fold_base,
@@ -21,6 +20,7 @@ from verifai.engines.sumcheck.prover.kernels import (
     product_round_base,
     scaled,
 )
+from verifai.engines.sumcheck.prover.lookup_kernels import add_scaled
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.opening import row_weights

@@ -130,6 +130,24 @@ CASES: dict[str, tuple[OnnxModel, float]] = {
         ),
         2.0,
     ),
+    "softmax": (one("Softmax", (2, 3, 5), (2, 3, 5), axis=-1), 1.5),
+    "softmax along an inner axis of a dense layer": (
+        model(
+            [node("Gemm", "x", "w", out="h", transB=1), node("Mul", "h", "c", out="m"), node("Softmax", "m", axis=0)],
+            {"x": (3, 5)},
+            {"y": (3, 6)},
+            {"w": C["w"], "c": np.float32(0.5)},
+        ),
+        6.0,
+    ),
+    "attention scores": (
+        model(
+            [node("Transpose", "k", out="kt", perm=[0, 2, 1]), node("MatMul", "q", "kt", out="s"), node("Softmax", "s", axis=-1)],
+            {"q": (2, 3, 4), "k": (2, 5, 4)},
+            {"y": (2, 3, 5)},
+        ),
+        6.0,
+    ),
     "average pooling": (one("AveragePool", (1, 2, 6, 6), (1, 2, 3, 3), kernel_shape=[2, 2], strides=[2, 2]), 1.0),
     "average pooling that counts pads": (one("AveragePool", (1, 2, 6, 6), (1, 2, 6, 6), kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), 1.0),
     "global average pooling": (one("GlobalAveragePool", (1, 3, 5, 5), (1, 3, 1, 1)), 1.0),

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck import lowering_cells, lowering_linear, lowering_pool, lowering_quantised, lowering_shapes
+from verifai.engines.sumcheck import (
+    lowering_cells,
+    lowering_linear,
+    lowering_pool,
+    lowering_quantised,
+    lowering_rows,
+    lowering_shapes,
+)
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
@@ -35,6 +42,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **lowering_pool.HANDLERS,
     **lowering_shapes.HANDLERS,
     **lowering_quantised.HANDLERS,
+    **lowering_rows.HANDLERS,
 }
 
 

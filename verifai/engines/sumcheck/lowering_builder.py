@@ -32,6 +32,7 @@ Ints = NDArray[np.int64]
 
 SUITE = "sumcheck/1"
 MAX_WIDTH = 16
+UNIFORM_SHIFT = 24
 SPLIT_COLUMNS = 6
 """Committed cells and lookups, per cell, that a saturating Requant adds: the price weighed against a larger table."""
 
@@ -80,9 +81,15 @@ class Plan:
     limb: int = 12
     widths: Mapping[TableKey, int] = field(default_factory=dict)
 
-    def shift(self, least: int) -> int:
-        """The least multiple of the limb width that is at least ``least``, and not 0."""
-        return self.limb * max(1, -(-least // self.limb))
+    def limbs(self, least: int) -> tuple[int, ...]:
+        """Limb widths whose sum, the shift, is at least ``least`` and not 0: full limbs; for large shifts exactly ``least``.
+
+        Rounding a large shift up would cost bits of the 62 that sums may have.
+        """
+        count = max(1, -(-least // self.limb))
+        if count * self.limb <= UNIFORM_SHIFT or least % self.limb == 0:
+            return (self.limb,) * count
+        return (*(self.limb,) * (count - 1), least % self.limb)
 
 
 def next_plan(needs: Sequence[Need], *, split: bool) -> Plan:
@@ -214,14 +221,16 @@ class Builder:
         values = tabulate(key.program, width, key.step_in, key.step_out, key.low, key.high)
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
-    def requant(self, z: int, shift: int, least_shift: int, key: TableKey, floor: int, name: str, scale: Scale) -> int:
+    def requant(
+        self, z: int, limbs: tuple[int, ...], least_shift: int, key: TableKey, floor: int, name: str, scale: Scale
+    ) -> int:
         """Requant with limbs and width by the plan; saturates when the width is less than t needs."""
+        shift = sum(limbs)
         low, high = (requant_t(bound, shift) for bound in (self.tensors[z].low, self.tensors[z].high))
         wanted = signed_width(low, high)
         cells = 1 << self.tensors[z].log_cells
         self.needs.append(Need(key, cells, wanted, min(floor, MAX_WIDTH), least_shift))
         width = self.plan.widths.get(key, min(wanted, MAX_WIDTH))
-        limbs = (self.plan.limb,) * (shift // self.plan.limb)
         op = Requant(z, self.next, self.function_table(key, width), shift, limbs, wanted > width)
         return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
 

@@ -56,9 +56,10 @@ def input_scale(graph: SourceGraph, name: str) -> Scale | None:
     """The scale that the model's own quantisation gives to a model input, or None."""
     readers = [node for node in graph.nodes if name in node.inputs]
     kinds = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}
-    if not readers or any(node.op_type not in kinds or node.inputs[0] != name for node in readers):
+    if not readers or any(node.op_type not in kinds for node in readers):
         return None
-    scales = {activation_scale(graph, node, 1) for node in readers}
+    # Each scale stands right behind its tensor.
+    scales = {activation_scale(graph, node, node.inputs.index(name) + 1) for node in readers}
     return scales.pop() if len(scales) == 1 else None
 
 

@@ -119,12 +119,13 @@ class State:
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
         least = least_shift(self.builder, form, step) + self.finer
-        shift = self.builder.plan.shift(least)
+        limbs = self.builder.plan.limbs(least)
+        shift = sum(limbs)
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
         z = emit_form(self.builder, form, step, shift, name)
         key = table_key(program, step, scale.step, scale.low, scale.high)
-        tensor = self.builder.requant(z, shift, least, key, floor, name, scale)
+        tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
 
     def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:

@@ -167,10 +167,14 @@ def _cell(value: Decimal, low: Decimal, high: Decimal) -> int:
     return int(min(max((value + _HALF).to_integral_value(ROUND_FLOOR), low), high))
 
 
+EXP_ONE = 1 << 14
+"""What softmax's table holds for exp(0)."""
+
+
 def exponential_table(width: int, scale: Fraction) -> tuple[int, ...]:
     """Softmax's T_exp on [0, 2^w): round(2^14·exp(−S·d)), the last row 0."""
     with localcontext(_CONTEXT):
         step = Decimal(scale.numerator) / Decimal(scale.denominator)
-        top = Decimal(1 << 14)
+        top = Decimal(EXP_ONE)
         values = [_cell(top * _exp(-step * d), Decimal(0), top) for d in range((1 << width) - 1)]
     return (*values, 0)

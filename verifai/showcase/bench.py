@@ -207,7 +207,7 @@ def _copy(folder: CircuitFolder, scratch: Path) -> CircuitFolder:
 
 
 def _with_test_srs(folder: CircuitFolder, scratch: Path, progress: Progress) -> CircuitFolder:
-    """The copy with an INSECURE-TEST SRS made for this run: it costs what the ceremony's costs, and nothing leaves the bench."""
+    """The copy with an INSECURE-TEST SRS made for this run: it costs the same, and nothing leaves the bench."""
     import tomllib
 
     import tomli_w

@@ -24,7 +24,8 @@ def ratio_from_record(record: Record, name: str) -> Fraction:
     pair = record.texts(name, max_length=2)
     try:
         fraction = Fraction(int(pair[0]), int(pair[1]))
-    except (ValueError, IndexError, ZeroDivisionError):
+        float(fraction)  # every ratio of ours came from a double; readers may turn it back into one
+    except (ValueError, IndexError, ZeroDivisionError, OverflowError):
         raise record.refuse("expected a ratio of two integers", name) from None
     if ratio_to_json(fraction) != list(pair) or fraction < 0:
         raise record.refuse("expected a non-negative ratio in lowest terms", name)

@@ -185,6 +185,8 @@ def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofP
         for entry in bundle.manifest.files
         if entry.path.startswith(prefix) and entry.path != prefix + SBOM_FILE
     }
+    if path.stat().st_size > MAX_SBOM_BYTES:
+        raise EvidenceRejected("bundle-too-large", f"a bill of materials over {MAX_SBOM_BYTES} bytes", where=SBOM_FILE)
     packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, proof.created, files)
     listed = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     return holds("sbom-matches", "the bill of materials is about this model, circuit, engine and these files", evidence=listed)

@@ -96,6 +96,9 @@ def verify_open(
     circuit, proof = find_claims(bundle)
     findings = [_holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
     findings.append(note_signatures(bundle))
+    if circuit.engine not in lock.engines:  # the bundle's word, so no mistake of whoever asks
+        message = f"the lock pins no circuit for engine {circuit.engine.value!r}"
+        raise EvidenceRejected("circuit-not-pinned", message, where="engine", hint="Use the lock of that circuit.")
     engine = engine_for(circuit.engine)
     section = lock.section(circuit.engine)
     summary = engine.summarise(section)
@@ -113,6 +116,10 @@ def verify_open(
         )
     )
     findings += [_numbered(finding) for finding in verified.findings]
+    if circuit.weights is not verified.statement.weights:
+        # Else a prover could keep a public model back, and with it all that an audit makes again from the model.
+        message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
+        raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
     findings.append(check_context(verified.statement, expect.context))
     for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
@@ -145,6 +152,9 @@ def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
             where=f"attestations/{claim.id}",
         )
     _check_subjects(claim, bundle.payload)
+    if [(one.name, one.sha256) for one in parent.subjects] != [(MODEL_FILE, parent.predicate.model_sha256)]:
+        where = f"attestations/{parent.id}"
+        raise EvidenceRejected("subject-mismatch", "the circuit attestation is not about the model it names", where=where)
     return parent.predicate, claim.predicate
 
 

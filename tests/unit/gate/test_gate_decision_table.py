@@ -336,7 +336,7 @@ REFUSED = [
     Case("fidelity on too few samples", 3, {"fidelity-below-floor"}, _samples),
     Case("a floor for classes on a circuit without", 3, {"fidelity-below-floor"}, _no_classes),
     Case("an engine that is not allowed", 3, {"engine-not-allowed"}, _engine_not_allowed),
-    Case("an engine that the lock does not know", 3, {"engine-not-allowed", "engine-not-in-lock"}, _engine_not_in_lock),
+    Case("an engine that the lock does not know", 1, {"engine-not-allowed", "circuit-not-pinned"}, _engine_not_in_lock),
     Case("an unsigned bundle", 3, {"unsigned", "below-threshold"}, _unsigned),
     Case("a signature by a stranger", 3, {"below-threshold"}, _stranger),
     Case("two signatures by one key", 3, {"below-threshold"}, _one_key_of_two),

@@ -185,7 +185,7 @@ def test_what_could_not_be_checked_stays_unchecked_whatever_is_waived(tmp_path: 
     policy = world.policy(rest=waiver("engine-not-allowed", f"model:{world.pin}"))
     world.sections[EngineName.SUMCHECK] = section("s", srs="none")
     verdict = world.judge(policy, world.bundle("a", engine=EngineName.SUMCHECK))
-    assert (verdict.status, codes(verdict)) == (4, {"engine-not-in-lock"})
+    assert (verdict.status, codes(verdict)) == (1, {"circuit-not-pinned"})
 
 
 def test_a_waived_engine_counts_once_its_proof_was_checked(tmp_path: Path) -> None:

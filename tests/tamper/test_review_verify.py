@@ -1,0 +1,85 @@
+"""Claims beside the proof that nothing compared, and hostile numbers that were taken for our own mistakes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bundle_forge import Forge, read_folder, write_files
+
+from verifai.circuit_folder import read_lock
+from verifai.domain.findings import Outcome
+from verifai.engines.ezkl import verifying
+from verifai.errors import EvidenceRejected
+from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.verify import Expectations, verify_bundle
+from verifai.trust_file import read_trust
+
+V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
+GOOD = read_folder(V1 / "accept" / "folder")
+LOCK, TRUST = read_lock(V1 / "circuit.lock"), read_trust(V1 / "trust.toml")
+
+
+@pytest.fixture(autouse=True)
+def every_proof_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "check_proof", lambda *arguments: None)
+
+
+def _hide_the_model(forge: Forge) -> None:
+    """A public model kept back: then nothing can be made again from it."""
+    del forge.payload["model.onnx"], forge.payload["sbom.cdx.json"]
+    forge.statements["circuit"]["predicate"]["weights"] = "withheld"
+
+
+def _other_subject(forge: Forge) -> None:
+    forge.statements["circuit"]["subject"][0]["digest"]["sha256"] = "0" * 64
+
+
+def _renamed_subject(forge: Forge) -> None:
+    forge.statements["circuit"]["subject"][0]["name"] = "other.onnx"
+
+
+def _other_engine(forge: Forge) -> None:
+    forge.statements["circuit"]["predicate"]["engine"] = "sumcheck"
+
+
+def _no_double(forge: Forge) -> None:
+    forge.statements["circuit"]["predicate"]["fidelity"]["max_abs_error"] = ["1" + "0" * 400, "1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (_hide_the_model, "circuit-not-pinned"),
+        (_other_subject, "subject-mismatch"),
+        (_renamed_subject, "subject-mismatch"),
+        (_other_engine, "circuit-not-pinned"),
+        (_no_double, "malformed"),
+    ],
+)
+def test_a_claim_beside_the_proof_is_compared(tmp_path: Path, change: Callable[[Forge], None], code: str) -> None:
+    forge = Forge.of(GOOD)
+    change(forge)
+    folder = write_files(tmp_path / "b", forge.sealed())
+    with pytest.raises(EvidenceRejected) as problem:
+        verify_bundle(folder, LOCK, Expectations(allow_test_srs=True))
+    assert problem.value.code == code
+    assert audit_bundle(folder, TRUST, AuditOptions(rederive=False, now="2026-12-01T00:00:00Z")).status == 1
+
+
+@pytest.mark.parametrize(
+    ("sbom", "code"),
+    [
+        (GOOD["payload/sbom.cdx.json"].replace(b'"version":1}', b'"version":123456789012345678901}'), "not-canonical"),
+        (b" " * (5 * 2**20), "bundle-too-large"),
+    ],
+)
+def test_a_hostile_bill_of_materials_is_no_mistake_of_the_auditor(tmp_path: Path, sbom: bytes, code: str) -> None:
+    assert json.loads(GOOD["payload/sbom.cdx.json"])["version"] == 1
+    forge = Forge.of(GOOD)
+    forge.payload["sbom.cdx.json"] = sbom
+    folder = write_files(tmp_path / "b", forge.sealed())
+    report = audit_bundle(folder, TRUST, AuditOptions(rederive=False, now="2026-12-01T00:00:00Z"))
+    assert [one.code for one in report.findings if one.outcome is Outcome.REJECTED] == [code]

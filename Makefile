@@ -33,6 +33,10 @@ test-torch: $(STAMP) ## the tests that need PyTorch (installs it)
 test-slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 7200
 
+fuzz: $(STAMP) ## every parser, coverage-guided, a fixed number of runs (installs atheris)
+	$(PIP) install -c constraints.txt -e '.[fuzz]' || echo 'atheris has no wheel here: mutating without coverage'
+	$(BIN)/python tests/fuzz/fuzz_run.py
+
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

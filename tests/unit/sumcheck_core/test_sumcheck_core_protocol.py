@@ -169,6 +169,29 @@ def test_attention_over_heads_by_reshape_and_transposition():
     accepted(sketch.finish(sketch.requant(sketch.matmul(flat, 4))), sketch.cells)
 
 
+def test_views_of_linear_results_carry_any_functional_into_them():
+    """Slices, reversals and repetitions of what MatMul, Conv, Mul, sums and products yield, before it is rounded."""
+    sketch, none = Sketch(26), ops.NONE
+    x = sketch.input((2, 3, 5, 4))
+    conv = sketch.conv(x, 4, (3, 2), stride=(2, 1), pads=(1, 0, 0, 1), groups=1)
+    shape = sketch.tensors[conv].shape
+    whole = [tuple(range(size)) for size in shape]
+    backwards = ops.Piece(conv, (0, 1, 2, 3), (whole[0][::-1], whole[1][::-1], whole[2], (1, none, 0)), (none,) * 4)
+    first = sketch.requant(sketch.add(ops.View, (backwards,), 9, shape=(*shape[:3], 3)), relu=False, offset=1)
+    dense = sketch.matmul(x, 3, 2)
+    twice = ops.Piece(dense, (0, none, 2), ((1, 0), (0, 0, none), (2, none, 0)), (none, 1, none))
+    second = sketch.requant(sketch.add(ops.View, (twice,), -4, shape=(2, 3, 3)), relu=False, offset=2)
+    pair = sketch.add(ops.BatchedMatMul, second, second, multiplier=3)
+    turned = sketch.add(ops.View, (ops.Piece(pair, (0, 2, 1), ((1, 0), (2, 1, 0), (0, 2)), (none,) * 3),), 0, shape=(2, 3, 2))
+    squares = sketch.add(ops.Mul, second, second, multiplier=2)
+    corner = sketch.add(ops.View, (ops.Piece(squares, (1, 2), ((2, 1), (0, 2)), (1, none, none)),), 0, shape=(2, 2))
+    outs = [
+        sketch.requant(z, relu=False) for z in (turned, corner, sketch.add(ops.RowSum, squares, none, multiplier=1, axes=1))
+    ]
+    accepted(sketch.finish(first, *outs), sketch.cells)
+    accepted(sketch.finish(first, *outs, committed=True), sketch.cells)
+
+
 def test_tables_looked_up_without_rounding():
     sketch = Sketch(10)
     hidden = sketch.requant(sketch.matmul(sketch.input((3, 6)), 5), offset=4)
@@ -315,6 +338,18 @@ def test_operations_beyond_the_suite_are_refused_when_the_circuit_is_planned():
     held = wide.add(ops.Lookup, wide.input((1, 1, 2, 2), low=-2, high=1), table=0)
     with pytest.raises(UnsupportedModel):
         wide.finish(wide.pool(held))
+
+
+def test_a_split_whose_padded_table_could_wrap_around_the_field_is_refused():
+    sketch = Sketch(27)
+    x = sketch.input((2, 2), low=0, high=2**15)
+    wide = sketch.add(ops.LinearCombination, (x,), (2**30,), 0)
+    z = sketch.add(ops.LinearCombination, (wide,), (2**16,), 0)
+    half = 2**15
+    sketch.tables.append(examples.Table("half", -half, tuple(range(-half, half))))
+    out = sketch.add(ops.Requant, z, table=0, shift=32, limbs=(16, 16), saturate=True)
+    with pytest.raises(UnsupportedModel):
+        sketch.finish(out)
 
 
 def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned():

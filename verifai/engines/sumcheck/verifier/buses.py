@@ -145,8 +145,13 @@ def lookups_of(circuit: Circuit, op: ops.Op) -> list[tuple[TableName, int]]:
 
 
 def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
-    if low_bits == 0 or split_range(circuit, op)[1] > MAX_RANGE_BITS:
+    low, bits = split_range(circuit, op)
+    if low_bits == 0 or bits > MAX_RANGE_BITS:
         raise _unsupported(circuit, op, "its table is too narrow for its range")
+    # The table of h is padded to a power of two: no row of it may stand for a value that is congruent to a reachable one.
+    shift = low_bits + (op.shift if isinstance(op, ops.Requant) else 0)
+    if max(-low, low + (1 << bits)) << shift >= 1 << 62:
+        raise _unsupported(circuit, op, "its split could reach 2^62")
     number = circuit.ops.index(op)
     return [(RANGE, low_bits), (SELECT, number), (CLAMP, number)]
 

@@ -90,6 +90,6 @@ def take_over(model: Rewriting, produced: str, wanted: str) -> None:
     """The last node emitted takes over the name of the value that it replaces."""
     last = model.nodes[-1]
     if list(last.output) != [produced]:
-        raise InternalError("internal", f"rewrite of {wanted!r} does not end in its own node")
+        raise InternalError("bug", f"rewrite of {wanted!r} does not end in its own node")
     last.output[0] = wanted
     model.shapes[wanted] = model.shapes.pop(produced)

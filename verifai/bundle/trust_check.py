@@ -1,4 +1,4 @@
-"""Who says so, and when: the steps T1 to T5 of ``docs/bundle-format.md``, one finding each."""
+"""Who says so, and when: the steps T1 to T6 of ``docs/bundle-format.md``, one finding each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from verifai.bundle.dsse import check_signatures
+from verifai.bundle.keyless import MAX_SIDECAR_BYTES, KeylessVerifier, SigstoreVerifier, sidecar_path
 from verifai.bundle.log_check import LogEvidence, check_log
 from verifai.bundle.reader import OpenBundle
 from verifai.domain.attestation import Attestation, Envelope
@@ -17,8 +18,9 @@ from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.domain.manifest_time import parse_utc
-from verifai.domain.trust import ROLE_OF, RoleRule, Trust, TrustRole
+from verifai.domain.trust import ROLE_OF, KeylessTrust, RoleRule, Trust, TrustRole
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.execution.files import read_limited
 
 P = TypeVar("P")
 
@@ -26,11 +28,12 @@ CLOCK_SKEW = timedelta(minutes=10)
 """How far a maker's clock may be ahead of ours."""
 
 
-def check_trust(bundle: OpenBundle, trust: Trust, now: str) -> tuple[Finding, ...]:
+def check_trust(bundle: OpenBundle, trust: Trust, now: str, *, keyless: KeylessVerifier | None = None) -> tuple[Finding, ...]:
     """Check signatures, age, set-up material and log inclusion against a trust file.
 
     Args:
         now: UTC, such as ``2026-01-31T23:59:59Z``.
+        keyless: who checks identities; by default Sigstore.
 
     Returns:
         One finding per check; false evidence becomes a finding, not an exception, so that a report shows all of it.
@@ -43,6 +46,8 @@ def check_trust(bundle: OpenBundle, trust: Trust, now: str) -> tuple[Finding, ..
         ("T5", partial(_check_srs, bundle, trust)),
         ("L", partial(_check_log, bundle, trust)),
     ]
+    if trust.keyless is not None:
+        checks.append(("T6", partial(_check_keyless, bundle, trust.keyless, keyless or SigstoreVerifier())))
     return tuple(_guard(step, check) for step, check in checks)
 
 
@@ -151,6 +156,17 @@ def _check_srs(bundle: OpenBundle, trust: Trust) -> Finding:
     for digest in sorted(pins - trust.srs_sha256):
         raise PolicyNotMet("srs-not-trusted", f"SRS {digest} is not among those of the trust file", hint="Review, then add it.")
     return _holds("srs-trusted", "the SRS is one of the trust file's", "T5", evidence=", ".join(sorted(pins)))
+
+
+def _check_keyless(bundle: OpenBundle, wanted: KeylessTrust, verifier: KeylessVerifier) -> Finding:
+    """T6: the identity vouched for the manifest, in the file beside the bundle."""
+    path = sidecar_path(bundle.path)
+    if not path.is_file():
+        raise PolicyNotMet(
+            "keyless-missing", f"{wanted.identity} must vouch for the manifest", where=str(path), hint="verifai seal --sigstore"
+        )
+    verifier.verify(bundle.envelope.payload, read_limited(path, limit=MAX_SIDECAR_BYTES), wanted)
+    return _holds("keyless-signed", f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")
 
 
 def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, printable, verb
 from verifai.cli.text import bytes_text, table
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def _register_seal(app: typer.Typer) -> None:
         checkpoint: Annotated[
             Path | None, typer.Option("--checkpoint", help="Cosigned checkpoint of the log to prove by.")
         ] = None,
+        sigstore: Annotated[
+            bool, typer.Option("--sigstore", help="Vouch under the environment's identity (extra sigstore; network).")
+        ] = False,
     ) -> Result:
         """Sign a bundle's manifest.
 
@@ -44,14 +47,27 @@ def _register_seal(app: typer.Typer) -> None:
 
         signers = [load_signer(path) for path in key or []]
         log_signer = None if log_key is None else load_signer(log_key)
-        sealed = seal_bundle(bundle, signers=signers, output=output, log=log, log_signer=log_signer, checkpoint=checkpoint)
+        keyless = None
+        if sigstore:
+            from verifai.bundle.keyless import SigstoreSigner
+
+            keyless = SigstoreSigner()
+        sealed = seal_bundle(
+            bundle,
+            signers=signers,
+            output=output,
+            log=log,
+            log_signer=log_signer,
+            checkpoint=checkpoint,
+            keyless=keyless,
+        )
         if log is not None and not signers:
             current().note("No --key: the new bundle is unsigned.")
-        lines = [f"Sealed {printable(str(sealed.path))}  bundle {sealed.bundle_id}"]
+        lines = [f"Sealed {plain(str(sealed.path))}  bundle {sealed.bundle_id}"]
         lines += [f"  signed by {one}" for one in sealed.signers]
         lines += [f"  log entry {position}: attestation {one}" for one, position in sealed.positions.items()]
         if sealed.sidecar is not None:
-            lines.append(f"  log proof of the manifest: {printable(str(sealed.sidecar))}")
+            lines.append(f"  log proof of the manifest: {plain(str(sealed.sidecar))}")
         data = {
             "path": str(sealed.path),
             "bundle_id": sealed.bundle_id,
@@ -88,7 +104,7 @@ def _register_pack(app: typer.Typer) -> None:
 
 
 def _written(done: str, written: Any) -> Result:
-    line = f"{done} {printable(str(written.path))}  bundle {written.bundle_id}"
+    line = f"{done} {plain(str(written.path))}  bundle {written.bundle_id}"
     return Result({"path": str(written.path), "bundle_id": written.bundle_id}, [line], verdict="done")
 
 
@@ -131,15 +147,15 @@ def _describe(summary: BundleSummary) -> list[Any]:
     ]
     if summary.circuit is not None:
         circuit = summary.circuit
-        insecure = f"  [bold red]{printable(', '.join(circuit.insecure))}[/]" if circuit.insecure else ""
-        engine = f"{circuit.engine.value} {printable(circuit.engine_version)}"
+        insecure = f"  [bold red]{plain(', '.join(circuit.insecure))}[/]" if circuit.insecure else ""
+        engine = f"{circuit.engine.value} {plain(circuit.engine_version)}"
         lines.append(f"  circuit {circuit.name}, engine {engine}, model {circuit.model_sha256}{insecure}")
     if summary.proof is not None:
         for tensor in summary.proof.statement.tensors:
             shape = "×".join(str(size) for size in tensor.shape)
-            lines.append(f"  {tensor.role.value} {printable(tensor.name)} ({shape}): {tensor.visibility.value}")
+            lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
     if summary.log is not None:
-        lines.append(f"  on log {printable(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
+        lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]
     lines.append(_table(["attestation", "type", "signatures"], rows))
     lines.append(

@@ -95,6 +95,14 @@ class LogTrust:
 
 
 @dataclass(frozen=True, slots=True)
+class KeylessTrust:
+    """Who must vouch for a manifest by Sigstore: an identity, as a named issuer certified it."""
+
+    identity: str
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """A parsed trust file.
 
@@ -103,6 +111,7 @@ class Trust:
         srs_sha256: SRS digests that are accepted; ``None`` accepts what the lock pins.
         allow_test_srs: accept set-up material whose maker can forge.
         maximum_age_days: of a proof; ``None`` for no limit.
+        keyless: identity that must vouch for the manifest; ``None`` asks for none.
         expires: the moment, UTC, after which this file must not be used; ``None`` for never.
     """
 
@@ -114,6 +123,7 @@ class Trust:
     log: LogTrust | None = None
     maximum_age_days: int | None = None
     expires: str | None = None
+    keyless: KeylessTrust | None = None
     names: Mapping[PublicKey, str] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -145,10 +155,11 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         log=_log(root.table("log")) if root.has("log") else None,
         maximum_age_days=fresh.integer("maximum_age_days", None, low=1, high=MAX_AGE_DAYS),
         expires=utc_from_record(fresh, "expires") if fresh.has("expires") else None,
+        keyless=_keyless(root.table("sigstore")) if root.has("sigstore") else None,
     )
     for record in (circuits, srs, fresh, root):
         record.done()
-    if not (trust.roles or trust.circuits or trust.log):
+    if not (trust.roles or trust.circuits or trust.log or trust.keyless):
         raise root.refuse("it trusts nobody and nothing", hint="Make one with: verifai trust init")
     return trust
 
@@ -209,6 +220,12 @@ def _digests(record: Record) -> frozenset[Sha256]:
     if not digests or not all(is_sha256(one) for one in digests):
         raise record.refuse("expected a list of at least one SHA-256", "sha256")
     return frozenset(Sha256(one) for one in digests)
+
+
+def _keyless(record: Record) -> KeylessTrust:
+    keyless = KeylessTrust(record.text("identity", max_length=512), record.text("issuer", max_length=512))
+    record.done()
+    return keyless
 
 
 def _log(record: Record) -> LogTrust:

@@ -33,7 +33,7 @@ _VERDICTS = {
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A")),
     ("As asked", "Is it about what was asked?", ("V7", "V8", "V9")),
-    ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "L")),
+    ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "T6", "L")),
     ("Fresh", "Is it recent enough?", ("T4",)),
 )
 """The four verdicts that are kept apart, with the step numbers that answer each."""

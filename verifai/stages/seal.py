@@ -15,6 +15,7 @@ from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.errors import EvidenceRejected, UsageError
 
 if TYPE_CHECKING:
+    from verifai.bundle.keyless import KeylessSigner
     from verifai.bundle.log import AuditLog
     from verifai.bundle.note import Checkpoint
     from verifai.bundle.reader import OpenBundle
@@ -45,6 +46,7 @@ def seal_bundle(
     log: Path | None = None,
     log_signer: Signer | None = None,
     checkpoint: Path | None = None,
+    keyless: KeylessSigner | None = None,
 ) -> SealedBundle:
     """Add signatures to the bundle at ``path``, and with ``log`` also log proofs.
 
@@ -52,6 +54,7 @@ def seal_bundle(
     so with them it becomes a new bundle at ``output`` that names the old one.
 
     Args:
+        keyless: vouches for the manifest under an identity, in a file beside the bundle.
         checkpoint: a checkpoint of ``log`` to prove by, such as one that witnesses cosigned; by default a new one.
 
     Raises:
@@ -61,8 +64,8 @@ def seal_bundle(
     """
     from verifai.bundle.reader import open_bundle
 
-    if not signers and log is None:
-        raise UsageError("bad-option", "there is nothing to do", hint="Give --key to sign, or --log to log.")
+    if not signers and log is None and keyless is None:
+        raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
     if checkpoint is not None and log is None:
         raise UsageError("bad-option", "--checkpoint goes with --log")
     if (log is None) != (log_signer is None):
@@ -71,8 +74,21 @@ def seal_bundle(
         raise UsageError("bad-option", "this makes a new bundle", where="--output", hint="Give --output NEW.")
     with open_bundle(path) as bundle:
         if log is not None and log_signer is not None and output is not None:
-            return _logged(bundle, signers, output, log, log_signer, checkpoint)
-        return _signed(bundle, signers, output)
+            sealed = _logged(bundle, signers, output, log, log_signer, checkpoint)
+        else:
+            sealed = _signed(bundle, signers, output)
+    if keyless is not None:
+        _vouch(sealed.path, keyless)
+    return sealed
+
+
+def _vouch(path: Path, keyless: KeylessSigner) -> None:
+    from verifai.bundle.keyless import sidecar_path
+    from verifai.bundle.reader import open_bundle
+    from verifai.execution.files import write_atomic
+
+    with open_bundle(path) as bundle:
+        write_atomic(sidecar_path(path), keyless.sign(bundle.envelope.payload))
 
 
 def _signed(bundle: OpenBundle, signers: Sequence[Signer], output: Path | None) -> SealedBundle:

@@ -22,6 +22,7 @@ _HEADER = """\
 #              verification_key: "re-derive" (rebuild it from the model during audit), or the SHA-256 it must have.
 # [srs]        sha256: the only set-up files that are accepted; allow_test_srs = true accepts ones whose maker can forge.
 # [log]        origin and key of the audit log; [[log.witnesses]] name and key, witness_threshold; required.
+# [sigstore]   identity and issuer that must vouch for the manifest (extra sigstore).
 # [freshness]  maximum_age_days of a proof; expires: "2027-01-31T00:00:00Z", after which this file must not be used.
 
 """

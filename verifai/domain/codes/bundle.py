@@ -69,7 +69,9 @@ CODES: dict[str, Code] = {
     "key-rederived": Code((0,), "The key was made again from the model, as the trust file demands.", ""),
     "key-pinned": Code((0,), "The circuit's key is the one that the trust file pins.", ""),
     "key-not-trusted": Code((1,), "The circuit's key is not the one that the trust file pins.", "Reject the evidence."),
-    "key-rederivation-missing": Code((3,), "The key had to be made again from the model, and was not.", "See step A2 of the report."),
+    "key-rederivation-missing": Code(
+        (3,), "The key had to be made again from the model, and was not.", "See step A2 of the report."
+    ),
     "shapes-match": Code((0,), "The statement's tensors are the model's.", ""),
     "reference-not-run": Code((0,), "The float model was not run on the proven input.", "Give the input with --input."),
     "reference-distance": Code((0,), "How far the proven output is from the float model's.", ""),
@@ -80,4 +82,10 @@ CODES: dict[str, Code] = {
     "log-consistent": Code((0,), "The whole log was hashed again and only grew.", ""),
     "log-consistency-not-checked": Code((0,), "The log's past was not compared.", "Give a copy of the log with --log."),
     "attestation-not-judged": Code((0,), "An attestation is there that this audit does not judge.", "Use the verb for it."),
+    # Keyless signing.
+    "no-identity": Code((2,), "The environment offers no identity token.", "Run it in CI with permission id-token: write."),
+    "keyless-signed": Code((0,), "The identity that the trust file names vouched for the manifest.", ""),
+    "keyless-missing": Code((3,), "Nobody vouched for the manifest under the identity.", "verifai seal --sigstore."),
+    "keyless-invalid": Code((1,), "Somebody else, or nobody, vouched for this manifest.", _AGAIN),
+    "keyless-unavailable": Code((4,), "Sigstore could not be used.", "Install the extra sigstore, or try again."),
 }

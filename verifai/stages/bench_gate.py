@@ -31,10 +31,13 @@ class GateBench:
 
     Attributes:
         bundles: real bundles of distinct inputs in one gate.
-        gate_s: wall time of the one ``gate`` process. gate_peak_rss_bytes: of it and its heaviest worker.
-        verify_runs: ``verify`` processes that were timed, one bundle each, one after the other.
-        verify_s: their mean wall time.
-        ratio: estimated time of one ``verify`` process per bundle, divided by ``gate_s``.
+        gate_s, gate_cpu_s: wall and processor time of the one ``gate`` process with its workers.
+        gate_peak_rss_bytes: of it or its heaviest worker, whichever is larger.
+        verify_runs: ``verify`` processes that were timed, one bundle each, one after the other; half of them before the gate
+            and half after it, so that a change of the machine's load falls on both.
+        verify_s, verify_cpu_s: their mean wall and processor time.
+        ratio, cpu_ratio: time of one ``verify`` process per bundle, divided by that of the gate. The first also counts that the
+            gate uses all cores.
     """
 
     circuit: str
@@ -42,11 +45,21 @@ class GateBench:
     cores: int
     bundles: int
     gate_s: float
+    gate_cpu_s: float
     gate_bundles_per_s: float
     gate_peak_rss_bytes: int
     verify_runs: int
     verify_s: float
+    verify_cpu_s: float
     ratio: float
+    cpu_ratio: float
+
+
+@dataclass(frozen=True)
+class _Timing:
+    wall: float
+    cpu: float
+    peak_rss_bytes: int
 
 
 def bench_gate(
@@ -81,31 +94,41 @@ def bench_gate(
     init_policy(paths[0], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
     text = policy.read_text(encoding="utf-8")
     policy.write_text(text.replace("inferences = 1\n", f"inferences = {len(paths)}\n"), encoding="utf-8")
+    chosen = [paths[index * len(paths) // verify_runs] for index in range(verify_runs)]
+    singles = _verify_each(chosen[::2], folder, progress)
     progress.phase("one gate")
-    gate_s, peak = _timed(["gate", "--policy", str(policy), str(evidence), "-q"])
-    progress.phase(f"{verify_runs} verify processes", verify_runs)
-    total = 0.0
-    for index in range(verify_runs):
-        path = paths[index * len(paths) // verify_runs]
-        total += _timed(["verify", str(path), "--lock", str(folder.folder), "--allow-test-srs", "-q"])[0]
-        progress.advance()
-    verify_s = total / verify_runs
+    whole = _timed(["gate", "--policy", str(policy), str(evidence), "-q"])
+    singles += _verify_each(chosen[1::2], folder, progress)
+    wall = sum(one.wall for one in singles) / len(singles)
+    cpu = sum(one.cpu for one in singles) / len(singles)
     return GateBench(
         circuit=folder.spec.name,
         engine=engine.value,
         cores=os.cpu_count() or 1,
         bundles=len(paths),
-        gate_s=round(gate_s, 3),
-        gate_bundles_per_s=round(len(paths) / gate_s, 2),
-        gate_peak_rss_bytes=peak,
+        gate_s=round(whole.wall, 3),
+        gate_cpu_s=round(whole.cpu, 3),
+        gate_bundles_per_s=round(len(paths) / whole.wall, 2),
+        gate_peak_rss_bytes=whole.peak_rss_bytes,
         verify_runs=verify_runs,
-        verify_s=round(verify_s, 3),
-        ratio=round(verify_s * len(paths) / gate_s, 2),
+        verify_s=round(wall, 3),
+        verify_cpu_s=round(cpu, 3),
+        ratio=round(wall * len(paths) / whole.wall, 2),
+        cpu_ratio=round(cpu * len(paths) / whole.cpu, 2),
     )
 
 
-def _timed(arguments: Sequence[str]) -> tuple[float, int]:
-    """Wall time in seconds and peak resident bytes of one accepted command."""
+def _verify_each(paths: Sequence[Path], folder: CircuitFolder, progress: Progress) -> list[_Timing]:
+    progress.phase(f"{len(paths)} verify processes", len(paths))
+    timings = []
+    for path in paths:
+        timings.append(_timed(["verify", str(path), "--lock", str(folder.folder), "--allow-test-srs", "-q"]))
+        progress.advance()
+    return timings
+
+
+def _timed(arguments: Sequence[str]) -> _Timing:
+    """What one command takes, its children included. Raises EngineCrashed when it does not accept."""
     command = [sys.executable, "-m", "verifai.cli.app", *arguments]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -118,7 +141,8 @@ def _timed(arguments: Sequence[str]) -> tuple[float, int]:
         message = f"{arguments[0]} ended with status {process.returncode}"
         raise EngineCrashed("engine-crashed", message, where=told.decode(errors="replace")[:500])
     # Linux counts in KiB, macOS in bytes.
-    return elapsed, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _Timing(elapsed, usage.ru_utime + usage.ru_stime, peak)
 
 
 def main(arguments: Sequence[str]) -> int:

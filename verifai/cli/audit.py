@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import Outcome
 from verifai.errors import UsageError
@@ -103,7 +103,7 @@ def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -
         lines += _describe(report)
     for kind, path in targets:
         _write(kind, path, reports, documents)
-        lines.append(f"Report: {printable(str(path))}")
+        lines.append(f"Report: {plain(str(path))}")
     statuses = {report.status for report in reports}
     status = next((code for code in (1, 3, 4) if code in statuses), 0)
     data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
@@ -132,8 +132,8 @@ _WORD = {
 
 
 def _describe(report: AuditReport) -> list[str]:
-    lines = [f"{_WORD[report.outcome]} {printable(report.path)}", *finding_lines(report.findings)]
+    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *finding_lines(report.findings)]
     if report.words:
         lines.append("   What the evidence says:")
-        lines += [f"   {printable(line)}" for line in report.words]
+        lines += [f"   {plain(line)}" for line in report.words]
     return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.errors import UsageError
 
@@ -103,5 +103,5 @@ def _lines(rows: list[BenchRow], comparison: list[dict[str, Any]], skipped: list
             f"{keys}, memory {ratio['memory_times_smaller']:.1f}× smaller"
         )
     for one in skipped:
-        lines.append(f"not measured: {one.circuit} with {one.engine}: {printable(str(one.error))} \\[{one.error.code}]")
+        lines.append(f"not measured: {one.circuit} with {one.engine}: {plain(str(one.error))} \\[{one.error.code}]")
     return lines

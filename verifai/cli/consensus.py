@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import STATUS, worst
 from verifai.errors import EvidenceRejected, UsageError
@@ -266,7 +266,7 @@ def _document(result: ConsensusResult) -> Mapping[str, Any]:
 def _render(request: ConsensusRequest, result: ConsensusResult) -> Result:
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {printable(result.tally.reason)}", *finding_lines(result.findings)]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
     if result.tally.weighted is not None:
         told = f"{result.tally.weighted.support:.0%} of the weight agrees, {result.tally.weighted.needed:.0%} would be needed"
         lines.append(f"   by reputation, beside the result: {told}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def register(app: typer.Typer) -> None:
             f"[bold]{proved} inferences proven and verified, all {refused} forgeries refused, in {seconds_text(seconds)}.[/]",
         ]
         if output is not None:
-            lines.append(
-                f"Everything is in {printable(str(output))}; the bundles are below {printable(str(output / 'evidence'))}."
-            )
+            lines.append(f"Everything is in {plain(str(output))}; the bundles are below {plain(str(output / 'evidence'))}.")
         return Result({"events": documents, "seconds": seconds, "insecure": ["test-srs"]}, lines, verdict="done")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_named, read_tensors
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, finding_lines, seconds_text
 from verifai.domain.findings import Finding
 from verifai.errors import UsageError, VerifaiError
@@ -63,11 +63,11 @@ def register(app: typer.Typer) -> None:
             ):
                 made.append(bundle)
         lines = [
-            f"{printable(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
+            f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
             f"peak memory {bytes_text(one.peak_rss_bytes)}"
             for one in made
         ]
-        lines.append(f"Next: verifai verify {printable(str(made[0].path))} --lock {printable(str(folder.lock_path))}")
+        lines.append(f"Next: verifai verify {plain(str(made[0].path))} --lock {plain(str(folder.lock_path))}")
         bundles = [
             {
                 "path": str(one.path),
@@ -162,12 +162,12 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
             finding = Finding.from_error(outcome)
             findings.append(finding)
             word = {1: "REJECTED", 2: "NOT CHECKED", 3: "POLICY NOT MET"}.get(outcome.status, "UNDECIDED")
-            lines += [f"[bold red]{word}[/] {printable(str(path))}", *finding_lines([finding])]
+            lines += [f"[bold red]{word}[/] {plain(str(path))}", *finding_lines([finding])]
             documents.append({"path": str(path), "verdict": word.lower().replace(" ", "-"), "findings": [finding.to_json()]})
             continue
         statement = outcome.statement
-        lines += [f"[bold green]ACCEPTED[/] {printable(str(path))}", *finding_lines(outcome.findings)]
-        lines += ["   " + printable(line) for line in describe(statement, engine_for(statement.engine))]
+        lines += [f"[bold green]ACCEPTED[/] {plain(str(path))}", *finding_lines(outcome.findings)]
+        lines += ["   " + plain(line) for line in describe(statement, engine_for(statement.engine))]
         findings += outcome.findings
         documents.append(
             {

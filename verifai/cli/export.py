@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.errors import UsageError
 
 
@@ -70,10 +70,10 @@ def register(app: typer.Typer) -> None:
             frame.note(f"notice: {notice}")
         parity = result.parity
         lines = [
-            f"Wrote {printable(str(output))}  sha256 {result.model.sha256}",
+            f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
             f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
             f"{parity.max_abs_error:.3g}, relative {parity.max_error:.3g} (limit {parity.limit:g})",
-            f"Next: verifai check {printable(str(output))}",
+            f"Next: verifai check {plain(str(output))}",
         ]
         data = {
             "path": str(output),

@@ -82,7 +82,7 @@ class Frame:
     def note(self, text: str) -> None:
         """A remark on stderr, unless ``-q``. ``text`` is plain, not markup."""
         if not self.quiet:
-            self.err().print(text, style="dim", markup=False, highlight=False)
+            self.err().print(printable(text), style="dim", markup=False, highlight=False)
 
     def progress(self) -> ProgressDisplay:
         """A progress listener to use in a ``with`` block; silent where no terminal watches, or with ``-q``."""
@@ -120,20 +120,25 @@ class Frame:
             _write_json(document)
             return error.status
         console = self.err()
-        from rich.markup import escape
-
         word = {1: "rejected", 3: "policy not met", 4: "undecided", 70: "bug", 130: "interrupted"}.get(error.status, "error")
-        console.print(f"[bold red]{word}[/] [dim]\\[{error.code}][/] {escape(printable(error.message))}", soft_wrap=True)
+        console.print(f"[bold red]{word}[/] [dim]\\[{error.code}][/] {plain(error.message)}", soft_wrap=True)
         if error.where:
-            console.print(f"  [dim]at[/]   {escape(printable(error.where))}", soft_wrap=True, highlight=False)
+            console.print(f"  [dim]at[/]   {plain(error.where)}", soft_wrap=True, highlight=False)
         if error.hint:
-            console.print(f"  [dim]hint[/] {escape(printable(error.hint))}", soft_wrap=True, highlight=False)
+            console.print(f"  [dim]hint[/] {plain(error.hint)}", soft_wrap=True, highlight=False)
         return error.status
 
 
 def printable(text: str) -> str:
     """``text`` with control characters made visible: names in foreign files must not drive the terminal."""
     return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
+
+
+def plain(text: str) -> str:
+    """Foreign text as Rich markup that shows exactly it, on one line: no tag, no control character, no forged line."""
+    from rich.markup import escape
+
+    return str(escape(printable(text).replace("\n", "\\n")))
 
 
 def _write_json(document: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.errors import UsageError
 
 
@@ -37,8 +37,8 @@ def _register_key(group: typer.Typer) -> None:
         key = new_key(path, passphrase=passphrase)
         public = public_key_path(path)
         lines = [
-            f"Private key {printable(str(path))}: keep it.",
-            f"Public key  {printable(str(public))}: hand it out.",
+            f"Private key {plain(str(path))}: keep it.",
+            f"Public key  {plain(str(public))}: hand it out.",
             str(key),
         ]
         data = {"private": str(path), "public": str(public), "key": str(key), "keyid": key.keyid, "encrypted": bool(passphrase)}
@@ -100,8 +100,8 @@ def _register_trust(group: typer.Typer) -> None:
         )
         trust = init_trust(output, request)
         lines = [
-            f"Wrote {printable(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
-            f"Next: verifai audit BUNDLE --trust {printable(str(output))}",
+            f"Wrote {plain(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
+            f"Next: verifai audit BUNDLE --trust {plain(str(output))}",
         ]
         return Result(
             {"path": str(output), "circuits": sorted(trust.circuits), "keys": sorted(trust.keys)}, lines, verdict="done"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from verifai.cli.frame import Result, printable, verb
+from verifai.cli.frame import Result, plain, verb
 
 LogArgument = Annotated[Path, typer.Argument(help="The log's file.", show_default=False)]
 LogKeyOption = Annotated[Path, typer.Option("--key", help="The log's private key.")]
@@ -36,7 +36,7 @@ def _register_writing(group: typer.Typer) -> None:
 
         public = load_public_key(key)
         make_log(log, origin, public)
-        line = f"Made {printable(str(log))}: log {origin!r}"
+        line = f"Made {plain(str(log))}: log {origin!r}"
         return Result({"path": str(log), "origin": origin, "key": str(public)}, [line], verdict="done")
 
     @verb(group, "append", group="log", example="verifai log append audit.log evidence/000000")
@@ -49,7 +49,7 @@ def _register_writing(group: typer.Typer) -> None:
 
         done = append_entries(log, entries)
         lines = [f"{position:>8}  {one}" for one, position in done.positions.items()]
-        lines.append(f"{printable(str(log))} has {done.size} entries")
+        lines.append(f"{plain(str(log))} has {done.size} entries")
         return Result({"path": str(log), "positions": done.positions, "size": done.size}, lines, verdict="done")
 
     @verb(group, "check", group="log", example="verifai log check audit.log")
@@ -61,8 +61,8 @@ def _register_writing(group: typer.Typer) -> None:
         from verifai.stages.log import check_log_file
 
         size = check_log_file(log, seen)
-        prefix = "" if seen is None else f", and extends {printable(str(seen))}"
-        return Result({"path": str(log), "size": size}, [f"{printable(str(log))}: {size} entries, tree intact{prefix}"])
+        prefix = "" if seen is None else f", and extends {plain(str(seen))}"
+        return Result({"path": str(log), "size": size}, [f"{plain(str(log))}: {size} entries, tree intact{prefix}"])
 
 
 def _register_proving(group: typer.Typer) -> None:
@@ -111,7 +111,7 @@ def _register_proving(group: typer.Typer) -> None:
 
         one = one_entry(entry)
         found = verify_entry(proof, one, origin, load_public_key(key))
-        line = f"{one} is in log {printable(found.origin)}, among its first {found.size} entries"
+        line = f"{one} is in log {plain(found.origin)}, among its first {found.size} entries"
         return Result({"entry": one, "origin": found.origin, "size": found.size}, [line])
 
     @verb(group, "consistency", group="log", example="verifai log consistency audit.log --from 1")
@@ -184,4 +184,4 @@ def _write(data: bytes, output: Path | None) -> Result:
     if output is None:
         return Result({"text": text, "path": None}, [escape(text.removesuffix("\n"))], verdict="done")
     write_atomic(output, data)
-    return Result({"text": text, "path": str(output)}, [f"Wrote {printable(str(output))}"], verdict="done")
+    return Result({"text": text, "path": str(output)}, [f"Wrote {plain(str(output))}"], verdict="done")

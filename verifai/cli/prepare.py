@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.domain.statement import EngineName, Visibility
 from verifai.errors import UsageError
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
             model, loaded, output, name=name, engine=engine, visibility=visibility, calibration=calibration, srs=srs
         )
         path = str(folder.folder / "circuit.toml")
-        lines = [f"Wrote {printable(path)}", f"Next: verifai compile {printable(str(folder.folder))}"]
+        lines = [f"Wrote {plain(path)}", f"Next: verifai compile {plain(str(folder.folder))}"]
         return Result({"path": path, "name": folder.spec.name}, lines, verdict="done")
 
     @verb(app, "check", example="verifai check fixtures/digits-mlp/model.onnx --max-memory '4 GiB'")
@@ -167,7 +167,7 @@ def _check_lines(model: OnnxModel, checks: tuple[EngineCheck, ...]) -> list[Any]
     rows = []
     for check in checks:
         if check.estimate is None:
-            reason = printable(str(check.refusal))
+            reason = plain(str(check.refusal))
             rows.append([check.engine.value, "[red]no[/]", reason, "", "", "", ""])
             continue
         cost = check.estimate
@@ -193,8 +193,8 @@ def _check_lines(model: OnnxModel, checks: tuple[EngineCheck, ...]) -> list[Any]
     for check in checks:
         for node in check.operators:
             if not node.supported:
-                why = printable(f"{node.reason} {node.suggestion}")
-                lines.append(f"  {check.engine.value}: {printable(node.node)} ({node.op_type}): {why}")
+                why = plain(f"{node.reason} {node.suggestion}")
+                lines.append(f"  {check.engine.value}: {plain(node.node)} ({plain(node.op_type)}): {why}")
         if check.estimate is not None:
             lines.append(f"  {check.engine.value}: {check.estimate.basis}")
     return lines
@@ -225,11 +225,11 @@ def _compile_lines(circuit: CompiledCircuit, lock: str, reproduced: bool) -> lis
     )
     timing = ", ".join(f"{phase} {seconds_text(spent)}" for phase, spent in circuit.seconds.items())
     lines.append(f"{timing}; peak memory {bytes_text(circuit.peak_rss_bytes)}; keys {bytes_text(circuit.key_bytes)}")
-    lines.append(f"Reproduced exactly what {printable(lock)} pins." if reproduced else f"Pinned in {printable(lock)}")
+    lines.append(f"Reproduced exactly what {plain(lock)} pins." if reproduced else f"Pinned in {plain(lock)}")
     return lines
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return printable(str(value))
+    return plain(str(value))

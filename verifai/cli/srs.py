@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, table
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ def register(app: typer.Typer) -> None:
 
         store = default_store()
         found = [read_srs(path) for path in store.files()]
-        rows = [[str(srs.logrows), _trust(srs), srs.sha256[:16], printable(str(srs.path))] for srs in found]
-        lines: list[Any] = (
-            [table(["k", "trust", "sha256", "file"], rows)] if rows else [f"No SRS in {printable(str(store.root))}"]
-        )
+        rows = [[str(srs.logrows), _trust(srs), srs.sha256[:16], plain(str(srs.path))] for srs in found]
+        lines: list[Any] = [table(["k", "trust", "sha256", "file"], rows)] if rows else [f"No SRS in {plain(str(store.root))}"]
         return Result({"store": str(store.root), "files": [_json(srs) for srs in found]}, lines, verdict="done")
 
     @verb(group, "check", group="srs", example="verifai srs check fixtures/srs/INSECURE-TEST-k12.srs")
@@ -60,7 +58,7 @@ def register(app: typer.Typer) -> None:
 
         srs = default_store().import_file(file, allow_test=test)
         return Result(
-            {"srs": _json(srs)}, [f"Imported {_trust(srs)} k = {srs.logrows} as {printable(str(srs.path))}"], verdict="done"
+            {"srs": _json(srs)}, [f"Imported {_trust(srs)} k = {srs.logrows} as {plain(str(srs.path))}"], verdict="done"
         )
 
     @verb(group, "fetch", group="srs", example="verifai srs fetch -k 17")
@@ -84,12 +82,12 @@ def register(app: typer.Typer) -> None:
         with frame.progress() as progress:
             srs = default_store().generate(logrows, progress=progress)
         return Result(
-            {"srs": _json(srs)}, [f"Generated {_trust(srs)} k = {srs.logrows}: {printable(str(srs.path))}"], verdict="done"
+            {"srs": _json(srs)}, [f"Generated {_trust(srs)} k = {srs.logrows}: {plain(str(srs.path))}"], verdict="done"
         )
 
 
 def _made(done: str, srs: Srs) -> Result:
-    line = f"{done} {_trust(srs)} SRS, k = {srs.logrows}, {bytes_text(srs.path.stat().st_size)}: {printable(str(srs.path))}"
+    line = f"{done} {_trust(srs)} SRS, k = {srs.logrows}, {bytes_text(srs.path.stat().st_size)}: {plain(str(srs.path))}"
     return Result({"srs": _json(srs)}, [line], verdict="done")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from verifai.cli.frame import printable
+from verifai.cli.frame import plain
 from verifai.domain.findings import Finding, Outcome
 
 if TYPE_CHECKING:
@@ -50,13 +50,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """One line per finding, with its mark."""
-    from rich.markup import escape
-
     lines = []
     for finding in findings:
         step = f"[dim]{finding.step:<5}[/] " if finding.step else ""
-        where = f" [dim]({escape(printable(finding.where))})[/]" if finding.where else ""
-        lines.append(f" {_MARK[finding.outcome]} {step}{escape(printable(finding.message))}{where} [dim]{finding.code}[/]")
+        where = f" [dim]({plain(finding.where)})[/]" if finding.where else ""
+        lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]{finding.code}[/]")
         if finding.remedy and finding.outcome is not Outcome.HOLDS:
-            lines.append(f"         [dim]{escape(printable(finding.remedy))}[/]")
+            lines.append(f"         [dim]{plain(finding.remedy)}[/]")
     return lines

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
 from verifai.errors import UsageError
 
@@ -77,7 +77,7 @@ def _register_calibrate(app: typer.Typer) -> None:
             count = record_now(content, subject, data, record, threads)
             return Result(
                 {"recorded": str(record), "samples": count},
-                [f"Recorded {count} runs in {printable(str(record))}"],
+                [f"Recorded {count} runs in {plain(str(record))}"],
                 verdict="done",
             )
         if output.exists():

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from verifai.cli.frame import Result, current, printable
+from verifai.cli.frame import Result, current, plain
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.job import NO_CALIBRATION, OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.domain.manifest_time import format_utc
@@ -137,7 +137,7 @@ def calibrate_now(
         f"({separation:.0f} times apart)",
         f"{len(samples)} inputs, {len(one.honest)} environments; "
         f"false rejects below {one.false_reject_high:.2g} at 95 % confidence",
-        f"{printable(str(output))}  attestation {made.id[:12]}…, valid until {one.expires}",
+        f"{plain(str(output))}  attestation {made.id[:12]}…, valid until {one.expires}",
     ]
     data_out = {
         "output": str(output),
@@ -199,7 +199,7 @@ def open_round(
     made = write_attestation(output, terms, job.subject, signers)
     lines = [
         f"Round {made.id[:12]}… asks {len(keyids)} verifiers about {job.samples} sample(s), tolerating {tolerate} faulty",
-        f"{printable(str(output))}: send it to the verifiers. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
+        f"{plain(str(output))}: send it to the verifiers. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
     ]
     return Result({"output": str(output), "round": made.id, "job": job.id, "voters": keyids}, lines, verdict="done")
 
@@ -242,8 +242,8 @@ def commit_now(
     write_atomic(secret, kept.to_bytes(), mode=0o600)
     made = write_attestation(output, message, terms.job.subject, [signer])
     lines = [
-        f"Committed as {message.voter[:12]}… in round {found.id[:12]}…: {printable(str(output))}",
-        f"{printable(str(secret))}: keep it private until the beacon is out, then run verifai vote-reveal.",
+        f"Committed as {message.voter[:12]}… in round {found.id[:12]}…: {plain(str(output))}",
+        f"{plain(str(secret))}: keep it private until the beacon is out, then run verifai vote-reveal.",
     ]
     return Result(
         {"output": str(output), "secret": str(secret), "commitment": made.id, "voter": message.voter}, lines, verdict="done"
@@ -267,9 +267,7 @@ def reveal_now(round_: Path, commitments: tuple[Path, ...], beacon: Path, secret
     messages = [read_attestation(path, VoteCommitment) for path in commitments]
     vote = reveal_vote(terms, kept, {one.id: predicate for one, predicate in messages}, read_beacon(beacon))
     made = write_attestation(output, vote, terms.job.subject, [signer])
-    lines = [
-        f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(messages)} commitments: {printable(str(output))}"
-    ]
+    lines = [f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(messages)} commitments: {plain(str(output))}"]
     return Result({"output": str(output), "vote": made.id, "seed": vote.seed, "voter": vote.voter}, lines, verdict="done")
 
 

@@ -12,7 +12,7 @@ import typer
 
 from verifai import errors
 from verifai.cli import app as cli
-from verifai.cli.frame import Result, guess_command, printable, verb
+from verifai.cli.frame import Result, guess_command, plain, printable, verb
 from verifai.domain.findings import Finding, Outcome
 
 
@@ -138,3 +138,14 @@ def test_a_signal_ends_the_command_with_130(number: signal.Signals) -> None:
     assert process.returncode == 130
     assert json.loads(out)["verdict"] == "interrupted"
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "text", ["[/]", "[/foo]", "[bold green]ACCEPTED[/]", "a\nACCEPTED", "\x1b[2Jx", "[link=file:///]x", "\\[x]"]
+)
+def test_foreign_text_is_shown_and_never_obeyed(text: str) -> None:
+    """Names and contexts come from provers: markup in one would hide a verdict, and a stray closing tag would crash."""
+    from rich.markup import render
+
+    shown = render(plain(text))
+    assert not shown.spans and shown.plain == printable(text).replace("\n", "\\n")

@@ -216,7 +216,7 @@ def test_the_verdict_is_attested_signed_and_logged(world: World, capsys: pytest.
     )  # fmt: skip
     (world.folder / "next.toml").write_text(
         f'schema = "verifai/policy/v1"\n{top}\n[[model]]\nname = "net"\nlock = "circuit.lock"\n'
-        f'evidence = ["gate"]\nlog = true\n[model.gate]\npolicies = ["{document["facts"]["policy digest"]}"]\n'
+        f'evidence = ["gate"]\nlog = true\n[model.gate]\npolicies = ["{document["facts"]["policy_digest"]}"]\n'
     )
     assert run(capsys, "gate", "verdict", "--policy", "next.toml")[0] == 0
     assert run(capsys, "gate", *_accepted_again(world), *attest)[0] == 2, "evidence is never written over"

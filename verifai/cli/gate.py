@@ -191,7 +191,7 @@ class _Run:
             )
         except VerifaiError as problem:
             return _with_error(report, problem), None
-        facts = {**report.facts, "attestation": attested.attestation_id, "attestation bundle": attested.bundle_id}
+        facts = {**report.facts, "attestation": attested.attestation_id, "attestation_bundle": attested.bundle_id}
         return replace(report, facts=facts), attested
 
 

@@ -34,7 +34,7 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
             Entry("policy", verdict.policy, verdict.policy_sha256, worst(verdict.findings), _remedied(verdict.findings))
         )
     for model in verdict.models:
-        counted = {f"{kind.value} shown": str(count) for kind, count in model.counted.items()}
+        counted = {f"{kind.value}_shown": str(count) for kind, count in model.counted.items()}
         entries.append(
             Entry("model", model.name, model.model_sha256, model.outcome, _remedied(model.findings), model.waived, counted)
         )
@@ -54,7 +54,7 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         entries=tuple(entries),
         facts={
             "policy": verdict.policy,
-            "policy digest": verdict.policy_sha256,
+            "policy_digest": verdict.policy_sha256,
             **{f"anchor {name}": digest for name, digest in verdict.anchors},
         },
     )

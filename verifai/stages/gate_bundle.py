@@ -198,7 +198,7 @@ class _Case:
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
-            "set-up": facts.srs.value,
+            "set_up": facts.srs.value,
             "created": verified.proof.created,
             "statement": facts.statement_id,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any
 
 from verifai.domain.attestation_circuit import FidelityFigures
@@ -48,8 +49,9 @@ class OutputComparison:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """Absolute difference per value."""
-        return tuple(abs(left - right) for left, right in zip(self.proven, self.reference, strict=True))
+        """Absolute difference per value; infinite where the float model gives no number, so that NaN is never near."""
+        found = (abs(left - right) for left, right in zip(self.proven, self.reference, strict=True))
+        return tuple(one if isfinite(one) else inf for one in found)
 
     @property
     def max_abs_error(self) -> float:
@@ -126,8 +128,9 @@ class AuditReport:
             "comparisons": [
                 {
                     "output": one.name,
-                    "max_abs_error": one.max_abs_error,
-                    "mean_abs_error": one.mean_abs_error,
+                    # JSON has no infinity: null where the float model gives no number.
+                    "max_abs_error": one.max_abs_error if isfinite(one.max_abs_error) else None,
+                    "mean_abs_error": one.mean_abs_error if isfinite(one.mean_abs_error) else None,
                     "same_class": one.same_class,
                 }
                 for one in self.comparisons

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import floor, log10
+from math import floor, isfinite, log10
 
 from verifai.domain.audit import OutputComparison
 from verifai.reports.html_text import safe
@@ -25,6 +25,8 @@ def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
         bound: largest absolute difference that was measured at compile time, drawn as a dashed line.
     """
     indices = _indices(one)
+    if not indices:
+        return "<p>The original model gives no finite number here, so there is nothing to draw.</p>"
     proven = [one.proven[index] for index in indices]
     reference = [one.reference[index] for index in indices]
     differences = [left - right for left, right in zip(proven, reference, strict=True)]
@@ -56,10 +58,10 @@ def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
 
 
 def _indices(one: OutputComparison) -> list[int]:
-    everything = range(len(one.proven))
-    if len(one.proven) <= MAX_POINTS:
-        return list(everything)
     errors = one.errors
+    everything = [index for index, error in enumerate(errors) if isfinite(error)]
+    if len(everything) <= MAX_POINTS:
+        return everything
     return sorted(sorted(everything, key=lambda index: -errors[index])[:MAX_POINTS])
 
 

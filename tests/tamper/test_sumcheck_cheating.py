@@ -437,7 +437,7 @@ def test_an_activation_inside_the_table_moved_to_the_clamp_by_a_fake_product(mon
 
     monkeypatch.setattr(Witness, "saturated", moved)
     cheat.witness.tensors[op.out][inside] = 15
-    assert cheat.refused().where == "requant"
+    assert cheat.refused().where == "deferred"
 
 
 @pytest.mark.parametrize("kind", ["mul", "batched", "rowsum"])

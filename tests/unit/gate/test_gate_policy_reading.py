@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from verifai.domain.digest import sha256
 from verifai.domain.findings import Outcome
 from verifai.domain.gate_attestation import GateInput, GatePredicate, VerificationResult
 from verifai.domain.gate_judge import judge_age, judge_fidelity
-from verifai.domain.policy import EvidenceKind, FidelityDemand, ModelDemand
+from verifai.domain.policy import ConsensusDemand, EvidenceKind, FidelityDemand, GateDemand, ModelDemand, ProofDemand
 from verifai.domain.policy_lines import line_of
 from verifai.domain.policy_parse import parse_policy
 from verifai.errors import EvidenceRejected, UsageError
@@ -191,3 +193,15 @@ def test_the_limits_of_age_are_inclusive_to_the_second(date: str, code: str) -> 
     finding = judge_age(demand, (date,), datetime(2026, 6, 15, 12, tzinfo=UTC))
     assert finding is not None
     assert finding.code == code
+
+
+def test_the_policy_in_the_manual_is_one_and_shows_every_field() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "gate.md").read_text(encoding="utf-8")
+    example, waivers = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
+    text = (example + waivers).replace("<64 hex digits>", "0" * 64)
+    policy = parse_policy(text.encode(), "docs/gate.md")
+    assert len(policy.waivers.good) == 1
+    for kind in (ModelDemand, ProofDemand, FidelityDemand, ConsensusDemand, GateDemand):
+        for name in kind.__dataclass_fields__:
+            word = {"max_age_seconds": "max_age", "skew_seconds": "clock_skew"}.get(name, name)
+            assert re.search(rf"^{word} =|^\[model.{word}\]", text, flags=re.M), name

@@ -24,7 +24,9 @@ CODES: dict[str, Code] = {
         (3,), "The circuit is less faithful than the specification demands.", "Allow larger scales, or lower the floor."
     ),
     "nothing-to-prove": Code((2,), "There is no sample to prove.", "Give an input file with samples."),
-    "no-proof": Code((3,), "The bundle holds no proof.", "Ask for a bundle made by `verifai prove`."),
+    "no-proof": Code(
+        (1, 3), "The bundle holds no proof, or no evidence that a gate knows.", "Ask for a bundle made by `verifai prove`."
+    ),
     "ambiguous-proof": Code((1,), "The bundle holds more than one proof attestation.", "Ask for one bundle per inference."),
     "broken-chain": Code(
         (1,), "An attestation names a parent that is not there or of the wrong kind.", "Get the bundle again from its maker."

@@ -66,7 +66,7 @@ CODES: dict[str, Code] = {
     "fingerprint-malformed": Code((1,), "A fingerprint is not of the form that its scheme writes.", "Ask for the vote again."),
     "output-not-finite": Code((1,), "An output holds NaN or an infinity.", "Find out why the model gives no number there."),
     "output-unfit": Code(
-        (1,), "An output does not have the form that its kind asks for.", "Choose the kind that fits, see docs/consensus.md."
+        (1, 2), "An output does not have the form that its kind asks for.", "Choose the kind that fits, see docs/consensus.md."
     ),
     "not-portable": Code(
         (3,), "The model's outputs depend on the machine or the batch in its precision class.", "Use the option that is named."

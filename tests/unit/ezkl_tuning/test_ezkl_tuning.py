@@ -13,16 +13,17 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import proving
-from verifai.engines.ezkl.build import Sample
+from verifai.engines.ezkl.build import Sample, build
 from verifai.engines.ezkl.calls import Fence
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
+from verifai.engines.ezkl.rewrites import PLANS, apply
 from verifai.engines.ezkl.srs import read_srs
 from verifai.engines.ezkl.tuning import read_options, tune
 from verifai.engines.ezkl.tuning_calibration import Calibration, meets
 from verifai.engines.ezkl.tuning_candidates import candidates, variants
 from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, UsageError
-from verifai.execution.child import Limits
+from verifai.execution.child import Limits, private_directory
 from verifai.onnx_graph.model import OnnxModel
 
 ROOT = Path(__file__).parents[3]
@@ -154,3 +155,16 @@ def test_the_forecast_is_what_the_circuit_reaches_and_the_choice_repeats() -> No
     forecast = calibration.forecast(tuned.circuit_onnx, tuned.parameters.input_scale, tuned.parameters.param_scale)
     assert chosen[0]["max_error"] == pytest.approx(forecast.max_abs_error, rel=0.5, abs=0.002)
     assert run() == tuned
+
+
+def test_a_circuit_with_random_checks_has_the_same_key_each_time() -> None:
+    model, _, _ = loaded("digits-cnn", 1)
+    names = PLANS[-1]
+    parameters = CircuitParameters(4, 6, 10, 2048, 3, 2, -128, 128, 2.0, 12, names)
+    keys = set()
+    for _ in range(2):
+        with private_directory() as folder:
+            built = build(apply(model.data, names), parameters, PUBLIC, SRS, folder, fence=Fence())
+            assert b'"total_einsum_col_size":0' not in built.settings_bytes, "this form uses Freivalds' argument"
+            keys.add(built.vk_path.read_bytes())
+    assert len(keys) == 1

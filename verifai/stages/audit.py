@@ -33,7 +33,7 @@ from verifai.stages.audit_steps import (
     load_model,
     not_checked,
 )
-from verifai.stages.verify import SIDE_FILES, Expectations, VerifiedBundle, describe, find_claims, verify_open
+from verifai.stages.verify import MODEL_FILE, SIDE_FILES, Expectations, VerifiedBundle, describe, find_claims, verify_open
 from verifai.trust_file import TrustFile
 
 if TYPE_CHECKING:
@@ -154,16 +154,19 @@ class _Audit:
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
         """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
         self._each("A1", lambda: check_section(circuit, lock))
-        self._model = self._load_model()
+        self._model = self._load_model(lock)
         if self._model is not None and self._options.rederive:
             self._rederive(circuit, lock, self._model)
         else:
-            why = "there is no readable model in the bundle" if self._model is None else "the auditor asked not to"
+            why = "the bundle holds no readable model that the lock pins" if self._model is None else "the auditor asked not to"
             self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
         self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
 
-    def _load_model(self) -> OnnxModel | None:
+    def _load_model(self, lock: CircuitLock) -> OnnxModel | None:
+        listed = {entry.path: entry.sha256 for entry in self._bundle.manifest.files}
+        if listed.get(f"payload/{MODEL_FILE}") != lock.model_sha256:
+            return None  # there is none, or V4 has refused it: a stranger's graph is not worth a parser's risk
         try:
             return load_model(self._bundle)
         except VerifaiError as problem:
@@ -197,7 +200,7 @@ class _Audit:
         """A4 to A6: the float model on the proven input; a statement that was not proven is not looked into."""
         model = self._model
         if verified is None or model is None:
-            why = "the proof does not hold" if verified is None else "there is no readable model in the bundle"
+            why = "the proof does not hold" if verified is None else "the bundle holds no readable model that the lock pins"
             self._findings.append(not_checked("reference-not-run", f"the float model was not run: {why}", "A5"))
             return
         self._each("A4", lambda: check_model_shapes(verified.statement, model))

@@ -258,7 +258,8 @@ class _Case:
         self._findings += judge_gate(demand.gate, facts)
         self._age(demand, (predicate.time_verified, self._bundle.manifest.created))
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
-        self._shows[EvidenceKind.GATE] = facts.gate_id
+        if facts.signers:  # a verdict that nobody trusted signed is no evidence, whatever is waived
+            self._shows[EvidenceKind.GATE] = facts.gate_id
 
     def _consensus(self, demand: ModelDemand) -> None:
         from verifai.stages.gate_consensus import check_consensus

@@ -90,24 +90,34 @@ def load_policy(path: Path) -> LoadedPolicy:
         trust_path = folder / policy.trust
         anchors[policy.trust] = sha256(read_limited(trust_path, limit=MAX_ANCHOR_BYTES))
         trust = parse_trust(read_toml(trust_path, code="bad-trust"), str(trust_path))
-        _check_pinned_locks(trust, trust_path, {(folder / demand.lock).resolve() for demand in policy.models})
+        for demand in policy.models:
+            _check_pinned_lock(trust, trust_path, folder / demand.lock, locks[demand.name])
     for index, demand in enumerate(policy.models):
         _check_trust_suffices(path, data, index, demand, trust)
     return LoadedPolicy(path, data, policy, locks, summaries, trust, tuple(sorted(anchors.items())))
 
 
-def _check_pinned_locks(trust: Trust, trust_path: Path, used: set[Path]) -> None:
-    """A lock whose digest the trust file states must be that file."""
+def _lock_file(path: Path) -> Path:
+    """The tracked lock behind ``path``, which may be the folder that it lies in."""
+    path = path.resolve()
+    return path / _LOCKS[0] if path.is_dir() else path
+
+
+def _check_pinned_lock(trust: Trust, trust_path: Path, path: Path, lock: CircuitLock) -> None:
+    """A lock whose digest the trust file states, for its circuit's name or its place, must be that file alone."""
+    file = _lock_file(path)
     for name, circuit in trust.circuits.items():
-        lock = (trust_path.parent / circuit.lock).resolve()
-        if circuit.lock_sha256 is None or lock not in used:
+        meant = name == lock.name or _lock_file(trust_path.parent / circuit.lock) == file
+        if circuit.lock_sha256 is None or not meant:
             continue
-        digest = sha256(read_limited(lock, limit=MAX_ANCHOR_BYTES)) if lock.is_file() else "a folder"
-        if digest != circuit.lock_sha256:
+        local = path.is_dir() and (path / _LOCKS[1]).is_file()  # its sections come first, and no digest covers them
+        digest = sha256(read_limited(file, limit=MAX_ANCHOR_BYTES))
+        if digest != circuit.lock_sha256 or local:
+            found = f"{_LOCKS[1]} beside it comes first" if local else f"this one is {short(digest)}"
             raise UsageError(
                 "bad-lock",
-                f"the trust file pins {short(circuit.lock_sha256)}… as the lock of {name!r}, this one is {short(digest)}",
-                where=str(lock),
+                f"the trust file pins {short(circuit.lock_sha256)}… as the lock of {name!r}, {found}",
+                where=str(file),
                 hint="Somebody changed the lock or the trust file: review both.",
             )
 

@@ -1,0 +1,65 @@
+"""Ways around a policy that its author did not mean to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gate_world import ALICE, GATE_KEY, MALLORY, World, codes, fake_engines, waiver
+
+from verifai.domain.digest import sha256
+from verifai.errors import UsageError
+from verifai.stages.gate_attest import attest_verdict
+from verifai.stages.gate_load import load_policy
+
+__all__ = ["fake_engines"]
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+
+def _second_policy(world: World, digest: str, rest: str) -> Path:
+    top = world.trust({"gate": ([GATE_KEY], 1), "release": ([ALICE], 1)})
+    path = world.folder / "second.toml"
+    path.write_text(
+        f'schema = "verifai/policy/v1"\n{top}\n[[model]]\nname = "net"\nlock = "circuit.lock"\nevidence = ["gate"]\n'
+        f'[model.gate]\npolicies = ["{digest}"]\n{rest}\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize(("key", "status"), [(GATE_KEY, 0), (MALLORY, 4)])
+def test_a_waived_threshold_does_not_make_a_strangers_verdict_evidence(tmp_path: Path, key: object, status: int) -> None:
+    """Waiving a missing release signature must not let anybody at all write the verdict."""
+    world = World(tmp_path)
+    policy = world.policy()
+    verdict = world.judge(policy, world.bundle("a"))
+    attest_verdict(load_policy(policy), verdict, tmp_path / "verdict", report=b"{}\n", version="0.1.0", signers=[key])  # type: ignore[list-item]
+    waived = waiver("below-threshold", f"model:{world.pin}")
+    result = world.judge(_second_policy(world, verdict.policy_sha256, waived), tmp_path / "verdict")
+    assert result.status == status
+    assert codes(result) == ({"nothing-to-check"} if status else set())
+
+
+@pytest.mark.parametrize("lock", ["circuit.lock", ".", "copy.lock"])
+@pytest.mark.parametrize("named", ["net", "other"])
+def test_a_lock_that_the_trust_file_pins_is_that_file_however_it_is_named(tmp_path: Path, lock: str, named: str) -> None:
+    world = World(tmp_path)
+    data = world.write_lock().read_bytes()
+    (tmp_path / "copy.lock").write_bytes(data)
+
+    def load(digest: str) -> None:
+        pinned = f'[circuits.{named}]\nlock = "circuit.lock"\nlock_sha256 = "{digest}"'
+        path = world.policy(top=world.trust({"release": ([ALICE], 1)}, rest=pinned))
+        path.write_text(path.read_text().replace('lock = "circuit.lock"', f'lock = "{lock}"'))
+        load_policy(path)
+
+    load(sha256(data))
+    if (lock, named) == ("copy.lock", "other"):
+        return  # another circuit by name and by place: the pin is not about it
+    with pytest.raises(UsageError, match="pins"):
+        load("0" * 64)
+    (tmp_path / "circuit.local.lock").write_bytes(data)
+    if lock == ".":
+        with pytest.raises(UsageError, match=r"circuit\.local\.lock"):
+            load(sha256(data))
+    else:
+        load(sha256(data))

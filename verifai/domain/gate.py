@@ -23,8 +23,7 @@ class Judgement:
     Attributes:
         path: as it was named.
         bundle_id: ``None`` when it could not be read that far.
-        model: name of the policy's model that it is about; empty when none was recognised.
-        model_sha256: that model's pinned digest.
+        models: the policy's models that it is about, with their pinned digests; none when none was recognised.
         shows: per kind of evidence, the identity of what it shows; equal identities count once.
         findings: one per check.
         facts: for people, such as engine, privacy, creation date.
@@ -32,8 +31,7 @@ class Judgement:
 
     path: str
     bundle_id: Sha256 | None
-    model: str
-    model_sha256: Sha256 | None
+    models: Mapping[str, Sha256]
     findings: tuple[Finding, ...]
     shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -43,8 +41,8 @@ class Judgement:
         scopes = []
         if self.bundle_id is not None:
             scopes.append(Scope(ScopeKind.BUNDLE, self.bundle_id))
-        if self.model_sha256 is not None:
-            scopes.append(Scope(ScopeKind.MODEL, self.model_sha256))
+        if len(self.models) == 1:  # a waiver for one model must not lift a demand for another that the same bundle speaks for
+            scopes += [Scope(ScopeKind.MODEL, pin) for pin in self.models.values()]
         return tuple(scopes)
 
 
@@ -227,13 +225,16 @@ def _model(
 
 def _speaks(bundle: BundleVerdict, demand: ModelDemand, kind: EvidenceKind) -> bool:
     return (
-        bundle.accepted and bundle.judgement.model == demand.name and kind in bundle.judgement.shows and not bundle.duplicate_of
+        bundle.accepted
+        and demand.name in bundle.judgement.models
+        and kind in bundle.judgement.shows
+        and not bundle.duplicate_of
     )
 
 
 def _others(demand: ModelDemand, kind: EvidenceKind, bundles: Sequence[BundleVerdict]) -> int:
     """Bundles that failed and may have been about this model: their own findings say why they do not count."""
-    return sum(not one.accepted and one.judgement.model in ("", demand.name) for one in bundles)
+    return sum(not one.accepted and (not one.judgement.models or demand.name in one.judgement.models) for one in bundles)
 
 
 def _count(name: str, kind: EvidenceKind, shown: int, needed: int, failed: int) -> Finding:

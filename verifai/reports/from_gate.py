@@ -40,7 +40,7 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         )
     for bundle in verdict.bundles:
         one = bundle.judgement
-        facts = {"model": one.model, **one.facts} if one.model else dict(one.facts)
+        facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
         entries.append(
             Entry("bundle", one.path, one.bundle_id or "", bundle.outcome, _remedied(one.findings), bundle.waived, facts)
         )

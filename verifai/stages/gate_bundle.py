@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -33,7 +33,7 @@ from verifai.domain.progress import SILENT
 from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.engines.interface import SectionSummary
-from verifai.errors import EvidenceRejected, VerifaiError
+from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
 from verifai.stages.gate_load import LoadedPolicy
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget
         with open_bundle(path) as bundle:
             return _Case(loaded, bundle, str(path), now, budget).judge()
     except VerifaiError as problem:
-        return Judgement(str(path), None, "", None, (_finding(problem),))
+        return Judgement(str(path), None, {}, (_finding(problem),))
 
 
 def _finding(problem: VerifaiError) -> Finding:
@@ -82,13 +82,13 @@ class _Case:
         self._facts: dict[str, str] = {}
 
     def judge(self) -> Judgement:
-        demand: ModelDemand | None = None
+        demands: tuple[ModelDemand, ...] = ()
         try:
-            demand = self._demand()
+            demands = self._demands()
         except VerifaiError as problem:
             self._findings.append(_finding(problem))
-        self._check_trust(demand)
-        if demand is not None:
+        self._check_trust(demands)
+        for demand in demands:
             checks: dict[EvidenceKind, Callable[[], None]] = {
                 EvidenceKind.PROOF: partial(self._proof, demand),
                 EvidenceKind.CONSENSUS: partial(self._consensus, demand),
@@ -102,15 +102,14 @@ class _Case:
         return Judgement(
             self._path,
             self._bundle.bundle_id,
-            demand.name if demand is not None else "",
-            self._loaded.pins[demand.name] if demand is not None else None,
+            {demand.name: self._loaded.pins[demand.name] for demand in demands},
             tuple(self._findings),
             self._shows,
             self._facts,
         )
 
-    def _demand(self) -> ModelDemand:
-        """The one model of the policy that everything in the bundle is about."""
+    def _demands(self) -> tuple[ModelDemand, ...]:
+        """The demands that the bundle speaks to: one model's, or for an earlier gate's verdict those of all it names."""
         from verifai.stages.gate_consensus import find_round
         from verifai.stages.verify import find_claims
 
@@ -119,27 +118,37 @@ class _Case:
             digests.add(find_claims(self._bundle)[0].model_sha256)
         if self._bundle.of_type(CONSENSUS_TYPE):
             digests.add(find_round(self._bundle)[2].job.subject.model_sha256)
-        for gate in self._bundle.of_type(GatePredicate.TYPE):
-            # A verdict speaks about many models; the policy says which of them is asked about.
-            known = [subject.sha256 for subject in gate.subjects if self._loaded.demand_for(subject.sha256)]
-            digests.update(known or [gate.subjects[0].sha256])
-        if not digests:
-            raise EvidenceRejected("no-proof", "the bundle holds no evidence of a kind that a gate knows", where=self._path)
-        demands = {digest: self._loaded.demand_for(digest) for digest in sorted(digests)}
-        for digest, demand in demands.items():
-            if demand is None:
-                pinned = ", ".join(f"{name} {short(pin)}" for name, pin in self._loaded.pins.items())
-                raise EvidenceRejected(
-                    "model-not-pinned",
-                    f"the evidence is about model {short(digest)}, which no lock of the policy pins (pinned: {pinned})",
-                    where=self._path,
-                    hint="The model was changed, or the policy does not know it: reject the release, or review the change.",
-                )
-        if len(demands) > 1:
+        gates = self._bundle.of_type(GatePredicate.TYPE)
+        if len(digests) > 1 or (digests and not all(self._names(gate, digests) for gate in gates)):
             raise EvidenceRejected("broken-chain", "the bundle's evidence is about different models", where=self._path)
-        found = next(iter(demands.values()))
-        assert found is not None
-        return found
+        if not digests:
+            named = {subject.sha256 for gate in gates for subject in gate.subjects}
+            asked = {digest for digest in named if self._asks_for_gate(digest)}
+            # Models that the policy leaves to other evidence, or does not know, are none of this policy's business here.
+            digests |= asked or named
+        if not digests:
+            raise PolicyNotMet("no-proof", "the bundle holds no evidence of a kind that a gate knows", where=self._path)
+        return tuple(self._demand(digest) for digest in sorted(digests))
+
+    @staticmethod
+    def _names(gate: Attestation, digests: set[str]) -> bool:
+        return digests <= {subject.sha256 for subject in gate.subjects}
+
+    def _asks_for_gate(self, digest: str) -> bool:
+        demand = self._loaded.demand_for(digest)
+        return demand is not None and EvidenceKind.GATE in demand.evidence
+
+    def _demand(self, digest: str) -> ModelDemand:
+        demand = self._loaded.demand_for(digest)
+        if demand is None:
+            pinned = ", ".join(f"{name} {short(pin)}" for name, pin in self._loaded.pins.items())
+            raise EvidenceRejected(
+                "model-not-pinned",
+                f"the evidence is about model {short(digest)}, which no lock of the policy pins (pinned: {pinned})",
+                where=self._path,
+                hint="The model was changed, or the policy does not know it: reject the release, or review the change.",
+            )
+        return demand
 
     def _kinds(self, demand: ModelDemand) -> list[EvidenceKind]:
         present = [kind for kind in EvidenceKind if self._bundle.of_type(_TYPE_OF[kind])]
@@ -157,23 +166,25 @@ class _Case:
             )
         return asked
 
-    def _check_trust(self, demand: ModelDemand | None) -> None:
+    def _check_trust(self, demands: Sequence[ModelDemand]) -> None:
         trust = self._loaded.trust
         if trust is None:
             return
         from verifai.bundle.trust_check import check_trust
 
+        log = any(demand.log for demand in demands)
         for finding in check_trust(self._bundle, trust, format_utc(self._now)):
-            if demand is not None and demand.log and finding.code == "not-logged":
+            if log and finding.code == "not-logged":
                 finding = replace(finding, outcome=Outcome.POLICY_NOT_MET)
             self._findings.append(finding)
-        if demand is not None and demand.signatures:
+        demanded = max((demand.signatures for demand in demands), default=0)
+        if demanded:
             try:
                 signers = self._signers(trust, TrustRole.RELEASE)
             except VerifaiError:
                 return  # check_trust has reported the false signature
-            if signers < demand.signatures:
-                self._findings.append(below_threshold(signers, demand.signatures, TrustRole.RELEASE.value))
+            if signers < demanded:
+                self._findings.append(below_threshold(signers, demanded, TrustRole.RELEASE.value))
 
     def _signers(self, trust: Trust | None, role: TrustRole) -> int:
         """How many distinct keys of ``role`` signed the manifest."""

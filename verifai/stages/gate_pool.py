@@ -101,7 +101,7 @@ def _parallel(
 def _died(path: Path) -> Judgement:
     message = "a worker process died, perhaps for lack of memory, so this bundle was not judged"
     finding = Finding("worker-died", Outcome.UNDECIDED, message, where=str(path), remedy="Run again with --jobs 1.")
-    return Judgement(str(path), None, "", None, (finding,))
+    return Judgement(str(path), None, {}, (finding,))
 
 
 _task: tuple[LoadedPolicy, datetime, Budget, Judge] | None = None

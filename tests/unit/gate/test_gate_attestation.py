@@ -143,6 +143,39 @@ def test_a_verdict_about_another_model_does_not_count(tmp_path: Path) -> None:
     assert codes(second_gate(world, bundle, verdict.policy_sha256)) == {"model-not-pinned"}
 
 
+def test_a_verdict_speaks_for_every_model_that_it_names(tmp_path: Path) -> None:
+    """Two models in one policy; the next gate asks about both, or about one, and a third model gets nothing out of it."""
+    one, two, three = (World(tmp_path / name, model=name.encode()) for name in ("one", "two", "three"))
+    for world in (one, two, three):
+        world.folder.mkdir()
+        world.write_lock()
+
+    def policy(name: str, worlds: Sequence[World], kind: str, rest: str, top: str = "") -> Path:
+        tables = "".join(
+            f'[[model]]\nname = "{world.folder.name}"\nlock = "{world.folder.name}/circuit.lock"\n'
+            f'evidence = ["{kind}"]\n{rest}\n'
+            for world in worlds
+        )
+        (tmp_path / name).write_text(f'schema = "verifai/policy/v1"\n{top}\n{tables}')
+        return tmp_path / name
+
+    first = policy("first.toml", (one, two), "proof", '[model.proof]\nengines = ["ezkl"]')
+    verdict = one.judge(first, one.bundle("a"), two.bundle("b"))
+    attest_verdict(
+        load_policy(first), verdict, tmp_path / "v", report=b"{}\n", version="0.1.0", signers=[GATE_KEY]
+    )  # fmt: skip
+    top = World(tmp_path).trust({"gate": ([GATE_KEY], 1)})
+    asked = f'[model.gate]\npolicies = ["{verdict.policy_sha256}"]'
+    for worlds, status in (((one, two), 0), ((one,), 0), ((one, three), 3), ((three,), 1)):
+        result = one.judge(policy("next.toml", worlds, "gate", asked, top), tmp_path / "v")
+        assert result.status == status, [world.folder.name for world in worlds]
+    # A waiver for one of the models must not lift what the other is asked for.
+    other = f'[model.gate]\npolicies = ["{"0" * 64}"]'
+    narrow = policy("next.toml", (one, two), "gate", other, top)
+    narrow.write_text(narrow.read_text() + waiver("gate-policy-unknown", f"model:{one.pin}"))
+    assert codes(one.judge(narrow, tmp_path / "v")) == {"gate-policy-unknown"}
+
+
 def test_an_old_verdict_is_stale(tmp_path: Path) -> None:
     world = World(tmp_path)
     bundle, verdict = first_gate(world)

@@ -146,6 +146,10 @@ def error_bounds(circuit: Circuit) -> list[float]:
             q = circuit.tensors[op.q]
             # K = 2^46/q up to one unit of R, that is 2^e ≤ 2^30/q, plus what q's own error moves it.
             bound[op.out] = 2.0**30 / q.low + 2.0**46 * bound[op.q] / q.low**2
+        elif isinstance(op, ops.Isqrt):
+            v = circuit.tensors[op.v]
+            # The root moves by at most half the argument's error over the least root, and is rounded down.
+            bound[op.out] = 1.0 + bound[op.v] / (2 * max(1.0, float(v.low) ** 0.5))
         elif isinstance(op, ops.View):
             bound[op.out] = max(bound[piece.source] for piece in op.pieces)
         elif isinstance(op, ops.WindowMax | ops.Relabel | ops.Gather | ops.ArgMax) or (

@@ -10,7 +10,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 MUST_PASS = {
     "Conv", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Sigmoid", "Tanh", "Erf", "Add", "Sub", "Concat",
-    "Softmax", "QLinearConv", "QLinearMatMul", "ArgMax", "Mul", "MatMul", "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather", "ReduceMean", "ReduceMax", "GlobalMaxPool",
+    "Softmax", "QLinearConv", "QLinearMatMul", "ArgMax", "Mul", "MatMul",
+    "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather", "ReduceMean", "ReduceMax", "GlobalMaxPool",
 }  # fmt: skip
 
 

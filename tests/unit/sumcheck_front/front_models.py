@@ -83,3 +83,38 @@ def small_cnn() -> OnnxModel:
         {"y": (1, 5)},
         constants,
     )
+
+
+def encoder_block() -> OnnxModel:
+    """One transformer encoder block: one head of attention, two normalisations, GELU written out; 4 tokens of 8."""
+    rng = np.random.default_rng(8)
+    constants = float_constants(rng, wq=(8, 8), wk=(8, 8), wv=(8, 8), w1=(8, 16), w2=(16, 8), b1=(16,), g=(8,), h=(8,))
+    constants |= {name: np.float32(value) for name, value in {"r8": 8**-0.5, "r2": 2**0.5, "one": 1.0, "half": 0.5}.items()}
+    node = helper.make_node
+    return model(
+        [
+            node("LayerNormalization", ["x", "g", "h"], ["n1"], axis=-1),
+            node("MatMul", ["n1", "wq"], ["q"]),
+            node("MatMul", ["n1", "wk"], ["k"]),
+            node("MatMul", ["n1", "wv"], ["v"]),
+            node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
+            node("MatMul", ["q", "kt"], ["s"]),
+            node("Mul", ["s", "r8"], ["sc"]),
+            node("Softmax", ["sc"], ["p"], axis=-1),
+            node("MatMul", ["p", "v"], ["a"]),
+            node("Add", ["x", "a"], ["y1"]),
+            node("LayerNormalization", ["y1", "g", "h"], ["n2"], axis=-1),
+            node("MatMul", ["n2", "w1"], ["m1"]),
+            node("Add", ["m1", "b1"], ["m1b"]),
+            node("Div", ["m1b", "r2"], ["d"]),
+            node("Erf", ["d"], ["e"]),
+            node("Add", ["e", "one"], ["e1"]),
+            node("Mul", ["m1b", "e1"], ["ge"]),
+            node("Mul", ["ge", "half"], ["gelu"]),
+            node("MatMul", ["gelu", "w2"], ["m2"]),
+            node("Add", ["y1", "m2"], ["y"]),
+        ],
+        {"x": (1, 4, 8)},
+        {"y": (1, 4, 8)},
+        constants,
+    )

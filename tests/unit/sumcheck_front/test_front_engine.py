@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from front_models import Array, float_constants, model, samples, small_cnn
+from front_models import Array, encoder_block, float_constants, model, samples, small_cnn
 from onnx import helper
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
@@ -264,3 +264,15 @@ def test_every_refusal_is_one_of_ours(cnn: Compiled, tmp_path: Path) -> None:
         kept = files[name][: int(rng.integers(0, len(files[name])))]
         with pytest.raises(VerifaiError):
             ENGINE.verify(cnn.request(tmp_path, {**files, name: kept + noise}))
+
+
+def test_an_encoder_block_proves_and_stays_near_the_float_model(tmp_path: Path) -> None:
+    net = encoder_block()
+    block = compiled(net, spec_of(net), tmp_path)
+    proof = block.prove()
+    payload = tmp_path / "payload"
+    payload.mkdir()
+    assert ENGINE.verify(block.request(payload, proof.files)).statement == proof.statement
+    summary = ENGINE.summarise(block.section)
+    largest = max(abs(value) for value in proof.statement.tensors[1].values())
+    assert summary.fidelity.mean_abs_error < 0.02 * largest

@@ -140,6 +140,14 @@ CASES: dict[str, tuple[OnnxModel, float]] = {
         ),
         6.0,
     ),
+    "layer normalisation": (
+        one("LayerNormalization", (2, 3, 16), (2, 3, 16), "g", "h", constants={"g": np.linspace(0.5, 2, 16, dtype=np.float32), "h": np.linspace(-1, 1, 16, dtype=np.float32)}),
+        12.0,
+    ),
+    "layer normalisation over two axes": (
+        one("LayerNormalization", (2, 3, 8), (2, 3, 8), "g", constants={"g": np.ones((3, 8), np.float32)}, axis=1, epsilon=1e-3),
+        12.0,
+    ),
     "attention scores": (
         model(
             [node("Transpose", "k", out="kt", perm=[0, 2, 1]), node("MatMul", "q", "kt", out="s"), node("Softmax", "s", axis=-1)],

@@ -118,40 +118,51 @@ def _window_max(at: _Listing, op: ops.WindowMax) -> Iterator[Constraint]:
 
 
 def _row_max(at: _Listing, op: ops.RowMax) -> Iterator[Constraint]:
-    g = ("column", at.number, 0)
-    held = [_tensor(op.out)] + ([_tensor(op.exp)] if op.exp != NONE else [])
-    yield at.range(f"d = max − {at.name(op.x)}, (d, E, [d = 0]) ∈ {at.table(op.table)}; padding reads the last row", *held, g)
-    yield at.range("Σ g − 1 ∈ [0, n) in every true row", g)
-    yield at.claim("d, E and g at the lookups' point; Σ g by a sum over the row", *held, g)
+    g, largest = ("column", at.number, 0), _tensor(op.out)
+    held = [largest] + ([_tensor(op.exp)] if op.exp != NONE else [])
+    argument = "u" if op.saturate else "d"
+    yield at.range(f"d = max − {at.name(op.x)}, padding reads the last row; ({argument}, E) ∈ {at.table(op.table)}", *held)
+    yield at.range(
+        f"({argument}, g) ∈ flags, g = [{argument} = 0]; Σ g − 1 ∈ [0, n) in every true row, so max is a cell", g, largest
+    )
+    yield at.claim("d, E and g at the lookups' point; Σ g by a functional of the row; max's padding is 0", *held, g)
     if op.saturate:
-        h, low, sigma, kappa, u = (("column", at.number, 1 + i) for i in range(5))
-        yield at.range("l in range, (h, σ, κ) in the split table, u in the table", h, low, sigma, kappa, u)
-        yield at.claim("d = 2^w·h + l; u = σ·d + κ by a product check", h, low, sigma, kappa, u)
+        h, sigma, kappa = (("column", at.number, 1 + i) for i in range(3))
+        yield at.range("l = d − 2^w·h in range; (h, σ) and (h, κ) in their tables", h, sigma, kappa)
+        yield at.claim("u = σ·d + κ by a product check; h, σ and κ at the lookups' point", h, sigma, kappa)
     yield at.read(op.x)
 
 
 def _recip(at: _Listing, op: ops.Recip) -> Iterator[Constraint]:
-    e, power, scaled, quotient, rho = (("column", at.number, i) for i in range(5))
+    e, power, scaled, r0, r1, rho0, rho1, a0, s0 = (("column", at.number, i) for i in range(9))
     out = _tensor(op.out)
-    yield at.range("(e, 2^e) by lookup, e ∈ [0, 29]", e, power)
-    yield at.range("R − 2^16 ∈ [0, 2^17)", quotient)
-    yield at.range("ρ ∈ [0, 2^30) and q·2^e − 1 − ρ ∈ [0, 2^30)", rho, scaled)
+    yield at.range("(e, 2^e) by lookup, e ∈ [0, 32)", e, power)
+    yield at.range("q·2^e − 2^29 ∈ [0, 2^29) in limbs of 15 and 14 bits: the octave makes e unique", scaled, a0)
+    yield at.range("R in limbs of 9 and 9 bits", r0, r1)
+    yield at.range("ρ in limbs of 15 and 15 bits; q·2^e − 1 − ρ ∈ [0, 2^30) in limbs of 15 and 15", rho0, rho1, s0)
     yield at.range(f"{at.name(op.out)} = R·2^e, both bounded", out)
-    yield at.claim("q·2^e, R·2^e and R·q·2^e = 2^46 − ρ by product checks", e, power, scaled, quotient, rho, out)
+    yield at.claim(
+        "products q·2^e, R·2^e and R·(q·2^e) = 2^46 − ρ at the lookups' point", power, scaled, r0, r1, rho0, rho1, out
+    )
+    yield at.claim("every limb and e at the lookups' point", e, a0, s0)
     yield at.read(op.q)
 
 
 def _isqrt(at: _Listing, op: ops.Isqrt) -> Iterator[Constraint]:
     out = _tensor(op.out)
-    yield at.range("q, v − q² and 2q − v + q² in limbs", out)
-    yield at.claim("q² by a product check", out)
+    q0, d0, f0 = (("column", at.number, i) for i in range(3))
+    yield at.range("q in limbs of 15 and 15 bits", out, q0)
+    yield at.range("v − q² and 2q − v + q² in limbs of 16 and 15 bits", d0, f0)
+    yield at.claim("q² by a product check; q and every limb at the lookups' point", out, q0, d0, f0)
     yield at.read(op.v)
 
 
 def _argmax(at: _Listing, op: ops.ArgMax) -> Iterator[Constraint]:
-    out, g = _tensor(op.out), ("column", at.number, 0)
-    yield at.range("g(1 − g) = 0, Σ g = 1, Σ j·g = k", out, g)
-    yield at.claim("v = Σ g·x; v − x_j − [j < k] ≥ 0 on true j", out, g)
+    out, g, value = _tensor(op.out), ("column", at.number, 0), ("column", at.number, 1)
+    yield at.range("g ∈ {0, 1} by lookup, 0 on padding, Σ g = 1 on true rows", g)
+    yield at.range("k = Σ j·g and v = Σ g·x: bounded by the row's indices and cells", out, value)
+    yield at.range("v − x_j − [j < k] ∈ [0, 2^span) on true j, [j < k] = 1 − the inclusive prefix sum of g", value)
+    yield at.claim("Σ g, Σ j·g and Σ g·x at a random row point, by functionals and a product sumcheck", out, g, value)
     yield at.read(op.x)
 
 

@@ -1,23 +1,27 @@
-"""Softmax: exponentials of the distance from the row's maximum, times the reciprocal of their sum.
+"""Softmax and LayerNormalization, row by row. Every integer is determined by the operands.
 
-Every integer is determined by the operands: the maximum, E = T_exp[max − x], q = Σ E, K = ⌊2^46 / …⌋ and y = Requant(E·K).
+Softmax: the maximum, E = T_exp[max − x], q = Σ E, K = Recip(q), y = Requant(E·K).
+LayerNormalization: c = Requant(n·x − Σx), V = M·Σc² + ε', q = Isqrt(V), K = Recip(q), y = Requant(c·K), then scale and bias as
+a convolution of one cell per channel. Centring first keeps every bound an interval bound: Σc² is not negative, V ≥ ε' ≥ 2^16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import sqrt
 
 import numpy as np
 
 from verifai.engines.sumcheck.circuit_bounds import RECIP_LIMIT, RECIP_ONE
-from verifai.engines.sumcheck.circuit_ops import NONE, Recip, RowMax, RowSum
-from verifai.engines.sumcheck.lowering_builder import MAX_WIDTH
+from verifai.engines.sumcheck.circuit_ops import NONE, Isqrt, LinearCombination, Recip, RowMax, RowSum
+from verifai.engines.sumcheck.lowering_builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import Form, Lazy, ProductTerm, whole
+from verifai.engines.sumcheck.lowering_values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, whole
 from verifai.engines.sumcheck.lowering_views import materialise
-from verifai.engines.sumcheck.quantise_functions import EXP_ONE, exponential_table
+from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
+from verifai.engines.sumcheck.quantise_functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.onnx_graph.graph import Node
 
 _UNDERFLOW = 11
@@ -56,4 +60,98 @@ def _softmax(state: State, node: Node) -> None:
     state.set_held(node, result.at(np.moveaxis(result.index, -1, axis)))
 
 
-HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax}
+CENTRE_BITS = 2
+"""The centred row is this many bits finer than the operand, where 16 bits allow it."""
+LEAST_EPSILON = 1 << 16
+"""The least ε': the square root then has 8 bits at least, and its reciprocal at most 38 + 1."""
+LARGEST_VARIANCE = 1 << 58
+FACTOR_BITS = 12
+NORMAL_BITS = 10
+
+
+def dyadic(step: Fraction, low: int, high: int) -> Scale:
+    """A scale with this dyadic step."""
+    return Scale(step.numerator, 1 - step.denominator.bit_length(), low, high)
+
+
+def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
+    """One cell per row, on every cell of the row; steps of 1."""
+    rows = np.arange(int(np.prod(shape[:-1])), dtype=np.int64).reshape(*shape[:-1], 1)
+    return Held(per_row, np.broadcast_to(rows, shape), Fraction(1))
+
+
+def _centred(state: State, rows: Held, name: str) -> Held:
+    """x − mean(x), as a tensor of its own: M·(n·x − Σx) / 2^s."""
+    builder, size = state.builder, rows.shape[-1]
+    tensor = materialise(builder, rows, f"{name}.x")
+    span = builder.tensors[tensor].high - builder.tensors[tensor].low
+    fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
+    total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
+    least = FACTOR_BITS + size.bit_length() - fine
+    limbs = builder.plan.limbs(least)
+    factor = round(Fraction(1 << (sum(limbs) + fine), size))
+    op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
+    z = builder.emit(op, f"{name}.centred.z")[0]
+    scale = dyadic(rows.step / (1 << fine), -(span << fine), span << fine)
+    key = table_key(IDENTITY, scale.step, scale.step, scale.low, scale.high)
+    made = builder.requant(z, limbs, least, key, signed_width(scale.low, scale.high), f"{name}.centred", scale)
+    return whole(made, rows.shape, scale.step)
+
+
+def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[int, int]:
+    """V = M·Σc² + ε' with M·n·(variance + ε) = V·S_c², and M."""
+    builder, size, name = state.builder, centred.shape[-1], node.outputs[0]
+    per_unit = Fraction(epsilon) * size / centred.step**2
+    largest = size * builder.tensors[centred.tensor].magnitude ** 2
+    factor = 1
+    while round(factor * per_unit) < LEAST_EPSILON:
+        factor *= 2
+        if factor * largest >= LARGEST_VARIANCE:
+            raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
+    squares = builder.emit(RowSum(centred.tensor, centred.tensor, builder.next, factor, 1), f"{name}.squares")[0]
+    op = LinearCombination((squares,), (1,), round(factor * per_unit), builder.next)
+    return builder.emit(op, f"{name}.variance")[0], factor
+
+
+def _layer_norm(state: State, node: Node) -> None:
+    name, builder = node.outputs[0], state.builder
+    if any(node.outputs[1:]):
+        raise unsupported(node, "its mean and deviation outputs are not supported")
+    held = state.held(node, 0)
+    axis = node.integer("axis", -1) % len(held.shape)
+    size = int(np.prod(held.shape[axis:]))
+    rows = held.at(held.index.reshape(-1, size))
+    gain, bias = state.constant(node, 1), state.constant(node, 2)
+    if gain is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
+        raise unsupported(node, "scale and bias must be constant")
+    gains = np.broadcast_to(gain, held.shape[axis:]).reshape(-1)
+    biases = np.zeros(size) if bias is None else np.broadcast_to(bias, held.shape[axis:]).reshape(-1)
+    centred = _centred(state, rows, name)
+    variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
+    root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
+    reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
+    unit = Held(centred.tensor, centred.index, Fraction(1))
+    weight = sqrt(factor * size) / RECIP_ONE
+    product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
+    limit = _normal_limit(builder.scale(name), gains, biases, size)
+    label = f"{name}.normal"
+    form = Form((product,), 0.0, rows.shape, rows.shape, label)
+    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), NORMAL_BITS))
+    count = rows.shape[0]
+    channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
+    term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
+    shape = (1, size, 1, count)
+    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
+    state.set_held(node, result.at(np.ascontiguousarray(result.index.reshape(size, count).T).reshape(held.shape)))
+
+
+def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> float:
+    """How far a normalised value reaches, from the result's calibrated range; never beyond √n."""
+    ends = [float(bound * scale.step) for bound in (scale.low, scale.high)]
+    used = np.abs(gains) > 0
+    reach = max((float((np.abs(end - biases[used]) / np.abs(gains[used])).max(initial=0.0)) for end in ends), default=0.0)
+    return max(min(reach, sqrt(size)), 1.0)
+
+
+HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}

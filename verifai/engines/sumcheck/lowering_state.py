@@ -94,7 +94,7 @@ class State:
                 return value
             value = self.lazy(name)
         if (name, target) not in self.forced:
-            self.forced[name, target] = self._requantise(name, value, self.builder.scale(target))
+            self.forced[name, target] = self.requantise(name, value, self.builder.scale(target))
         return self.forced[name, target]
 
     def rescale(self, name: str, scale: Scale, result: str) -> Held:
@@ -102,9 +102,10 @@ class State:
         value = self.values[name]
         if isinstance(value, Held) and value.step == scale.step and self._within(value.tensor, scale):
             return replace(value, zero_point=scale.zero_point)
-        return self._requantise(result, self.lazy(name), scale)
+        return self.requantise(result, self.lazy(name), scale)
 
-    def _requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
+    def requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
+        """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel."""
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))

@@ -80,9 +80,10 @@ svg.plot .small {{ font-size: 11.5px; opacity: .75; }}
 <p class="lead">{escape(lead)}</p><p class="where">{escape(page.reason)}</p></header>
 <h2>How far is each answer from the common one?</h2>
 {_plot(page)}
-<p>Two computers never round in quite the same way, so honest answers differ a little: the green band is how much they differed
-when this model was measured. The red bands are what cheating looked like then: a cheaper model, a changed input. The line
-between them is the <b>limit</b>. A dot left of the line agrees with the others. The scale multiplies by ten from mark to mark.</p>
+<p>Two computers never round in quite the same way, so honest answers differ a little: the green band is how much they
+differed when this model was measured. The red bands are what cheating looked like then: a cheaper model, a changed input. The
+line between them is the <b>limit</b>. A dot left of the line agrees with the others. The scale multiplies by ten from mark to
+mark.</p>
 {fault_table}
 <h2>Details</h2><table>{facts}</table>
 </article></main></body></html>

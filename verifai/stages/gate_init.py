@@ -168,19 +168,24 @@ def _policy(
         "[model.fidelity]",
         *_fidelity(summary.fidelity),
         "",
-        "# A waiver lifts one demand on one digest until a date. False or missing evidence is never waived.",
-        "# [waivers]",
-        "# max_days = 90",
-        '# approvers = ["alice@example.org"]',
-        "# [[waiver]]",
-        '# id = "W-1"',
-        '# code = "stale"',
+        *_WAIVER,
         f'# scope = "bundle:{verified.bundle_id}"',
-        '# reason = "The proving machine is being replaced; see ticket 42."',
-        '# approver = "alice@example.org"',
-        '# expires = "2027-01-31T00:00:00Z"',
     ]
     return "\n".join(lines) + "\n"
+
+
+_WAIVER = (
+    "# A waiver lifts one demand on one digest until a date. False or missing evidence is never waived.",
+    "# [waivers]",
+    "# max_days = 90",
+    '# approvers = ["alice@example.org"]',
+    "# [[waiver]]",
+    '# id = "W-1"',
+    '# code = "stale"',
+    '# reason = "The proving machine is being replaced; see ticket 42."',
+    '# approver = "alice@example.org"',
+    '# expires = "2027-01-31T00:00:00Z"',
+)
 
 
 def _fidelity(fidelity: Fidelity) -> list[str]:

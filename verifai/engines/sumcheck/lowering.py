@@ -19,7 +19,6 @@ from verifai.engines.sumcheck import (
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
-from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, table_key
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering_state import State
@@ -27,6 +26,7 @@ from verifai.engines.sumcheck.lowering_values import Held, whole
 from verifai.engines.sumcheck.lowering_views import materialise
 from verifai.engines.sumcheck.quantise import Scale
 from verifai.engines.sumcheck.quantise_functions import IDENTITY
+from verifai.engines.sumcheck.weights_arrays import encode_arrays
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
 from verifai.onnx_graph.model import OnnxModel
@@ -89,7 +89,7 @@ def lower(
         if following == plan:
             circuit = builder.finish(*ports, weights)
             check(circuit)
-            blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in builder.cells])
+            blob = encode_arrays(circuit, builder.cells)
             return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 _STYLE = Path(__file__).with_name("html_audit.css")
-_WIDTH, _LEFT, _RIGHT, _ROW = 960, 190, 30, 44
+_WIDTH, _LEFT, _RIGHT, _ROW = 960, 190, 44, 44
 _TONE = {"accept": "holds", "reject": "rejected", "no-quorum": "policy-not-met", "indeterminate": "undecided"}
 _HEAD = {
     "accept": ("They agree", "Enough independent verifiers computed the same answer, as far as arithmetic allows."),

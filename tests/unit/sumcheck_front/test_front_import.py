@@ -13,6 +13,7 @@ import pytest
 from front_models import samples, small_cnn
 from onnx import TensorProto, helper, numpy_helper
 
+from verifai.engines.interface import CompileRequest
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Visibility
 from verifai.engines.sumcheck.lowering import Lowered, lower
@@ -131,3 +132,22 @@ def test_reading_under_another_scale_or_zero_point_is_refused() -> None:
         with pytest.raises(UnsupportedModel) as refused:
             imported(pair(scale, zero_point))
         assert "another scale" in refused.value.message and "DequantizeLinear" in refused.value.where
+
+
+def test_every_node_of_an_imported_network_is_supported_and_it_proves(tmp_path: Path) -> None:
+    from test_front_engine import ENGINE, compiled, spec_of
+
+    net = quantised(tmp_path, True, False)
+    assert [entry for entry in ENGINE.operator_support(net) if not entry.supported] == []
+    build, payload = tmp_path / "build", tmp_path / "payload"
+    build.mkdir()
+    payload.mkdir()
+    block = compiled(net, spec_of(net), build)
+    proof = block.prove()
+    assert ENGINE.verify(block.request(payload, proof.files)).statement == proof.statement
+    (image, _) = proof.statement.tensors
+    assert image.quantised == ENGINE.quantise(image, block.feeds[0]["x"])
+    again = ENGINE.compile(
+        CompileRequest(net, block.spec, {"x": np.stack([f["x"] for f in block.feeds])}, build, build, block.section)
+    )
+    assert again.section == block.section

@@ -14,7 +14,7 @@ from verifai.engines.sumcheck.verifier.layout import Layout, plan
 from verifai.engines.sumcheck.verifier.proof import opening_bytes
 from verifai.onnx_graph.model import OnnxModel
 
-BASE_BYTES = 170 << 20
+BASE_BYTES = 205 << 20
 """Interpreter with NumPy, Numba and compiled kernels."""
 LEAF_BYTES = 160
 CELL_BYTES = 140

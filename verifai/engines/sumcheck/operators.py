@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.lowering import HANDLERS, require_float
 from verifai.engines.sumcheck.lowering_builder import Builder, Plan
 from verifai.engines.sumcheck.lowering_graph import read_graph
+from verifai.engines.sumcheck.lowering_quantised import input_scale
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import whole
 from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
@@ -60,8 +60,9 @@ def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSuppo
 def _stand_in(state: State, name: str) -> None:
     """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
     shape = state.graph.shapes.get(name, (1,)) or (1,)
-    number = state.builder.input(name, shape, _UNIT)
-    state.values[name] = whole(number, shape, Fraction(_UNIT.step))
+    scale = input_scale(state.graph, name) or _UNIT
+    number = state.builder.input(name, shape, scale, scale.zero_point)
+    state.values[name] = whole(number, shape, scale.step, scale.zero_point)
 
 
 def _try(state: State, node: Node) -> UnsupportedModel | None:

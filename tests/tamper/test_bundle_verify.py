@@ -19,7 +19,7 @@ from verifai.stages.verify import Expectations, verify_bundle
 V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
 GOOD = read_folder(V1 / "accept" / "folder")
 LOCK = read_lock(V1 / "circuit.lock")
-EXPECT = Expectations(context="frozen", allow_test_srs=True)
+EXPECT = Expectations(context="frozen", context_signed=True, allow_test_srs=True)
 CLAIMS = {"predicate/created"}
 """The prover's clock; only a trust file limits it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from bundle_forge import Forge, read_folder, write_files
 from verifai.circuit_folder import read_lock
 from verifai.domain.findings import Outcome
 from verifai.engines.ezkl import verifying
-from verifai.errors import EvidenceRejected
+from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.audit import AuditOptions, audit_bundle
 from verifai.stages.verify import Expectations, verify_bundle
 from verifai.trust_file import read_trust
@@ -83,3 +84,21 @@ def test_a_hostile_bill_of_materials_is_no_mistake_of_the_auditor(tmp_path: Path
     folder = write_files(tmp_path / "b", forge.sealed())
     report = audit_bundle(folder, TRUST, AuditOptions(rederive=False, now="2026-12-01T00:00:00Z"))
     assert [one.code for one in report.findings if one.outcome is Outcome.REJECTED] == [code]
+
+
+def test_an_old_proof_beside_a_fresh_nonce_does_not_answer_a_challenge(tmp_path: Path) -> None:
+    """ezkl binds no context, so whoever holds any proof could write the nonce that was asked for beside it."""
+    forge = Forge.of(GOOD)
+    forge.statements["proof"]["predicate"]["statement"]["context"] = "fresh"
+    forge.payload.pop("sbom.cdx.json")
+    signed = forge.sealed()
+    folder = write_files(tmp_path / "signed", signed)
+    expect = Expectations(context="fresh", allow_test_srs=True)
+    with pytest.raises(PolicyNotMet) as problem:
+        verify_bundle(folder, LOCK, expect)
+    assert problem.value.code == "context-not-bound"
+    options = AuditOptions(expect, rederive=False, now="2026-12-01T00:00:00Z")
+    assert audit_bundle(folder, TRUST, options).status == 0  # both release keys and the prover's answer for it
+    nobody = replace(TRUST, trust=replace(TRUST.trust, roles={}))
+    report = audit_bundle(folder, nobody, options)
+    assert (report.status, [one.code for one in report.findings if one.step == "V"]) == (3, ["context-not-bound"])

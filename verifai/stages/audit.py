@@ -18,6 +18,7 @@ from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
+from verifai.domain.manifest import MANIFEST_NAME
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust import Trust, TrustedCircuit
@@ -108,6 +109,7 @@ class _Audit:
 
         circuit: CircuitPredicate | None = None
         proof: ProofPredicate | None = None
+        trusted_findings = check_trust(self._bundle, self._trust, now)
         try:
             circuit, proof = find_claims(self._bundle)
             trusted, lock = self._trust_file.circuit(circuit.name)
@@ -115,12 +117,12 @@ class _Audit:
                 raise EvidenceRejected(
                     "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
                 )
-            verified = self._verify(lock)
+            verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
             self._reference(verified, circuit)
         except VerifaiError as problem:
             self._add(problem, "V2")
-        self._findings += check_trust(self._bundle, self._trust, now)
+        self._findings += trusted_findings
         self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
         self._findings += check_unrelated(self._bundle)
         return AuditReport(
@@ -136,11 +138,11 @@ class _Audit:
             audited=now,
         )
 
-    def _verify(self, lock: CircuitLock) -> VerifiedBundle | None:
+    def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
         """V2 to V9; ``None`` when the proof does not hold."""
         from verifai.engines.registry import engine_for
 
-        expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs)
+        expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs, context_signed=context_signed)
         try:
             verified = verify_open(self._bundle, lock, expect, budget=self._options.budget, progress=self._options.progress)
         except VerifaiError as problem:
@@ -222,6 +224,12 @@ class _Audit:
             # The auditor's own files, a bug of ours, or Ctrl-C: no verdict about the bundle.
             raise problem
         self._findings.append(Finding.from_error(problem, step=step))
+
+
+def _context_signed(bundle: OpenBundle, findings: Sequence[Finding]) -> bool:
+    """Whether enough trusted keys signed the manifest, or the proof's attestation: either holds the context."""
+    holders = {MANIFEST_NAME, *(f"attestations/{one.id}.dsse.json" for one in bundle.of_type(ProofPredicate.TYPE))}
+    return any(one.code == "signed" and one.where in holders for one in findings)
 
 
 def chain_of(bundle: OpenBundle, trust: Trust) -> tuple[ChainNode, ...]:

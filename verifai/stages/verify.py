@@ -43,12 +43,15 @@ class Expectations:
     Attributes:
         inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
         context: the nonce that was asked for; ``None`` accepts any.
+        context_signed: whether somebody trusted signed what carries the context. Where the proof does not bind it, anybody else
+            could have written a fresh one beside an old proof.
         allow_test_srs: accept set-up material whose maker can forge.
     """
 
     inputs: TensorSource | None = None
     outputs: TensorSource | None = None
     context: str | None = None
+    context_signed: bool = False
     allow_test_srs: bool = False
 
 
@@ -125,6 +128,12 @@ def verify_open(
     for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
         if given is not None:
             findings += check_tensors(engine, verified.statement, role, given)
+    if expect.context is not None and not (verified.statement.context_bound or expect.context_signed):
+        raise PolicyNotMet(
+            "context-not-bound",
+            "it is the expected context, but neither the proof nor a trusted signature binds it: anybody could have written it",
+            hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
+        )
     return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings))
 
 
@@ -287,7 +296,7 @@ def check_context(statement: Statement, expected: str | None) -> Finding:
         )
     if statement.context_bound:
         return _holds("context-matches", "the context is the expected one, bound by the proof itself", "V7")
-    return _holds("context-matches", "the context is the expected one; the manifest binds it, the proof does not", "V7")
+    return _holds("context-matches", "the context is the expected one; a signature binds it, the proof does not", "V7")
 
 
 def check_tensors(engine: ProofEngine, statement: Statement, role: Role, source: TensorSource) -> list[Finding]:
@@ -382,7 +391,7 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
     lines.append(weights[statement.weights])
     lines.append(f"Privacy: {statement.privacy.value}.")
     if statement.context:
-        bound = "bound by the proof" if statement.context_bound else "bound by the bundle's manifest, not by the proof"
+        bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"
         lines.append(f"Context: {statement.context!r} ({bound}).")
     lines.append(
         "Not claimed: that the model is good or was trained as said, that the input is authentic, when the proof was made, "

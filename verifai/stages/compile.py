@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,13 +145,22 @@ def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
 def _require_same(pinned: Mapping[str, Any], made: Mapping[str, Any], folder: CircuitFolder) -> None:
     """Everything pinned must come out again; the first difference is named."""
     for field in sorted(set(pinned) | set(made)):
-        if pinned.get(field) != made.get(field):
+        if not _same(pinned.get(field), made.get(field), rounding=field == "fidelity"):
             raise UsageError(
                 "lock-not-reproduced",
                 f"compiling again gave another {field!r} than the lock pins",
                 where=str(folder.lock_path),
                 hint="The model, specification, SRS or engine changed; compile without --locked and review the diff.",
             )
+
+
+def _same(pinned: Any, made: Any, *, rounding: bool) -> bool:
+    """Equality; with ``rounding`` up to the last digits of floats, which another processor's float32 sums may change."""
+    if rounding and isinstance(pinned, Mapping) and isinstance(made, Mapping):
+        return set(pinned) == set(made) and all(_same(pinned[name], made[name], rounding=True) for name in pinned)
+    if rounding and isinstance(pinned, float) and isinstance(made, float):
+        return math.isclose(pinned, made, rel_tol=1e-4, abs_tol=1e-7)
+    return bool(pinned == made)
 
 
 def _smaller(left: int | None, right: int | None) -> int | None:

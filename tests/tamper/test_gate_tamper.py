@@ -249,6 +249,7 @@ HOSTILE_POLICIES = {
     "a key twice": 'name = "a"\nname = "b"\n',
     "another schema": 'schema = "verifai/policy/v2"\n[[model]]\n',
     "a list for a table": 'schema = "verifai/policy/v1"\nmodel = "net"\n',
+    "a number of thousands of digits": "a = " + "1" * 5000,
     "nested without end": "a = " + "[" * 5000,
     "a number for a path": 'schema = "verifai/policy/v1"\n[[model]]\nname = "net"\nlock = 3\nevidence = ["proof"]\n',
     "no engine": 'schema = "verifai/policy/v1"\n[[model]]\nname = "net"\nlock = "circuit.lock"\nevidence = ["proof"]\n',

@@ -49,7 +49,7 @@ def parse_policy(data: bytes, where: str) -> Policy:
     try:
         text = data.decode("utf-8")
         document = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
         raise UsageError("bad-policy", f"not TOML: {problem}", where=where) from None
 
     def place(field: str) -> str:

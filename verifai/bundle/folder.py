@@ -39,6 +39,9 @@ class FolderSource:
                     if len(self.sizes) == before:
                         raise EvidenceRejected("bad-path", "an empty folder belongs to no bundle", where=folder)
             check_listing(self.sizes, limits, self._where)
+        except OSError as problem:  # somebody changes the folder while it is read
+            self.close()
+            raise EvidenceRejected("file-absent", f"cannot list: {problem.strerror}", where=self._where) from None
         except BaseException:
             self.close()
             raise

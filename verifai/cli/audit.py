@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
         ] = None,
         expect_context: Annotated[
-            str | None, typer.Option("--expect-context", help="Nonce that must be bound.", metavar="TEXT")
+            str | None,
+            typer.Option("--expect-context", help="Nonce that the proof or a trusted signature must bind.", metavar="TEXT"),
         ] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Your copy of the audit log, to check all of it.")] = None,
         seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,

@@ -91,7 +91,8 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
         ] = None,
         expect_context: Annotated[
-            str | None, typer.Option("--expect-context", help="Nonce that must be bound.", metavar="TEXT")
+            str | None,
+            typer.Option("--expect-context", help="Nonce that the proof or a trusted signature must bind.", metavar="TEXT"),
         ] = None,
         allow_test_srs: Annotated[
             bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")

@@ -43,7 +43,7 @@ class Record:
 
     def refuse(self, message: str, field: str = "", hint: str = "") -> VerifaiError:
         """The error for a problem in ``field``; the caller raises it."""
-        place = f"{self.where}.{field}" if field else self.where
+        place = f"{self.where}.{field[:200]}" if field else self.where
         return self._error(self._code, message, where=place, hint=hint)
 
     def has(self, field: str) -> bool:

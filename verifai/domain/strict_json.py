@@ -22,7 +22,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise _Refused(f"the key {key!r} occurs twice")
+            raise _Refused(f"the key {key[:80]!r} occurs twice")
         result[key] = value
     return result
 

@@ -22,7 +22,7 @@ from verifai.domain.manifest import MANIFEST_NAME
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust import Trust, TrustedCircuit
-from verifai.errors import EvidenceRejected, VerifaiError
+from verifai.errors import EvidenceRejected, Undecided, VerifaiError
 from verifai.stages.audit_steps import (
     check_circuit_key,
     check_log_copy,
@@ -86,7 +86,7 @@ def audit_bundle(path: Path, trust: TrustFile, options: AuditOptions | None = No
     try:
         with open_bundle(path) as bundle:  # V1: steps R1–R9
             return _Audit(bundle, trust, replace(options, now=now)).run(str(path), now)
-    except EvidenceRejected as problem:
+    except (EvidenceRejected, Undecided) as problem:  # one bundle's trouble must not hide what the others came to
         return AuditReport(str(path), None, (), (Finding.from_error(problem, step="V1"),), audited=now)
 
 

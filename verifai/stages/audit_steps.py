@@ -79,10 +79,11 @@ def check_circuit_key(circuit: CircuitPredicate, trusted: TrustedCircuit, findin
 
 def check_model_shapes(statement: Statement, model: OnnxModel) -> Finding:
     """A4: names and shapes in the statement are the model's own, in its order."""
-    claimed = [(tensor.role, tensor.name, tensor.shape) for tensor in statement.tensors]
+    # Order matters: it says which of the proof's instances belong to which name.
+    claimed = [(role, tensor.name, tensor.shape) for role in Role for tensor in statement.of(role)]
     actual = [(Role.INPUT, spec.name, spec.shape) for spec in model.inputs]
     actual += [(Role.OUTPUT, spec.name, spec.shape) for spec in model.outputs]
-    if sorted(claimed) != sorted(actual):
+    if claimed != actual:
         raise EvidenceRejected(
             "statement-mismatch",
             f"the statement is about {claimed}, the model has {actual}"[:400],

@@ -57,8 +57,8 @@ def find_round(bundle: OpenBundle) -> tuple[Attestation, ConsensusDecision, Roun
 def check_consensus(bundle: OpenBundle, trust: Trust, now: datetime) -> CheckedConsensus:
     """Tally the round of ``bundle`` again.
 
-    The tolerance and the list of verifiers decide everything, so terms and calibration must be signed by a key of role
-    ``consensus``; votes count only by keys of role ``voter``.
+    The tolerance and the list of verifiers decide everything, so terms, calibration and decision must be signed by a key of
+    role ``consensus``; votes count only by keys of role ``voter``.
 
     Raises:
         EvidenceRejected: the decision does not follow from the votes, or a signature is false.
@@ -67,7 +67,8 @@ def check_consensus(bundle: OpenBundle, trust: Trust, now: datetime) -> CheckedC
     from verifai.stages.consensus_recheck import recheck
 
     attestation, decision, terms = find_round(bundle)
-    named = [decision.round, *([] if terms.job.calibration == NO_CALIBRATION else [terms.job.calibration])]
+    # The decision too: whoever writes it says which votes came late, and which value the beacon had.
+    named = [attestation.id, decision.round, *([] if terms.job.calibration == NO_CALIBRATION else [terms.job.calibration])]
     for identifier in named:
         _require_trusted(bundle, identifier, trust)
     keys = {key.keyid: key for key in trust.roles[TrustRole.VOTER].keys}
@@ -97,7 +98,7 @@ def _require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> No
     if len(signers) < rule.threshold:
         raise PolicyNotMet(
             "below-threshold",
-            f"{len(signers)} of the {rule.threshold} required keys of role 'consensus' signed the round's terms or calibration",
+            f"{len(signers)} of the {rule.threshold} required keys of role 'consensus' signed terms, calibration or decision",
             where=where,
             hint="Whoever sets the tolerance decides what agreement is: let a trusted key sign it.",
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_world import ALICE, BOB, MALLORY, NOW, Key, World, codes, fake_engines
+from gate_world import ALICE, BOB, MALLORY, NOW, Key, World, codes, fake_engines, waiver
 
 from verifai.bundle.dsse import attest
 from verifai.bundle.writer import write_bundle
@@ -103,13 +103,13 @@ class Round:
         return self.world.folder / name
 
 
-def judge(world: World, *bundles: Path, demand: str = "", voters: Sequence[Key] = VOTERS) -> GateVerdict:
+def judge(world: World, *bundles: Path, demand: str = "", voters: Sequence[Key] = VOTERS, rest: str = "") -> GateVerdict:
     world.write_lock()
     top = world.trust({"voter": (voters, 1), "consensus": ([CHAIR], 1)})
     path = world.folder / "verifai.toml"
     path.write_text(
         f'schema = "verifai/policy/v1"\n{top}\n[[model]]\nname = "net"\nlock = "circuit.lock"\nevidence = ["consensus"]\n'
-        f"[model.consensus]\n{demand}\n"
+        f"[model.consensus]\n{demand}\n{rest}\n"
     )
     return world.judge(path, *bundles)
 
@@ -173,6 +173,17 @@ def test_terms_that_a_stranger_set_do_not_count(tmp_path: Path) -> None:
     verdict = judge(world, Round(world, chair=MALLORY).bundle())
     assert verdict.status == 3
     assert "below-threshold" in codes(verdict)
+
+
+def test_a_decision_that_a_stranger_wrote_does_not_count_even_where_a_threshold_is_waived(tmp_path: Path) -> None:
+    """It says which votes came late and what the beacon was: that is not to be had by waiving a release signature."""
+    world = World(tmp_path)
+    round_ = Round(world)
+    messages = round_.messages()
+    decision = round_.about(round_.decide(messages), [MALLORY])
+    bundle = round_.write("b", [messages[0], *messages[1], *messages[2], decision])
+    verdict = judge(world, bundle, rest=waiver("below-threshold", f"model:{world.pin}"))
+    assert (verdict.status, codes(verdict)) == (4, {"nothing-to-check"})
 
 
 @pytest.mark.parametrize("part", ["outcome", "seed", "centre", "votes"])

@@ -131,7 +131,7 @@ class Frame:
 
 def printable(text: str) -> str:
     """``text`` with control characters made visible: names in foreign files must not drive the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def plain(text: str) -> str:

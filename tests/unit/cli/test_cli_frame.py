@@ -102,7 +102,7 @@ def test_misuse_is_status_2_and_json_when_asked(capsys: pytest.CaptureFixture[st
 
 
 def test_control_characters_of_foreign_names_are_shown_not_sent() -> None:
-    assert printable("a\x1b[31mb\x07") == "a\\x1b[31mb\\x07"
+    assert printable("a\x1b[31mb\x07\n::error::c") == "a\\x1b[31mb\\x07\\x0a::error::c"
 
 
 @pytest.mark.parametrize(

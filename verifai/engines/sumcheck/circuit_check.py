@@ -82,6 +82,10 @@ def _table(table: Table) -> None:
 
 def _inputs(circuit: Circuit, defined: set[int]) -> None:
     need(bool(circuit.inputs) and bool(circuit.outputs) and bool(circuit.ops), "no inputs, outputs or operations")
+    need(
+        max(len(circuit.inputs), len(circuit.outputs)) < 256,
+        "more than 255 inputs or outputs: a statement counts them in a byte",
+    )
     for port in circuit.inputs:
         need(port.tensor < len(circuit.tensors) and port.tensor not in defined, "an input does not exist or occurs twice")
         tensor = circuit.tensors[port.tensor]

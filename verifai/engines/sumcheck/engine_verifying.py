@@ -6,14 +6,15 @@ from collections.abc import Mapping
 
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit import Visibility as Binding
+from verifai.engines.sumcheck.circuit import WeightVisibility as WeightBinding
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES as MAX_CIRCUIT
 from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_statement import decode_statement, domain_statement
-from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 from verifai.execution.files import read_limited
@@ -21,6 +22,8 @@ from verifai.onnx_graph.model import OnnxModel
 
 STATEMENT_FILE, PROOF_FILE = "statement.bin", "proof.bin"
 MAX_FILE = 1 << 30
+MAX_PROOF = 1 << 28
+"""Far above any proof of a circuit within the suite's limits; a longer file is not even read."""
 
 
 def payload_names(section: LockSection) -> frozenset[str]:
@@ -39,21 +42,45 @@ def check_payload(section: LockSection, files: Mapping[str, bytes]) -> VerifiedS
         odd = ", ".join(sorted(set(files) ^ payload_names(section)))
         raise EvidenceRejected("payload-mismatch", "the payload's files are not those of a sumcheck proof", where=odd)
     trusted = trust_circuit(files[CIRCUIT_FILE], section.circuit_sha256)
-    _check_ports(section, trusted.circuit)
+    _check_section(section, trusted.circuit)
     weights = trust_weights(trusted, section.weights_sha256, files.get(WEIGHTS_FILE))
     statement = decode_statement(trusted.circuit, files[STATEMENT_FILE])
     return verify(trusted, weights, statement, files[PROOF_FILE])
 
 
-def _check_ports(section: LockSection, circuit: Circuit) -> None:
-    """The section describes the circuit that it pins; a contradiction is a broken lock, not false evidence."""
-    ports = (*circuit.inputs, *circuit.outputs)
+def _check_section(section: LockSection, circuit: Circuit) -> None:
+    """The section describes the circuit that it pins; a contradiction is a broken lock, not false evidence.
+
+    A verdict shows sides, visibilities, kind of weights and proven bits as the section has them, so all of it is compared.
+    """
+    sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     kinds = {Visibility.PUBLIC: Binding.PUBLIC, Visibility.HASHED: Binding.HASHED}
-    found = [(circuit.tensors[port.tensor].shape, port.visibility) for port in ports]
-    if found != [(tensor.shape or (1,), kinds[tensor.visibility]) for tensor in section.tensors]:
-        raise UsageError(
-            "bad-lock", "the pinned tensors are not those of the pinned circuit", where="[engine.sumcheck].tensors"
-        )
+    found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
+    pinned = [(tensor.role, tensor.shape or (1,), kinds[tensor.visibility]) for tensor in section.tensors]
+    committed = circuit.weight_visibility is WeightBinding.COMMITTED
+    checks = (
+        ("tensors", "tensors", found == pinned),
+        ("weights", "visibility of the weights", (section.weights is WeightVisibility.COMMITTED) == committed),
+        ("soundness_millibits", "soundness", section.soundness_millibits == weakest_step(circuit)),
+    )
+    for field, what, holds in checks:
+        if not holds:
+            message = f"the pinned circuit has other {what} than the section says"
+            raise UsageError("bad-lock", message, where=f"{WHERE}.{field}")
+
+
+def weakest_step(circuit: Circuit) -> int:
+    """Proven strength of the weakest step of the protocol, in thousandths of a bit."""
+    return min(step.millibits for step in circuit.soundness)
+
+
+_WEIGHTS = {
+    WeightVisibility.PUBLIC: "the weights are the pinned ones, and keep the circuit's bounds",
+    WeightVisibility.COMMITTED: (
+        "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is the word of "
+        "whoever pinned it, for anyone who cannot derive the root from the model"
+    ),
+}
 
 
 def verify_request(request: VerifyRequest) -> VerifiedProof:
@@ -68,10 +95,10 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
     request.progress.phase("verify")
     verified = check_payload(section, files)
     statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256))
-    bits = section.soundness_millibits / 1000
+    bits = weakest_step(verified.circuit) / 1000
     findings = (
         _holds("sumcheck-circuit-pinned", "the circuit is the pinned one, and keeps every rule", verified.circuit_digest, "1"),
-        _holds("sumcheck-weights-pinned", "the weights are the pinned ones", verified.weights_identity, "2"),
+        _holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], verified.weights_identity, "2"),
         _holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "", "3"),
         _holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "", "4"),
     )
@@ -79,9 +106,9 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
 
 
 def _read(name: str, request: VerifyRequest) -> bytes:
-    limit = MAX_CIRCUIT if name == CIRCUIT_FILE else MAX_FILE
+    limits = {CIRCUIT_FILE: MAX_CIRCUIT, PROOF_FILE: MAX_PROOF}
     try:
-        return read_limited(request.files[name], limit=limit)
+        return read_limited(request.files[name], limit=limits.get(name, MAX_FILE))
     except UsageError as problem:
         raise EvidenceRejected("payload-mismatch", problem.message, where=name) from None
 
@@ -99,6 +126,12 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     expect_suite(section)
     if model.sha256 != request.model_sha256:
         return (_compared("sumcheck-model", model.sha256, request.model_sha256, "the model"),)
+    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    ports = [(role, tensor.name, tensor.shape) for role, side in sides for tensor in side]
+    if ports != [(tensor.role, tensor.name, tensor.shape) for tensor in section.tensors]:
+        # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
+        message = "the pinned tensors are not the model's inputs and outputs, in its order"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     kinds = {Visibility.PUBLIC: Binding.PUBLIC, Visibility.HASHED: Binding.HASHED}
     tensors = {tensor.name: kinds[tensor.visibility] for tensor in section.tensors}
     request.progress.phase("lower")

@@ -6,7 +6,9 @@
 3. u's value at z_col, and u's code word at every position against the opened columns.
 
 Sources: Ames, Hazay, Ishai, Venkitasubramaniam, "Ligero" (2017); Diamond and Posen, "Proximity testing with logarithmic
-randomness" (2023), for tensor combinations within the unique-decoding radius.
+randomness" (2023), for tensor combinations; Diamond and Gruen, "Proximity gaps in interleaved codes" (2025), for the error
+(log R)·n/|F| of Reed–Solomon codes up to the unique-decoding radius, from the lines of Ben-Sasson, Carmon, Ishai, Kopparty and
+Saraf, "Proximity gaps for Reed–Solomon codes" (2020), theorem 4.1.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import ONE, Ext, P
 from verifai.engines.sumcheck.verifier.party import Party, read_masked, truncated
 from verifai.engines.sumcheck.verifier.row_operations import Local, Rows
+from verifai.errors import UnsupportedModel
 
 # --- lookups: the columns of each operation's rows at one point ---------------------------------------------------------------
 
@@ -152,7 +153,12 @@ def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
 
 
 def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> None:
-    """Carry ``claim`` about the result of operation ``number`` under ``axes`` to its operands. Raises EvidenceRejected."""
+    """Carry ``claim`` about the result of operation ``number`` under ``axes`` to its operands.
+
+    Raises:
+        EvidenceRejected: code ``proof-invalid``.
+        UnsupportedModel: an operation that carries no claims; the planner refuses those.
+    """
     op = party.circuit.ops[number]
     if isinstance(op, ops.MatMul):
         _matmul(party, number, op, axes, claim)
@@ -178,6 +184,8 @@ def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> N
         (value - claim).assert_zero("relabel")
     elif isinstance(op, ops.View):
         _view(party, op, axes, claim)
+    else:  # a claim that nothing carries on would bind nothing
+        raise UnsupportedModel("sumcheck-unsupported", f"{type(op).__name__} carries no claims", where=f"op {number}")
 
 
 def _matmul(party: Party, number: int, op: ops.MatMul, axes: Functional, claim: Claim) -> None:

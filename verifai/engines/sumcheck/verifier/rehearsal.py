@@ -13,9 +13,11 @@ from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import Functional
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.layout import Key, Layout, public_tensors
+from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Key, Layout, public_tensors
 from verifai.engines.sumcheck.verifier.operations import check_operation, lookup_rows, reduce_claim
 from verifai.engines.sumcheck.verifier.party import DeferredClaim, PendingClaim
+from verifai.engines.sumcheck.verifier.proof import MAX_MESSAGES
+from verifai.errors import UnsupportedModel
 
 _COORDINATE: Ext = (2, 1)
 """Any element outside F_p: what a rehearsal takes for every challenge."""
@@ -60,6 +62,7 @@ class RehearsalParty:
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         self.messages: list[tuple[str, int]] = []
+        self.claims = 0
         self.pending: dict[int, list[PendingClaim]] = {
             out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
@@ -68,6 +71,8 @@ class RehearsalParty:
         self._committed = circuit.weight_visibility is WeightVisibility.COMMITTED
 
     def _send(self, label: str, count: int = 1) -> Claim:
+        if len(self.messages) == MAX_MESSAGES:  # claims that split again and again would also keep the rehearsal busy for ever
+            raise UnsupportedModel("sumcheck-too-large", f"a proof would need more than {MAX_MESSAGES} messages", where=label)
         self.messages.append((label, count))
         return _ANY
 
@@ -81,10 +86,13 @@ class RehearsalParty:
             return _ANY
         if tensor in self.pending:
             self.pending[tensor].append(PendingClaim(axes, _ANY))
+        else:
+            self.claims += 1
         return self._send(label)
 
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
         """A message."""
+        self.claims += 1
         return self._send(label)
 
     def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
@@ -93,9 +101,11 @@ class RehearsalParty:
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
         """No message."""
+        self.claims += 1
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """A message when weights are committed."""
+        self.claims += self._committed
         return self._send(label) if self._committed else _ANY
 
     def intermediate(self, product: Claim, label: str) -> Claim:
@@ -134,7 +144,8 @@ def rehearse(circuit: Circuit, layout: Layout) -> tuple[tuple[str, int], ...]:
     """The messages of all operations, lookups' values first, in the order of the proof.
 
     Raises:
-        UnsupportedModel: code ``sumcheck-unsupported``, when a claim cannot be carried to an operand.
+        UnsupportedModel: code ``sumcheck-unsupported``, when a claim cannot be carried to an operand; ``sumcheck-too-large``,
+            when claims multiply beyond what a proof may hold.
     """
     party = RehearsalParty(circuit)
     for number in range(len(circuit.ops)):
@@ -145,4 +156,9 @@ def rehearse(circuit: Circuit, layout: Layout) -> tuple[tuple[str, int], ...]:
         if not isinstance(op, ops.HELD_OUTPUT):
             for claim in party.pending[op.out]:
                 reduce_claim(party, number, claim.axes, claim.value)
+    claims = party.claims + 2 * len(layout.hashed) + len(layout.bus.tables)
+    if claims > MAX_CLAIMS:
+        raise UnsupportedModel(
+            "sumcheck-too-large", f"{claims} claims would be opened, more than {MAX_CLAIMS}", where="openings"
+        )
     return tuple(party.messages)

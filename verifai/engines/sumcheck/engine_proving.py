@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from time import perf_counter
 
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest
 from verifai.engines.sumcheck.circuit import Circuit
@@ -53,6 +53,7 @@ def prove(request: ProveRequest) -> EngineProof:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
     """
     from verifai.engines.sumcheck.interpreter import run
+    from verifai.engines.sumcheck.key_cache import KEYS
     from verifai.engines.sumcheck.prover import prove as prover
     from verifai.engines.sumcheck.weights_arrays import decode_arrays
     from verifai.onnx_graph.reference import check_tensors
@@ -70,7 +71,7 @@ def prove(request: ProveRequest) -> EngineProof:
         raise _stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
     trace = run(circuit, weights, inputs)
     threads = request.threads or os.cpu_count() or 1
-    key = prover.prepare(circuit, weights, threads)
+    key = KEYS.get(section.circuit_sha256, sha256(blob), lambda: prover.prepare(circuit, weights, threads))
     if key.identity != section.weights_sha256:
         raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     proven = prover.prove(key, trace, request.context.encode("utf-8"), progress=request.progress, threads=threads)

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help setup demo test test-torch test-slow fuzz lint types imports docs docs-write check bench image clean
+.PHONY: help setup demo test test-torch test-evm test-slow fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,18 @@ setup: $(STAMP) ## create .venv with the locked development environment
 demo: $(STAMP) ## the whole tour: a real model exported, compiled, proven, verified, tampered with and refused
 	$(BIN)/verifai demo
 
-test: $(STAMP) ## all tests that need neither PyTorch nor minutes of computation
-	@echo "Not run here: tests marked 'torch' (make test-torch) and 'slow' (make test-slow)."
-	$(BIN)/python -m pytest -m "not torch and not slow"
+test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes of computation
+	@echo "Not run here: tests marked 'torch' (make test-torch), 'evm' (make test-evm) and 'slow' (make test-slow)."
+	$(BIN)/python -m pytest -m "not torch and not evm and not slow"
 
 test-torch: $(STAMP) ## the tests that need PyTorch (installs it)
 	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript
 	$(BIN)/python -m pytest -m "torch and not slow"
+
+test-evm: $(STAMP) ## the on-chain check of ezkl proofs; needs Node.js, installs solc below tools/evm and the extra evm
+	$(PIP) install -c constraints.txt -e '.[evm]'
+	npm ci --prefix tools/evm --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pytest -m "evm and not slow"
 
 test-slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 7200

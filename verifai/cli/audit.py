@@ -50,6 +50,9 @@ def register(app: typer.Typer) -> None:
         seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
         srs: Annotated[list[Path] | None, typer.Option("--srs", help="SRS file or folder; repeatable.")] = None,
         no_rederive: Annotated[bool, typer.Option("--no-rederive", help="Do not rebuild the key; the report says so.")] = False,
+        evm: Annotated[
+            bool, typer.Option("--evm", help="Run the proof's Solidity verifier too (extra evm, Node.js, npm package solc).")
+        ] = False,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
@@ -75,6 +78,7 @@ def register(app: typer.Typer) -> None:
             options = AuditOptions(
                 expect=expect,
                 rederive=not no_rederive,
+                evm=evm,
                 log=log,
                 seen=seen,
                 setup_material=tuple(srs or ()),

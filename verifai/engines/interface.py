@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -255,3 +255,11 @@ class ProofEngine(Protocol):
 
     def hides(self, visibility: Visibility) -> str:
         """What that visibility hides and does not hide with this engine, in one sentence for a person."""
+
+
+@runtime_checkable
+class OffersSecondOpinion(Protocol):
+    """What an engine may offer beyond :class:`ProofEngine`: a verifier of its proofs that somebody else could run instead."""
+
+    def second_opinion(self, request: VerifyRequest) -> Finding:
+        """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""

@@ -33,6 +33,7 @@ from verifai.stages.audit_steps import (
     compare_with_reference,
     load_model,
     not_checked,
+    second_opinion,
 )
 from verifai.stages.verify import MODEL_FILE, SIDE_FILES, Expectations, VerifiedBundle, describe, find_claims, verify_open
 from verifai.trust_file import TrustFile
@@ -56,12 +57,14 @@ class AuditOptions:
         rederive: whether to rebuild the verification key, at about the cost of one set-up.
         log: the audit log's own file, or a copy: then the checkpoint in the bundle is compared with the whole tree.
         seen: an older checkpoint of the log, which must be a prefix of ``log``.
+        evm: whether to put the proof to a second verifier as well, where the engine offers one (ezkl: the Solidity contract).
         setup_material: further places (files or folders) with SRS files, for the re-derivation.
         now: UTC; by default the clock.
     """
 
     expect: Expectations = field(default_factory=Expectations)
     rederive: bool = True
+    evm: bool = False
     log: Path | None = None
     seen: Path | None = None
     setup_material: tuple[Path, ...] = ()
@@ -120,6 +123,8 @@ class _Audit:
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
             self._reference(verified, circuit)
+            if self._options.evm:
+                self._second_opinion(circuit, lock)
         except VerifaiError as problem:
             self._add(problem, "V2")
         self._findings += trusted_findings
@@ -212,6 +217,10 @@ class _Audit:
             self._add(problem, "A5")
             return
         self._findings += findings
+
+    def _second_opinion(self, circuit: CircuitPredicate, lock: CircuitLock) -> None:
+        """A10: asked of a proof that was refused, too: the two verdicts must be equal, not favourable."""
+        self._each("A10", lambda: second_opinion(circuit.engine, self._request(circuit, lock)))
 
     def _each(self, step: str, check: Callable[[], Finding]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The audit's own checks, A1 to A9 of ``docs/bundle-format.md``. Each returns a finding, or raises what is wrong."""
+"""The audit's own checks, A1 to A10 of ``docs/bundle-format.md``. Each returns a finding, or raises what is wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.audit import OutputComparison
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.stages.evidence import section_digest
@@ -19,6 +19,7 @@ from verifai.stages.verify import MODEL_FILE, Expectations
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
+    from verifai.engines.interface import VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
 
 FAR = 4.0
@@ -243,6 +244,17 @@ def check_unrelated(bundle: OpenBundle) -> list[Finding]:
         for key, attestation in sorted(bundle.attestations.items())
         if key not in related
     ]
+
+
+def second_opinion(engine: EngineName, request: VerifyRequest) -> Finding:
+    """A10: another verifier, asked about the same proof, gives the same verdict, be it yes or no."""
+    from verifai.engines.interface import OffersSecondOpinion
+    from verifai.engines.registry import engine_for
+
+    offered = engine_for(engine)
+    if not isinstance(offered, OffersSecondOpinion):
+        return not_checked("evm-unavailable", f"the engine {engine.value!r} has no on-chain verifier", "A10")
+    return offered.second_opinion(request)
 
 
 def holds(code: str, message: str, *, evidence: str = "", step: str = "") -> Finding:

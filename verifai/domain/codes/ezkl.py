@@ -73,4 +73,16 @@ CODES: dict[str, Code] = {
     "vk-rederived": Code((0,), "The verification key, made again, is the pinned one.", ""),
     "vk-not-rederived": Code((1,), "The verification key, made again, differs.", _REJECT_KEY),
     "not-rederived": Code((4,), "The key could not be made again.", "Give it more memory or time."),
+    "evm-agrees": Code((0,), "The circuit's Solidity verifier, run in an EVM, says of the proof what ezkl says.", ""),
+    "evm-disagrees": Code(
+        (1,),
+        "The circuit's Solidity verifier and ezkl differ about the proof.",
+        "Reject it and report it: one of them is wrong.",
+    ),
+    "evm-unavailable": Code(
+        (0,),
+        "The on-chain check was asked for and not made: something that it needs is missing, or the proof was refused before.",
+        "Install what the finding names: Node.js, the npm package solc, the extra `evm`.",
+    ),
+    "evm-undecided": Code((4,), "The on-chain check did not come to an end.", "Give it more memory, or leave `--evm` out."),
 }

@@ -109,6 +109,12 @@ class EzklEngine:
 
         return rederive(request, model)
 
+    def second_opinion(self, request: VerifyRequest) -> Finding:
+        """What the circuit's Solidity verifier says of the proof, run in an EVM. Raises UsageError (``bad-lock``)."""
+        from verifai.engines.ezkl.evm.opinion import second_opinion
+
+        return second_opinion(request)
+
     def hides(self, visibility: Visibility) -> str:
         """What that visibility hides and does not hide, in one sentence."""
         return _HIDES[visibility]

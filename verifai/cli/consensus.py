@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +12,13 @@ import typer
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import STATUS, worst
-from verifai.errors import EvidenceRejected, UsageError
+from verifai.errors import UsageError
 
 if TYPE_CHECKING:
-    from verifai.domain.attestation import Attestation
-    from verifai.domain.trust_keys import PublicKey
-    from verifai.stages.consensus import Claim, ConsensusRequest, ConsensusResult
+    from verifai.cli.consensus_read import GivenRound
+    from verifai.domain.trust_keys import Signer
+    from verifai.stages.consensus import ConsensusRequest, ConsensusResult
+    from verifai.stages.consensus_bundle import WrittenDecision
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         "consensus",
         example="verifai consensus round.json tolerance.json a.commitment.json b.commitment.json c.commitment.json a.vote.json "
         "b.vote.json c.vote.json --beacon beacon.json --voter a.key.pub --voter b.key.pub --voter c.key.pub "
-        "--report html=votes.html",
+        "--report html=votes.html -o decision --key signing.key",
     )
     def consensus(
         messages: Annotated[
@@ -42,8 +42,20 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--coordinator", help="Public key that must have signed terms and calibration.")
         ] = None,
         claim: Annotated[
-            Path | None, typer.Option("--claim", help="Outputs whose place is asked for (.npz or .json).", metavar="FILE")
+            list[Path] | None,
+            typer.Option(
+                "--claim", help="Proof bundle, one per sample, or a file of outputs (.npz, .json); must be in the ball."
+            ),
         ] = None,
+        lock: Annotated[
+            Path | None, typer.Option("--lock", help="With a proof bundle as claim: circuit.lock that you trust.")
+        ] = None,
+        inputs: Annotated[
+            Path | None, typer.Option("--inputs", help="With a proof bundle as claim: the round's inputs.")
+        ] = None,
+        allow_test_srs: Annotated[
+            bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")
+        ] = False,
         late: Annotated[list[Path] | None, typer.Option("--late", help="A message that came after its deadline.")] = None,
         history: Annotated[list[Path] | None, typer.Option("--history", help="A past decision, for reputation.")] = None,
         canary: Annotated[
@@ -52,120 +64,74 @@ def register(app: typer.Typer) -> None:
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH.", metavar="FORMAT=PATH")
         ] = None,
-        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the decision as an attestation.")] = None,
-        key: Annotated[Path | None, typer.Option("--key", help="Private key that signs the decision.")] = None,
+        output: Annotated[
+            Path | None, typer.Option("--output", "-o", help="Folder for a bundle of the decision and all it rests on.")
+        ] = None,
+        key: Annotated[Path | None, typer.Option("--key", help="Private key that signs decision and bundle.")] = None,
+        log: Annotated[
+            Path | None, typer.Option("--log", help="Audit log to append decision and votes to, and prove from.")
+        ] = None,
+        log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
     ) -> Result:
         """Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell.
 
         Names every verifier that failed, lied, copied, replayed, voted twice or came late, and says how far each answer is from
         the common one and which attack that looks like.
         """
+        from verifai.cli.consensus_read import ClaimOptions, read_round, read_weights
         from verifai.stages.consensus import decide
 
         targets = _targets(report or [])
-        request = _request(messages, beacon, voter, coordinator, claim, late or [])
-        if history or canary:
-            request = replace(request, weights=_weights(history or [], canary or []))
-        result = decide(request)
-        if output is not None:
-            _write_decision(output, key, request, result)
+        signers, log_signer = _check_output(output, key, log, log_key)
+        options = ClaimOptions(tuple(claim or ()), lock, inputs, allow_test_srs)
+        with read_round(messages, beacon, voter, coordinator, options, late or []) as given:
+            request = given.request
+            if history or canary:
+                request = replace(request, weights=read_weights(history or [], canary or []))
+            result = decide(request)
+            written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
         _write_reports(targets, request, result)
-        return _render(request, result)
+        return _render(result, written)
 
 
-def _request(
-    messages: Sequence[Path],
-    beacon: Path,
-    voter: Sequence[Path],
-    coordinator: Path | None,
-    claim: Path | None,
-    late: Sequence[Path],
-) -> ConsensusRequest:
-    from verifai.bundle.keys import load_public_key
-    from verifai.cli.votes_run import read_attestation
-    from verifai.consensus.files import read_beacon
-    from verifai.domain.calibration import Calibration
-    from verifai.domain.round import RoundTerms
-    from verifai.domain.vote import Vote, VoteCommitment
-    from verifai.domain.vote_replay import VoteReplay
-    from verifai.stages.consensus import ConsensusRequest
+def _check_output(
+    output: Path | None, key: Path | None, log: Path | None, log_key: Path | None
+) -> tuple[list[Signer], Signer | None]:
+    from verifai.bundle.keys import load_signer
+    from verifai.stages.consensus_bundle import check_targets
 
-    found: dict[type, list[Attestation]] = {kind: [] for kind in (RoundTerms, Calibration, VoteCommitment, Vote, VoteReplay)}
-    for path in messages:
-        one, predicate = read_attestation(path, object)
-        kind = type(predicate)
-        if kind not in found:
-            raise UsageError("bad-option", f"a {one.predicate.TYPE} is no message of a round", where=str(path))
-        found[kind].append(one)
-    terms = _one(found[RoundTerms], "the round's terms")
-    assert isinstance(terms.predicate, RoundTerms)
-    calibration = None
-    wanted = terms.predicate.job.calibration
-    for one in found[Calibration]:
-        if one.id == wanted:
-            calibration = one
-    keys: dict[str, PublicKey] = {key.keyid: key for key in map(load_public_key, voter)}
-    _check_coordinator(coordinator, [terms, *([calibration] if calibration is not None else [])])
-    return ConsensusRequest(
-        terms=terms.predicate,
-        terms_id=terms.id,
-        commitments=found[VoteCommitment],
-        beacon=read_beacon(beacon),
-        votes=found[Vote],
-        keys=keys,
-        calibration=calibration.predicate
-        if calibration is not None and isinstance(calibration.predicate, Calibration)
-        else None,
-        now=datetime.now(UTC),
-        replays=found[VoteReplay],
-        late=frozenset(read_attestation(path, object)[0].id for path in late),
-        claim=_claim(claim, terms.predicate),
+    if output is None:
+        if key is not None or log is not None or log_key is not None:
+            raise UsageError("bad-option", "--key, --log and --log-key go with --output", hint="Give -o BUNDLE.")
+        return [], None
+    check_targets(output, log=log, log_key=log_key is not None)
+    if key is None:
+        current().note("No --key: the decision is unsigned, so no gate counts it.")
+    return ([] if key is None else [load_signer(key)]), (None if log_key is None else load_signer(log_key))
+
+
+def _write(
+    output: Path,
+    given: GivenRound,
+    request: ConsensusRequest,
+    result: ConsensusResult,
+    signers: Sequence[Signer],
+    log: Path | None,
+    log_signer: Signer | None,
+) -> WrittenDecision:
+    from verifai.stages.consensus_bundle import write_decision
+
+    return write_decision(
+        output,
+        given.terms,
+        given.calibration,
+        request,
+        result,
+        payload={} if given.claim is None else given.claim.payload,
+        signers=signers,
+        log=log,
+        log_signer=log_signer,
     )
-
-
-def _weights(history: Sequence[Path], canaries: Sequence[Path]) -> Mapping[str, float]:
-    from verifai.cli.votes_run import read_attestation
-    from verifai.domain.reputation_history import weights_from
-    from verifai.domain.tally_decision import ConsensusDecision
-
-    current().note("Reputation rests on the decisions given; check their signatures with verifai audit.")
-    past, known = ([read_attestation(path, ConsensusDecision)[1] for path in paths] for paths in (history, canaries))
-    return weights_from(past, known)
-
-
-def _one(found: Sequence[Attestation], what: str) -> Attestation:
-    if len({one.id for one in found}) != 1:
-        raise UsageError("bad-option", f"{what}: {len(found)} were given, exactly one is needed")
-    return found[0]
-
-
-def _check_coordinator(path: Path | None, signed: Sequence[Attestation]) -> None:
-    from verifai.bundle.dsse import check_signatures
-    from verifai.bundle.keys import load_public_key
-
-    if path is None:
-        current().note(
-            "No --coordinator: anybody may have written these terms and this tolerance. Read them before you rely on them."
-        )
-        return
-    key = load_public_key(path)
-    for one in signed:
-        if key not in check_signatures(one.envelope, [key], where=one.id).signers:
-            raise EvidenceRejected(
-                "terms-not-signed", "the coordinator did not sign it", where=f"{one.predicate.TYPE} {one.id[:12]}"
-            )
-
-
-def _claim(path: Path | None, terms: Any) -> Claim | None:
-    from verifai.consensus.files import read_outputs
-    from verifai.domain.digest import sha256
-    from verifai.fingerprints.output import encode_output
-    from verifai.stages.consensus import Claim
-
-    if path is None:
-        return None
-    outputs = tuple(dict(one) for one in read_outputs(path, terms.job.subject.kind))
-    return Claim(sha256(b"".join(encode_output(one) for one in outputs)), outputs)
 
 
 def _targets(reports: Sequence[str]) -> list[tuple[str, Path]]:
@@ -176,14 +142,6 @@ def _targets(reports: Sequence[str]) -> list[tuple[str, Path]]:
             raise UsageError("bad-option", f"{one!r} is not html=PATH or json=PATH", where="--report")
         found.append((kind, Path(path)))
     return found
-
-
-def _write_decision(output: Path, key: Path | None, request: ConsensusRequest, result: ConsensusResult) -> None:
-    from verifai.bundle.keys import load_signer
-    from verifai.cli.votes_run import write_attestation
-
-    signers = [] if key is None else [load_signer(key)]
-    write_attestation(output, result.decision, request.terms.job.subject, signers)
 
 
 def _write_reports(targets: Sequence[tuple[str, Path]], request: ConsensusRequest, result: ConsensusResult) -> None:
@@ -263,7 +221,7 @@ def _document(result: ConsensusResult) -> Mapping[str, Any]:
     }
 
 
-def _render(request: ConsensusRequest, result: ConsensusResult) -> Result:
+def _render(result: ConsensusResult, written: WrittenDecision | None) -> Result:
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
     lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
@@ -273,5 +231,12 @@ def _render(request: ConsensusRequest, result: ConsensusResult) -> Result:
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
         lines.append(f"   {one.voter[:12]}…  {one.relation.value:<13} {place}")
+    data = dict(_document(result))
+    if written is not None:
+        lines.append(f"{plain(str(written.path))}  bundle {written.bundle_id}")
+        data |= {"output": str(written.path), "bundle": written.bundle_id, "attestation": written.decision_id}
+    if written is not None and written.sidecar is not None:
+        lines.append(f"{len(written.positions)} attestations and the bundle are on the log; {plain(str(written.sidecar))}")
+        data |= {"log": {"positions": dict(written.positions), "sidecar": str(written.sidecar)}}
     status = STATUS[worst(result.findings)]
-    return Result(_document(result), lines, result.findings, status)
+    return Result(data, lines, result.findings, status)

@@ -235,7 +235,7 @@ def commit_now(
         raise UsageError("job-model", "the model is not the one that the round names", where=str(model))
     samples = require_inputs(terms.job, read_samples(data, VoteRunner(content, terms.job.subject.runtime)))
     if outputs is not None:
-        given: Any = read_outputs(outputs, terms.job.subject.kind)
+        given: Any = read_outputs(outputs, terms.job.subject.kind, terms.job.subject.tensors)
     else:
         given = run_apart(model, terms.job, samples, threads=threads, limits=Limits(wall_seconds=deadline))
     message, kept = commit_vote(terms, found.id, given, signer.public_key.keyid, this_environment(threads))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.consensus.runner import Tensors, VoteRunner
+from verifai.consensus.runner import Tensors
 from verifai.domain import strict_json
 from verifai.domain.job import MAX_SAMPLES, OutputKind
 from verifai.domain.record import Record
@@ -27,7 +28,24 @@ _RUNS_SCHEMA = "verifai/recorded-runs/v1"
 _LABEL = "label"
 
 
-def read_samples(path: Path, runner: VoteRunner) -> list[Tensors]:
+class ModelInputs(Protocol):
+    """What reading samples needs to know of a model; a :class:`verifai.consensus.runner.VoteRunner` knows it."""
+
+    inputs: tuple[str, ...]
+    ranks: dict[str, int]
+    dtypes: dict[str, str]
+
+
+@dataclass
+class StatedInputs:
+    """The inputs that a proof's statement names, for whoever does not hold the model."""
+
+    inputs: tuple[str, ...]
+    ranks: dict[str, int]
+    dtypes: dict[str, str]
+
+
+def read_samples(path: Path, runner: ModelInputs) -> list[Tensors]:
     """Samples for a model whose axes may be symbolic.
 
     ``.npz``: one array per model input; axis 0 counts the samples. ``.json``: a list of objects, input name → nested lists, so
@@ -54,7 +72,10 @@ def read_samples(path: Path, runner: VoteRunner) -> list[Tensors]:
 
 
 def _npz_samples(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
-    arrays = {name: values for name, values in arrays.items() if name != _LABEL or len(arrays) == 1}
+    return _npz_rows({name: values for name, values in arrays.items() if name != _LABEL or len(arrays) == 1}, path)
+
+
+def _npz_rows(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
     counts = {values.shape[0] if values.ndim else 0 for values in arrays.values()}
     if len(counts) != 1 or not 0 < next(iter(counts)) <= MAX_SAMPLES:
         raise InputRejected(
@@ -63,7 +84,7 @@ def _npz_samples(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
     return [{name: values[i] for name, values in arrays.items()} for i in range(counts.pop())]
 
 
-def _json_samples(data: bytes, path: Path, runner: VoteRunner) -> list[Tensors]:
+def _json_samples(data: bytes, path: Path, runner: ModelInputs) -> list[Tensors]:
     listed = strict_json.loads(
         data, where=str(path), floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
     )
@@ -84,22 +105,43 @@ def _with_batch(values: NDArray[Any], rank: int) -> NDArray[Any]:
     return values[None] if values.ndim == rank - 1 else values
 
 
-def read_outputs(path: Path, kind: OutputKind) -> list[dict[str, NDArray[Any]]]:
+def read_outputs(path: Path, kind: OutputKind, names: Sequence[str] = ()) -> list[dict[str, NDArray[Any]]]:
     """Outputs that were computed elsewhere (``--outputs``), one per sample.
 
-    ``.npz``: arrays whose axis 0 counts the samples. ``.json``: a list of strings (kind ``text``) or of lists of integers (kind
-    ``tokens``).
+    ``.npz``: arrays whose axis 0 counts the samples; what is left of an array must have the shape that the model gives.
+    ``.json``: a list with one item per sample: a string (kind ``text``), a list of integers (``tokens``), or for every kind an
+    object of tensor name → nested lists, of integers (int64), of numbers with a decimal point (float32) or of booleans. Pixels
+    are uint8.
+
+    Args:
+        names: the tensors that are voted on; others are left out. Text and tokens have one tensor of a fixed name.
 
     Raises:
-        UsageError: ``file-missing``. InputRejected: ``input-malformed``.
+        UsageError: ``file-missing``. InputRejected: ``input-malformed``, ``input-missing``.
     """
     data = read_limited(path, limit=MAX_BYTES)
     if path.suffix != ".json":
-        return [dict(row) for row in _npz_samples(read_npz(data, str(path)), path)]
-    listed = strict_json.loads(data, where=str(path), max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed")
-    if not isinstance(listed, list) or not 0 < len(listed) <= MAX_SAMPLES:
-        raise InputRejected("input-malformed", "expected a list with one output per sample", where=str(path))
-    return [_json_output(item, kind, f"{path}[{index}]") for index, item in enumerate(listed)]
+        rows = [dict(row) for row in _npz_rows(read_npz(data, str(path)), path)]
+    else:
+        listed = strict_json.loads(
+            data, where=str(path), floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
+        )
+        if not isinstance(listed, list) or not 0 < len(listed) <= MAX_SAMPLES:
+            raise InputRejected("input-malformed", "expected a list with one output per sample", where=str(path))
+        rows = [_json_output(item, kind, f"{path}[{index}]") for index, item in enumerate(listed)]
+    fixed = {OutputKind.TEXT: ("text",), OutputKind.TOKENS: ("tokens",)}.get(kind)
+    return [_only(row, fixed or names, str(path)) for row in rows]
+
+
+def _only(row: dict[str, NDArray[Any]], names: Sequence[str], where: str) -> dict[str, NDArray[Any]]:
+    if not names:
+        return row
+    if len(row) == 1 and len(names) == 1 and names[0] not in row:  # one array is the one tensor, whatever it is called
+        return {names[0]: next(iter(row.values()))}
+    for name in names:
+        if name not in row:
+            raise InputRejected("input-missing", f"no array {name!r}, which is voted on", where=where)
+    return {name: row[name] for name in names}
 
 
 def _json_output(item: Any, kind: OutputKind, where: str) -> dict[str, NDArray[Any]]:
@@ -108,7 +150,21 @@ def _json_output(item: Any, kind: OutputKind, where: str) -> dict[str, NDArray[A
     whole = isinstance(item, list) and all(isinstance(one, int) and not isinstance(one, bool) for one in item)
     if kind is OutputKind.TOKENS and whole and all(0 <= one < 2**31 for one in item):
         return {"tokens": np.array(item, dtype=np.int64)}
-    raise InputRejected("input-malformed", f"not an output of kind {kind.value!r}", where=where)
+    if not isinstance(item, dict) or not item:
+        raise InputRejected("input-malformed", f"not an output of kind {kind.value!r}", where=where)
+    return {name: _json_tensor(values, kind, f"{where}.{name}") for name, values in item.items()}
+
+
+def _json_tensor(values: Any, kind: OutputKind, where: str) -> NDArray[Any]:
+    try:
+        array = np.array(values)
+        if kind is OutputKind.IMAGE and array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
+            return array.astype(np.uint8)
+    except (ValueError, TypeError, OverflowError) as problem:  # ragged lists
+        raise InputRejected("input-malformed", str(problem)[:200], where=where) from None
+    if array.dtype.kind not in "bif":
+        raise InputRejected("input-malformed", "not a nested list of numbers", where=where)
+    return array.astype({"b": np.bool_, "i": np.int64, "f": np.float32}[array.dtype.kind])
 
 
 def beacon_to_bytes(beacon: Beacon) -> bytes:

@@ -295,6 +295,9 @@ class Round:
             return
         if signer not in self._commitments:
             return  # named when the seed was drawn
+        if vote.commitment not in self.commitment_identifiers():  # as good as silent: nobody could tally it again
+            self.refuse_message(signer, Fault.FALSE_OPENING, "it names a commitment that nobody made")
+            return
         self._votes[signer] = (identifier, vote)
         try:
             self._check(vote, signer)
@@ -328,10 +331,6 @@ class Round:
     def refuse_message(self, claimed: str, fault: Fault, detail: str) -> None:
         """Note a message that cannot be attributed, such as one with a bad signature; nobody's vote is touched by it."""
         self.faults.append(NamedFault(claimed, fault, detail))
-
-    def accuse(self, voter: str, fault: Fault, detail: str) -> None:
-        """Note a fault that was seen outside this machine, in a message that ``voter`` did sign."""
-        self._fault(voter, fault, detail)
 
     def _admissible(self, round_id: str, claimed: str, signer: str) -> bool:
         if signer != claimed:

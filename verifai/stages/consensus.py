@@ -42,10 +42,12 @@ class Claim:
     Attributes:
         identifier: of the proof attestation, or the SHA-256 of the claimed output.
         outputs: one per sample.
+        proven: whether a verified proof says so; otherwise somebody only gave these outputs.
     """
 
     identifier: Sha256
     outputs: tuple[Output, ...]
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def decide(request: ConsensusRequest) -> ConsensusResult:
     )
     _commit_and_draw(round_, request)  # steps 2 and 3
     votes = _reveal(round_, request)
-    replays = _read_replays(round_, request, votes)
+    replays, used = _read_replays(round_, request, votes)
     voters = tuple(votes)
     pairs = [[_compare(votes, one, other, request, tau, replays) for other in voters] for one in voters]  # step 4
     matrix = [[one.comparison for one in row] for row in pairs]
@@ -156,7 +158,7 @@ def decide(request: ConsensusRequest) -> ConsensusResult:
     )
     claim = _place_claim(request, votes, result, round_, tau)  # step 5
     nodes = _explain(request, round_, result, pairs, voters, tau)  # step 6
-    decision = _decision(request, round_, votes, result, claim)
+    decision = _decision(request, round_, votes, used, result, claim)
     findings = _findings(request, round_, result, nodes, claim)
     return ConsensusResult(decision, result, nodes, findings, None if request.calibration is None else tau)
 
@@ -215,18 +217,26 @@ Replays = Mapping[tuple[str, int, str], Replay]
 """(replaying voter, sample, claimed digest) → what it says."""
 
 
-def _read_replays(round_: Round, request: ConsensusRequest, votes: Mapping[str, tuple[Sha256, Vote]]) -> Replays:
+def _read_replays(
+    round_: Round, request: ConsensusRequest, votes: Mapping[str, tuple[Sha256, Vote]]
+) -> tuple[Replays, tuple[Sha256, ...]]:
+    """What the voters' replays say, and the identifiers of those that count."""
     found: dict[tuple[str, int, str], Replay] = {}
-    for message in request.replays:
+    used: set[Sha256] = set()
+    for message in sorted(request.replays, key=lambda one: one.id):
         predicate = message.predicate
         if not isinstance(predicate, VoteReplay):
             raise EvidenceRejected("malformed", f"{predicate.TYPE} is no replay", where=message.id)
         signer = _signer(message, predicate.voter, request.keys, round_)
         if signer is None or signer not in votes or predicate.vote != votes[signer][0] or predicate.round != request.terms_id:
             continue
+        used.add(message.id)
         for one in predicate.claims:
-            found[signer, one.sample, one.claimed] = Replay(one.positions, one.agreeing, one.worst_margin)
-    return found
+            # A verifier that says two things about one sequence is taken at its harsher word, in whatever order they arrive.
+            known = found.get((signer, one.sample, one.claimed))
+            if known is None or one.worst_margin > known.worst_margin:
+                found[signer, one.sample, one.claimed] = Replay(one.positions, one.agreeing, one.worst_margin)
+    return found, tuple(sorted(used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +331,7 @@ def _decision(
     request: ConsensusRequest,
     round_: Round,
     votes: Mapping[str, tuple[Sha256, Vote]],
+    replays: tuple[Sha256, ...],
     result: Tally,
     claim: Comparison | None,
 ) -> ConsensusDecision:
@@ -335,7 +346,7 @@ def _decision(
         seed=round_.seed,
         votes=counted,
         late=tuple(sorted({Sha256(one) for one in request.late})),
-        replays=tuple(sorted({one.id for one in request.replays})),
+        replays=replays,
         faults=tuple(round_.faults),
         outcome=result.outcome,
         reason=result.reason,
@@ -368,6 +379,7 @@ def _findings(
         findings.append(Finding("weighted-differs", Outcome.NOT_CHECKED, share, step="4"))
     if claim is not None:
         code, outcome = _CLAIMS[claim.relation]
-        told = f"the claimed output is {claim.relation.value}, {claim.ratio:.3g} τ from the centre"
+        what = "proven" if request.claim is not None and request.claim.proven else "claimed"
+        told = f"the {what} output is {claim.relation.value}, {claim.ratio:.3g} τ from the centre"
         findings.append(Finding(code, outcome, told, where=request.claim.identifier if request.claim else "", step="5"))
     return tuple(findings)

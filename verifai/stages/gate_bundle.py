@@ -277,7 +277,8 @@ class _Case:
 
         assert demand.consensus is not None
         assert self._loaded.trust is not None
-        checked = check_consensus(self._bundle, self._loaded.trust, self._now)
+        lock = self._loaded.locks[demand.name]
+        checked = check_consensus(self._bundle, self._loaded.trust, self._now, lock=lock, budget=self._budget)
         self._findings += checked.findings
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from verifai.domain.attestation import Attestation
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.gate_judge import ConsensusFacts
 from verifai.domain.job import NO_CALIBRATION
+from verifai.domain.manifest_time import format_utc
 from verifai.domain.round import RoundTerms
-from verifai.domain.tally import Relation
 from verifai.domain.tally_decision import ConsensusDecision
 from verifai.domain.trust import Trust, TrustRole
 from verifai.errors import EvidenceRejected, PolicyNotMet
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
-
-_CLAIMS = {
-    Relation.WITHIN.value: ("claim-inside-ball", Outcome.HOLDS),
-    Relation.BEYOND.value: ("claim-outside-ball", Outcome.REJECTED),
-    Relation.INDETERMINATE.value: ("claim-indeterminate", Outcome.UNDECIDED),
-}
 
 
 @dataclass(frozen=True)
@@ -54,16 +50,22 @@ def find_round(bundle: OpenBundle) -> tuple[Attestation, ConsensusDecision, Roun
     return decisions[0], decision, terms.predicate
 
 
-def check_consensus(bundle: OpenBundle, trust: Trust, now: datetime) -> CheckedConsensus:
-    """Tally the round of ``bundle`` again.
+def check_consensus(
+    bundle: OpenBundle, trust: Trust, now: datetime, *, lock: CircuitLock, budget: Budget | None = None
+) -> CheckedConsensus:
+    """Tally the round of ``bundle`` again, and place its claim again, from the claim's own evidence.
 
     The tolerance and the list of verifiers decide everything, so terms, calibration and decision must be signed by a key of
     role ``consensus``; votes count only by keys of role ``voter``.
 
+    Args:
+        lock: of the round's model; a proof that is the claim must hold against it.
+
     Raises:
-        EvidenceRejected: the decision does not follow from the votes, or a signature is false.
+        EvidenceRejected: the decision does not follow from the votes, its claim not from its proof, or a signature is false.
         PolicyNotMet: the calibration is stale, or nobody trusted set the terms.
     """
+    from verifai.stages.consensus_claim import read_claim
     from verifai.stages.consensus_recheck import recheck
 
     attestation, decision, terms = find_round(bundle)
@@ -72,18 +74,38 @@ def check_consensus(bundle: OpenBundle, trust: Trust, now: datetime) -> CheckedC
     for identifier in named:
         _require_trusted(bundle, identifier, trust)
     keys = {key.keyid: key for key in trust.roles[TrustRole.VOTER].keys}
-    result = recheck(bundle.attestations, attestation.id, keys=keys, now=now)
-    findings = list(result.findings)
-    if decision.claim_relation:
-        code, outcome = _CLAIMS[decision.claim_relation]
-        message = f"the claimed output is {decision.claim_relation} by the signed decision"
-        findings.append(Finding(code, outcome, message, where=decision.claim))
+    about_proofs: list[Finding] = []
+    claim = None
+    if decision.claim:
+        claim = read_claim(
+            bundle.payload,
+            terms.job,
+            lock,
+            allow_test_srs=trust.allow_test_srs,
+            budget=budget or Budget(),
+            inspect=lambda proof: about_proofs.extend(_judge_proof(proof, trust, now)),
+        )
+    result = recheck(bundle.attestations, attestation.id, keys=keys, now=now, claim=claim)
+    findings = [*about_proofs, *result.findings]
     facts = ConsensusFacts(
         consensus_id=attestation.id,
         agreeing=len(result.decision.agreeing_voters & set(keys)),
         environments=len(result.decision.agreeing_environments),
     )
     return CheckedConsensus(facts, tuple(findings), terms.reveal_by)
+
+
+def _judge_proof(proof: OpenBundle, trust: Trust, now: datetime) -> list[Finding]:
+    """A proof that is a claim is held to the trust file as if it were given by itself; what it lacks is told."""
+    from verifai.bundle.trust_check import check_trust
+
+    found = check_trust(proof, trust, format_utc(now))
+    where = proof.path.name
+    return [
+        replace(one, where=f"{where}: {one.where}" if one.where else where)
+        for one in found
+        if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)
+    ]
 
 
 def _require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> None:

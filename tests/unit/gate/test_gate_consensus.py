@@ -209,10 +209,11 @@ def test_a_consensus_about_another_model_is_a_rejection(tmp_path: Path) -> None:
     assert result(judge(world, Round(world, model=b"another model").bundle())) == (1, {"model-not-pinned"})
 
 
-def test_a_claim_outside_the_agreement_is_a_rejection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("relation", ["within", "beyond"])
+def test_a_claim_whose_evidence_is_not_there_is_not_believed(relation: str, tmp_path: Path) -> None:
     world = World(tmp_path)
-    bundle = Round(world).bundle(claim=sha256(b"a proof"), claim_relation="beyond")
-    assert result(judge(world, bundle)) == (1, {"claim-outside-ball"})
+    bundle = Round(world).bundle(claim=sha256(b"a proof"), claim_relation=relation)
+    assert result(judge(world, bundle)) == (1, {"consensus-incomplete"})
 
 
 def test_two_decisions_in_one_bundle_are_ambiguous(tmp_path: Path) -> None:

@@ -77,6 +77,18 @@ CODES: dict[str, Code] = {
         (4,), "onnxruntime failed while running the model.", "The message is onnxruntime's; check the input."
     ),
     "runner-refused": Code((2,), "onnxruntime cannot load the model.", "Export the model again; the message is onnxruntime's."),
+    "claim-model": Code(
+        (1,),
+        "The proof that is claimed is about another model than the round, or lacks an output that is voted on.",
+        "Prove the model that the round names, with the lock that pins it.",
+    ),
+    "claim-input": Code(
+        (1,), "The proof that is claimed is about other inputs than the round.", "Prove the samples that the round's job names."
+    ),
+    "claim-hidden": Code(
+        (3,), "An output that is voted on is not public in the claimed proof.", "Compile the circuit with public outputs."
+    ),
+    "claim-count": Code((2,), "There is not one proof per sample of the round.", "Give one per sample, in the job's order."),
     "consensus-false": Code(
         (1,),
         "Tallying the votes again gives another decision than the one that is attested.",

@@ -32,6 +32,12 @@ def register(app: typer.Typer) -> None:
         limit: Annotated[int | None, typer.Option("--limit", min=1, help="Prove only the first N samples.")] = None,
         threads: Annotated[int | None, typer.Option("--threads", min=1, help="Worker threads of the engine.")] = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
+        output_tensors: Annotated[
+            Path | None,
+            typer.Option(
+                "--output-tensors", help="Private .npz of the outputs, for whoever proves the next segment.", metavar="FILE"
+            ),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -39,9 +45,12 @@ def register(app: typer.Typer) -> None:
         Every proof is verified before its bundle is written. Bundles are never overwritten.
         """
         from verifai.circuit_folder import CircuitFolder
+        from verifai.stages.output_tensors import check_target, write_outputs
         from verifai.stages.prove import prove as run
 
         folder = CircuitFolder(circuit)
+        if output_tensors is not None:
+            check_target(output_tensors, folder, engine)
         samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
         samples = samples[:limit] if limit is not None else samples
         signers = _signers(key or [])
@@ -62,6 +71,8 @@ def register(app: typer.Typer) -> None:
                 progress=progress,
             ):
                 made.append(bundle)
+        if output_tensors is not None:
+            write_outputs(output_tensors, folder, made)
         lines = [
             f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
             f"peak memory {bytes_text(one.peak_rss_bytes)}"

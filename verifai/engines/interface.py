@@ -166,12 +166,15 @@ class EngineProof:
         files: what goes into the bundle's ``payload/``: name → bytes. Never keys, witnesses or private tensors.
         statement: as decoded from the proof.
         seconds: of the prove call itself.
+        outputs: what the circuit put out, by name, as exact float64 (integer outputs as integers), for whoever proves the next
+            segment; never in the bundle. Empty when the engine does not offer it.
     """
 
     files: Mapping[str, bytes]
     statement: Statement
     seconds: float
     peak_rss_bytes: int
+    outputs: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

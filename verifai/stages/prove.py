@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class ProvedBundle:
     Attributes:
         index: of the sample among those given.
         seconds: of the prove call itself.
+        outputs: what the circuit put out, exactly; not in the bundle. Empty when the engine does not offer it.
     """
 
     index: int
@@ -38,6 +39,7 @@ class ProvedBundle:
     statement: Statement
     seconds: float
     peak_rss_bytes: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prove(
@@ -114,7 +116,8 @@ def prove(
         bundle_id = write_bundle(
             targets[index], payload=payload, attestations=[circuit, claim], signers=signers, created=created
         )
-        return ProvedBundle(index, targets[index], bundle_id, proof.statement, proof.seconds, proof.peak_rss_bytes)
+        spent, peak = proof.seconds, proof.peak_rss_bytes
+        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, proof.outputs)
 
     yield from _in_order(one, len(samples), jobs)
 

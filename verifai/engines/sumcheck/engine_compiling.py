@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.engines.sumcheck import circuit as ir
+from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
 from verifai.engines.sumcheck.engine_tensors import centred
@@ -71,6 +72,7 @@ def build_circuit(
     weights: WeightVisibility,
     scales: Mapping[str, Scale],
     split: bool,
+    exact: Collection[str] = (),
 ) -> Lowered:
     """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
     from verifai.engines.sumcheck.lister import audit
@@ -78,7 +80,7 @@ def build_circuit(
 
     committed = weights is WeightVisibility.COMMITTED
     kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
-    lowered = lower(model, scales, tensors=spec_tensors, weights=kind, split=split)
+    lowered = lower(model, scales, tensors=spec_tensors, weights=kind, split=split, exact=exact)
     complete = replace(lowered, circuit=planned(lowered.circuit))
     audit(complete.circuit)
     return complete
@@ -105,20 +107,21 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     samples = samples_of(request.calibration, request.model)
     if request.locked is None:
         options = options_of(request.spec)
+        check_names(options, request.model)
         request.progress.phase("calibrate", len(samples))
         ranges = calibrate(
             request.model, samples, options.method, percentile=options.percentile, levels=(1 << options.activation_bits) - 1
         )
         names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
-        scales: Mapping[str, Scale] = choose_scales(ranges, names[0], names[1], options)
+        scales: Mapping[str, Scale] = {**choose_scales(ranges, names[0], names[1], options), **options.boundary}
     else:
         pinned = parse_section(request.locked)
         expect_suite(pinned)
-        options, scales = pinned.options, pinned.scales
+        options, scales = pinned.options, {**pinned.scales, **pinned.options.boundary}
     seconds["calibrate"] = perf_counter() - began
     request.progress.phase("lower")
     began = perf_counter()
-    lowered = build_circuit(request.model, tensors, request.spec.weights, scales, options.split)
+    lowered = build_circuit(request.model, tensors, request.spec.weights, scales, options.split, options.boundary)
     seconds["lower"] = perf_counter() - began
     began = perf_counter()
     fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)

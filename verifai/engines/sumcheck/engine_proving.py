@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit_weights import weights_bytes
 from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs
+from verifai.engines.sumcheck.engine_tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.errors import EvidenceRejected, InternalError, UsageError
@@ -85,4 +85,10 @@ def prove(request: ProveRequest) -> EngineProof:
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
     statement = domain_statement(circuit, section, verified.statement, Sha256(request.model.sha256))
-    return EngineProof(files=files, statement=statement, seconds=seconds, peak_rss_bytes=peak_rss_bytes())
+    return EngineProof(
+        files=files,
+        statement=statement,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+    )

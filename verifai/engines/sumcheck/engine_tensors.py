@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.statement import TensorStatement
+from verifai.domain.tensor import TensorSpec
 from verifai.engines.sumcheck.circuit import Circuit, Tensor
 from verifai.errors import InputRejected
 
@@ -84,6 +85,16 @@ def circuit_inputs(circuit: Circuit, names: Sequence[str], inputs: Mapping[str, 
     return [
         quantise_input(circuit.tensors[port.tensor], inputs[name]) for port, name in zip(circuit.inputs, names, strict=True)
     ]
+
+
+def real_outputs(circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints]) -> dict[str, NDArray[Any]]:
+    """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q."""
+    found: dict[str, NDArray[Any]] = {}
+    for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
+        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(spec.shape)
+        integers = np.dtype(spec.dtype).kind in "iu"
+        found[spec.name] = x + tensor.zero_point if integers else x.astype(np.float64) * float(Fraction(*tensor.scale))
+    return found
 
 
 def root_of(shape: tuple[int, ...], cells: Sequence[int]) -> bytes:

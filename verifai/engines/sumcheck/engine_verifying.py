@@ -8,6 +8,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
+from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit import Visibility as Binding
 from verifai.engines.sumcheck.circuit import WeightVisibility as WeightBinding
@@ -67,6 +68,7 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         if not holds:
             message = f"the pinned circuit has other {what} than the section says"
             raise UsageError("bad-lock", message, where=f"{WHERE}.{field}")
+    check_boundary(section, circuit)
 
 
 def weakest_step(circuit: Circuit) -> int:
@@ -136,7 +138,8 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     tensors = {tensor.name: kinds[tensor.visibility] for tensor in section.tensors}
     request.progress.phase("lower")
     try:
-        lowered = build_circuit(model, tensors, section.weights, section.scales, section.options.split)
+        scales, boundary = {**section.scales, **section.options.boundary}, section.options.boundary
+        lowered = build_circuit(model, tensors, section.weights, scales, section.options.split, boundary)
         identity = weights_identity(lowered)
     except (VerifaiError, KeyError) as problem:
         message = f"the pinned section does not fit the model: {problem}"

@@ -14,7 +14,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import Fidelity
-from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, parse_options
+from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, parse_options, parse_scale
 from verifai.engines.sumcheck.verifier.suite import SUITE
 from verifai.errors import UsageError
 
@@ -97,7 +97,7 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         soundness_millibits=record.integer("soundness_millibits", low=0, high=1_000_000),
         tensors=tuple(_tensor(item) for item in record.tables("tensors", max_length=512)),
         options=parse_options(record.table("options")),
-        scales=dict(_scale(item) for item in record.tables("scales")),
+        scales=dict(parse_scale(item) for item in record.tables("scales")),
         fidelity=_fidelity(record.table("fidelity")),
     )
     record.done()
@@ -128,21 +128,6 @@ def _tensor(record: Record) -> PinnedTensor:
     )
     record.done()
     return tensor
-
-
-def _scale(record: Record) -> tuple[str, Scale]:
-    name = record.text("value", max_length=512)
-    scale = Scale(
-        record.integer("mantissa", low=1, high=2**24),
-        record.integer("exponent", low=-1100, high=1100),
-        record.integer("low", low=-(2**32), high=2**32),
-        record.integer("high", low=-(2**32), high=2**32),
-        record.integer("zero_point", low=-(2**31), high=2**31),
-    )
-    record.done()
-    if scale.low > scale.high:
-        raise record.refuse("low is greater than high", "low")
-    return name, scale
 
 
 def _fidelity(record: Record) -> Fidelity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from verifai.engines.sumcheck import (
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
-from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, table_key
+from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import Held, whole
@@ -69,6 +69,7 @@ def lower(
     tensors: Mapping[str, Visibility],
     weights: WeightVisibility = WeightVisibility.PUBLIC,
     split: bool = False,
+    exact: Collection[str] = (),
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -76,6 +77,7 @@ def lower(
         scales: at least one per input and per value that becomes a held tensor.
         tensors: visibility of each model input and output.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+        exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -84,7 +86,7 @@ def lower(
     plan = Plan()
     for _ in range(MAX_ROUNDS):
         builder = Builder(plan, scales)
-        ports = _lower_once(graph, builder, tensors)
+        ports = _lower_once(graph, builder, tensors, exact)
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = builder.finish(*ports, weights)
@@ -110,7 +112,9 @@ def require_float(graph: SourceGraph, node: Node) -> None:
             raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
-def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility]) -> tuple[list[Port], list[Port]]:
+def _lower_once(
+    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str]
+) -> tuple[list[Port], list[Port]]:
     state = State(graph, builder, finer=IMPORT_BITS if is_quantised(graph) else 0)
     inputs = []
     for name in graph.inputs:
@@ -131,21 +135,25 @@ def _lower_once(graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visi
     for name in graph.outputs:
         if name not in state.values:
             raise UnsupportedModel("constant-value", "a model output does not depend on any input", where=name)
-        number = _output(state, name, taken)
+        number = _output(state, name, taken, builder.scale(name) if name in exact else None)
         taken.add(number)
         outputs.append(Port(number, tensors[name]))
     return inputs, outputs
 
 
-def _output(state: State, name: str, taken: set[int]) -> int:
-    """A held tensor of the output's own shape that is no input and no other output."""
-    held: Held = state.force(name)
+def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> int:
+    """A held tensor of the output's own shape that is no input and no other output, under the scale ``exact`` if given."""
+    held: Held = state.force(name, name if exact else "")
     number = materialise(state.builder, held, f"{name}.view")
-    if number == held.tensor and number not in taken and _is_held(state.builder, number):
-        return number
     tensor = state.builder.tensors[number]
-    key = table_key(IDENTITY, held.step, held.step, tensor.low, tensor.high)
-    return state.builder.lookup(number, key, name, held.step, held.zero_point)
+    found = (tensor.low, tensor.high, held.zero_point)
+    wanted = (exact.low, exact.high, exact.zero_point) if exact else found
+    if number == held.tensor and number not in taken and _is_held(state.builder, number) and found == wanted:
+        return number
+    low, high, zero_point = wanted
+    key = table_key(IDENTITY, held.step, held.step, low, high)
+    # A table that reaches both ends of the range clamps to it, so the result has this range and no narrower one.
+    return state.builder.lookup(number, key, name, held.step, zero_point, signed_width(low, high))
 
 
 def _is_held(builder: Builder, number: int) -> bool:

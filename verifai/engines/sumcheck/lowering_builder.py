@@ -234,10 +234,10 @@ class Builder:
         op = Requant(z, self.next, self.function_table(key, width), shift, limbs, wanted > width)
         return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
 
-    def lookup(self, x: int, key: TableKey, name: str, step: Fraction, zero_point: int = 0) -> int:
-        """Lookup on a tensor whose bounds fit a table."""
+    def lookup(self, x: int, key: TableKey, name: str, step: Fraction, zero_point: int = 0, floor: int = 1) -> int:
+        """Lookup on a tensor whose bounds fit a table, which has at least 2^floor arguments."""
         tensor = self.tensors[x]
-        wanted = signed_width(tensor.low, tensor.high)
+        wanted = max(signed_width(tensor.low, tensor.high), floor)
         if wanted > MAX_WIDTH:
             raise UnsupportedModel("circuit-bound", "more than 2^16 values reach an activation function", where=name)
         self.needs.append(Need(key, 1 << tensor.log_cells, wanted, wanted, 0))

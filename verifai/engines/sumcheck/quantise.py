@@ -8,11 +8,13 @@ one; the lock pins them, so that a second compile does not calibrate again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from fractions import Fraction
 from math import frexp
+from typing import Any
 
+from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 
 MANTISSA_BITS = 16
@@ -98,6 +100,15 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """Part ``number`` of ``of`` of the model with this digest, as ``verifai split`` numbered them, from 1."""
+
+    model_sha256: Sha256
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuantiserOptions:
     """``[engine.sumcheck]`` of ``circuit.toml``: what the quantiser and the lowering may choose from.
 
@@ -107,6 +118,8 @@ class QuantiserOptions:
             is not 0: a later input outside the range is refused, a later output outside it saturates.
         percentile: for that method, the share of values kept, in per cent.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+        boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
+        segment: which part of which model this is.
     """
 
     method: Method = Method.MIN_MAX
@@ -117,10 +130,19 @@ class QuantiserOptions:
     input_margin: float = 0.125
     output_margin: float = 0.25
     split: bool = True
+    boundary: Mapping[str, Scale] = field(default_factory=dict)
+    segment: Segment | None = None
 
-    def to_document(self) -> dict[str, str | int | float | bool]:
-        """As TOML values; the inverse of :func:`parse_options`."""
-        return {**asdict(self), "method": self.method.value}
+    def to_document(self) -> dict[str, Any]:
+        """As TOML values; the inverse of :func:`parse_options`. A model that is not split has no fields for that."""
+        plain = [entry.name for entry in fields(self) if entry.name not in ("boundary", "segment")]
+        document: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        document["method"] = self.method.value
+        if self.boundary:
+            document["boundary"] = [{"value": name, **scale.to_document()} for name, scale in sorted(self.boundary.items())]
+        if self.segment is not None:
+            document["segment"] = asdict(self.segment)
+        return document
 
 
 def parse_options(record: Record) -> QuantiserOptions:
@@ -135,9 +157,47 @@ def parse_options(record: Record) -> QuantiserOptions:
         input_margin=record.number("input_margin", default.input_margin, low=0.0, high=16.0),
         output_margin=record.number("output_margin", default.output_margin, low=0.0, high=16.0),
         split=record.flag("split", default.split),
+        boundary=_boundary(record),
+        segment=_segment(record.table("segment")) if record.has("segment") else None,
     )
     record.done()
     return options
+
+
+def parse_scale(record: Record) -> tuple[str, Scale]:
+    """A value's name and its scale. Raises the record's error, with the field named."""
+    name = record.text("value", max_length=512)
+    scale = Scale(
+        record.integer("mantissa", low=1, high=2**24),
+        record.integer("exponent", low=-1100, high=1100),
+        record.integer("low", low=-(2**32), high=2**32),
+        record.integer("high", low=-(2**32), high=2**32),
+        record.integer("zero_point", low=-(2**31), high=2**31),
+    )
+    record.done()
+    if scale.low > scale.high:
+        raise record.refuse("low is greater than high", "low")
+    return name, scale
+
+
+def _boundary(record: Record) -> dict[str, Scale]:
+    entries = [parse_scale(item) for item in record.tables("boundary", (), max_length=512)]
+    found = dict(entries)
+    if len(found) != len(entries):
+        raise record.refuse("a value has two scales", "boundary")
+    return found
+
+
+def _segment(record: Record) -> Segment:
+    segment = Segment(
+        record.sha256("model_sha256"),
+        record.integer("number", low=1, high=4096),
+        record.integer("of", low=2, high=4096),
+    )
+    record.done()
+    if segment.number > segment.of:
+        raise record.refuse("its number is greater than the number of segments", "number")
+    return segment
 
 
 def _widened(values: Range, margin: float) -> Range:

@@ -1,0 +1,37 @@
+"""Tensors at the ends of a segment: scale and range are pinned, so that the neighbours' circuits agree on every integer."""
+
+from __future__ import annotations
+
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.lock_section import WHERE, LockSection
+from verifai.engines.sumcheck.quantise import QuantiserOptions
+from verifai.errors import UsageError
+from verifai.onnx_graph.model import OnnxModel
+
+
+def check_names(options: QuantiserOptions, model: OnnxModel) -> None:
+    """Every boundary tensor is an input or output of the model. Raises UsageError (``bad-spec``)."""
+    known = [tensor.name for tensor in (*model.inputs, *model.outputs)]
+    for name in options.boundary:
+        if name not in known:
+            raise UsageError(
+                "bad-spec",
+                f"{name!r} is no input or output of the model",
+                where="circuit.toml: [engine.sumcheck].boundary",
+                hint="It has: " + ", ".join(known),
+            )
+
+
+def check_boundary(section: LockSection, circuit: Circuit) -> None:
+    """The pinned circuit has the pinned scale, range and zero point at every boundary. Raises UsageError (``bad-lock``)."""
+    left = dict(section.options.boundary)
+    for pinned, port in zip(section.tensors, (*circuit.inputs, *circuit.outputs), strict=True):
+        scale = left.pop(pinned.name, None)
+        tensor = circuit.tensors[port.tensor]
+        found = (tensor.scale, tensor.low, tensor.high, tensor.zero_point)
+        if scale is not None and found != (scale.step.as_integer_ratio(), scale.low, scale.high, scale.zero_point):
+            message = f"the pinned circuit has another scale or range at the boundary {pinned.name!r} than the section says"
+            raise UsageError("bad-lock", message, where=f"{WHERE}.options.boundary")
+    if left:
+        message = f"{next(iter(left))!r} is no input or output of the circuit"
+        raise UsageError("bad-lock", message, where=f"{WHERE}.options.boundary")

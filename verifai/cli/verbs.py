@@ -20,6 +20,7 @@ def register_all(app: typer.Typer) -> None:
         audit,
         bench,
         bundles,
+        chain,
         consensus,
         demo,
         evidence,
@@ -34,7 +35,7 @@ def register_all(app: typer.Typer) -> None:
     )
 
     modules: tuple[VerbModule, ...] = (
-        demo, export, prepare, evidence, audit, bundles, votes, consensus, gate, keys, log, srs, bench, warm_up,
+        demo, export, prepare, evidence, audit, chain, bundles, votes, consensus, gate, keys, log, srs, bench, warm_up,
     )  # fmt: skip
     for module in modules:
         module.register(app)

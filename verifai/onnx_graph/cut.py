@@ -46,9 +46,21 @@ def cut_model(model: OnnxModel, names: Sequence[str]) -> tuple[tuple[OnnxModel, 
     cuts = [_resolve(source, name) for name in names]
     if not cuts:
         raise UsageError("bad-option", "no cut is named", where="--at", hint="Name a tensor or node: --at TENSOR.")
+    depth = [len(_ancestors(source, cut)) for cut in cuts]
+    ordered = tuple(cuts[number] for number in sorted(range(len(cuts)), key=lambda number: depth[number]))
+    return _cut(source, ordered), ordered
+
+
+def cut_at(model: OnnxModel, cuts: Sequence[Cut]) -> tuple[OnnxModel, ...]:
+    """The segments of ``model`` cut at these tensors, in this order. Raises as :func:`cut_model`."""
+    source = _read(model)
+    for name in (name for cut in cuts for name in cut):
+        _require(source, name)
+    return _cut(source, cuts)
+
+
+def _cut(source: _Source, cuts: Sequence[Cut]) -> tuple[OnnxModel, ...]:
     before = [_ancestors(source, cut) for cut in cuts]
-    order = sorted(range(len(cuts)), key=lambda number: len(before[number]))
-    cuts, before = [cuts[number] for number in order], [before[number] for number in order]
     segment_of = _assign(source, cuts, before)
     _check_crossings(source, cuts, segment_of)
     ends = [tuple(value.name for value in side) for side in (source.graph.input, source.graph.output)]
@@ -57,7 +69,7 @@ def cut_model(model: OnnxModel, names: Sequence[str]) -> tuple[tuple[OnnxModel, 
     for number in range(len(cuts) + 1):
         nodes = [node for index, node in enumerate(source.graph.node) if segment_of[index] == number]
         segments.append(_segment(source, nodes, bounds[number], bounds[number + 1], number + 1))
-    return tuple(segments), tuple(cuts)
+    return tuple(segments)
 
 
 def _read(model: OnnxModel) -> _Source:
@@ -76,18 +88,18 @@ def _resolve(source: _Source, name: str) -> Cut:
         if node.name == name:
             return tuple(value for value in node.output if value in read)
     parts = tuple(part.strip() for part in name.split(","))
-    unknown = next((part for part in parts if part not in source.producer), None)
-    if unknown is not None:
-        known = ", ".join(list(source.producer)[:_SHOWN]) + (", …" if len(source.producer) > _SHOWN else "")
-        raise UsageError(
-            "unknown-tensor",
-            f"no node makes a tensor {printable(unknown)!r}",
-            where="--at",
-            hint=printable(f"There are: {known}"),
-        )
+    for part in parts:
+        _require(source, part)
     if len(set(parts)) != len(parts):
         raise UsageError("bad-option", "a tensor is named twice in one cut", where="--at", hint="Name each tensor once.")
     return parts
+
+
+def _require(source: _Source, name: str) -> None:
+    if name not in source.producer:
+        known = ", ".join(list(source.producer)[:_SHOWN]) + (", …" if len(source.producer) > _SHOWN else "")
+        message = f"no node makes a tensor {printable(name)!r}"
+        raise UsageError("unknown-tensor", message, where="--at", hint=printable(f"There are: {known}"))
 
 
 def _ancestors(source: _Source, values: Iterable[str]) -> frozenset[int]:

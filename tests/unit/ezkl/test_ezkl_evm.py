@@ -51,7 +51,7 @@ TAKEN_BY_EZKL: dict[str, Callable[[Proof], Proof]] = {
     "a trailing word": _bytes(lambda data: data + bytes(32)),
     "100 trailing bytes": _bytes(lambda data: data + b"\xa5" * 100),
 }
-REFUSED_BY_BOTH: dict[str, Callable[[Proof], Proof]] = {
+FALSE: dict[str, Callable[[Proof], Proof]] = {
     "one zero instance appended": _instances(lambda values: (*values, 0)),
     "four zero instances appended": _instances(lambda values: (*values, 0, 0, 0, 0)),
     "an input changed": _instances(lambda values: (values[0] + 1, *values[1:])),
@@ -157,7 +157,7 @@ def test_the_contract_refuses_a_forgery_that_ezkl_takes_under_a_zeroed_srs(
 
 
 def test_the_contract_refuses_what_is_false(contract: Contract, genuine: Proof) -> None:
-    rows = {**REFUSED_BY_BOTH, **NOT_REDUCED}
+    rows = {**FALSE, **NOT_REDUCED}
     verdicts = ask(contract, [change(genuine) for change in rows.values()], FENCE)
     assert [name for name, verdict in zip(rows, verdicts, strict=True) if verdict.accepted] == []
 
@@ -200,7 +200,7 @@ def test_an_honest_proof_gets_the_same_verdict_from_both(small_public: SmallCirc
 def test_a_false_proof_gets_the_same_verdict_from_both(
     small_public: SmallCircuit, genuine: Proof, found: Tools, tmp_path: Path
 ) -> None:
-    false = REFUSED_BY_BOTH["an output changed"](genuine)
+    false = FALSE["an output changed"](genuine)
     request = small_public.request(tmp_path, {**small_public.files, PROOF: false.to_bytes()})
     finding = small_public.engine.second_opinion(request)
     assert (finding.code, finding.outcome) == ("evm-agrees", Outcome.HOLDS)

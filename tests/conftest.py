@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 # A busy machine is no failure: no test is about time.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A background job of a shell starts with SIGINT ignored, and children inherit that; then no Ctrl-C would reach what is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from ezkl_small import SmallCircuit

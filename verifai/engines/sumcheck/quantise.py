@@ -20,6 +20,8 @@ from verifai.domain.record import Record
 MANTISSA_BITS = 16
 CONSTANT_RANGE = 2.0**-4
 """The range of a tensor that is 0 on all calibration data: it still needs a scale, and one that its bounds do not overflow."""
+SMALLEST_RANGE = 2.0**-900
+"""Smaller spans count as 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def choose_scale(values: Range, bits: int) -> Scale:
     levels = (1 << bits) - 1
     # Two bounds rounded outwards may need one step more than the span has.
     usable = levels if low == 0.0 or high == 0.0 else levels - 1
-    mantissa, exponent = dyadic_up((high - low or CONSTANT_RANGE) / usable)
+    # A span this small is a constant's noise; dividing it further would leave no step at all.
+    span = high - low if high - low > SMALLEST_RANGE else CONSTANT_RANGE
+    mantissa, exponent = dyadic_up(span / usable)
     step = mantissa * Fraction(2) ** exponent
     if low == 0.0:
         return Scale(mantissa, exponent, 0, levels)

@@ -69,7 +69,7 @@ def verify_chain(
 
     Raises:
         UsageError: ``bad-option``, ``bad-lock``, ``chain-locks``: what was given cannot be a chain, whatever the bundles hold.
-        EvidenceRejected: a bundle is false, or ``chain-broken``, ``chain-repeated``, ``chain-model-differs``.
+        EvidenceRejected: a bundle is false, or ``chain-broken``, ``chain-model-differs``.
         PolicyNotMet: ``chain-incomplete``. Undecided: a bundle could not be checked.
     """
     given = expect or Expectations()
@@ -89,13 +89,6 @@ def verify_chain(
             message = f"its proof is of the {bundle.statement.engine.value} engine, whose tensors do not chain"
             raise EvidenceRejected("chain-broken", message, where=str(path))
         bundles.append(bundle)
-    seen: dict[str, int] = {}
-    for number, bundle in enumerate(bundles, 1):
-        first = seen.setdefault(bundle.bundle_id, number)
-        if first != number:
-            raise EvidenceRejected(
-                "chain-repeated", f"segments {first} and {number} are one and the same bundle", where=str(paths[number - 1])
-            )
     findings += [_link(number, *pair) for number, pair in enumerate(pairwise(bundles), 1)]
     return VerifiedChain(tuple(bundles), tuple(findings))
 

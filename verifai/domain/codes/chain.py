@@ -30,7 +30,6 @@ CODES: dict[str, Code] = {
         "A segment's input is not the tensor that the segment before put out.",
         "Reject the chain, or get the bundles of one inference.",
     ),
-    "chain-repeated": Code((1,), "One bundle stands for two segments.", "Get the missing segment's own bundle."),
     "chain-model-differs": Code(
         (1,),
         "Splitting the model again gives other segments than the locks pin.",

@@ -89,6 +89,9 @@ class FakeEngine:
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
 
+    def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
+        return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))
+
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         document = strict_json.loads(request.files["proof.json"].read_bytes(), where="proof.json")
         if document["seal"] != seal(document["statement"]):

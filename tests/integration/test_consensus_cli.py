@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifai.bundle.keys import new_key
+from verifai.bundle.keys import load_public_key, new_key
 from verifai.cli.app import run
 from verifai.consensus.attacks import standard_model_attacks
 from verifai.fingerprints.output import Output
@@ -123,16 +123,73 @@ def test_a_verifier_with_a_cheaper_model_is_named_and_its_attack_guessed(
     assert claimed["findings"][-1]["code"] == "claim-outside-ball"
 
 
-def test_an_honest_round_is_accepted_attested_and_too_few_votes_are_not(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def _policy(folder: Path, environments: int) -> Path:
+    """The policy file of a release that asks for three signers in so many environments, on the log."""
+    keys = {name: str(load_public_key(folder / f"{name}.key.pub")) for name in (*VOTERS, "coordinator", "log")}
+    voters = ", ".join(f'"{name}"' for name in VOTERS)
+    lines = ['schema = "verifai/trust/v1"', "[keys]", *(f'{name} = "{key}"' for name, key in keys.items())]
+    lines += [f"[roles.voter]\nkeys = [{voters}]\nthreshold = 1", '[roles.consensus]\nkeys = ["coordinator"]\nthreshold = 1']
+    lines += [f'[log]\norigin = "example.org/log"\nkey = "{keys["log"]}"', ""]
+    (folder / "trust.toml").write_text("\n".join(lines))
+    lock = FIXTURE.parents[1] / "circuits" / "digits-cnn" / "circuit.lock"
+    (folder / "circuit.lock").write_bytes(lock.read_bytes())
+    path = folder / f"{environments}.toml"
+    path.write_text(
+        'schema = "verifai/policy/v1"\ntrust = "trust.toml"\n[[model]]\nname = "digits-cnn"\nlock = "circuit.lock"\n'
+        f'evidence = ["consensus"]\nlog = true\n[model.consensus]\nverifiers = 3\nenvironments = {environments}\n'
+    )
+    return path
+
+
+def _gate(policy: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, set[str]]:
+    capsys.readouterr()
+    status = run(["gate", str(bundle), "--policy", str(policy), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert "error" not in document, document["error"]
+    found = document["findings"]
+    return status, {one["code"] for one in found if one["outcome"] not in ("holds", "not-checked")}
+
+
+def test_a_decision_becomes_a_bundle_that_the_gate_passes_or_not(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from verifai.consensus import environment
+
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "instruction_set", lambda: "an older machine")
+        assert _commit(folder, "c", str(FIXTURE / "model.onnx"), "-elsewhere") == 0
+    commitments = ["a", "b", "c-elsewhere"]
+    for name, mine in (("a", ""), ("b", ""), ("c", "-elsewhere")):
+        assert _reveal(folder, name, commitments, "-4", mine=mine) == 0
+    new_key(folder / "log.key")
+    log = folder / "audit.log"
+    assert run(["log", "init", str(log), "--origin", "example.org/log", "--key", str(folder / "log.key.pub")]) == 0
+    messages = [f"{one}.commitment.json" for one in commitments] + [f"{one}-4.vote.json" for one in VOTERS]
+    signed = ["--key", str(folder / "coordinator.key")]
+    logged = [*signed, "--log", str(log), "--log-key", str(folder / "log.key")]
+    status, made = _decide(folder, messages, "-o", str(folder / "logged"), *logged, capsys=capsys)
+    assert (status, made["outcome"], made["environments"]) == (0, "accept", 2)
+    assert len(made["log"]["positions"]) == 9
+    assert _decide(folder, messages, "-o", str(folder / "unlogged"), *signed, capsys=capsys)[0] == 0
+    assert _decide(folder, messages, "-o", str(folder / "unsigned"), capsys=capsys)[0] == 0
+    assert _decide(folder, messages, "-o", str(folder / "logged"), *signed, capsys=capsys)[0] == 2
+    assert _decide(folder, messages, *signed, capsys=capsys)[0] == 2
+    assert _gate(_policy(folder, 2), folder / "logged", capsys) == (0, set())
+    assert _gate(_policy(folder, 3), folder / "logged", capsys) == (3, {"too-few-environments"})
+    assert _gate(_policy(folder, 2), folder / "unlogged", capsys) == (3, {"not-logged"})
+    assert _gate(_policy(folder, 2), folder / "unsigned", capsys)[0] == 3
+    status, again = _decide(folder, messages, "--history", str(folder / "logged"), capsys=capsys)
+    assert status == 0
+    assert again["weighted"] is not None
+
+
+def test_an_honest_round_is_accepted_and_too_few_votes_are_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in VOTERS:
         assert _reveal(folder, name, list(VOTERS), "-2") == 0
     messages = [f"{one}.commitment.json" for one in VOTERS] + [f"{one}-2.vote.json" for one in VOTERS]
     coordinator = ("--coordinator", str(folder / "coordinator.key.pub"))
-    status, said = _decide(folder, messages, "-o", str(folder / "decision.json"), *coordinator, capsys=capsys)
+    status, said = _decide(folder, messages, *coordinator, capsys=capsys)
     assert (status, said["outcome"], len(said["agreeing"])) == (0, "accept", 3)
-    assert (folder / "decision.json").exists()
     few, told = _decide(folder, messages[:-1], capsys=capsys)
     assert (few, told["outcome"]) == (3, "no-quorum")
     forged, refused = _decide(folder, messages, "--coordinator", str(folder / "a.key.pub"), capsys=capsys)

@@ -99,3 +99,50 @@ def test_an_honest_decision_holds_with_and_without_its_claim() -> None:
         assert len(result.decision.agreeing_environments) == 1
     with pytest.raises(EvidenceRejected):
         recheck(bundle, identifier, keys=_keys(round_), now=NOW, claim=claim(WRONG))
+
+
+@pytest.mark.parametrize("how", ["left out", "marked late"])
+def test_a_coordinator_cannot_drop_dissent(how: str) -> None:
+    """Five commitments, f = 1: without the two dissenting reveals three of three would agree."""
+    round_ = Simulation(count=5).play([HONEST, NEAR, NEAR, WRONG, outputs(1e-2, seed=6)])
+    assert round_.decide().decision.outcome is TallyOutcome.REJECT
+    dissent = [round_.votes[key.keyid] for key in round_.keys[3:]]
+    if how == "left out":
+        for key in round_.keys[3:]:
+            del round_.votes[key.keyid]
+        late = frozenset()
+    else:
+        late = frozenset(one.id for one in dissent)
+    found = round_.decide(late=late).decision
+    assert found.outcome is TallyOutcome.REJECT
+    bundle, identifier = _bundle(round_, dataclasses.replace(found, outcome=TallyOutcome.ACCEPT))
+    with pytest.raises(EvidenceRejected) as caught:
+        recheck(bundle, identifier, keys=_keys(round_), now=NOW)
+    assert caught.value.code == "consensus-false"
+
+
+def test_f_absentees_do_not_stop_an_honest_round_of_3f_plus_1() -> None:
+    round_ = Simulation(count=4).play([HONEST, NEAR, NEAR, NEAR])
+    absent = round_.votes.pop(round_.keys[0].keyid)
+    for late in (frozenset(), frozenset({absent.id})):
+        decision = round_.decide(late=late).decision
+        bundle, identifier = _bundle(round_, decision)
+        assert accepted(recheck(bundle, identifier, keys=_keys(round_), now=NOW))
+
+
+def test_commitments_that_came_late_count_against_f_when_tallied_again() -> None:
+    round_ = Simulation(count=6)
+    timely, tardy = round_.keys[:4], round_.keys[4:]
+    for key in timely:
+        round_.commit(key, HONEST)
+    for key in timely:
+        round_.reveal(key)
+    for count, outcome in ((1, TallyOutcome.ACCEPT), (2, TallyOutcome.REJECT)):
+        for key in tardy[:count]:
+            round_.commit(key, WRONG)
+        late = frozenset(round_.commitments[key.keyid].id for key in tardy[:count])
+        decision = round_.decide(late=late).decision
+        # One late commitment leaves four of five, which is all but f; a second one leaves four of six.
+        assert decision.outcome is outcome
+        bundle, identifier = _bundle(round_, decision)
+        assert accepted(recheck(bundle, identifier, keys=_keys(round_), now=NOW)) is (outcome is TallyOutcome.ACCEPT)

@@ -25,7 +25,7 @@ MAX_VOTERS = 1024
 
 
 class Fault(StrEnum):
-    """What a verifier did wrong. An accident only loses the vote; the others are lies, and count against f."""
+    """What a verifier did wrong. An accident loses the vote and is no lie; once committed, both count against f."""
 
     NO_COMMITMENT = "no-commitment"
     LATE_COMMITMENT = "late-commitment"
@@ -92,7 +92,7 @@ class RoundTerms:
 
     Attributes:
         voters: key identifiers of the verifiers asked, ascending, each once; nobody else counts, so Sybils do not.
-        tolerated_faults: f; a decision needs 2f + 1 valid votes, and at most f voters who dissent or lie.
+        tolerated_faults: f; a decision needs 2f + 1 answers, and at most f who committed may dissent, lie or stay silent.
         samples_beyond: how many of the job's samples may lie beyond the tolerance before two verifiers disagree.
         openings: how many outputs the seed picks to be shown in full.
         nonce: fresh text; a vote of another round never fits.

@@ -120,11 +120,13 @@ def tally(
     *,
     tolerated_faults: int,
     liars: int = 0,
+    absent: int = 0,
     weights: Mapping[str, float] | None = None,
 ) -> Tally:
     """Decide.
 
-    ACCEPT needs 2f + 1 verifiers who answered and a ball that holds all but f of them; a proven liar answered, and is outside.
+    ACCEPT needs 2f + 1 verifiers who answered and a ball that holds all but f of those who committed. A proven liar answered,
+    and is outside. Who committed and shows no valid vote is outside too: else whoever collects the votes could drop dissent.
     Votes whose relation to the centre is indeterminate count for neither side: when they could tip the balance, so is the
     result.
 
@@ -133,6 +135,7 @@ def tally(
         matrix: all pairwise comparisons.
         tolerated_faults: f, at least 1.
         liars: how many of the verifiers asked were proven to lie in this round.
+        absent: how many others committed and have no valid vote; they count against f, and towards no quorum.
         weights: reputation per voter; missing voters weigh 1.
 
     Raises:
@@ -141,10 +144,10 @@ def tally(
     count = len(voters)
     if list(voters) != sorted(set(voters)) or len(matrix) != count or any(len(row) != count for row in matrix):
         raise ValueError("voters must be ascending and distinct, and the matrix square of their size")
-    if tolerated_faults < 1 or liars < 0:
-        raise ValueError("f must be at least 1, the number of liars at least 0")
+    if tolerated_faults < 1 or liars < 0 or absent < 0:
+        raise ValueError("f must be at least 1, the numbers of liars and absent at least 0")
     quorum = 2 * tolerated_faults + 1
-    needed = max(tolerated_faults + 1, count + liars - tolerated_faults)
+    needed = max(tolerated_faults + 1, count + liars + absent - tolerated_faults)
     if count == 0:
         return Tally(TallyOutcome.NO_QUORUM, f"no valid vote, {quorum} answers are needed", "", (), needed)
     centre = _medoid(voters, matrix)
@@ -152,7 +155,7 @@ def tally(
         NodeResult(voter, matrix[centre][index].ratio, matrix[centre][index].relation) for index, voter in enumerate(voters)
     )
     weighted = _weigh(nodes, weights, tolerated_faults) if weights is not None else None
-    outcome, reason = _decide(nodes, matrix, tolerated_faults, liars, needed)
+    outcome, reason = _decide(nodes, matrix, tolerated_faults, liars, absent, needed)
     return Tally(outcome, reason, voters[centre], nodes, needed, weighted)
 
 
@@ -169,12 +172,13 @@ def _medoid(voters: Sequence[str], matrix: Matrix) -> int:
 
 
 def _decide(
-    nodes: Sequence[NodeResult], matrix: Matrix, tolerated_faults: int, liars: int, needed: int
+    nodes: Sequence[NodeResult], matrix: Matrix, tolerated_faults: int, liars: int, absent: int, needed: int
 ) -> tuple[TallyOutcome, str]:
     count = len(nodes)
     quorum = 2 * tolerated_faults + 1
     inside = sum(node.relation is Relation.WITHIN for node in nodes)
     told = f" and {liars} proven liar{'s' if liars != 1 else ''}" if liars else ""
+    told += f", {absent} committed without a valid vote" if absent else ""
     if count + liars < quorum:
         return (
             TallyOutcome.NO_QUORUM,

@@ -149,11 +149,15 @@ def decide(request: ConsensusRequest) -> ConsensusResult:
     voters = tuple(votes)
     pairs = [[_compare(votes, one, other, request, tau, replays) for other in voters] for one in voters]  # step 4
     matrix = [[one.comparison for one in row] for row in pairs]
+    late = {one.voter for one in round_.faults if one.fault is Fault.LATE_COMMITMENT}
+    # Nobody can tell silence from a vote that was dropped, or marked late, because it dissents.
+    absent = (round_.commitments().keys() | late) - votes.keys() - round_.liars
     result = tally(
         voters,
         matrix,
         tolerated_faults=request.terms.tolerated_faults,
         liars=len(round_.liars),
+        absent=len(absent),
         weights=request.weights,
     )
     claim = _place_claim(request, votes, result, round_, tau)  # step 5

@@ -14,7 +14,7 @@ from verifai.domain.round import Beacon, RoundTerms
 from verifai.domain.tally import TallyOutcome
 from verifai.domain.tally_decision import ConsensusDecision
 from verifai.domain.trust_keys import PublicKey
-from verifai.domain.vote import Vote
+from verifai.domain.vote import Vote, VoteCommitment
 from verifai.errors import EvidenceRejected
 from verifai.stages.consensus import Claim, ConsensusRequest, ConsensusResult, decide
 
@@ -58,7 +58,7 @@ def recheck(
         ConsensusRequest(
             terms=terms,
             terms_id=decision.round,
-            commitments=[_attestation(attestations, one) for one in decision.commitments],
+            commitments=_commitments(attestations, decision),
             beacon=Beacon(terms.beacon.source, terms.beacon.number, decision.beacon),
             votes=votes,
             keys=keys,
@@ -71,6 +71,16 @@ def recheck(
     )
     _require_same(decision, result.decision, with_claim=claim is not None)
     return result
+
+
+def _commitments(attestations: Mapping[Sha256, Attestation], decision: ConsensusDecision) -> list[Attestation]:
+    """Those that the seed rests on, and those that came late: the latter draw nothing, but count against f."""
+    late = [
+        one
+        for one in (attestations[key] for key in decision.late if key in attestations)
+        if isinstance(one.predicate, VoteCommitment) and one.id not in decision.commitments
+    ]
+    return [*(_attestation(attestations, one) for one in decision.commitments), *late]
 
 
 def _require_same(attested: ConsensusDecision, found: ConsensusDecision, *, with_claim: bool) -> None:

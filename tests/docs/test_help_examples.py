@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from token_round import make_token_round
 
 from verifai.bundle.keys import new_key
 from verifai.cli import app as cli
@@ -50,6 +51,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in "abc":  # three verifiers, and the randomness that they wait for
         new_key(folder / f"{name}.key")
     (folder / "beacon.json").write_text(json.dumps({"source": "lottery", "number": 1, "value": "5a" * 32}))
+    make_token_round(folder / "tokens", folder)  # what a round on a language model's tokens leaves
     return folder
 
 

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     _register_open(app)
     _register_commit(app)
     _register_reveal(app)
+    _register_replay(app)
 
 
 def _register_calibrate(app: typer.Typer) -> None:
@@ -196,6 +197,36 @@ def _register_reveal(app: typer.Typer) -> None:
         from verifai.cli.votes_run import reveal_now
 
         return reveal_now(round_, tuple(commitments), beacon, secret, key, output)
+
+
+def _register_replay(app: typer.Typer) -> None:
+    @verb(
+        app,
+        "vote-replay",
+        example="verifai vote-replay tokens/round.json tokens/model.onnx tokens/prompts.json tokens/a.vote.json "
+        "tokens/b.vote.json tokens/c.vote.json --key a.key -o a.replay.json",
+    )
+    def vote_replay(
+        round_: Annotated[Path, typer.Argument(help="The round's terms.", metavar="ROUND", show_default=False)],
+        model: Annotated[Path, typer.Argument(help="ONNX model that gives logits for every position.", show_default=False)],
+        data: Annotated[Path, typer.Argument(help="The inputs: the prompts.", show_default=False)],
+        votes: Annotated[list[Path], typer.Argument(help="The votes, one's own included.", show_default=False)],
+        key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The replay, a message of the round.")],
+        shown: Annotated[
+            Path | None, typer.Option("--shown", help="Token sequences beside those that the votes open (.json, .npz).")
+        ] = None,
+        token_input: Annotated[str, typer.Option("--token-input", help="Model input that takes the tokens.")] = "",
+        deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
+        threads: ThreadsOption = 1,
+    ) -> Result:
+        """Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst.
+
+        Two sequences that differ agree when both sides' replays lose by no more than the tolerance.
+        """
+        from verifai.cli.votes_run import replay_now
+
+        return replay_now(round_, model, data, tuple(votes), key, output, shown, token_input, deadline, threads)
 
 
 def _read_model(path: Path) -> bytes:

@@ -271,6 +271,68 @@ def reveal_now(round_: Path, commitments: tuple[Path, ...], beacon: Path, secret
     return Result({"output": str(output), "vote": made.id, "seed": vote.seed, "voter": vote.voter}, lines, verdict="done")
 
 
+def replay_now(
+    round_: Path,
+    model: Path,
+    data: Path,
+    votes: tuple[Path, ...],
+    key: Path,
+    output: Path,
+    shown: Path | None,
+    token_input: str,
+    deadline: float | None,
+    threads: int,
+) -> Result:
+    """Replay the others' tokens."""
+    from verifai.bundle.keys import load_signer
+    from verifai.consensus.files import read_outputs, read_samples
+    from verifai.consensus.runner import VoteRunner
+    from verifai.domain.round import RoundTerms
+    from verifai.domain.vote import Vote
+    from verifai.execution.child import Limits
+    from verifai.execution.files import read_limited
+    from verifai.stages.vote import require_inputs
+    from verifai.stages.vote_process import run_apart
+    from verifai.stages.vote_replay import replay_votes
+
+    found, terms = read_attestation(round_, RoundTerms)
+    signer = load_signer(key)
+    if output.exists():
+        raise UsageError("file-exists", "the output exists already", where=str(output))
+    content = read_limited(model, limit=1 << 31)
+    if sha256(content) != terms.job.subject.model_sha256:
+        raise UsageError("job-model", "the model is not the one that the round names", where=str(model))
+    samples = require_inputs(terms.job, read_samples(data, VoteRunner(content, terms.job.subject.runtime)))
+    messages = [read_attestation(path, Vote) for path in votes]
+    own = [(one.id, vote) for one, vote in messages if vote.voter == signer.public_key.keyid]
+    if len({identifier for identifier, _ in own}) != 1:
+        raise UsageError("bad-option", f"{len(own)} of the votes are by this key, exactly one must be", where="--key")
+    result = replay_votes(
+        terms,
+        found.id,
+        own[0],
+        [vote for _, vote in messages if vote.voter != signer.public_key.keyid],
+        samples,
+        lambda job, fed: run_apart(model, job, fed, threads=threads, limits=Limits(wall_seconds=deadline)),
+        shown=() if shown is None else read_outputs(shown, OutputKind.TOKENS),
+        token_input=token_input,
+    )
+    for voter, sample in result.unseen:
+        current().note(f"sample {sample} of {voter[:12]}… differs, but nobody showed it: open the round with more --openings")
+    for sample, reason in result.failed:
+        current().note(f"a sequence claimed for sample {sample} could not be replayed: {reason}")
+    told = {"unseen": len(result.unseen), "failed": len(result.failed)}
+    if result.replay is None:
+        line = "Nothing to replay: what the votes show is equal to this verifier's tokens, or far from them."
+        return Result({"output": None, "claims": 0, **told}, [line], verdict="done")
+    made = write_attestation(output, result.replay, terms.job.subject, [signer])
+    claims = result.replay.claims
+    worst = max(one.worst_margin for one in claims)
+    line = f"Replayed {len(claims)} sequence(s), worst margin {worst:.3g} logits: {plain(str(output))}"
+    data_out = {"output": str(output), "replay": made.id, "claims": len(claims), "worst_margin": worst, **told}
+    return Result(data_out, [line], verdict="done")
+
+
 def _recorded(path: Path) -> RecordedRuns:
     from verifai.consensus.files import read_runs
     from verifai.fingerprints.output import decode_output

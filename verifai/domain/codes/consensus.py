@@ -89,6 +89,11 @@ CODES: dict[str, Code] = {
         (3,), "An output that is voted on is not public in the claimed proof.", "Compile the circuit with public outputs."
     ),
     "claim-count": Code((2,), "There is not one proof per sample of the round.", "Give one per sample, in the job's order."),
+    "replay-input": Code((2,), "It is not clear which input of the model takes the tokens.", "Name it with --token-input."),
+    "replay-kind": Code((2,), "Only token sequences are replayed.", "Other kinds are decided by their fingerprints."),
+    "replay-failed": Code(
+        (4,), "The model could run none of the claimed sequences.", "Raise the deadline, or read the runtime's message."
+    ),
     "consensus-false": Code(
         (1,),
         "Tallying the votes again gives another decision than the one that is attested.",

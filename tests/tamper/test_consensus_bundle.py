@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +19,7 @@ from verifai.bundle.dsse import attest
 from verifai.bundle.log import create_log
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
+from verifai.cli.app import run
 from verifai.domain.attestation import Attestation, Subject
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
@@ -64,13 +66,14 @@ class Played:
     machines: dict[int, str] = field(default_factory=lambda: dict(MACHINES))
     nonce: str = "n"
     known: Sequence[Key] | None = None
+    until: str = "2026-12-31T00:00:00Z"
 
     def __post_init__(self) -> None:
         kind = OutputKind.EMBEDDINGS
         subject = VoteSubject(
             sha256(self.world.model), sha256(b"none"), kind, PrecisionClass.FP32, parameters={"projections": 8}, tensors=("y",)
         )
-        self.tolerance = self.about(calibration(subject, 1e-3, 1e-1), CHAIR)
+        self.tolerance = self.about(dataclasses.replace(calibration(subject, 1e-3, 1e-1), expires=self.until), CHAIR)
         self.terms = self.about(
             RoundTerms(
                 make_job(subject, inputs(), self.tolerance.id),
@@ -414,3 +417,53 @@ def test_given_outputs_are_placed_again_too(tmp_path: Path) -> None:
     assert "the claimed output is within" in said(verdict)
     written, _ = Played(world).write("beyond", claim=beyond.claim, payload=beyond.payload)
     assert outcome(judge(world, written.path)) == (1, {"claim-outside-ball"})
+
+
+# The same on the command line.
+
+
+def _files(played: Played, folder: Path) -> list[str]:
+    from verifai.bundle import canonical
+
+    messages = [played.terms, played.tolerance, *played.commitments.values(), *played.votes.values()]
+    for number, one in enumerate(messages):
+        (folder / f"{number}.json").write_bytes(canonical.encode(one.envelope.to_json()))
+    for key in played.voters:
+        (folder / f"{key.seed}.pub").write_text(f"{key.public_key}\n")
+    value = {"source": BEACON.source, "number": BEACON.number, "value": BEACON.value}
+    (folder / "beacon.json").write_text(json.dumps(value))
+    np.savez(folder / "inputs.npz", x=np.concatenate([one["x"] for one in inputs()])[:, None])
+    voters = [part for key in played.voters for part in ("--voter", str(folder / f"{key.seed}.pub"))]
+    return [*(str(folder / f"{one}.json") for one in range(len(messages))), "--beacon", str(folder / "beacon.json"), *voters]
+
+
+def test_the_command_takes_proof_bundles_as_the_claim_and_nothing_on_trust(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    lock = str(world.write_lock())
+    arguments = ["consensus", *_files(Played(world, until="2096-01-01T00:00:00Z"), tmp_path), "--json"]
+    CHAIR.write(tmp_path / "chair.key")
+    claims = [part for number in NUMBERS for part in ("--claim", str(world.bundle(f"proof-{number}", number)))]
+    good = [*claims, "--lock", lock, "--inputs", str(tmp_path / "inputs.npz")]
+
+    def call(*more: str) -> tuple[int, str]:
+        capsys.readouterr()
+        status = run([*arguments, *more])
+        document = json.loads(capsys.readouterr().out)
+        return status, document.get("claim") or document["error"]["code"]
+
+    target = tmp_path / "decision"
+    assert call(*good, "-o", str(target), "--key", str(tmp_path / "chair.key")) == (0, "within")
+    with open_bundle(target) as bundle:
+        assert set(bundle.payload) == {proof_file(0), proof_file(1), INPUTS_FILE}
+    assert call(*claims) == (2, "bad-option")
+    assert call(*claims, "--lock", lock) == (2, "bad-option")
+    assert call("--lock", lock) == (2, "bad-option")
+    assert call(*claims[:2], *good[4:]) == (2, "claim-count")
+    assert call(*claims[2:], *claims[:2], *good[4:]) == (1, "input-mismatch")
+    np.savez(tmp_path / "others.npz", x=np.array([[[0.5]], [[0.25]]], dtype=np.float32))
+    assert call(*claims, "--lock", lock, "--inputs", str(tmp_path / "others.npz")) == (2, "job-input")
+    forged = str(world.bundle("forged", 3, forged=True))
+    assert call("--claim", forged, *claims[2:], *good[4:]) == (1, "proof-invalid")
+    assert call("--claim", str(tmp_path / "inputs.npz"))[0] == 1

@@ -8,6 +8,7 @@ CODES: dict[str, Code] = {
     "engine-crashed": Code(
         (4,), "Foreign code died, or answered what it never should.", "Try again; report it with the input if it stays."
     ),
+    "engine-not-loaded": Code((4,), "The engine's own library is missing or broken.", "Install verifai again."),
     "engine-version": Code(
         (2,), "The lock was made with another release of the engine.", "Use that release, or compile again."
     ),

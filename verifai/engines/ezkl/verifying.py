@@ -174,7 +174,7 @@ def check_proof(section: LockSection, files: Mapping[str, bytes], parsed: Proof,
 
     Raises:
         EvidenceRejected: code ``proof-invalid``: ezkl refuses, by an error or by a panic on the proof's contents.
-        Undecided: the child died, or ran out of memory or time.
+        Undecided: code ``engine-not-loaded``, when ezkl is missing or broken; the child died, or ran out of memory or time.
     """
     inputs = {
         PROOF_FILE: parsed.for_ezkl(),
@@ -184,15 +184,21 @@ def check_proof(section: LockSection, files: Mapping[str, bytes], parsed: Proof,
     }
     step = call("verify", proof=PROOF_FILE, settings=SETTINGS_FILE, vk=VK_FILE, srs="verifier.srs")
     try:
-        ran = calls.run([step], fence, inputs=inputs)
+        ran = calls.run([call("load"), step], fence, inputs=inputs)
     except CallFailed as problem:
+        if problem.step.name == "load":
+            raise EngineCrashed(
+                "engine-not-loaded",
+                f"ezkl cannot be loaded, so nothing was checked: {calls.first_line(problem.step.message)}",
+                hint="Install verifai again, with the release of ezkl that it names.",
+            ) from None
         raise EvidenceRejected(
             "proof-invalid",
             f"ezkl refuses the proof: {calls.first_line(problem.step.message)}",
             where=PROOF_FILE,
             hint="The proof or a public value in it is not what the prover computed.",
         ) from None
-    if ran.values[0] is not True:
+    if ran.values[-1] is not True:
         raise EngineCrashed("engine-crashed", "ezkl neither accepted nor refused the proof")
 
 

@@ -16,6 +16,14 @@ from typing import Any
 Args = Mapping[str, Any]
 
 
+def _load(args: Args) -> None:
+    """A step of its own, so that an installation that is missing or broken is never taken for a refusal."""
+    import ezkl
+
+    if not callable(getattr(ezkl, "verify", None)):  # an empty folder of that name imports as well
+        raise ImportError("the package 'ezkl' has no function 'verify'")
+
+
 def _gen_settings(args: Args) -> None:
     import ezkl
 
@@ -144,6 +152,7 @@ def _true(result: object) -> None:
 
 
 HANDLERS = {
+    "load": _load,
     "gen_settings": _gen_settings,
     "calibrate_settings": _calibrate_settings,
     "compile_circuit": _compile_circuit,

@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from front_models import Array, float_constants, lowered, model, samples, small_cnn
+from front_models import Array, encoder_block, float_constants, lowered, model, samples, small_cnn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility
+from verifai.engines.sumcheck import estimate, lowering_state
+from verifai.engines.sumcheck.circuit import Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_codec import encode
 from verifai.engines.sumcheck.engine_tensors import to_steps
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.lowering_views import partition
+from verifai.engines.sumcheck.operators import UnitScales, operator_support
 from verifai.engines.sumcheck.quantise import QuantiserOptions
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -364,3 +367,31 @@ def test_max_pooling_of_any_parameters_equals_onnxruntime(data: st.DataObject) -
         assert "wholly in the padding" in problem.message
         return
     assert errors_in_steps(net, made, feeds) <= 1e-3
+
+
+def test_a_reshape_that_splits_one_axis_and_merges_the_rest_is_a_view_of_few_blocks() -> None:
+    cells = np.arange(512 * 16, dtype=np.int64).reshape(1, 512, 16)
+    pieces = partition(np.ascontiguousarray(cells.reshape(128, 64).T), cells.shape, 0)
+    assert len(pieces) == 4
+
+
+def test_a_node_whose_bound_breaks_under_unit_scales_refuses_no_node_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowering_state, "MAX_SHIFT", 20)
+    assert [entry.reason for entry in operator_support(encoder_block()) if not entry.supported] == []
+
+
+def test_costs_are_estimated_although_shared_tables_and_large_shifts_meet_under_coarse_unit_scales(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def refusing(model: OnnxModel, scales: UnitScales, **options: Any) -> str:
+        asked.append((scales["x"].high - scales["x"].low).bit_length())
+        if len(asked) < 3:
+            raise UnsupportedModel("circuit-bound", "s + w is greater than 62")
+        return "lowered"
+
+    monkeypatch.setattr(estimate, "lower", refusing)
+    monkeypatch.setattr(estimate, "bindings", lambda spec: {})
+    assert estimate._lowered(small_cnn(), None, WeightVisibility.PUBLIC) == "lowered"  # type: ignore[arg-type, comparison-overlap]
+    assert asked == [8, 10, 12]

@@ -8,10 +8,11 @@ from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.engine_compiling import bindings
-from verifai.engines.sumcheck.lowering import lower
+from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.operators import UnitScales
 from verifai.engines.sumcheck.verifier.layout import Layout, plan
 from verifai.engines.sumcheck.verifier.proof import opening_bytes
+from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 
 BASE_BYTES = 205 << 20
@@ -30,7 +31,7 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
     committed = spec.weights is WeightVisibility.COMMITTED
     kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
-    lowered = lower(model, UnitScales(), tensors=bindings(spec), weights=kind, split=True)
+    lowered = _lowered(model, spec, kind)
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:
@@ -47,6 +48,18 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
         prove_seconds=FIXED_SECONDS + LEAF_SECONDS * leaves + CELL_SECONDS * cells + WEIGHT_SECONDS * weights,
         basis="committed cells and lookups of the circuit with unit scales, times costs measured warm on two cores",
     )
+
+
+def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> Lowered:
+    """With unit scales of 8 bits, or the next finer ones that keep every bound. Raises UnsupportedModel."""
+    for bits in (8, 10):
+        try:
+            return lower(model, UnitScales(bits), tensors=bindings(spec), weights=kind, split=True)
+        except UnsupportedModel as problem:
+            # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
+            if problem.code != "circuit-bound":
+                raise
+    return lower(model, UnitScales(12), tensors=bindings(spec), weights=kind, split=True)
 
 
 def proof_bytes(circuit: Circuit, layout: Layout) -> int:

@@ -47,7 +47,7 @@ FACTOR_BITS = 10
 """A lone real factor becomes an integer of at least this many bits."""
 WEIGHT_BITS = 7
 """So does the largest weight of a layer."""
-MAX_SHIFT = 48
+MAX_SHIFT = 50
 _STEPS_PER_NOISE = 8
 
 

@@ -64,6 +64,8 @@ CENTRE_BITS = 2
 """The centred row is this many bits finer than the operand, where 16 bits allow it."""
 LEAST_EPSILON = 1 << 16
 """The least ε': the square root then has 8 bits at least, and its reciprocal at most 38 + 1."""
+WANTED_EPSILON = 1 << 24
+"""Where bounds allow it: the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
 LARGEST_VARIANCE = 1 << 58
 FACTOR_BITS = 12
 NORMAL_BITS = 10
@@ -105,10 +107,10 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
     per_unit = Fraction(epsilon) * size / centred.step**2
     largest = size * builder.tensors[centred.tensor].magnitude ** 2
     factor = 1
-    while round(factor * per_unit) < LEAST_EPSILON:
+    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
         factor *= 2
-        if factor * largest >= LARGEST_VARIANCE:
-            raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
+    if round(factor * per_unit) < LEAST_EPSILON or factor * largest >= LARGEST_VARIANCE:
+        raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
     squares = builder.emit(RowSum(centred.tensor, centred.tensor, builder.next, factor, 1), f"{name}.squares")[0]
     op = LinearCombination((squares,), (1,), round(factor * per_unit), builder.next)
     return builder.emit(op, f"{name}.variance")[0], factor

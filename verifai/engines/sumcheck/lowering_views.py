@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,10 +40,11 @@ MAX_PIECES = 64
 
 
 def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
-    """The index map as the fewest separable pieces, cut along leading axes of the source or of the result; empty when too many.
+    """The index map as the fewest separable pieces, cut along leading axes of the source or of the result, or into equal
+    blocks of one axis of the result; empty when too many.
 
     A reshape that merges axes is separable once the outer source axes are fixed, one that splits them once the outer result
-    axes are.
+    axes are. One that splits an axis and merges the rest, such as (512·4, 64) to (512, 4·64), is separable block by block.
     """
     coordinates = np.stack([np.where(index == ZERO_CELL, -1, c) for c in np.unravel_index(np.maximum(index, 0), source)])
     places = np.indices(index.shape)
@@ -51,19 +54,39 @@ def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece
             count = int(np.prod(sizes[:fixed]))
             if count > MAX_PIECES or (best and count >= len(best)):
                 break
-            pieces = []
-            for cut in np.ndindex(*sizes[:fixed]):
-                inside = np.all([space[axis] == at for axis, at in enumerate(cut)], axis=0) if cut else True
-                part = np.where(inside, index, ZERO_CELL)
-                piece = separable(part, source, tensor)
-                if piece is not None:
-                    pieces.append(piece)
-                elif (part != ZERO_CELL).any():
-                    break
-            else:
-                best = tuple(pieces)
+            cuts = (
+                np.all([space[axis] == at for axis, at in enumerate(cut)], axis=0) if cut else np.ones(index.shape, bool)
+                for cut in np.ndindex(*sizes[:fixed])
+            )
+            pieces = _pieces(index, cuts, source, tensor)
+            if pieces:
+                best = pieces
+                break
+    for axis, size in enumerate(index.shape):
+        for count in range(2, MAX_PIECES + 1):
+            if best and count >= len(best):
+                break
+            if size % count:
+                continue
+            block = places[axis] // (size // count)
+            pieces = _pieces(index, (block == number for number in range(count)), source, tensor)
+            if pieces:
+                best = pieces
                 break
     return best
+
+
+def _pieces(index: Index, cuts: Iterable[NDArray[np.bool_]], source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """One piece per cut that reads anything; empty when some cut is not separable."""
+    pieces = []
+    for inside in cuts:
+        part = np.where(inside, index, ZERO_CELL)
+        piece = separable(part, source, tensor)
+        if piece is not None:
+            pieces.append(piece)
+        elif (part != ZERO_CELL).any():
+            return ()
+    return tuple(pieces)
 
 
 def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | None:

@@ -22,14 +22,18 @@ _UNIT = choose_scale(Range(-1.0, 1.0), 8)
 
 
 class UnitScales(dict[str, Scale]):
-    """The same 8-bit scale for every value: enough to see which rules apply, without calibration."""
+    """The same scale, of ``bits`` bits, for every value: enough to see which rules apply, without calibration."""
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self._unit = choose_scale(Range(-1.0, 1.0), bits)
 
     def __missing__(self, key: str) -> Scale:
-        return _UNIT
+        return self._unit
 
     def get(self, key: str, default: object = None) -> Scale:
         """The unit scale, whatever is asked for."""
-        return _UNIT
+        return self._unit
 
 
 def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
@@ -44,9 +48,10 @@ def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
         problem = _try(state, node)
         if problem is not None:
             refused[node.name] = problem
-            for name in node.outputs:
-                if name:
-                    _stand_in(state, name)
+        for name in node.outputs:
+            # Without a value also when a bound under the unit scales stopped the node, which is no refusal.
+            if name and (problem is not None or name not in state.values):
+                _stand_in(state, name)
     return tuple(_entry(node, refused) for node in graph.nodes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gate_world import ALICE, GATE_KEY, MALLORY, World, codes, fake_engines, waiver
+from gate_world import ALICE, BOB, GATE_KEY, MALLORY, Key, World, codes, fake_engines, waiver
 
 from verifai.domain.digest import sha256
 from verifai.errors import UsageError
@@ -63,3 +63,24 @@ def test_a_lock_that_the_trust_file_pins_is_that_file_however_it_is_named(tmp_pa
             load(sha256(data))
     else:
         load(sha256(data))
+
+
+@pytest.mark.parametrize("rest", ["", "[freshness]\nmaximum_age_days = 30"])
+@pytest.mark.parametrize(
+    ("signers", "code"), [((), "unsigned"), ((MALLORY,), "below-threshold"), ((ALICE,), "below-threshold")]
+)
+def test_a_waived_signature_does_not_let_anybody_date_an_old_proof(
+    tmp_path: Path, signers: tuple[Key, ...], code: str, rest: str
+) -> None:
+    """The proof is old; its manifest and attestation say a fresh date, which nobody trusted answers for."""
+    world = World(tmp_path)
+    top = world.trust({"release": ([ALICE, BOB], 2)}, rest=rest)
+    waivers = "\n".join(
+        waiver(one, f"model:{world.pin}", identifier=f"W-{one}") for one in ("unsigned", "below-threshold", "stale")
+    )
+    age = "" if rest else 'max_age = "30d"'
+    verdict = world.judge(world.policy(top=top, model=age, rest=waivers), world.bundle("redated", signers=signers))
+    assert code in {waived.finding.code for waived in verdict.all_waived()}
+    # One of two demanded signers answers for the date; nobody at all does not.
+    assert verdict.status == (0 if signers == (ALICE,) else 3)
+    assert ("date-not-signed" in codes(verdict)) is (signers != (ALICE,))

@@ -210,10 +210,14 @@ _MORE = "Compile again with more calibration samples."
 _SCALES = "Allow larger scales, then compile again."
 
 
-def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime) -> Finding | None:
-    """The evidence's dates (signed, so somebody answers for them) against the demanded age; ``None`` without a demand.
+def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, signers: int) -> Finding | None:
+    """The evidence's dates against the demanded age; ``None`` without a demand.
 
-    A date ahead of the clock by more than the allowed skew is false, demand or not.
+    A date ahead of the clock by more than the allowed skew is false, demand or not. A date within the age that nobody trusted
+    signed is worth nothing, for anybody can write a fresh one around an old proof; no waiver lifts that.
+
+    Args:
+        signers: how many distinct trusted keys signed what carries the dates.
     """
     moments = [parse_utc(one) for one in dates]
     for moment in moments:
@@ -231,6 +235,8 @@ def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime) -> Fin
     message = f"made {age / 86400:.1f} days ago, at most {demand.max_age_seconds / 86400:g} days are allowed"
     if age > demand.max_age_seconds:
         return _missed("stale", message, "Ask for fresh evidence.", where="max_age")
+    if signers < 1:
+        return date_not_signed()
     return _holds("fresh", message)
 
 
@@ -281,6 +287,16 @@ def below_threshold(signers: int, demanded: int, role: str) -> Finding:
         f"{signers} distinct trusted keys of role {role!r} signed, {demanded} are demanded",
         "Ask the missing signers; two signatures of one key are one.",
         where="signatures",
+    )
+
+
+def date_not_signed() -> Finding:
+    """The finding for an age that rests on nobody's word."""
+    return _missed(
+        "date-not-signed",
+        "an age is demanded, and nobody trusted signed the date: anybody could have written a fresh one",
+        "Ask for a signature; where it is waived, the demand for an age has to go as well.",
+        where="max_age",
     )
 
 

@@ -20,6 +20,7 @@ from verifai.domain.gate_judge import (
     GateFacts,
     ProofFacts,
     below_threshold,
+    date_not_signed,
     judge_age,
     judge_consensus,
     judge_engine,
@@ -205,7 +206,9 @@ class _Case:
         facts = self._proof_facts(verified, summary)
         self._findings += judge_proof(demand.proof, facts)
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
-        self._age(demand, (verified.proof.created, self._bundle.manifest.created))
+        signers = self._proof_signers()
+        self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
+        self._trusted_age(signers)
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
@@ -219,7 +222,7 @@ class _Case:
         from verifai.stages.evidence import fidelity_figures
 
         statement = verified.statement
-        signed = self._signers(self._loaded.trust, TrustRole.RELEASE) or self._signed_by_prover()
+        signed = self._proof_signers()
         return ProofFacts(
             engine=statement.engine,
             statement_id=statement_digest(statement),
@@ -231,8 +234,11 @@ class _Case:
             fidelity=fidelity_figures(summary.fidelity),
         )
 
-    def _signed_by_prover(self) -> int:
+    def _proof_signers(self) -> int:
+        """Trusted keys that answer for date and context: the manifest, or the proof's attestation, holds both."""
         trust = self._loaded.trust
+        if signed := self._signers(trust, TrustRole.RELEASE):
+            return signed
         if trust is None or TrustRole.PROVER not in trust.roles:
             return 0
         (claim,) = self._bundle.of_type(PROOF_TYPE)
@@ -247,10 +253,18 @@ class _Case:
             return 0
         return len(check_signatures(attestation.envelope, rule.keys, where=f"attestations/{attestation.id}").signers)
 
-    def _age(self, demand: ModelDemand, dates: tuple[str, ...]) -> None:
-        finding = judge_age(demand, dates, self._now)
+    def _age(self, demand: ModelDemand, dates: tuple[str, ...], signers: int) -> None:
+        finding = judge_age(demand, dates, self._now, signers=signers)
         if finding is not None:
             self._findings.append(finding)
+
+    def _trusted_age(self, signers: int) -> None:
+        """The trust file's own maximum age (T4), where it names who must sign: waiving that must not make dates free."""
+        trust = self._loaded.trust
+        if trust is None or trust.maximum_age_days is None or signers or _has(self._findings, "date-not-signed", "stale"):
+            return
+        if {TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles):
+            self._findings.append(date_not_signed())
 
     def _gate(self, demand: ModelDemand) -> None:
         assert demand.gate is not None
@@ -267,7 +281,7 @@ class _Case:
             signers=self._signers_of(gates[0], TrustRole.GATE),
         )
         self._findings += judge_gate(demand.gate, facts)
-        self._age(demand, (predicate.time_verified, self._bundle.manifest.created))
+        self._age(demand, (predicate.time_verified, self._bundle.manifest.created), facts.signers)
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
         if facts.signers:  # a verdict that nobody trusted signed is no evidence, whatever is waived
             self._shows[EvidenceKind.GATE] = facts.gate_id
@@ -283,9 +297,14 @@ class _Case:
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created
         # Verifiers may be done before the deadline; the round is never younger than the bundle says.
-        self._age(demand, (created, min(created, checked.reveal_by)))
+        # Checked: a trusted key signed the terms, so the deadline is somebody's word.
+        self._age(demand, (created, min(created, checked.reveal_by)), signers=1)
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
+
+
+def _has(findings: Sequence[Finding], *codes: str) -> bool:
+    return any(finding.code in codes for finding in findings)
 
 
 def statement_digest(statement: Statement) -> Sha256:

@@ -190,7 +190,7 @@ def test_floors_are_compared_exactly(demand: FidelityDemand, holds: bool) -> Non
 )
 def test_the_limits_of_age_are_inclusive_to_the_second(date: str, code: str) -> None:
     demand = ModelDemand("net", "circuit.lock", (EvidenceKind.PROOF,), max_age_seconds=86400)
-    finding = judge_age(demand, (date,), datetime(2026, 6, 15, 12, tzinfo=UTC))
+    finding = judge_age(demand, (date,), datetime(2026, 6, 15, 12, tzinfo=UTC), signers=1)
     assert finding is not None
     assert finding.code == code
 

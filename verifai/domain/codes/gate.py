@@ -32,6 +32,7 @@ CODES: dict[str, Code] = {
     "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
     "insecure-accepted": Code((0,), "The policy accepts an insecure mode that is in force.", "Never for a release."),
     "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
+    "date-not-signed": Code((3,), "An age is demanded of a date that nobody trusted signed.", "Ask for a signature."),
     "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
     # Consensus.
     "verifiers-met": Code((0,), "Enough distinct trusted verifiers agree.", ""),

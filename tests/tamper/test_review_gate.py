@@ -84,3 +84,27 @@ def test_a_waived_signature_does_not_let_anybody_date_an_old_proof(
     # One of two demanded signers answers for the date; nobody at all does not.
     assert verdict.status == (0 if signers == (ALICE,) else 3)
     assert ("date-not-signed" in codes(verdict)) is (signers != (ALICE,))
+
+
+def test_a_sidecar_is_no_bundle_and_a_stray_file_still_fails(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    folder = tmp_path / "evidence"
+    world.bundle("evidence/a")
+    for name in ("a.sigstore.json", "a.tlog-proof"):
+        (folder / name).write_bytes(b"{}")
+    verdict = world.judge(world.policy(), folder)
+    assert verdict.passed
+    assert [Path(one.judgement.path).name for one in verdict.bundles] == ["a"]
+    for stray in ("b.sigstore.json", "a.json", "a.tlog-proof.bak", "a.sigstore.json.tlog-proof", ".tlog-proof.sigstore.json"):
+        (folder / stray).write_bytes(b"{}")
+        found = world.judge(world.policy(), folder)
+        assert found.status == (0 if stray.startswith(".") else 1), stray
+        (folder / stray).unlink()
+
+
+def test_a_bundle_that_is_named_as_a_sidecar_is_judged(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.bundle("evidence/a")
+    world.bundle("evidence/a.tlog-proof", 2, forged=True)
+    verdict = world.judge(world.policy(), tmp_path / "evidence")
+    assert "proof-invalid" in codes(verdict)

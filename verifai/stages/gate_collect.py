@@ -11,13 +11,17 @@ from verifai.domain.gate_attestation import MAX_INPUTS
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.errors import Undecided, UsageError
 
+SIDECARS = (".sigstore.json", ".tlog-proof")
+"""Endings of the files that `seal` and `consensus` write beside a bundle, because the bundle cannot hold them."""
+
 
 def collect_bundles(paths: Sequence[Path]) -> tuple[Path, ...]:
     """The bundles behind ``paths``, in the order given, those of a folder by name.
 
     A folder that holds a manifest is a bundle; any other folder stands for all that is in it, one level deep. Whatever lies
-    there is taken for a bundle, so a stray file fails the gate instead of being overlooked; only names that begin with a dot
-    are left out, because an interrupted writer leaves such.
+    there is taken for a bundle, so a stray file fails the gate instead of being overlooked. Left out are names that begin with
+    a dot, because an interrupted writer leaves such, and regular files named as the sidecar of a bundle that lies beside them
+    (``NAME.sigstore.json``, ``NAME.tlog-proof``), because they are read with that bundle, if at all.
 
     Raises:
         UsageError: ``file-missing`` for a path that is not there; ``bad-option`` for too many bundles.
@@ -47,4 +51,13 @@ def _behind(path: Path) -> list[Path]:
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise UsageError("file-missing", f"cannot read: {reason}", where=str(path)) from None
-    return [path / name for name in names]
+    return [path / name for name in names if not _is_sidecar(path, name, names)]
+
+
+def _is_sidecar(folder: Path, name: str, names: Sequence[str]) -> bool:
+    """Whether ``name`` belongs to a bundle in ``names``; the bundle itself is judged, so nothing hides behind this."""
+    owner = next((name.removesuffix(ending) for ending in SIDECARS if name.endswith(ending)), name)
+    if owner == name or owner not in names or _is_sidecar(folder, owner, names):
+        return False
+    path = folder / name
+    return path.is_file() and not path.is_symlink()

@@ -24,9 +24,10 @@ from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.npz import write_npz
+from verifai.stages import verify_chain as stage
 from verifai.stages.compile import compile_circuit
 from verifai.stages.split import split_model
-from verifai.stages.verify import Expectations
+from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 from verifai.stages.verify_chain import VerifiedChain, _link, verify_chain
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "digits-cnn"
@@ -226,6 +227,17 @@ def test_a_false_bundle_in_the_chain_is_refused(chain: Chain, all_three: Any, tm
     statement.write_bytes((bundles[2] / "payload" / "statement.bin").read_bytes())
     with pytest.raises(EvidenceRejected):
         chain.verify([bundles[0], copy, bundles[2]], locks)
+
+
+def test_another_engines_proof_is_no_link(chain: Chain, all_three: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock may pin ezkl beside sumcheck; its digests and scales are others, and no boundary pins its ranges."""
+
+    def as_ezkl(*arguments: Any, **more: Any) -> VerifiedBundle:
+        found = verify_bundle(*arguments, **more)
+        return replace(found, statement=replace(found.statement, engine=EngineName.EZKL))
+
+    monkeypatch.setattr(stage, "verify_bundle", as_ezkl)
+    chain.refused(*all_three, "chain-broken", 1)
 
 
 def test_what_the_verifier_knows_is_compared_at_the_ends(chain: Chain, all_three: Any) -> None:

@@ -68,6 +68,7 @@ def register(app: typer.Typer) -> None:
                 threads=threads,
                 jobs=jobs,
                 max_memory=memory_limit(max_memory),
+                keep_outputs=output_tensors is not None,
                 progress=progress,
             ):
                 made.append(bundle)

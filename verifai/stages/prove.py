@@ -30,7 +30,7 @@ class ProvedBundle:
     Attributes:
         index: of the sample among those given.
         seconds: of the prove call itself.
-        outputs: what the circuit put out, exactly; not in the bundle. Empty when the engine does not offer it.
+        outputs: what the circuit put out, exactly; not in the bundle. Empty unless asked for.
     """
 
     index: int
@@ -53,6 +53,7 @@ def prove(
     threads: int | None = None,
     jobs: int = 1,
     max_memory: int | None = None,
+    keep_outputs: bool = False,
     progress: Progress = SILENT,
 ) -> Iterator[ProvedBundle]:
     """Prove ``samples`` with a compiled circuit; yield each bundle as soon as it is on disk.
@@ -63,6 +64,7 @@ def prove(
         context: text bound into the statement, such as a nonce from whoever asked.
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
         jobs: how many samples are proven at once, each within the whole budget.
+        keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
@@ -117,7 +119,8 @@ def prove(
             targets[index], payload=payload, attestations=[circuit, claim], signers=signers, created=created
         )
         spent, peak = proof.seconds, proof.peak_rss_bytes
-        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, proof.outputs)
+        outputs = proof.outputs if keep_outputs else {}
+        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, outputs)
 
     yield from _in_order(one, len(samples), jobs)
 

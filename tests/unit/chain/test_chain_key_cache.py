@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.statement import EngineName
+from verifai.engines.sumcheck import key_cache
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.key_cache import KeyCache, key_bytes
 from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
 from verifai.errors import UsageError
+from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.compile import compile_circuit
+from verifai.stages.prove import prove as prove_stage
+from verifai.stages.split import split_model
+
+FIXTURE = Path(__file__).resolve().parents[3] / "fixtures" / "digits-cnn"
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +104,30 @@ def test_proving_leaves_a_shared_key_as_it_was(example, key: ProvingKey) -> None
         proofs = [proven.proof for proven in pool.map(lambda _: prove(key, trace), range(4))]
     assert proofs == [prove(prepare(circuit, weights), trace).proof] * 4
     assert before == [array.tobytes() for array in (*key.weights, key.committed.cells, key.committed.codeword)]
+
+
+def test_the_engine_commits_once_and_never_serves_a_key_of_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(*arguments: object) -> ProvingKey:
+        made.append(1)
+        return prepare(*arguments)  # type: ignore[arg-type]
+
+    first, _ = split_model(FIXTURE / "model.onnx", ["max_pool2d"], tmp_path / "s", calibration=FIXTURE / "calibration.npz")
+    folder = CircuitFolder(first.folder)
+    compile_circuit(folder)
+    samples = read_samples(FIXTURE / "heldout.npz", folder.model).samples[:2]
+    monkeypatch.setattr(proving, "prepare", counted)
+    monkeypatch.setattr(key_cache, "KEYS", KeyCache())
+    bundles = list(prove_stage(folder, samples, tmp_path / "one"))
+    bundles += prove_stage(folder, samples, tmp_path / "two", jobs=2)
+    assert len(bundles) == 4 and len(made) == 1
+    weights = folder.build_dir(EngineName.SUMCHECK) / "weights.bin"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(UsageError) as caught:
+        list(prove_stage(folder, samples, tmp_path / "three"))
+    assert caught.value.code == "stale-build"

@@ -108,3 +108,18 @@ def test_a_bundle_that_is_named_as_a_sidecar_is_judged(tmp_path: Path) -> None:
     world.bundle("evidence/a.tlog-proof", 2, forged=True)
     verdict = world.judge(world.policy(), tmp_path / "evidence")
     assert "proof-invalid" in codes(verdict)
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "code"),
+    [("0" * 64, 1, "key-not-trusted"), (sha256(b"net"), 0, "key-pinned"), ("re-derive", 0, "key-not-rederived")],
+)
+def test_the_key_that_the_trust_file_pins_is_the_lock_s_or_the_gate_fails(
+    tmp_path: Path, key: str, status: int, code: str
+) -> None:
+    world = World(tmp_path)
+    pinned = f'[circuits.net]\nlock = "circuit.lock"\nverification_key = "{key}"'
+    policy = world.policy(top=world.trust({"release": ([ALICE], 1)}, rest=pinned))
+    verdict = world.judge(policy, world.bundle("a", signers=[ALICE]))
+    assert verdict.status == status
+    assert code in {finding.code for finding in verdict.all_findings()}

@@ -26,6 +26,7 @@ from verifai.domain.policy import (
     SrsLevel,
 )
 from verifai.domain.statement import EngineName
+from verifai.domain.trust import RE_DERIVE, TrustedCircuit
 
 TEST_SRS = "test-srs"
 """The insecure mode that ``srs = "test"`` stands for."""
@@ -84,6 +85,33 @@ class GateFacts:
     policy: Sha256
     waivers: int
     signers: int
+
+
+def judge_key(trusted: TrustedCircuit | None, circuit_sha256: str) -> Finding | None:
+    """The lock's key against the one that the trust file pins; ``None`` where the trust file does not name the circuit.
+
+    A gate makes no key again: where the trust file wants that, it is said, and an audit does it.
+    """
+    if trusted is None:
+        return None
+    if trusted.verification_key == RE_DERIVE:
+        return Finding(
+            "key-not-rederived",
+            Outcome.NOT_CHECKED,
+            "the trust file wants the key made again from the model; a gate does not, the lock alone vouches for it",
+            where="verification_key",
+            remedy="Run: verifai audit --trust FILE; or pin the key's SHA-256 in the trust file.",
+        )
+    if trusted.verification_key == circuit_sha256:
+        return Finding("key-pinned", Outcome.HOLDS, "the key is the one that the trust file pins", evidence=circuit_sha256)
+    return Finding(
+        "key-not-trusted",
+        Outcome.REJECTED,
+        f"the lock's circuit is {short(circuit_sha256)}, the trust file pins {short(trusted.verification_key)}",
+        where="verification_key",
+        evidence=f"{circuit_sha256} != {trusted.verification_key}",
+        remedy="The evidence is about another circuit than the one you trust: review lock and trust file.",
+    )
 
 
 def judge_engine(demand: ProofDemand, engine: EngineName) -> Finding:

@@ -26,6 +26,7 @@ from verifai.domain.gate_judge import (
     judge_engine,
     judge_fidelity,
     judge_gate,
+    judge_key,
     judge_proof,
 )
 from verifai.domain.manifest_time import format_utc
@@ -204,6 +205,9 @@ class _Case:
         summary = self._loaded.summaries[demand.name][engine]
         self._findings += verified.findings
         facts = self._proof_facts(verified, summary)
+        trust = self._loaded.trust
+        key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
+        self._findings += [key] if key is not None else []
         self._findings += judge_proof(demand.proof, facts)
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
         signers = self._proof_signers()

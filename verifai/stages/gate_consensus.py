@@ -11,7 +11,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.gate_judge import ConsensusFacts
+from verifai.domain.gate_judge import ConsensusFacts, judge_key
 from verifai.domain.job import NO_CALIBRATION
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.round import RoundTerms
@@ -98,8 +98,11 @@ def check_consensus(
 def _judge_proof(proof: OpenBundle, trust: Trust, now: datetime) -> list[Finding]:
     """A proof that is a claim is held to the trust file as if it were given by itself; what it lacks is told."""
     from verifai.bundle.trust_check import check_trust
+    from verifai.stages.verify import find_claims
 
-    found = check_trust(proof, trust, format_utc(now))
+    circuit = find_claims(proof)[0]  # the lock is held against it when the claim is verified
+    key = judge_key(trust.circuits.get(circuit.name), circuit.circuit_sha256)
+    found = [*check_trust(proof, trust, format_utc(now)), *([key] if key is not None else [])]
     where = proof.path.name
     return [
         replace(one, where=f"{where}: {one.where}" if one.where else where)

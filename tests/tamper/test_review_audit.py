@@ -15,7 +15,9 @@ from bundle_forge import Forge, read_folder, write_files
 
 from verifai.bundle import reader
 from verifai.bundle.reader import open_bundle
+from verifai.cli.audit import _result
 from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy_parse import parse_policy
 from verifai.domain.statement import Role
 from verifai.engines.ezkl import verifying
@@ -87,3 +89,19 @@ def test_a_number_of_thousands_of_digits_in_a_policy_is_no_bug_of_ours() -> None
     with pytest.raises(UsageError) as problem:
         parse_policy(b"a = " + b"1" * 5000, "verifai.toml")
     assert problem.value.code == "bad-policy"
+
+
+def test_a_bundle_that_is_not_there_does_not_hide_what_the_others_came_to(tmp_path: Path) -> None:
+    forge = Forge.of(read_folder(GOOD))
+    forge.statements["circuit"]["predicate"]["circuit_sha256"] = "0" * 64
+    false, absent = write_files(tmp_path / "false", forge.sealed()), tmp_path / "absent"
+    reports = audit_all([absent, false], TRUST, OPTIONS)
+    assert [report.status for report in reports] == [2, 1]
+    assert [one.code for one in reports[0].findings] == ["file-missing"]
+    with pytest.raises(UsageError):
+        audit_all([absent], TRUST, OPTIONS)
+    good = replace(reports[0], usage=False, findings=(Finding("bundle-intact", Outcome.HOLDS, "it holds"),))
+    for given, status in (((reports[0], good), 2), (reports, 1), ((reports[0], good, reports[1]), 1)):
+        target = tmp_path / f"{status}-{len(given)}.json"
+        assert _result(tuple(given), [("json", target)]).status == status
+        assert b"file-missing" in target.read_bytes()

@@ -110,7 +110,7 @@ def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -
         _write(kind, path, reports, documents)
         lines.append(f"Report: {plain(str(path))}")
     statuses = {report.status for report in reports}
-    status = next((code for code in (1, 3, 4) if code in statuses), 0)
+    status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
     data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
     return Result(data, lines, findings, status)
 

@@ -84,6 +84,7 @@ class AuditReport:
         insecure: insecure modes that the evidence rests on, such as ``test-srs``; loud in every report.
         facts: what else a reader wants to see, by heading.
         audited: when, UTC.
+        usage: whether it was not audited because of how it was asked for, such as a path that is not there.
     """
 
     path: str
@@ -96,6 +97,7 @@ class AuditReport:
     insecure: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     audited: str = ""
+    usage: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -105,7 +107,7 @@ class AuditReport:
     @property
     def status(self) -> int:
         """Exit status."""
-        return STATUS[self.outcome]
+        return 2 if self.usage else STATUS[self.outcome]
 
     @property
     def not_checked(self) -> tuple[Finding, ...]:

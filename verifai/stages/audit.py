@@ -17,12 +17,12 @@ from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.findings import Finding
+from verifai.domain.findings import Finding, Outcome
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust import Trust, TrustedCircuit
-from verifai.errors import EvidenceRejected, Undecided, VerifaiError
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
 from verifai.stages.audit_steps import (
     check_circuit_key,
     check_log_copy,
@@ -298,5 +298,20 @@ def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPre
 
 
 def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
-    """Audit several bundles, each on its own."""
-    return tuple(audit_bundle(path, trust, options) for path in paths)
+    """Audit several bundles, each on its own: one that cannot be asked about hides nothing about the others.
+
+    Raises:
+        UsageError: none of them can be audited as asked.
+    """
+    reports: list[AuditReport] = []
+    problems: list[UsageError] = []
+    for path in paths:
+        try:
+            reports.append(audit_bundle(path, trust, options))
+        except UsageError as problem:
+            problems.append(problem)
+            finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
+            reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
+    if problems and len(problems) == len(reports):
+        raise problems[0]
+    return tuple(reports)

@@ -16,6 +16,7 @@ from bundle_forge import Forge, read_folder, write_files
 from verifai.bundle import reader
 from verifai.bundle.reader import open_bundle
 from verifai.cli.audit import _result
+from verifai.domain.attestation_circuit import CircuitPredicate
 from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy_parse import parse_policy
@@ -105,3 +106,17 @@ def test_a_bundle_that_is_not_there_does_not_hide_what_the_others_came_to(tmp_pa
         target = tmp_path / f"{status}-{len(given)}.json"
         assert _result(tuple(given), [("json", target)]).status == status
         assert b"file-missing" in target.read_bytes()
+
+
+def test_rejected_evidence_does_not_choose_the_figures_that_are_shown_as_pinned(tmp_path: Path) -> None:
+    with open_bundle(GOOD) as bundle:
+        (honest,) = (one.predicate for one in bundle.of_type(CircuitPredicate.TYPE))
+        assert isinstance(honest, CircuitPredicate)
+    forge = Forge.of(read_folder(GOOD))
+    said = forge.statements["circuit"]["predicate"]
+    said["insecure"] = [] if said["insecure"] else ["test-srs"]
+    said["fidelity"]["samples"] += 1
+    (report,) = audit_all([write_files(tmp_path / "b", forge.sealed())], TRUST, OPTIONS)
+    assert report.status == 1
+    assert "circuit-not-pinned" in {one.code for one in report.findings}
+    assert (report.fidelity, report.insecure) == (honest.fidelity, honest.insecure)

@@ -80,8 +80,8 @@ class AuditReport:
         findings: one per check, in the order of the numbered steps.
         chain: the provenance chain, parents before children.
         comparisons: outputs against the float model; empty when they could not be compared.
-        fidelity: as pinned at compile time.
-        insecure: insecure modes that the evidence rests on, such as ``test-srs``; loud in every report.
+        fidelity: as the lock pins it; ``None`` when no trusted lock is about the evidence.
+        insecure: insecure modes that the lock pins, such as ``test-srs``; loud in every report.
         facts: what else a reader wants to see, by heading.
         audited: when, UTC.
         usage: whether it was not audited because of how it was asked for, such as a path that is not there.

@@ -35,12 +35,13 @@ from verifai.stages.audit_steps import (
     not_checked,
     second_opinion,
 )
+from verifai.stages.evidence import fidelity_figures
 from verifai.stages.verify import MODEL_FILE, SIDE_FILES, Expectations, VerifiedBundle, describe, find_claims, verify_open
 from verifai.trust_file import TrustFile
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
-    from verifai.engines.interface import VerifyRequest
+    from verifai.engines.interface import SectionSummary, VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
 
 REDERIVED = "A2"
@@ -109,7 +110,9 @@ class _Audit:
     def run(self, path: str, now: str) -> AuditReport:
         """All steps, in order."""
         from verifai.bundle.trust_check import check_trust
+        from verifai.engines.registry import engine_for
 
+        summary: SectionSummary | None = None
         circuit: CircuitPredicate | None = None
         proof: ProofPredicate | None = None
         trusted_findings = check_trust(self._bundle, self._trust, now)
@@ -120,6 +123,7 @@ class _Audit:
                 raise EvidenceRejected(
                     "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
                 )
+            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
             self._reference(verified, circuit)
@@ -137,8 +141,9 @@ class _Audit:
             findings=tuple(self._findings),
             chain=chain_of(self._bundle, self._trust),
             comparisons=self._comparisons,
-            fidelity=None if circuit is None else circuit.fidelity,
-            insecure=() if circuit is None else circuit.insecure,
+            # As the lock pins them: what rejected evidence says of itself is nothing to print as pinned.
+            fidelity=None if summary is None else fidelity_figures(summary.fidelity),
+            insecure=() if summary is None else summary.insecure,
             facts=_facts(self._bundle, circuit, proof),
             audited=now,
         )

@@ -33,7 +33,10 @@ from verifai.domain.manifest_time import format_utc
 from verifai.domain.policy import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import Statement
+from verifai.domain.tally_decision import ConsensusDecision
 from verifai.domain.trust import Trust, TrustRole
+from verifai.domain.vote import Vote, VoteCommitment
+from verifai.domain.vote_replay import VoteReplay
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
 from verifai.stages.gate_load import LoadedPolicy
@@ -49,6 +52,9 @@ _TYPE_OF = {
     EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
     EvidenceKind.GATE: GatePredicate.TYPE,
 }
+
+
+_BALLOTS = VoteCommitment | Vote | VoteReplay
 
 
 def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
@@ -101,6 +107,7 @@ class _Case:
                     checks[kind]()
                 except VerifaiError as problem:
                     self._findings.append(_finding(problem))
+        self._findings += self._not_judged({kind for demand in demands for kind in self._asked(demand)})
         return Judgement(
             self._path,
             self._bundle.bundle_id,
@@ -153,10 +160,9 @@ class _Case:
         return demand
 
     def _kinds(self, demand: ModelDemand) -> list[EvidenceKind]:
-        present = [kind for kind in EvidenceKind if self._bundle.of_type(_TYPE_OF[kind])]
-        asked = [kind for kind in present if kind in demand.evidence]
+        asked = self._asked(demand)
         if not asked:
-            here = ", ".join(present)
+            here = ", ".join(self._present())
             self._findings.append(
                 Finding(
                     "evidence-not-asked",
@@ -167,6 +173,43 @@ class _Case:
                 )
             )
         return asked
+
+    def _present(self) -> list[EvidenceKind]:
+        return [kind for kind in EvidenceKind if self._bundle.of_type(_TYPE_OF[kind])]
+
+    def _asked(self, demand: ModelDemand) -> list[EvidenceKind]:
+        return [kind for kind in self._present() if kind in demand.evidence]
+
+    def _not_judged(self, asked: set[EvidenceKind]) -> list[Finding]:
+        """One finding per attestation that no evidence asked for rests on: nobody may take it for judged."""
+        if not asked:
+            return []  # nothing was judged at all, and that is said
+        rounds = {
+            one.predicate.round for one in self._bundle.attestations.values() if isinstance(one.predicate, ConsensusDecision)
+        }
+        # All messages of a round are tallied, also those that the decision does not name because they came late or are false.
+        related = {
+            one.id
+            for one in self._bundle.attestations.values()
+            if EvidenceKind.CONSENSUS in asked and isinstance(one.predicate, _BALLOTS) and one.predicate.round in rounds
+        }
+        pending = [one.id for kind in asked for one in self._bundle.of_type(_TYPE_OF[kind])]
+        while pending:
+            one = self._bundle.attestations.get(pending.pop())
+            if one is not None and one.id not in related:
+                related.add(one.id)
+                pending.extend(one.predicate.parents())
+        return [
+            Finding(
+                "attestation-not-judged",
+                Outcome.NOT_CHECKED,
+                f"an attestation of type {one.predicate.TYPE} is in the bundle; nothing that the policy asks for rests on it",
+                where=f"attestations/{key}.dsse.json",
+                remedy="Demand that kind of evidence, or leave it out.",
+            )
+            for key, one in sorted(self._bundle.attestations.items())
+            if key not in related
+        ]
 
     def _check_trust(self, demands: Sequence[ModelDemand]) -> None:
         trust = self._loaded.trust

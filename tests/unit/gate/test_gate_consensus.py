@@ -13,6 +13,7 @@ import pytest
 from gate_world import ALICE, BOB, MALLORY, NOW, Key, World, codes, fake_engines, waiver
 
 from verifai.bundle.dsse import attest
+from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
 from verifai.domain.attestation import Attestation, Subject
 from verifai.domain.digest import Sha256, sha256
@@ -235,3 +236,33 @@ def test_two_verifiers_are_no_quorum_that_a_policy_may_ask_for(tmp_path: Path) -
     world = World(tmp_path)
     with pytest.raises(UsageError):
         judge(world, Round(world).bundle(), demand="verifiers = 2")
+
+
+def unjudged(verdict: GateVerdict) -> list[str]:
+    return [one.where for one in verdict.all_findings() if one.code == "attestation-not-judged"]
+
+
+def test_a_false_consensus_beside_a_good_proof_is_said_not_to_be_judged(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    proof = world.bundle("proof")
+    assert unjudged(world.judge(world.policy(), proof)) == []
+    consensus = Round(world, outputs={CAROL.seed: WRONG}).bundle()
+    with open_bundle(proof) as one, open_bundle(consensus) as other:
+        both = [*one.attestations.values(), *other.attestations.values()]
+        write_bundle(
+            world.folder / "both", payload=one.payload, attestations=both, created=format_utc(NOW - timedelta(days=1))
+        )  # fmt: skip
+        expected = [f"attestations/{key}.dsse.json" for key in sorted(other.attestations)]
+    verdict = world.judge(world.policy(), world.folder / "both")
+    assert unjudged(verdict) == expected
+    # The other way round the proof is what nobody asked for.
+    assert len(unjudged(judge(world, world.folder / "both"))) == 2
+
+
+def test_every_message_of_a_round_is_judged_with_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    round_ = Round(world)
+    messages = round_.messages()
+    late = round_.decide((messages[0], messages[1], messages[2][:2]))
+    bundle = round_.write("late", [messages[0], *messages[1], *messages[2], round_.about(late, [CHAIR])])
+    assert unjudged(judge(world, bundle)) == []

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gate_world import ALICE, BOB, GATE_KEY, MALLORY, Key, World, codes, fake_engines, waiver
+from gate_world import ALICE, BOB, GATE_KEY, MALLORY, NOW, Key, World, codes, fake_engines, section, waiver
 
 from verifai.domain.digest import sha256
+from verifai.domain.policy_words import explain_policy
+from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
 from verifai.stages.gate_attest import attest_verdict
 from verifai.stages.gate_load import load_policy
@@ -123,3 +125,18 @@ def test_the_key_that_the_trust_file_pins_is_the_lock_s_or_the_gate_fails(
     verdict = world.judge(policy, world.bundle("a", signers=[ALICE]))
     assert verdict.status == status
     assert code in {finding.code for finding in verdict.all_findings()}
+
+
+@pytest.mark.parametrize(("engines", "inferences", "said"), [(2, 2, True), (1, 2, False), (2, 1, False)])
+def test_the_policy_in_words_says_that_inferences_count_per_engine(
+    tmp_path: Path, engines: int, inferences: int, said: bool
+) -> None:
+    world = World(tmp_path, sections={EngineName.EZKL: section(), EngineName.SUMCHECK: section("other")})
+    names = ", ".join(f'"{one.value}"' for one in tuple(EngineName)[:engines])
+    policy = world.policy(proof=f"engines = [{names}]\ninferences = {inferences}")
+    loaded = load_policy(policy)
+    words = "\n".join(explain_policy(loaded.policy, loaded.pins, loaded.digest, NOW))
+    assert ("one input proven with two engines counts as two" in words) is said
+    if said:
+        bundles = [world.bundle(engine.value, engine=engine) for engine in EngineName]
+        assert world.judge(policy, *bundles).passed  # what the words warn of

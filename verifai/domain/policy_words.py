@@ -57,10 +57,14 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
     return lines
 
 
+_PER_ENGINE = "    Counted per engine: one input proven with two engines counts as two; allow one engine to count inputs."
+
+
 def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     engines = " or ".join(engine.value for engine in proof.engines)
     lines = [
         f"  Proof: at least {_count(proof.inferences, 'distinct inference')}, proven with {engines}.",
+        *([_PER_ENGINE] if len(proof.engines) > 1 and proof.inferences > 1 else []),
         f"    To satisfy it: verifai prove CIRCUIT INPUT -o DIR, with the circuit that {demand.lock} pins.",
         f"  Privacy: {proof.privacy.value} or stronger.",
     ]

@@ -340,7 +340,7 @@ def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding
             where=tensor.name,
             hint="Another input or output was proven.",
         )
-    how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "matches the digest"
+    how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "bound to the digest"
     precision = "to float32" if tensor.role is Role.OUTPUT and tensor.visibility is Visibility.PUBLIC else "after quantisation"
     return _holds(
         f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, {precision}", step

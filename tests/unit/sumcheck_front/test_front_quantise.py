@@ -76,7 +76,7 @@ def test_options_are_read_strictly() -> None:
     assert parse(**QuantiserOptions(method=Method.MSE, split=False).to_document()) == QuantiserOptions(
         method=Method.MSE, split=False
     )
-    for bad in ({"activation_bits": 17}, {"method": "best"}, {"bits": 8}, {"percentile": "all"}, {"split": 1}):
+    for bad in ({"activation_bits": 16}, {"method": "best"}, {"bits": 8}, {"percentile": "all"}, {"split": 1}):
         with pytest.raises(UsageError) as refused:
             parse(**bad)
         assert refused.value.code == "bad-spec"

@@ -155,7 +155,7 @@ def parse_options(record: Record) -> QuantiserOptions:
     options = QuantiserOptions(
         method=record.choice("method", Method, default.method.value),
         percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
-        activation_bits=record.integer("activation_bits", default.activation_bits, low=2, high=16),
+        activation_bits=record.integer("activation_bits", default.activation_bits, low=2, high=15),
         input_bits=record.integer("input_bits", default.input_bits, low=1, high=16),
         output_bits=record.integer("output_bits", default.output_bits, low=2, high=16),
         input_margin=record.number("input_margin", default.input_margin, low=0.0, high=16.0),

@@ -15,14 +15,22 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
-from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.field import P
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
+
+
+@pytest.fixture(autouse=True, params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+def suite(request, monkeypatch):
+    """Every cheat is tried in every suite."""
+    monkeypatch.setattr(Sketch, "suite", request.param)
+    return request.param
 
 
 class Cheat:
@@ -339,10 +347,10 @@ def test_a_hashed_input_of_another_run():
     cheat = _mlp(hashed_input=True)
     honest = proving._commit_tensor
 
-    def other(key, cells, tensor, threads):
+    def other(key, cells, *rest):
         changed = cells.copy()
         changed[0] = (int(changed[0]) + 1) % P
-        return honest(key, changed, tensor, threads)
+        return honest(key, changed, *rest)
 
     try:
         proving._commit_tensor = other
@@ -461,21 +469,37 @@ def test_a_product_of_activations_off_by_one_within_its_rounding(kind):
     assert cheat.refused().where == "product"
 
 
-class Liar(ProverChannel):
+class Liar:
     """Adds 1 to one element of what it says, enters the lie into its transcript, and goes on as if it were true."""
 
     target = (0, 0)
+    said = 0
+    nested = False
 
-    def __init__(self, transcript):
-        super().__init__(transcript)
-        self.said = 0
-
-    def send(self, label, values):
+    def lie(self, values):
         message, element = self.target
         if self.said == message:
             values = [field.add(v, field.ONE) if i == element % len(values) else v for i, v in enumerate(values)]
         self.said += 1
-        return super().send(label, values)
+        return values
+
+    def send(self, label, values):
+        values, self.nested = self.lie(values), True
+        try:
+            return super().send(label, values)
+        finally:
+            self.nested = False
+
+    def send_open(self, label, values):
+        super().send_open(label, values if self.nested else self.lie(values))
+
+
+class PlainLiar(Liar, ProverChannel):
+    pass
+
+
+class EncryptingLiar(Liar, HidingProverChannel):
+    pass
 
 
 @pytest.mark.parametrize("make", [_mlp, lambda: Cheat(*examples.cnn(committed=True))])
@@ -483,7 +507,8 @@ def test_a_lie_in_any_message_carried_on_consistently(make, monkeypatch):
     cheat = make()
     labels = []
     commit_and_prove(cheat.key, cheat.witness, listener=lambda channel: labels.extend(channel.labels))
-    monkeypatch.setattr(proving, "ProverChannel", Liar)
+    monkeypatch.setattr(proving, "ProverChannel", PlainLiar)
+    monkeypatch.setattr(proving, "HidingProverChannel", EncryptingLiar)
     first = {}
     for message, (label, count) in enumerate(labels):
         first.setdefault(label, []).append((message, count))

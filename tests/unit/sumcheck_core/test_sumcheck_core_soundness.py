@@ -259,7 +259,7 @@ def test_columns_never_overlap_and_never_touch_the_reserved_rows():
             assert all(start % (stop - start) == 0 for start, stop in taken)
             assert taken[0][0] >= commitment.first_row * commitment.shape.message >= 2 * commitment.shape.message
             assert taken[-1][1] <= 1 << commitment.log_cells
-            assert commitment.shape.rows == len(commitment.stored_rows())
+            assert commitment.shape.rows == 2 + len(commitment.value_rows())
 
 
 def test_reserved_rows_are_committed_as_zeros():

@@ -25,12 +25,16 @@ from math import prod
 
 from verifai.engines.sumcheck.circuit_ops import Op
 
+ZERO_KNOWLEDGE_PREFIX = "sumcheck-zk/"
+"""How the names of suites begin whose proofs hide private tensors and weights."""
+
 
 class Visibility(IntEnum):
-    """How a circuit input or output is bound."""
+    """How a circuit input or output is bound. Private: not stated at all, an ordinary hidden tensor of the witness."""
 
     PUBLIC = 0
     HASHED = 1
+    PRIVATE = 2
 
 
 class WeightVisibility(IntEnum):
@@ -172,9 +176,11 @@ class CommitmentShape:
 
     Attributes:
         label: ``x``, ``w`` or ``io:<tensor name>``.
-        rows: R, reserved rows included. message: C. degree: K ≥ C, the coefficients per row. length: n.
+        rows: R, reserved and mask rows included. message: C. degree: K ≥ C, the coefficients per row. length: n.
         queries: t, opened positions.
-        reserved_rows: rows at the top that hold no values.
+        reserved_rows: rows at the top that hold no values; of a hiding commitment, its 2·B blind rows.
+        mask: G, coefficients for the pads of the final rounds. tail: τ = B·t, uniform coefficients. budget: B, openings.
+        mask_rows: rows at the end that carry those pads; 2 or none. All four are 0 unless the commitment hides.
     """
 
     label: str
@@ -184,6 +190,15 @@ class CommitmentShape:
     length: int
     queries: int
     reserved_rows: int
+    mask: int = 0
+    tail: int = 0
+    budget: int = 0
+    mask_rows: int = 0
+
+    @property
+    def hiding(self) -> bool:
+        """Whether it hides what it commits."""
+        return self.budget > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +220,7 @@ class Circuit:
         inputs, outputs: in the model's order.
         weight_visibility: public digest or commitment root.
         commitments, soundness: filled in by the protocol's planner (empty in a draft, which is never proven).
+        opening_budget: B of the commitment to hidden weights; 0 in the integrity-only suite, which hides none.
     """
 
     suite: str
@@ -217,3 +233,9 @@ class Circuit:
     weight_visibility: WeightVisibility
     commitments: tuple[CommitmentShape, ...] = ()
     soundness: tuple[SoundnessStep, ...] = ()
+    opening_budget: int = 0
+
+    @property
+    def zero_knowledge(self) -> bool:
+        """Whether its suite hides; the suite's name says so, in drafts too."""
+        return self.suite.startswith(ZERO_KNOWLEDGE_PREFIX)

@@ -10,13 +10,15 @@ from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Table, Tensor, Weight
+from verifai.engines.sumcheck.circuit import Circuit, Table, Tensor, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.circuit_bounds import MAX_MAGNITUDE, infer, need
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, NONE
 from verifai.errors import EvidenceRejected
 
 MAX_LOG_CELLS = 28
 MAX_RANK = 6
+MAX_OPENINGS = 64
+"""Of one hiding commitment: each costs t coefficients in every row."""
 
 
 def check(circuit: Circuit) -> None:
@@ -40,6 +42,7 @@ def check(circuit: Circuit) -> None:
         defined.update(ops.results(op))
         read.update(ops.operands(op))
     _at("outputs", lambda: _outputs(circuit, defined, read))
+    _at("suite", lambda: _privacy(circuit))
     _at("weights and tables", lambda: _no_leftovers(circuit))
 
 
@@ -130,6 +133,13 @@ def _outputs(circuit: Circuit, defined: set[int], read: set[int]) -> None:
     maxima = {op.out for op in circuit.ops if isinstance(op, ops.RowMax)}
     dead = set(range(len(circuit.tensors))) - read - set(outputs) - maxima
     need(not dead, f"{', '.join(circuit.tensors[i].name for i in sorted(dead)[:3])}: read by nothing")
+
+
+def _privacy(circuit: Circuit) -> None:
+    private = any(port.visibility is Visibility.PRIVATE for port in circuit.inputs + circuit.outputs)
+    need(circuit.zero_knowledge or not private, "a tensor is private, but the suite is integrity-only")
+    hidden = circuit.zero_knowledge and circuit.weight_visibility is WeightVisibility.COMMITTED
+    need(0 < circuit.opening_budget <= MAX_OPENINGS if hidden else circuit.opening_budget == 0, "an impossible opening budget")
 
 
 def _no_leftovers(circuit: Circuit) -> None:

@@ -1,7 +1,7 @@
 """Canonical bytes of a circuit, and its digest. Standard library only; strict, bounded, without recursion.
 
-Layout: the magic ``verifai/circuit/1``, suite, weight visibility u8, then the lists of :class:`.circuit.Circuit` in order:
-tensors, weights, tables, ops, inputs, outputs, commitments, soundness. All integers little-endian:
+Layout: the magic ``verifai/circuit/1``, suite, weight visibility u8, in a zero-knowledge suite B u32, then the lists of
+:class:`.circuit.Circuit` in order: tensors, weights, tables, ops, inputs, outputs, commitments, soundness. All integers little-endian:
 counts, indices and sizes u32, values i64. Lists: count, then items. Strings: count, then printable ASCII. Tables: element
 width 1, 2, 4 or 8 (the least that holds all values), then the values. Operations: code u8, then fields in order. Exactly one
 byte string belongs to each circuit: whatever decodes is encoded again and compared.
@@ -18,6 +18,7 @@ from typing import Any
 from verifai.domain.digest import Sha256
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import (
+    ZERO_KNOWLEDGE_PREFIX,
     Circuit,
     CommitmentShape,
     Port,
@@ -145,6 +146,10 @@ def _commitment(shape: CommitmentShape) -> bytes:
     return _text(shape.label) + b"".join(map(_u32, numbers))
 
 
+def _hiding_commitment(shape: CommitmentShape) -> bytes:
+    return _commitment(shape) + b"".join(map(_u32, (shape.mask, shape.tail, shape.budget, shape.mask_rows)))
+
+
 def _step(step: SoundnessStep) -> bytes:
     return _text(step.label) + _u32(step.millibits)
 
@@ -152,6 +157,8 @@ def _step(step: SoundnessStep) -> bytes:
 def encode(circuit: Circuit) -> bytes:
     """The circuit's canonical bytes. Raises ValueError or struct.error when a field does not fit its type."""
     parts: list[bytes] = [MAGIC, _text(circuit.suite), bytes((circuit.weight_visibility,))]
+    if circuit.zero_knowledge:
+        parts.append(_u32(circuit.opening_budget))
     sections: tuple[tuple[tuple[Any, ...], Callable[[Any], bytes]], ...] = (
         (circuit.tensors, _tensor),
         (circuit.weights, _weight),
@@ -159,7 +166,7 @@ def encode(circuit: Circuit) -> bytes:
         (circuit.ops, _op),
         (circuit.inputs, _port),
         (circuit.outputs, _port),
-        (circuit.commitments, _commitment),
+        (circuit.commitments, _hiding_commitment if circuit.zero_knowledge else _commitment),
         (circuit.soundness, _step),
     )
     for items, write in sections:
@@ -272,11 +279,11 @@ def _read_op(reader: _Reader) -> ops.Op:
 
 
 def _read_port(reader: _Reader) -> Port:
-    return Port(reader.u32(), Visibility(reader.u8(1)))
+    return Port(reader.u32(), Visibility(reader.u8(2)))
 
 
-def _read_commitment(reader: _Reader) -> CommitmentShape:
-    return CommitmentShape(reader.text(), *(reader.u32() for _ in range(6)))
+def _read_commitment(reader: _Reader, hiding: bool) -> CommitmentShape:
+    return CommitmentShape(reader.text(), *(reader.u32() for _ in range(10 if hiding else 6)))
 
 
 def _read_step(reader: _Reader) -> SoundnessStep:
@@ -293,15 +300,18 @@ def decode(data: bytes) -> Circuit:
     if len(data) > MAX_BYTES or reader.take(len(MAGIC)) != MAGIC:
         raise reader.refuse("wrong magic or too large")
     suite, visibility = reader.text(), WeightVisibility(reader.u8(1))
+    hiding = suite.startswith(ZERO_KNOWLEDGE_PREFIX)
+    budget = reader.u32() if hiding else 0
     tensors = tuple(_read_tensor(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
     weights = tuple(_read_weight(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
     tables = tuple(_read_table(reader) for _ in range(reader.count(256, 8)))
     operations = tuple(_read_op(reader) for _ in range(reader.count(MAX_ITEMS, 1)))
     inputs = tuple(_read_port(reader) for _ in range(reader.count(256, 5)))
     outputs = tuple(_read_port(reader) for _ in range(reader.count(256, 5)))
-    commitments = tuple(_read_commitment(reader) for _ in range(reader.count(1024, 8)))
+    commitments = tuple(_read_commitment(reader, hiding) for _ in range(reader.count(1024, 8)))
     soundness = tuple(_read_step(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
-    circuit = Circuit(suite, tensors, weights, tables, operations, inputs, outputs, visibility, commitments, soundness)
+    listed = (tensors, weights, tables, operations, inputs, outputs)
+    circuit = Circuit(suite, *listed, visibility, commitments, soundness, budget)
     if reader.at != len(data):
         raise reader.refuse("bytes follow the end")
     if encode(circuit) != data:

@@ -43,7 +43,7 @@ def encode_statement(statement: Statement) -> bytes:
     for stated in statement.tensors:
         if isinstance(stated, PublicTensor):
             parts.append(struct.pack(f"<{len(stated.cells)}i", *stated.cells))
-        else:
+        elif isinstance(stated, HashedTensor):
             parts.append(stated.root)
     parts.append(statement.context)
     return b"".join(parts)

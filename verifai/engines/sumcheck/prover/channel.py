@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, RIGHT, HiddenClaim, PadPlan, Pads, Tape
 from verifai.engines.sumcheck.verifier.transcript import Domain, Transcript
+
+
+class OwnClaim(Claim):
+    """What the prover itself said. It checks nothing: whether an equation holds is the verifier's to find out."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Claim) -> Claim:
+        return OwnClaim(field.add(self.value, other.value))
+
+    def __radd__(self, other: Claim) -> Claim:
+        return OwnClaim(field.add(self.value, other.value))
+
+    def __sub__(self, other: Claim) -> Claim:
+        return OwnClaim(field.sub(self.value, other.value))
+
+    def __rsub__(self, other: Claim) -> Claim:
+        return OwnClaim(field.sub(other.value, self.value))
+
+    def plus(self, public: Ext) -> Claim:
+        """self + a public number."""
+        return OwnClaim(field.add(self.value, public))
+
+    def scale(self, public: Ext) -> Claim:
+        """self times a public number."""
+        return OwnClaim(field.product(self.value, public))
+
+    def assert_zero(self, where: str) -> None:
+        """Nothing."""
+
+    def assert_nonzero(self, where: str) -> None:
+        """Nothing."""
 
 
 class ProverChannel:
@@ -19,11 +54,106 @@ class ProverChannel:
 
     def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
         """Send one message; the values come back as claims for the script."""
+        self.send_open(label, values)
+        return [OwnClaim(value) for value in values]
+
+    def send_open(self, label: str, values: Sequence[Ext]) -> None:
+        """Send one message that no suite encrypts."""
         self.transcript.send(label, values)
         self.messages.extend(values)
         self.labels.append((label, len(values)))
-        return [Claim(value) for value in values]
 
     def challenge(self, label: str) -> Ext:
         """A uniform element of F outside F_p."""
         return self.transcript.challenge(label, Domain.OUTSIDE_BASE)
+
+    def truth(self, claim: Claim) -> Ext:
+        """The element that a claim stands for."""
+        return claim.value
+
+
+class _KnownTape(Tape):
+    """A tape that also knows every form's value."""
+
+    def __init__(self, pads: Sequence[Ext]) -> None:
+        super().__init__()
+        self._pads = pads
+        self.values: list[Ext] = []
+
+    def pad(self, number: int) -> int:
+        self.values.append(self._pads[number])
+        return super().pad(number)
+
+    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
+        values = self.values
+        values.append(field.add(field.product(values[left], a), field.product(values[right], b)))
+        return super().add(left, a, right, b)
+
+
+class HidingProverChannel(ProverChannel):
+    """Encrypts: each element is sent plus its pad, and comes back as a form in pads."""
+
+    def __init__(self, transcript: Transcript, plan: PadPlan, pads: Sequence[Ext]) -> None:
+        super().__init__(transcript)
+        self._values = pads
+        self._tape = _KnownTape(pads)
+        self.pads = Pads(plan, self._tape)
+
+    def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
+        """Encrypt and send."""
+        numbers = self.pads.next_messages(len(values))
+        sent = [field.add(value, self._pad(MESSAGES, number)) for value, number in zip(values, numbers, strict=True)]
+        self.send_open(label, sent)
+        return [self.pads.encrypted(self, value, MESSAGES, number) for value, number in zip(sent, numbers, strict=True)]
+
+    def _pad(self, column: int, number: int) -> Ext:
+        return self._values[self.pads.index(column, number)]
+
+    def truth(self, claim: Claim) -> Ext:
+        """The element that a claim stands for, its pads taken off."""
+        if not isinstance(claim, HiddenClaim):
+            return claim.value
+        return field.add(claim.value, field.product(claim.factor, self._tape.values[claim.form]))
+
+    def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
+        """Send both factors under a triple's pads."""
+        number = self.pads.next_product()
+        pairs = ((LEFT, left), (RIGHT, right))
+        sent = [field.add(self.truth(claim), self._pad(column, number)) for column, claim in pairs]
+        self.send_open("product", sent)
+        return self.pads.product(self, (left, right), sent, number)
+
+    def hold(self, claim: HiddenClaim) -> None:
+        """Collect the equation."""
+        self.pads.equations.append(claim)
+
+    def invert(self, claim: HiddenClaim, where: str) -> Claim:
+        """Send the inverse."""
+        return self.send(f"{where}.inverse", [field.inverse(self.truth(claim))])[0]
+
+
+class Sender(Protocol):
+    """What rounds need of a channel."""
+
+    def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
+        """Send one message."""
+
+    def challenge(self, label: str) -> Ext:
+        """A challenge."""
+
+
+class Rounds:
+    """Lets the prover run the verifier's rounds: a message is computed when the script takes it, and a challenge is bound."""
+
+    def __init__(self, channel: Sender, compute: Callable[[], Sequence[Ext]], bind: Callable[[Ext], None]) -> None:
+        self._channel, self._compute, self._bind = channel, compute, bind
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """Compute and send."""
+        return self._channel.send(label, self._compute())
+
+    def challenge(self, label: str) -> Ext:
+        """Draw and bind."""
+        r = self._channel.challenge(label)
+        self._bind(r)
+        return r

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element
+from verifai.engines.sumcheck.prover.coins import Coins
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
 from verifai.engines.sumcheck.verifier.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.verifier.layout import Commitment, Key
 from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
 from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.suite import LEAF_TAG, NODE_TAG, RESERVED_ROWS, commitment_root
+from verifai.engines.sumcheck.verifier.suite import LEAF_TAG, NODE_TAG, RESERVED_ROWS, ZERO_KNOWLEDGE, commitment_root
+
+SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 
 _LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]
 _NODE_WORD = np.frombuffer(NODE_TAG, dtype="<u8")[0]
@@ -27,8 +30,11 @@ class CommittedMatrix:
     """A commitment with all that is needed to open it.
 
     Attributes:
-        cells: all 2^v values by address. codeword: (n, 1 + R), the first column being the leaf tag.
+        cells: all 2^v values by address. codeword: (n, 1 + R), the first column being the leaf tag; when it hides,
+            (n, 5 + R), the salts behind the tag.
         layers: the Merkle tree, leaves first, as joined digests.
+        masked: when it hides, the stored rows with masks and tails, (R, K); else None.
+        number: which opening of the root ``cells`` is made for.
     """
 
     plan: Commitment
@@ -36,27 +42,37 @@ class CommittedMatrix:
     codeword: U64
     layers: tuple[bytes, ...]
     root: bytes
+    masked: U64 | None = None
+    number: int = 0
 
     def rows(self) -> U64:
-        """The stored rows, (R, C)."""
-        return stored_rows(self.plan, self.cells)
+        """The stored rows, (R, C), or (R, K) when it hides."""
+        return stored_rows(self.plan, self.cells) if self.masked is None else self.masked
 
     def combination(self, weights: U64) -> U64:
-        """Σ weights_row·row over the stored rows: (2, R) → (2, C)."""
+        """Σ weights_row·row over the stored rows: (2, R) → (2, C), or (2, K) when it hides."""
         result: U64 = combine_rows(weights, self.rows())
         return result
+
+    def for_opening(self, number: int) -> CommittedMatrix:
+        """The same commitment with the blind rows of opening ``number`` at the reserved row indices."""
+        if self.masked is None or number == self.number:
+            return self
+        return replace(self, cells=_with_blind_rows(self.plan, self.cells.copy(), self.masked, number), number=number)
 
     def open(self, positions: Sequence[int]) -> Opening:
         """The columns at ``positions`` with their paths."""
         log = log_length(self.plan.shape)
-        columns = tuple(tuple(self.codeword[position, 1:].tolist()) for position in positions)
+        first = 1 + (0 if self.masked is None else SALT_WORDS)
+        columns = tuple(tuple(self.codeword[position, first:].tolist()) for position in positions)
+        salts = tuple(self.codeword[position, 1:first].astype("<u8").tobytes() for position in positions) if first > 1 else ()
         paths = tuple(
             tuple(_digest(self.layers[level], (position >> level) ^ 1) for level in range(path_length(log)))
             for position in positions
         )
         top = self.layers[path_length(log)]
         cap = tuple(_digest(top, i) for i in range(cap_size(log)))
-        return Opening(0, columns, paths, cap)
+        return Opening(columns, paths, cap, salts)
 
 
 def stored_rows(plan: Commitment, cells: U64) -> U64:
@@ -73,6 +89,43 @@ def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> Co
     codeword = encode(stored_rows(plan, cells), log_length(plan.shape), plan.shape.degree, threads)
     layers = merkle_layers(codeword)
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
+
+
+def commit_hiding(
+    plan: Commitment, columns: Mapping[Key, U64], coins: Coins, purpose: str, *, number: int = 0, threads: int = 1
+) -> CommittedMatrix:
+    """Commit padded columns over F_p so that they stay hidden over as many openings as the plan allows.
+
+    Args:
+        coins: fresh for this commitment, or its own for ever. purpose: keeps the coins of one proof's commitments apart.
+    """
+    shape = plan.shape
+    size, first_tail = shape.message, shape.message + shape.mask
+    cells: U64 = np.zeros(1 << plan.log_cells, dtype=np.uint64)
+    for key, offset in plan.offsets.items():
+        cells[offset : offset + (1 << plan.logs[key])] = columns[key]
+    rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
+    last = shape.rows - shape.mask_rows
+    rows[shape.reserved_rows : last, :size] = cells.reshape(-1, size)[plan.first_row :]
+    rows[: shape.reserved_rows, :size] = coins.field(f"{purpose}.blind", shape.reserved_rows * size).reshape(-1, size)
+    rows[:, first_tail:] = coins.field(f"{purpose}.tail", shape.rows * shape.tail).reshape(shape.rows, -1)
+    if shape.mask_rows:  # these pads, and what the combination shows beside them, live on the mask region
+        for place, kind in ((slice(0, shape.reserved_rows), "blind"), (slice(last, None), "pads")):
+            count = len(rows[place])
+            rows[place, size:first_tail] = coins.field(f"{purpose}.mask.{kind}", count * shape.mask).reshape(count, -1)
+    salted = np.concatenate([np.zeros((SALT_WORDS, shape.degree), dtype=np.uint64), rows])
+    codeword = encode(salted, log_length(shape), 1 << (shape.degree - 1).bit_length(), threads)
+    codeword[:, 1 : 1 + SALT_WORDS] = coins.salts(f"{purpose}.salts", shape.length)
+    layers = merkle_layers(codeword)
+    root = commitment_root(shape, plan.log_cells, layers[-1])
+    return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number)
+
+
+def _with_blind_rows(plan: Commitment, cells: U64, rows: U64, number: int) -> U64:
+    """``cells`` with the blind pair of opening ``number`` at the reserved row indices."""
+    pair = rows[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1), : plan.shape.message]
+    cells[: RESERVED_ROWS * plan.shape.message] = pair.reshape(-1)
+    return cells
 
 
 @lru_cache(maxsize=8)

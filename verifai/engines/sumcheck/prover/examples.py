@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visib
 from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.verifier.layout import planned
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, Suite
 
 Ints = NDArray[np.int64]
 
@@ -22,6 +23,9 @@ _LIMB = 8
 @dataclass
 class Sketch:
     """A circuit under construction; every method returns a tensor number."""
+
+    suite: ClassVar[Suite] = INTEGRITY
+    """Of every circuit that is finished; tests put the other one in its place, to run everything once more."""
 
     seed: int = 0
     tensors: list[Tensor] = field(default_factory=list)
@@ -50,10 +54,13 @@ class Sketch:
         self.operations.append(op)
         return first
 
-    def input(self, shape: tuple[int, ...], low: int = -128, high: int = 127, *, hashed: bool = False) -> int:
+    def input(
+        self, shape: tuple[int, ...], low: int = -128, high: int = 127, *, hashed: bool = False, private: bool = False
+    ) -> int:
         """A circuit input."""
         self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, low, high))
-        self.inputs.append(Port(len(self.tensors) - 1, Visibility.HASHED if hashed else Visibility.PUBLIC))
+        visibility = Visibility.PRIVATE if private else Visibility.HASHED if hashed else Visibility.PUBLIC
+        self.inputs.append(Port(len(self.tensors) - 1, visibility))
         return len(self.tensors) - 1
 
     def weight(self, shape: tuple[int, ...], bound: int = 127) -> int:
@@ -97,24 +104,32 @@ class Sketch:
         options = {"stride": kernel, "dilation": (1, 1), "pads": (0, 0, 0, 0), **more}
         return self.add(ops.WindowMax, x, kernel=kernel, **options)
 
-    def finish(self, *outputs: int, hashed: tuple[int, ...] = (), committed: bool = False) -> Circuit:
+    def finish(
+        self, *outputs: int, hashed: tuple[int, ...] = (), private: tuple[int, ...] = (), committed: bool = False
+    ) -> Circuit:
         """The planned circuit."""
-        ports = tuple(Port(out, Visibility.HASHED if out in hashed else Visibility.PUBLIC) for out in outputs)
+        kinds = dict.fromkeys(hashed, Visibility.HASHED) | dict.fromkeys(private, Visibility.PRIVATE)
+        ports = tuple(Port(out, kinds.get(out, Visibility.PUBLIC)) for out in outputs)
         visibility = WeightVisibility.COMMITTED if committed else WeightVisibility.PUBLIC
         circuit = replace(
             self._circuit(), suite="draft", inputs=tuple(self.inputs), outputs=ports, weight_visibility=visibility
         )
-        circuit = planned(circuit)
+        circuit = planned(circuit, self.suite)
         check(circuit)
         return circuit
 
 
 def mlp(
-    *, hashed_input: bool = False, hashed_output: bool = False, committed: bool = False, seed: int = 1
+    *,
+    hashed_input: bool = False,
+    hashed_output: bool = False,
+    private_input: bool = False,
+    committed: bool = False,
+    seed: int = 1,
 ) -> tuple[Circuit, list[Ints]]:
     """13 → 10 → 5, sizes that need padding."""
     sketch = Sketch(seed)
-    x = sketch.input((1, 13), hashed=hashed_input)
+    x = sketch.input((1, 13), hashed=hashed_input, private=private_input)
     hidden = sketch.requant(sketch.matmul(x, 10))
     out = sketch.requant(sketch.matmul(hidden, 5), relu=False, offset=3)
     return sketch.finish(out, hashed=(out,) if hashed_output else (), committed=committed), sketch.cells

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars
-from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.channel import Sender
 from verifai.engines.sumcheck.prover.kernels import U64, fold, halve_sum
 from verifai.engines.sumcheck.prover.lookup_kernels import (
     add_scaled,
@@ -19,7 +19,9 @@ from verifai.engines.sumcheck.prover.lookup_kernels import (
 )
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.buses import Bus
+from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +57,53 @@ def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> tu
     return p, q
 
 
-def prove_layers(channel: ProverChannel, p: U64, q: U64) -> tuple[Ext, ...]:
-    """Send root and layers; the leaves' point. The mirror image of the verifier's ``check_layers``."""
-    layers = [(p, q)]
-    while layers[-1][0].shape[2] > 1:
-        layers.append(fraction_layer(*layers[-1]))
-    top_q = layers[-1][1]
-    channel.send("lookups.root", [field.product(element(*top_q[0, :, 0]), element(*top_q[1, :, 0]))])
-    point: list[Ext] = []
-    while layers:
-        p, q = layers.pop()
-        mix = channel.challenge("lookups.mix")
-        ends, rest = _prove_layer(channel, p, q, mix, point)
-        channel.send("lookups.ends", ends)
-        point = [channel.challenge("lookups.child"), *rest]
-    return tuple(point)
+def prove_layers(channel: Sender, p: U64, q: U64) -> Leaves:
+    """Send root and layers, by running the verifier's own script."""
+    layers = _Layers(channel, p, q)
+    return check_layers(layers, layers.count)
 
 
-def _prove_layer(channel: ProverChannel, p: U64, q: U64, mix: Ext, anchor: Sequence[Ext]) -> tuple[list[Ext], list[Ext]]:
-    """Σ eq(anchor, x)·(p0·q1 + q0·(p1 + mix·q1)): rounds, then (p0, p1, q0, q1) at the point."""
-    p0, q0, q1 = p[0], q[0], q[1]
-    s1 = add_scaled(p[1], q1, *scalars(mix))
-    eq = eq_vector(anchor)
-    point: list[Ext] = []
-    for _ in anchor:
-        eq = halve_sum(eq)
-        a0, a1, c0, c1 = fraction_round(eq, p0, q1, q0, s1)
-        channel.send("lookups.round", [element(a0, a1), element(c0, c1)])
-        r = channel.challenge("lookups.point")
-        p0, q0, q1, s1 = (fold(one, *scalars(r)) for one in (p0, q0, q1, s1))
-        point.append(r)
-    e0, f0, f1, g1 = (element(*one[:, 0]) for one in (p0, q0, q1, s1))
-    return [e0, field.sub(g1, field.product(mix, f1)), f0, f1], point
+class _Layers:
+    """The verifier's channel as seen from the prover: a message is computed when the script takes it.
+
+    A layer's sum is Σ eq(anchor, x)·(p0·q1 + q0·s1) with s1 = p1 + mix·q1; the anchor is the layer above's point.
+    """
+
+    def __init__(self, channel: Sender, p: U64, q: U64) -> None:
+        self._channel = channel
+        self._layers = [(p, q)]
+        while self._layers[-1][0].shape[2] > 1:
+            self._layers.append(fraction_layer(*self._layers[-1]))
+        self.count = len(self._layers)
+        self._anchor: list[Ext] = []
+        self._point: list[Ext] = []
+        self._mix = field.ZERO
+        self._arrays: list[U64] = []
+        self._eq: U64 | None = None
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """Root, round, or the four ends of a layer."""
+        if label == "lookups.root":
+            top = self._layers[-1][1]
+            return self._channel.send(label, [field.product(element(*top[0, :, 0]), element(*top[1, :, 0]))])
+        if label == "lookups.round":
+            self._eq = halve_sum(eq_vector(self._anchor) if self._eq is None else self._eq)
+            a0, a1, c0, c1 = fraction_round(self._eq, *self._arrays)
+            return self._channel.send(label, [element(a0, a1), element(c0, c1)])
+        e0, f1, f0, g1 = (element(*one[:, 0]) for one in self._arrays)
+        return self._channel.send(label, [e0, field.sub(g1, field.product(self._mix, f1)), f0, f1])
+
+    def challenge(self, label: str) -> Ext:
+        """Mix: the next layer begins. Point: a variable is bound. Child: the layer ends."""
+        r = self._channel.challenge(label)
+        if label == "lookups.mix":
+            p, q = self._layers.pop()
+            self._mix, self._eq = r, None
+            self._arrays = [p[0], q[1], q[0], add_scaled(p[1], q[1], *scalars(r))]
+            self._point = []
+        elif label == "lookups.point":
+            self._arrays = [fold(one, *scalars(r)) for one in self._arrays]
+            self._point.append(r)
+        else:
+            self._anchor = [r, *self._point]
+        return r

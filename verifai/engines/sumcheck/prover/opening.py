@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
-from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
 from verifai.engines.sumcheck.prover.functionals import spread
 from verifai.engines.sumcheck.prover.kernels import (
@@ -22,14 +22,16 @@ from verifai.engines.sumcheck.prover.kernels import (
 )
 from verifai.engines.sumcheck.prover.lookup_kernels import add_scaled
 from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.claim import ZERO
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.opening import row_weights
 from verifai.engines.sumcheck.verifier.party import OpeningClaim
 from verifai.engines.sumcheck.verifier.proof import Opening, log_length
+from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 
 
 @dataclass
-class _Member:
+class Member:
     """One commitment's part of the sum while its variables are being bound."""
 
     matrix: CommittedMatrix
@@ -64,10 +66,10 @@ def prove_openings(
 ) -> tuple[Opening, ...]:
     """Send everything that the verifier's ``check_openings`` takes; the openings in the groups' order."""
     alpha = channel.challenge("openings.alpha")
-    members = [_Member(matrix, _weights(matrix, claims, alpha)) for group in groups for matrix in group]
-    z = _rounds(channel, members)
-    values = [element(*member.values[:, 0]) for member in members if member.values is not None]
-    channel.send("openings.values", values)
+    rounds = FinalRounds([Member(matrix, claim_weights(matrix, claims, alpha)) for group in groups for matrix in group])
+    # The claim is the verifier's business; here only its challenges matter.
+    _, z = product_rounds(Rounds(channel, rounds.compute, rounds.bind), "openings", ZERO, rounds.count)
+    channel.send_open("openings.values", rounds.values())
     mix = channel.challenge("openings.mix")
     for group in groups:
         combination, factor = None, field.ONE
@@ -76,7 +78,7 @@ def prove_openings(
             combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
             factor = field.product(factor, mix)
         assert combination is not None
-        channel.send("openings.combination", extension_values(combination))
+        channel.send_open("openings.combination", extension_values(combination))
     openings = []
     for number, group in enumerate(groups):
         shape = group[0].plan.shape
@@ -85,7 +87,7 @@ def prove_openings(
     return tuple(openings)
 
 
-def _weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
+def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
     """W: the functionals of this commitment's claims, times powers of α."""
     weights = np.zeros((2, 1 << matrix.plan.log_cells), dtype=np.uint64)
     power = field.ONE
@@ -98,29 +100,40 @@ def _weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext
     return weights
 
 
-def _rounds(channel: ProverChannel, members: Sequence[_Member]) -> list[Ext]:
-    rounds = max(member.matrix.plan.log_cells for member in members)
-    for member in members:
-        if member.matrix.plan.log_cells < rounds:
-            member.total = element(*dot_base(member.matrix.cells, member.weights))
-    z: list[Ext] = []
-    high = field.ONE
-    for step in range(rounds):
-        constant, leading = field.ZERO, field.ZERO
+class FinalRounds:
+    """The batched sum over all commitments, one variable at a time. Extensions with fewer variables wait at the low end."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+        self.count = max(member.matrix.plan.log_cells for member in members)
         for member in members:
-            waiting = rounds - step - member.matrix.plan.log_cells
+            if member.matrix.plan.log_cells < self.count:
+                member.total = element(*dot_base(member.matrix.cells, member.weights))
+        self._step = 0
+        self._high = field.ONE
+
+    def compute(self) -> list[Ext]:
+        """Constant and leading coefficient of the next round."""
+        constant, leading = field.ZERO, field.ZERO
+        for member in self.members:
+            waiting = self.count - self._step - member.matrix.plan.log_cells
             if waiting > 0:  # total·high·(1 − X)
-                constant = field.add(constant, field.product(member.total, high))
+                constant = field.add(constant, field.product(member.total, self._high))
                 continue
             if waiting == 0:
-                member.start(high)
+                member.start(self._high)
             h0, h2 = member.round()
             constant, leading = field.add(constant, h0), field.add(leading, h2)
-        channel.send("openings.round", [constant, leading])
-        r = channel.challenge("openings.point")
-        for member in members:
-            if rounds - step <= member.matrix.plan.log_cells:
+        return [constant, leading]
+
+    def bind(self, r: Ext) -> None:
+        """Bind the next variable."""
+        for member in self.members:
+            if self.count - self._step <= member.matrix.plan.log_cells:
                 member.bind(r)
-        high = field.product(high, field.sub(field.ONE, r))
-        z.append(r)
-    return z
+        self._high = field.product(self._high, field.sub(field.ONE, r))
+        self._step += 1
+
+    def values(self) -> list[Ext]:
+        """The commitments' values at the point."""
+        return [element(*member.values[:, 0]) for member in self.members if member.values is not None]

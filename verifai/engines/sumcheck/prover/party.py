@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Weight
+from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
 from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, to_field, vector
-from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.kernels import (
     U64,
     combine_columns,
@@ -24,15 +25,18 @@ from verifai.engines.sumcheck.prover.kernels import (
     scaled,
     weighted_round,
 )
+from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.witness import Ints, Witness
 from verifai.engines.sumcheck.verifier import axes as ax
 from verifai.engines.sumcheck.verifier import field, geometry
 from verifai.engines.sumcheck.verifier.axes import Functional
-from verifai.engines.sumcheck.verifier.buses import taps
-from verifai.engines.sumcheck.verifier.claim import Claim
+from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, TableBlock, taps
+from verifai.engines.sumcheck.verifier.claim import Claim, public
 from verifai.engines.sumcheck.verifier.field import Ext, P
-from verifai.engines.sumcheck.verifier.layout import Key
+from verifai.engines.sumcheck.verifier.layout import Key, public_tensors
+from verifai.engines.sumcheck.verifier.lookups import Leaves
 from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim, truncated
+from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds, weighted_rounds
 
 
 def padded_weight(weight: Weight, cells: Ints) -> U64:
@@ -45,7 +49,14 @@ def padded_weight(weight: Weight, cells: Ints) -> U64:
 class ProverParty:
     """Answers from the witness. ``openings`` and ``pending`` fill up exactly as on the verifier's side."""
 
-    def __init__(self, channel: ProverChannel, witness: Witness, weights: Sequence[U64], weights_public: bool) -> None:
+    def __init__(
+        self,
+        channel: ProverChannel,
+        witness: Witness,
+        weights: Sequence[U64],
+        make_blocks: Callable[[dict[int, U64]], Sequence[Block]],
+        progress: Progress = SILENT,
+    ) -> None:
         self.circuit: Circuit = witness.circuit
         self.channel = channel
         self.openings: list[OpeningClaim] = []
@@ -53,18 +64,33 @@ class ProverParty:
             out: [] for op in self.circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
         self._deferred: dict[int, list[DeferredClaim]] = {}
-        self._witness, self._weights, self._weights_public = witness, weights, weights_public
-        self._stated = {port.tensor for port in self.circuit.inputs + self.circuit.outputs}
+        self._witness, self._weights = witness, weights
+        self._weights_public = self.circuit.weight_visibility is WeightVisibility.PUBLIC
+        self._shown = frozenset(public_tensors(self.circuit))
+        self._counts = {index: to_field(values) for index, values in witness.multiplicities().items()}
+        self._make_blocks, self._progress = make_blocks, progress
 
     def challenges(self, label: str, count: int) -> list[Ext]:
         """A random point."""
         return [self.channel.challenge(label) for _ in range(count)]
 
+    def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
+        """Leaves and layers."""
+        return prove_layers(self.channel, *build_leaves(bus, self._make_blocks(self._counts), alpha, beta))
+
+    def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
+        """Nothing of the prover's depends on a table's value at the leaves: it only enters what the verifier knows."""
+        return (public(field.ZERO),) * (1 if block.kind == RANGE else 2)
+
+    def advance(self) -> None:
+        """Show progress."""
+        self._progress.advance()
+
     def read(self, tensor: int, axes: Functional, label: str) -> Claim:
         """Compute; send unless the tensor is public."""
         value = functionals.evaluate(axes, self._witness.cells(tensor, masked=False))
-        if tensor in self._stated and tensor not in self._witness.hashed:
-            return Claim(value)
+        if tensor in self._shown:
+            return public(value)
         (claim,) = self.channel.send(label, [value])
         if tensor in self.pending:
             self.pending[tensor].append(PendingClaim(axes, claim))
@@ -78,11 +104,19 @@ class ProverParty:
 
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
         """Compute and send."""
-        return self.committed(("column", operation, number), to_field(self._witness.extra[operation, number]), axes, label)
+        return self.committed(("column", operation, number), axes, label)
 
-    def committed(self, key: Key, cells: U64, axes: Functional, label: str) -> Claim:
+    def _cells(self, key: Key) -> U64:
+        kind, index, number = key
+        if kind == "count":
+            return self._counts[index]
+        if kind == "weight":
+            return self._weights[index].reshape(-1)
+        return to_field(self._witness.extra[index, number])
+
+    def committed(self, key: Key, axes: Functional, label: str) -> Claim:
         """Compute a committed column's value and send it."""
-        (claim,) = self.channel.send(label, [functionals.evaluate(axes, cells)])
+        (claim,) = self.channel.send(label, [functionals.evaluate(axes, self._cells(key))])
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
 
@@ -92,19 +126,20 @@ class ProverParty:
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
         """One more functional of a value already given."""
-        if key[0] != "tensor" or key[1] not in self._stated:
+        if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._witness.hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Compute; send unless weights are public."""
-        cells = self._weights[weight].reshape(-1)
         if self._weights_public:
-            return Claim(functionals.evaluate(axes, cells))
-        return self.committed(("weight", weight, 0), cells, axes, label)
+            return public(functionals.evaluate(axes, self._weights[weight].reshape(-1)))
+        return self.committed(("weight", weight, 0), axes, label)
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """Send."""
-        return self.channel.send(label, [product.value])[0]
+        """Send, held to the product."""
+        (claim,) = self.channel.send(label, [self.channel.truth(product)])
+        (claim - product).assert_zero(label)
+        return claim
 
     def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Degree-2 sumcheck of two arrays of 2^rounds."""
@@ -114,14 +149,21 @@ class ProverParty:
         else:
             assert isinstance(op, ops.Conv)
             left, right = self._conv_arrays(op, axes)
-        point: list[Ext] = []
-        for _ in range(rounds):
-            a0, a1, c0, c1 = product_round(left, right)
-            self.channel.send(f"{label}.round", [element(a0, a1), element(c0, c1)])
-            r = self.channel.challenge(f"{label}.point")
-            left, right = fold(left, *scalars(r)), fold(right, *scalars(r))
-            point.append(r)
-        return Claim(field.product(element(*left[:, 0]), element(*right[:, 0]))), point
+        arrays = [left, right]
+
+        def compute() -> list[Ext]:
+            a0, a1, c0, c1 = product_round(*arrays)
+            return [element(a0, a1), element(c0, c1)]
+
+        return product_rounds(self._rounds(arrays, compute), label, claim, rounds)
+
+    def _rounds(self, arrays: list[U64], compute: Callable[[], list[Ext]]) -> Rounds:
+        """Rounds whose challenges fold all ``arrays``."""
+
+        def bind(r: Ext) -> None:
+            arrays[:] = [fold(one, *scalars(r)) for one in arrays]
+
+        return Rounds(self.channel, compute, bind)
 
     def _matmul_arrays(self, op: ops.MatMul, axes: Functional) -> tuple[U64, U64]:
         """Σ_o g_o·W[o, k] and Σ_r g_r·x[r, k]."""
@@ -194,23 +236,16 @@ class ProverParty:
         assert isinstance(op, ops.WindowMax)
         largest = self._witness.tensors[op.out]
         base = [to_field(largest - self._witness.tap(op, u, v)) for u, v in taps(op)]
-        factors = np.zeros((len(base), 2, base[0].shape[0]), dtype=np.uint64)
-        for i, one in enumerate(base):
-            factors[i, 0] = one
-        eq = eq_vector(anchor)
-        point: list[Ext] = []
-        for _ in anchor:
-            eq = halve_sum(eq)
-            samples = [element(*factors_round(eq, factors, x)) for x in range(degree + 1)]
-            coefficients = interpolate(samples)
-            self.channel.send(f"{label}.round", [coefficients[0], *coefficients[2:]])
-            r = self.channel.challenge(f"{label}.point")
-            factors = np.stack([fold(one, *scalars(r)) for one in factors])
-            point.append(r)
-        result = field.ONE
-        for one in factors:
-            result = field.product(result, element(*one[:, 0]))
-        return Claim(result), point
+        factors = [embed(one) for one in base]
+        eq = [eq_vector(anchor)]
+
+        def compute() -> list[Ext]:
+            eq[0] = halve_sum(eq[0])
+            stacked = np.stack(factors)
+            coefficients = interpolate([element(*factors_round(eq[0], stacked, x)) for x in range(degree + 1)])
+            return [coefficients[0], *coefficients[2:]]
+
+        return eq_rounds(self._rounds(factors, compute), label, public(field.ZERO), anchor, degree)
 
     def weighted_product(
         self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
@@ -221,16 +256,13 @@ class ProverParty:
             left, right = self._batched_arrays(op, axes)
         else:
             left, right = (embed(one) for one in self._witness.factors(operation, which))
-        spread = outer(*functionals.split(weights))
-        point: list[Ext] = []
-        for _ in range(rounds):
-            a0, a1, c0, c1, d0, d1 = weighted_round(spread, left, right)
-            self.channel.send(f"{label}.round", [element(a0, a1), element(c0, c1), element(d0, d1)])
-            r = self.channel.challenge(f"{label}.point")
-            spread, left, right = (fold(one, *scalars(r)) for one in (spread, left, right))
-            point.append(r)
-        ends = [element(*one[:, 0]) for one in (spread, left, right)]
-        return Claim(field.product(ends[0], field.product(ends[1], ends[2]))), point
+        arrays = [outer(*functionals.split(weights)), left, right]
+
+        def compute() -> list[Ext]:
+            a0, a1, c0, c1, d0, d1 = weighted_round(*arrays)
+            return [element(a0, a1), element(c0, c1), element(d0, d1)]
+
+        return weighted_rounds(self._rounds(arrays, compute), label, claim, rounds)
 
     def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product."""

@@ -1,51 +1,64 @@
-"""Proving: commit, then talk. The order of everything said is the verifier's (:mod:`..verifier.verify`)."""
+"""Proving: commit, then talk. It runs the verifier's own script (:mod:`..verifier.verify`), so the order is the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Visibility, WeightVisibility
+from verifai.engines.sumcheck.circuit import Circuit, Visibility
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter import Trace
 from verifai.engines.sumcheck.prover.arrays import to_field
-from verifai.engines.sumcheck.prover.channel import ProverChannel
-from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit
+from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
+from verifai.engines.sumcheck.prover.coins import KEY_BYTES, Coins, SecretCoins, commitment_key, proof_key
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
+from verifai.engines.sumcheck.prover.lookups import Block
 from verifai.engines.sumcheck.prover.opening import prove_openings
+from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
+from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.engines.sumcheck.verifier import layout as layouts
-from verifai.engines.sumcheck.verifier.axes import point_axes
 from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, table_values
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.layout import Layout
-from verifai.engines.sumcheck.verifier.operations import (
-    check_operation,
-    lookup_rows,
-    reduce_claim,
-    tensor_rows,
-    truncated_axes,
-)
+from verifai.engines.sumcheck.verifier.layout import Key, Layout
 from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import Proof
+from verifai.engines.sumcheck.verifier.proof import Opening, Proof
 from verifai.engines.sumcheck.verifier.proof import encode as encode_proof
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, StatedTensor, Statement
-from verifai.engines.sumcheck.verifier.transcript import Coins
-from verifai.engines.sumcheck.verifier.verify import start_transcript
+from verifai.engines.sumcheck.verifier.statement import (
+    HashedTensor,
+    PrivateTensor,
+    PublicTensor,
+    StatedTensor,
+    Statement,
+)
+from verifai.engines.sumcheck.verifier.transcript import Coins as TranscriptCoins
+from verifai.engines.sumcheck.verifier.transcript import HashCoins, Transcript
+from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations, start_transcript
 from verifai.errors import UsageError
 
 Randomness = Callable[[int], bytes]
-"""Random bytes for blinding. This suite blinds nothing and draws none; the parameter is where a hiding suite gets its coins."""
+"""Random bytes: where a zero-knowledge proof gets its coins. The integrity-only suite draws none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSecret:
+    """What opens a hashed tensor's hiding commitment: 32 secret bytes, and which opening of the root this proof makes.
+
+    Whoever knows the seed and the tensor makes the same root again; whoever knows the seed and the root can confirm a guess.
+    """
+
+    seed: bytes
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,17 +79,26 @@ class ProvingKey:
 
 @dataclass(frozen=True)
 class ProvenStatement:
-    """A proof and what it claims."""
+    """A proof and what it claims.
+
+    Attributes:
+        secrets: by hashed tensor, what opens its root again; empty in the integrity-only suite. Never to be published.
+    """
 
     statement: Statement
     proof: bytes
+    secrets: Mapping[int, TensorSecret] = field(default_factory=dict)
 
 
-def prepare(circuit: Circuit, weights: Sequence[NDArray[Any]], threads: int = 1) -> ProvingKey:
+def prepare(
+    circuit: Circuit, weights: Sequence[NDArray[Any]], threads: int = 1, *, weights_seed: bytes | None = None
+) -> ProvingKey:
     """Pad the weights and, where the circuit commits them, commit.
 
     Args:
         circuit: planned (:func:`..verifier.layout.planned`). weights: per weight, its true cells, any integer dtype.
+        weights_seed: 32 secret bytes that the hiding commitment to weights is made from; the same seed, the same root. Without
+            it a fresh one is drawn, and the root is good for this key alone.
 
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
@@ -91,7 +113,12 @@ def prepare(circuit: Circuit, weights: Sequence[NDArray[Any]], threads: int = 1)
     committed = None
     identity: str = weights_digest(blob)
     if layout.weights is not None:
-        committed = commit(layout.weights, {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}, threads)
+        columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
+        if circuit.zero_knowledge:
+            own = SecretCoins(commitment_key(weights_seed if weights_seed is not None else os.urandom(KEY_BYTES)))
+            committed = commit_hiding(layout.weights, columns, own, "weights", threads=threads)
+        else:
+            committed = commit(layout.weights, columns, threads)
         identity = committed.root.hex()
     return ProvingKey(circuit, circuit_digest(encode(circuit)), layout, arrays, committed, identity)
 
@@ -101,16 +128,24 @@ def prove(
     trace: Trace,
     context: bytes = b"",
     *,
-    rng: Randomness | None = None,
+    opening_number: int = 0,
+    secrets: Mapping[int, TensorSecret] | None = None,
+    rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
 ) -> ProvenStatement:
     """Prove one run. The statement shows public tensors' cells and hashed tensors' roots.
 
     Commits and proves in one call: a committed witness is never given a second sequence of challenges.
+
+    Args:
+        opening_number: of the hiding commitment to weights; never used before (:mod:`..opening_ledger`).
+        secrets: by hashed tensor, how to make its hiding root; fresh ones where none is given. Integrity-only roots need none.
     """
     witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
-    return commit_and_prove(key, witness, context, rng=rng, progress=progress, threads=threads)
+    return commit_and_prove(
+        key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
+    )
 
 
 def commit_and_prove(
@@ -118,79 +153,114 @@ def commit_and_prove(
     witness: Witness,
     context: bytes = b"",
     *,
-    rng: Randomness | None = None,
-    coins: Coins | None = None,
+    opening_number: int = 0,
+    secrets: Mapping[int, TensorSecret] | None = None,
+    rng: Randomness = os.urandom,
+    coins: TranscriptCoins | None = None,
+    own_coins: Coins | None = None,
     progress: Progress = SILENT,
     threads: int = 1,
     listener: Callable[[ProverChannel], None] | None = None,
 ) -> ProvenStatement:
-    """Commit ``witness`` and prove. ``coins`` and ``listener``, who sees the finished channel, are for tests."""
+    """Commit ``witness`` and prove. ``coins`` of the transcript, ``own_coins`` of the prover and ``listener``, who sees the
+    finished channel, are for tests."""
     progress.phase("commit", 2)
-    hashed = {tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads) for tensor in key.layout.hashed}
-    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context)
+    hiding = key.circuit.zero_knowledge
+    known = dict(secrets or {})
+    if hiding:
+        known |= {tensor: TensorSecret(rng(KEY_BYTES)) for tensor in key.layout.hashed if tensor not in known}
+    hashed = {
+        tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
+        for tensor in key.layout.hashed
+    }
+    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, opening_number)
+    witness.counts = witness.multiplicities()
+    columns = witness.columns()
+    if hiding and own_coins is None:
+        own_coins = SecretCoins(proof_key(rng(KEY_BYTES), _digest(columns), _fingerprint(key, statement)))
     transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
     progress.advance()
-    matrix = commit(key.layout.witness, witness.columns(), threads)
-    transcript.absorb("witness.root", matrix.root)
-    channel = ProverChannel(transcript)
-    public = key.circuit.weight_visibility is WeightVisibility.PUBLIC
-    party = ProverParty(channel, witness, key.weights, public)
+    talk = _begin(key, transcript, columns, own_coins, threads)
+    party = ProverParty(talk.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
     progress.phase("lookups")
-    _prove_lookups(party, key.layout, witness)
+    check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
-    _prove_operations(party, progress)
+    check_operations(party)
     progress.phase("openings")
-    joint = [matrix] if key.committed is None else [matrix, key.committed]
-    openings = prove_openings(channel, [joint, *([one] for one in hashed.values())], party.openings)
+    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(opening_number)]
+    openings = talk.open([joint, *([one] for one in hashed.values())], party.openings)
     if listener is not None:
-        listener(channel)
-    return ProvenStatement(statement, encode_proof(Proof(matrix.root, openings, tuple(channel.messages))))
+        listener(talk.channel)
+    proof = encode_proof(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
+    return ProvenStatement(statement, proof, {tensor: known[tensor] for tensor in key.layout.hashed} if hiding else {})
 
 
-def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """A conversation whose witness is committed."""
+
+    channel: ProverChannel
+    matrix: CommittedMatrix
+    open: Callable[[Sequence[Sequence[CommittedMatrix]], Sequence[OpeningClaim]], tuple[Opening, ...]]
+
+
+def _begin(key: ProvingKey, transcript: Transcript, columns: Mapping[Key, U64], own_coins: Coins | None, threads: int) -> _Talk:
+    """Commit the witness, with pads where the suite hides, and open the channel."""
+    layout = key.layout
+    if layout.pads is None or own_coins is None:
+        matrix = commit(layout.witness, columns, threads)
+        transcript.absorb("witness.root", matrix.root)
+        channel = ProverChannel(transcript)
+        return _Talk(channel, matrix, partial(prove_openings, channel))
+    pads = draw_pads(layout.pads, own_coins)
+    matrix = commit_hiding(layout.witness, {**columns, **pads.committed()}, own_coins, "witness", threads=threads)
+    transcript.absorb("witness.root", matrix.root)
+    hiding = HidingProverChannel(transcript, layout.pads, pads.values)
+    return _Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
+
+
+def _digest(columns: Mapping[Key, U64]) -> bytes:
+    """Of all committed values."""
+    total = sha256()
+    for cells in columns.values():
+        total.update(np.ascontiguousarray(cells).data)
+    return total.digest()
+
+
+def _fingerprint(key: ProvingKey, statement: Statement) -> bytes:
+    """A digest of everything that is fixed before the witness."""
+    recorded = HashCoins()
+    start_transcript(key.digest, key.circuit, key.identity, statement, recorded)
+    return recorded.seed()
+
+
+def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: TensorSecret | None = None) -> bytes:
     """The root that a statement shows for a hashed tensor with these true cells (centred integers)."""
     described = key.circuit.tensors[tensor]
     full = np.zeros(described.padded, dtype=np.int64)
     full[tuple(slice(0, size) for size in described.shape)] = np.asarray(cells, dtype=np.int64).reshape(described.shape)
-    return _commit_tensor(key, to_field(full.reshape(-1)), tensor, 1).root
+    return _commit_tensor(key, to_field(full.reshape(-1)), tensor, 1, secret).root
 
 
-def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int) -> CommittedMatrix:
-    return commit(key.layout.hashed[tensor], {("tensor", tensor, 0): cells}, threads)
+def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secret: TensorSecret | None) -> CommittedMatrix:
+    plan, columns = key.layout.hashed[tensor], {("tensor", tensor, 0): cells}
+    if secret is None:
+        return commit(plan, columns, threads)
+    own = SecretCoins(commitment_key(secret.seed))
+    return commit_hiding(plan, columns, own, "tensor", number=secret.number, threads=threads)
 
 
 def _state(circuit: Circuit, witness: Witness, hashed: dict[int, CommittedMatrix]) -> list[StatedTensor]:
     stated: list[StatedTensor] = []
     for port in circuit.inputs + circuit.outputs:
         if port.visibility is Visibility.HASHED:
-            stated.append(HashedTensor(hashed[port.tensor].root))
+            stated.append(HashedTensor(hashed[port.tensor].root, hashed[port.tensor].number))
+        elif port.visibility is Visibility.PRIVATE:
+            stated.append(PrivateTensor())
         else:
             cells = witness.tensors[port.tensor].reshape(circuit.tensors[port.tensor].padded)[witness.box(port.tensor)]
             stated.append(PublicTensor(tuple(cells.reshape(-1).tolist())))
     return stated
-
-
-def _prove_lookups(party: ProverParty, layout: Layout, witness: Witness) -> None:
-    """The mirror image of the verifier's ``check_lookups``."""
-    circuit, bus, channel = party.circuit, layout.bus, party.channel
-    counts = {index: to_field(values) for index, values in witness.multiplicities().items()}
-    alpha, beta = channel.challenge("lookups.alpha"), channel.challenge("lookups.beta")
-    point = prove_layers(channel, *build_leaves(bus, _blocks(circuit, bus, witness, counts), alpha, beta))
-    for number, blocks in enumerate(bus.by_operation):
-        if blocks:
-            lookup_rows(party, number, partial(_local, point))
-    for tensor in layout.hashed:
-        blocks = bus.by_tensor[tensor]
-        local = _local(point, blocks[0].log_size)
-        _, stored = tensor_rows(party, tensor, local, len(blocks))
-        party.openings.append(OpeningClaim(("tensor", tensor, 0), truncated_axes(circuit.tensors[tensor], local), stored))
-    for index, table in enumerate(bus.tables):
-        axes = point_axes(_local(point, table.log_size), (table.log_size,))
-        party.committed(("count", index, 0), counts[index], axes, "lookups.count")
-
-
-def _local(point: tuple[Ext, ...], log_size: int) -> tuple[Ext, ...]:
-    return point[len(point) - log_size :]
 
 
 def _blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
@@ -210,14 +280,3 @@ def _blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result
-
-
-def _prove_operations(party: ProverParty, progress: Progress) -> None:
-    """The mirror image of the verifier's ``check_operations``."""
-    for number in range(len(party.circuit.ops) - 1, -1, -1):
-        op = party.circuit.ops[number]
-        check_operation(party, number)
-        if not isinstance(op, ops.HELD_OUTPUT):
-            for claim in party.pending[op.out]:
-                reduce_claim(party, number, claim.axes, claim.value)
-        progress.advance()

@@ -197,7 +197,7 @@ class Witness:
         result: dict[Key, U64] = {}
         for key in self.layout.witness.offsets:
             kind, index, number = key
-            if kind == "tensor":
+            if kind == "tensor":  # private inputs among them
                 result[key] = self.cells(index, masked=False)
             elif kind == "column":
                 result[key] = to_field(self.extra[index, number])

@@ -50,7 +50,7 @@ class LookupBlock:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """Every block. ``by_operation`` and ``by_tensor`` list lookups in slot order."""
+    """Every block. ``by_operation`` and ``by_tensor`` (hashed tensors, private inputs) list lookups in slot order."""
 
     tables: tuple[TableBlock, ...]
     by_operation: tuple[tuple[LookupBlock, ...], ...]
@@ -209,12 +209,14 @@ def build(circuit: Circuit) -> Bus:
     wanted: list[tuple[bool, int, int, TableName, int]] = []
     for number, op in enumerate(circuit.ops):
         wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(lookups_of(circuit, op))]
-    for port in circuit.inputs + circuit.outputs:
-        if port.visibility is Visibility.HASHED:
-            tensor = circuit.tensors[port.tensor]
-            if span_bits(tensor) > MAX_RANGE_BITS:
-                raise UnsupportedModel("sumcheck-unsupported", "a hashed tensor spans more than 16 bits", where=tensor.name)
-            wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
+    private = [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]
+    for port in [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED] + private:
+        tensor = circuit.tensors[port.tensor]
+        if span_bits(tensor) > MAX_RANGE_BITS:
+            raise UnsupportedModel(
+                "sumcheck-unsupported", "a hashed or private tensor spans more than 16 bits", where=tensor.name
+            )
+        wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
     kinds = sorted({table for _, _, _, table, _ in wanted})
     sizes = [_log_size(circuit, name) for name in kinds]
     blocks = [(log_size, ("lookup", i)) for i, (_, _, _, _, log_size) in enumerate(wanted)]

@@ -7,12 +7,23 @@ from typing import Protocol
 
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.hiding import (
+    LEFT,
+    MESSAGES,
+    MINUS_ONE,
+    RIGHT,
+    Conversation,
+    HiddenClaim,
+    PadPlan,
+    Pads,
+    Tape,
+)
 from verifai.engines.sumcheck.verifier.transcript import Domain, Transcript
 from verifai.errors import EvidenceRejected
 
 
 class Channel(Protocol):
-    """What sumchecks need: messages and challenges."""
+    """What the script needs: messages and challenges."""
 
     def receive(self, label: str, count: int) -> list[Claim]:
         """The prover's next message of ``count`` elements."""
@@ -50,3 +61,68 @@ class ProofChannel:
         """Raise EvidenceRejected (``proof-malformed``) when messages are left over."""
         if self._next != len(self._messages):
             raise EvidenceRejected("proof-malformed", "messages follow the end of the proof", where="messages")
+
+
+class HidingChannel(ProofChannel):
+    """Replays encrypted messages: each is a form in the pads that the circuit plans for it."""
+
+    def __init__(self, transcript: Transcript, messages: Sequence[Ext], plan: PadPlan) -> None:
+        super().__init__(transcript, messages)
+        self.pads = Pads(plan)
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """The prover's next message, encrypted. Raises EvidenceRejected (``proof-malformed``) when the proof ends before."""
+        values = self.receive_open(label, count)
+        numbers = self.pads.next_messages(count)
+        return [self.pads.encrypted(self, value, MESSAGES, number) for value, number in zip(values, numbers, strict=True)]
+
+    def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
+        """Both factors arrive again under a triple's pads."""
+        sent = self.receive_open("product", RIGHT - LEFT + 1)
+        return self.pads.product(self, (left, right), sent, self.pads.next_product())
+
+    def hold(self, claim: HiddenClaim) -> None:
+        """Collect the equation."""
+        self.pads.equations.append(claim)
+
+    def invert(self, claim: HiddenClaim, where: str) -> Claim:
+        """A message."""
+        return self.receive(f"{where}.inverse", 1)[0]
+
+
+class MaskForms:
+    """The final rounds' messages as forms in the pads of the mask rows, which no equation but the last may mention."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+        self.tape = Tape()
+        self.count = 0
+
+    def claims(self, values: Sequence[Ext]) -> list[Claim]:
+        """The claims that ``values`` are the next messages plus the next pads."""
+        found: list[Claim] = []
+        for value in values:
+            found.append(HiddenClaim(value, self._talk, self.tape, self.tape.pad(self.count), MINUS_ONE))
+            self.count += 1
+        return found
+
+    def coefficients(self, claim: Claim) -> list[Ext]:
+        """D: the pads' coefficients in the claim that the rounds leave."""
+        assert isinstance(claim, HiddenClaim)
+        return self.tape.coefficients([(claim.form, claim.factor)], self.count)
+
+
+class MaskedChannel:
+    """The verifier's end of the final rounds."""
+
+    def __init__(self, channel: HidingChannel) -> None:
+        self._channel = channel
+        self.forms = MaskForms(channel)
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """The prover's next message, encrypted by the mask rows."""
+        return self.forms.claims(self._channel.receive_open(label, count))
+
+    def challenge(self, label: str) -> Ext:
+        """A uniform element of F outside F_p."""
+        return self._channel.challenge(label)

@@ -1,8 +1,8 @@
 """Values that a prover sent, and what may be done with them.
 
-The verifier never branches on a message: it adds, scales by public numbers, multiplies two claims, and asserts. In this suite a
-claim holds the field element itself; a zero-knowledge suite replaces it by an affine form in committed one-time pads, with the
-same methods, and pays per :meth:`Claim.mul`.
+Nobody branches on a message: claims are added, scaled by public numbers, multiplied, and asserted. A plain claim holds the
+field element itself. The zero-knowledge suite's claims (:mod:`.hiding`) are affine forms in committed one-time pads, with the
+same methods; multiplying two of those costs a committed product of pads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verifai.errors import EvidenceRejected
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed element of F."""
+    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators."""
 
     value: Ext
 
@@ -35,8 +35,8 @@ class Claim:
         return Claim(field.product(self.value, public))
 
     def mul(self, other: Claim) -> Claim:
-        """The product of two claims."""
-        return Claim(field.product(self.value, other.value))
+        """The product of two claims; a known factor only scales the other."""
+        return other.scale(self.value)
 
     def assert_zero(self, where: str) -> None:
         """Raise EvidenceRejected (``proof-invalid``) unless the claim is 0."""

@@ -15,26 +15,33 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, SoundnessStep, Visibility, WeightVisibility, log2_ceil
 from verifai.engines.sumcheck.verifier import buses, soundness
 from verifai.engines.sumcheck.verifier.buses import Bus
+from verifai.engines.sumcheck.verifier.hiding import PadPlan
 from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
-from verifai.engines.sumcheck.verifier.suite import HASH_BITS, RESERVED_ROWS, SECURITY_BITS, SUITE
+from verifai.engines.sumcheck.verifier.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
 Key: TypeAlias = tuple[str, int, int]
-"""A column: ("tensor", index, 0), ("column", operation, number), ("count", table block, 0) or ("weight", index, 0)."""
+"""A column: ("tensor", index, 0), ("column", operation, number), ("count", table block, 0), ("weight", index, 0) or
+("pad", column of pads, 0)."""
 
 MIN_LOG_MESSAGE, MAX_LOG_MESSAGE = 5, 15
 LARGE_LOG_CELLS = 22
 """From here on the code's rate is 1/4 instead of 1/8: half the time and memory for a little more proof."""
 MAX_LOG_LEAVES = 27
 MAX_CLAIMS = 1 << 16
+DEFAULT_BUDGET = 16
+"""Openings of a hiding commitment to weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
     """One committed matrix.
 
+    Stored rows are, in this order: the reserved rows (of a hiding commitment the 2·B blind rows, whose pair b takes the
+    reserved row indices 0 and 1 in opening b), the rows of values, and the mask rows, which have no row index.
+
     Attributes:
-        log_cells: v, variables of the extension. first_row: the first row that is stored after the reserved ones.
+        log_cells: v, variables of the extension. first_row: index of the first row of values that is stored.
         offsets: address of each column's first cell. logs: log2 of each column's size.
     """
 
@@ -54,9 +61,9 @@ class Commitment:
         """Variables of the row index."""
         return self.log_cells - self.log_message
 
-    def stored_rows(self) -> list[int]:
-        """The row index of each stored row."""
-        return [*range(RESERVED_ROWS), *range(self.first_row, 1 << self.log_rows)]
+    def value_rows(self) -> range:
+        """The row indices that hold values."""
+        return range(self.first_row, 1 << self.log_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,7 @@ class Layout:
     Attributes:
         bus: all lookups.
         witness: C_x. weights: C_w, or None when the weights are public. hashed: C_io by tensor, in statement order.
+        pads: what the zero-knowledge suite encrypts with; None in the integrity-only suite.
     """
 
     bus: Bus
@@ -73,6 +81,7 @@ class Layout:
     weights: Commitment | None
     hashed: dict[int, Commitment]
     soundness: tuple[SoundnessStep, ...]
+    pads: PadPlan | None = None
 
     def commitments(self) -> tuple[CommitmentShape, ...]:
         """The shapes in the circuit's order: x, w, then the hashed tensors."""
@@ -90,10 +99,20 @@ def hashed_tensors(circuit: Circuit) -> tuple[int, ...]:
     return tuple(port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED)
 
 
+def ranged_tensors(circuit: Circuit) -> tuple[int, ...]:
+    """Tensors that no operation keeps in range and padded: the hashed ones, then private inputs. Each is looked up itself."""
+    private = (port.tensor for port in circuit.inputs if port.visibility is Visibility.PRIVATE)
+    return (*hashed_tensors(circuit), *private)
+
+
 def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
-    """The columns of C_x and their log2 sizes, in the circuit's order."""
+    """The columns of C_x and their log2 sizes, in the circuit's order; the zero-knowledge suite's pads come on top."""
     stated = set(public_tensors(circuit)) | set(hashed_tensors(circuit))
-    columns: dict[Key, int] = {}
+    columns: dict[Key, int] = {
+        ("tensor", port.tensor, 0): circuit.tensors[port.tensor].log_cells
+        for port in circuit.inputs
+        if port.visibility is Visibility.PRIVATE
+    }
     for number, op in enumerate(circuit.ops):
         if isinstance(op, ops.HELD_OUTPUT):
             for out in ops.results(op):
@@ -117,7 +136,11 @@ def plan(circuit: Circuit) -> Layout:
     if bus.log_leaves > MAX_LOG_LEAVES:
         raise UnsupportedModel("sumcheck-too-large", f"2^{bus.log_leaves} lookups exceed 2^{MAX_LOG_LEAVES}", where="lookups")
     columns = witness_columns(circuit, bus)
-    weights = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    weights: dict[Key, int] = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    if circuit.zero_knowledge:
+        from verifai.engines.sumcheck.verifier.layout_hiding import plan_hiding  # counts pads by rehearsal, which needs layouts
+
+        return with_soundness(plan_hiding(circuit, bus, columns, weights))
     committed = circuit.weight_visibility is WeightVisibility.COMMITTED
     log_message, log_rate = _code(_padded_total([columns, weights] if committed else [columns]), 1 + committed)
     witness = _commitment("x", columns, log_message, log_rate)
@@ -125,7 +148,11 @@ def plan(circuit: Circuit) -> Layout:
     hashed = {}
     for tensor in hashed_tensors(circuit):
         hashed[tensor] = hashed_commitment(circuit.tensors[tensor].name, tensor, circuit.tensors[tensor].log_cells)
-    layout = Layout(bus, witness, weight_commitment, hashed, ())
+    return with_soundness(Layout(bus, witness, weight_commitment, hashed, ()))
+
+
+def with_soundness(layout: Layout) -> Layout:
+    """``layout`` with its table of errors. Raises UnsupportedModel (``sumcheck-too-large``) when a step is too weak."""
     steps = error_steps(layout)
     weakest = min(steps, key=lambda step: step.millibits)
     if weakest.millibits < 1000 * SECURITY_BITS:
@@ -133,13 +160,23 @@ def plan(circuit: Circuit) -> Layout:
     return replace(layout, soundness=steps)
 
 
-def planned(circuit: Circuit) -> Circuit:
-    """``circuit`` with suite, commitments and soundness filled in, after a rehearsal. Raises as :func:`plan`."""
+def planned(circuit: Circuit, suite: Suite = INTEGRITY, opening_budget: int = DEFAULT_BUDGET) -> Circuit:
+    """``circuit`` with suite, commitments and soundness filled in, after a rehearsal. Raises as :func:`plan`.
+
+    ``opening_budget`` is for hidden weights: how many proofs their commitment serves.
+    """
     from verifai.engines.sumcheck.verifier.rehearsal import rehearse  # plays the script, which builds on layouts
 
-    layout = plan(circuit)
-    rehearse(circuit, layout)
-    return replace(circuit, suite=SUITE, commitments=layout.commitments(), soundness=layout.soundness)
+    hidden = suite.zero_knowledge and circuit.weight_visibility is WeightVisibility.COMMITTED
+    draft = replace(circuit, suite=suite.name, opening_budget=opening_budget if hidden else 0)
+    layout = plan(draft)
+    rehearse(draft, layout)
+    return replace(draft, commitments=layout.commitments(), soundness=layout.soundness)
+
+
+def reserve(columns: dict[Key, int], size: int) -> int:
+    """v for these columns in rows of ``size`` cells, two of which are reserved."""
+    return log2_ceil(sum(1 << log_cells for log_cells in columns.values()) + RESERVED_ROWS * size)
 
 
 def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
@@ -171,17 +208,21 @@ def _code(cells: list[int], matrices: int) -> tuple[int, int]:
 
 def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:
     size = 1 << log_message
-    used = sum(1 << log_cells for log_cells in columns.values())
-    log_cells = log2_ceil(used + RESERVED_ROWS * size)
-    offsets, address = {}, 1 << log_cells
-    for key in sorted(columns, key=lambda key: -columns[key]):
-        address -= 1 << columns[key]
-        offsets[key] = address
-    first_row = address >> log_message
+    log_cells = reserve(columns, size)
+    offsets, first_row = place(columns, log_cells, log_message)
     rows = RESERVED_ROWS + (1 << (log_cells - log_message)) - first_row
     queries = soundness.queries_needed(size, size << log_rate)
     shape = CommitmentShape(label, rows, size, size, size << log_rate, queries, RESERVED_ROWS)
     return Commitment(shape, log_cells, first_row, offsets, dict(columns))
+
+
+def place(columns: dict[Key, int], log_cells: int, log_message: int) -> tuple[dict[Key, int], int]:
+    """Addresses of the columns, largest first, downwards from the end; and the first row that holds one."""
+    offsets, address = {}, 1 << log_cells
+    for key in sorted(columns, key=lambda key: -columns[key]):
+        address -= 1 << columns[key]
+        offsets[key] = address
+    return offsets, address >> log_message
 
 
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
@@ -200,6 +241,9 @@ def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
     ]
     joint = [c for c in everything if not c.shape.label.startswith("io:")]
     folds = sum(c.log_rows for c in joint) + len(joint) - 1
+    if layout.pads is not None:
+        folds += 1  # κ, which brings in the mask rows
+        bounds += [("products: point", layout.pads.log_products, field), ("products: rounds", 3, field), ("masks", 2, field)]
     shape = layout.witness.shape
     bounds.append(("proximity", folds * shape.length, field))
     bounds.append(("queries", *soundness.query_error(shape.degree, shape.length, shape.queries)))

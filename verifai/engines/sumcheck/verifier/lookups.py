@@ -42,7 +42,7 @@ def check_layers(channel: Channel, log_leaves: int) -> Leaves:
         mix = channel.challenge("lookups.mix")
         claim, rest = eq_rounds(channel, "lookups", numerator + denominator.scale(mix), point, 2)
         p0, p1, q0, q1 = channel.receive("lookups.ends", 4)
-        (p0.mul(q1) + p1.mul(q0) + q0.mul(q1).scale(mix) - claim).assert_zero(where)
+        (p0.mul(q1) + q0.mul(p1 + q1.scale(mix)) - claim).assert_zero(where)
         first = channel.challenge("lookups.child")
         numerator = p0 + (p1 - p0).scale(first)
         denominator = q0 + (q1 - q0).scale(first)

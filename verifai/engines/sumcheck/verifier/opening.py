@@ -22,22 +22,24 @@ from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.channel import ProofChannel
 from verifai.engines.sumcheck.verifier.claim import ZERO
 from verifai.engines.sumcheck.verifier.field import Ext, P
+from verifai.engines.sumcheck.verifier.hiding import X
 from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Commitment
 from verifai.engines.sumcheck.verifier.merkle import check_path, leaf, root_of_cap
 from verifai.engines.sumcheck.verifier.party import OpeningClaim
 from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.suite import commitment_root
+from verifai.engines.sumcheck.verifier.suite import RESERVED_ROWS, commitment_root
 from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 from verifai.errors import EvidenceRejected
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One commitment with its trusted root and what the proof shows of it."""
+    """One commitment with its trusted root and what the proof shows of it; ``number``: which opening of the root this is."""
 
     commitment: Commitment
     root: bytes
     opening: Opening
+    number: int = 0
 
 
 def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], claims: Sequence[OpeningClaim]) -> None:
@@ -50,7 +52,7 @@ def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], cl
         raise EvidenceRejected("proof-invalid", f"{len(claims)} claims are not in [1, {MAX_CLAIMS}]", where="openings")
     everything = [member for group in groups for member in group]
     alpha = channel.challenge("openings.alpha")
-    powers = _powers(alpha, len(claims))
+    powers = powers_of(alpha, len(claims))
     claim = ZERO
     for one, power in zip(claims, powers, strict=True):
         claim = claim + one.value.scale(power)
@@ -58,7 +60,7 @@ def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], cl
     claim, z = product_rounds(channel, "openings", claim, rounds)
     values = channel.receive_open("openings.values", len(everything))
     for member, value in zip(everything, values, strict=True):
-        weight = _weight_at(member.commitment, claims, powers, z)
+        weight = weights_at(member.commitment, claims, powers, z)
         claim = claim.plus(field.product(weight, field.scale(value, -1)))
     claim.assert_zero("openings")
     by_member = dict(zip((id(member) for member in everything), values, strict=True))
@@ -67,19 +69,20 @@ def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], cl
     for number, (group, combination) in enumerate(zip(groups, combinations, strict=True)):
         shape = group[0].commitment.shape
         positions = channel.transcript.positions(f"openings.positions{number}", log_length(shape), shape.queries)
-        factors = _powers(mix, len(group))
+        factors = powers_of(mix, len(group))
         expected = field.total(field.product(by_member[id(m)], f) for m, f in zip(group, factors, strict=True))
         _check_combination(group, combination, z, factors, expected, positions)
 
 
-def _powers(base: Ext, count: int) -> list[Ext]:
+def powers_of(base: Ext, count: int) -> list[Ext]:
+    """1, base, base² …"""
     powers = [field.ONE]
     while len(powers) < count:
         powers.append(field.product(powers[-1], base))
     return powers
 
 
-def _weight_at(commitment: Commitment, claims: Sequence[OpeningClaim], powers: Sequence[Ext], z: Sequence[Ext]) -> Ext:
+def weights_at(commitment: Commitment, claims: Sequence[OpeningClaim], powers: Sequence[Ext], z: Sequence[Ext]) -> Ext:
     """W_c's extension at z: Σ α^j·eq(block, ·)·functional_j, times the high variables' indicator."""
     skip = len(z) - commitment.log_cells
     result, blocks = field.ZERO, dict[object, Ext]()
@@ -97,11 +100,15 @@ def _weight_at(commitment: Commitment, claims: Sequence[OpeningClaim], powers: S
     return result
 
 
-def row_weights(commitment: Commitment, z: Sequence[Ext]) -> list[Ext]:
-    """eq(z_row, row) of the stored rows."""
+def row_weights(commitment: Commitment, z: Sequence[Ext], number: int = 0, mask: Ext = field.ZERO) -> list[Ext]:
+    """eq(z_row, row) of the stored rows. Of a hiding commitment, only the blind rows of opening ``number`` have weight, and the
+    mask rows come with ``mask`` and ``mask``·x: together they are one row over F."""
     start = len(z) - commitment.log_cells
     table = ax.eq_table(z[start : len(z) - commitment.log_message])
-    return [table[row] for row in commitment.stored_rows()]
+    reserved = [field.ZERO] * commitment.shape.reserved_rows
+    reserved[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1)] = table[:RESERVED_ROWS]
+    masks = [mask, field.product(mask, X)][: commitment.shape.mask_rows]
+    return [*reserved, *(table[row] for row in commitment.value_rows()), *masks]
 
 
 def _check_combination(
@@ -110,24 +117,31 @@ def _check_combination(
     first = group[0].commitment
     found = field.dot(u, ax.eq_table(z[len(z) - first.log_message :]))
     if found != expected:
-        raise _refuse("a combination does not have the claimed value", first.shape.label)
+        raise refuse("a combination does not have the claimed value", first.shape.label)
     codeword = evaluate_code(u, log_length(first.shape), positions)
     for member, factor in zip(group, factors, strict=True):
-        weights = field.pack([field.product(w, factor) for w in row_weights(member.commitment, z)])
-        for i, column in enumerate(member.opening.columns):
-            codeword[i] = field.sub(codeword[i], field.packed_dot(column, weights))
+        subtract_columns(codeword, member, [field.product(w, factor) for w in row_weights(member.commitment, z)])
     if any(difference != field.ZERO for difference in codeword):
-        raise _refuse("a combination's code word differs from the opened columns", first.shape.label)
+        raise refuse("a combination's code word differs from the opened columns", first.shape.label)
     for member in group:
-        _check_columns(member, positions)
+        check_columns(member, positions)
 
 
-def _check_columns(member: Opened, positions: Sequence[int]) -> None:
+def subtract_columns(codeword: list[Ext], member: Opened, weights: Sequence[Ext]) -> None:
+    """Take the opened columns' combination off the combined code word."""
+    packed = field.pack(weights)
+    for i, column in enumerate(member.opening.columns):
+        codeword[i] = field.sub(codeword[i], field.packed_dot(column, packed))
+
+
+def check_columns(member: Opened, positions: Sequence[int]) -> None:
+    """Every opened column is in the tree, and the tree is the committed one. Raises EvidenceRejected (``proof-invalid``)."""
     shape, opening = member.commitment.shape, member.opening
     if commitment_root(shape, member.commitment.log_cells, root_of_cap(opening.cap)) != member.root:
-        raise _refuse("the opened tree is not the committed one", shape.label)
-    for position, column, path in zip(positions, opening.columns, opening.paths, strict=True):
-        check_path(position, leaf(struct.pack(f"<{len(column)}Q", *column)), path, opening.cap, shape.label)
+        raise refuse("the opened tree is not the committed one", shape.label)
+    salts = opening.salts or (b"",) * len(positions)
+    for position, column, salt, path in zip(positions, opening.columns, salts, opening.paths, strict=True):
+        check_path(position, leaf(struct.pack(f"<{len(column)}Q", *column), salt), path, opening.cap, shape.label)
 
 
 def evaluate_code(u: Sequence[Ext], log_n: int, positions: Sequence[int]) -> list[Ext]:
@@ -153,5 +167,6 @@ def evaluate_code(u: Sequence[Ext], log_n: int, positions: Sequence[int]) -> lis
     return result
 
 
-def _refuse(message: str, where: str) -> EvidenceRejected:
+def refuse(message: str, where: str) -> EvidenceRejected:
+    """The opening does not hold."""
     return EvidenceRejected("proof-invalid", message, where=where)

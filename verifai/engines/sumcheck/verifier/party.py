@@ -16,10 +16,12 @@ from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.verifier import axes as ax
 from verifai.engines.sumcheck.verifier import field, geometry
 from verifai.engines.sumcheck.verifier.axes import Functional
+from verifai.engines.sumcheck.verifier.buses import Bus, TableBlock
 from verifai.engines.sumcheck.verifier.channel import Channel
 from verifai.engines.sumcheck.verifier.claim import Claim, public
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.layout import Key
+from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers, table_row
 from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds, weighted_rounds
 
 
@@ -52,9 +54,24 @@ class DeferredClaim:
 class Party(Protocol):
     """One side of the conversation."""
 
+    openings: list[OpeningClaim]
+    pending: dict[int, list[PendingClaim]]
+
     @property
     def circuit(self) -> Circuit:
         """The program."""
+
+    def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
+        """All lookups' fractions add up to 0; what is left to be checked at the leaves."""
+
+    def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
+        """The extensions of a table's columns at ``point``."""
+
+    def committed(self, key: Key, axes: Functional, label: str) -> Claim:
+        """The functional of any committed column, as a message."""
+
+    def advance(self) -> None:
+        """One operation is done."""
 
     def challenges(self, label: str, count: int) -> list[Ext]:
         """A random point."""
@@ -133,6 +150,17 @@ class VerifierParty:
     def challenges(self, label: str, count: int) -> list[Ext]:
         """A random point, each coordinate its own challenge."""
         return [self.channel.challenge(label) for _ in range(count)]
+
+    def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
+        """Layer by layer."""
+        return check_layers(self.channel, bus.log_leaves)
+
+    def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
+        """From the circuit's own values."""
+        return table_row(self.circuit, block, point)
+
+    def advance(self) -> None:
+        """Nothing to show."""
 
     def read(self, tensor: int, axes: Functional, label: str) -> Claim:
         """Public: computed here. Else: the prover's word, noted for the opening or for the operation that makes the tensor."""

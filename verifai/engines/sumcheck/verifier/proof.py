@@ -1,8 +1,8 @@
 """A proof as a value, and its bytes.
 
-Layout: magic; C_x root; per commitment, in the circuit's order, t columns of R u64, t paths, and the cap; then the messages,
-pairs of u64, to the end. All integers little-endian. Nothing describes its own length: lengths follow from the circuit, and the
-number of messages is checked by playing them.
+Layout: the suite's magic; C_x root; per commitment, in the circuit's order, t columns of R u64, t salts in the zero-knowledge
+suite, t paths, and the cap; then the messages, pairs of u64, to the end. All integers little-endian. Nothing describes its own
+length: lengths follow from the circuit, and the number of messages is checked by playing them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from verifai.engines.sumcheck.circuit import CommitmentShape
 from verifai.engines.sumcheck.verifier.field import Ext, P
 from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.errors import EvidenceRejected
 
 MAGIC = b"verifai/sumcheck-proof/1"
+HIDING_MAGIC = b"verifai/sumcheck-zk-proof/1"
 MAX_MESSAGES = 1 << 20
 
 
@@ -25,15 +27,15 @@ class Opening:
     """What an opening shows of one commitment.
 
     Attributes:
-        number: how often this root was opened before; 0 in this suite.
-        columns: per query its R rows; this suite has no salts.
+        columns: per query its R rows.
         paths: per query its siblings, lowest first. cap: the layer where paths end.
+        salts: per query the leaf's salt; none unless the commitment hides.
     """
 
-    number: int
     columns: tuple[tuple[int, ...], ...]
     paths: tuple[tuple[bytes, ...], ...]
     cap: tuple[bytes, ...]
+    salts: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,29 @@ def log_length(shape: CommitmentShape) -> int:
     return shape.length.bit_length() - 1
 
 
+def salt_bytes(shape: CommitmentShape) -> int:
+    """Length of a leaf's salt."""
+    return (ZERO_KNOWLEDGE if shape.hiding else INTEGRITY).salt_bytes
+
+
+def magic_of(shapes: Sequence[CommitmentShape]) -> bytes:
+    """The magic of proofs with these commitments; one suite's are all hiding, the other's none."""
+    return HIDING_MAGIC if all(shape.hiding for shape in shapes) else MAGIC
+
+
 def opening_bytes(shape: CommitmentShape) -> int:
     """Length of one opening."""
     log = log_length(shape)
-    return shape.queries * (8 * shape.rows + DIGEST_BYTES * path_length(log)) + DIGEST_BYTES * cap_size(log)
+    column = 8 * shape.rows + salt_bytes(shape) + DIGEST_BYTES * path_length(log)
+    return shape.queries * column + DIGEST_BYTES * cap_size(log)
 
 
 def encode(proof: Proof) -> bytes:
     """The proof's bytes."""
-    parts = [MAGIC, proof.root]
+    parts = [HIDING_MAGIC if all(opening.salts for opening in proof.openings) else MAGIC, proof.root]
     for opening in proof.openings:
         parts += [struct.pack(f"<{len(column)}Q", *column) for column in opening.columns]
+        parts += opening.salts
         parts += [sibling for path in opening.paths for sibling in path]
         parts += opening.cap
     parts += [struct.pack("<2Q", *message) for message in proof.messages]
@@ -73,12 +87,13 @@ def decode(data: bytes, shapes: Sequence[CommitmentShape]) -> Proof:
     Raises:
         EvidenceRejected: code ``proof-malformed``, on a wrong magic or length, or an element that is not below p.
     """
-    fixed = len(MAGIC) + DIGEST_BYTES + sum(opening_bytes(shape) for shape in shapes)
+    magic = magic_of(shapes)
+    fixed = len(magic) + DIGEST_BYTES + sum(opening_bytes(shape) for shape in shapes)
     messages, rest = divmod(len(data) - fixed, 16)
-    if data[: len(MAGIC)] != MAGIC or messages < 0 or rest or messages > MAX_MESSAGES:
+    if data[: len(magic)] != magic or messages < 0 or rest or messages > MAX_MESSAGES:
         raise EvidenceRejected("proof-malformed", "the proof has the wrong magic or length", where="proof")
-    at = len(MAGIC) + DIGEST_BYTES
-    root = data[len(MAGIC) : at]
+    at = len(magic) + DIGEST_BYTES
+    root = data[len(magic) : at]
     openings = []
     for shape in shapes:
         openings.append(_opening(data, at, shape))
@@ -98,8 +113,11 @@ def _opening(data: bytes, at: int, shape: CommitmentShape) -> Opening:
     end = at + 8 * shape.rows * shape.queries
     words = _words(data[at:end], f"opening {shape.label}")
     columns = tuple(words[i : i + shape.rows] for i in range(0, len(words), shape.rows))
+    salt = salt_bytes(shape)
+    salts = tuple(data[end + salt * i : end + salt * (i + 1)] for i in range(shape.queries)) if salt else ()
+    end += salt * shape.queries
     steps = path_length(log_length(shape))
     count = shape.queries * steps + cap_size(log_length(shape))
     digests = [data[end + DIGEST_BYTES * i : end + DIGEST_BYTES * (i + 1)] for i in range(count)]
     paths = tuple(tuple(digests[i * steps : (i + 1) * steps]) for i in range(shape.queries))
-    return Opening(0, columns, paths, tuple(digests[shape.queries * steps :]))
+    return Opening(columns, paths, tuple(digests[shape.queries * steps :]), salts)

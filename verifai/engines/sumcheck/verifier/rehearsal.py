@@ -1,6 +1,7 @@
 """Play the script without a prover: which messages will be sent, and whether every claim can be carried to its operands.
 
-The planner rehearses each circuit, so that one that cannot be proven is refused when it is compiled, not when it is proven.
+The planner rehearses each circuit, so that one that cannot be proven is refused when it is compiled, not when it is proven. In
+the zero-knowledge suite, the rehearsal also counts the pads that a proof will use, which the layout has to hold.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, WeightVisibility
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import Functional
+from verifai.engines.sumcheck.verifier.buses import Bus, TableBlock
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
+from verifai.engines.sumcheck.verifier.hiding import PadPlan
 from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Key, Layout, public_tensors
-from verifai.engines.sumcheck.verifier.operations import check_operation, lookup_rows, reduce_claim
-from verifai.engines.sumcheck.verifier.party import DeferredClaim, PendingClaim
+from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
+from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim
 from verifai.engines.sumcheck.verifier.proof import MAX_MESSAGES
+from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations
 from verifai.errors import UnsupportedModel
 
 _COORDINATE: Ext = (2, 1)
@@ -24,17 +28,31 @@ _COORDINATE: Ext = (2, 1)
 
 
 class _AnyClaim(Claim):
-    """A claim of which nothing is known; every equation about it holds."""
+    """A claim of which nothing is known but whether it is a message's or public; every equation about it holds."""
 
-    __slots__ = ()
+    __slots__ = ("hidden", "party")
 
-    def __init__(self) -> None:
+    party: RehearsalParty
+    hidden: bool
+
+    def __init__(self, party: RehearsalParty, hidden: bool) -> None:
         super().__init__(field.ZERO)
+        object.__setattr__(self, "party", party)
+        object.__setattr__(self, "hidden", hidden)
+
+    def _joined(self, other: Claim) -> Claim:
+        return other if isinstance(other, _AnyClaim) and other.hidden else self
 
     def __add__(self, other: Claim) -> Claim:
+        return self._joined(other)
+
+    def __radd__(self, other: Claim) -> Claim:
         return self
 
     def __sub__(self, other: Claim) -> Claim:
+        return self._joined(other)
+
+    def __rsub__(self, other: Claim) -> Claim:
         return self
 
     def plus(self, public: Ext) -> Claim:
@@ -44,53 +62,91 @@ class _AnyClaim(Claim):
         return self
 
     def mul(self, other: Claim) -> Claim:
-        return self
+        if self.hidden and isinstance(other, _AnyClaim) and other.hidden:
+            self.party.multiply()
+        return self._joined(other)
 
     def assert_zero(self, where: str) -> None:
-        return
+        self.party.equations += self.hidden
 
     def assert_nonzero(self, where: str) -> None:
-        return
-
-
-_ANY = _AnyClaim()
+        self.party.invert(self, where)
 
 
 class RehearsalParty:
-    """Notes what would be sent: (label, number of elements)."""
+    """Notes what would be sent: (label, number of elements); counts claims, equations and products of messages."""
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         self.messages: list[tuple[str, int]] = []
-        self.claims = 0
+        self.openings: list[OpeningClaim] = []
+        self.claims = self.equations = self.products = self.encrypted = 0
         self.pending: dict[int, list[PendingClaim]] = {
             out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
         }
         self._deferred: dict[int, list[DeferredClaim]] = {}
         self._shown = frozenset(public_tensors(circuit))
         self._committed = circuit.weight_visibility is WeightVisibility.COMMITTED
+        self._message, self._known = _AnyClaim(self, True), _AnyClaim(self, False)
 
     def _send(self, label: str, count: int = 1) -> Claim:
         if len(self.messages) == MAX_MESSAGES:  # claims that split again and again would also keep the rehearsal busy for ever
             raise UnsupportedModel("sumcheck-too-large", f"a proof would need more than {MAX_MESSAGES} messages", where=label)
         self.messages.append((label, count))
-        return _ANY
+        self.encrypted += count
+        return self._message
+
+    def multiply(self) -> None:
+        """A product of two messages: in the zero-knowledge suite, both are sent again under a triple's pads."""
+        if self.circuit.zero_knowledge:
+            self.messages.append(("product", 2))
+            self.products += 1
+            self.equations += 2
+
+    def invert(self, claim: Claim, where: str) -> None:
+        """A message that must not be 0: in the zero-knowledge suite, its inverse is sent too."""
+        if self.circuit.zero_knowledge:
+            claim.mul(self._send(f"{where}.inverse")).assert_zero(where)
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """A message of the lookups."""
+        return [self._send(label, count)] * count
+
+    def challenge(self, label: str) -> Ext:
+        """A fixed coordinate."""
+        return _COORDINATE
 
     def challenges(self, label: str, count: int) -> list[Ext]:
         """Fixed coordinates."""
         return [_COORDINATE] * count
 
+    def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
+        """All layers."""
+        return check_layers(self, bus.log_leaves)
+
+    def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
+        """Public values."""
+        return (self._known, self._known)
+
+    def advance(self) -> None:
+        """Nothing to show."""
+
     def read(self, tensor: int, axes: Functional, label: str) -> Claim:
         """A message unless the tensor is public."""
         if tensor in self._shown:
-            return _ANY
+            return self._known
         if tensor in self.pending:
-            self.pending[tensor].append(PendingClaim(axes, _ANY))
+            self.pending[tensor].append(PendingClaim(axes, self._message))
         else:
             self.claims += 1
         return self._send(label)
 
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
+        """A message."""
+        self.claims += 1
+        return self._send(label)
+
+    def committed(self, key: Key, axes: Functional, label: str) -> Claim:
         """A message."""
         self.claims += 1
         return self._send(label)
@@ -106,16 +162,17 @@ class RehearsalParty:
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """A message when weights are committed."""
         self.claims += self._committed
-        return self._send(label) if self._committed else _ANY
+        return self._send(label) if self._committed else self._known
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """A message."""
+        """A message, held to the product."""
+        self.equations += 1
         return self._send(label)
 
     def _rounds(self, label: str, rounds: int, count: int) -> tuple[Claim, list[Ext]]:
         for _ in range(rounds):
             self._send(f"{label}.round", count)
-        return _ANY, [_COORDINATE] * rounds
+        return self._message, [_COORDINATE] * rounds
 
     def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Two elements a round."""
@@ -140,25 +197,31 @@ class RehearsalParty:
         return self._deferred.get(operation, [])
 
 
+def _play(circuit: Circuit, bus: Bus) -> RehearsalParty:
+    party = RehearsalParty(circuit)
+    check_lookups(party, bus)
+    check_operations(party)
+    claims = party.claims + len(party.openings) + (party.equations + 3 if circuit.zero_knowledge else 0)
+    if claims > MAX_CLAIMS:
+        raise UnsupportedModel(
+            "sumcheck-too-large", f"{claims} claims would be opened, more than {MAX_CLAIMS}", where="openings"
+        )
+    return party
+
+
 def rehearse(circuit: Circuit, layout: Layout) -> tuple[tuple[str, int], ...]:
-    """The messages of all operations, lookups' values first, in the order of the proof.
+    """The messages of all operations, lookups' values first, in the order of the proof; without the lookups' own.
 
     Raises:
         UnsupportedModel: code ``sumcheck-unsupported``, when a claim cannot be carried to an operand; ``sumcheck-too-large``,
             when claims multiply beyond what a proof may hold.
     """
-    party = RehearsalParty(circuit)
-    for number in range(len(circuit.ops)):
-        lookup_rows(party, number, lambda log_size: (_COORDINATE,) * log_size)
-    for number in range(len(circuit.ops) - 1, -1, -1):
-        check_operation(party, number)
-        op = circuit.ops[number]
-        if not isinstance(op, ops.HELD_OUTPUT):
-            for claim in party.pending[op.out]:
-                reduce_claim(party, number, claim.axes, claim.value)
-    claims = party.claims + 2 * len(layout.hashed) + len(layout.bus.tables)
-    if claims > MAX_CLAIMS:
-        raise UnsupportedModel(
-            "sumcheck-too-large", f"{claims} claims would be opened, more than {MAX_CLAIMS}", where="openings"
-        )
-    return tuple(party.messages)
+    party = _play(circuit, layout.bus)
+    return tuple(message for message in party.messages if not message[0].startswith("lookups."))
+
+
+def foretell(circuit: Circuit, bus: Bus) -> PadPlan:
+    """The pads of a zero-knowledge proof: one per element that is encrypted, the products' check included. Raises as above."""
+    party = _play(circuit, bus)
+    products = PadPlan(0, party.products + 1)
+    return PadPlan(party.encrypted + 2 * products.log_products, products.products)

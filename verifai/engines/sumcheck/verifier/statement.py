@@ -23,12 +23,28 @@ class PublicTensor:
 
 @dataclass(frozen=True, slots=True)
 class HashedTensor:
-    """A tensor bound by the root of a commitment of its own."""
+    """A tensor bound by the root of a commitment of its own.
+
+    Attributes:
+        number: which opening of the root this proof makes; 0 in the integrity-only suite, whose roots have no budget.
+    """
 
     root: bytes
+    number: int = 0
 
 
-StatedTensor: TypeAlias = PublicTensor | HashedTensor
+@dataclass(frozen=True, slots=True)
+class PrivateTensor:
+    """A tensor of which nothing is stated but that it exists, with the circuit's shape and range."""
+
+
+StatedTensor: TypeAlias = PublicTensor | HashedTensor | PrivateTensor
+
+_KINDS: dict[Visibility, type[StatedTensor]] = {
+    Visibility.PUBLIC: PublicTensor,
+    Visibility.HASHED: HashedTensor,
+    Visibility.PRIVATE: PrivateTensor,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +52,8 @@ class Statement:
     """Inputs, then outputs, in the circuit's order; the caller's context, such as a nonce.
 
     Attributes:
-        opening_number: how often the weights' root was opened before; 0 in this suite, whose roots have no opening budget.
+        opening_number: which opening of the weights' root this proof makes; 0 where weights are public, and in the
+            integrity-only suite, whose roots have no budget.
     """
 
     tensors: tuple[StatedTensor, ...]
@@ -53,15 +70,22 @@ def check_statement(circuit: Circuit, statement: Statement) -> None:
     ports = circuit.inputs + circuit.outputs
     if len(ports) != len(statement.tensors):
         raise _refuse(f"{len(statement.tensors)} tensors are stated, the circuit has {len(ports)}", "statement")
-    if len(statement.context) > MAX_CONTEXT or statement.opening_number != 0:
-        raise _refuse("the context is too long, or an opening number is not 0", "statement")
+    if len(statement.context) > MAX_CONTEXT:
+        raise _refuse("the context is too long", "statement")
+    if not 0 <= statement.opening_number < max(1, circuit.opening_budget):
+        raise _refuse(f"opening number {statement.opening_number} is beyond the weights' budget", "statement")
+    budgets = {shape.label: shape.budget for shape in circuit.commitments}
     for port, stated in zip(ports, statement.tensors, strict=True):
         tensor = circuit.tensors[port.tensor]
-        if isinstance(stated, PublicTensor) != (port.visibility is Visibility.PUBLIC):
-            raise _refuse("a public tensor is stated as hashed, or the other way round", tensor.name)
+        if not isinstance(stated, _KINDS[port.visibility]):
+            raise _refuse(f"the circuit has a {port.visibility.name.lower()} tensor here", tensor.name)
+        if isinstance(stated, PrivateTensor):
+            continue
         if isinstance(stated, HashedTensor):
             if len(stated.root) != DIGEST_BYTES:
                 raise _refuse("the root does not have 32 bytes", tensor.name)
+            if not 0 <= stated.number < max(1, budgets.get(f"io:{tensor.name}", 0)):
+                raise _refuse(f"opening number {stated.number} is beyond the root's budget", tensor.name)
         elif len(stated.cells) != tensor.size:
             raise _refuse(f"{len(stated.cells)} cells for shape {tensor.shape}", tensor.name)
         elif min(stated.cells) < tensor.low or max(stated.cells) > tensor.high:
@@ -73,15 +97,17 @@ def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statem
     transcript.absorb("circuit", digest)
     kind = "weights.root" if circuit.weight_visibility is WeightVisibility.COMMITTED else "weights.digest"
     transcript.absorb(kind, weights)
-    flags = bytes((len(circuit.inputs), len(circuit.outputs), circuit.weight_visibility, 0))  # the last: nothing is private
+    flags = bytes((len(circuit.inputs), len(circuit.outputs), circuit.weight_visibility, circuit.zero_knowledge))
     transcript.absorb("statement.flags", flags)
     transcript.absorb("statement.opening_number", statement.opening_number.to_bytes(8, "little"))
     for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
         transcript.absorb("statement.tensor", _description(circuit.tensors[port.tensor], port))
         if isinstance(stated, PublicTensor):
             transcript.absorb("statement.cells", _cells(stated.cells))
-        else:
+        elif isinstance(stated, HashedTensor):
             transcript.absorb("statement.root", stated.root)
+            if circuit.zero_knowledge:
+                transcript.absorb("statement.number", stated.number.to_bytes(8, "little"))
     transcript.absorb("statement.context", statement.context)
 
 

@@ -27,10 +27,13 @@ from verifai.engines.sumcheck.circuit_weights import decode_weights, weights_dig
 from verifai.engines.sumcheck.verifier import layout as layouts
 from verifai.engines.sumcheck.verifier import proof as proofs
 from verifai.engines.sumcheck.verifier.axes import point_axes
-from verifai.engines.sumcheck.verifier.channel import ProofChannel
+from verifai.engines.sumcheck.verifier.buses import Bus
+from verifai.engines.sumcheck.verifier.channel import HidingChannel, ProofChannel
+from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.layout import Layout
-from verifai.engines.sumcheck.verifier.lookups import LeafSum, check_layers, table_row
+from verifai.engines.sumcheck.verifier.lookups import LeafSum
 from verifai.engines.sumcheck.verifier.opening import Opened, check_openings
+from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
 from verifai.engines.sumcheck.verifier.operations import (
     check_operation,
     lookup_rows,
@@ -38,7 +41,7 @@ from verifai.engines.sumcheck.verifier.operations import (
     tensor_rows,
     truncated_axes,
 )
-from verifai.engines.sumcheck.verifier.party import OpeningClaim, VerifierParty
+from verifai.engines.sumcheck.verifier.party import OpeningClaim, Party, VerifierParty
 from verifai.engines.sumcheck.verifier.statement import (
     HashedTensor,
     PublicTensor,
@@ -46,7 +49,7 @@ from verifai.engines.sumcheck.verifier.statement import (
     absorb_statement,
     check_statement,
 )
-from verifai.engines.sumcheck.verifier.suite import PARAMETERS, SUITE
+from verifai.engines.sumcheck.verifier.suite import SUITES
 from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
 from verifai.errors import EvidenceRejected
 
@@ -98,9 +101,10 @@ def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
         )
     circuit = decode_circuit(data)
     check(circuit)
+    if circuit.suite not in SUITES:
+        known = ", ".join(SUITES)
+        raise EvidenceRejected("circuit-invalid", f"the circuit is for suite {circuit.suite!r}, not {known}", where="suite")
     layout = layouts.plan(circuit)
-    if circuit.suite != SUITE:
-        raise EvidenceRejected("circuit-invalid", f"the circuit is for suite {circuit.suite!r}, not {SUITE!r}", where="suite")
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise EvidenceRejected("circuit-invalid", "commitments or errors do not follow from the circuit", where="soundness")
     return TrustedCircuit(circuit, digest, layout)
@@ -140,10 +144,10 @@ def verify(
     decoded = proofs.decode(proof, layout.commitments())
     transcript = start_transcript(trusted.digest, circuit, weights.identity, statement, coins)
     transcript.absorb("witness.root", decoded.root)
-    channel = ProofChannel(transcript, decoded.messages)
+    channel = _channel(transcript, decoded.messages, layout)
     shown, hashed = stated_tensors(circuit, statement)
     party = VerifierParty(circuit, channel, shown, tuple(hashed), weights.cells)
-    check_lookups(party, layout)
+    check_lookups(party, layout.bus)
     check_operations(party)
     missing = [circuit.tensors[tensor].name for tensor in (*shown, *hashed) if tensor not in party.claimed]
     if missing:
@@ -151,45 +155,53 @@ def verify(
     openings = iter(decoded.openings)
     joint = [Opened(layout.witness, decoded.root, next(openings))]
     if layout.weights is not None:
-        joint.append(Opened(layout.weights, bytes.fromhex(weights.identity), next(openings)))
-    alone = [[Opened(layout.hashed[tensor], root, next(openings))] for tensor, root in hashed.items()]
-    check_openings(channel, [joint, *alone], party.openings)
+        joint.append(Opened(layout.weights, bytes.fromhex(weights.identity), next(openings), statement.opening_number))
+    alone = [[Opened(layout.hashed[tensor], stated.root, next(openings), stated.number)] for tensor, stated in hashed.items()]
+    groups = [joint, *alone]
+    if isinstance(channel, HidingChannel):
+        check_hidden_openings(channel, groups, party.openings)
+    else:
+        check_openings(channel, groups, party.openings)
     channel.finish()
     return VerifiedStatement(circuit, trusted.digest, weights.identity, statement)
+
+
+def _channel(transcript: Transcript, messages: Sequence[Ext], layout: Layout) -> ProofChannel:
+    return ProofChannel(transcript, messages) if layout.pads is None else HidingChannel(transcript, messages, layout.pads)
 
 
 def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:
     """Step 5's first half: everything that is fixed before the witness."""
     transcript = Transcript(coins)
-    transcript.absorb("suite", PARAMETERS)
+    transcript.absorb("suite", SUITES[circuit.suite].parameters)
     absorb_statement(transcript, circuit, statement, bytes.fromhex(digest), bytes.fromhex(weights))
     return transcript
 
 
-def stated_tensors(circuit: Circuit, statement: Statement) -> tuple[dict[int, tuple[int, ...]], dict[int, bytes]]:
-    """Cells of the public tensors and roots of the hashed ones, by tensor."""
+def stated_tensors(circuit: Circuit, statement: Statement) -> tuple[dict[int, tuple[int, ...]], dict[int, HashedTensor]]:
+    """Cells of the public tensors, and the hashed ones, by tensor."""
     shown: dict[int, tuple[int, ...]] = {}
-    hashed: dict[int, bytes] = {}
+    hashed: dict[int, HashedTensor] = {}
     for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
         if isinstance(stated, PublicTensor):
             shown[port.tensor] = stated.cells
         elif isinstance(stated, HashedTensor):
-            hashed[port.tensor] = stated.root
+            hashed[port.tensor] = stated
     return shown, hashed
 
 
-def check_lookups(party: VerifierParty, layout: Layout) -> None:
-    """Steps 5 to 7."""
-    circuit, bus, channel = party.circuit, layout.bus, party.channel
-    alpha, beta = channel.challenge("lookups.alpha"), channel.challenge("lookups.beta")
-    leaves = check_layers(channel, bus.log_leaves)
+def check_lookups(party: Party, bus: Bus) -> None:
+    """Steps 5 to 7. Both sides run it."""
+    circuit = party.circuit
+    alpha, beta = party.challenges("lookups.alpha", 1)[0], party.challenges("lookups.beta", 1)[0]
+    leaves = party.fractions(bus, alpha, beta)
     leaf_sum = LeafSum(bus, leaves, alpha, beta)
     for number, blocks in enumerate(bus.by_operation):
         if blocks:
             rows = lookup_rows(party, number, leaf_sum.local_point)
             for block, row in zip(blocks, rows, strict=True):
                 leaf_sum.lookup(block, row)
-    for tensor in layout.hashed:
+    for tensor in layouts.ranged_tensors(circuit):
         blocks = bus.by_tensor[tensor]
         point = leaf_sum.local_point(blocks[0].log_size)
         rows, stored = tensor_rows(party, tensor, point, len(blocks))
@@ -199,11 +211,11 @@ def check_lookups(party: VerifierParty, layout: Layout) -> None:
     for index, table in enumerate(bus.tables):
         point = leaf_sum.local_point(table.log_size)
         count = party.committed(("count", index, 0), point_axes(point, (table.log_size,)), "lookups.count")
-        leaf_sum.table(index, table, table_row(circuit, table, point), count)
+        leaf_sum.table(index, table, party.table_row(table, point), count)
     leaf_sum.finish()
 
 
-def check_operations(party: VerifierParty) -> None:
+def check_operations(party: Party) -> None:
     """Step 8: the last operation first, so that all claims on a virtual tensor are known before they are carried on."""
     for number in range(len(party.circuit.ops) - 1, -1, -1):
         op = party.circuit.ops[number]
@@ -211,3 +223,4 @@ def check_operations(party: VerifierParty) -> None:
         if not isinstance(op, ops.HELD_OUTPUT):
             for claim in party.pending[op.out]:
                 reduce_claim(party, number, claim.axes, claim.value)
+        party.advance()

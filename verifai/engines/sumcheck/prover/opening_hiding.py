@@ -1,0 +1,150 @@
+"""The prover of the zero-knowledge suite's openings; mirrors :mod:`..verifier.opening_hiding`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
+from verifai.engines.sumcheck.prover.channel import HidingProverChannel
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
+from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, fold, halve_sum
+from verifai.engines.sumcheck.prover.lookup_kernels import add_scaled, fraction_round
+from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights
+from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.channel import MaskForms
+from verifai.engines.sumcheck.verifier.claim import ZERO, Claim
+from verifai.engines.sumcheck.verifier.field import Ext, P
+from verifai.engines.sumcheck.verifier.hiding import LEFT, PRODUCT, RIGHT, X
+from verifai.engines.sumcheck.verifier.opening import powers_of, row_weights
+from verifai.engines.sumcheck.verifier.opening_hiding import batched, pad_columns
+from verifai.engines.sumcheck.verifier.party import OpeningClaim
+from verifai.engines.sumcheck.verifier.products import check_products
+from verifai.engines.sumcheck.verifier.proof import Opening, log_length
+from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
+
+
+class _Products:
+    """The rounds of Σ eq·(a·b − c) over the triples: fractions' rounds with −1 for one numerator."""
+
+    def __init__(self, channel: HidingProverChannel, pads: dict[int, U64]) -> None:
+        self._channel = channel
+        minus: U64 = np.zeros_like(pads[LEFT])
+        minus[0] = P - 1
+        self._arrays = [pads[LEFT], pads[RIGHT], pads[PRODUCT], minus]
+        self._anchor: list[Ext] = []
+        self._eq: U64 | None = None
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """The next round."""
+        self._eq = halve_sum(eq_vector(self._anchor) if self._eq is None else self._eq)
+        a0, a1, c0, c1 = fraction_round(self._eq, *self._arrays)
+        return self._channel.send(label, [element(a0, a1), element(c0, c1)])
+
+    def receive_open(self, label: str, count: int) -> list[Ext]:
+        """a~ and b~ at the point, in clear."""
+        values = [element(*one[:, 0]) for one in self._arrays[:2]]
+        self._channel.send_open(label, values)
+        return values
+
+    def challenge(self, label: str) -> Ext:
+        """A coordinate of the anchor, or of the point."""
+        r = self._channel.challenge(label)
+        if label == "products.anchor":
+            self._anchor.append(r)
+        else:
+            self._arrays = [fold(one, *scalars(r)) for one in self._arrays]
+        return r
+
+
+class _MaskedRounds:
+    """The final rounds, encrypted by the mask rows' pads."""
+
+    def __init__(self, channel: HidingProverChannel, rounds: FinalRounds, pads: Sequence[Ext]) -> None:
+        self._channel, self._rounds, self._pads = channel, rounds, pads
+        self.forms = MaskForms(channel)
+
+    def receive(self, label: str, count: int) -> list[Claim]:
+        """Compute, encrypt, send."""
+        start = self.forms.count
+        sent = [field.add(value, self._pads[start + i]) for i, value in enumerate(self._rounds.compute())]
+        self._channel.send_open(label, sent)
+        return self.forms.claims(sent)
+
+    def challenge(self, label: str) -> Ext:
+        """Draw and bind."""
+        r = self._channel.challenge(label)
+        self._rounds.bind(r)
+        return r
+
+
+def prove_hidden_openings(
+    channel: HidingProverChannel,
+    groups: Sequence[Sequence[CommittedMatrix]],
+    claims: Sequence[OpeningClaim],
+    triples: dict[int, U64],
+) -> tuple[Opening, ...]:
+    """Send everything that the verifier's ``check_hidden_openings`` takes; the openings in the groups' order.
+
+    Args:
+        triples: the pads of LEFT, RIGHT and PRODUCT, (2, 2^k) each.
+    """
+    pads = channel.pads
+    claims = [*claims, *check_products(_Products(channel, triples), pads.plan)]
+    alpha = channel.challenge("openings.alpha")
+    _, coefficients = batched(pads, claims, powers_of(alpha, len(claims) + len(pads.equations)))
+    members = [Member(matrix, claim_weights(matrix, claims, alpha)) for group in groups for matrix in group]
+    witness = groups[0][0]
+    for column, values in pad_columns(pads, coefficients):
+        _add_pad_weights(members[0], ("pad", column, 0), vector(values))
+    rounds = FinalRounds(members)
+    final = _MaskedRounds(channel, rounds, _mask_pads(witness))
+    claim, z = product_rounds(final, "openings", ZERO, rounds.count)
+    mask = final.forms.coefficients(claim)
+    channel.send_open("openings.values", rounds.values())
+    channel.send_open("openings.mask", [_shown(witness, z, mask)])
+    mix, blind = channel.challenge("openings.mix"), channel.challenge("openings.blind")
+    for group in groups:
+        combination, factor = None, field.ONE
+        for matrix in group:
+            one = matrix.combination(vector(row_weights(matrix.plan, z, matrix.number, blind)))
+            combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
+            factor = field.product(factor, mix)
+        assert combination is not None
+        channel.send_open("openings.combination", extension_values(combination))
+    openings = []
+    for number, group in enumerate(groups):
+        shape = group[0].plan.shape
+        positions = channel.transcript.positions(f"openings.positions{number}", log_length(shape), shape.queries)
+        openings += [matrix.open(positions) for matrix in group]
+    return tuple(openings)
+
+
+def _add_pad_weights(member: Member, key: tuple[str, int, int], coefficients: U64) -> None:
+    """c on a pad's low cell, c·x on its high one."""
+    start = member.matrix.plan.offsets[key]
+    half = coefficients.shape[1]
+    for first, factor in ((start, field.ONE), (start + half, X)):
+        part = np.ascontiguousarray(member.weights[:, first : first + half])
+        member.weights[:, first : first + half] = add_scaled(part, coefficients, *scalars(factor))
+
+
+def _region(matrix: CommittedMatrix) -> slice:
+    shape = matrix.plan.shape
+    return slice(shape.message, shape.message + shape.mask)
+
+
+def _mask_pads(matrix: CommittedMatrix) -> list[Ext]:
+    """g on the mask region."""
+    assert matrix.masked is not None
+    low, high = matrix.masked[-matrix.plan.shape.mask_rows :, _region(matrix)].tolist()
+    return list(zip(low, high, strict=True))
+
+
+def _shown(matrix: CommittedMatrix, z: Sequence[Ext], mask: Sequence[Ext]) -> Ext:
+    """⟨D, y_x on the mask region⟩, y_x without the mask rows; rows of values are zero there."""
+    assert matrix.masked is not None
+    weights = vector(row_weights(matrix.plan, z, matrix.number))
+    part = np.ascontiguousarray(matrix.masked[:, _region(matrix)])
+    return element(*dot(vector(list(mask)), combine_rows(weights, part)))

@@ -1,0 +1,205 @@
+"""Encrypted messages: claims as affine forms in committed one-time pads.
+
+A prover message m travels as m + pad, the pad being two cells of the witness commitment, used once. Whatever the script does
+with the message is an affine form in pads: ``value + Σ coefficients·pads``, the value known, the pads not. Equations between
+forms are not checked on the spot; they are collected, and the openings' batched sumcheck holds them all to the committed pads.
+
+Forms are kept on a *tape*: one entry per addition of two forms. Only one linear combination of all equations is ever needed,
+and a sweep back over the tape finds its coefficients, one pass whatever the number of equations.
+
+A product of two forms: both factors are sent again under fresh pads a, b of one *triple*, whose third committed number is
+claimed to be a·b; so the product is an affine form too. :mod:`.products` checks all triples at once. Triple 0 is never used by
+a product: it is random, and lets the check show two values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from verifai.engines.sumcheck.verifier import field
+from verifai.engines.sumcheck.verifier.claim import Claim
+from verifai.engines.sumcheck.verifier.field import ONE, ZERO, Ext
+
+MESSAGES, LEFT, RIGHT, PRODUCT = range(4)
+"""The columns of pads: of messages, and the three of the triples."""
+
+X: Ext = (0, 1)
+"""The extension's generator: a pad (lo, hi) is lo + hi·x."""
+MINUS_ONE: Ext = field.embed(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class PadPlan:
+    """How many pads a proof uses, fixed by the circuit: ``messages`` elements, and ``products`` triples, triple 0 included."""
+
+    messages: int
+    products: int
+
+    @property
+    def log_messages(self) -> int:
+        """log2 of the padded number of message pads; at least 1."""
+        return max(1, (self.messages - 1).bit_length())
+
+    @property
+    def log_products(self) -> int:
+        """log2 of the padded number of triples; at least 1."""
+        return max(1, (self.products - 1).bit_length())
+
+    def log_size(self, column: int) -> int:
+        """log2 of the number of pads in one column."""
+        return self.log_messages if column == MESSAGES else self.log_products
+
+
+class Conversation(Protocol):
+    """What a hidden claim needs of the side that it is talked about on."""
+
+    def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
+        """The product of two forms, by a triple."""
+
+    def hold(self, claim: HiddenClaim) -> None:
+        """Note that the form is 0."""
+
+    def invert(self, claim: HiddenClaim, where: str) -> Claim:
+        """The prover's inverse of a form."""
+
+
+class Tape:
+    """Forms as a list of additions. Entry i is a pad, or a·left + b·right of earlier entries."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[int, Ext, int, Ext] | int] = []
+
+    def pad(self, number: int) -> int:
+        """The form that is pad ``number``."""
+        self._entries.append(number)
+        return len(self._entries) - 1
+
+    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
+        """The form a·left + b·right."""
+        self._entries.append((left, a, right, b))
+        return len(self._entries) - 1
+
+    def coefficients(self, seeds: Sequence[tuple[int, Ext]], pads: int) -> list[Ext]:
+        """The pads' coefficients in Σ factor·form over ``seeds``: one sweep, the last entry first."""
+        weights: list[Ext | None] = [None] * len(self._entries)
+        for form, factor in seeds:
+            known = weights[form]
+            weights[form] = factor if known is None else field.add(known, factor)
+        result = [ZERO] * pads
+        for index in range(len(self._entries) - 1, -1, -1):
+            weight = weights[index]
+            if weight is None:
+                continue
+            entry = self._entries[index]
+            if isinstance(entry, int):
+                result[entry] = field.add(result[entry], weight)
+                continue
+            for form, factor in ((entry[0], entry[1]), (entry[2], entry[3])):
+                part = weight if factor == ONE else field.product(weight, factor)
+                known = weights[form]
+                weights[form] = part if known is None else field.add(known, part)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenClaim(Claim):
+    """``value`` + ``factor``·``form``."""
+
+    talk: Conversation
+    tape: Tape
+    form: int
+    factor: Ext
+
+    def _with(self, value: Ext, factor: Ext) -> HiddenClaim:
+        return HiddenClaim(value, self.talk, self.tape, self.form, factor)
+
+    def _sum(self, value: Ext, other: HiddenClaim, sign: Ext) -> HiddenClaim:
+        right = other.factor if sign == ONE else field.product(other.factor, sign)
+        return HiddenClaim(value, self.talk, self.tape, self.tape.add(self.form, self.factor, other.form, right), ONE)
+
+    def __add__(self, other: Claim) -> Claim:
+        value = field.add(self.value, other.value)
+        return self._sum(value, other, ONE) if isinstance(other, HiddenClaim) else self._with(value, self.factor)
+
+    def __radd__(self, other: Claim) -> Claim:
+        return self + other
+
+    def __sub__(self, other: Claim) -> Claim:
+        value = field.sub(self.value, other.value)
+        return self._sum(value, other, MINUS_ONE) if isinstance(other, HiddenClaim) else self._with(value, self.factor)
+
+    def __rsub__(self, other: Claim) -> Claim:
+        return self._with(field.sub(other.value, self.value), field.product(self.factor, MINUS_ONE))
+
+    def plus(self, public: Ext) -> Claim:
+        """self + a public number."""
+        return self._with(field.add(self.value, public), self.factor)
+
+    def scale(self, public: Ext) -> Claim:
+        """self times a public number."""
+        return self._with(field.product(self.value, public), field.product(self.factor, public))
+
+    def mul(self, other: Claim) -> Claim:
+        """The product: by a triple when both factors are hidden."""
+        if isinstance(other, HiddenClaim):
+            return self.talk.multiply(self, other)
+        return self.scale(other.value)
+
+    def assert_zero(self, where: str) -> None:
+        """Collect the equation; the openings hold it."""
+        self.talk.hold(self)
+
+    def assert_nonzero(self, where: str) -> None:
+        """The prover's word for the inverse, and their product is 1."""
+        self.mul(self.talk.invert(self, where)).plus(MINUS_ONE).assert_zero(where)
+
+
+class Pads:
+    """The pads of one proof, handed out in order, and the equations collected. Both sides keep one."""
+
+    def __init__(self, plan: PadPlan, tape: Tape | None = None) -> None:
+        self.plan, self.tape = plan, tape if tape is not None else Tape()
+        self.equations: list[HiddenClaim] = []
+        self.messages = 0
+        self.products = 1  # triple 0 stays unused
+
+    def index(self, column: int, number: int) -> int:
+        """The tape's number of a pad: columns one after the other."""
+        size = 1 << self.plan.log_products
+        return number if column == MESSAGES else (1 << self.plan.log_messages) + (column - LEFT) * size + number
+
+    @property
+    def count(self) -> int:
+        """All pads."""
+        return (1 << self.plan.log_messages) + 3 * (1 << self.plan.log_products)
+
+    def encrypted(self, talk: Conversation, value: Ext, column: int, number: int) -> HiddenClaim:
+        """The claim that ``value`` is a message plus this pad."""
+        return HiddenClaim(value, talk, self.tape, self.tape.pad(self.index(column, number)), MINUS_ONE)
+
+    def next_messages(self, count: int) -> range:
+        """Numbers of the next message pads. Raises OverflowError beyond the plan, which the script makes impossible."""
+        start = self.messages
+        self.messages += count
+        if self.messages > self.plan.messages:
+            raise OverflowError("more messages than the circuit plans")
+        return range(start, self.messages)
+
+    def next_product(self) -> int:
+        """The next triple. Raises OverflowError beyond the plan."""
+        number = self.products
+        self.products += 1
+        if self.products > self.plan.products:
+            raise OverflowError("more products than the circuit plans")
+        return number
+
+    def product(self, talk: Conversation, operands: tuple[HiddenClaim, HiddenClaim], sent: Sequence[Ext], number: int) -> Claim:
+        """Hold the factors to what was ``sent`` for them, and give their product as a form: âb̂ − â·b − b̂·a + ab."""
+        tape = self.tape
+        for column, operand, value in zip((LEFT, RIGHT), operands, sent, strict=True):
+            (self.encrypted(talk, value, column, number) - operand).assert_zero("product")
+        left, right, both = (tape.pad(self.index(column, number)) for column in (LEFT, RIGHT, PRODUCT))
+        mixed = tape.add(right, field.product(sent[0], MINUS_ONE), left, field.product(sent[1], MINUS_ONE))
+        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(mixed, ONE, both, ONE), ONE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,13 @@ settings.load_profile("untimed")
 # A background job of a shell starts with SIGINT ignored, and children inherit that; then no Ctrl-C would reach what is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _marks_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Opening ledgers leave a mark per root in the user's state folder; tests use theirs, also in child processes."""
+    os.environ["VERIFAI_OPENINGS_DIR"] = str(tmp_path_factory.mktemp("openings"))
+
 
 if TYPE_CHECKING:
     from ezkl_small import SmallCircuit

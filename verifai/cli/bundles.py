@@ -154,6 +154,7 @@ def _describe(summary: BundleSummary) -> list[Any]:
         for tensor in summary.proof.statement.tensors:
             shape = "×".join(str(size) for size in tensor.shape)
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
+        lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
     if summary.log is not None:
         lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]

@@ -116,6 +116,7 @@ def _verified(paths: list[Path], chain: VerifiedChain) -> Result:
     documents = []
     for path, bundle in zip(paths, chain.bundles, strict=True):
         lines += [f"[bold green]ACCEPTED[/] {plain(str(path))}", *finding_lines(bundle.findings)]
+        lines += [f"   {plain(one.words())}" for one in bundle.statement.openings]
         findings = [finding.to_json() for finding in bundle.findings]
         statement = bundle.statement.to_json()
         documents.append({"path": str(path), "bundle_id": bundle.bundle_id, "statement": statement, "findings": findings})

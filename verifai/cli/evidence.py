@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, finding_lines, seconds_text
 from verifai.domain.findings import Finding
-from verifai.errors import UsageError, VerifaiError
+from verifai.errors import PolicyNotMet, UsageError, VerifaiError
 
 if TYPE_CHECKING:
     from verifai.domain.circuit_lock import CircuitLock
@@ -164,13 +165,17 @@ def _verify_one(
 
 
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:
+    from verifai.domain.openings import repeated_openings
     from verifai.engines.registry import engine_for
     from verifai.stages.verify import describe
 
     lines: list[Any] = []
     documents: list[dict[str, Any]] = []
     findings: list[Finding] = []
-    for path, outcome in results:
+    repeated = repeated_openings(
+        [None if isinstance(one, VerifaiError) else replace(one.opened, where=str(path)) for path, one in results]
+    )
+    for (path, outcome), repeats in zip(results, repeated, strict=True):
         if isinstance(outcome, VerifaiError):
             finding = Finding.from_error(outcome)
             findings.append(finding)
@@ -179,18 +184,21 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
             documents.append({"path": str(path), "verdict": word.lower().replace(" ", "-"), "findings": [finding.to_json()]})
             continue
         statement = outcome.statement
-        lines += [f"[bold green]ACCEPTED[/] {plain(str(path))}", *finding_lines(outcome.findings)]
+        every = (*outcome.findings, *repeats)
+        head = "[bold yellow]POLICY NOT MET[/]" if repeats else "[bold green]ACCEPTED[/]"
+        lines += [f"{head} {plain(str(path))}", *finding_lines(every)]
         lines += ["   " + plain(line) for line in describe(statement, engine_for(statement.engine))]
-        findings += outcome.findings
+        findings += every
         documents.append(
             {
                 "path": str(path),
-                "verdict": "accepted",
+                "verdict": "policy-not-met" if repeats else "accepted",
                 "bundle_id": outcome.bundle_id,
                 "statement": statement.to_json(),
-                "findings": [finding.to_json() for finding in outcome.findings],
+                "findings": [finding.to_json() for finding in every],
             }
         )
     statuses = {outcome.status for _, outcome in results if isinstance(outcome, VerifaiError)}
+    statuses |= {PolicyNotMet.status} if any(repeated) else set()
     status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
     return Result({"bundles": documents}, lines, findings, status)

@@ -253,6 +253,8 @@ def _entry_lines(entry: Entry) -> list[str]:
     name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
     lines = [name if entry.kind != "run" else f" {mark} the run itself"]
     lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
+    if "openings" in entry.facts:
+        lines.append(f"    {_plain(entry.facts['openings'])}")
     for one in entry.waived:
         waiver = one.waiver
         lines.append(

@@ -10,6 +10,7 @@ from typing import Any
 from verifai.domain.attestation_circuit import FidelityFigures
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
+from verifai.domain.openings import OpenedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class AuditReport:
         insecure: insecure modes that the lock pins, such as ``test-srs``; loud in every report.
         facts: what else a reader wants to see, by heading.
         audited: when, UTC.
+        opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
         usage: whether it was not audited because of how it was asked for, such as a path that is not there.
     """
 
@@ -98,6 +100,7 @@ class AuditReport:
     facts: Mapping[str, str] = field(default_factory=dict)
     audited: str = ""
     usage: bool = False
+    opened: OpenedBy | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -139,4 +142,5 @@ class AuditReport:
             ],
             "insecure": list(self.insecure),
             "facts": dict(self.facts),
+            "openings": [] if self.opened is None else [one.to_json() for one in self.opened.openings],
         }

@@ -9,6 +9,7 @@ from datetime import datetime
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.manifest_time import format_utc
+from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.policy import EvidenceKind, ModelDemand, Policy
 from verifai.domain.waiver import Scope, ScopeKind, WaivedFinding, WaiversInForce
 
@@ -27,6 +28,7 @@ class Judgement:
         shows: per kind of evidence, the identity of what it shows; equal identities count once.
         findings: one per check.
         facts: for people, such as engine, privacy, creation date.
+        opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Judgement:
     findings: tuple[Finding, ...]
     shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    opened: OpenedBy | None = None
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""
@@ -187,8 +190,9 @@ def decide(
 def _bundles(judgements: Sequence[Judgement], in_force: WaiversInForce) -> tuple[BundleVerdict, ...]:
     seen: dict[Sha256, str] = {}
     verdicts = []
-    for judgement in judgements:
-        stand, waived = in_force.apply(judgement.findings, judgement.scopes())
+    repeated = repeated_openings([one.opened for one in judgements])
+    for judgement, repeats in zip(judgements, repeated, strict=True):
+        stand, waived = in_force.apply((*judgement.findings, *repeats), judgement.scopes())
         if not judgement.shows and worst(stand) is Outcome.HOLDS:
             # An intact container, a good signature or a waiver is no evidence about a model.
             stand = (*stand, Finding("nothing-to-check", Outcome.UNDECIDED, "no evidence was checked", where=judgement.path))

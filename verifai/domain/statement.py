@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, is_sha256, short
 from verifai.domain.record import Record
 
 
@@ -140,6 +140,56 @@ class TensorStatement:
         return tensor
 
 
+MAX_OPENINGS = 4096
+"""No commitment allows more openings."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentOpening:
+    """One use of a hiding commitment that allows a limited number of uses. Two proofs with one root and number leak.
+
+    Attributes:
+        what: what the commitment binds, such as ``weights`` or a tensor's name.
+        root: 64 hex digits.
+        number: which opening this is, counted from 0.
+        budget: how many the commitment allows.
+    """
+
+    what: str
+    root: Sha256
+    number: int
+    budget: int
+
+    def __post_init__(self) -> None:
+        if not self.what or not is_sha256(self.root):
+            raise ValueError("an opening names what it opens, and a root of 64 hex digits")
+        if not 0 <= self.number < self.budget <= MAX_OPENINGS:
+            raise ValueError(f"opening {self.number} of {self.budget} is not one")
+
+    def words(self) -> str:
+        """For people."""
+        return f"opening {self.number} of {self.budget} of the commitment to {self.what!r} (root {short(self.root)}…)"
+
+    def to_json(self) -> dict[str, Any]:
+        """Integers and strings only, so that it can be signed."""
+        return {"what": self.what, "root": self.root, "number": self.number, "budget": self.budget}
+
+    @classmethod
+    def from_record(cls, record: Record) -> CommitmentOpening:
+        """The inverse of :meth:`to_json`, strict."""
+        try:
+            opening = cls(
+                what=record.text("what", max_length=256),
+                root=record.sha256("root"),
+                number=record.integer("number", low=0, high=MAX_OPENINGS - 1),
+                budget=record.integer("budget", low=1, high=MAX_OPENINGS),
+            )
+        except ValueError as problem:
+            raise record.refuse(str(problem)) from None
+        record.done()
+        return opening
+
+
 def _canonical_int(text: str) -> int:
     value = int(text)
     if str(value) != text:
@@ -160,6 +210,7 @@ class Statement:
             it, or only the bundle's signature.
         privacy: what the proof hides.
         weights: how the weights are bound.
+        openings: every use of a hiding commitment with a limited number of uses that the proof makes.
     """
 
     engine: EngineName
@@ -170,6 +221,13 @@ class Statement:
     context_bound: bool
     privacy: Privacy
     weights: WeightVisibility
+    openings: tuple[CommitmentOpening, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len({(one.root, one.number) for one in self.openings}) != len(self.openings):
+            raise ValueError("one opening of a commitment is listed twice")
+        if len({(one.root, one.budget) for one in self.openings}) != len({one.root for one in self.openings}):
+            raise ValueError("one commitment is listed with two budgets")
 
     def of(self, role: Role) -> tuple[TensorStatement, ...]:
         """The inputs or the outputs, in the model's order."""
@@ -177,7 +235,7 @@ class Statement:
 
     def to_json(self) -> Mapping[str, Any]:
         """Integers and strings only, so that it can be signed."""
-        return {
+        document: dict[str, Any] = {
             "engine": self.engine.value,
             "model_sha256": self.model_sha256,
             "circuit_sha256": self.circuit_sha256,
@@ -187,19 +245,28 @@ class Statement:
             "privacy": self.privacy.value,
             "weights": self.weights.value,
         }
+        if self.openings:  # else left out: statements that need none keep the bytes that they were signed with
+            document["openings"] = [opening.to_json() for opening in self.openings]
+        return document
 
     @classmethod
     def from_record(cls, record: Record) -> Statement:
         """The inverse of :meth:`to_json`, strict."""
-        statement = cls(
-            engine=record.choice("engine", EngineName),
-            model_sha256=record.sha256("model_sha256"),
-            circuit_sha256=record.sha256("circuit_sha256"),
-            tensors=tuple(TensorStatement.from_record(item) for item in record.tables("tensors", max_length=256)),
-            context=record.text("context", empty=True),
-            context_bound=record.flag("context_bound"),
-            privacy=record.choice("privacy", Privacy),
-            weights=record.choice("weights", WeightVisibility),
-        )
+        try:
+            statement = cls(
+                engine=record.choice("engine", EngineName),
+                model_sha256=record.sha256("model_sha256"),
+                circuit_sha256=record.sha256("circuit_sha256"),
+                tensors=tuple(TensorStatement.from_record(item) for item in record.tables("tensors", max_length=256)),
+                context=record.text("context", empty=True),
+                context_bound=record.flag("context_bound"),
+                privacy=record.choice("privacy", Privacy),
+                weights=record.choice("weights", WeightVisibility),
+                openings=tuple(CommitmentOpening.from_record(item) for item in record.tables("openings", (), max_length=512)),
+            )
+        except ValueError as problem:
+            raise record.refuse(str(problem), "openings") from None
+        if record.has("openings") and not statement.openings:
+            raise record.refuse("an empty list is left out", "openings")  # one statement, one spelling
         record.done()
         return statement

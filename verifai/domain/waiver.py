@@ -40,6 +40,7 @@ WAIVABLE = frozenset(
         "too-few-environments",
         "gate-policy-unknown",
         "gate-with-waivers",
+        "opening-repeated",
     }
 )
 """Codes that a waiver may name: demands that genuine evidence misses. Missing evidence, an earlier gate's refusal, an expired

@@ -20,6 +20,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.domain.manifest_time import format_utc
+from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
@@ -106,6 +107,7 @@ class _Audit:
         self._words: tuple[str, ...] = ()
         self._comparisons: tuple[OutputComparison, ...] = ()
         self._model: OnnxModel | None = None
+        self._opened: OpenedBy | None = None
 
     def run(self, path: str, now: str) -> AuditReport:
         """All steps, in order."""
@@ -146,6 +148,7 @@ class _Audit:
             insecure=() if summary is None else summary.insecure,
             facts=_facts(self._bundle, circuit, proof),
             audited=now,
+            opened=None if self._opened is None else replace(self._opened, where=path),
         )
 
     def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
@@ -160,6 +163,7 @@ class _Audit:
             return None
         # Verify alone cannot judge signatures; steps T2 and T3 do.
         self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
+        self._opened = verified.opened
         self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
         return verified
 
@@ -305,6 +309,9 @@ def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPre
 def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
     """Audit several bundles, each on its own: one that cannot be asked about hides nothing about the others.
 
+    What only shows when they are laid side by side is A11: an opening number of a hidden commitment that two proofs use. The
+    audit log cannot help there, for it holds identifiers alone; whoever keeps old bundles gives them, too.
+
     Raises:
         UsageError: none of them can be audited as asked.
     """
@@ -319,4 +326,8 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
             reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
     if problems and len(problems) == len(reports):
         raise problems[0]
-    return tuple(reports)
+    repeated = repeated_openings([report.opened for report in reports])
+    return tuple(
+        replace(report, findings=(*report.findings, *(replace(one, step="A11") for one in repeats)))
+        for report, repeats in zip(reports, repeated, strict=True)
+    )

@@ -30,6 +30,7 @@ from verifai.domain.gate_judge import (
     judge_proof,
 )
 from verifai.domain.manifest_time import format_utc
+from verifai.domain.openings import OpenedBy
 from verifai.domain.policy import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import Statement
@@ -88,6 +89,7 @@ class _Case:
         self._findings: list[Finding] = []
         self._shows: dict[EvidenceKind, Sha256] = {}
         self._facts: dict[str, str] = {}
+        self._opened: OpenedBy | None = None
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -115,6 +117,7 @@ class _Case:
             tuple(self._findings),
             self._shows,
             self._facts,
+            self._opened,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
@@ -247,6 +250,7 @@ class _Case:
         verified = verify_open(self._bundle, lock, Expectations(allow_test_srs=True), budget=self._budget, progress=SILENT)
         summary = self._loaded.summaries[demand.name][engine]
         self._findings += verified.findings
+        self._opened = replace(verified.opened, where=self._path)
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
@@ -263,6 +267,8 @@ class _Case:
             "created": verified.proof.created,
             "statement": facts.statement_id,
         }
+        if words := [one.words() for one in verified.statement.openings]:
+            self._facts["openings"] = "; ".join(words)
         self._shows[EvidenceKind.PROOF] = facts.statement_id
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
@@ -356,12 +362,13 @@ def _has(findings: Sequence[Finding], *codes: str) -> bool:
 
 def statement_digest(statement: Statement) -> Sha256:
     """Names what was proven, whoever asked for it: the context is left out, so that showing one inference under many contexts
-    does not make it many."""
+    does not make it many; the openings too, for every new proof of one inference has other numbers."""
     from verifai.bundle import canonical
 
     document = dict(statement.to_json())
     document.pop("context")
     document.pop("context_bound")
+    document.pop("openings", None)
     return sha256(canonical.encode(document))
 
 

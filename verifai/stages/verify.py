@@ -6,7 +6,7 @@ What the verdict rests on comes from the lock (and, where given, the trust file)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.manifest import Manifest
+from verifai.domain.openings import OpenedBy, opening_words, proof_digest
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"
 SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
 """Payload files that belong to the bundle, not to the engine."""
-
 
 TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
 """Plain tensors by name, or how to get them once the statement says which there are."""
@@ -62,6 +62,7 @@ class VerifiedBundle:
     Attributes:
         statement: decoded from the proof.
         findings: one per step, in order.
+        opened: the proof by digest, with the openings of hidden commitments that it shows.
     """
 
     bundle_id: Sha256
@@ -69,6 +70,7 @@ class VerifiedBundle:
     circuit: CircuitPredicate
     proof: ProofPredicate
     findings: tuple[Finding, ...]
+    opened: OpenedBy
 
 
 def verify_bundle(
@@ -134,19 +136,16 @@ def verify_open(
             "it is the expected context, but neither the proof nor a trusted signature binds it: anybody could have written it",
             hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
         )
-    return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings))
+    opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
+    return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened)
 
 
 def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
     """V2: exactly one proof attestation, and the circuit attestation that it names."""
     proofs = [one for one in bundle.attestations.values() if isinstance(one.predicate, ProofPredicate)]
     if not proofs:
-        raise PolicyNotMet(
-            "no-proof",
-            "the bundle holds no proof",
-            where=str(bundle.bundle_id),
-            hint="Ask for a bundle made by `verifai prove`.",
-        )
+        hint = "Ask for a bundle made by `verifai prove`."
+        raise PolicyNotMet("no-proof", "the bundle holds no proof", where=str(bundle.bundle_id), hint=hint)
     if len(proofs) > 1:
         raise EvidenceRejected(
             "ambiguous-proof", f"the bundle holds {len(proofs)} proof attestations where exactly one is allowed"
@@ -269,8 +268,8 @@ def check_attested(statement: Statement, proof: ProofPredicate, summary: Section
 
 def _first_difference(left: Statement, right: Statement) -> str:
     ours, theirs = left.to_json(), right.to_json()
-    for field in ours:
-        if ours[field] != theirs[field]:
+    for field in {**ours, **theirs}:
+        if ours.get(field) != theirs.get(field):
             if field != "tensors":
                 return field
             for one, other in zip(left.tensors, right.tensors, strict=False):
@@ -368,8 +367,6 @@ def _not_checked(code: str, message: str, step: str) -> Finding:
 
 
 def _numbered(finding: Finding) -> Finding:
-    from dataclasses import replace
-
     return replace(finding, step=f"V5.{finding.step}" if finding.step else "V5")
 
 
@@ -389,7 +386,7 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
         WeightVisibility.COMMITTED: "The weights are bound by a commitment; their owner keeps them.",
     }
     lines.append(weights[statement.weights])
-    lines.append(f"Privacy: {statement.privacy.value}.")
+    lines += [f"Privacy: {statement.privacy.value}.", *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"
         lines.append(f"Context: {statement.context!r} ({bound}).")

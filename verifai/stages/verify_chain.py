@@ -17,6 +17,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.openings import repeated_openings
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Role, TensorStatement, Visibility
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
@@ -70,7 +71,7 @@ def verify_chain(
     Raises:
         UsageError: ``bad-option``, ``bad-lock``, ``chain-locks``: what was given cannot be a chain, whatever the bundles hold.
         EvidenceRejected: a bundle is false, or ``chain-broken``, ``chain-model-differs``.
-        PolicyNotMet: ``chain-incomplete``. Undecided: a bundle could not be checked.
+        PolicyNotMet: ``chain-incomplete``, ``opening-repeated``. Undecided: a bundle could not be checked.
     """
     given = expect or Expectations()
     sections = _sections(paths, locks)
@@ -89,6 +90,7 @@ def verify_chain(
             message = f"its proof is of the {bundle.statement.engine.value} engine, whose tensors do not chain"
             raise EvidenceRejected("chain-broken", message, where=str(path))
         bundles.append(bundle)
+    _check_openings(bundles)
     findings += [_link(number, *pair) for number, pair in enumerate(pairwise(bundles), 1)]
     return VerifiedChain(tuple(bundles), tuple(findings))
 
@@ -210,6 +212,13 @@ def _link(number: int, before: VerifiedBundle, after: VerifiedBundle) -> Finding
         f"root {str(one.digest)[:12]}" for one in left
     )
     return Finding("chain-linked", Outcome.HOLDS, message, evidence=" ".join(str(one.digest) for one in left), step="C3")
+
+
+def _check_openings(bundles: Sequence[VerifiedBundle]) -> None:
+    """Two segments that open one hidden boundary do so under two numbers."""
+    for found in repeated_openings([bundle.opened for bundle in bundles]):
+        for one in found:
+            raise PolicyNotMet(one.code, one.message, where=one.where, hint=one.remedy)
 
 
 def _bound(tensor: TensorStatement) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import sys
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def _documents() -> dict[str, Any]:
     for path in (FOLDER / "attestations").iterdir():
         document = _payload(path)
         found[document["predicateType"].split(":")[2]] = document
+    found["proof with openings"] = with_openings = copy.deepcopy(found["proof"])
+    with_openings["predicate"]["statement"]["openings"] = [
+        {"what": "weights", "root": "a" * 64, "number": 15, "budget": 16},
+        {"what": "x", "root": "b" * 64, "number": 0, "budget": 4},
+    ]
     return found
 
 
@@ -44,11 +50,12 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "envelope": lambda data: parse_envelope(data, ""),
     "circuit": lambda data: parse_attestation(Envelope(data), ""),
     "proof": lambda data: parse_attestation(Envelope(data), ""),
+    "proof with openings": lambda data: parse_attestation(Envelope(data), ""),
 }
 
 
 def _validator(name: str) -> Draft202012Validator:
-    schema = json.loads((SCHEMAS / f"{name}-v1.schema.json").read_text())
+    schema = json.loads((SCHEMAS / f"{name.split()[0]}-v1.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 

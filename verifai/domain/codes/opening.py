@@ -1,0 +1,29 @@
+"""Codes of openings of hidden commitments, and of the ledger that counts them."""
+
+from __future__ import annotations
+
+from verifai.domain.codes import Code
+
+_DEAD = "The root is dead: compile again, which commits anew. Never restore or copy a ledger."
+
+CODES: dict[str, Code] = {
+    "opening-budget-spent": Code(
+        (2,), "Every opening that a hidden commitment allows is spent.", "Make a new root: compile again."
+    ),
+    "opening-ledger-missing": Code((2,), "The opening ledger of a root is not there; it is never made anew.", _DEAD),
+    "opening-ledger-exists": Code((2,), "Something is already where an opening ledger is to be made.", "Use another folder."),
+    "opening-ledger-mismatch": Code((2,), "The opening ledger is that of another root.", "Use the one made with this root."),
+    "opening-ledger-malformed": Code((2,), "The opening ledger was shortened, lengthened or changed.", _DEAD),
+    "opening-ledger-unsafe": Code(
+        (2,), "The opening ledger is a link, no regular file, another user's, or open to other users.", _DEAD
+    ),
+    "opening-ledger-rolled-back": Code(
+        (2,), "More openings were spent than the ledger knows: it is a copy, restored, or made anew.", _DEAD
+    ),
+    "opening-ledger-busy": Code((4,), "Another process holds the opening ledger.", "See which process hangs, then try again."),
+    "opening-repeated": Code(
+        (3,),
+        "Two different proofs use one opening number of a hidden commitment: both are genuine, but what it hides may be out.",
+        "Find the copied or restored opening ledger, stop using the root, and compile again.",
+    ),
+}

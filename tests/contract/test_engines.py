@@ -246,6 +246,6 @@ def test_support_is_told_per_node_and_costs_before_any_cost(case: EngineCase) ->
 
 
 def test_what_each_visibility_hides_is_said_in_one_sentence(case: EngineCase) -> None:
-    texts = [case.engine.hides(visibility) for visibility in Visibility]
+    texts = [case.engine.hides(visibility, case.proof.statement.privacy) for visibility in Visibility]
     assert len(set(texts)) == len(texts)
     assert all(text.endswith(".") and "\n" not in text for text in texts)

@@ -27,6 +27,7 @@ class Judgement:
         shows: per kind of evidence, the identity of what it shows; equal identities count once.
         findings: one per check.
         facts: for people, such as engine, privacy, creation date.
+        words: what a verified statement hides and does not hide, in sentences.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Judgement:
     findings: tuple[Finding, ...]
     shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

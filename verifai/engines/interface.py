@@ -40,7 +40,7 @@ class PrivacySupport:
     """Whether an engine's proofs can hide what a specification asks them to.
 
     Attributes:
-        offered: whether compile takes the specification, as far as privacy is concerned; when not, it must refuse it.
+        offered: whether it can be compiled, as far as privacy is concerned; what is not offered, ``verifai compile`` refuses.
         level: what the statement of such a proof will say; when not offered, the most that this engine can give it.
         reason: what is hidden and what is not, or why it is not offered and what to do; sentences for a person.
         cost: what it costs beside a proof that hides less, one sentence; empty when not offered.

@@ -117,7 +117,7 @@ class _Case:
             tuple(self._findings),
             self._shows,
             self._facts,
-            self._words,
+            words=self._words,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:

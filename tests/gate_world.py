@@ -158,19 +158,22 @@ class World:
         context: str = "",
         bound: bool = False,
         privacy: Privacy = Privacy.ZERO_KNOWLEDGE,
+        weights: WeightVisibility = WeightVisibility.PUBLIC,
+        private_input: bool = False,
     ) -> Statement:
+        given = (Visibility.PRIVATE, Fraction(1, 128)) if private_input else (Visibility.PUBLIC, Fraction(1, 128), 0, (sample,))
         return Statement(
             engine=engine,
             model_sha256=self.pin,
             circuit_sha256=Sha256(self.sections[engine]["circuit_sha256"]),
             tensors=(
-                TensorStatement(Role.INPUT, "x", (1, 1), Visibility.PUBLIC, Fraction(1, 128), 0, (sample,)),
+                TensorStatement(Role.INPUT, "x", (1, 1), *given),
                 TensorStatement(Role.OUTPUT, "y", (1, 1), Visibility.PUBLIC, Fraction(1, 128), 0, (2 * sample,)),
             ),
             context=context,
             context_bound=bound,
             privacy=privacy,
-            weights=WeightVisibility.PUBLIC,
+            weights=weights,
         )
 
     def bundle(
@@ -184,23 +187,25 @@ class World:
         forged: bool = False,
         engine: EngineName = EngineName.EZKL,
         log: Mapping[str, bytes] | None = None,
+        leaked: bool = False,
         **statement: Any,
     ) -> Path:
-        """Write one bundle. ``forged``: its proof was not made by the engine."""
+        """Write one bundle. ``forged``: its proof was not made by the engine. ``leaked``: with the model in any case."""
         claim = self.statement(sample, engine=engine, **statement)
         document = dict(claim.to_json())
         data = canonical.encode({"statement": document, "seal": "00" if forged else seal(document)})
         summary = FakeEngine(engine).summarise(self.sections[engine])
         circuit = circuit_attestation(
-            circuit_predicate(self.circuit_lock, engine, self.sections[engine], summary, WeightVisibility.PUBLIC), signers
+            circuit_predicate(self.circuit_lock, engine, self.sections[engine], summary, claim.weights), signers
         )
         proof = EngineProof({"proof.json": data}, claim, 0.1, 1)
         attestations = [circuit, proof_attestation(circuit, proof, summary, format_utc(created), signers)]
+        public = claim.weights is WeightVisibility.PUBLIC
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bundle(
             path,
-            payload={"proof.json": data, "model.onnx": self.model},
+            payload={"proof.json": data} | ({"model.onnx": self.model} if leaked or public else {}),
             attestations=attestations,
             signers=signers,
             created=format_utc(sealed or created),

@@ -10,7 +10,7 @@ from typing import Any
 from ezkl_small import SAMPLES, SRS, small_onnx, spec_of
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
-from verifai.domain.statement import EngineName, Visibility
+from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -70,14 +70,27 @@ class EngineCase:
         return replace(CompileRequest(self.model, self.spec, {"x": SAMPLES}, build_dir, build_dir), **changes)
 
 
-def make_case(name: EngineName, folder: Path, inputs: Visibility, *, swapped: bool = False) -> EngineCase:
+def asked_of(name: EngineName, inputs: Visibility, weights: WeightVisibility = WeightVisibility.PUBLIC) -> CircuitSpec:
+    """What the suite asks of an engine; the output is public."""
+    budget = Budget(memory_bytes=3 * 2**30, prove_seconds=240, setup_seconds=240, max_logrows=11)
+    spec = spec_of(inputs, Visibility.PUBLIC, engine=name, options={name.value: OPTIONS[name]}, budget=budget)
+    return replace(spec, weights=weights)
+
+
+def make_case(
+    name: EngineName,
+    folder: Path,
+    inputs: Visibility,
+    weights: WeightVisibility = WeightVisibility.PUBLIC,
+    *,
+    swapped: bool = False,
+) -> EngineCase:
     """Compile and prove. ``swapped``: another model of the same shape. ``folder`` exists and is private."""
     engine = engine_for(name)
     biases = (-0.125, 0.25) if swapped else (0.25, -0.125)
     model = canonicalise(small_onnx(last_bias=biases), where="small.onnx").model
-    budget = Budget(memory_bytes=3 * 2**30, prove_seconds=240, setup_seconds=240, max_logrows=11)
-    spec = spec_of(inputs, Visibility.PUBLIC, engine=name, options={name.value: OPTIONS[name]}, budget=budget)
+    spec = asked_of(name, inputs, weights)
     circuit = engine.compile(CompileRequest(model, spec, {"x": SAMPLES}, folder, folder))
     sample = {"x": SAMPLES[0]}
-    proof = engine.prove(ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, budget))
+    proof = engine.prove(ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, spec.budget))
     return EngineCase(engine, model, spec, circuit, folder, sample, proof)

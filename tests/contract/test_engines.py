@@ -13,14 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from engine_cases import CONTEXT, OPTIONS, EngineCase, make_case
-from ezkl_small import SAMPLES
+from engine_cases import CONTEXT, OPTIONS, EngineCase, asked_of, make_case
+from ezkl_small import SAMPLES, small_onnx
 
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.circuit_spec import AskedPrivacy
 from verifai.domain.findings import Outcome
-from verifai.domain.statement import EngineName, Role, Visibility
+from verifai.domain.statement import EngineName, Privacy, Role, Visibility, WeightVisibility
 from verifai.engines.registry import engine_for, engine_names
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError, VerifaiError
+from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.onnx_graph.npz import write_npz
 from verifai.onnx_graph.reference import Reference
+from verifai.stages.compile import compile_circuit
 
 Make = Callable[..., EngineCase]
 
@@ -28,14 +33,20 @@ Make = Callable[..., EngineCase]
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Cases by engine and visibility, each made once."""
-    made: dict[tuple[EngineName, Visibility, bool], EngineCase] = {}
+    made: dict[tuple[EngineName, Visibility, WeightVisibility, bool], EngineCase] = {}
 
-    def get(name: EngineName, inputs: Visibility = Visibility.PUBLIC, *, swapped: bool = False) -> EngineCase:
-        key = (name, inputs, swapped)
+    def get(
+        name: EngineName,
+        inputs: Visibility = Visibility.PUBLIC,
+        weights: WeightVisibility = WeightVisibility.PUBLIC,
+        *,
+        swapped: bool = False,
+    ) -> EngineCase:
+        key = (name, inputs, weights, swapped)
         if key not in made:
             folder = tmp_path_factory.mktemp(f"{name.value}-{inputs.value}")
             folder.chmod(0o700)
-            made[key] = make_case(name, folder, inputs, swapped=swapped)
+            made[key] = make_case(name, folder, inputs, weights, swapped=swapped)
         return made[key]
 
     return get
@@ -197,14 +208,77 @@ def test_a_hashed_input_is_bound_to_its_digest(name: EngineName, make: Make, tmp
     assert hashed.engine.digest(given, SAMPLES[1]) != given.digest
 
 
-def test_a_private_input_is_refused_or_not_in_the_statement(name: EngineName, make: Make) -> None:
-    try:
-        private = make(name, Visibility.PRIVATE)
-    except UsageError as problem:
-        assert problem.code == "privacy-unsupported"
+def circuit_folder(name: EngineName, folder: Path, inputs: Visibility, weights: WeightVisibility) -> CircuitFolder:
+    (folder / "model.onnx").write_bytes(canonicalise(small_onnx(), where="small.onnx").model.data)
+    (folder / "calibration.npz").write_bytes(write_npz({"x": SAMPLES}))
+    document = {
+        "circuit": {"name": "small", "model": "model.onnx", "engine": name.value},
+        "tensors": {"x": inputs.value, "y": "public"},
+        "weights": {"visibility": weights.value},
+        "calibration": {"data": "calibration.npz"},
+        "engine": {name.value: dict(OPTIONS[name])},
+    }
+    (folder / "circuit.toml").write_text(tomli_w.dumps(document))
+    return CircuitFolder(folder)
+
+
+PRIVACY_ASKED = {
+    "public": (Visibility.PUBLIC, WeightVisibility.PUBLIC),
+    "hashed input": (Visibility.HASHED, WeightVisibility.PUBLIC),
+    "private input": (Visibility.PRIVATE, WeightVisibility.PUBLIC),
+    "private weights": (Visibility.PUBLIC, WeightVisibility.PRIVATE),
+    "private input and weights": (Visibility.PRIVATE, WeightVisibility.PRIVATE),
+}
+
+
+@pytest.mark.parametrize("asked", PRIVACY_ASKED)
+def test_the_privacy_that_is_offered_is_proven_and_the_rest_is_refused(
+    name: EngineName, make: Make, tmp_path: Path, asked: str
+) -> None:
+    inputs, weights = PRIVACY_ASKED[asked]
+    support = engine_for(name).privacy_support(asked_of(name, inputs, weights))
+    if not support.offered:
+        folder = circuit_folder(name, tmp_path, inputs, weights)
+        with pytest.raises(UsageError) as caught:
+            compile_circuit(folder)
+        assert caught.value.code == "privacy-unsupported"
+        assert caught.value.message == support.reason
+        assert not folder.lock_path.exists()
         return
-    (given,) = private.proof.statement.of(Role.INPUT)
-    assert (given.quantised, given.digest) == (None, None)
+    statement = make(name, inputs, weights).proof.statement
+    assert statement.privacy is support.level
+    assert statement.weights is weights
+    (given,) = statement.of(Role.INPUT)
+    assert (given.quantised is None, given.digest is None) == (inputs is not Visibility.PUBLIC, inputs is not Visibility.HASHED)
+
+
+def test_an_engine_refuses_by_itself_to_show_a_private_input(name: EngineName, make: Make) -> None:
+    if engine_for(name).privacy_support(asked_of(name, Visibility.PRIVATE)).offered:
+        assert "x" not in {one.name for one in make(name, Visibility.PRIVATE).proof.statement.tensors if one.quantised}
+        return
+    with pytest.raises(UsageError) as caught:
+        make(name, Visibility.PRIVATE)
+    assert caught.value.code == "privacy-unsupported"
+
+
+@pytest.mark.parametrize("level", [None, *AskedPrivacy])
+@pytest.mark.parametrize("weights", WeightVisibility)
+@pytest.mark.parametrize("inputs", Visibility)
+def test_privacy_support_is_told_in_whole_sentences(
+    name: EngineName, inputs: Visibility, weights: WeightVisibility, level: AskedPrivacy | None
+) -> None:
+    spec = replace(asked_of(name, inputs, weights), privacy=level)
+    support = engine_for(name).privacy_support(spec)
+    assert support.reason.endswith(".") and "\n" not in support.reason
+    assert bool(support.cost) == support.offered
+    assert not support.cost or support.cost.endswith(".")
+    if support.offered:
+        support.require(name)
+        # An engine that would not hide must not be taken for one that does.
+        assert not spec.zero_knowledge or support.level is not Privacy.INTEGRITY_ONLY
+    else:
+        with pytest.raises(UsageError):
+            support.require(name)
 
 
 def test_quantisation_refuses_what_the_tensor_is_not(case: EngineCase) -> None:
@@ -246,6 +320,6 @@ def test_support_is_told_per_node_and_costs_before_any_cost(case: EngineCase) ->
 
 
 def test_what_each_visibility_hides_is_said_in_one_sentence(case: EngineCase) -> None:
-    texts = [case.engine.hides(visibility) for visibility in Visibility]
+    texts = [case.engine.hides(visibility, case.proof.statement.privacy) for visibility in Visibility]
     assert len(set(texts)) == len(texts)
     assert all(text.endswith(".") and "\n" not in text for text in texts)

@@ -14,6 +14,7 @@ from verifai.domain.attestation_circuit import CircuitPredicate
 from verifai.domain.attestation_proof import ProofPredicate
 from verifai.domain.digest import Sha256
 from verifai.domain.manifest import FileEntry
+from verifai.domain.privacy_words import privacy_document
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class BundleSummary:
                 }
                 for one in self.attestations
             ],
+            "privacy": None if self.proof is None else privacy_document(self.proof.statement),
             "log": None if self.log is None else {"origin": self.log[0], "size": self.log[1]},
             "verified": False,
         }

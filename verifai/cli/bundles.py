@@ -9,6 +9,7 @@ import typer
 
 from verifai.cli.frame import Result, current, plain, printable, verb
 from verifai.cli.text import bytes_text, table
+from verifai.domain.privacy_words import privacy_words, weights_words
 
 if TYPE_CHECKING:
     from verifai.bundle.summary import BundleSummary
@@ -155,6 +156,8 @@ def _describe(summary: BundleSummary) -> list[Any]:
             shape = "×".join(str(size) for size in tensor.shape)
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
+        words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
+        lines += ["  By its own word:", *(f"    {plain(line)}" for line in words)]
     if summary.log is not None:
         lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]

@@ -166,6 +166,7 @@ def _verify_one(
 
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:
     from verifai.domain.openings import repeated_openings
+    from verifai.domain.privacy_words import privacy_document
     from verifai.engines.registry import engine_for
     from verifai.stages.verify import describe
 
@@ -195,6 +196,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
                 "verdict": "policy-not-met" if repeats else "accepted",
                 "bundle_id": outcome.bundle_id,
                 "statement": statement.to_json(),
+                "privacy": privacy_document(statement),
                 "findings": [finding.to_json() for finding in every],
             }
         )

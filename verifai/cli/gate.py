@@ -239,6 +239,9 @@ def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[
         lines += _entry_lines(entry)
     if accepted > SHOWN:
         lines.append(f" … and {accepted - SHOWN} more bundles accepted")
+    for words, names in report.words():
+        lines.append(f"What the proofs hide ({_plain(names[0]) if len(names) == 1 else f'{len(names)} bundles'}):")
+        lines += [f"   {_plain(line)}" for line in words]
     if attested is not None:
         lines.append(f"Verdict attested in {_plain(str(attested.path))}: attestation {attested.attestation_id}")
         if attested.position is not None:

@@ -11,13 +11,18 @@ import typer
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
-from verifai.domain.statement import EngineName, Visibility
+from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
 
 if TYPE_CHECKING:
-    from verifai.engines.interface import CompiledCircuit
+    from verifai.engines.interface import CompiledCircuit, PrivacySupport
     from verifai.onnx_graph.model import OnnxModel
     from verifai.stages.check import EngineCheck
+
+PrivateOption = Annotated[
+    list[str] | None, typer.Option("--private", help="Tensor that nobody may learn; repeatable.", metavar="NAME")
+]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Nobody may learn the weights.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +40,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--tensor", help="Visibility of one tensor, such as input=hashed.", metavar="NAME=VISIBILITY"),
         ] = None,
+        private: PrivateOption = None,
+        private_weights: PrivateWeightsOption = False,
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
     ) -> Result:
         """Write a commented circuit.toml for a model."""
@@ -42,11 +49,19 @@ def register(app: typer.Typer) -> None:
         from verifai.stages.init import init_circuit
 
         loaded = load_path(model)
-        visibility = _visibilities(tensor or [])
+        visibility = _with_private(_visibilities(tensor or []), private or [])
         if not yes and not current().json:
             visibility = _ask_visibility(loaded, visibility)
         folder = init_circuit(
-            model, loaded, output, name=name, engine=engine, visibility=visibility, calibration=calibration, srs=srs
+            model,
+            loaded,
+            output,
+            name=name,
+            engine=engine,
+            visibility=visibility,
+            weights=WeightVisibility.PRIVATE if private_weights else WeightVisibility.PUBLIC,
+            calibration=calibration,
+            srs=srs,
         )
         path = str(folder.folder / "circuit.toml")
         lines = [f"Wrote {plain(path)}", f"Next: verifai compile {plain(str(folder.folder))}"]
@@ -56,15 +71,17 @@ def register(app: typer.Typer) -> None:
     def check(
         model: Annotated[Path, typer.Argument(help="ONNX file, or a circuit folder.", show_default=False)],
         engine: EngineOption = None,
+        private: PrivateOption = None,
+        private_weights: PrivateWeightsOption = False,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
-        """Estimate support and cost, per engine.
+        """Estimate support, privacy and cost, per engine.
 
-        Says before any cost whether a model can be proven, by which engine, and what it will take.
+        Says before any cost whether a model can be proven, by which engine, what it would hide, and what it will take.
         """
         from verifai.circuit_folder import CircuitFolder
         from verifai.onnx_graph.load import load_path
-        from verifai.stages.check import check_model
+        from verifai.stages.check import all_public, check_model, hiding
 
         spec = None
         if model.is_dir() or model.name == "circuit.toml":
@@ -72,6 +89,8 @@ def register(app: typer.Typer) -> None:
             loaded, spec = folder.model, folder.spec
         else:
             loaded = load_path(model)
+        if private or private_weights:
+            spec = hiding(spec or all_public(loaded), private or [], private_weights)
         engines = [engine] if engine is not None else []
         checks = check_model(loaded, spec, engines=engines, max_memory=memory_limit(max_memory))
         return Result(
@@ -105,10 +124,12 @@ def register(app: typer.Typer) -> None:
             "seconds": dict(made.circuit.seconds),
             "peak_rss_bytes": made.circuit.peak_rss_bytes,
             "key_bytes": made.circuit.key_bytes,
+            "privacy": _privacy_json(made.privacy),
             "fidelity": _fidelity_json(made.circuit),
             "tried": [dict(row) for row in made.circuit.tried],
         }
-        return Result(data, _compile_lines(made.circuit, str(made.lock_path), made.reproduced), verdict="done")
+        lines = [*_compile_lines(made.circuit, str(made.lock_path), made.reproduced), _privacy_line(made.privacy)]
+        return Result(data, lines, verdict="done")
 
 
 def _visibilities(given: list[str]) -> dict[str, Visibility]:
@@ -127,6 +148,29 @@ def _visibilities(given: list[str]) -> dict[str, Visibility]:
     return result
 
 
+def _with_private(given: dict[str, Visibility], private: list[str]) -> dict[str, Visibility]:
+    for name in private:
+        if given.get(name, Visibility.PRIVATE) is not Visibility.PRIVATE:
+            message = f"{name!r} cannot be {given[name].value} and private"
+            raise UsageError("bad-option", message, where="--private", hint="Name the tensor in one of --tensor and --private.")
+    return {**given, **dict.fromkeys(private, Visibility.PRIVATE)}
+
+
+def _privacy_json(privacy: PrivacySupport) -> dict[str, Any]:
+    return {
+        "offered": privacy.offered,
+        "level": privacy.level.value,
+        "reason": privacy.reason,
+        "cost": privacy.cost,
+    }
+
+
+def _privacy_line(privacy: PrivacySupport) -> str:
+    if not privacy.offered:
+        return f"Privacy as asked for: [red]not offered[/]. {plain(privacy.reason)}"
+    return f"Privacy: {privacy.level.value}. {plain(privacy.reason)} Cost of privacy: {plain(privacy.cost)}"
+
+
 def _ask_visibility(model: OnnxModel, given: Mapping[str, Visibility]) -> dict[str, Visibility]:
     result = dict(given)
     for spec in (*model.inputs, *model.outputs):
@@ -143,6 +187,7 @@ def _check_json(check: EngineCheck) -> dict[str, Any]:
     document: dict[str, Any] = {
         "engine": check.engine.value,
         "provable": check.provable,
+        "privacy": _privacy_json(check.privacy),
         "operators": [
             {
                 "node": node.node,
@@ -197,6 +242,7 @@ def _check_lines(model: OnnxModel, checks: tuple[EngineCheck, ...]) -> list[Any]
                 lines.append(f"  {check.engine.value}: {plain(node.node)} ({plain(node.op_type)}): {why}")
         if check.estimate is not None:
             lines.append(f"  {check.engine.value}: {check.estimate.basis}")
+        lines.append(f"  {check.engine.value}: {_privacy_line(check.privacy)}")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from verifai.domain.record import Record
@@ -54,11 +55,19 @@ class FidelityFloor:
     max_abs_error: float | None = None
 
 
+class AskedPrivacy(StrEnum):
+    """What an author asks of the proofs, in ``[privacy] level``."""
+
+    ZERO_KNOWLEDGE = "zero-knowledge"
+    INTEGRITY_ONLY = "integrity-only"
+
+
 @dataclass(frozen=True, slots=True)
 class CircuitSpec:
     """One circuit as its author wants it.
 
     Attributes:
+        privacy: the level that ``[privacy]`` names; ``None`` when it names none, and the tensors and weights decide.
         name: also the folder's name.
         model: path of the ONNX file, relative to the folder of ``circuit.toml``.
         engine: the default engine; others can be compiled beside it.
@@ -84,13 +93,40 @@ class CircuitSpec:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     description: str = ""
     local_locks: frozenset[EngineName] = frozenset()
+    privacy: AskedPrivacy | None = None
+
+    @property
+    def zero_knowledge(self) -> bool:
+        """Whether its proofs have to hide: the level says so, or a tensor or the weights are private.
+
+        A level never takes back what a single tensor asks for; :func:`parse_spec` refuses such a specification anyway.
+        """
+        return self.privacy is AskedPrivacy.ZERO_KNOWLEDGE or self.first_private is not None
+
+    @property
+    def first_private(self) -> str | None:
+        """The first field that asks for privacy by itself, such as ``tensors.image``; ``None`` when none does."""
+        if Visibility.PRIVATE in self.tensors.values():
+            return "tensors." + next(name for name, seen in self.tensors.items() if seen is Visibility.PRIVATE)
+        return "weights.visibility" if self.weights is WeightVisibility.PRIVATE else None
+
+    def refuse_contradiction(self, where: str) -> None:
+        """Raise UsageError (``privacy-contradiction``) when the level takes back what a single field asks for."""
+        if self.privacy is AskedPrivacy.INTEGRITY_ONLY and self.first_private is not None:
+            raise UsageError(
+                "privacy-contradiction",
+                'this field asks for privacy, but [privacy] level is "integrity-only"',
+                where=f"{where}.{self.first_private}",
+                hint='Say level = "zero-knowledge", or leave [privacy] out; or bind the field without hiding it.',
+            )
 
 
 def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     """Read a parsed ``circuit.toml``.
 
     Raises:
-        UsageError: code ``bad-spec``, with the field named.
+        UsageError: code ``bad-spec``, with the field named; ``privacy-contradiction`` when ``[privacy]`` takes back what a
+            tensor or the weights ask for.
     """
     root = Record(document, where, error=UsageError, code="bad-spec")
     circuit = root.table("circuit")
@@ -103,6 +139,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     fidelity = root.table("fidelity", {})
     calibration = root.table("calibration", {})
     weights = root.table("weights", {})
+    privacy = root.table("privacy", {})
     engine_options = root.table("engine", {})
     options: dict[str, Mapping[str, Any]] = {}
     local_locks: set[EngineName] = set()
@@ -139,7 +176,10 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         ),
         options=options,
         local_locks=frozenset(local_locks),
+        # An empty table asks for nothing, which nobody means.
+        privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
-    for record in (circuit, budget, fidelity, calibration, weights, engine_options, root):
+    for record in (circuit, budget, fidelity, calibration, weights, privacy, engine_options, root):
         record.done()
+    spec.refuse_contradiction(where)
     return spec

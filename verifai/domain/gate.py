@@ -29,6 +29,7 @@ class Judgement:
         findings: one per check.
         facts: for people, such as engine, privacy, creation date.
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
+        words: what a verified statement hides and does not hide, in sentences.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Judgement:
     shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     opened: OpenedBy | None = None
+    words: tuple[str, ...] = ()
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

@@ -39,12 +39,13 @@ class WeightVisibility(StrEnum):
     """How the model's weights are bound.
 
     ``public``: the verifier knows them or their digest; ``withheld``: fixed in the verification key, the ONNX not handed
-    over; ``committed``: bound by a commitment root.
+    over; ``committed``: bound by a commitment root; ``private``: bound by a hiding commitment root; values hidden.
     """
 
     PUBLIC = "public"
     WITHHELD = "withheld"
     COMMITTED = "committed"
+    PRIVATE = "private"
 
 
 class Role(StrEnum):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName, Statement, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility
+from verifai.errors import UsageError
 from verifai.onnx_graph.model import OnnxModel
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -32,6 +33,33 @@ class OperatorSupport:
     supported: bool
     reason: str = ""
     suggestion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacySupport:
+    """Whether an engine's proofs can hide what a specification asks them to.
+
+    Attributes:
+        offered: whether it can be compiled, as far as privacy is concerned; what is not offered, ``verifai compile`` refuses.
+        level: what the statement of such a proof will say; when not offered, the most that this engine can give it.
+        reason: what is hidden and what is not, or why it is not offered and what to do; sentences for a person.
+        cost: what it costs beside a proof that hides less, one sentence; empty when not offered.
+    """
+
+    offered: bool
+    level: Privacy
+    reason: str
+    cost: str
+
+    def require(self, engine: EngineName) -> None:
+        """Raise UsageError (``privacy-unsupported``) unless it is offered."""
+        if not self.offered:
+            raise UsageError(
+                "privacy-unsupported",
+                self.reason,
+                where=f"engine {engine.value}",
+                hint="See what each engine offers with `verifai check`, or ask for less in circuit.toml.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +254,9 @@ class ProofEngine(Protocol):
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
 
+    def privacy_support(self, spec: CircuitSpec) -> PrivacySupport:
+        """Whether its proofs can hide what ``spec`` asks for, and at what cost; never raises."""
+
     def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
         """Predict costs from the graph alone, in well under a second. Raises UnsupportedModel."""
 
@@ -256,8 +287,8 @@ class ProofEngine(Protocol):
         Never raises for false evidence: one finding per comparison.
         """
 
-    def hides(self, visibility: Visibility) -> str:
-        """What that visibility hides and does not hide with this engine, in one sentence for a person."""
+    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
+        """What that visibility hides and does not hide in a proof of this engine and level, in one sentence for a person."""
 
 
 @runtime_checkable

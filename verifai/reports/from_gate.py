@@ -42,7 +42,16 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         one = bundle.judgement
         facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
         entries.append(
-            Entry("bundle", one.path, one.bundle_id or "", bundle.outcome, _remedied(one.findings), bundle.waived, facts)
+            Entry(
+                "bundle",
+                one.path,
+                one.bundle_id or "",
+                bundle.outcome,
+                _remedied(one.findings),
+                bundle.waived,
+                facts,
+                one.words,
+            )
         )
     return Report(
         command="gate",

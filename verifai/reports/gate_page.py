@@ -37,7 +37,7 @@ class HtmlFormat:
         return "text/html"
 
     def render(self, report: Report) -> bytes:
-        """Verdict, failures, waivers, then every model and bundle with all its findings folded in."""
+        """Verdict, failures, waivers, every model and bundle with all its findings folded in, and what the proofs hide."""
         state = "holds" if report.status == 0 else "rejected" if report.status == 1 else "undecided"
         title = f"verifai {report.command}: {report.verdict}"
         facts = {**report.facts, "decided": report.created, "verifai": report.version, "exit status": str(report.status)}
@@ -63,6 +63,10 @@ class HtmlFormat:
             entries = [entry for entry in report.entries if entry.kind == kind]
             if entries:
                 body += [f"<h2>{name}</h2>", _table((kind, "identifier", "outcome", "findings"), map(_entry, entries))]
+        for words, names in report.words():
+            which = names[0] if len(names) == 1 else f"{len(names)} bundles"
+            lines = "".join(f"<li>{_text(line)}</li>" for line in words)
+            body += [f"<h2>What the proofs hide ({_text(which)})</h2>", f"<ul>{lines}</ul>"]
         page = (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             # Even if an escape were missing somewhere, nothing could run or be loaded.

@@ -219,6 +219,10 @@ _GLOSSARY = {
     "Signature": "shows that the holder of a secret key vouched for exactly this content.",
     "Audit log": "a public list to which entries can be added, but in which none can be changed or removed without trace.",
     "Public, private, hashed": "whether a tensor can be read by all, by nobody, or only be matched by those who hold it.",
+    "Zero-knowledge": (
+        "the proof shows that a statement is true and nothing else about what is private. “Unaudited”: nobody outside this "
+        "project has checked that claim. “Integrity-only”: the proof shows that the computation is right, and hides nothing."
+    ),
 }
 
 

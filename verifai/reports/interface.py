@@ -26,6 +26,7 @@ class Entry:
         findings: those that stand, in order.
         waived: those that a waiver covers.
         facts: further figures for people, by name.
+        words: what a verified statement hides and does not hide, in sentences; empty when nothing was verified.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Entry:
     findings: tuple[Finding, ...]
     waived: tuple[WaivedFinding, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def failures(self) -> tuple[Finding, ...]:
         """The findings because of which the status is not 0."""
@@ -76,6 +78,14 @@ class Report:
         if self.error is None:
             return self.entries
         return (Entry("run", self.command, "", self.error.outcome, (self.error,)), *self.entries)
+
+    def words(self) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """Each distinct text about privacy, with the names of the entries that it is about: many bundles say the same."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for entry in self.entries:
+            if entry.words:
+                found.setdefault(entry.words, []).append(entry.name)
+        return tuple((words, tuple(names)) for words, names in found.items())
 
     def waived(self) -> tuple[tuple[Entry, WaivedFinding], ...]:
         """Every waived finding, with what it is about."""

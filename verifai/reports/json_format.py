@@ -62,6 +62,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "findings": [finding.to_json() for finding in entry.findings],
         "waived": [_waived(one) for one in entry.waived],
         "facts": dict(entry.facts),
+        **({"privacy": list(entry.words)} if entry.words else {}),
     }
 
 

@@ -29,7 +29,7 @@ class MarkdownFormat:
         return "text/markdown"
 
     def render(self, report: Report) -> bytes:
-        """Verdict, failures, waivers, models, bundles, in this order, as far as there is room."""
+        """Verdict, failures, waivers, models, bundles, what is hidden, in this order, as far as there is room."""
         page = _Page(MAX_BYTES)
         mark = "✅" if report.status == 0 else "❌"
         page.add(f"## {mark} verifai {report.command}: {report.verdict}\n\n{code(report.summary)}\n")
@@ -51,6 +51,10 @@ class MarkdownFormat:
             entries = [entry for entry in report.entries if entry.kind == kind]
             if entries:
                 page.table(title, (kind, "identifier", "outcome", "facts"), (_entry_row(entry) for entry in entries))
+        for words, names in report.words():
+            page.add(f"\n### What the proofs hide ({_which(names)})\n")
+            for line in words:
+                page.add(f"- {code(line)}")
         return page.done()
 
 
@@ -62,6 +66,10 @@ def _failure_row(entry: Entry, finding: Finding) -> tuple[str, ...]:
 def _entry_row(entry: Entry) -> tuple[str, ...]:
     facts = "; ".join(f"{code(name)} {code(value[:24])}" for name, value in entry.facts.items())
     return code(entry.name), code(entry.identifier[:16]), _MARK[entry.outcome], facts
+
+
+def _which(names: tuple[str, ...]) -> str:
+    return code(names[0]) if len(names) == 1 else f"{len(names)} bundles"
 
 
 def code(text: str) -> str:

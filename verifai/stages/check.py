@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
-from verifai.engines.interface import CostEstimate, OperatorSupport
+from verifai.engines.interface import CostEstimate, OperatorSupport, PrivacySupport
 from verifai.engines.registry import engine_for, engine_names
-from verifai.errors import ResourceExhausted, UnsupportedModel, VerifaiError
+from verifai.errors import ResourceExhausted, UnsupportedModel, UsageError, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -20,11 +20,13 @@ class EngineCheck:
     Attributes:
         operators: one entry per node.
         estimate: ``None`` when an operator is not supported or the engine cannot give what the specification asks for.
+        privacy: whether it can hide what the specification asks it to.
         refusal: why there is no estimate; ``None`` when there is one.
     """
 
     engine: EngineName
     operators: tuple[OperatorSupport, ...]
+    privacy: PrivacySupport
     estimate: CostEstimate | None
     refusal: VerifaiError | None
 
@@ -71,6 +73,7 @@ def check_model(
 def _ask(name: EngineName, model: OnnxModel, spec: CircuitSpec) -> EngineCheck:
     engine = engine_for(name)
     operators = engine.operator_support(model)
+    privacy = engine.privacy_support(spec)
     missing = [node for node in operators if not node.supported]
     if missing:
         first = missing[0]
@@ -80,13 +83,33 @@ def _ask(name: EngineName, model: OnnxModel, spec: CircuitSpec) -> EngineCheck:
             where=f"node {first.node}",
             hint=first.suggestion,
         )
-        return EngineCheck(name, operators, None, refusal)
+        return EngineCheck(name, operators, privacy, None, refusal)
     try:
-        return EngineCheck(name, operators, engine.estimate(model, spec), None)
+        privacy.require(name)
+        return EngineCheck(name, operators, privacy, engine.estimate(model, spec), None)
     except VerifaiError as problem:
         if problem.status == 70:
             raise
-        return EngineCheck(name, operators, None, problem)
+        return EngineCheck(name, operators, privacy, None, problem)
+
+
+def hiding(spec: CircuitSpec, private: Sequence[str], private_weights: bool) -> CircuitSpec:
+    """``spec`` with the tensors named, and with ``private_weights`` the weights too, private.
+
+    Raises:
+        UsageError: ``unknown-tensor``; ``privacy-contradiction`` when the specification's level forbids it.
+    """
+    for name in private:
+        if name not in spec.tensors:
+            known = ", ".join(spec.tensors)
+            raise UsageError("unknown-tensor", f"the model has no tensor {name!r}", where="--private", hint=f"It has: {known}")
+    asked = replace(
+        spec,
+        tensors={**spec.tensors, **dict.fromkeys(private, Visibility.PRIVATE)},
+        weights=WeightVisibility.PRIVATE if private_weights else spec.weights,
+    )
+    asked.refuse_contradiction("circuit.toml")
+    return asked
 
 
 def all_public(model: OnnxModel) -> CircuitSpec:

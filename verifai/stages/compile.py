@@ -12,7 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName
-from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, Fidelity
+from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, Fidelity, PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 
@@ -24,6 +24,7 @@ class CompileResult:
     Attributes:
         lock_path: the lock that now pins the circuit.
         reproduced: whether an existing pin was reproduced (``locked``) rather than searched anew.
+        privacy: what proofs of the circuit hide, and at what cost.
     """
 
     engine: EngineName
@@ -31,6 +32,7 @@ class CompileResult:
     estimate: CostEstimate
     lock_path: Path
     reproduced: bool
+    privacy: PrivacySupport
 
 
 def compile_circuit(
@@ -50,13 +52,16 @@ def compile_circuit(
 
     Raises:
         UnsupportedModel: an operator that the engine cannot prove, with its node.
-        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``.
+        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``;
+            ``privacy-unsupported`` when the engine cannot hide what the specification asks it to.
         PolicyNotMet: ``fidelity-below-floor``.
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
     name = engine or spec.engine
     backend = engine_for(name)
+    privacy = backend.privacy_support(spec)
+    privacy.require(name)
     refuse_unsupported(folder, name)
     estimate = backend.estimate(model, spec)
     limit = _smaller(max_memory, spec.budget.memory_bytes)
@@ -90,7 +95,7 @@ def compile_circuit(
         lock_path = folder.local_lock_path if name in spec.local_locks else folder.lock_path
     else:
         lock_path = folder.write_section(name, circuit.section)
-    return CompileResult(name, circuit, estimate, lock_path, reproduced=locked)
+    return CompileResult(name, circuit, estimate, lock_path, reproduced=locked, privacy=privacy)
 
 
 def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:

@@ -32,6 +32,7 @@ from verifai.domain.gate_judge import (
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
+from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import Statement
 from verifai.domain.tally_decision import ConsensusDecision
@@ -90,6 +91,7 @@ class _Case:
         self._shows: dict[EvidenceKind, Sha256] = {}
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
+        self._words: tuple[str, ...] = ()
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -117,7 +119,8 @@ class _Case:
             tuple(self._findings),
             self._shows,
             self._facts,
-            self._opened,
+            opened=self._opened,
+            words=self._words,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
@@ -251,6 +254,7 @@ class _Case:
         summary = self._loaded.summaries[demand.name][engine]
         self._findings += verified.findings
         self._opened = replace(verified.opened, where=self._path)
+        self._words = privacy_words(verified.statement)
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
@@ -263,6 +267,7 @@ class _Case:
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
+            "weights": verified.statement.weights.value,
             "set_up": facts.srs.value,
             "created": verified.proof.created,
             "statement": facts.statement_id,

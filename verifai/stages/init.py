@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.statement import EngineName, Visibility
+from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.model import OnnxModel
@@ -28,9 +31,14 @@ classes = {classes}       # whether the arg-max of the output is a class (top-1 
 [tensors]
 {tensors}
 
-# "public": the model travels with the evidence. "withheld": its owner keeps it; the verification key fixes it.
+# "public": the model travels with the evidence. "withheld": its owner keeps it; the verification key fixes it (ezkl).
+# "committed": bound by a commitment root, not hidden. "private": bound by a hiding commitment root; nobody learns them.
 [weights]
-visibility = "public"
+visibility = "{weights}"
+
+# "zero-knowledge": compile refuses an engine whose proofs show what is private. "integrity-only": nothing is hidden, so no
+# tensor and no weight may be private. Without it the fields above decide.
+{privacy}
 
 # Hard limits; compile and prove stop at them.
 [budget]
@@ -56,6 +64,7 @@ def init_circuit(
     name: str = "",
     engine: EngineName = EngineName.EZKL,
     visibility: Mapping[str, Visibility] | None = None,
+    weights: WeightVisibility = WeightVisibility.PUBLIC,
     calibration: Path | None = None,
     srs: Path | None = None,
     classes: bool = True,
@@ -65,18 +74,20 @@ def init_circuit(
     """Write ``output/circuit.toml`` for ``model`` and return the folder, parsed back.
 
     Args:
+        visibility: of the tensors that are not public. weights: how they are bound.
         calibration: real inputs (``.npz``). srs: a set-up file for the ezkl engine; by default the local store is asked.
 
     Raises:
-        UsageError: ``file-exists`` when there is one already; ``bad-spec`` for a name that cannot be used.
+        UsageError: ``file-exists`` when there is one already; ``bad-spec`` for a name that cannot be used;
+            ``privacy-unsupported`` when ``engine`` cannot hide what is asked. Nothing is written then.
     """
     target = output / "circuit.toml"
     if target.exists():
         raise UsageError(
             "file-exists", "there is a specification already", where=str(target), hint="Edit it, or choose another folder."
         )
+    asks = weights is WeightVisibility.PRIVATE or Visibility.PRIVATE in (visibility or {}).values()
     circuit_name = name or re.sub(r"[^a-z0-9-]+", "-", output.resolve().name.lower()).strip("-") or "model"
-    output.mkdir(parents=True, exist_ok=True)
     given = visibility or {}
     tensors = (*model.inputs, *model.outputs)
     for known in given:
@@ -90,6 +101,8 @@ def init_circuit(
         engine=engine.value,
         classes="true " if classes else "false",
         tensors="\n".join(f'{_quoted(t.name)} = "{given.get(t.name, Visibility.PUBLIC).value}"' for t in tensors),
+        weights=weights.value,
+        privacy='[privacy]\nlevel = "zero-knowledge"' if asks else '# [privacy]\n# level = "zero-knowledge"',
         memory=memory,
         seconds=prove_seconds,
         fidelity="top1_agreement = 0.99" if classes else "max_abs_error = 0.05",
@@ -102,6 +115,9 @@ def init_circuit(
         if srs is None
         else f"\n[engine.ezkl]\nsrs = {_quoted(os.path.relpath(srs.resolve(), output.resolve()))}\n",
     )
+    spec = parse_spec(tomllib.loads(text), str(target))
+    engine_for(engine).privacy_support(spec).require(engine)
+    output.mkdir(parents=True, exist_ok=True)
     write_atomic(target, text.encode())
     folder = CircuitFolder(output)
     _ = folder.spec

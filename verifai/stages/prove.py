@@ -12,7 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName, Statement, WeightVisibility
+from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProveRequest
 from verifai.engines.registry import engine_for
@@ -20,7 +20,7 @@ from verifai.errors import UsageError
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 
 MODEL_FILE = "model.onnx"
-"""The canonical model in a bundle's payload; absent when the weights are withheld."""
+"""The canonical model in a bundle's payload; there only when the weights are public."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def prove(
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
-        UsageError: nothing compiled, stale build files, or an output that exists.
+        UsageError: nothing compiled, stale build files, an output that exists, or ``stale-lock`` when the proof would show
+            something else than ``circuit.toml`` now asks for; nothing is written then.
         Undecided: memory, deadline, or a crash of the engine. Bundles already yielded stay; the current one leaves nothing.
     """
     from dataclasses import replace
@@ -110,6 +111,7 @@ def prove(
             progress=_OfMany(progress, index, len(samples)),
         )
         proof = backend.prove(request)
+        refuse_other_privacy(spec, proof.statement, folder)
         payload = _payload(proof, spec, model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         digests = {file: sha256(data) for file, data in payload.items()}
@@ -168,10 +170,31 @@ class _OfMany:
         self.inner.note(text)
 
 
+def refuse_other_privacy(spec: CircuitSpec, statement: Statement, folder: CircuitFolder) -> None:
+    """A proof follows the lock; a specification edited since compile must not be taken for what the proof hides.
+
+    Raises:
+        UsageError: ``stale-lock``, with the field that differs.
+    """
+    found = [("weights", spec.weights.value, statement.weights.value)]
+    found += [(f"tensor {one.name!r}", spec.tensors[one.name].value, one.visibility.value) for one in statement.tensors]
+    if spec.zero_knowledge:
+        shown = statement.privacy is Privacy.INTEGRITY_ONLY
+        found.append(("privacy", "zero-knowledge", statement.privacy.value if shown else "zero-knowledge"))
+    for what, asked, proven in found:
+        if asked != proven:
+            raise UsageError(
+                "stale-lock",
+                f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; the proof was thrown away",
+                where=str(folder.lock_path),
+                hint=f"Run: verifai compile {folder.folder}",
+            )
+
+
 def _payload(proof: EngineProof, spec: CircuitSpec, model: bytes) -> dict[str, bytes]:
     payload = dict(proof.files)
     if spec.weights is WeightVisibility.PUBLIC:
-        # What the auditor needs to re-derive the key. Withheld and committed weights stay with their owner.
+        # What the auditor needs to re-derive the key. All other weights stay with their owner.
         payload[MODEL_FILE] = model
         assert sha256(model) == proof.statement.model_sha256
     return payload

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec, FidelityFloor
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Sample = Mapping[str, Any]
 
 _HEADER = """\
-# Segment {number} of {of}, written by `verifai split`. Its boundary tensors are hashed, and their scale and range are pinned
+# Segment {which}, written by `verifai split`. Its boundary tensors are hashed, and their scale and range are pinned
 # below: the neighbouring segment has the same, so that the proofs chain. Compile and prove it like any circuit.
 
 """
@@ -116,7 +116,8 @@ def split_model(
             segment=Segment(model.sha256, number, len(segments)),
         )
         document = _document(spec, segment, chosen, number == len(segments))
-        _write(folder, document, segment, samples, number, len(segments))
+        secret = spec.weights is not WeightVisibility.PUBLIC
+        _write(folder, document, segment, samples, f"{number} of {len(segments)}", secret)
         names = [tuple(tensor.name for tensor in side) for side in (segment.inputs, segment.outputs)]
         written.append(SplitSegment(folder, segment.sha256, len(segment.proto.graph.node), *names))
         samples = _through(segment, samples)
@@ -179,6 +180,8 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, 
     ends = (*segment.inputs, *segment.outputs)
     tensors = {one.name: "hashed" if one.name in options.boundary else spec.tensors[one.name].value for one in ends}
     memory = {} if spec.budget.memory_bytes is None else {"memory": f"{spec.budget.memory_bytes} B"}
+    # A segment without a private tensor of its own would else fall back to hiding nothing, its boundary least of all.
+    level = AskedPrivacy.ZERO_KNOWLEDGE if spec.zero_knowledge else spec.privacy
     limits = {"prove_seconds": spec.budget.prove_seconds, "setup_seconds": spec.budget.setup_seconds}
     return {
         "circuit": {
@@ -191,6 +194,7 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, 
         },
         "tensors": tensors,
         "weights": {"visibility": spec.weights.value},
+        **({} if level is None else {"privacy": {"level": level.value}}),
         "calibration": {"data": "calibration.npz"},
         "budget": {**memory, **{name: value for name, value in limits.items() if value is not None}},
         "engine": {"sumcheck": options.to_document()},
@@ -198,15 +202,16 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, 
 
 
 def _write(
-    folder: Path, document: Mapping[str, Any], segment: OnnxModel, samples: Sequence[Sample], number: int, of: int
+    folder: Path, document: Mapping[str, Any], segment: OnnxModel, samples: Sequence[Sample], which: str, secret: bool
 ) -> None:
+    """``secret``: the weights are not public, so the model is for its owner's eyes only."""
     from verifai.onnx_graph.inputs import to_arrays
     from verifai.onnx_graph.npz import write_npz
 
     folder.mkdir(parents=True)
-    write_atomic(folder / "model.onnx", segment.data)
+    write_atomic(folder / "model.onnx", segment.data, mode=0o600 if secret else 0o644)
     # Inner tensors of real inputs: as confidential as the inputs themselves.
     write_atomic(folder / "calibration.npz", write_npz(to_arrays(samples, segment)), mode=0o600)
-    write_atomic(folder / "circuit.toml", (_HEADER.format(number=number, of=of) + tomli_w.dumps(document)).encode())
+    write_atomic(folder / "circuit.toml", (_HEADER.format(which=which) + tomli_w.dumps(document)).encode())
     made = CircuitFolder(folder)
     _ = made.spec, made.model

@@ -19,6 +19,7 @@ from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.manifest import Manifest
 from verifai.domain.openings import OpenedBy, opening_words, proof_digest
+from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
@@ -246,7 +247,7 @@ def check_model(manifest: Manifest, circuit: CircuitPredicate, lock: CircuitLock
             raise EvidenceRejected("model-missing", message, where=MODEL_FILE)
         return _not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")
     if circuit.weights is not WeightVisibility.PUBLIC:
-        message = "the weights are said to be withheld, but a model is in the bundle"
+        message = f"the weights are said to be {circuit.weights.value}, but a model is in the bundle"
         raise EvidenceRejected("model-mismatch", message, where=MODEL_FILE)
     if digest != lock.model_sha256:
         raise EvidenceRejected("model-mismatch", "the model in the bundle is not the pinned one", where=MODEL_FILE)
@@ -379,14 +380,8 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
-        lines.append(f"{what}: {engine.hides(tensor.visibility)}")
-    weights = {
-        WeightVisibility.PUBLIC: "The weights are public: the model travels with the evidence.",
-        WeightVisibility.WITHHELD: "The weights are fixed in the verification key and withheld; a commitment would hide more.",
-        WeightVisibility.COMMITTED: "The weights are bound by a commitment; their owner keeps them.",
-    }
-    lines.append(weights[statement.weights])
-    lines += [f"Privacy: {statement.privacy.value}.", *opening_words(statement)]
+        lines.append(f"{what}: {engine.hides(tensor.visibility, statement.privacy)}")
+    lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"
         lines.append(f"Context: {statement.context!r} ({bound}).")

@@ -18,6 +18,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import repeated_openings
+from verifai.domain.privacy_words import chain_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Role, TensorStatement, Visibility
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
@@ -235,7 +236,7 @@ def describe_chain(chain: VerifiedChain) -> list[str]:
         f"The {count} segments' integer programs, run one after the other, lead from input {ends[0]} to output {ends[1]}: "
         "each segment was proven on its own, and took exactly the integers that the one before put out.",
         f"The segments' models {which}. That each circuit follows from its segment's model is for `verifai audit` to derive.",
-        f"Privacy: {chain.bundles[0].statement.privacy.value}. A hashed boundary is bound by its root, not hidden.",
+        chain_words([one.statement for one in chain.bundles]),
         "Not claimed: who proved which segment, when, or on how many machines; that the input is authentic; that the float "
         "model gives exactly these numbers (the fidelity that a lock pins is that of its segment, not of the whole).",
     ]

@@ -120,6 +120,7 @@ LOCK_ROWS: dict[str, Callable[[dict[str, Any]], object]] = {
     "no proof size": lambda s: s.pop("proof_bytes"),
     "proof size 0": lambda s: s.update(proof_bytes=0),
     "committed weights": lambda s: s.update(weights="committed"),
+    "private weights": lambda s: s.update(weights="private"),
     "no tensors": lambda s: s.update(tensors=[]),
     "no outputs": lambda s: s.update(tensors=s["tensors"][:1]),
     "outputs first": lambda s: s.update(tensors=s["tensors"][::-1]),

@@ -15,7 +15,7 @@ from ezkl_small import SAMPLES, SRS, SmallCircuit, small_onnx, spec_of, starting
 
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
-from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.domain.statement import Privacy, Role, Visibility, WeightVisibility
 from verifai.engines.ezkl import bn254, build, calls, lock_section, proving, srs_store, tensors
 from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence, call
@@ -192,6 +192,7 @@ def test_a_panic_of_ours_making_is_a_crash_not_a_rejection(small_public: SmallCi
 SPEC_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "everything private": ("nothing-bound", {"tensors": {"x": Visibility.PRIVATE, "y": Visibility.PRIVATE}}),
     "committed weights": ("weights-unsupported", {"weights": WeightVisibility.COMMITTED}),
+    "private weights": ("privacy-unsupported", {"weights": WeightVisibility.PRIVATE}),
     "no SRS": ("srs-missing", {"options": {}}),
     "an SRS that does not exist": ("file-missing", {"options": {"ezkl": {"srs": "absent.srs"}}}),
     "an SRS that is a number": ("bad-spec", {"options": {"ezkl": {"srs": 5}}}),
@@ -331,14 +332,14 @@ def test_a_folder_that_cannot_be_written_is_said_so(small_public: SmallCircuit, 
 
 @pytest.mark.parametrize("visibility", Visibility)
 def test_what_a_visibility_hides_is_one_sentence(small_public: SmallCircuit, visibility: Visibility) -> None:
-    text = small_public.engine.hides(visibility)
+    text = small_public.engine.hides(visibility, Privacy.ZERO_KNOWLEDGE)
     assert text.endswith(".")
     assert "\n" not in text
 
 
 def test_the_hash_is_not_sold_as_hiding(small_public: SmallCircuit) -> None:
-    assert "unsalted" in small_public.engine.hides(Visibility.HASHED)
-    assert "guess" in small_public.engine.hides(Visibility.HASHED)
+    text = small_public.engine.hides(Visibility.HASHED, Privacy.ZERO_KNOWLEDGE)
+    assert "unsalted" in text and "guess" in text
 
 
 def test_the_summary_names_test_material(small_public: SmallCircuit) -> None:

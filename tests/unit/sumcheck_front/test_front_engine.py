@@ -192,9 +192,9 @@ def test_a_specification_that_asks_for_privacy_is_refused_with_the_alternative(w
 
 
 def test_what_visibility_hides_is_said_honestly() -> None:
-    assert "everyone" in ENGINE.hides(Visibility.PUBLIC)
-    assert "not hidden" in ENGINE.hides(Visibility.HASHED)
-    assert "integrity-only (not zero-knowledge)" in ENGINE.hides(Visibility.PRIVATE)
+    assert "everyone" in ENGINE.hides(Visibility.PUBLIC, Privacy.INTEGRITY_ONLY)
+    assert "not hidden" in ENGINE.hides(Visibility.HASHED, Privacy.INTEGRITY_ONLY)
+    assert "integrity-only (not zero-knowledge)" in ENGINE.hides(Visibility.PRIVATE, Privacy.INTEGRITY_ONLY)
 
 
 SECTION_CHANGES: dict[str, Any] = {

@@ -7,6 +7,11 @@ from verifai.domain.codes import Code
 CODES: dict[str, Code] = {
     "bad-spec": Code((2,), "circuit.toml is not as its schema says.", "Mend the field that the message names."),
     "bad-lock": Code((2,), "circuit.lock is not as its schema says.", "Restore it from version control, or compile again."),
+    "privacy-contradiction": Code(
+        (2,),
+        "[privacy] says integrity-only, but a tensor or the weights are private.",
+        'Say level = "zero-knowledge", or make the field that the message names "public", "hashed" or "committed".',
+    ),
     "no-lock": Code((2,), "The circuit was not compiled, or nothing is pinned for this model.", "Run `verifai compile`."),
     "stale-lock": Code((2,), "The lock pins another model than circuit.toml names.", "Run `verifai compile`."),
     "engine-not-in-lock": Code((2,), "The lock pins no circuit of this engine.", "Compile with `--engine`."),

@@ -20,6 +20,11 @@ CODES: dict[str, Code] = {
         "A value lies outside what the circuit was calibrated for, or outside what it can represent.",
         "Scale the input as in training, or compile with calibration data that covers it.",
     ),
+    "privacy-unsupported": Code(
+        (2,),
+        "A specification asks for privacy that the engine does not give.",
+        "Ask `verifai check` which engine gives it; or ask for less in circuit.toml.",
+    ),
     "payload-complete": Code((0,), "The engine's files are complete and within their limits.", ""),
     "payload-mismatch": Code(
         (1,), "A file of the engine is missing, too large, or does not belong there.", "Get the bundle again from its maker."

@@ -47,11 +47,6 @@ CODES: dict[str, Code] = {
         (2,), "A value is infinite or not a number on the calibration data.", "Correct the calibration data or the model."
     ),
     "unused-input": Code((2,), "A model input takes no part in the computation.", "Remove the input from the model."),
-    "privacy-unsupported": Code(
-        (2,),
-        "A specification asks for privacy, which the sumcheck engine's integrity-only suite does not give.",
-        'Use "hashed" or "committed" to bind without stating, or the ezkl engine to hide.',
-    ),
     "statement-malformed": Code((1,), "The statement's bytes do not fit the circuit.", "Get the bundle again from its maker."),
     "sumcheck-circuit-pinned": Code((0,), "The integer circuit is the pinned one and keeps every rule.", ""),
     "sumcheck-weights-pinned": Code((0,), "The weights are the pinned ones.", ""),

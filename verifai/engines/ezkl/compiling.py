@@ -31,6 +31,7 @@ from verifai.engines.ezkl.build_folder import SRS_FILE, BuildFolder
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.lock_section import LockSection, PinnedSrs, PinnedTensor, expect_version, parse_section
 from verifai.engines.ezkl.parameters import CircuitVisibility, Tuned
+from verifai.engines.ezkl.privacy import privacy_support
 from verifai.engines.ezkl.settings import VERSION, Settings
 from verifai.engines.ezkl.srs import Srs, SrsTrust, read_srs
 from verifai.engines.ezkl.srs_store import default_store, find_by_digest
@@ -98,6 +99,13 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
 def _plan(request: CompileRequest) -> _Plan:
     visibility = visibility_of(request.model, request.spec)
+    if request.spec.weights is WeightVisibility.PRIVATE:
+        raise UsageError(
+            "privacy-unsupported",
+            privacy_support(request.spec).reason,
+            where="circuit.toml: [weights] visibility",
+            hint='Use "withheld" when that is enough, or the sumcheck engine.',
+        )
     if request.spec.weights is WeightVisibility.COMMITTED:
         raise UsageError(
             "weights-unsupported",

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
-from verifai.domain.statement import EngineName, TensorStatement, Visibility
+from verifai.domain.privacy_words import hides
+from verifai.domain.statement import EngineName, Privacy, TensorStatement, Visibility
 from verifai.engines.ezkl import tensors
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.engines.ezkl.settings import VERSION
@@ -20,21 +21,13 @@ from verifai.engines.interface import (
     CostEstimate,
     EngineProof,
     OperatorSupport,
+    PrivacySupport,
     ProveRequest,
     SectionSummary,
     VerifiedProof,
     VerifyRequest,
 )
 from verifai.onnx_graph.model import OnnxModel
-
-_HIDES = {
-    Visibility.PUBLIC: "everyone who holds the proof reads its quantised values.",
-    Visibility.PRIVATE: "the proof hides its values (zero-knowledge) and binds it to nothing: some such tensor exists.",
-    Visibility.HASHED: (
-        "bound to its unsalted Poseidon digest: whoever holds the tensor can match it, and whoever can guess it (few possible "
-        "values) can confirm the guess."
-    ),
-}
 
 
 class EzklEngine:
@@ -54,6 +47,12 @@ class EzklEngine:
         from verifai.engines.ezkl.cost import operator_support
 
         return operator_support(model)
+
+    def privacy_support(self, spec: CircuitSpec) -> PrivacySupport:
+        """Every ezkl proof is zero-knowledge; weights are fixed in the key and cannot be private."""
+        from verifai.engines.ezkl.privacy import privacy_support
+
+        return privacy_support(spec)
 
     def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
         """Predict costs from the graph alone. Raises UnsupportedModel."""
@@ -115,6 +114,6 @@ class EzklEngine:
 
         return second_opinion(request)
 
-    def hides(self, visibility: Visibility) -> str:
+    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
         """What that visibility hides and does not hide, in one sentence."""
-        return _HIDES[visibility]
+        return hides(self.name, privacy, visibility)

@@ -157,8 +157,8 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         tried=record.array("tried", _row(record), [], max_length=_MAX_TRIED),
     )
     record.done()
-    if parsed.weights is WeightVisibility.COMMITTED:
-        raise record.refuse("ezkl circuits fix their weights, they do not commit to them", "weights")
+    if parsed.weights in (WeightVisibility.COMMITTED, WeightVisibility.PRIVATE):
+        raise record.refuse("ezkl circuits fix their weights, they neither commit to them nor hide them", "weights")
     for role in Role:
         kinds = {tensor.visibility for tensor in parsed.tensors if tensor.role is role}
         if len(kinds) != 1:

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
-from verifai.domain.statement import EngineName, TensorStatement, Visibility
+from verifai.domain.privacy_words import hides
+from verifai.domain.statement import EngineName, Privacy, TensorStatement, Visibility
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
     CostEstimate,
     EngineProof,
     OperatorSupport,
+    PrivacySupport,
     ProveRequest,
     SectionSummary,
     VerifiedProof,
@@ -24,15 +26,6 @@ from verifai.engines.interface import (
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.verifier.suite import SUITE
 from verifai.onnx_graph.model import OnnxModel
-
-_HIDES = {
-    Visibility.PUBLIC: "everyone who holds the proof reads its quantised values.",
-    Visibility.PRIVATE: "not offered: this engine is integrity-only (not zero-knowledge); use ezkl for private tensors.",
-    Visibility.HASHED: (
-        "bound to the root of an unsalted commitment and not stated, but not hidden: opened columns show parts of it, and "
-        "whoever can guess the tensor can confirm the guess."
-    ),
-}
 
 
 class SumcheckEngine:
@@ -52,6 +45,12 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.operators import operator_support
 
         return operator_support(model)
+
+    def privacy_support(self, spec: CircuitSpec) -> PrivacySupport:
+        """Which suite gives what ``spec`` asks for, and at what cost."""
+        from verifai.engines.sumcheck.privacy import privacy_support
+
+        return privacy_support(spec)
 
     def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
         """Predict costs from the graph alone. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
@@ -105,6 +104,6 @@ class SumcheckEngine:
 
         return rederive(request, model)
 
-    def hides(self, visibility: Visibility) -> str:
+    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
         """What that visibility hides and does not hide, in one sentence."""
-        return _HIDES[visibility]
+        return hides(self.name, privacy, visibility)

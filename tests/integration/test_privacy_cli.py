@@ -1,0 +1,223 @@
+"""Privacy asked for on the command line and in ``circuit.toml``: what is written, what is offered, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verifai.circuit_folder import CircuitFolder
+from verifai.cli import app as cli
+from verifai.engines.sumcheck import privacy as sumcheck_privacy
+from verifai.stages.split import split_model
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURE = ROOT / "fixtures" / "digits-cnn"
+MODEL = str(FIXTURE / "model.onnx")
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict[str, Any]]:
+    status = cli.run([*map(str, arguments), "--json"])
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert document["status"] == status
+    return status, document
+
+
+@pytest.fixture
+def with_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sumcheck_privacy, "ZK_SUITE", "sumcheck-zk/1")
+
+
+@pytest.fixture
+def without_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sumcheck_privacy, "ZK_SUITE", None)
+
+
+@pytest.fixture
+def circuit(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "circuits" / "digits-cnn", tmp_path / "c" / "digits-cnn", ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(FIXTURE, tmp_path / "fixtures" / "digits-cnn")
+    folder = tmp_path / "c" / "digits-cnn"
+    edit(folder, "../../fixtures", str(tmp_path / "fixtures"))
+    return folder
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    text = (folder / "circuit.toml").read_text()
+    assert old in text
+    (folder / "circuit.toml").write_text(text.replace(old, new))
+
+
+# init
+
+
+def test_init_writes_nothing_that_its_engine_cannot_give(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, without_suite: None
+) -> None:
+    for number, (options, code) in enumerate(
+        (
+            (["--private-weights"], "privacy-unsupported"),  # ezkl, the default
+            (["--private-weights", "--engine", "sumcheck"], "privacy-unsupported"),
+            (["--private", "image", "--engine", "sumcheck"], "privacy-unsupported"),
+            (["--private", "picture"], "unknown-tensor"),
+            (["--private", "image", "--tensor", "image=public"], "bad-option"),
+            (["--private", "image", "--tensor", "image=hashed"], "bad-option"),
+        )
+    ):
+        target = tmp_path / str(number)
+        status, document = ran(capsys, "init", MODEL, "-o", target, "--yes", *options)
+        assert (status, document["error"]["code"]) == (2, code), options
+        assert not target.exists()
+
+
+def test_init_writes_what_was_asked_with_the_level_spelled_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, with_suite: None
+) -> None:
+    target = tmp_path / "c"
+    options = ["--private", "image", "--private-weights", "--engine", "sumcheck", "--tensor", "image=private", "--yes"]
+    assert ran(capsys, "init", MODEL, "-o", target, *options)[0] == 0
+    text = (target / "circuit.toml").read_text()
+    written = tomllib.loads(text)
+    assert written["tensors"] == {"image": "private", "logits": "public"}
+    assert written["weights"] == {"visibility": "private"}
+    assert written["privacy"] == {"level": "zero-knowledge"}
+    assert CircuitFolder(target).spec.zero_knowledge
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    assert any("hiding commitment root" in line for line in comments)
+
+
+def test_init_without_an_ask_leaves_the_level_as_a_comment(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert ran(capsys, "init", MODEL, "-o", tmp_path / "c", "--yes")[0] == 0
+    text = (tmp_path / "c" / "circuit.toml").read_text()
+    assert "privacy" not in tomllib.loads(text)
+    assert '# level = "zero-knowledge"' in text.splitlines()
+    assert not CircuitFolder(tmp_path / "c").spec.zero_knowledge
+    for line in ("# [privacy]", '# level = "zero-knowledge"'):  # the comment is a valid table, once it is none
+        text = text.replace(line, line.removeprefix("# "), 1)
+    (tmp_path / "c" / "circuit.toml").write_text(text)
+    assert CircuitFolder(tmp_path / "c").spec.zero_knowledge
+
+
+# check
+
+
+def by_engine(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["engine"]: one for one in document["engines"]}
+
+
+def test_check_refuses_when_no_engine_can_hide_what_is_asked(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
+    status, document = ran(capsys, "check", MODEL, "--private-weights")
+    assert (status, document["error"]["code"]) == (2, "privacy-unsupported")
+    assert "withheld" in document["error"]["message"]
+    status, document = ran(capsys, "check", MODEL, "--private", "picture")
+    assert (status, document["error"]["code"], document["error"]["where"]) == (2, "unknown-tensor", "--private")
+
+
+def test_check_tells_what_each_engine_hides(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
+    status, document = ran(capsys, "check", MODEL, "--private", "image")
+    assert status == 0
+    found = by_engine(document)
+    assert found["ezkl"]["provable"] and found["ezkl"]["privacy"]["level"] == "zero-knowledge"
+    assert found["ezkl"]["privacy"]["offered"] and found["ezkl"]["privacy"]["cost"]
+    assert not found["sumcheck"]["provable"] and not found["sumcheck"]["privacy"]["offered"]
+    assert found["sumcheck"]["refusal"]["code"] == "privacy-unsupported"
+    assert found["sumcheck"]["refusal"]["message"] == found["sumcheck"]["privacy"]["reason"]
+
+
+def test_check_prints_the_same_for_people(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
+    assert cli.run(["check", MODEL, "--private", "image"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "ezkl: Privacy: zero-knowledge." in text and "Cost of privacy: Nothing beside" in text
+    assert "sumcheck: Privacy as asked for: not offered." in text
+
+
+def test_check_of_a_circuit_adds_to_what_it_asks(capsys: pytest.CaptureFixture[str], circuit: Path) -> None:
+    assert by_engine(ran(capsys, "check", circuit)[1])["sumcheck"]["privacy"]["level"].startswith("integrity-only")
+    edit(circuit, "[weights]", '[privacy]\nlevel = "integrity-only"\n[weights]')
+    assert ran(capsys, "check", circuit)[0] == 0
+    status, document = ran(capsys, "check", circuit, "--private", "image")
+    assert (status, document["error"]["code"]) == (2, "privacy-contradiction")
+    assert document["error"]["where"].endswith("tensors.image")
+
+
+def test_check_says_what_the_suite_gives_and_aims_at(capsys: pytest.CaptureFixture[str], with_suite: None) -> None:
+    # Whether this tree's compile takes it is for the contract suite; here it is what is said.
+    status, document = ran(capsys, "check", MODEL, "--private-weights")
+    assert status == 0
+    found = by_engine(document)
+    support = found["sumcheck"]["privacy"]
+    assert support["offered"] and support["level"] == "zero-knowledge, unaudited"
+    assert "opening" in support["cost"] and "integrity-only suite" in support["cost"]
+    assert not found["ezkl"]["privacy"]["offered"] and found["ezkl"]["refusal"]["code"] == "privacy-unsupported"
+
+
+# compile and prove
+
+
+def test_compile_refuses_a_contradiction_and_what_the_engine_cannot_hide(
+    capsys: pytest.CaptureFixture[str], circuit: Path, without_suite: None
+) -> None:
+    before = (circuit / "circuit.lock").read_bytes()
+    edit(circuit, "[weights]", '[privacy]\nlevel = "zero-knowledge"\n[weights]')
+    status, document = ran(capsys, "compile", circuit, "--engine", "sumcheck")
+    assert (status, document["error"]["code"]) == (2, "privacy-unsupported"), "nothing private by itself, but the level says so"
+    edit(circuit, 'visibility = "public"', 'visibility = "private"')
+    for engine in ("ezkl", "sumcheck"):
+        status, document = ran(capsys, "compile", circuit, "--engine", engine)
+        assert (status, document["error"]["code"]) == (2, "privacy-unsupported"), engine
+    edit(circuit, 'level = "zero-knowledge"', 'level = "integrity-only"')
+    status, document = ran(capsys, "compile", circuit, "--engine", "sumcheck")
+    assert (status, document["error"]["code"]) == (2, "privacy-contradiction")
+    assert (circuit / "circuit.lock").read_bytes() == before
+
+
+def test_compile_says_what_its_proofs_hide_and_a_later_edit_is_not_taken_for_it(
+    capsys: pytest.CaptureFixture[str], circuit: Path, tmp_path: Path
+) -> None:
+    status, document = ran(capsys, "compile", circuit, "--engine", "sumcheck")
+    assert status == 0 and document["privacy"]["offered"]
+    assert document["privacy"]["level"] == "integrity-only (not zero-knowledge)"
+    prove = ["prove", circuit, FIXTURE / "heldout.npz", "--limit", "1", "--engine", "sumcheck", "-o", tmp_path / "e"]
+    for old, new, code in (
+        ('image = "hashed"', 'image = "private"', "stale-lock"),
+        ('image = "private"', 'image = "public"', "stale-lock"),
+        ('image = "public"', 'image = "hashed"', ""),
+        ("[weights]", '[privacy]\nlevel = "zero-knowledge"\n[weights]', "stale-lock"),
+        ('level = "zero-knowledge"', 'level = "integrity-only"', ""),
+        ('visibility = "public"', 'visibility = "committed"', "stale-lock"),
+        ('visibility = "committed"', 'visibility = "public"', ""),
+    ):
+        edit(circuit, old, new)
+        status, document = ran(capsys, *prove)
+        assert (status, document.get("error", {}).get("code", "")) == (2 if code else 0, code), new
+        assert len(list((tmp_path / "e").iterdir())) == (not code), "a proof that shows more than asked was written"
+        shutil.rmtree(tmp_path / "e")
+
+
+# split
+
+
+def test_split_hands_the_level_to_every_segment(tmp_path: Path, circuit: Path) -> None:
+    split_model(circuit, ["max_pool2d"], tmp_path / "plain")
+    assert all("privacy" not in tomllib.loads((tmp_path / "plain" / n / "circuit.toml").read_text()) for n in "12")
+    for level in ("zero-knowledge", "integrity-only"):
+        edit(circuit, "[weights]", f'[privacy]\nlevel = "{level}"\n[weights]')
+        split_model(circuit, ["max_pool2d"], tmp_path / level)
+        for number in "12":
+            folder = CircuitFolder(tmp_path / level / number)
+            assert tomllib.loads((folder.folder / "circuit.toml").read_text())["privacy"] == {"level": level}
+            assert folder.spec.zero_knowledge == (level == "zero-knowledge")
+        edit(circuit, f'[privacy]\nlevel = "{level}"\n', "")
+
+
+def test_a_segment_s_model_is_readable_by_its_owner_alone_unless_the_weights_are_public(tmp_path: Path, circuit: Path) -> None:
+    split_model(circuit, ["max_pool2d"], tmp_path / "public")
+    edit(circuit, 'visibility = "public"', 'visibility = "committed"')
+    split_model(circuit, ["max_pool2d"], tmp_path / "committed")
+    for number in "12":
+        assert (tmp_path / "public" / number / "model.onnx").stat().st_mode & 0o077 == 0o044
+        assert (tmp_path / "committed" / number / "model.onnx").stat().st_mode & 0o077 == 0

@@ -1,0 +1,74 @@
+"""What sumcheck proofs can hide, by suite, and what that costs."""
+
+from __future__ import annotations
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.statement import Privacy, Visibility, WeightVisibility
+from verifai.engines.interface import PrivacySupport
+
+ZK_SUITE: str | None = None
+"""Name of the zero-knowledge suite that compile and prove of this tree offer; ``None`` while they offer none.
+
+``tests/contract/test_engines.py`` holds both ways: without it compile refuses what asks for privacy, with it compile takes it,
+and the statement says that level.
+"""
+
+ZK_COST_FACTOR_AIM = 1.5
+"""The design's aim for the zero-knowledge suite's prove time, as a multiple of the integrity-only suite's."""
+ZK_COST_FACTOR_MEASURED: float | None = None
+"""Prove time of the zero-knowledge suite over that of the integrity-only suite: the largest ratio of one run of
+``verifai bench`` over the circuits that it measures with both. ``None`` until that run was made; then only the aim is told."""
+
+
+def privacy_support(spec: CircuitSpec) -> PrivacySupport:
+    """The zero-knowledge suite when the specification asks for it, else the integrity-only suite."""
+    if spec.weights is WeightVisibility.WITHHELD:
+        reason = (
+            'The sumcheck engine cannot withhold weights: a verification key that would fix them does not exist. Use "private" '
+            'to hide them, or "committed" to bind them by a root (a proof still shows parts of them).'
+        )
+        return PrivacySupport(False, _level(spec), reason, "")
+    if not spec.zero_knowledge:
+        return PrivacySupport(True, Privacy.INTEGRITY_ONLY, " ".join(_integrity_only(spec)), "Nothing: it is the faster suite.")
+    if ZK_SUITE is None:
+        reason = (
+            "The sumcheck engine of this release is integrity-only: it hides neither tensors nor weights. Use ezkl for private "
+            'tensors; or bind without stating, by "hashed" tensors and "committed" weights (a proof still shows parts of them).'
+        )
+        return PrivacySupport(False, Privacy.INTEGRITY_ONLY, reason, "")
+    return PrivacySupport(True, Privacy.ZERO_KNOWLEDGE_UNAUDITED, " ".join(_zero_knowledge(spec)), " ".join(_cost(spec)))
+
+
+def _level(spec: CircuitSpec) -> Privacy:
+    return Privacy.ZERO_KNOWLEDGE_UNAUDITED if spec.zero_knowledge and ZK_SUITE is not None else Privacy.INTEGRITY_ONLY
+
+
+def _integrity_only(spec: CircuitSpec) -> list[str]:
+    reasons = ["The proof hides nothing."]
+    if Visibility.HASHED in spec.tensors.values():
+        reasons.append("Hashed tensors are bound to a root, not hidden: opened columns show parts of them.")
+    if spec.weights is WeightVisibility.COMMITTED:
+        reasons.append("Committed weights are bound to a root, not hidden: opened columns show parts of them.")
+    return reasons
+
+
+def _zero_knowledge(spec: CircuitSpec) -> list[str]:
+    reasons = [f"Suite {ZK_SUITE}: the proof hides the values of private and inner tensors."]
+    if Visibility.HASHED in spec.tensors.values():
+        reasons.append("Hashed tensors are bound to salted roots, and hidden from those who lack the seed.")
+    if spec.weights is WeightVisibility.PRIVATE:
+        reasons.append("Private weights are bound to the root of a hiding commitment, which only so many proofs may open.")
+    if spec.weights is WeightVisibility.COMMITTED:
+        reasons.append('Committed weights are bound, not hidden; ask for "private" to hide them.')
+    return reasons
+
+
+def _cost(spec: CircuitSpec) -> list[str]:
+    if ZK_COST_FACTOR_MEASURED is None:
+        factor = f"aimed at {ZK_COST_FACTOR_AIM:g} × the integrity-only suite's, not measured yet"
+    else:
+        factor = f"about {ZK_COST_FACTOR_MEASURED:g} × the integrity-only suite's, as `verifai bench` measured"
+    costs = [f"Prove time {factor}; more proof bytes."]
+    if spec.weights is WeightVisibility.PRIVATE:
+        costs.append("Each proof spends one opening of the weight commitment, whose ledger must not be lost.")
+    return costs

@@ -140,6 +140,10 @@ class CircuitFolder:
         write_atomic(path, render_lock(lock))
         return path
 
+    def secrets_dir(self, engine: EngineName) -> Path:
+        """Where ``engine`` keeps what must outlive every rebuild and never leave its owner. Not made before it is needed."""
+        return self.folder.absolute() / "secrets" / engine.value
+
     def build_dir(self, engine: EngineName) -> Path:
         """The private folder (0700) for generated files of ``engine``; they hold weights in clear."""
         path = self.folder.absolute() / "build" / engine.value

@@ -113,6 +113,8 @@ class CompileRequest:
         calibration: one entry per model input, axis 0 = sample, the rest exactly the model's shape (its batch axis included).
         build_dir: existing private folder for generated files (0700); the engine writes atomically below it.
         spec_dir: folder of ``circuit.toml``; relative paths in engine options start here.
+        secrets_dir: private folder (0700) for what must outlive every rebuild and never leave its owner, such as the seed of a
+            hiding commitment; made when it is needed.
         locked: the engine's pinned section to reproduce without searching, or ``None`` to search.
     """
 
@@ -121,6 +123,7 @@ class CompileRequest:
     calibration: Tensors
     build_dir: Path
     spec_dir: Path
+    secrets_dir: Path
     locked: Mapping[str, Any] | None = None
     progress: Progress = SILENT
 
@@ -164,13 +167,30 @@ class SectionSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSecret:
+    """What makes a hashed tensor's hiding root again, together with its values. Handed to the next party, to nobody else.
+
+    Attributes:
+        root: 64 hex digits.
+        seed: 32 bytes.
+        number: which opening of the root the proof of whoever uses this makes.
+    """
+
+    root: str
+    seed: bytes
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProveRequest:
     """Inputs of prove: one sample.
 
     Attributes:
         section: the engine's pinned lock section; build files that do not match it are refused.
         inputs: exact shapes and dtypes of the model (batch included).
+        secrets_dir: as in :class:`CompileRequest`.
         context: the caller's text, such as a nonce.
+        input_secrets: by hashed input, what its maker handed over with it, where the engine's commitments hide.
         budget: limits for the child processes.
         threads: worker threads, or ``None`` for the engine's choice.
     """
@@ -179,8 +199,10 @@ class ProveRequest:
     spec: CircuitSpec
     section: Mapping[str, Any]
     build_dir: Path
+    secrets_dir: Path
     inputs: Tensors
     context: str = ""
+    input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     threads: int | None = None
     progress: Progress = SILENT
@@ -196,6 +218,7 @@ class EngineProof:
         seconds: of the prove call itself.
         outputs: what the circuit put out, by name, as exact float64 (integer outputs as integers), for whoever proves the next
             segment; never in the bundle. Empty when the engine does not offer it.
+        secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
     """
 
     files: Mapping[str, bytes]
@@ -203,6 +226,7 @@ class EngineProof:
     seconds: float
     peak_rss_bytes: int
     outputs: Tensors = field(default_factory=dict)
+    secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

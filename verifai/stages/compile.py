@@ -85,6 +85,7 @@ def compile_circuit(
         calibration=_calibration(folder),
         build_dir=folder.build_dir(name),
         spec_dir=folder.folder,
+        secrets_dir=folder.secrets_dir(name),
         locked=pinned if locked else None,
         progress=progress,
     )

@@ -104,6 +104,7 @@ def prove(
             spec=spec,
             section=section,
             build_dir=folder.build_dir(name),
+            secrets_dir=folder.secrets_dir(name),
             inputs=samples[index],
             context=context,
             budget=budget,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -16,18 +17,21 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import Progress
 from verifai.domain.record import Record
-from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.domain.statement import EngineName, Role, Visibility, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
+from verifai.engines.sumcheck.engine_secrets import make_weights_secret, weights_ledger, weights_seed
 from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.privacy import privacy_support
 from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales, parse_options
 from verifai.engines.sumcheck.quantise_import import count_mismatches
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.model import OnnxModel
@@ -39,25 +43,22 @@ def bindings(spec: CircuitSpec) -> dict[str, ir.Visibility]:
     """How each named tensor is bound.
 
     Raises:
-        UsageError: code ``privacy-unsupported``: this suite hides nothing.
+        UsageError: code ``privacy-unsupported``.
     """
-    for name, visibility in spec.tensors.items():
-        if visibility is Visibility.PRIVATE:
-            raise UsageError(
-                "privacy-unsupported",
-                "the sumcheck engine is integrity-only: it cannot keep a tensor private",
-                where=f"[tensors].{name}",
-                hint='Use "hashed" to bind it without stating it (a proof still shows parts of it), or the ezkl engine.',
-            )
-    if spec.weights is WeightVisibility.WITHHELD:
-        raise UsageError(
-            "privacy-unsupported",
-            "the sumcheck engine is integrity-only: it cannot withhold weights",
-            where="[weights].visibility",
-            hint='Use "committed" to bind them by a root (a proof still shows parts of them), or the ezkl engine.',
-        )
-    kinds = {Visibility.PUBLIC: ir.Visibility.PUBLIC, Visibility.HASHED: ir.Visibility.HASHED}
-    return {name: kinds[visibility] for name, visibility in spec.tensors.items()}
+    privacy_support(spec).require(EngineName.SUMCHECK)
+    return {name: BINDINGS[visibility] for name, visibility in spec.tensors.items()}
+
+
+BINDINGS = {
+    Visibility.PUBLIC: ir.Visibility.PUBLIC,
+    Visibility.HASHED: ir.Visibility.HASHED,
+    Visibility.PRIVATE: ir.Visibility.PRIVATE,
+}
+
+
+def suite_of(spec: CircuitSpec) -> Suite:
+    """The suite that gives what the specification asks for."""
+    return ZERO_KNOWLEDGE if spec.zero_knowledge else INTEGRITY
 
 
 def options_of(spec: CircuitSpec) -> QuantiserOptions:
@@ -73,24 +74,39 @@ def build_circuit(
     scales: Mapping[str, Scale],
     split: bool,
     exact: Collection[str] = (),
+    suite: Suite = INTEGRITY,
+    opening_budget: int | None = None,
 ) -> Lowered:
     """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
     from verifai.engines.sumcheck.lister import audit
-    from verifai.engines.sumcheck.verifier.layout import planned
+    from verifai.engines.sumcheck.verifier.layout import DEFAULT_BUDGET, planned
 
-    committed = weights is WeightVisibility.COMMITTED
-    kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
-    lowered = lower(model, scales, tensors=spec_tensors, weights=kind, split=split, exact=exact)
-    complete = replace(lowered, circuit=planned(lowered.circuit))
+    budget = (opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
+    lowered = lower(
+        model,
+        scales,
+        tensors=spec_tensors,
+        weights=weight_binding(weights),
+        split=split,
+        exact=exact,
+        suite=suite,
+        opening_budget=budget,
+    )
+    complete = replace(lowered, circuit=planned(lowered.circuit, suite, budget))
     audit(complete.circuit)
     return complete
 
 
-def weights_identity(lowered: Lowered) -> str:
-    """Digest of public weights, root of committed ones, in hex."""
+def weight_binding(weights: WeightVisibility) -> ir.WeightVisibility:
+    """Private weights are committed ones, in a suite that hides."""
+    return ir.WeightVisibility.PUBLIC if weights is WeightVisibility.PUBLIC else ir.WeightVisibility.COMMITTED
+
+
+def weights_identity(lowered: Lowered, seed: bytes | None = None) -> str:
+    """Digest of public weights, root of committed ones, in hex; of private ones, the root that ``seed`` gives."""
     from verifai.engines.sumcheck.prover.prove import prepare
 
-    return prepare(lowered.circuit, lowered.weights).identity
+    return prepare(lowered.circuit, lowered.weights, weights_seed=seed).identity
 
 
 def compile_circuit(request: CompileRequest) -> CompiledCircuit:
@@ -121,7 +137,17 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     seconds["calibrate"] = perf_counter() - began
     request.progress.phase("lower")
     began = perf_counter()
-    lowered = build_circuit(request.model, tensors, request.spec.weights, scales, options.split, options.boundary)
+    suite = suite_of(request.spec)
+    lowered = build_circuit(
+        request.model,
+        tensors,
+        request.spec.weights,
+        scales,
+        options.split,
+        options.boundary,
+        suite,
+        options.opening_budget,
+    )
     seconds["lower"] = perf_counter() - began
     began = perf_counter()
     fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)
@@ -129,7 +155,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
-    section = pin(request.model, request.spec, lowered, options, fidelity)
+    section = pin(request.model, request.spec, lowered, options, fidelity, _identity(request, lowered))
     write_build(request.build_dir, lowered)
     return CompiledCircuit(
         section=section.to_toml(),
@@ -140,17 +166,37 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     )
 
 
-def pin(model: OnnxModel, spec: CircuitSpec, lowered: Lowered, options: QuantiserOptions, fidelity: Fidelity) -> LockSection:
-    """The lock section of a lowered model."""
-    from verifai.engines.sumcheck.verifier.suite import SUITE
+def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
+    """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
+    if request.spec.weights is not WeightVisibility.PRIVATE:
+        return Sha256(weights_identity(lowered))
+    if request.locked is not None:
+        root = parse_section(request.locked).weights_sha256
+        seed = weights_seed(request.secrets_dir, root)
+        weights_ledger(request.secrets_dir, root)  # a root without its ledger is dead; better to know it now
+        return Sha256(weights_identity(lowered, seed))
+    seed = os.urandom(32)
+    root = Sha256(weights_identity(lowered, seed))
+    make_weights_secret(request.secrets_dir, root, seed, lowered.circuit.opening_budget)
+    request.progress.note(
+        f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} proofs. Its seed and ledger "
+        f"are in {request.secrets_dir}: never publish them, never restore an older copy, never use a copy elsewhere."
+    )
+    return root
 
+
+def pin(
+    model: OnnxModel, spec: CircuitSpec, lowered: Lowered, options: QuantiserOptions, fidelity: Fidelity, identity: Sha256
+) -> LockSection:
+    """The lock section of a lowered model."""
     data = encode(lowered.circuit)
     sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
     return LockSection(
-        suite=SUITE,
+        suite=lowered.circuit.suite,
         circuit_sha256=circuit_digest(data),
         weights=spec.weights,
-        weights_sha256=Sha256(weights_identity(lowered)),
+        weights_sha256=identity,
+        opening_budget=lowered.circuit.opening_budget,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
         tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
         options=options,

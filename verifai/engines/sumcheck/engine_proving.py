@@ -8,16 +8,19 @@ from time import perf_counter
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
-from verifai.engines.interface import EngineProof, ProveRequest
-from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
+from verifai.engines.sumcheck.circuit import Circuit, Visibility
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES, circuit_digest, decode
 from verifai.engines.sumcheck.circuit_weights import weights_bytes
 from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
+from verifai.engines.sumcheck.engine_secrets import reserve_tensor, weights_ledger, weights_seed
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.engine_tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.prover import prove as prover
+from verifai.engines.sumcheck.verifier.statement import HashedTensor
 from verifai.errors import EvidenceRejected, InternalError, UsageError
 from verifai.execution.files import read_limited
 
@@ -54,7 +57,6 @@ def prove(request: ProveRequest) -> EngineProof:
     """
     from verifai.engines.sumcheck.interpreter import run
     from verifai.engines.sumcheck.key_cache import KEYS
-    from verifai.engines.sumcheck.prover import prove as prover
     from verifai.engines.sumcheck.weights_arrays import decode_arrays
     from verifai.onnx_graph.reference import check_tensors
 
@@ -71,12 +73,25 @@ def prove(request: ProveRequest) -> EngineProof:
         raise _stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
     trace = run(circuit, weights, inputs)
     threads = request.threads or os.cpu_count() or 1
-    key = KEYS.get(section.circuit_sha256, sha256(blob), lambda: prover.prepare(circuit, weights, threads))
+    hidden = section.weights is WeightVisibility.PRIVATE
+    seed = weights_seed(request.secrets_dir, section.weights_sha256) if hidden else None
+    made_of = f"{sha256(blob)} {section.weights_sha256}"
+    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
     if key.identity != section.weights_sha256:
         raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
-    proven = prover.prove(key, trace, request.context.encode("utf-8"), progress=request.progress, threads=threads)
+    # Reserved on disk before anything is computed with it: a crash from here on loses the number.
+    number = weights_ledger(request.secrets_dir, section.weights_sha256).reserve("proof") if hidden else 0
+    proven = prover.prove(
+        key,
+        trace,
+        request.context.encode("utf-8"),
+        opening_number=number,
+        secrets=_input_secrets(request, circuit),
+        progress=request.progress,
+        threads=threads,
+    )
     seconds = perf_counter() - began
-    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(proven.statement), PROOF_FILE: proven.proof}
+    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
     if section.weights is WeightVisibility.PUBLIC:
         files[WEIGHTS_FILE] = blob
     request.progress.phase("verify")
@@ -91,4 +106,27 @@ def prove(request: ProveRequest) -> EngineProof:
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
         outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        secrets=_output_secrets(request, circuit, proven),
     )
+
+
+def _input_secrets(request: ProveRequest, circuit: Circuit) -> dict[int, prover.TensorSecret]:
+    """Opening numbers for the tensors that others handed over; the seeds must make the roots that came with them."""
+    names = {spec.name: port for spec, port in zip(request.model.inputs, circuit.inputs, strict=True)}
+    found = {}
+    for name, secret in request.input_secrets.items():
+        port = names.get(name)
+        if port is None or port.visibility is not Visibility.HASHED or not circuit.zero_knowledge:
+            raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
+        found[port.tensor] = prover.TensorSecret(secret.seed, reserve_tensor(request.secrets_dir, secret))
+    return found
+
+
+def _output_secrets(request: ProveRequest, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:
+    """What whoever takes a hashed output next needs of it."""
+    stated = proven.statement.tensors[len(circuit.inputs) :]
+    return {
+        spec.name: TensorSecret(one.root.hex(), proven.secrets[port.tensor].seed, one.number)
+        for spec, port, one in zip(request.model.outputs, circuit.outputs, stated, strict=True)
+        if isinstance(one, HashedTensor) and port.tensor in proven.secrets
+    }

@@ -1,8 +1,10 @@
 """``statement.bin``: what a proof claims, as bytes; and the same in the domain's terms.
 
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
-row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. The proof binds every
-byte: the verifier's transcript absorbs what is decoded here.
+row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
+suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights' opening follows it, u64, a hashed tensor's
+root is followed by the number of its opening, u64, and a private tensor has no bytes. The proof binds every byte: the
+verifier's transcript absorbs what is decoded here.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from fractions import Fraction
 
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
+    CommitmentOpening,
     EngineName,
     Privacy,
     TensorStatement,
@@ -21,30 +24,52 @@ from verifai.domain.statement import (
 from verifai.domain.statement import Statement as DomainStatement
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit import Visibility as Binding
-from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME
+from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME
 from verifai.engines.sumcheck.lock_section import LockSection
-from verifai.engines.sumcheck.verifier.statement import MAX_CONTEXT, HashedTensor, PublicTensor, StatedTensor, Statement
+from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
+from verifai.engines.sumcheck.verifier.statement import (
+    MAX_CONTEXT,
+    HashedTensor,
+    PrivateTensor,
+    PublicTensor,
+    StatedTensor,
+    Statement,
+)
 from verifai.errors import EvidenceRejected
 
 MAGIC = b"verifai/sumcheck-statement/1"
-_ROOT = 32
+HIDING_MAGIC = b"verifai/sumcheck-zk-statement/1"
+_ROOT, _NUMBER = 32, 8
 
 
 def statement_bytes(circuit: Circuit) -> int:
     """The length without the context."""
-    ports = (*circuit.inputs, *circuit.outputs)
-    sizes = (4 * circuit.tensors[port.tensor].size if port.visibility is Binding.PUBLIC else _ROOT for port in ports)
-    return len(MAGIC) + sum(sizes)
+    number = _NUMBER if circuit.zero_knowledge else 0
+    total = len(_magic(circuit)) + number
+    for port in (*circuit.inputs, *circuit.outputs):
+        if port.visibility is Binding.PUBLIC:
+            total += 4 * circuit.tensors[port.tensor].size
+        elif port.visibility is Binding.HASHED:
+            total += _ROOT + number
+    return total
 
 
-def encode_statement(statement: Statement) -> bytes:
+def _magic(circuit: Circuit) -> bytes:
+    return HIDING_MAGIC if circuit.zero_knowledge else MAGIC
+
+
+def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
     """The file's bytes."""
-    parts = [MAGIC]
+    parts = [_magic(circuit)]
+    if circuit.zero_knowledge:
+        parts.append(struct.pack("<Q", statement.opening_number))
     for stated in statement.tensors:
         if isinstance(stated, PublicTensor):
             parts.append(struct.pack(f"<{len(stated.cells)}i", *stated.cells))
         elif isinstance(stated, HashedTensor):
             parts.append(stated.root)
+            if circuit.zero_knowledge:
+                parts.append(struct.pack("<Q", stated.number))
     parts.append(statement.context)
     return b"".join(parts)
 
@@ -56,24 +81,37 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
         EvidenceRejected: code ``statement-malformed``, on a wrong magic or length, or a context that is not UTF-8.
     """
     fixed = statement_bytes(circuit)
-    if data[: len(MAGIC)] != MAGIC or not fixed <= len(data) <= fixed + MAX_CONTEXT:
+    magic = _magic(circuit)
+    if data[: len(magic)] != magic or not fixed <= len(data) <= fixed + MAX_CONTEXT:
         raise _refuse("wrong magic or length")
-    at = len(MAGIC)
+    at, opening = len(magic), 0
+    if circuit.zero_knowledge:
+        (opening,) = struct.unpack_from("<Q", data, at)
+        at += _NUMBER
     tensors: list[StatedTensor] = []
     for port in (*circuit.inputs, *circuit.outputs):
         size = circuit.tensors[port.tensor].size
         if port.visibility is Binding.PUBLIC:
             tensors.append(PublicTensor(struct.unpack_from(f"<{size}i", data, at)))
             at += 4 * size
+        elif port.visibility is Binding.PRIVATE:
+            tensors.append(PrivateTensor())
         else:
-            tensors.append(HashedTensor(data[at : at + _ROOT]))
+            root, number = data[at : at + _ROOT], 0
             at += _ROOT
+            if circuit.zero_knowledge:
+                (number,) = struct.unpack_from("<Q", data, at)
+                at += _NUMBER
+            tensors.append(HashedTensor(root, number))
     context = data[at:]
     try:
         context.decode("utf-8")
     except UnicodeDecodeError:
         raise _refuse("the context is not UTF-8") from None
-    return Statement(tuple(tensors), context)
+    return Statement(tuple(tensors), context, opening)
+
+
+_VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HASHED, Binding.PRIVATE: Visibility.PRIVATE}
 
 
 def domain_statement(circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256) -> DomainStatement:
@@ -89,12 +127,12 @@ def domain_statement(circuit: Circuit, section: LockSection, statement: Statemen
                 role=pinned.role,
                 name=pinned.name,
                 shape=pinned.shape,
-                visibility=Visibility.PUBLIC if public is not None else Visibility.HASHED,
+                visibility=_VISIBILITY[port.visibility],
                 scale=Fraction(*tensor.scale),
                 zero_point=tensor.zero_point,
                 quantised=None if public is None else tuple(cell + tensor.zero_point for cell in public),
                 digest=root,
-                digest_scheme=None if root is None else DIGEST_SCHEME,
+                digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
             )
         )
     return DomainStatement(
@@ -104,9 +142,24 @@ def domain_statement(circuit: Circuit, section: LockSection, statement: Statemen
         tensors=tuple(tensors),
         context=statement.context.decode("utf-8"),
         context_bound=True,
-        privacy=Privacy.INTEGRITY_ONLY,
+        privacy=Privacy.ZERO_KNOWLEDGE_UNAUDITED if circuit.zero_knowledge else Privacy.INTEGRITY_ONLY,
         weights=WeightVisibility(section.weights),
+        openings=_openings(circuit, section, statement),
     )
+
+
+def _openings(circuit: Circuit, section: LockSection, statement: Statement) -> tuple[CommitmentOpening, ...]:
+    """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
+    if not circuit.zero_knowledge:
+        return ()
+    found = []
+    if section.weights is WeightVisibility.PRIVATE:
+        budget = circuit.opening_budget
+        found.append(CommitmentOpening("weights", section.weights_sha256, statement.opening_number, budget))
+    for pinned, stated in zip(section.tensors, statement.tensors, strict=True):
+        if isinstance(stated, HashedTensor):
+            found.append(CommitmentOpening(pinned.name, Sha256(stated.root.hex()), stated.number, TENSOR_BUDGET))
+    return tuple(found)
 
 
 def _refuse(message: str) -> EvidenceRejected:

@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 
 DIGEST_SCHEME = "sumcheck-root/1"
 """The root of the tensor's own commitment (suite ``sumcheck/1``)."""
+HIDING_SCHEME = "sumcheck-zk-root/1"
+"""The root of the tensor's own hiding commitment: it depends on a secret seed too."""
 
 _TIE = 1e-6
 _LIMIT = 2.0**52
@@ -112,5 +114,12 @@ def root_of(shape: tuple[int, ...], cells: Sequence[int]) -> bytes:
 
 def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
     """The root, in hex, that binds ``values`` under the hashed ``tensor``'s scale. Raises InputRejected."""
+    if tensor.digest_scheme == HIDING_SCHEME:
+        raise InputRejected(
+            "tensor-secret-needed",
+            "the tensor is bound by a hiding commitment, whose root only its secret seed makes again",
+            where=tensor.name,
+            hint="Ask whoever holds the seed, or have the tensor public or bound by the integrity-only suite.",
+        )
     cells = [q - tensor.zero_point for q in quantise(tensor, values)]
     return root_of(tensor.shape, cells).hex()

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.circuit import Visibility as Binding
-from verifai.engines.sumcheck.circuit import WeightVisibility as WeightBinding
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES as MAX_CIRCUIT
-from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
+from verifai.engines.sumcheck.engine_compiling import BINDINGS, CIRCUIT_FILE, WEIGHTS_FILE, weight_binding
 from verifai.engines.sumcheck.engine_statement import decode_statement, domain_statement
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.verifier.suite import SUITES
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 from verifai.execution.files import read_limited
@@ -55,13 +54,13 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     A verdict shows sides, visibilities, kind of weights and proven bits as the section has them, so all of it is compared.
     """
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
-    kinds = {Visibility.PUBLIC: Binding.PUBLIC, Visibility.HASHED: Binding.HASHED}
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
-    pinned = [(tensor.role, tensor.shape or (1,), kinds[tensor.visibility]) for tensor in section.tensors]
-    committed = circuit.weight_visibility is WeightBinding.COMMITTED
+    pinned = [(tensor.role, tensor.shape or (1,), BINDINGS[tensor.visibility]) for tensor in section.tensors]
     checks = (
+        ("suite", "suite", circuit.suite == section.suite),
         ("tensors", "tensors", found == pinned),
-        ("weights", "visibility of the weights", (section.weights is WeightVisibility.COMMITTED) == committed),
+        ("weights", "visibility of the weights", weight_binding(section.weights) is circuit.weight_visibility),
+        ("opening_budget", "opening budget", section.opening_budget == circuit.opening_budget),
         ("soundness_millibits", "soundness", section.soundness_millibits == weakest_step(circuit)),
     )
     for field, what, holds in checks:
@@ -81,6 +80,10 @@ _WEIGHTS = {
     WeightVisibility.COMMITTED: (
         "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is the word of "
         "whoever pinned it, for anyone who cannot derive the root from the model"
+    ),
+    WeightVisibility.PRIVATE: (
+        "the weights are those under the pinned hiding root; that they are the model's, within the circuit's bounds, is the "
+        "word of whoever pinned it: nobody without its seed can derive the root"
     ),
 }
 
@@ -134,20 +137,22 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
         message = "the pinned tensors are not the model's inputs and outputs, in its order"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
-    kinds = {Visibility.PUBLIC: Binding.PUBLIC, Visibility.HASHED: Binding.HASHED}
-    tensors = {tensor.name: kinds[tensor.visibility] for tensor in section.tensors}
+    tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
     request.progress.phase("lower")
     try:
         scales, boundary = {**section.scales, **section.options.boundary}, section.options.boundary
-        lowered = build_circuit(model, tensors, section.weights, scales, section.options.split, boundary)
-        identity = weights_identity(lowered)
+        options, suite = section.options, SUITES[section.suite]
+        lowered = build_circuit(model, tensors, section.weights, scales, options.split, boundary, suite, options.opening_budget)
+        hidden = section.weights is WeightVisibility.PRIVATE
+        identity = "" if hidden else weights_identity(lowered)
     except (VerifaiError, KeyError) as problem:
         message = f"the pinned section does not fit the model: {problem}"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
-    return (
-        _compared("sumcheck-circuit", circuit_digest(encode(lowered.circuit)), section.circuit_sha256, "the circuit"),
-        _compared("sumcheck-weights", identity, section.weights_sha256, "the weights"),
-    )
+    circuit = _compared("sumcheck-circuit", circuit_digest(encode(lowered.circuit)), section.circuit_sha256, "the circuit")
+    if hidden:
+        message = "the root of private weights cannot be derived from the model: it depends on a secret seed"
+        return circuit, Finding("sumcheck-weights-hidden", Outcome.NOT_CHECKED, message, remedy="Ask the owner for a proof.")
+    return circuit, _compared("sumcheck-weights", identity, section.weights_sha256, "the weights")
 
 
 def _compared(code: str, found: str, pinned: str, what: str) -> Finding:

@@ -7,10 +7,10 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.engine_compiling import bindings
+from verifai.engines.sumcheck.engine_compiling import bindings, options_of, suite_of, weight_binding
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.operators import UnitScales
-from verifai.engines.sumcheck.verifier.layout import Layout, plan
+from verifai.engines.sumcheck.verifier.layout import DEFAULT_BUDGET, Layout, plan
 from verifai.engines.sumcheck.verifier.proof import opening_bytes
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -29,9 +29,7 @@ _MESSAGE_BYTES = 16
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
-    committed = spec.weights is WeightVisibility.COMMITTED
-    kind = ir.WeightVisibility.COMMITTED if committed else ir.WeightVisibility.PUBLIC
-    lowered = _lowered(model, spec, kind)
+    lowered = _lowered(model, spec, weight_binding(spec.weights))
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:
@@ -52,18 +50,28 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
 
 def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> Lowered:
     """With unit scales of 8 bits, or the next finer ones that keep every bound. Raises UnsupportedModel."""
+    hidden = spec.weights is WeightVisibility.PRIVATE
+    budget = (options_of(spec).opening_budget or DEFAULT_BUDGET) if hidden else 0
+    tensors, suite = bindings(spec), suite_of(spec)
+
+    def lowered(bits: int) -> Lowered:
+        scales = UnitScales(bits)
+        return lower(model, scales, tensors=tensors, weights=kind, split=True, suite=suite, opening_budget=budget)
+
     for bits in (8, 10):
         try:
-            return lower(model, UnitScales(bits), tensors=bindings(spec), weights=kind, split=True)
+            return lowered(bits)
         except UnsupportedModel as problem:
             # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
             if problem.code != "circuit-bound":
                 raise
-    return lower(model, UnitScales(12), tensors=bindings(spec), weights=kind, split=True)
+    return lowered(12)
 
 
 def proof_bytes(circuit: Circuit, layout: Layout) -> int:
     """Openings exactly, messages about."""
     shapes = layout.commitments()
     rounds = sum(range(layout.bus.log_leaves + 1)) * 2 + 40 * len(circuit.ops) + 2 * layout.witness.log_cells
+    if layout.pads is not None:
+        rounds = layout.pads.messages + 2 * layout.pads.products + layout.witness.shape.mask
     return sum(opening_bytes(shape) + 16 * shape.degree for shape in shapes) + _MESSAGE_BYTES * rounds

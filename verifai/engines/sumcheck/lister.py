@@ -201,8 +201,11 @@ def _stated(circuit: Circuit) -> Iterator[Constraint]:
             yield Constraint(
                 -1, RANGE, (column,), f"{tensor.name} ∈ {bounds}, padding {tensor.fill}: checked on the stated cells"
             )
+        elif port.visibility is Visibility.PRIVATE and port in circuit.outputs:
+            continue  # an inner tensor like any other: its operation keeps it in range
         else:
-            yield Constraint(-1, RANGE, (column,), f"{tensor.name} ∈ {bounds} by lookups, padding 0 by a zero-check; own root")
+            root = "own root" if port.visibility is Visibility.HASHED else "in C_x"
+            yield Constraint(-1, RANGE, (column,), f"{tensor.name} ∈ {bounds} by lookups, padding 0 by a zero-check; {root}")
         yield Constraint(-1, CLAIM, (column,), f"{tensor.name} is claimed at a point drawn after the commitment")
     for index, weight in enumerate(circuit.weights):
         text = f"|{weight.name}| ≤ {weight.bound}, row L1 ≤ {weight.row_l1}, padding 0: checked when the weights are accepted"
@@ -256,7 +259,7 @@ def audit(circuit: Circuit, committed: Iterable[Column] | None = None) -> tuple[
     claimed = {column for one in found if one.kind == CLAIM for column in one.columns}
     columns = committed_columns(circuit) if committed is None else frozenset(committed)
     for column in sorted(columns):
-        if column[0] == "count":
+        if column[0] in ("count", "pad"):  # any values do: the fractions add up or they do not; a pad is whatever it is
             continue
         if column not in ranged or column not in claimed:
             missing = "range" if column not in ranged else "claim"

@@ -14,8 +14,9 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import Fidelity
+from verifai.engines.sumcheck.circuit_check import MAX_OPENINGS
 from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, parse_options, parse_scale
-from verifai.engines.sumcheck.verifier.suite import SUITE
+from verifai.engines.sumcheck.verifier.suite import SUITES
 from verifai.errors import UsageError
 
 WHERE = "circuit.lock: [engine.sumcheck]"
@@ -37,7 +38,8 @@ class LockSection:
 
     Attributes:
         suite: protocol suite; proofs of another one mean nothing here.
-        weights_sha256: digest of the weight blob, or the commitment root, in hex.
+        weights_sha256: digest of the weight blob, or the commitment root, in hex; of private weights, a hiding root.
+        opening_budget: how many proofs may open that root; 0 unless the weights are private.
         soundness_millibits: proven strength of the weakest step, in thousandths of a bit.
         scales: by ONNX value, those that the lowering used.
     """
@@ -51,6 +53,7 @@ class LockSection:
     options: QuantiserOptions
     scales: Mapping[str, Scale]
     fidelity: Fidelity
+    opening_budget: int = 0
 
     def to_toml(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_section`."""
@@ -66,6 +69,7 @@ class LockSection:
             "circuit_sha256": self.circuit_sha256,
             "weights": self.weights.value,
             "weights_sha256": self.weights_sha256,
+            **({"opening_budget": self.opening_budget} if self.opening_budget else {}),
             "soundness_millibits": self.soundness_millibits,
             "tensors": [
                 {
@@ -99,21 +103,28 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         options=parse_options(record.table("options")),
         scales=dict(parse_scale(item) for item in record.tables("scales")),
         fidelity=_fidelity(record.table("fidelity")),
+        opening_budget=record.integer("opening_budget", 0, low=0, high=MAX_OPENINGS),
     )
     record.done()
-    if parsed.weights is WeightVisibility.WITHHELD:
-        raise record.refuse("sumcheck weights are public or committed", "weights")
-    if any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
+    known = SUITES.get(parsed.suite)
+    hides = known is not None and known.zero_knowledge
+    if parsed.weights is WeightVisibility.WITHHELD or (parsed.weights is WeightVisibility.COMMITTED and hides):
+        raise record.refuse("sumcheck weights are public, or committed, or, in the zero-knowledge suite, private", "weights")
+    if parsed.weights is WeightVisibility.PRIVATE and not hides:
+        raise record.refuse("this suite hides nothing, so no weights are private", "weights")
+    if (parsed.opening_budget > 0) != (parsed.weights is WeightVisibility.PRIVATE):
+        raise record.refuse("exactly private weights have an opening budget", "opening_budget")
+    if not hides and any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
         raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
     return parsed
 
 
 def expect_suite(section: LockSection) -> None:
     """Refuse a section of another suite. Raises UsageError (``engine-version``)."""
-    if section.suite != SUITE:
+    if section.suite not in SUITES:
         raise UsageError(
             "engine-version",
-            f"the lock pins suite {section.suite!r}, this release speaks {SUITE!r}",
+            f"the lock pins suite {section.suite!r}, this release speaks {', '.join(SUITES)}",
             where=f"{WHERE}.suite",
             hint="Use the release that made the lock, or compile again.",
         )

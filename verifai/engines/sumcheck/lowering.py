@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from verifai.engines.sumcheck.lowering_values import Held, whole
 from verifai.engines.sumcheck.lowering_views import materialise
 from verifai.engines.sumcheck.quantise import Scale
 from verifai.engines.sumcheck.quantise_functions import IDENTITY
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.weights_arrays import encode_arrays
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -70,6 +71,8 @@ def lower(
     weights: WeightVisibility = WeightVisibility.PUBLIC,
     split: bool = False,
     exact: Collection[str] = (),
+    suite: Suite = INTEGRITY,
+    opening_budget: int = 0,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -78,18 +81,20 @@ def lower(
         tensors: visibility of each model input and output.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
+        suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to powers of two.
+        opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
     graph = read_graph(model)
-    plan = Plan()
+    plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
-        builder = Builder(plan, scales)
+        builder = Builder(plan, scales, round_bounds=rounded)
         ports = _lower_once(graph, builder, tensors, exact)
         following = next_plan(builder.needs, split=split)
         if following == plan:
-            circuit = builder.finish(*ports, weights)
+            circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
             check(circuit)
             blob = encode_arrays(circuit, builder.cells)
             return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))

@@ -21,6 +21,7 @@ from verifai.engines.sumcheck.circuit import (
     Tensor,
     Weight,
     WeightVisibility,
+    log2_ceil,
 )
 from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
 from verifai.engines.sumcheck.circuit_ops import Lookup, Op, Requant
@@ -133,6 +134,8 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     needs: list[Need] = field(default_factory=list)
     used_scales: dict[str, Scale] = field(default_factory=dict)
+    round_bounds: bool = False
+    """Whether the weights' bounds become powers of two: those of hidden weights are published, and exact ones tell more."""
     _names: set[str] = field(default_factory=set)
     _tables: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
 
@@ -168,7 +171,10 @@ class Builder:
         """A weight tensor, with its exact bounds."""
         magnitudes = np.abs(cells)
         rows = magnitudes.reshape(len(cells), -1).sum(axis=1)
-        self.weights.append(Weight(self._unique(name), cells.shape, int(magnitudes.max()), int(rows.max())))
+        bound, row_l1 = int(magnitudes.max()), int(rows.max())
+        if self.round_bounds:
+            bound, row_l1 = 1 << log2_ceil(max(bound, 1)), 1 << log2_ceil(max(row_l1, 1))
+        self.weights.append(Weight(self._unique(name), cells.shape, bound, row_l1))
         self.cells.append(np.ascontiguousarray(cells, np.int64))
         return len(self.weights) - 1
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import PrivacySupport
+from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
-ZK_SUITE: str | None = None
-"""Name of the zero-knowledge suite that compile and prove of this tree offer; ``None`` while they offer none.
+ZK_SUITE: str | None = ZERO_KNOWLEDGE.name
+"""Name of the zero-knowledge suite that compile and prove offer.
 
 ``tests/contract/test_engines.py`` holds both ways: without it compile refuses what asks for privacy, with it compile takes it,
 and the statement says that level.
@@ -26,6 +27,12 @@ def privacy_support(spec: CircuitSpec) -> PrivacySupport:
         reason = (
             'The sumcheck engine cannot withhold weights: a verification key that would fix them does not exist. Use "private" '
             'to hide them, or "committed" to bind them by a root (a proof still shows parts of them).'
+        )
+        return PrivacySupport(False, _level(spec), reason, "")
+    if spec.zero_knowledge and spec.weights is WeightVisibility.COMMITTED:
+        reason = (
+            'The zero-knowledge suite hides the weights that it commits to: say "private", and keep a ledger of openings. '
+            '"committed" weights, bound but not hidden, are for the integrity-only suite.'
         )
         return PrivacySupport(False, _level(spec), reason, "")
     if not spec.zero_knowledge:
@@ -58,8 +65,6 @@ def _zero_knowledge(spec: CircuitSpec) -> list[str]:
         reasons.append("Hashed tensors are bound to salted roots, and hidden from those who lack the seed.")
     if spec.weights is WeightVisibility.PRIVATE:
         reasons.append("Private weights are bound to the root of a hiding commitment, which only so many proofs may open.")
-    if spec.weights is WeightVisibility.COMMITTED:
-        reasons.append('Committed weights are bound, not hidden; ask for "private" to hide them.')
     return reasons
 
 

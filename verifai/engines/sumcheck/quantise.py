@@ -16,6 +16,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.engines.sumcheck.circuit_check import MAX_OPENINGS
 
 MANTISSA_BITS = 16
 CONSTANT_RANGE = 2.0**-4
@@ -124,6 +125,7 @@ class QuantiserOptions:
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
+        opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
     """
 
     method: Method = Method.MIN_MAX
@@ -136,16 +138,19 @@ class QuantiserOptions:
     split: bool = True
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
+    opening_budget: int | None = None
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_options`. A model that is not split has no fields for that."""
-        plain = [entry.name for entry in fields(self) if entry.name not in ("boundary", "segment")]
+        plain = [entry.name for entry in fields(self) if entry.name not in ("boundary", "segment", "opening_budget")]
         document: dict[str, Any] = {name: getattr(self, name) for name in plain}
         document["method"] = self.method.value
         if self.boundary:
             document["boundary"] = [{"value": name, **scale.to_document()} for name, scale in sorted(self.boundary.items())]
         if self.segment is not None:
             document["segment"] = asdict(self.segment)
+        if self.opening_budget is not None:
+            document["opening_budget"] = self.opening_budget
         return document
 
 
@@ -163,6 +168,7 @@ def parse_options(record: Record) -> QuantiserOptions:
         split=record.flag("split", default.split),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
+        opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),
     )
     record.done()
     return options

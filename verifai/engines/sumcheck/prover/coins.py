@@ -13,9 +13,9 @@ import numpy as np
 
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.verifier.field import P
+from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
 
 _BLOCK_WORDS = 1 << 17
-KEY_BYTES = 32
 
 
 class Coins(Protocol):
@@ -71,9 +71,9 @@ def proof_key(entropy: bytes, witness: bytes, statement: bytes) -> bytes:
     Args:
         entropy: 32 bytes of the system's. witness, statement: digests of 32 bytes each.
     """
-    return shake_256(b"verifai/sumcheck-zk/proof-coins" + entropy + witness + statement).digest(KEY_BYTES)
+    return shake_256(b"verifai/sumcheck-zk/proof-coins" + entropy + witness + statement).digest(SEED_BYTES)
 
 
 def commitment_key(seed: bytes) -> bytes:
     """The key of a long-lived commitment: a hashed tensor's or the weights', from its secret seed of 32 bytes."""
-    return shake_256(b"verifai/sumcheck-zk/commitment-coins" + seed).digest(KEY_BYTES)
+    return shake_256(b"verifai/sumcheck-zk/commitment-coins" + seed).digest(SEED_BYTES)

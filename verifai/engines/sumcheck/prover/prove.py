@@ -19,7 +19,7 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_dig
 from verifai.engines.sumcheck.interpreter import Trace
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
-from verifai.engines.sumcheck.prover.coins import KEY_BYTES, Coins, SecretCoins, commitment_key, proof_key
+from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key, proof_key
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.lookups import Block
@@ -41,6 +41,7 @@ from verifai.engines.sumcheck.verifier.statement import (
     StatedTensor,
     Statement,
 )
+from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
 from verifai.engines.sumcheck.verifier.transcript import Coins as TranscriptCoins
 from verifai.engines.sumcheck.verifier.transcript import HashCoins, Transcript
 from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations, start_transcript
@@ -115,7 +116,7 @@ def prepare(
     if layout.weights is not None:
         columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
         if circuit.zero_knowledge:
-            own = SecretCoins(commitment_key(weights_seed if weights_seed is not None else os.urandom(KEY_BYTES)))
+            own = SecretCoins(commitment_key(weights_seed if weights_seed is not None else os.urandom(SEED_BYTES)))
             committed = commit_hiding(layout.weights, columns, own, "weights", threads=threads)
         else:
             committed = commit(layout.weights, columns, threads)
@@ -168,7 +169,7 @@ def commit_and_prove(
     hiding = key.circuit.zero_knowledge
     known = dict(secrets or {})
     if hiding:
-        known |= {tensor: TensorSecret(rng(KEY_BYTES)) for tensor in key.layout.hashed if tensor not in known}
+        known |= {tensor: TensorSecret(rng(SEED_BYTES)) for tensor in key.layout.hashed if tensor not in known}
     hashed = {
         tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
         for tensor in key.layout.hashed
@@ -177,7 +178,7 @@ def commit_and_prove(
     witness.counts = witness.multiplicities()
     columns = witness.columns()
     if hiding and own_coins is None:
-        own_coins = SecretCoins(proof_key(rng(KEY_BYTES), _digest(columns), _fingerprint(key, statement)))
+        own_coins = SecretCoins(proof_key(rng(SEED_BYTES), _digest(columns), _fingerprint(key, statement)))
     transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
     progress.advance()
     talk = _begin(key, transcript, columns, own_coins, threads)

@@ -47,7 +47,8 @@ def _used(commitment: Commitment) -> int:
 def _committed_bytes(commitment: Commitment) -> int:
     """Cells by address, code word with a tag per position, and the tree."""
     shape = commitment.shape
-    return 8 * _used(commitment) + 8 * shape.length * (shape.rows + 1) + 64 * shape.length
+    hiding = 8 * shape.rows * shape.degree + 32 * shape.length if shape.hiding else 0  # rows with masks and tails; salts
+    return 8 * _used(commitment) + 8 * shape.length * (shape.rows + 1) + 64 * shape.length + hiding
 
 
 def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:

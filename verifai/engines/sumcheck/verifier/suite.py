@@ -11,6 +11,8 @@ SECURITY_BITS = 100
 HASH_BITS = 128
 RESERVED_ROWS = 2
 """Row indices 0 and 1 hold no values: zeros, or the pair of blind rows that belongs to the opening."""
+SEED_BYTES = 32
+"""Of the secret that a hiding commitment, or one proof, draws its coins from."""
 CAP_LOG = 7
 """Merkle paths end at the layer of 2^7 nodes, which an opening carries whole."""
 

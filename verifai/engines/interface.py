@@ -114,7 +114,7 @@ class CompileRequest:
         build_dir: existing private folder for generated files (0700); the engine writes atomically below it.
         spec_dir: folder of ``circuit.toml``; relative paths in engine options start here.
         secrets_dir: private folder (0700) for what must outlive every rebuild and never leave its owner, such as the seed of a
-            hiding commitment; made when it is needed.
+            hiding commitment; made when it is needed. ``None`` when nothing that is asked for needs it.
         locked: the engine's pinned section to reproduce without searching, or ``None`` to search.
     """
 
@@ -123,9 +123,9 @@ class CompileRequest:
     calibration: Tensors
     build_dir: Path
     spec_dir: Path
-    secrets_dir: Path
     locked: Mapping[str, Any] | None = None
     progress: Progress = SILENT
+    secrets_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +199,13 @@ class ProveRequest:
     spec: CircuitSpec
     section: Mapping[str, Any]
     build_dir: Path
-    secrets_dir: Path
     inputs: Tensors
     context: str = ""
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     threads: int | None = None
     progress: Progress = SILENT
+    secrets_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

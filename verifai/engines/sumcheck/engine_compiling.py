@@ -23,7 +23,7 @@ from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
-from verifai.engines.sumcheck.engine_secrets import make_weights_secret, weights_ledger, weights_seed
+from verifai.engines.sumcheck.engine_secrets import make_weights_secret, secrets_folder, weights_ledger, weights_seed
 from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
@@ -172,15 +172,15 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
         return Sha256(weights_identity(lowered))
     if request.locked is not None:
         root = parse_section(request.locked).weights_sha256
-        seed = weights_seed(request.secrets_dir, root)
-        weights_ledger(request.secrets_dir, root)  # a root without its ledger is dead; better to know it now
+        seed = weights_seed(secrets_folder(request), root)
+        weights_ledger(secrets_folder(request), root)  # a root without its ledger is dead; better to know it now
         return Sha256(weights_identity(lowered, seed))
     seed = os.urandom(32)
     root = Sha256(weights_identity(lowered, seed))
-    make_weights_secret(request.secrets_dir, root, seed, lowered.circuit.opening_budget)
+    make_weights_secret(secrets_folder(request), root, seed, lowered.circuit.opening_budget)
     request.progress.note(
         f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} proofs. Its seed and ledger "
-        f"are in {request.secrets_dir}: never publish them, never restore an older copy, never use a copy elsewhere."
+        f"are in {secrets_folder(request)}: never publish them, never restore an older copy, never use a copy elsewhere."
     )
     return root
 

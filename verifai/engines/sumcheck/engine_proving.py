@@ -14,7 +14,7 @@ from verifai.engines.sumcheck.circuit_codec import MAX_BYTES, circuit_digest, de
 from verifai.engines.sumcheck.circuit_weights import weights_bytes
 from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
-from verifai.engines.sumcheck.engine_secrets import reserve_tensor, weights_ledger, weights_seed
+from verifai.engines.sumcheck.engine_secrets import reserve_tensor, secrets_folder, weights_ledger, weights_seed
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.engine_tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
@@ -74,13 +74,13 @@ def prove(request: ProveRequest) -> EngineProof:
     trace = run(circuit, weights, inputs)
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
-    seed = weights_seed(request.secrets_dir, section.weights_sha256) if hidden else None
+    seed = weights_seed(secrets_folder(request), section.weights_sha256) if hidden else None
     made_of = f"{sha256(blob)} {section.weights_sha256}"
     key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
     if key.identity != section.weights_sha256:
         raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     # Reserved on disk before anything is computed with it: a crash from here on loses the number.
-    number = weights_ledger(request.secrets_dir, section.weights_sha256).reserve("proof") if hidden else 0
+    number = weights_ledger(secrets_folder(request), section.weights_sha256).reserve("proof") if hidden else 0
     proven = prover.prove(
         key,
         trace,
@@ -118,7 +118,7 @@ def _input_secrets(request: ProveRequest, circuit: Circuit) -> dict[int, prover.
         port = names.get(name)
         if port is None or port.visibility is not Visibility.HASHED or not circuit.zero_knowledge:
             raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
-        found[port.tensor] = prover.TensorSecret(secret.seed, reserve_tensor(request.secrets_dir, secret))
+        found[port.tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))
     return found
 
 

@@ -12,15 +12,22 @@ from pathlib import Path
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.strict_json import loads
-from verifai.engines.interface import TensorSecret
+from verifai.engines.interface import CompileRequest, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.opening_ledger import OpeningLedger, create_ledger, open_ledger
 from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
-from verifai.errors import UsageError
+from verifai.errors import InternalError, UsageError
 from verifai.execution.files import read_limited, write_atomic
 
 SCHEMA = "verifai/weights-secret/v1"
 _LIMIT = 4096
+
+
+def secrets_folder(request: CompileRequest | ProveRequest) -> Path:
+    """Where the request keeps secrets. Raises InternalError (``bug``) when it names no place."""
+    if request.secrets_dir is None:
+        raise InternalError("bug", "private weights and hashed tensors need a folder for their secrets", where="secrets_dir")
+    return request.secrets_dir
 
 
 def _named(folder: Path, root: str, ending: str) -> Path:

@@ -201,11 +201,11 @@ class ProveRequest:
     build_dir: Path
     inputs: Tensors
     context: str = ""
-    input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     threads: int | None = None
     progress: Progress = SILENT
     secrets_dir: Path | None = None
+    input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

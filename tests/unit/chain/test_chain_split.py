@@ -50,8 +50,6 @@ def test_what_cannot_be_split_leaves_nothing_behind(circuit: Path, tmp_path: Pat
     refused("no-calibration-data", FIXTURE / "model.onnx", ["relu"], target)
     refused("unknown-tensor", circuit, ["nowhere"], target)
     refused("cut-invalid", circuit, ["logits"], target)
-    edit(circuit, 'image = "hashed"', 'image = "private"')
-    refused("privacy-unsupported", circuit, ["relu"], target)
 
 
 def test_a_segment_is_not_split_again_nor_overwritten(circuit: Path, tmp_path: Path) -> None:

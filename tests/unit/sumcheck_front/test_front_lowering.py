@@ -12,6 +12,7 @@ from front_models import Array, encoder_block, float_constants, lowered, model, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from test_front_engine import spec_of
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck import estimate, lowering_state
@@ -393,5 +394,6 @@ def test_costs_are_estimated_although_shared_tables_and_large_shifts_meet_under_
 
     monkeypatch.setattr(estimate, "lower", refusing)
     monkeypatch.setattr(estimate, "bindings", lambda spec: {})
-    assert estimate._lowered(small_cnn(), None, WeightVisibility.PUBLIC) == "lowered"  # type: ignore[arg-type, comparison-overlap]
+    spec = spec_of(small_cnn())
+    assert estimate._lowered(small_cnn(), spec, WeightVisibility.PUBLIC) == "lowered"  # type: ignore[comparison-overlap]
     assert asked == [8, 10, 12]

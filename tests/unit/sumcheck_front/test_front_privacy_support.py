@@ -24,33 +24,24 @@ ASKS = {
     "a private input": asked(x=PRIVATE),
     "private weights": asked(WeightVisibility.PRIVATE),
     "the level alone": replace(asked(), privacy=AskedPrivacy.ZERO_KNOWLEDGE),
-    "the level, with everything bound": replace(
-        asked(WeightVisibility.COMMITTED, x=HASHED), privacy=AskedPrivacy.ZERO_KNOWLEDGE
+    "the level, with everything hidden": replace(
+        asked(WeightVisibility.PRIVATE, x=HASHED), privacy=AskedPrivacy.ZERO_KNOWLEDGE
     ),
 }
 
 
-@pytest.mark.parametrize("what", ASKS)
-def test_without_the_suite_nothing_private_is_offered(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "ZK_SUITE", None)
-    support = privacy_support(ASKS[what])
-    assert (support.offered, support.level, support.cost) == (False, Privacy.INTEGRITY_ONLY, "")
-    assert "integrity-only" in support.reason and "ezkl" in support.reason
+def test_weights_that_are_bound_but_not_hidden_are_not_for_the_suite_that_hides() -> None:
+    support = privacy_support(replace(asked(WeightVisibility.COMMITTED), privacy=AskedPrivacy.ZERO_KNOWLEDGE))
+    assert not support.offered and '"private"' in support.reason and "ledger" in support.reason and support.cost == ""
 
 
-@pytest.mark.parametrize("suite", [None, "sumcheck-zk/1"])
-def test_weights_are_never_withheld(suite: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "ZK_SUITE", suite)
+def test_weights_are_never_withheld() -> None:
     for spec in (asked(WeightVisibility.WITHHELD), asked(WeightVisibility.WITHHELD, x=PRIVATE)):
         support = privacy_support(spec)
         assert not support.offered and '"private"' in support.reason and '"committed"' in support.reason
 
 
-@pytest.mark.parametrize("suite", [None, "sumcheck-zk/1"])
-def test_who_does_not_ask_gets_the_faster_suite_and_is_told_that_nothing_is_hidden(
-    suite: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(privacy, "ZK_SUITE", suite)
+def test_who_does_not_ask_gets_the_faster_suite_and_is_told_that_nothing_is_hidden() -> None:
     support = privacy_support(asked(WeightVisibility.COMMITTED, x=HASHED))
     assert (support.offered, support.level) == (True, Privacy.INTEGRITY_ONLY)
     assert support.reason.startswith("The proof hides nothing.")
@@ -58,20 +49,17 @@ def test_who_does_not_ask_gets_the_faster_suite_and_is_told_that_nothing_is_hidd
 
 
 @pytest.mark.parametrize("what", ASKS)
-def test_with_the_suite_it_is_offered_as_unaudited(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "ZK_SUITE", "sumcheck-zk/1")
+def test_it_is_offered_as_unaudited(what: str) -> None:
     support = privacy_support(ASKS[what])
     assert (support.offered, support.level) == (True, Privacy.ZERO_KNOWLEDGE_UNAUDITED)
     assert "sumcheck-zk/1" in support.reason and "more proof bytes" in support.cost
     weights = ASKS[what].weights
     assert ("ledger" in support.cost) == (weights is WeightVisibility.PRIVATE)
     assert ("hiding commitment" in support.reason) == (weights is WeightVisibility.PRIVATE)
-    assert ("bound, not hidden" in support.reason) == (weights is WeightVisibility.COMMITTED)
     assert ("lack the seed" in support.reason) == (HASHED in ASKS[what].tensors.values())
 
 
 def test_a_cost_that_nobody_measured_is_called_an_aim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privacy, "ZK_SUITE", "sumcheck-zk/1")
     monkeypatch.setattr(privacy, "ZK_COST_FACTOR_MEASURED", None)
     assert "aimed at 1.5 ×" in privacy_support(ASKS["a private input"]).cost
     monkeypatch.setattr(privacy, "ZK_COST_FACTOR_MEASURED", 1.75)

@@ -7,13 +7,6 @@ from verifai.domain.statement import Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
-ZK_SUITE: str | None = ZERO_KNOWLEDGE.name
-"""Name of the zero-knowledge suite that compile and prove offer.
-
-``tests/contract/test_engines.py`` holds both ways: without it compile refuses what asks for privacy, with it compile takes it,
-and the statement says that level.
-"""
-
 ZK_COST_FACTOR_AIM = 1.5
 """The design's aim for the zero-knowledge suite's prove time, as a multiple of the integrity-only suite's."""
 ZK_COST_FACTOR_MEASURED: float | None = None
@@ -37,17 +30,11 @@ def privacy_support(spec: CircuitSpec) -> PrivacySupport:
         return PrivacySupport(False, _level(spec), reason, "")
     if not spec.zero_knowledge:
         return PrivacySupport(True, Privacy.INTEGRITY_ONLY, " ".join(_integrity_only(spec)), "Nothing: it is the faster suite.")
-    if ZK_SUITE is None:
-        reason = (
-            "The sumcheck engine of this release is integrity-only: it hides neither tensors nor weights. Use ezkl for private "
-            'tensors; or bind without stating, by "hashed" tensors and "committed" weights (a proof still shows parts of them).'
-        )
-        return PrivacySupport(False, Privacy.INTEGRITY_ONLY, reason, "")
     return PrivacySupport(True, Privacy.ZERO_KNOWLEDGE_UNAUDITED, " ".join(_zero_knowledge(spec)), " ".join(_cost(spec)))
 
 
 def _level(spec: CircuitSpec) -> Privacy:
-    return Privacy.ZERO_KNOWLEDGE_UNAUDITED if spec.zero_knowledge and ZK_SUITE is not None else Privacy.INTEGRITY_ONLY
+    return Privacy.ZERO_KNOWLEDGE_UNAUDITED if spec.zero_knowledge else Privacy.INTEGRITY_ONLY
 
 
 def _integrity_only(spec: CircuitSpec) -> list[str]:
@@ -60,7 +47,7 @@ def _integrity_only(spec: CircuitSpec) -> list[str]:
 
 
 def _zero_knowledge(spec: CircuitSpec) -> list[str]:
-    reasons = [f"Suite {ZK_SUITE}: the proof hides the values of private and inner tensors."]
+    reasons = [f"Suite {ZERO_KNOWLEDGE.name}: the proof hides the values of private and inner tensors."]
     if Visibility.HASHED in spec.tensors.values():
         reasons.append("Hashed tensors are bound to salted roots, and hidden from those who lack the seed.")
     if spec.weights is WeightVisibility.PRIVATE:

@@ -50,7 +50,9 @@ HOSTILE = (
 
 def entry(name: str, outcome: Outcome, code: str, message: str = "what was seen") -> Entry:
     finding = Finding(code, outcome, message, where=name, remedy="do this")
-    return Entry("bundle", name, sha256(name.encode("utf-8", "surrogateescape")), outcome, (finding,), facts={"engine": name})
+    digest = sha256(name.encode("utf-8", "surrogateescape"))
+    words = (f"Not hidden: {name}.",)
+    return Entry("bundle", name, digest, outcome, (finding,), facts={"engine": name}, words=words)
 
 
 def report(*entries: Entry, status: int = 1) -> Report:

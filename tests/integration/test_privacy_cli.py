@@ -112,7 +112,10 @@ def by_engine(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_check_refuses_when_no_engine_can_hide_what_is_asked(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
     status, document = ran(capsys, "check", MODEL, "--private-weights")
     assert (status, document["error"]["code"]) == (2, "privacy-unsupported")
-    assert "withheld" in document["error"]["message"]
+    assert "ezkl: ezkl cannot hide weights" in document["error"]["message"]
+    assert "sumcheck: The sumcheck engine of this release is integrity-only" in document["error"]["message"]
+    status, document = ran(capsys, "check", MODEL, "--private-weights", "--engine", "ezkl")
+    assert (status, document["error"]["where"]) == (2, "engine ezkl")
     status, document = ran(capsys, "check", MODEL, "--private", "picture")
     assert (status, document["error"]["code"], document["error"]["where"]) == (2, "unknown-tensor", "--private")
 

@@ -28,10 +28,20 @@ def every_proof_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "check_proof", lambda *arguments: None)
 
 
-def _hide_the_model(forge: Forge) -> None:
+def _hide_the_model(forge: Forge, weights: str = "withheld") -> None:
     """A public model kept back: then nothing can be made again from it."""
     del forge.payload["model.onnx"], forge.payload["sbom.cdx.json"]
-    forge.statements["circuit"]["predicate"]["weights"] = "withheld"
+    forge.statements["circuit"]["predicate"]["weights"] = weights
+
+
+def _call_it_private(forge: Forge) -> None:
+    _hide_the_model(forge, "private")
+
+
+def _claim_a_hidden_model(forge: Forge) -> None:
+    """Circuit and statement agree that the weights are private; the proof says otherwise."""
+    _hide_the_model(forge, "private")
+    forge.statements["proof"]["predicate"]["statement"]["weights"] = "private"
 
 
 def _other_subject(forge: Forge) -> None:
@@ -54,6 +64,8 @@ def _no_double(forge: Forge) -> None:
     ("change", "code"),
     [
         (_hide_the_model, "circuit-not-pinned"),
+        (_call_it_private, "circuit-not-pinned"),
+        (_claim_a_hidden_model, "circuit-not-pinned"),
         (_other_subject, "subject-mismatch"),
         (_renamed_subject, "subject-mismatch"),
         (_other_engine, "circuit-not-pinned"),

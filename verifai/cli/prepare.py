@@ -212,7 +212,8 @@ def _check_lines(model: OnnxModel, checks: tuple[EngineCheck, ...]) -> list[Any]
     rows = []
     for check in checks:
         if check.estimate is None:
-            reason = plain(str(check.refusal))
+            told = "what it would have to hide: see below" if not check.privacy.offered else str(check.refusal)
+            reason = plain(told)
             rows.append([check.engine.value, "[red]no[/]", reason, "", "", "", ""])
             continue
         cost = check.estimate

@@ -60,7 +60,7 @@ EXTRACTION = "model extraction by queries remains possible"
 """What no proof system prevents: whoever may ask a model often enough can train a copy of it on the answers."""
 
 WITHHELD_SHOWS = (
-    "withheld weights from whoever can guess them: the verification key fixes them without hiding them, so a guess can be "
+    "withheld weights, from whoever can guess them: the verification key fixes them without hiding them, so a guess can be "
     "confirmed, and each proof shows evaluations of the columns that hold them"
 )
 """halo2 sends the evaluation of each fixed column at the challenge point, and commits to it without blinding."""

@@ -51,14 +51,14 @@ def check_model(
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, when no engine asked can prove it.
+        UsageError: ``privacy-unsupported``, when none of them can hide what ``spec`` asks for.
         ResourceExhausted: ``estimate-over-budget``, when every engine that can would need more than ``max_memory``.
     """
     given = spec or all_public(model)
     checks = tuple(_ask(name, model, given) for name in (engines or engine_names()))
     able = [check for check in checks if check.estimate is not None]
     if not able:
-        first = next(check.refusal for check in checks if check.refusal is not None)
-        raise first
+        raise _refusal_of(checks)
     if max_memory is not None:
         cheapest = min(check.estimate.memory_bytes for check in able if check.estimate is not None)
         if cheapest > max_memory:
@@ -68,6 +68,17 @@ def check_model(
                 hint="Use a smaller model, split it, or raise --max-memory.",
             )
     return checks
+
+
+def _refusal_of(checks: Sequence[EngineCheck]) -> VerifaiError:
+    """Why no engine can; when privacy is what they all lack, what each of them says of it."""
+    if len(checks) > 1 and not any(check.privacy.offered for check in checks):
+        return UsageError(
+            "privacy-unsupported",
+            "no engine can hide what is asked. " + " ".join(f"{one.engine.value}: {one.privacy.reason}" for one in checks),
+            hint="Ask for less: another visibility of the tensors or of the weights.",
+        )
+    return next(check.refusal for check in checks if check.refusal is not None)
 
 
 def _ask(name: EngineName, model: OnnxModel, spec: CircuitSpec) -> EngineCheck:

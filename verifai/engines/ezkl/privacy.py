@@ -14,11 +14,11 @@ def privacy_support(spec: CircuitSpec) -> PrivacySupport:
     """Private tensors are hidden; weights can only be withheld, which is less."""
     level = Privacy.ZERO_KNOWLEDGE
     if spec.weights is WeightVisibility.PRIVATE:
-        reason = f'ezkl cannot hide weights: "withheld" is the most that it offers, which does not hide {WITHHELD_SHOWS}.'
+        reason = f'ezkl cannot hide weights; "withheld" is the most that it offers. Not hidden are then {WITHHELD_SHOWS}.'
         return PrivacySupport(False, level, reason, "")
     reasons = ["The proof hides the values of private and inner tensors."]
     if Visibility.HASHED in spec.tensors.values():
         reasons.append("Hashed tensors are bound to an unsalted digest: whoever can guess one can confirm the guess.")
     if spec.weights is WeightVisibility.WITHHELD:
-        reasons.append(f"The ONNX file stays with its owner; that does not hide {WITHHELD_SHOWS}.")
+        reasons.append(f"The ONNX file stays with its owner. Not hidden: {WITHHELD_SHOWS}.")
     return PrivacySupport(True, level, " ".join(reasons), _COST)

@@ -28,7 +28,16 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.gate import GateVerdict, Judgement
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
+from verifai.domain.statement import (
+    CommitmentOpening,
+    EngineName,
+    Privacy,
+    Role,
+    Statement,
+    TensorStatement,
+    Visibility,
+    WeightVisibility,
+)
 from verifai.domain.trust_keys import PublicKey
 from verifai.engines.interface import EngineProof, Fidelity, SectionSummary, VerifiedProof, VerifyRequest
 from verifai.errors import EvidenceRejected
@@ -88,6 +97,9 @@ class FakeEngine:
         return SectionSummary(
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
+
+    def hides(self, visibility: Visibility) -> str:
+        return "as the tests say"
 
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
         return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))
@@ -158,6 +170,7 @@ class World:
         context: str = "",
         bound: bool = False,
         privacy: Privacy = Privacy.ZERO_KNOWLEDGE,
+        openings: Sequence[CommitmentOpening] = (),
     ) -> Statement:
         return Statement(
             engine=engine,
@@ -171,6 +184,7 @@ class World:
             context_bound=bound,
             privacy=privacy,
             weights=WeightVisibility.PUBLIC,
+            openings=tuple(openings),
         )
 
     def bundle(

@@ -328,6 +328,5 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
         raise problems[0]
     repeated = repeated_openings([report.opened for report in reports])
     return tuple(
-        replace(report, findings=(*report.findings, *repeats))
-        for report, repeats in zip(reports, repeated, strict=True)
+        replace(report, findings=(*report.findings, *repeats)) for report, repeats in zip(reports, repeated, strict=True)
     )

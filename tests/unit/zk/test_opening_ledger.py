@@ -115,6 +115,21 @@ def test_a_missing_ledger_is_never_made_anew(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_root_is_no_path(path: Path) -> None:
+    create_ledger(path, ROOT, 2)
+    with pytest.raises(ValueError, match="no root"):
+        open_ledger(path, "../" * 20 + "etc/passwd")
+
+
+def test_a_reader_waits_for_a_record_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read while records are added, later lines could be newer than earlier ones, and a good ledger look like a broken one."""
+    ledger = create_ledger(path, ROOT, 2)
+    monkeypatch.setattr(opening_ledger, "LOCK_SECONDS", 0.05)
+    with path.open("r+b") as held:
+        opening_ledger.fcntl.flock(held, opening_ledger.fcntl.LOCK_EX)
+        refused("opening-ledger-busy", lambda: ledger.used)
+
+
 def test_the_ledger_of_another_root_is_refused(path: Path) -> None:
     create_ledger(path, OTHER, 4)
     refused("opening-ledger-mismatch", lambda: open_ledger(path, ROOT))
@@ -325,7 +340,7 @@ def test_a_file_system_without_locks_is_refused(path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(opening_ledger.fcntl, "flock", no_locks)
     assert "local disk" in refused("disk", lambda: ledger.reserve("proof")).hint
-    assert ledger.used == 0
+    assert parse_ledger(path.read_bytes(), "").used == 0
 
 
 def test_a_lock_that_nobody_gives_back_ends_in_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

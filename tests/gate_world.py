@@ -28,7 +28,16 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.gate import GateVerdict, Judgement
 from verifai.domain.manifest_time import format_utc
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
+from verifai.domain.statement import (
+    CommitmentOpening,
+    EngineName,
+    Privacy,
+    Role,
+    Statement,
+    TensorStatement,
+    Visibility,
+    WeightVisibility,
+)
 from verifai.domain.trust_keys import PublicKey
 from verifai.engines.interface import EngineProof, Fidelity, SectionSummary, VerifiedProof, VerifyRequest
 from verifai.errors import EvidenceRejected
@@ -88,6 +97,9 @@ class FakeEngine:
         return SectionSummary(
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
+
+    def hides(self, visibility: Visibility) -> str:
+        return "as the tests say"
 
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
         return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))
@@ -160,6 +172,7 @@ class World:
         privacy: Privacy = Privacy.ZERO_KNOWLEDGE,
         weights: WeightVisibility = WeightVisibility.PUBLIC,
         private_input: bool = False,
+        openings: Sequence[CommitmentOpening] = (),
     ) -> Statement:
         given = (Visibility.PRIVATE, Fraction(1, 128)) if private_input else (Visibility.PUBLIC, Fraction(1, 128), 0, (sample,))
         return Statement(
@@ -174,6 +187,7 @@ class World:
             context_bound=bound,
             privacy=privacy,
             weights=weights,
+            openings=tuple(openings),
         )
 
     def bundle(

@@ -67,7 +67,10 @@ class EngineCase:
 
     def compile_request(self, build_dir: Path, **changes: Any) -> CompileRequest:
         """A request to compile the same circuit."""
-        return replace(CompileRequest(self.model, self.spec, {"x": SAMPLES}, build_dir, build_dir), **changes)
+        return replace(
+            CompileRequest(self.model, self.spec, {"x": SAMPLES}, build_dir, build_dir, secrets_dir=build_dir / "secrets"),
+            **changes,
+        )
 
 
 def asked_of(name: EngineName, inputs: Visibility, weights: WeightVisibility = WeightVisibility.PUBLIC) -> CircuitSpec:

@@ -28,6 +28,7 @@ from verifai.domain.strict_json import loads
 from verifai.domain.trust import parse_trust
 from verifai.engines.ezkl import proof as ezkl_proof
 from verifai.engines.ezkl.lock_section import parse_section
+from verifai.engines.sumcheck.opening_ledger_format import LINE_BYTES, new_ledger, parse_ledger, record
 from verifai.fingerprints.output import decode_output
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
@@ -129,8 +130,18 @@ def targets() -> dict[str, Target]:
         "onnx": Target(lambda data: load_canonical(data, where=""), (model,), 600, 20_000),
         "npz": Target(lambda data: read_npz(data, ""), (heldout[:20_000], _small_npz()), 3_000, 24_000),
         "npy": Target(lambda data: read_npy(data, ""), (_small_npy(),), 15_000),
+        "opening-ledger": Target(lambda data: parse_ledger(data, ""), _ledgers(), 15_000, 2048),
         "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
     }
+
+
+def _ledgers() -> tuple[bytes, ...]:
+    """Unused, in use, and spent."""
+    found = [new_ledger("a" * 64, 3)]
+    for number in range(3):
+        line = record(parse_ledger(found[-1], ""), f"proof {number}")
+        found.append(found[-1][: LINE_BYTES * (number + 1)] + line + found[-1][LINE_BYTES * (number + 2) :])
+    return tuple(found)
 
 
 def _small_npy() -> bytes:

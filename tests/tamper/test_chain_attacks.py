@@ -16,7 +16,8 @@ import pytest
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.cli.app import run
 from verifai.domain.circuit_lock import CircuitLock
-from verifai.domain.statement import EngineName, Role
+from verifai.domain.digest import Sha256
+from verifai.domain.statement import CommitmentOpening, EngineName, Role
 from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit_codec import decode
 from verifai.engines.sumcheck.lock_section import parse_section
@@ -97,6 +98,25 @@ def test_the_honest_chain_gives_the_whole_circuits_integers(chain: Chain, all_th
     compile_circuit(CircuitFolder(tmp_path / "c"))
     prove_chain([tmp_path / "c"], FIXTURE / "heldout.npz", tmp_path)
     assert (tmp_path / "1.npz").read_bytes() == (chain.root / "evidence" / "3.npz").read_bytes()
+
+
+@pytest.mark.parametrize(("numbers", "repeated"), [((0, 0, 1), True), ((0, 1, 0), True), ((0, 1, 2), False)])
+def test_one_opening_number_in_two_segments_is_refused(
+    chain: Chain, all_three: Any, monkeypatch: pytest.MonkeyPatch, numbers: tuple[int, ...], repeated: bool
+) -> None:
+    given = iter(numbers)
+
+    def opening(*arguments: Any, **named: Any) -> VerifiedBundle:
+        found = verify_bundle(*arguments, **named)
+        used = (CommitmentOpening("boundary", Sha256("a" * 64), next(given), 4),)
+        return replace(found, opened=replace(found.opened, openings=used))
+
+    monkeypatch.setattr(stage, "verify_bundle", opening)
+    if repeated:
+        problem = chain.refused(*all_three, "opening-repeated", 3)
+        assert sum(str(path) in problem.message for path in all_three[0]) == 2
+    else:
+        chain.verify(*all_three)
 
 
 def test_bundles_in_another_order_are_refused(chain: Chain, all_three: Any) -> None:

@@ -49,7 +49,7 @@ def opening_words(statement: Statement) -> list[str]:
 
 
 def repeated_openings(proofs: Sequence[OpenedBy | None]) -> list[tuple[Finding, ...]]:
-    """For each proof, one finding (``opening-repeated``) per opening that a different proof shows as well.
+    """For each proof, one finding (``opening-repeated``, step V10) per opening that a different proof shows as well.
 
     ``None`` stands for what was not verified: it opens nothing, and gets no finding.
     """
@@ -82,4 +82,5 @@ def _repeated(proof: OpenedBy, opening: CommitmentOpening, others: Sequence[Open
         where=paths[0],
         evidence=f"root {opening.root} number {opening.number}; proofs {digests}",
         remedy="Find the copied or restored opening ledger, stop using this root, and compile again.",
+        step="V10",
     )

@@ -309,7 +309,7 @@ def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPre
 def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
     """Audit several bundles, each on its own: one that cannot be asked about hides nothing about the others.
 
-    What only shows when they are laid side by side is A11: an opening number of a hidden commitment that two proofs use. The
+    What only shows when they are laid side by side is V10: an opening number of a hidden commitment that two proofs use. The
     audit log cannot help there, for it holds identifiers alone; whoever keeps old bundles gives them, too.
 
     Raises:
@@ -328,6 +328,5 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
         raise problems[0]
     repeated = repeated_openings([report.opened for report in reports])
     return tuple(
-        replace(report, findings=(*report.findings, *(replace(one, step="A11") for one in repeats)))
-        for report, repeats in zip(reports, repeated, strict=True)
+        replace(report, findings=(*report.findings, *repeats)) for report, repeats in zip(reports, repeated, strict=True)
     )

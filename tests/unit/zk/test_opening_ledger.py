@@ -6,20 +6,16 @@ import os
 import resource
 import shutil
 import stat
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledger_children import run_child
+from ledger_children import OTHER, ROOT, mark_of, refused, run_child, used_ledger
 
 from verifai.engines.sumcheck import opening_ledger
 from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE, create_ledger, open_ledger
-from verifai.engines.sumcheck.opening_ledger_format import BLANK, LINE_BYTES, new_ledger, parse_ledger, record
-from verifai.errors import Undecided, UsageError, VerifaiError
-
-ROOT = "ab" * 32
-OTHER = "cd" * 32
+from verifai.engines.sumcheck.opening_ledger_format import BLANK, LINE_BYTES, parse_ledger, record
+from verifai.errors import Undecided
 
 
 @pytest.fixture(autouse=True)
@@ -32,19 +28,6 @@ def path(tmp_path: Path) -> Path:
     folder = tmp_path / "build"
     folder.mkdir(mode=0o700)
     return folder / "openings.ledger"
-
-
-def refused(code: str, call: Callable[[], object]) -> VerifaiError:
-    with pytest.raises(VerifaiError) as caught:
-        call()
-    assert caught.value.code == code, caught.value
-    assert caught.value.where
-    assert caught.value.hint
-    return caught.value
-
-
-def mark_of(root: str = ROOT) -> Path:
-    return Path(os.environ[MARKS_VARIABLE]) / f"{root}.mark"
 
 
 # --- what it returns
@@ -132,6 +115,21 @@ def test_a_missing_ledger_is_never_made_anew(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_root_is_no_path(path: Path) -> None:
+    create_ledger(path, ROOT, 2)
+    with pytest.raises(ValueError, match="no root"):
+        open_ledger(path, "../" * 20 + "etc/passwd")
+
+
+def test_a_reader_waits_for_a_record_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read while records are added, later lines could be newer than earlier ones, and a good ledger look like a broken one."""
+    ledger = create_ledger(path, ROOT, 2)
+    monkeypatch.setattr(opening_ledger, "LOCK_SECONDS", 0.05)
+    with path.open("r+b") as held:
+        opening_ledger.fcntl.flock(held, opening_ledger.fcntl.LOCK_EX)
+        refused("opening-ledger-busy", lambda: ledger.used)
+
+
 def test_the_ledger_of_another_root_is_refused(path: Path) -> None:
     create_ledger(path, OTHER, 4)
     refused("opening-ledger-mismatch", lambda: open_ledger(path, ROOT))
@@ -190,68 +188,7 @@ def test_a_ledger_replaced_while_it_was_waited_for_is_refused(path: Path, monkey
     refused("opening-ledger-missing", lambda: ledger.reserve("proof"))
 
 
-# --- changed bytes
-
-
-def used_ledger(records: int, budget: int, torn: int | None = None) -> bytes:
-    data = new_ledger(ROOT, budget)
-    for number in range(records):
-        line = record(parse_ledger(data, ""), f"proof {number}")
-        if number == torn:
-            line = line[:100] + BLANK[100:]
-        data = data[: LINE_BYTES * (number + 1)] + line + data[LINE_BYTES * (number + 2) :]
-    return data
-
-
-@pytest.mark.parametrize("torn", [None, 1, 3])
-def test_no_flipped_byte_gives_a_number_back(torn: int | None) -> None:
-    data = used_ledger(4, 6, torn)
-    counted = refusals = 0
-    for place in range(len(data)):
-        for flip in (1, 0x20, 0x80):
-            changed = bytearray(data)
-            changed[place] ^= flip
-            try:
-                state = parse_ledger(bytes(changed), "ledger")
-            except UsageError as problem:
-                assert problem.code == "opening-ledger-malformed"
-                refusals += 1
-            else:
-                assert state.used >= 4
-                assert (state.root, state.budget) == (ROOT, 6)
-                counted += 1
-    # Only what no later whole record is linked to can be taken for torn: the last whole record, torn ones after it, and the
-    # first blank line.
-    loose = 3 if torn == 3 else 2
-    assert counted <= 3 * LINE_BYTES * loose
-    assert refusals >= 3 * (len(data) - LINE_BYTES * loose)
-
-
-def test_every_other_length_is_refused() -> None:
-    data = used_ledger(2, 3)
-    for length in range(len(data)):
-        with pytest.raises(UsageError, match="not an opening ledger"):
-            parse_ledger(data[:length], "")
-    for more in (b"\n", BLANK, data):
-        with pytest.raises(UsageError, match="not an opening ledger"):
-            parse_ledger(data + more, "")
-
-
-def test_lines_cannot_be_moved_erased_in_the_middle_or_taken_from_another_ledger() -> None:
-    data = used_ledger(4, 6)
-    lines = [data[place : place + LINE_BYTES] for place in range(0, len(data), LINE_BYTES)]
-    foreign = used_ledger(4, 6).replace(b"proof", b"xroof")
-    for changed in (
-        [lines[0], lines[2], lines[1], *lines[3:]],
-        [lines[0], lines[1], BLANK, *lines[3:]],
-        [lines[0], BLANK, *lines[2:]],
-        [new_ledger(OTHER, 6)[:LINE_BYTES], *lines[1:]],
-        [new_ledger(ROOT, 7)[:LINE_BYTES], *lines[1:]],
-        [lines[0], foreign[LINE_BYTES : 2 * LINE_BYTES], *lines[2:]],
-        [lines[0], *lines[1:4], lines[1], *lines[5:]],
-    ):
-        with pytest.raises(UsageError, match="not an opening ledger"):
-            parse_ledger(b"".join(changed), "")
+# --- torn records
 
 
 def test_a_record_that_is_half_on_disk_is_spent_and_the_next_one_follows_it(path: Path) -> None:
@@ -324,6 +261,31 @@ def test_a_refusal_at_any_step_gives_no_number(path: Path, call: str, nth: int, 
     assert ledger.reserve("proof") in (1, 2)
 
 
+def test_a_number_is_returned_only_after_its_record_is_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = create_ledger(path, ROOT, 8)
+    done: list[tuple[str, str]] = []
+    kinds = {where.stat().st_ino: kind for where, kind in ((path, "ledger"), (path.parent, "folder"), (mark_of(), "mark"))}
+    for name in ("pwrite", "fsync"):
+        genuine = getattr(os, name)
+
+        def call(handle: int, *rest: object, name: str = name, genuine: Callable[..., int] = genuine) -> int:
+            done.append((name, kinds.get(os.fstat(handle).st_ino, "new")))
+            return genuine(handle, *rest)
+
+        monkeypatch.setattr(os, name, call)
+    ledger.reserve("proof")
+    assert done == [
+        ("fsync", "ledger"),
+        ("pwrite", "ledger"),
+        ("fsync", "ledger"),
+        ("pwrite", "mark"),
+        ("fsync", "mark"),
+    ]
+    done.clear()
+    create_ledger(path.with_name("other.ledger"), OTHER, 8)
+    assert done[-3:] == [("pwrite", "new"), ("fsync", "new"), ("fsync", "folder")]
+
+
 def test_a_failed_creation_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", lambda *_: 0)
@@ -378,7 +340,7 @@ def test_a_file_system_without_locks_is_refused(path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(opening_ledger.fcntl, "flock", no_locks)
     assert "local disk" in refused("disk", lambda: ledger.reserve("proof")).hint
-    assert ledger.used == 0
+    assert parse_ledger(path.read_bytes(), "").used == 0
 
 
 def test_a_lock_that_nobody_gives_back_ends_in_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,103 +350,3 @@ def test_a_lock_that_nobody_gives_back_ends_in_an_error(path: Path, monkeypatch:
         opening_ledger.fcntl.flock(held, opening_ledger.fcntl.LOCK_EX)
         assert refused("opening-ledger-busy", lambda: ledger.reserve("proof")).status == 4
     assert ledger.reserve("proof") == 0
-
-
-# --- copies, backups, containers
-
-
-def test_a_restored_backup_is_refused(path: Path) -> None:
-    ledger = create_ledger(path, ROOT, 8)
-    ledger.reserve("before the backup")
-    backup = path.read_bytes()
-    ledger.reserve("after the backup")
-    path.write_bytes(backup)
-    for call in (lambda: open_ledger(path, ROOT), lambda: ledger.reserve("proof"), lambda: ledger.used):
-        assert "older state" in refused("opening-ledger-rolled-back", call).message
-    assert path.read_bytes() == backup
-
-
-def test_a_copied_folder_is_refused_as_soon_as_the_other_one_is_ahead(path: Path) -> None:
-    create_ledger(path, ROOT, 8)
-    copy = path.parent.with_name("copied")
-    shutil.copytree(path.parent, copy)
-    first, second = open_ledger(path, ROOT), open_ledger(copy / path.name, ROOT)
-    assert first.reserve("here") == 0
-    refused("opening-ledger-rolled-back", lambda: second.reserve("there"))
-    assert first.reserve("here") == 1
-
-
-def test_two_copies_at_once_never_get_one_number(path: Path) -> None:
-    ledgers = [create_ledger(path, ROOT, 64)]
-    for number in range(3):
-        copy = path.parent.with_name(f"copy{number}")
-        shutil.copytree(path.parent, copy)
-        ledgers.append(open_ledger(copy / path.name, ROOT))
-    got: list[int] = []
-
-    def work(ledger: opening_ledger.OpeningLedger) -> None:
-        for _ in range(16):
-            try:
-                got.append(ledger.reserve("proof"))
-            except UsageError as problem:
-                assert problem.code == "opening-ledger-rolled-back"
-                return
-
-    threads = [threading.Thread(target=work, args=(one,)) for one in ledgers]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert got
-    assert len(set(got)) == len(got)
-
-
-def test_containers_with_one_volume_and_homes_of_their_own_share_the_numbers(path: Path, tmp_path: Path) -> None:
-    create_ledger(path, ROOT, 8)
-    got = []
-    for home in ("one", "two", "one", "two", "three"):
-        os.environ[MARKS_VARIABLE] = str(tmp_path / home)  # the fixture puts it back
-        got.append(open_ledger(path, ROOT).reserve(home))
-    assert got == [0, 1, 2, 3, 4]
-
-
-def test_a_clone_with_a_home_of_its_own_is_not_seen_here(path: Path, tmp_path: Path) -> None:
-    """The limit that the documentation states: only two bundles that meet show it (tests/tamper/test_openings_repeated.py)."""
-    first = create_ledger(path, ROOT, 8)
-    copy = path.parent.with_name("copied")
-    shutil.copytree(path.parent, copy)
-    here = first.reserve("here")
-    os.environ[MARKS_VARIABLE] = str(tmp_path / "another machine")
-    assert open_ledger(copy / path.name, ROOT).reserve("there") == here
-
-
-def test_a_mark_that_cannot_be_written_spends_no_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = create_ledger(path, ROOT, 4)
-    blocked = path.parent / "a file"
-    blocked.write_bytes(b"")
-    monkeypatch.setenv(MARKS_VARIABLE, str(blocked))
-    assert MARKS_VARIABLE in refused("disk", lambda: ledger.reserve("proof")).hint
-    assert parse_ledger(path.read_bytes(), "").used == 0
-
-
-def test_the_mark_lies_in_the_state_folder_and_is_private(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(MARKS_VARIABLE)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    create_ledger(path, ROOT, 4).reserve("proof")
-    mark = tmp_path / "state" / "verifai" / "openings" / f"{ROOT}.mark"
-    assert mark.stat().st_size == 1
-    assert stat.S_IMODE(mark.stat().st_mode) == 0o600
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    create_ledger(path.with_name("second"), OTHER, 4).reserve("proof")
-    assert (tmp_path / "home" / ".local" / "state" / "verifai" / "openings" / f"{OTHER}.mark").stat().st_size == 1
-
-
-def test_a_mark_that_is_a_link_is_refused(path: Path, tmp_path: Path) -> None:
-    ledger = create_ledger(path, ROOT, 4)
-    target = tmp_path / "precious"
-    target.write_bytes(b"")
-    mark_of().unlink()
-    mark_of().symlink_to(target)
-    refused("opening-ledger-unsafe", lambda: ledger.reserve("proof"))
-    assert target.read_bytes() == b""

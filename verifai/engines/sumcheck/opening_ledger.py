@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from verifai.domain.digest import short
+from verifai.domain.digest import is_sha256, short
 from verifai.engines.sumcheck.opening_ledger_format import (
     COMMIT_ANEW,
     LINE_BYTES,
@@ -147,7 +147,8 @@ def open_ledger(path: Path, root: str) -> OpeningLedger:
         UsageError: ``opening-ledger-missing`` (it is never made anew), ``opening-ledger-mismatch`` (another root's),
             ``opening-ledger-malformed``, ``opening-ledger-unsafe`` (a link, no regular file, another owner, or open to other
             users), ``opening-ledger-rolled-back``.
-        Undecided: ``disk``.
+        Undecided: ``disk``, ``opening-ledger-busy``.
+        ValueError: ``root`` is not 64 hex digits.
     """
     state = _look(path, root)
     return OpeningLedger(path, root, state.budget)
@@ -155,7 +156,7 @@ def open_ledger(path: Path, root: str) -> OpeningLedger:
 
 def _look(path: Path, root: str) -> LedgerState:
     marked = _marked(root)  # first: a number reserved in between makes the ledger newer, never older
-    with _opened(path, os.O_RDONLY) as handle:
+    with _opened(path, os.O_RDONLY) as handle, _locked(handle, path, fcntl.LOCK_SH):  # records may come while it is read
         state = _parse(_read(handle, path), path, root)
     if state.used < marked:
         raise _rolled_back(state.used, marked, path)
@@ -212,13 +213,13 @@ def _check_place(handle: int, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(handle: int, path: Path) -> Iterator[None]:
-    """An exclusive lock on the open file: against other processes, and other threads, which open it for themselves."""
+def _locked(handle: int, path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """A lock on the open file, by default exclusive: against other processes, and threads, which open it for themselves."""
     deadline = time.monotonic() + LOCK_SECONDS
     pause = 0.001
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
             break
         except OSError as problem:
             if problem.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
@@ -299,7 +300,11 @@ def _mark(root: str) -> Iterator[_Mark]:
     with _refusing(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600))
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+            try:
+                os.fchmod(handle, 0o600)
+            finally:
+                os.close(handle)
             sync_folder(path.parent)
     with _opened(path, os.O_RDWR) as handle, _locked(handle, path):
         _check_place(handle, path)
@@ -317,6 +322,8 @@ def _marked(root: str) -> int:
 
 
 def _mark_path(root: str) -> Path:
+    if not is_sha256(root):
+        raise ValueError(f"{root[:80]!r} is no root: 64 hex digits")
     named = os.environ.get(MARKS_VARIABLE)
     if named:
         return Path(named) / f"{root}.mark"

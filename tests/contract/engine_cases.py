@@ -93,7 +93,9 @@ def make_case(
     biases = (-0.125, 0.25) if swapped else (0.25, -0.125)
     model = canonicalise(small_onnx(last_bias=biases), where="small.onnx").model
     spec = asked_of(name, inputs, weights)
-    circuit = engine.compile(CompileRequest(model, spec, {"x": SAMPLES}, folder, folder))
+    circuit = engine.compile(CompileRequest(model, spec, {"x": SAMPLES}, folder, folder, secrets_dir=folder / "secrets"))
     sample = {"x": SAMPLES[0]}
-    proof = engine.prove(ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, spec.budget))
+    proof = engine.prove(
+        ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, spec.budget, secrets_dir=folder / "secrets")
+    )
     return EngineCase(engine, model, spec, circuit, folder, sample, proof)

@@ -39,6 +39,12 @@ def register(app: typer.Typer) -> None:
                 "--output-tensors", help="Private .npz of the outputs, for whoever proves the next segment.", metavar="FILE"
             ),
         ] = None,
+        input_secrets: Annotated[
+            Path | None,
+            typer.Option(
+                "--input-secrets", help="Private seeds that came with hashed inputs (zero-knowledge).", metavar="FILE"
+            ),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -48,12 +54,14 @@ def register(app: typer.Typer) -> None:
         from verifai.circuit_folder import CircuitFolder
         from verifai.stages.output_tensors import check_target, write_outputs
         from verifai.stages.prove import prove as run
+        from verifai.stages.tensor_secrets import read_secrets, write_secrets
 
         folder = CircuitFolder(circuit)
         if output_tensors is not None:
             check_target(output_tensors, folder, engine)
         samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
         samples = samples[:limit] if limit is not None else samples
+        secrets = read_secrets(input_secrets, len(samples)) if input_secrets is not None else []
         signers = _signers(key or [])
         if not signers:
             current().note("No --key: the bundles are unsigned. They prove the statement, but not who made them.")
@@ -70,11 +78,17 @@ def register(app: typer.Typer) -> None:
                 jobs=jobs,
                 max_memory=memory_limit(max_memory),
                 keep_outputs=output_tensors is not None,
+                input_secrets=secrets,
                 progress=progress,
             ):
                 made.append(bundle)
         if output_tensors is not None:
             write_outputs(output_tensors, folder, made)
+            seeds = write_secrets(output_tensors, made)
+            if seeds is not None:
+                current().note(
+                    f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
+                )
         lines = [
             f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
             f"peak memory {bytes_text(one.peak_rss_bytes)}"

@@ -11,6 +11,7 @@ from verifai.domain.statement import EngineName, Role
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.stages.tensor_secrets import secrets_path
 
 if TYPE_CHECKING:
     from verifai.stages.prove import ProvedBundle
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 def check_target(path: Path, folder: CircuitFolder, engine: EngineName | None) -> None:
     """Refuse before any cost. Raises UsageError (``file-exists``, ``output-not-exact``)."""
-    if path.exists() or path.is_symlink():
-        raise UsageError("file-exists", "this file exists already", where=str(path), hint="Choose another --output-tensors.")
+    for target in (path, secrets_path(path)):
+        if target.exists() or target.is_symlink():
+            hint = "Choose another --output-tensors."
+            raise UsageError("file-exists", "this file exists already", where=str(target), hint=hint)
     if (engine or folder.spec.engine) is not EngineName.SUMCHECK:
         raise UsageError(
             "output-not-exact",

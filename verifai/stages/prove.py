@@ -14,7 +14,7 @@ from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility
 from verifai.domain.trust_keys import Signer
-from verifai.engines.interface import EngineProof, ProveRequest
+from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
@@ -31,6 +31,7 @@ class ProvedBundle:
         index: of the sample among those given.
         seconds: of the prove call itself.
         outputs: what the circuit put out, exactly; not in the bundle. Empty unless asked for.
+        secrets: seeds of hashed outputs, where their commitments hide; not in the bundle. Empty unless asked for.
     """
 
     index: int
@@ -40,6 +41,7 @@ class ProvedBundle:
     seconds: float
     peak_rss_bytes: int
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
 
 def prove(
@@ -54,6 +56,7 @@ def prove(
     jobs: int = 1,
     max_memory: int | None = None,
     keep_outputs: bool = False,
+    input_secrets: Sequence[Mapping[str, TensorSecret]] = (),
     progress: Progress = SILENT,
 ) -> Iterator[ProvedBundle]:
     """Prove ``samples`` with a compiled circuit; yield each bundle as soon as it is on disk.
@@ -65,6 +68,7 @@ def prove(
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
+        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that nobody bound before.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
@@ -110,6 +114,7 @@ def prove(
             budget=budget,
             threads=threads,
             progress=_OfMany(progress, index, len(samples)),
+            input_secrets=input_secrets[index] if input_secrets else {},
         )
         proof = backend.prove(request)
         refuse_other_privacy(spec, proof.statement, folder)
@@ -123,7 +128,8 @@ def prove(
         )
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if keep_outputs else {}
-        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, outputs)
+        secrets = proof.secrets if keep_outputs else {}
+        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, outputs, secrets)
 
     yield from _in_order(one, len(samples), jobs)
 

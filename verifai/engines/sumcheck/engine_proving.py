@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -16,12 +17,12 @@ from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
 from verifai.engines.sumcheck.engine_secrets import reserve_tensor, secrets_folder, weights_ledger, weights_seed
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs, real_outputs
+from verifai.engines.sumcheck.engine_tensors import Ints, circuit_inputs, real_outputs
 from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.verifier.statement import HashedTensor
-from verifai.errors import EvidenceRejected, InternalError, UsageError
+from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError
 from verifai.execution.files import read_limited
 
 
@@ -79,6 +80,7 @@ def prove(request: ProveRequest) -> EngineProof:
     key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
     if key.identity != section.weights_sha256:
         raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+    handed = _input_secrets(request, key, inputs)
     # Reserved on disk before anything is computed with it: a crash from here on loses the number.
     number = weights_ledger(secrets_folder(request), section.weights_sha256).reserve("proof") if hidden else 0
     proven = prover.prove(
@@ -86,7 +88,7 @@ def prove(request: ProveRequest) -> EngineProof:
         trace,
         request.context.encode("utf-8"),
         opening_number=number,
-        secrets=_input_secrets(request, circuit),
+        secrets=handed,
         progress=request.progress,
         threads=threads,
     )
@@ -110,15 +112,20 @@ def prove(request: ProveRequest) -> EngineProof:
     )
 
 
-def _input_secrets(request: ProveRequest, circuit: Circuit) -> dict[int, prover.TensorSecret]:
+def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorSecret]:
     """Opening numbers for the tensors that others handed over; the seeds must make the roots that came with them."""
-    names = {spec.name: port for spec, port in zip(request.model.inputs, circuit.inputs, strict=True)}
+    circuit = key.circuit
+    names = {spec.name: at for at, spec in enumerate(request.model.inputs)}
     found = {}
     for name, secret in request.input_secrets.items():
-        port = names.get(name)
-        if port is None or port.visibility is not Visibility.HASHED or not circuit.zero_knowledge:
+        at = names.get(name)
+        if at is None or circuit.inputs[at].visibility is not Visibility.HASHED or not circuit.zero_knowledge:
             raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
-        found[port.tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))
+        tensor = circuit.inputs[at].tensor
+        if prover.tensor_root(key, tensor, inputs[at], prover.TensorSecret(secret.seed)).hex() != secret.root:
+            message = "the tensor and its seed do not make the root that came with them"
+            raise InputRejected("tensor-root-mismatch", message, where=name, hint="Ask its maker for tensor and seed again.")
+        found[tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))
     return found
 
 

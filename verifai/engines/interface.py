@@ -177,7 +177,7 @@ class TensorSecret:
     """
 
     root: str
-    seed: bytes
+    seed: bytes = field(repr=False)
     number: int
 
 

@@ -122,7 +122,7 @@ def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequen
         if at is None or circuit.inputs[at].visibility is not Visibility.HASHED or not circuit.zero_knowledge:
             raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
         tensor = circuit.inputs[at].tensor
-        if prover.tensor_root(key, tensor, inputs[at], prover.TensorSecret(secret.seed)).hex() != secret.root:
+        if prover.tensor_root(key, tensor, inputs[at], prover.TensorSecret(secret.seed, 0)).hex() != secret.root:
             message = "the tensor and its seed do not make the root that came with them"
             raise InputRejected("tensor-root-mismatch", message, where=name, hint="Ask its maker for tensor and seed again.")
         found[tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))

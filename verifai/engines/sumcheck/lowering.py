@@ -81,7 +81,7 @@ def lower(
         tensors: visibility of each model input and output.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
-        suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to powers of two.
+        suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
         opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
 
     Raises:

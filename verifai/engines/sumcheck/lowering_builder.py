@@ -21,7 +21,6 @@ from verifai.engines.sumcheck.circuit import (
     Tensor,
     Weight,
     WeightVisibility,
-    log2_ceil,
 )
 from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
 from verifai.engines.sumcheck.circuit_ops import Lookup, Op, Requant
@@ -135,7 +134,7 @@ class Builder:
     needs: list[Need] = field(default_factory=list)
     used_scales: dict[str, Scale] = field(default_factory=dict)
     round_bounds: bool = False
-    """Whether the weights' bounds become powers of two: those of hidden weights are published, and exact ones tell more."""
+    """Whether bounds of weights are rounded up to 2^k − 1: those of hidden weights are published, and exact ones tell more."""
     _names: set[str] = field(default_factory=set)
     _tables: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
 
@@ -173,7 +172,7 @@ class Builder:
         rows = magnitudes.reshape(len(cells), -1).sum(axis=1)
         bound, row_l1 = int(magnitudes.max()), int(rows.max())
         if self.round_bounds:
-            bound, row_l1 = 1 << log2_ceil(max(bound, 1)), 1 << log2_ceil(max(row_l1, 1))
+            bound, row_l1 = ((1 << value.bit_length()) - 1 for value in (bound, row_l1))
         self.weights.append(Weight(self._unique(name), cells.shape, bound, row_l1))
         self.cells.append(np.ascontiguousarray(cells, np.int64))
         return len(self.weights) - 1

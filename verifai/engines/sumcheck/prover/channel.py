@@ -128,8 +128,9 @@ class HidingProverChannel(ProverChannel):
         self.pads.equations.append(claim)
 
     def invert(self, claim: HiddenClaim, where: str) -> Claim:
-        """Send the inverse."""
-        return self.send(f"{where}.inverse", [field.inverse(self.truth(claim))])[0]
+        """Send the inverse; of 0, which next to no challenges lead to, anything: such a proof does not hold."""
+        truth = self.truth(claim)
+        return self.send(f"{where}.inverse", [truth if truth == field.ZERO else field.inverse(truth)])[0]
 
 
 class Sender(Protocol):

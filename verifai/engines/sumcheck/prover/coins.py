@@ -74,6 +74,24 @@ def proof_key(entropy: bytes, witness: bytes, statement: bytes) -> bytes:
     return shake_256(b"verifai/sumcheck-zk/proof-coins" + entropy + witness + statement).digest(SEED_BYTES)
 
 
-def commitment_key(seed: bytes) -> bytes:
-    """The key of a long-lived commitment: a hashed tensor's or the weights', from its secret seed of 32 bytes."""
-    return shake_256(b"verifai/sumcheck-zk/commitment-coins" + seed).digest(SEED_BYTES)
+def commitment_key(seed: bytes, shape: bytes, values: bytes) -> bytes:
+    """The key of a long-lived commitment: a hashed tensor's or the weights'.
+
+    Shape and values are part of it, so that one seed under two tensors, which would cancel each other's masks, is harmless:
+    only equal values in an equal shape have equal coins, and then equal roots.
+
+    Args:
+        seed: the commitment's secret, 32 bytes. shape, values: digests of 32 bytes each.
+    """
+    return shake_256(b"verifai/sumcheck-zk/commitment-coins" + seed + shape + values).digest(SEED_BYTES)
+
+
+def tensor_seed(entropy: bytes, witness: bytes, facts: bytes, tensor: int) -> bytes:
+    """A fresh seed for one hashed tensor of one proof. Should the entropy repeat, as on a cloned machine, it still differs for
+    every witness, and for everything that is public about the proof.
+
+    Args:
+        entropy: 32 bytes of the system's. witness, facts: digests of 32 bytes each. tensor: its number in the circuit.
+    """
+    body = entropy + witness + facts + tensor.to_bytes(8, "little")
+    return shake_256(b"verifai/sumcheck-zk/tensor-seed" + body).digest(SEED_BYTES)

@@ -11,13 +11,20 @@ from hashlib import sha256
 import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element
-from verifai.engines.sumcheck.prover.coins import Coins
+from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
 from verifai.engines.sumcheck.verifier.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.verifier.layout import Commitment, Key
 from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
 from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.suite import LEAF_TAG, NODE_TAG, RESERVED_ROWS, ZERO_KNOWLEDGE, commitment_root
+from verifai.engines.sumcheck.verifier.suite import (
+    LEAF_TAG,
+    NODE_TAG,
+    RESERVED_ROWS,
+    SEED_BYTES,
+    ZERO_KNOWLEDGE,
+    commitment_root,
+)
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 
@@ -58,6 +65,7 @@ class CommittedMatrix:
         """The same commitment with the blind rows of opening ``number`` at the reserved row indices."""
         if self.masked is None or number == self.number:
             return self
+        _check_number(self.plan, number)
         return replace(self, cells=_with_blind_rows(self.plan, self.cells.copy(), self.masked, number), number=number)
 
     def open(self, positions: Sequence[int]) -> Opening:
@@ -98,8 +106,12 @@ def commit_hiding(
 
     Args:
         coins: fresh for this commitment, or its own for ever. purpose: keeps the coins of one proof's commitments apart.
+
+    Raises:
+        ValueError: the opening number is beyond the budget: nothing would mask that opening.
     """
     shape = plan.shape
+    _check_number(plan, number)
     size, first_tail = shape.message, shape.message + shape.mask
     cells: U64 = np.zeros(1 << plan.log_cells, dtype=np.uint64)
     for key, offset in plan.offsets.items():
@@ -119,6 +131,24 @@ def commit_hiding(
     layers = merkle_layers(codeword)
     root = commitment_root(shape, plan.log_cells, layers[-1])
     return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number)
+
+
+def _check_number(plan: Commitment, number: int) -> None:
+    if not 0 <= number < plan.shape.budget:
+        raise ValueError(f"opening number {number} is not one of {plan.shape.budget}")
+
+
+def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) -> SecretCoins:
+    """The coins of a long-lived commitment, from its secret seed. Raises ValueError unless that has 32 bytes."""
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
+    values = sha256()
+    for key in plan.offsets:
+        values.update(np.ascontiguousarray(columns[key], dtype="<u8").data)
+    shape = plan.shape
+    numbers = (plan.log_cells, shape.rows, shape.message, shape.degree, shape.length, shape.mask, shape.tail, shape.budget)
+    described = sha256(b"".join(number.to_bytes(8, "little") for number in numbers)).digest()
+    return SecretCoins(commitment_key(seed, described, values.digest()))
 
 
 def _with_blind_rows(plan: Commitment, cells: U64, rows: U64, number: int) -> U64:

@@ -19,8 +19,8 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_dig
 from verifai.engines.sumcheck.interpreter import Trace
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
-from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key, proof_key
-from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding
+from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding, commitment_coins
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.lookups import Block
 from verifai.engines.sumcheck.prover.opening import prove_openings
@@ -56,10 +56,11 @@ class TensorSecret:
     """What opens a hashed tensor's hiding commitment: 32 secret bytes, and which opening of the root this proof makes.
 
     Whoever knows the seed and the tensor makes the same root again; whoever knows the seed and the root can confirm a guess.
+    A number is used once per root: whoever takes the tensor next uses another than its maker did.
     """
 
-    seed: bytes
-    number: int = 0
+    seed: bytes = field(repr=False)
+    number: int
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def prepare(
     if layout.weights is not None:
         columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
         if circuit.zero_knowledge:
-            own = SecretCoins(commitment_key(weights_seed if weights_seed is not None else os.urandom(SEED_BYTES)))
+            own = commitment_coins(layout.weights, columns, weights_seed if weights_seed else os.urandom(SEED_BYTES))
             committed = commit_hiding(layout.weights, columns, own, "weights", threads=threads)
         else:
             committed = commit(layout.weights, columns, threads)
@@ -129,7 +130,7 @@ def prove(
     trace: Trace,
     context: bytes = b"",
     *,
-    opening_number: int = 0,
+    opening_number: int | None = None,
     secrets: Mapping[int, TensorSecret] | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
@@ -140,8 +141,12 @@ def prove(
     Commits and proves in one call: a committed witness is never given a second sequence of challenges.
 
     Args:
-        opening_number: of the hiding commitment to weights; never used before (:mod:`..opening_ledger`).
+        opening_number: of the hiding commitment to weights, required where there is one; never used before
+            (:mod:`..opening_ledger`).
         secrets: by hashed tensor, how to make its hiding root; fresh ones where none is given. Integrity-only roots need none.
+
+    Raises:
+        ValueError: an opening number is missing, or beyond the budget.
     """
     witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
     return commit_and_prove(
@@ -154,7 +159,7 @@ def commit_and_prove(
     witness: Witness,
     context: bytes = b"",
     *,
-    opening_number: int = 0,
+    opening_number: int | None = None,
     secrets: Mapping[int, TensorSecret] | None = None,
     rng: Randomness = os.urandom,
     coins: TranscriptCoins | None = None,
@@ -167,16 +172,17 @@ def commit_and_prove(
     finished channel, are for tests."""
     progress.phase("commit", 2)
     hiding = key.circuit.zero_knowledge
+    number = _opening_number(key.circuit, opening_number)
+    witness.counts = witness.multiplicities()
+    columns = witness.columns()
     known = dict(secrets or {})
     if hiding:
-        known |= {tensor: TensorSecret(rng(SEED_BYTES)) for tensor in key.layout.hashed if tensor not in known}
+        known = {**_fresh_secrets(key, witness, columns, context, number, rng), **known}
     hashed = {
         tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
         for tensor in key.layout.hashed
     }
-    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, opening_number)
-    witness.counts = witness.multiplicities()
-    columns = witness.columns()
+    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number)
     if hiding and own_coins is None:
         own_coins = SecretCoins(proof_key(rng(SEED_BYTES), _digest(columns), _fingerprint(key, statement)))
     transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
@@ -188,7 +194,7 @@ def commit_and_prove(
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
-    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(opening_number)]
+    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(number)]
     openings = talk.open([joint, *([one] for one in hashed.values())], party.openings)
     if listener is not None:
         listener(talk.channel)
@@ -220,6 +226,28 @@ def _begin(key: ProvingKey, transcript: Transcript, columns: Mapping[Key, U64], 
     return _Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
 
 
+def _opening_number(circuit: Circuit, given: int | None) -> int:
+    """A hiding commitment to weights is never opened under a number that nobody chose."""
+    if circuit.opening_budget == 0:
+        return 0
+    if given is None or not 0 <= given < circuit.opening_budget:
+        raise ValueError(f"opening number {given} is not one of {circuit.opening_budget}")
+    return given
+
+
+def _fresh_secrets(
+    key: ProvingKey, witness: Witness, columns: Mapping[Key, U64], context: bytes, number: int, rng: Randomness
+) -> dict[int, TensorSecret]:
+    """Seeds for hashed tensors that nobody bound before; this proof makes their opening number 0."""
+    if not key.layout.hashed:
+        return {}
+    cells = {("tensor", tensor, 0): witness.cells(tensor, masked=True) for tensor in key.layout.hashed}
+    values = _digest({**columns, **cells})
+    unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number)
+    facts, entropy = _fingerprint(key, unbound), rng(SEED_BYTES)
+    return {tensor: TensorSecret(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
+
+
 def _digest(columns: Mapping[Key, U64]) -> bytes:
     """Of all committed values."""
     total = sha256()
@@ -247,15 +275,17 @@ def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secre
     plan, columns = key.layout.hashed[tensor], {("tensor", tensor, 0): cells}
     if secret is None:
         return commit(plan, columns, threads)
-    own = SecretCoins(commitment_key(secret.seed))
+    own = commitment_coins(plan, columns, secret.seed)
     return commit_hiding(plan, columns, own, "tensor", number=secret.number, threads=threads)
 
 
-def _state(circuit: Circuit, witness: Witness, hashed: dict[int, CommittedMatrix]) -> list[StatedTensor]:
+def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMatrix] | None) -> list[StatedTensor]:
+    """The statement's tensors; without ``hashed``, roots are left out."""
     stated: list[StatedTensor] = []
     for port in circuit.inputs + circuit.outputs:
         if port.visibility is Visibility.HASHED:
-            stated.append(HashedTensor(hashed[port.tensor].root, hashed[port.tensor].number))
+            bound = None if hashed is None else hashed[port.tensor]
+            stated.append(HashedTensor(bytes(32)) if bound is None else HashedTensor(bound.root, bound.number))
         elif port.visibility is Visibility.PRIVATE:
             stated.append(PrivateTensor())
         else:

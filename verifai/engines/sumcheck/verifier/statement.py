@@ -74,6 +74,9 @@ def check_statement(circuit: Circuit, statement: Statement) -> None:
         raise _refuse("the context is too long", "statement")
     if not 0 <= statement.opening_number < max(1, circuit.opening_budget):
         raise _refuse(f"opening number {statement.opening_number} is beyond the weights' budget", "statement")
+    opened = [(stated.root, stated.number) for stated in statement.tensors if isinstance(stated, HashedTensor)]
+    if circuit.zero_knowledge and len(set(opened)) != len(opened):
+        raise _refuse("one opening of one root is stated twice", "statement")
     budgets = {shape.label: shape.budget for shape in circuit.commitments}
     for port, stated in zip(ports, statement.tensors, strict=True):
         tensor = circuit.tensors[port.tensor]

@@ -30,6 +30,8 @@ OPTIONS: dict[EngineName, Mapping[str, Any]] = {
 """Each engine's ``[engine.NAME]`` table."""
 SETUP_MATERIAL: dict[EngineName, tuple[Path, ...]] = {EngineName.EZKL: (SRS,), EngineName.SUMCHECK: ()}
 CONTEXT = "contract-nonce"
+SECRETS = "secrets"
+"""Folder below the build folder of a case; a real one survives rebuilds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class EngineCase:
     def prove_request(self, **changes: Any) -> ProveRequest:
         """A request to prove ``sample``."""
         base = ProveRequest(self.model, self.spec, self.circuit.section, self.build_dir, self.sample, CONTEXT, self.spec.budget)
-        return replace(base, **changes)
+        return replace(base, secrets_dir=self.build_dir / SECRETS, **changes)
 
     def verify_request(self, folder: Path, files: Mapping[str, bytes] | None = None, **changes: Any) -> VerifyRequest:
         """A request to verify ``files`` (the genuine ones by default), written into the empty ``folder``."""
@@ -93,9 +95,9 @@ def make_case(
     biases = (-0.125, 0.25) if swapped else (0.25, -0.125)
     model = canonicalise(small_onnx(last_bias=biases), where="small.onnx").model
     spec = asked_of(name, inputs, weights)
-    circuit = engine.compile(CompileRequest(model, spec, {"x": SAMPLES}, folder, folder, secrets_dir=folder / "secrets"))
+    secrets = folder / SECRETS
+    circuit = engine.compile(CompileRequest(model, spec, {"x": SAMPLES}, folder, folder, secrets_dir=secrets))
     sample = {"x": SAMPLES[0]}
-    proof = engine.prove(
-        ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, spec.budget, secrets_dir=folder / "secrets")
-    )
+    request = ProveRequest(model, spec, circuit.section, folder, sample, CONTEXT, spec.budget, secrets_dir=secrets)
+    proof = engine.prove(request)
     return EngineCase(engine, model, spec, circuit, folder, sample, proof)

@@ -12,7 +12,10 @@ import pytest
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
-from verifai.engines.sumcheck import privacy as sumcheck_privacy
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.statement import Privacy
+from verifai.engines.interface import PrivacySupport
+from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.stages.split import split_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,16 +28,6 @@ def ran(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict[
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert document["status"] == status
     return status, document
-
-
-@pytest.fixture
-def with_suite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sumcheck_privacy, "ZK_SUITE", "sumcheck-zk/1")
-
-
-@pytest.fixture
-def without_suite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sumcheck_privacy, "ZK_SUITE", None)
 
 
 @pytest.fixture
@@ -55,14 +48,11 @@ def edit(folder: Path, old: str, new: str) -> None:
 # init
 
 
-def test_init_writes_nothing_that_its_engine_cannot_give(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, without_suite: None
-) -> None:
+def test_init_writes_nothing_that_its_engine_cannot_give(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for number, (options, code) in enumerate(
         (
             (["--private-weights"], "privacy-unsupported"),  # ezkl, the default
-            (["--private-weights", "--engine", "sumcheck"], "privacy-unsupported"),
-            (["--private", "image", "--engine", "sumcheck"], "privacy-unsupported"),
+            (["--private-weights", "--private", "image", "--engine", "ezkl"], "privacy-unsupported"),
             (["--private", "picture"], "unknown-tensor"),
             (["--private", "image", "--tensor", "image=public"], "bad-option"),
             (["--private", "image", "--tensor", "image=hashed"], "bad-option"),
@@ -74,9 +64,7 @@ def test_init_writes_nothing_that_its_engine_cannot_give(
         assert not target.exists()
 
 
-def test_init_writes_what_was_asked_with_the_level_spelled_out(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, with_suite: None
-) -> None:
+def test_init_writes_what_was_asked_with_the_level_spelled_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     target = tmp_path / "c"
     options = ["--private", "image", "--private-weights", "--engine", "sumcheck", "--tensor", "image=private", "--yes"]
     assert ran(capsys, "init", MODEL, "-o", target, *options)[0] == 0
@@ -109,33 +97,42 @@ def by_engine(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["engine"]: one for one in document["engines"]}
 
 
-def test_check_refuses_when_no_engine_can_hide_what_is_asked(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
-    status, document = ran(capsys, "check", MODEL, "--private-weights")
-    assert (status, document["error"]["code"]) == (2, "privacy-unsupported")
-    assert "ezkl: ezkl cannot hide weights" in document["error"]["message"]
-    assert "sumcheck: The sumcheck engine of this release is integrity-only" in document["error"]["message"]
+def test_check_refuses_when_no_engine_asked_can_hide_it(capsys: pytest.CaptureFixture[str]) -> None:
     status, document = ran(capsys, "check", MODEL, "--private-weights", "--engine", "ezkl")
-    assert (status, document["error"]["where"]) == (2, "engine ezkl")
+    assert (status, document["error"]["code"], document["error"]["where"]) == (2, "privacy-unsupported", "engine ezkl")
+    assert "ezkl cannot hide weights" in document["error"]["message"]
     status, document = ran(capsys, "check", MODEL, "--private", "picture")
     assert (status, document["error"]["code"], document["error"]["where"]) == (2, "unknown-tensor", "--private")
 
 
-def test_check_tells_what_each_engine_hides(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
+def test_check_names_what_each_engine_lacks_when_none_can(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(self: SumcheckEngine, spec: CircuitSpec) -> PrivacySupport:
+        return PrivacySupport(False, Privacy.INTEGRITY_ONLY, "It hides nothing.", "")
+
+    monkeypatch.setattr(SumcheckEngine, "privacy_support", refuses)
+    status, document = ran(capsys, "check", MODEL, "--private-weights")
+    assert (status, document["error"]["code"]) == (2, "privacy-unsupported")
+    assert "ezkl: ezkl cannot hide weights" in document["error"]["message"]
+    assert document["error"]["message"].endswith("sumcheck: It hides nothing.")
+
+
+def test_check_tells_what_each_engine_hides(capsys: pytest.CaptureFixture[str]) -> None:
     status, document = ran(capsys, "check", MODEL, "--private", "image")
     assert status == 0
     found = by_engine(document)
-    assert found["ezkl"]["provable"] and found["ezkl"]["privacy"]["level"] == "zero-knowledge"
-    assert found["ezkl"]["privacy"]["offered"] and found["ezkl"]["privacy"]["cost"]
-    assert not found["sumcheck"]["provable"] and not found["sumcheck"]["privacy"]["offered"]
-    assert found["sumcheck"]["refusal"]["code"] == "privacy-unsupported"
-    assert found["sumcheck"]["refusal"]["message"] == found["sumcheck"]["privacy"]["reason"]
+    levels = {"ezkl": "zero-knowledge", "sumcheck": "zero-knowledge, unaudited"}
+    for engine, level in levels.items():
+        assert found[engine]["provable"] and found[engine]["privacy"]["offered"]
+        assert found[engine]["privacy"]["level"] == level and found[engine]["privacy"]["cost"]
 
 
-def test_check_prints_the_same_for_people(capsys: pytest.CaptureFixture[str], without_suite: None) -> None:
-    assert cli.run(["check", MODEL, "--private", "image"]) == 0
+def test_check_prints_the_same_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", MODEL, "--private-weights"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "ezkl: Privacy: zero-knowledge." in text and "Cost of privacy: Nothing beside" in text
-    assert "sumcheck: Privacy as asked for: not offered." in text
+    assert "ezkl: Privacy as asked for: not offered. ezkl cannot hide weights" in text
+    assert "sumcheck: Privacy: zero-knowledge, unaudited." in text and "Cost of privacy: Prove time" in text
 
 
 def test_check_of_a_circuit_adds_to_what_it_asks(capsys: pytest.CaptureFixture[str], circuit: Path) -> None:
@@ -147,8 +144,7 @@ def test_check_of_a_circuit_adds_to_what_it_asks(capsys: pytest.CaptureFixture[s
     assert document["error"]["where"].endswith("tensors.image")
 
 
-def test_check_says_what_the_suite_gives_and_aims_at(capsys: pytest.CaptureFixture[str], with_suite: None) -> None:
-    # Whether this tree's compile takes it is for the contract suite; here it is what is said.
+def test_check_says_what_the_suite_gives_and_aims_at(capsys: pytest.CaptureFixture[str]) -> None:
     status, document = ran(capsys, "check", MODEL, "--private-weights")
     assert status == 0
     found = by_engine(document)
@@ -162,16 +158,17 @@ def test_check_says_what_the_suite_gives_and_aims_at(capsys: pytest.CaptureFixtu
 
 
 def test_compile_refuses_a_contradiction_and_what_the_engine_cannot_hide(
-    capsys: pytest.CaptureFixture[str], circuit: Path, without_suite: None
+    capsys: pytest.CaptureFixture[str], circuit: Path
 ) -> None:
     before = (circuit / "circuit.lock").read_bytes()
     edit(circuit, "[weights]", '[privacy]\nlevel = "zero-knowledge"\n[weights]')
-    status, document = ran(capsys, "compile", circuit, "--engine", "sumcheck")
-    assert (status, document["error"]["code"]) == (2, "privacy-unsupported"), "nothing private by itself, but the level says so"
-    edit(circuit, 'visibility = "public"', 'visibility = "private"')
-    for engine in ("ezkl", "sumcheck"):
+    for engine, weights in (("sumcheck", "withheld"), ("sumcheck", "committed"), ("ezkl", "private")):
+        text = (circuit / "circuit.toml").read_text()
+        edit(circuit, 'visibility = "public"', f'visibility = "{weights}"')
         status, document = ran(capsys, "compile", circuit, "--engine", engine)
-        assert (status, document["error"]["code"]) == (2, "privacy-unsupported"), engine
+        assert (status, document["error"]["code"]) == (2, "privacy-unsupported"), (engine, weights)
+        (circuit / "circuit.toml").write_text(text)
+    edit(circuit, 'visibility = "public"', 'visibility = "private"')
     edit(circuit, 'level = "zero-knowledge"', 'level = "integrity-only"')
     status, document = ran(capsys, "compile", circuit, "--engine", "sumcheck")
     assert (status, document["error"]["code"]) == (2, "privacy-contradiction")
@@ -199,6 +196,29 @@ def test_compile_says_what_its_proofs_hide_and_a_later_edit_is_not_taken_for_it(
         assert (status, document.get("error", {}).get("code", "")) == (2 if code else 0, code), new
         assert len(list((tmp_path / "e").iterdir())) == (not code), "a proof that shows more than asked was written"
         shutil.rmtree(tmp_path / "e")
+
+
+def test_private_weights_from_init_to_verify(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The real engine: nothing of the model travels, and what is printed is what the statement says."""
+    folder, evidence = tmp_path / "c", tmp_path / "e"
+    options = ["--private", "image", "--private-weights", "--engine", "sumcheck", "--calibration", FIXTURE / "calibration.npz"]
+    assert ran(capsys, "init", MODEL, "-o", folder, "--yes", *options)[0] == 0
+    status, document = ran(capsys, "compile", folder)
+    assert (status, document["privacy"]["level"]) == (0, "zero-knowledge, unaudited"), document
+    assert ran(capsys, "prove", folder, FIXTURE / "heldout.npz", "--limit", "1", "-o", evidence)[0] == 0
+    bundle = evidence / "000000"
+    assert not {"model.onnx", "weights.bin"} & {path.name for path in bundle.rglob("*")}
+    status, document = ran(capsys, "verify", bundle, "--lock", folder)
+    (found,) = document["bundles"]
+    assert status == 0 and found["statement"]["weights"] == "private"
+    assert found["privacy"]["level"] == "zero-knowledge, unaudited"
+    assert {"the values of the weights"} < set(found["privacy"]["hidden"])
+    assert "how often a commitment was used" in found["privacy"]["not_hidden"]
+    assert found["statement"]["openings"], "each proof of private weights spends an opening, and says so"
+    assert cli.run(["verify", str(bundle), "--lock", str(folder)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for part in ("Privacy: zero-knowledge, unaudited.", "the values of the weights", "model extraction by queries", "opening"):
+        assert part in text
 
 
 # split

@@ -20,6 +20,27 @@ CODES: dict[str, Code] = {
     "opening-ledger-rolled-back": Code(
         (2,), "More openings were spent than the ledger knows: it is a copy, restored, or made anew.", _DEAD
     ),
+    "weights-secret-missing": Code(
+        (2,),
+        "The seed of a pinned hiding commitment to weights is not here.",
+        "Only its owner has it; without it compile again.",
+    ),
+    "weights-secret-malformed": Code((2,), "The file with a commitment's seed was changed.", _DEAD),
+    "tensor-secret-needed": Code(
+        (2,),
+        "A tensor under a hiding root cannot be compared without its secret seed.",
+        "Ask whoever holds the seed, or have the tensor public.",
+    ),
+    "tensor-secret-malformed": Code((2,), "The seed that came with a hashed tensor is not one.", "Ask its maker again."),
+    "tensor-secrets-malformed": Code(
+        (2,), "The file of seeds is not one, or not for these samples.", "Use the file that prove wrote beside the tensors."
+    ),
+    "tensor-secret-unused": Code(
+        (2,), "A seed was given for a tensor that no hashed input of a zero-knowledge circuit is.", "Leave --input-secrets out."
+    ),
+    "tensor-root-mismatch": Code(
+        (2,), "A tensor and its seed do not make the root that came with them.", "Ask its maker for tensor and seed again."
+    ),
     "opening-ledger-busy": Code((4,), "Another process holds the opening ledger.", "See which process hangs, then try again."),
     "opening-repeated": Code(
         (3,),

@@ -184,10 +184,10 @@ def commit_and_prove(
     }
     statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number)
     if hiding and own_coins is None:
-        own_coins = SecretCoins(proof_key(rng(SEED_BYTES), _digest(columns), _fingerprint(key, statement)))
+        own_coins = SecretCoins(proof_key(rng(SEED_BYTES), values_digest(columns), _fingerprint(key, statement)))
     transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
     progress.advance()
-    talk = _begin(key, transcript, columns, own_coins, threads)
+    talk = begin_talk(key.layout, transcript, columns, own_coins, threads)
     party = ProverParty(talk.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
@@ -203,7 +203,7 @@ def commit_and_prove(
 
 
 @dataclass(frozen=True, slots=True)
-class _Talk:
+class Talk:
     """A conversation whose witness is committed."""
 
     channel: ProverChannel
@@ -211,19 +211,20 @@ class _Talk:
     open: Callable[[Sequence[Sequence[CommittedMatrix]], Sequence[OpeningClaim]], tuple[Opening, ...]]
 
 
-def _begin(key: ProvingKey, transcript: Transcript, columns: Mapping[Key, U64], own_coins: Coins | None, threads: int) -> _Talk:
+def begin_talk(
+    layout: Layout, transcript: Transcript, columns: Mapping[Key, U64], own_coins: Coins | None, threads: int
+) -> Talk:
     """Commit the witness, with pads where the suite hides, and open the channel."""
-    layout = key.layout
     if layout.pads is None or own_coins is None:
         matrix = commit(layout.witness, columns, threads)
         transcript.absorb("witness.root", matrix.root)
         channel = ProverChannel(transcript)
-        return _Talk(channel, matrix, partial(prove_openings, channel))
+        return Talk(channel, matrix, partial(prove_openings, channel))
     pads = draw_pads(layout.pads, own_coins)
     matrix = commit_hiding(layout.witness, {**columns, **pads.committed()}, own_coins, "witness", threads=threads)
     transcript.absorb("witness.root", matrix.root)
     hiding = HidingProverChannel(transcript, layout.pads, pads.values)
-    return _Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
+    return Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
 
 
 def _opening_number(circuit: Circuit, given: int | None) -> int:
@@ -242,13 +243,13 @@ def _fresh_secrets(
     if not key.layout.hashed:
         return {}
     cells = {("tensor", tensor, 0): witness.cells(tensor, masked=True) for tensor in key.layout.hashed}
-    values = _digest({**columns, **cells})
+    values = values_digest({**columns, **cells})
     unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number)
     facts, entropy = _fingerprint(key, unbound), rng(SEED_BYTES)
     return {tensor: TensorSecret(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
 
 
-def _digest(columns: Mapping[Key, U64]) -> bytes:
+def values_digest(columns: Mapping[Key, U64]) -> bytes:
     """Of all committed values."""
     total = sha256()
     for cells in columns.values():

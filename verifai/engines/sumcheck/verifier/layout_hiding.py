@@ -10,7 +10,7 @@ from __future__ import annotations
 from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, WeightVisibility
 from verifai.engines.sumcheck.verifier import soundness
 from verifai.engines.sumcheck.verifier.buses import Bus
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT
+from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
 from verifai.engines.sumcheck.verifier.layout import (
     LARGE_LOG_CELLS,
     MAX_LOG_MESSAGE,
@@ -36,7 +36,7 @@ def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: di
     from verifai.engines.sumcheck.verifier.rehearsal import foretell  # plays the script, which builds on layouts
 
     pads = foretell(circuit, bus)
-    columns = {**columns, **{("pad", column, 0): 1 + pads.log_size(column) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}}
+    columns = {**columns, **pad_columns(pads)}
     hashed = {
         tensor: hiding_tensor(circuit.tensors[tensor].name, tensor, circuit.tensors[tensor].log_cells)
         for tensor in hashed_tensors(circuit)
@@ -53,6 +53,21 @@ def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: di
     joint = [_commitment("x", columns, shape, 1, MASK_ROWS)]
     joint += [_commitment("w", group, shape, budget, 0) for group in groups[1:]]
     return Layout(bus, joint[0], joint[1] if len(joint) > 1 else None, hashed, (), pads)
+
+
+def plan_witness(columns: dict[Key, int], pads: PadPlan, least: int) -> Commitment:
+    """C_x when every other commitment is opened alone. ``least``: variables of the final rounds at least."""
+    columns = {**columns, **pad_columns(pads)}
+    log_message, log_rate, queries = _code([columns], 1, least)
+    size = 1 << log_message
+    mask = 2 * max(least, reserve(columns, size))
+    shape = CommitmentShape("", 0, size, size + mask + queries, size << log_rate, queries, 0, mask, queries)
+    return _commitment("x", columns, shape, 1, MASK_ROWS)
+
+
+def pad_columns(pads: PadPlan) -> dict[Key, int]:
+    """The pads' columns and their log2 sizes: two cells a pad."""
+    return {("pad", column, 0): 1 + pads.log_size(column) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
 
 
 def hiding_tensor(name: str, tensor: int, log_cells: int) -> Commitment:

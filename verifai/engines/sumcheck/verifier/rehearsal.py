@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, WeightVisibility
+from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import Functional
 from verifai.engines.sumcheck.verifier.buses import Bus, TableBlock
@@ -20,6 +20,7 @@ from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Key, Layout, pu
 from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
 from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim
 from verifai.engines.sumcheck.verifier.proof import MAX_MESSAGES
+from verifai.engines.sumcheck.verifier.relations import Kind, WeightParts, check_relation
 from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations
 from verifai.errors import UnsupportedModel
 
@@ -209,6 +210,17 @@ def _play(circuit: Circuit, bus: Bus) -> RehearsalParty:
     return party
 
 
+def foretell_relation(
+    kind: Kind, circuit: Circuit, bus: Bus, weights: Sequence[Weight], parts: Sequence[WeightParts]
+) -> PadPlan:
+    """The pads of a proof about committed weights. Raises as :func:`rehearse`."""
+    party = RehearsalParty(circuit)
+    if kind is Kind.REGISTRATION:
+        check_lookups(party, bus)
+    check_relation(kind, party, weights, parts)
+    return _pads(party)
+
+
 def rehearse(circuit: Circuit, layout: Layout) -> tuple[tuple[str, int], ...]:
     """The messages of all operations, lookups' values first, in the order of the proof; without the lookups' own.
 
@@ -222,6 +234,9 @@ def rehearse(circuit: Circuit, layout: Layout) -> tuple[tuple[str, int], ...]:
 
 def foretell(circuit: Circuit, bus: Bus) -> PadPlan:
     """The pads of a zero-knowledge proof: one per element that is encrypted, the products' check included. Raises as above."""
-    party = _play(circuit, bus)
+    return _pads(_play(circuit, bus))
+
+
+def _pads(party: RehearsalParty) -> PadPlan:
     products = PadPlan(0, party.products + 1)
     return PadPlan(party.encrypted + 2 * products.log_products, products.products)

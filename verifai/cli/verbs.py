@@ -32,10 +32,11 @@ def register_all(app: typer.Typer) -> None:
         srs,
         votes,
         warm_up,
+        weights,
     )
 
     modules: tuple[VerbModule, ...] = (
-        demo, export, prepare, evidence, audit, chain, bundles, votes, consensus, gate, keys, log, srs, bench, warm_up,
+        demo, export, prepare, evidence, audit, chain, bundles, votes, consensus, gate, keys, weights, log, srs, bench, warm_up,
     )  # fmt: skip
     for module in modules:
         module.register(app)

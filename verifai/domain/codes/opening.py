@@ -21,9 +21,15 @@ CODES: dict[str, Code] = {
         (2,), "More openings were spent than the ledger knows: it is a copy, restored, or made anew.", _DEAD
     ),
     "weights-secret-missing": Code(
+        (2,), "The seed of a pinned hiding commitment to weights is not here.", "Only its owner has it; else compile again."
+    ),
+    "weights-not-registered": Code(
+        (2,), "A hiding root of weights has no proof that these keep the circuit's bounds.", "Compile again."
+    ),
+    "weights-not-private": Code(
         (2,),
-        "The seed of a pinned hiding commitment to weights is not here.",
-        "Only its owner has it; without it compile again.",
+        "The circuit has no private weights, so there is no root to look after.",
+        'Ask for [weights] visibility = "private".',
     ),
     "weights-secret-malformed": Code((2,), "The file with a commitment's seed was changed.", _DEAD),
     "tensor-secret-needed": Code(

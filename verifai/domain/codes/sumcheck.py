@@ -23,6 +23,15 @@ CODES: dict[str, Code] = {
         "A statement does not fit its circuit: kinds, counts or ranges of tensors.",
         "Get the evidence again from its maker.",
     ),
+    "sumcheck-weights-registered": Code(
+        (0,), "The weights under a hiding root are proven to keep the circuit's bounds.", "Nothing to do."
+    ),
+    "sumcheck-weights-linked": Code(
+        (0,), "A fresh root is proven to commit to the same weights as the pinned one.", "Nothing to do."
+    ),
+    "sumcheck-weights-hidden": Code(
+        (0,), "The root of private weights cannot be derived from a model: it depends on a secret seed.", "Ask the owner."
+    ),
     "sumcheck-unsupported": Code(
         (2,),
         "The sumcheck engine's suite cannot prove an operation of the circuit.",

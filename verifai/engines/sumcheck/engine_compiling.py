@@ -23,7 +23,14 @@ from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
-from verifai.engines.sumcheck.engine_secrets import make_weights_secret, secrets_folder, weights_ledger, weights_seed
+from verifai.engines.sumcheck.engine_secrets import (
+    keep_registration,
+    make_weights_secret,
+    registration,
+    secrets_folder,
+    weights_ledger,
+    weights_seed,
+)
 from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
@@ -174,15 +181,30 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
         root = parse_section(request.locked).weights_sha256
         seed = weights_seed(secrets_folder(request), root)
         weights_ledger(secrets_folder(request), root)  # a root without its ledger is dead; better to know it now
-        return Sha256(weights_identity(lowered, seed))
+        identity = Sha256(weights_identity(lowered, seed))
+        if identity == root and registration(secrets_folder(request), root) is None:
+            register_root(secrets_folder(request), lowered, root, seed, request.progress)
+        return identity
     seed = os.urandom(32)
     root = Sha256(weights_identity(lowered, seed))
     make_weights_secret(secrets_folder(request), root, seed, lowered.circuit.opening_budget)
+    register_root(secrets_folder(request), lowered, root, seed, request.progress)
     request.progress.note(
-        f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} proofs. Its seed and ledger "
+        f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} openings. Its seed and ledger "
         f"are in {secrets_folder(request)}: never publish them, never restore an older copy, never use a copy elsewhere."
     )
     return root
+
+
+def register_root(folder: Path, lowered: Lowered, root: Sha256, seed: bytes, progress: Progress) -> None:
+    """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
+    from verifai.engines.sumcheck.engine_roots import encode_registration
+    from verifai.engines.sumcheck.prover.prove import prepare
+    from verifai.engines.sumcheck.prover.relations import prove_registration
+
+    key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
+    number = weights_ledger(folder, root).reserve("registration")
+    keep_registration(folder, root, encode_registration(number, prove_registration(key, number, progress=progress)))
 
 
 def pin(

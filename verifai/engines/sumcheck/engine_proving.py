@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit_codec import MAX_BYTES, circuit_digest, de
 from verifai.engines.sumcheck.circuit_weights import weights_bytes
 from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
-from verifai.engines.sumcheck.engine_secrets import reserve_tensor, secrets_folder, weights_ledger, weights_seed
+from verifai.engines.sumcheck.engine_secrets import reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.engine_tensors import Ints, circuit_inputs, real_outputs
 from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
@@ -75,14 +75,15 @@ def prove(request: ProveRequest) -> EngineProof:
     trace = run(circuit, weights, inputs)
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
-    seed = weights_seed(secrets_folder(request), section.weights_sha256) if hidden else None
-    made_of = f"{sha256(blob)} {section.weights_sha256}"
+    root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
+    seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
+    made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
     key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
-    if key.identity != section.weights_sha256:
+    if key.identity != (section.weights_sha256 if root is None else root.root):
         raise _stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     handed = _input_secrets(request, key, inputs)
     # Reserved on disk before anything is computed with it: a crash from here on loses the number.
-    number = weights_ledger(secrets_folder(request), section.weights_sha256).reserve("proof") if hidden else 0
+    number = root.ledger.reserve("proof") if root is not None else None
     proven = prover.prove(
         key,
         trace,
@@ -96,12 +97,15 @@ def prove(request: ProveRequest) -> EngineProof:
     files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
     if section.weights is WeightVisibility.PUBLIC:
         files[WEIGHTS_FILE] = blob
+    if root is not None:
+        files |= root.files
     request.progress.phase("verify")
     try:
-        verified = check_payload(section, files)
+        verified = check_payload(section, files).verified
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    statement = domain_statement(circuit, section, verified.statement, Sha256(request.model.sha256))
+    identity = Sha256(verified.weights_identity)
+    statement = domain_statement(circuit, section, verified.statement, Sha256(request.model.sha256), identity)
     return EngineProof(
         files=files,
         statement=statement,

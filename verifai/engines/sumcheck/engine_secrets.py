@@ -7,12 +7,14 @@ and opens it; the ledger says which openings are spent (:mod:`.opening_ledger`).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.record import Record
 from verifai.domain.strict_json import loads
 from verifai.engines.interface import CompileRequest, ProveRequest, TensorSecret
+from verifai.engines.sumcheck.engine_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE
 from verifai.engines.sumcheck.opening_ledger import OpeningLedger, create_ledger, open_ledger
 from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
@@ -75,6 +77,67 @@ def weights_seed(folder: Path, root: Sha256) -> bytes:
 def weights_ledger(folder: Path, root: Sha256) -> OpeningLedger:
     """The ledger of a pinned root; a lost one is never made again. Raises as :func:`.opening_ledger.open_ledger`."""
     return open_ledger(_named(folder, root, "openings"), root)
+
+
+@dataclass(frozen=True, slots=True)
+class UsableRoot:
+    """A root of private weights with openings left. ``files``: what a payload shows of it."""
+
+    root: Sha256
+    ledger: OpeningLedger
+    files: dict[str, bytes]
+
+
+def keep_registration(folder: Path, root: Sha256, data: bytes) -> None:
+    """Keep what every payload shows of a pinned root."""
+    write_atomic(_named(folder, root, "registration"), data)
+
+
+def keep_link(folder: Path, pinned: Sha256, epoch: Sha256, data: bytes) -> None:
+    """Keep an epoch root's link: from here on it stands for the pinned one."""
+    write_atomic(folder / f"weights-{pinned[:16]}-epoch-{epoch}.link", data)
+
+
+def registration(folder: Path, root: Sha256) -> bytes | None:
+    """The pinned root's registration, if it was made."""
+    path = _named(folder, root, "registration")
+    return read_limited(path, limit=MAX_RELATION) if path.is_file() else None
+
+
+def epochs(folder: Path, pinned: Sha256) -> list[tuple[Sha256, Path]]:
+    """Epoch roots with their links, the newest last."""
+    start = f"weights-{pinned[:16]}-epoch-"
+    found = [path for path in folder.glob(f"{start}*.link") if is_sha256(path.stem.removeprefix(start))]
+    found.sort(key=lambda path: path.stat().st_mtime_ns)
+    return [(Sha256(path.stem.removeprefix(start)), path) for path in found]
+
+
+def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
+    """The newest epoch root with openings left; without any, the pinned one, whose last opening is kept for a link.
+
+    Raises:
+        UsageError: ``opening-budget-spent``, with what to do; ``weights-not-registered``; those of the ledger.
+    """
+    shown = registration(folder, pinned)
+    if shown is None:
+        raise UsageError(
+            "weights-not-registered",
+            "the pinned root has no proof that its weights keep the circuit's bounds",
+            where=str(folder),
+            hint="Compile again.",
+        )
+    for epoch, path in reversed(epochs(folder, pinned)):
+        ledger = weights_ledger(folder, epoch)
+        if ledger.remaining > 0:
+            files = {REGISTRATION_FILE: shown, LINK_FILE: read_limited(path, limit=MAX_RELATION)}
+            return UsableRoot(epoch, ledger, files)
+    ledger = weights_ledger(folder, pinned)
+    left = ledger.remaining
+    if left > 1:
+        return UsableRoot(pinned, ledger, {REGISTRATION_FILE: shown})
+    hint = "Run: verifai weights renew CIRCUIT" if left else "Make a new root: compile again."
+    message = "no opening of the weights' roots is left for a proof"
+    raise UsageError("opening-budget-spent", message, where=str(folder), hint=hint)
 
 
 def reserve_tensor(folder: Path, secret: TensorSecret) -> int:

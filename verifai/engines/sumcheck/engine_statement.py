@@ -114,8 +114,10 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
 _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HASHED, Binding.PRIVATE: Visibility.PRIVATE}
 
 
-def domain_statement(circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256) -> DomainStatement:
-    """A verified statement in the terms of every engine."""
+def domain_statement(
+    circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, identity: Sha256
+) -> DomainStatement:
+    """A verified statement in the terms of every engine. ``identity``: of the weights, or the root that the proof opened."""
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -144,18 +146,18 @@ def domain_statement(circuit: Circuit, section: LockSection, statement: Statemen
         context_bound=True,
         privacy=Privacy.ZERO_KNOWLEDGE_UNAUDITED if circuit.zero_knowledge else Privacy.INTEGRITY_ONLY,
         weights=WeightVisibility(section.weights),
-        openings=_openings(circuit, section, statement),
+        openings=_openings(circuit, section, statement, identity),
     )
 
 
-def _openings(circuit: Circuit, section: LockSection, statement: Statement) -> tuple[CommitmentOpening, ...]:
+def _openings(circuit: Circuit, section: LockSection, statement: Statement, identity: Sha256) -> tuple[CommitmentOpening, ...]:
     """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
     if not circuit.zero_knowledge:
         return ()
     found = []
     if section.weights is WeightVisibility.PRIVATE:
         budget = circuit.opening_budget
-        found.append(CommitmentOpening("weights", section.weights_sha256, statement.opening_number, budget))
+        found.append(CommitmentOpening("weights", identity, statement.opening_number, budget))
     for pinned, stated in zip(section.tensors, statement.tensors, strict=True):
         if isinstance(stated, HashedTensor):
             found.append(CommitmentOpening(pinned.name, Sha256(stated.root.hex()), stated.number, TENSOR_BUDGET))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
@@ -12,6 +13,7 @@ from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES as MAX_CIRCUIT
 from verifai.engines.sumcheck.engine_compiling import BINDINGS, CIRCUIT_FILE, WEIGHTS_FILE, weight_binding
+from verifai.engines.sumcheck.engine_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE, WeightRoots, check_roots
 from verifai.engines.sumcheck.engine_statement import decode_statement, domain_statement
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.verifier.suite import SUITES
@@ -27,25 +29,40 @@ MAX_PROOF = 1 << 28
 
 
 def payload_names(section: LockSection) -> frozenset[str]:
-    """Exactly the files that a payload of this section holds."""
-    names = {CIRCUIT_FILE, STATEMENT_FILE, PROOF_FILE}
-    return frozenset(names | {WEIGHTS_FILE} if section.weights is WeightVisibility.PUBLIC else names)
+    """The files that a payload of this section holds; beside them only ``link.bin``, where weights are private."""
+    more = {WeightVisibility.PUBLIC: {WEIGHTS_FILE}, WeightVisibility.PRIVATE: {REGISTRATION_FILE}}
+    return frozenset({CIRCUIT_FILE, STATEMENT_FILE, PROOF_FILE} | more.get(section.weights, set()))
 
 
-def check_payload(section: LockSection, files: Mapping[str, bytes]) -> VerifiedStatement:
+@dataclass(frozen=True, slots=True)
+class CheckedPayload:
+    """A payload that holds; ``roots``: of private weights."""
+
+    verified: VerifiedStatement
+    roots: WeightRoots | None
+
+
+def check_payload(section: LockSection, files: Mapping[str, bytes]) -> CheckedPayload:
     """All of verification on bytes.
 
     Raises:
         EvidenceRejected: with the code of the step that fails (:mod:`.verifier.verify`), or ``payload-mismatch``.
     """
-    if set(files) != payload_names(section):
-        odd = ", ".join(sorted(set(files) ^ payload_names(section)))
+    optional = {LINK_FILE} if section.weights is WeightVisibility.PRIVATE else set()
+    if set(files) - optional != payload_names(section):
+        odd = ", ".join(sorted((set(files) - optional) ^ payload_names(section)))
         raise EvidenceRejected("payload-mismatch", "the payload's files are not those of a sumcheck proof", where=odd)
     trusted = trust_circuit(files[CIRCUIT_FILE], section.circuit_sha256)
     _check_section(section, trusted.circuit)
-    weights = trust_weights(trusted, section.weights_sha256, files.get(WEIGHTS_FILE))
+    roots = None
+    if section.weights is WeightVisibility.PRIVATE:
+        roots = check_roots(trusted, section.weights_sha256, files)
+    identity = section.weights_sha256 if roots is None else roots.root
+    weights = trust_weights(trusted, identity, files.get(WEIGHTS_FILE))
     statement = decode_statement(trusted.circuit, files[STATEMENT_FILE])
-    return verify(trusted, weights, statement, files[PROOF_FILE])
+    if roots is not None and (bytes.fromhex(identity), statement.opening_number) in roots.spent:
+        raise EvidenceRejected("statement-invalid", "registration or link took the proof's own opening", where=STATEMENT_FILE)
+    return CheckedPayload(verify(trusted, weights, statement, files[PROOF_FILE]), roots)
 
 
 def _check_section(section: LockSection, circuit: Circuit) -> None:
@@ -82,8 +99,8 @@ _WEIGHTS = {
         "whoever pinned it, for anyone who cannot derive the root from the model"
     ),
     WeightVisibility.PRIVATE: (
-        "the weights are those under the pinned hiding root; that they are the model's, within the circuit's bounds, is the "
-        "word of whoever pinned it: nobody without its seed can derive the root"
+        "the weights are those under the pinned hiding root; that they are the model's is the word of whoever pinned it: "
+        "nobody without its seed can derive the root"
     ),
 }
 
@@ -98,20 +115,35 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
     expect_suite(section)
     files = {name: _read(name, request) for name in request.files}
     request.progress.phase("verify")
-    verified = check_payload(section, files)
-    statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256))
+    checked = check_payload(section, files)
+    verified = checked.verified
+    identity = Sha256(verified.weights_identity)
+    statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), identity)
     bits = weakest_step(verified.circuit) / 1000
     findings = (
         _holds("sumcheck-circuit-pinned", "the circuit is the pinned one, and keeps every rule", verified.circuit_digest, "1"),
-        _holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], verified.weights_identity, "2"),
+        _holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], section.weights_sha256, "2"),
+        *_about_roots(checked.roots),
         _holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "", "3"),
         _holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "", "4"),
     )
     return VerifiedProof(statement, findings)
 
 
+def _about_roots(roots: WeightRoots | None) -> list[Finding]:
+    if roots is None:
+        return []
+    message = "the weights under the pinned root are proven to keep the circuit's bounds, with padding 0"
+    found = [_holds("sumcheck-weights-registered", message, "", "2")]
+    if roots.linked:
+        message = "the proof opened an epoch root, proven to commit to the same weights as the pinned one"
+        found.append(_holds("sumcheck-weights-linked", message, roots.root, "2"))
+    return found
+
+
 def _read(name: str, request: VerifyRequest) -> bytes:
-    limits = {CIRCUIT_FILE: MAX_CIRCUIT, PROOF_FILE: MAX_PROOF}
+    relations = {REGISTRATION_FILE: MAX_RELATION, LINK_FILE: MAX_RELATION}
+    limits = {CIRCUIT_FILE: MAX_CIRCUIT, PROOF_FILE: MAX_PROOF, **relations}
     try:
         return read_limited(request.files[name], limit=limits.get(name, MAX_FILE))
     except UsageError as problem:

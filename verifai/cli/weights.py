@@ -1,0 +1,57 @@
+"""``weights``: roots of private weights and their openings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from verifai.cli.frame import Result, current, plain, verb
+
+if TYPE_CHECKING:
+    from verifai.stages.weights import RootState
+
+CircuitFolderArgument = Annotated[Path, typer.Argument(help="Circuit folder with private weights.", show_default=False)]
+
+_MADE = (
+    "verifai init fixtures/digits-mlp/model.onnx -o hidden --private-weights --engine sumcheck "
+    "--calibration fixtures/digits-mlp/calibration.npz --yes && verifai compile hidden && verifai weights "
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Look after the hiding roots of private weights.", no_args_is_help=True)
+    app.add_typer(group, name="weights")
+
+    @verb(group, "show", group="weights", example=f"{_MADE}show hidden")
+    def show(circuit: CircuitFolderArgument) -> Result:
+        """List the roots that commit to a circuit's private weights, and how often each may still be opened."""
+        from verifai.circuit_folder import CircuitFolder
+        from verifai.stages.weights import show_roots
+
+        found = show_roots(CircuitFolder(circuit))
+        return Result({"roots": [_document(one) for one in found]}, [_line(one) for one in found], verdict="done")
+
+    @verb(group, "renew", group="weights", example=f"{_MADE}renew hidden")
+    def renew(circuit: CircuitFolderArgument) -> Result:
+        """Make a fresh root for the same private weights, proven equal to the pinned one; it takes one opening of that.
+
+        Proofs use the newest root that has openings left. The lock does not change.
+        """
+        from verifai.circuit_folder import CircuitFolder
+        from verifai.stages.weights import renew_root
+
+        with current().progress() as progress:
+            made = renew_root(CircuitFolder(circuit), progress=progress)
+        return Result({"root": _document(made)}, [_line(made)], verdict="done")
+
+
+def _document(one: RootState) -> dict[str, Any]:
+    return {"root": one.root, "pinned": one.pinned, "used": one.used, "budget": one.budget}
+
+
+def _line(one: RootState) -> str:
+    kind = "pinned" if one.pinned else "epoch"
+    return plain(f"{one.root}  {kind}, {one.used} of {one.budget} openings spent")

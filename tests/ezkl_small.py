@@ -25,7 +25,7 @@ from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
 
 SRS_FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "srs"
-SRS = next(SRS_FOLDER.glob("INSECURE-TEST-*.srs"))
+SRS = SRS_FOLDER / "INSECURE-TEST-k12.srs"
 PARAMETERS = {
     "input_scale": 7,
     "param_scale": 7,

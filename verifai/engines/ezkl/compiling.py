@@ -203,10 +203,10 @@ def _build(
     folder: BuildFolder, tuned: Tuned, srs: Srs, plan: _Plan, request: CompileRequest, locked: LockSection | None
 ) -> tuple[Built, Sha256 | None]:
     """The keys, in the build folder; and the digest of the cut SRS that is there too, when it was cut."""
+    folder.forget()
     with private_directory(request.build_dir) as private:
         source, cut_sha256 = _working_srs(folder, tuned.parameters.logrows, srs, private, plan.fence, locked)
         request.progress.phase("set up")
-        folder.forget()
         built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, source, private, fence=plan.fence)
         calls.move_out(source, folder.path(SRS_FILE))
         for name in (SETTINGS_FILE, CIRCUIT_FILE, VK_FILE, PK_FILE):

@@ -25,7 +25,9 @@ from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
 
 SRS_FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "srs"
-SRS = next(SRS_FOLDER.glob("INSECURE-TEST-*.srs"))
+SRS = SRS_FOLDER / "INSECURE-TEST-k12.srs"
+CUT_SRS = SRS_FOLDER / "INSECURE-TEST-k10.srs"
+"""``SRS`` cut to the rows of this circuit."""
 PARAMETERS = {
     "input_scale": 7,
     "param_scale": 7,
@@ -124,7 +126,7 @@ def spec_of(inputs: Visibility, outputs: Visibility, **changes: Any) -> CircuitS
 
 def starting_section(model: OnnxModel, spec: CircuitSpec) -> dict[str, Any]:
     """A section that pins the tuning only; every digest in it is a placeholder that compile replaces."""
-    srs = read_srs(SRS)
+    srs, cut = read_srs(SRS), read_srs(CUT_SRS)
     none = "0" * 64
     sides = [("input", model.inputs), ("output", model.outputs)]
     tensors = [
@@ -146,7 +148,13 @@ def starting_section(model: OnnxModel, spec: CircuitSpec) -> dict[str, Any]:
         "circuit_onnx_sha256": none,
         "proof_bytes": 64,
         "weights": "public",
-        "srs": {"trust": srs.trust.value, "logrows": srs.logrows, "sha256": srs.sha256, "verifier": srs.verifier.hex()},
+        "srs": {
+            "trust": srs.trust.value,
+            "logrows": srs.logrows,
+            "sha256": srs.sha256,
+            "cut_sha256": cut.sha256,
+            "verifier": srs.verifier.hex(),
+        },
         "parameters": dict(PARAMETERS),
         "fidelity": {"samples": 1, "max_abs_error": 0.0, "mean_abs_error": 0.0, "worst_sample": 0},
         "tensors": tensors,

@@ -27,6 +27,7 @@ from verifai.domain.findings import Outcome
 from verifai.domain.manifest import MANIFEST_NAME
 from verifai.engines.ezkl import verifying
 from verifai.errors import VerifaiError
+from verifai.onnx_graph import fenced
 from verifai.stages.audit import AuditOptions, audit_bundle
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
@@ -45,28 +46,48 @@ CLAIMS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def remember_ezkl() -> Iterator[None]:
-    """ezkl's verdict is a function of the files' bytes, and most cases leave these as they are: ask once per content."""
-    known: dict[Any, VerifaiError | None] = {}
-    asked = verifying.check_proof
+class Remembered:
+    """A call whose answer or error is a function of its key: asked once per key."""
 
-    def check_proof(section: Any, files: Any, parsed: Any, fence: Any) -> None:
-        key = (repr(section), tuple(sorted((name, bytes(data)) for name, data in files.items())), repr(parsed))
-        if key not in known:
+    def __init__(self, asked: Callable[..., Any], key: Callable[..., Any]) -> None:
+        self._asked, self._key = asked, key
+        self.answers: dict[Any, Any] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        key = self._key(*arguments)
+        if key not in self.answers:
             try:
-                asked(section, files, parsed, fence)
-                known[key] = None
+                self.answers[key] = self._asked(*arguments)
             except VerifaiError as problem:
-                known[key] = problem
-        problem = known[key]
-        if problem is not None:
-            raise problem
+                self.answers[key] = problem
+        answer = self.answers[key]
+        if isinstance(answer, VerifaiError):
+            raise answer
+        return answer
 
+
+def _proof_key(section: Any, files: Any, parsed: Any, fence: Any) -> Any:
+    return repr(section), tuple(sorted((name, bytes(data)) for name, data in files.items())), repr(parsed)
+
+
+def _input_key(model: Any, inputs: Any, *rest: Any) -> Any:
+    return model, tuple(sorted((name, value.dtype.name, value.shape, value.tobytes()) for name, value in inputs.items()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remember_children() -> Iterator[None]:
+    """What the fenced children answer is a function of the files' bytes, and most cases leave these as they are."""
+    proofs = Remembered(verifying.check_proof, _proof_key)
+    models = Remembered(fenced.load_path_fenced, lambda path, *rest: path.read_bytes())
+    values = Remembered(fenced.run_reference_fenced, _input_key)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verifying, "check_proof", check_proof)
+        patch.setattr(verifying, "check_proof", proofs)
+        patch.setattr(fenced, "load_path_fenced", models)
+        patch.setattr(fenced, "run_reference_fenced", values)
         yield
-    assert None in known.values(), "the untouched proof was never accepted"
+    assert None in proofs.answers.values(), "the untouched proof was never accepted"
+    assert models.answers, "no model was ever read"
+    assert values.answers, "no model was ever run"
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,19 @@ def register(app: typer.Typer) -> None:
             {"srs": _json(srs)}, [f"Generated {_trust(srs)} k = {srs.logrows}: {plain(str(srs.path))}"], verdict="done"
         )
 
+    @verb(group, "cut", group="srs", example="verifai srs cut fixtures/srs/INSECURE-TEST-k12.srs -k 8 -o k08.srs")
+    def cut(
+        file: Annotated[Path, typer.Argument(help="SRS file.", show_default=False)],
+        logrows: LogrowsOption,
+        output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False)],
+    ) -> Result:
+        """Cut a file to fewer rows: the same set-up, no better and no worse; compile does it by itself."""
+        from verifai.engines.ezkl.working_srs import cut_file
+
+        with current().progress() as progress:
+            srs = cut_file(file, logrows, output, progress=progress)
+        return _made("Cut", srs)
+
 
 def _made(done: str, srs: Srs) -> Result:
     line = f"{done} {_trust(srs)} SRS, k = {srs.logrows}, {bytes_text(srs.path.stat().st_size)}: {plain(str(srs.path))}"

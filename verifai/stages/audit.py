@@ -184,7 +184,7 @@ class _Audit:
         if listed.get(f"payload/{MODEL_FILE}") != lock.model_sha256:
             return None  # there is none, or V4 has refused it: a stranger's graph is not worth a parser's risk
         try:
-            return load_model(self._bundle)
+            return load_model(self._bundle, self._options)
         except VerifaiError as problem:
             self._add(problem, "A2")
             return None
@@ -221,7 +221,7 @@ class _Audit:
             return
         self._each("A4", lambda: check_model_shapes(verified.statement, model))
         try:
-            findings, self._comparisons = compare_with_reference(verified.statement, circuit, model, self._options.expect)
+            findings, self._comparisons = compare_with_reference(verified.statement, circuit, model, self._options)
         except VerifaiError as problem:
             self._add(problem, "A5")
             return

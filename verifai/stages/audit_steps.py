@@ -14,6 +14,7 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
+from verifai.execution.child import Limits
 from verifai.stages.evidence import section_digest
 from verifai.stages.verify import MODEL_FILE, Expectations
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
     from verifai.engines.interface import VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
+    from verifai.stages.audit import AuditOptions
 
 FAR = 4.0
 """An input may be harder than those of the calibration set: up to this multiple of the pinned largest error is still near."""
@@ -41,15 +43,15 @@ def check_section(circuit: CircuitPredicate, lock: CircuitLock) -> Finding:
     )
 
 
-def load_model(bundle: OpenBundle) -> OnnxModel | None:
-    """The model in the bundle, canonical and within its limits; ``None`` when its owner keeps it."""
-    from verifai.onnx_graph.load import load_path
+def load_model(bundle: OpenBundle, options: AuditOptions) -> OnnxModel | None:
+    """The model in the bundle, canonical and within its limits, read in a fenced child; ``None`` when its owner keeps it."""
+    from verifai.onnx_graph.fenced import load_path_fenced
 
     path = bundle.payload.get(MODEL_FILE)
     if path is None:
         return None
     try:
-        return load_path(path)
+        return load_path_fenced(path, _limits(options), options.progress)
     except UsageError as problem:
         # What is a usage error for the owner of a model is false evidence in a bundle.
         message = f"the model in the bundle is not one that can be audited: {problem.message} ({problem.code})"
@@ -93,17 +95,21 @@ def check_model_shapes(statement: Statement, model: OnnxModel) -> Finding:
     return holds("shapes-match", f"the {len(actual)} tensors of the statement are the model's, by name and shape")
 
 
+def _limits(options: AuditOptions) -> Limits:
+    return Limits(memory_bytes=options.budget.memory_bytes)
+
+
 def compare_with_reference(
-    statement: Statement, circuit: CircuitPredicate, model: OnnxModel, expect: Expectations
+    statement: Statement, circuit: CircuitPredicate, model: OnnxModel, options: AuditOptions
 ) -> tuple[list[Finding], tuple[OutputComparison, ...]]:
-    """A5, A6: run the float model on the proven input and measure how far the proven output is from it."""
-    inputs, missing = _inputs(statement, model, expect)
+    """A5, A6: run the float model on the proven input, in a fenced child, and measure how far the proven output is from it."""
+    inputs, missing = _inputs(statement, model, options.expect)
     if missing:
         message = f"the float model was not run: nobody gave {', '.join(missing)}, which the proof does not show"
         return [not_checked("reference-not-run", message, "A5", "Give it with --input.")], ()
-    from verifai.onnx_graph.reference import Reference
+    from verifai.onnx_graph.fenced import run_reference_fenced
 
-    values = Reference(model).run(inputs)
+    values = run_reference_fenced(model, inputs, _limits(options), options.progress)
     comparisons = tuple(
         OutputComparison(
             tensor.name,

@@ -64,7 +64,11 @@ class BuildFolder:
         )
         record.text("schema", pattern=_SCHEMA)
         recorded = record.table("sha256")
-        pinned = {SETTINGS_FILE: section.settings_sha256, VK_FILE: section.vk_sha256}
+        pinned = {
+            SETTINGS_FILE: section.settings_sha256,
+            VK_FILE: section.vk_sha256,
+            SRS_FILE: section.srs.working_sha256,
+        }
         for name in (SETTINGS_FILE, VK_FILE, PK_FILE, CIRCUIT_FILE, SRS_FILE):
             expected = recorded.sha256(name)
             path = self.path(name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.digest import sha256
+from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.ezkl import calls, proving, rewrites, verifying
@@ -35,6 +35,7 @@ from verifai.engines.ezkl.privacy import privacy_support
 from verifai.engines.ezkl.settings import VERSION, Settings
 from verifai.engines.ezkl.srs import Srs, SrsTrust, read_srs
 from verifai.engines.ezkl.srs_store import default_store, find_by_digest
+from verifai.engines.ezkl.working_srs import cut_to
 from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.errors import EngineCrashed, UnsupportedModel, UsageError
 from verifai.execution.child import Limits, private_directory
@@ -76,13 +77,14 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
             hint=f"Run: verifai srs fetch -k {tuned.parameters.logrows}, or allow fewer rows in [budget] max_logrows.",
         )
     folder = BuildFolder(request.build_dir)
-    built = _build(folder, tuned, srs, plan, request)
+    built, cut_sha256 = _build(folder, tuned, srs, plan, request, locked)
     witnesses, forward_seconds = _forward(folder, plan, request)
     fidelity = measure(request.spec, plan, witnesses, built.settings)
     request.progress.phase("prove once")
     fence = replace(plan.fence, limits=replace(plan.fence.limits, wall_seconds=request.spec.budget.prove_seconds))
     made = proving.run(folder, request.model.inputs, plan.samples[0], built.settings, fence)
-    section = _section(request, plan, tuned, built, srs, fidelity, len(made.proof.proof))
+    pinned_srs = PinnedSrs(SrsTrust(srs.trust), srs.logrows, srs.sha256, srs.verifier, cut_sha256)
+    section = _section(request, plan, tuned, built, pinned_srs, fidelity, len(made.proof.proof))
     parse_section(section.to_toml())
     files = proving.evidence_files(folder, made.proof)
     proving.self_check(section, files, made.witness, verifying.fence_for(request.spec.budget, request.progress))
@@ -205,19 +207,19 @@ def _stored_srs(logrows: int, locked: LockSection | None) -> Srs:
     return found
 
 
-def _build(folder: BuildFolder, tuned: Tuned, srs: Srs, plan: _Plan, request: CompileRequest) -> Built:
-    request.progress.phase("set up")
+def _build(
+    folder: BuildFolder, tuned: Tuned, srs: Srs, plan: _Plan, request: CompileRequest, locked: LockSection | None
+) -> tuple[Built, Sha256 | None]:
+    """The keys, in the build folder; and the digest of the cut SRS that is there too, when it was cut."""
     folder.forget()
     with private_directory(request.build_dir) as private:
-        copy = private / SRS_FILE
-        shutil.copyfile(srs.path, copy)
-        copied = read_srs(copy)
-        if copied.sha256 != srs.sha256:
-            raise UsageError("srs-missing", "the SRS file changed while it was read", where=str(srs.path))
-        built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, copy, private, fence=plan.fence)
-        for name in (SETTINGS_FILE, CIRCUIT_FILE, VK_FILE, PK_FILE, SRS_FILE):
+        source, cut_sha256 = _working_srs(folder, tuned.parameters.logrows, srs, private, plan.fence, locked)
+        request.progress.phase("set up")
+        built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, source, private, fence=plan.fence)
+        calls.move_out(source, folder.path(SRS_FILE))
+        for name in (SETTINGS_FILE, CIRCUIT_FILE, VK_FILE, PK_FILE):
             calls.move_out(private / name, folder.path(name))
-    return Built(
+    made = Built(
         settings_bytes=built.settings_bytes,
         settings=built.settings,
         settings_path=folder.path(SETTINGS_FILE),
@@ -227,6 +229,27 @@ def _build(folder: BuildFolder, tuned: Tuned, srs: Srs, plan: _Plan, request: Co
         seconds=built.seconds,
         peak_rss_bytes=built.peak_rss_bytes,
     )
+    return made, cut_sha256
+
+
+def _working_srs(
+    folder: BuildFolder, logrows: int, srs: Srs, private: Path, fence: Fence, locked: LockSection | None
+) -> tuple[Path, Sha256 | None]:
+    """A copy of the SRS, judged again, or its cut to ``logrows``; with the cut's digest.
+
+    A lock of an earlier release pins no cut: it is reproduced as it was made.
+    """
+    copy = private / "source.srs"
+    shutil.copyfile(srs.path, copy)
+    copied = read_srs(copy)
+    if copied.sha256 != srs.sha256:
+        raise UsageError("srs-missing", "the SRS file changed while it was read", where=str(srs.path))
+    pinned = None if locked is None else locked.srs.cut_sha256
+    if copied.logrows == logrows or (locked is not None and pinned is None):
+        return copy, None
+    near = (folder.path(SRS_FILE), srs.path.parent)
+    cut = cut_to(copied, logrows, private / "cut.srs", fence, near=near, pinned=pinned)
+    return (copy, None) if cut is None else (cut.path, cut.sha256)
 
 
 def _forward(folder: BuildFolder, plan: _Plan, request: CompileRequest) -> tuple[tuple[Witness, ...], float]:
@@ -271,7 +294,7 @@ def measure(spec: CircuitSpec, plan: _Plan, witnesses: Sequence[Witness], settin
 
 
 def _section(
-    request: CompileRequest, plan: _Plan, tuned: Tuned, built: Built, srs: Srs, fidelity: Fidelity, proof_bytes: int
+    request: CompileRequest, plan: _Plan, tuned: Tuned, built: Built, srs: PinnedSrs, fidelity: Fidelity, proof_bytes: int
 ) -> LockSection:
     model, settings = request.model, built.settings
     sides = (
@@ -285,7 +308,7 @@ def _section(
         circuit_onnx_sha256=sha256(tuned.circuit_onnx),
         proof_bytes=proof_bytes,
         weights=request.spec.weights,
-        srs=PinnedSrs(SrsTrust(srs.trust), srs.logrows, srs.sha256, srs.verifier),
+        srs=srs,
         tensors=tuple(
             PinnedTensor(role, spec.name, spec.shape, spec.dtype, visibility, scale)
             for role, specs, scales, visibility in sides

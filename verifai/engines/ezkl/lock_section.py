@@ -53,14 +53,22 @@ class PinnedSrs:
 
     Attributes:
         trust: as judged from ``verifier``, not as written.
-        logrows, sha256: of the whole file that compile used.
+        logrows, sha256: of the whole file that compile was given.
         verifier: the SRS cut to k = 1.
+        cut_sha256: of that file cut to the circuit's own rows, which keys and proofs are made with; ``None`` when they are made
+            with the file itself.
     """
 
     trust: SrsTrust
     logrows: int
     sha256: Sha256
     verifier: bytes
+    cut_sha256: Sha256 | None = None
+
+    @property
+    def working_sha256(self) -> Sha256:
+        """Of the SRS in the build folder."""
+        return self.cut_sha256 or self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +125,7 @@ class LockSection:
                 "trust": self.srs.trust.value,
                 "logrows": self.srs.logrows,
                 "sha256": self.srs.sha256,
+                **({} if self.srs.cut_sha256 is None else {"cut_sha256": self.srs.cut_sha256}),
                 "verifier": self.srs.verifier.hex(),
             },
             "parameters": self.parameters.to_toml(),
@@ -163,6 +172,8 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         kinds = {tensor.visibility for tensor in parsed.tensors if tensor.role is role}
         if len(kinds) != 1:
             raise record.refuse(f"expected {role.value}s of one visibility", "tensors")
+    if parsed.srs.cut_sha256 is not None and parsed.srs.logrows <= parsed.parameters.logrows:
+        raise record.refuse("an SRS without rows to spare has no cut", "srs")
     roles = [tensor.role for tensor in parsed.tensors]
     if roles != sorted(roles, key=list(Role).index):
         raise record.refuse("inputs come before outputs", "tensors")
@@ -210,7 +221,8 @@ def _srs(record: Record) -> PinnedSrs:
         raise record.refuse(problem.message, "verifier") from None
     if record.choice("trust", SrsTrust) is not trust:
         raise record.refuse(f"the points of this SRS are {trust.value}", "trust")
-    srs = PinnedSrs(trust, record.integer("logrows", low=1, high=26), record.sha256("sha256"), verifier)
+    cut = record.sha256("cut_sha256") if record.has("cut_sha256") else None
+    srs = PinnedSrs(trust, record.integer("logrows", low=1, high=26), record.sha256("sha256"), verifier, cut)
     record.done()
     return srs
 

@@ -10,7 +10,7 @@ knows τ can forge, so every SRS whose τ·g2 is not the ceremony's is test mate
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -135,6 +135,16 @@ def cut(path: Path) -> bytes:
     return read_srs(path).verifier
 
 
+def points_of(data: bytes, where: str) -> list[G1]:
+    """Points of G1 in raw form. Raises EvidenceRejected (``srs-malformed``)."""
+    return [_g1(data, offset, where) for offset in range(0, len(data), G1_BYTES)]
+
+
+def raw_points(points: Iterable[G1]) -> bytes:
+    """Points of G1 in raw form."""
+    return b"".join(_raw(coordinate) for point in points for coordinate in point)
+
+
 def _read_logrows(stream: BinaryIO, size: int, where: str) -> int:
     logrows = int.from_bytes(stream.read(HEADER), "little")
     if not 1 <= logrows <= ceremony.MAX_LOGROWS:
@@ -170,7 +180,7 @@ def _k1_points(tau: G1) -> bytes:
         total = g1_add(G1_GENERATOR, term)
         point = None if total is None else g1_multiply(total, half)
         basis.append((0, 0) if point is None else point)
-    return b"".join(_raw(coordinate) for point in (G1_GENERATOR, tau, *basis) for coordinate in point)
+    return raw_points((G1_GENERATOR, tau, *basis))
 
 
 def _check_points(stream: BinaryIO, logrows: int, where: str) -> None:

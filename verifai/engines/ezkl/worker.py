@@ -1,4 +1,5 @@
-"""The child process that loads ezkl. Run by :mod:`verifai.engines.ezkl.calls` only; never imported by the parent.
+"""The child process that loads ezkl, and that cuts SRS files. Run by :mod:`verifai.engines.ezkl.calls` only; never imported by
+the parent.
 
 Every path in the arguments is absolute or relative to the private working directory.
 """
@@ -121,6 +122,18 @@ def _get_srs(args: Args) -> None:
     _true(_awaited(lambda: ezkl.get_srs(None, args["logrows"], args["output"])))
 
 
+def _cut_srs(args: Args) -> None:
+    from verifai.engines.ezkl.srs_cut import write_cut
+
+    write_cut(Path(args["source"]), args["logrows"], Path(args["output"]))
+
+
+def _is_srs_cut(args: Args) -> bool:
+    from verifai.engines.ezkl.srs_cut import is_cut
+
+    return is_cut(Path(args["candidate"]), Path(args["source"]))
+
+
 def _create_evm_verifier(args: Args) -> None:
     import ezkl
 
@@ -166,6 +179,8 @@ HANDLERS = {
     "float_to_felt": _float_to_felt,
     "gen_srs": _gen_srs,
     "get_srs": _get_srs,
+    "cut_srs": _cut_srs,
+    "is_srs_cut": _is_srs_cut,
     "create_evm_verifier": _create_evm_verifier,
 }
 

@@ -1,0 +1,121 @@
+"""Roots of private weights from the command line's functions: registered, spent, renewed; and files of a bundle exchanged."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.statement import EngineName
+from verifai.engines.sumcheck.engine_verifying import check_payload
+from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.errors import EvidenceRejected, UsageError
+from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.compile import compile_circuit
+from verifai.stages.prove import prove
+from verifai.stages.verify import verify_bundle
+from verifai.stages.weights import renew_root, show_roots
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURE = ROOT / "fixtures" / "digits-mlp"
+SPEC = f"""
+[circuit]
+name = "hidden"
+model = "{FIXTURE / "model.onnx"}"
+engine = "sumcheck"
+[tensors]
+pixels = "private"
+logits = "public"
+[weights]
+visibility = "private"
+[calibration]
+data = "{FIXTURE / "calibration.npz"}"
+samples = 20
+[engine.sumcheck]
+opening_budget = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> CircuitFolder:
+    path = tmp_path_factory.mktemp("hidden")
+    (path / "circuit.toml").write_text(SPEC)
+    compile_circuit(CircuitFolder(path))
+    return CircuitFolder(path)
+
+
+def proven(folder: CircuitFolder, output: Path, count: int = 1) -> list[Path]:
+    samples = read_samples(FIXTURE / "heldout.npz", folder.model).samples[:count]
+    return [bundle.path for bundle in prove(folder, samples, output)]
+
+
+def payload(path: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in (path / "payload").iterdir() if one.name != "sbom.cdx.json"}
+
+
+def test_a_root_from_its_first_opening_to_its_last(folder: CircuitFolder, tmp_path: Path) -> None:
+    lock = folder.lock()
+    section = parse_section(lock.section(EngineName.SUMCHECK))
+    assert [(one.used, one.budget, one.pinned) for one in show_roots(folder)] == [(1, 4, True)]  # the registration
+    first, second = proven(folder, tmp_path / "a", 2)
+    with pytest.raises(UsageError) as caught:  # the last opening is kept for a link
+        proven(folder, tmp_path / "b")
+    assert caught.value.code == "opening-budget-spent" and "renew" in caught.value.hint
+    renew_root(folder)
+    assert [(one.used, one.pinned) for one in show_roots(folder)] == [(4, True), (1, False)]
+    third = proven(folder, tmp_path / "c")[0]
+    verified = [verify_bundle(path, lock) for path in (first, second, third)]
+    opened = [one.statement.openings[0] for one in verified]
+    assert [one.number for one in opened] == [1, 2, 1] and opened[0].root == opened[1].root != opened[2].root
+    assert opened[0].root == section.weights_sha256
+    codes = {finding.code for finding in verified[2].findings}
+    assert {"sumcheck-weights-registered", "sumcheck-weights-linked"} <= codes
+    with pytest.raises(UsageError) as caught:
+        renew_root(folder)
+    assert caught.value.code == "opening-budget-spent"
+    for path in (first, third):
+        assert not any(name.endswith((".secret", ".openings", ".onnx")) for name in payload(path))
+
+    pinned, linked = payload(first), payload(third)
+    assert check_payload(section, pinned).roots is not None and check_payload(section, linked).roots is not None
+    swaps = {
+        "no registration": {name: data for name, data in pinned.items() if name != "registration.bin"},
+        "an empty registration": {**pinned, "registration.bin": b""},
+        "a registration of another number": {**pinned, "registration.bin": _changed(pinned["registration.bin"], 30)},
+        "a registration's last byte": {**pinned, "registration.bin": _changed(pinned["registration.bin"], -1)},
+        "a link that the proof did not use": {**pinned, "link.bin": linked["link.bin"]},
+        "no link": {name: data for name, data in linked.items() if name != "link.bin"},
+        "another epoch root": {**linked, "link.bin": _changed(linked["link.bin"], 25)},
+        "a link's last byte": {**linked, "link.bin": _changed(linked["link.bin"], -1)},
+        "a registration in the link's place": {**linked, "link.bin": linked["registration.bin"]},
+        "the pinned root's proof": {**linked, "proof.bin": pinned["proof.bin"], "statement.bin": pinned["statement.bin"]},
+        "a stranger beside them": {**linked, "weights.bin": b""},
+    }
+    for what, files in swaps.items():
+        with pytest.raises(EvidenceRejected):
+            check_payload(section, files)
+            pytest.fail(what)
+
+
+def _changed(data: bytes, at: int) -> bytes:
+    at %= len(data)
+    return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+
+
+def test_a_lost_ledger_kills_the_root_and_a_lost_seed_too(folder: CircuitFolder, tmp_path: Path) -> None:
+    for ending, code in (("openings", "opening-ledger-missing"), ("secret", "weights-secret-missing")):
+        copy = CircuitFolder(tmp_path / ending)
+        shutil.copytree(folder.folder, copy.folder)
+        root = parse_section(copy.lock().section(EngineName.SUMCHECK)).weights_sha256
+        secrets = copy.secrets_dir(EngineName.SUMCHECK)
+        for link in secrets.glob("*.link"):
+            link.unlink()
+        (secrets / f"weights-{root[:16]}.{ending}").unlink()
+        with pytest.raises(UsageError) as caught:
+            compile_circuit(copy, locked=True)
+        assert caught.value.code == code
+        with pytest.raises(UsageError):
+            proven(copy, tmp_path / f"{ending}-out")
+        assert not (secrets / f"weights-{root[:16]}.{ending}").exists(), "a lost file was made again"

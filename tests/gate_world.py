@@ -98,7 +98,7 @@ class FakeEngine:
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
 
-    def hides(self, visibility: Visibility) -> str:
+    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
         return "as the tests say"
 
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.openings import repeated_openings
 from verifai.domain.statement import EngineName
 from verifai.engines.sumcheck.engine_verifying import check_payload
 from verifai.engines.sumcheck.lock_section import parse_section
@@ -68,6 +69,8 @@ def test_a_root_from_its_first_opening_to_its_last(folder: CircuitFolder, tmp_pa
     third = proven(folder, tmp_path / "c")[0]
     verified = [verify_bundle(path, lock) for path in (first, second, third)]
     opened = [one.statement.openings[0] for one in verified]
+    assert [len(one.statement.openings) for one in verified] == [2, 2, 4]
+    assert not any(repeated_openings([one.opened for one in verified])), "one registration in three bundles is one opening"
     assert [one.number for one in opened] == [1, 2, 1] and opened[0].root == opened[1].root != opened[2].root
     assert opened[0].root == section.weights_sha256
     codes = {finding.code for finding in verified[2].findings}

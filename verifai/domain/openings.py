@@ -53,15 +53,21 @@ def repeated_openings(proofs: Sequence[OpenedBy | None]) -> list[tuple[Finding, 
 
     ``None`` stands for what was not verified: it opens nothing, and gets no finding.
     """
-    users: defaultdict[tuple[Sha256, int], list[OpenedBy]] = defaultdict(list)
+    users: defaultdict[tuple[Sha256, int], list[tuple[Sha256, OpenedBy]]] = defaultdict(list)
     for proof in filter(None, proofs):
         for opening in proof.openings:
-            users[opening.root, opening.number].append(proof)
+            users[opening.root, opening.number].append((opening.proof_sha256 or proof.proof_sha256, proof))
     return [
         tuple(
             _repeated(proof, opening, others)
             for opening in proof.openings
-            if (others := [one for one in users[opening.root, opening.number] if one.proof_sha256 != proof.proof_sha256])
+            if (
+                others := [
+                    one
+                    for made_by, one in users[opening.root, opening.number]
+                    if made_by != (opening.proof_sha256 or proof.proof_sha256)
+                ]
+            )
         )
         if proof is not None
         else ()

@@ -154,15 +154,18 @@ class CommitmentOpening:
         root: 64 hex digits.
         number: which opening this is, counted from 0.
         budget: how many the commitment allows.
+        proof_sha256: of the proof that made the opening, where that is not the bundle's own but one that many bundles carry,
+            such as a registration of weights; else None.
     """
 
     what: str
     root: Sha256
     number: int
     budget: int
+    proof_sha256: Sha256 | None = None
 
     def __post_init__(self) -> None:
-        if not self.what or not is_sha256(self.root):
+        if not self.what or not is_sha256(self.root) or not (self.proof_sha256 is None or is_sha256(self.proof_sha256)):
             raise ValueError("an opening names what it opens, and a root of 64 hex digits")
         if not 0 <= self.number < self.budget <= MAX_OPENINGS:
             raise ValueError(f"opening {self.number} of {self.budget} is not one")
@@ -173,7 +176,8 @@ class CommitmentOpening:
 
     def to_json(self) -> dict[str, Any]:
         """Integers and strings only, so that it can be signed."""
-        return {"what": self.what, "root": self.root, "number": self.number, "budget": self.budget}
+        document = {"what": self.what, "root": self.root, "number": self.number, "budget": self.budget}
+        return document if self.proof_sha256 is None else {**document, "proof_sha256": self.proof_sha256}
 
     @classmethod
     def from_record(cls, record: Record) -> CommitmentOpening:
@@ -184,6 +188,7 @@ class CommitmentOpening:
                 root=record.sha256("root"),
                 number=record.integer("number", low=0, high=MAX_OPENINGS - 1),
                 budget=record.integer("budget", low=1, high=MAX_OPENINGS),
+                proof_sha256=record.sha256("proof_sha256", None),
             )
         except ValueError as problem:
             raise record.refuse(str(problem)) from None

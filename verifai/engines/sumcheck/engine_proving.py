@@ -101,11 +101,11 @@ def prove(request: ProveRequest) -> EngineProof:
         files |= root.files
     request.progress.phase("verify")
     try:
-        verified = check_payload(section, files).verified
+        checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    identity = Sha256(verified.weights_identity)
-    statement = domain_statement(circuit, section, verified.statement, Sha256(request.model.sha256), identity)
+    model = Sha256(request.model.sha256)
+    statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
         files=files,
         statement=statement,

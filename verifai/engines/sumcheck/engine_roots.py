@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, sha256
 from verifai.engines.sumcheck.verifier.relations import Kind, OpenedRoot, verify_relation
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit
 from verifai.errors import EvidenceRejected
@@ -21,6 +21,16 @@ REGISTRATION_FILE, LINK_FILE = "registration.bin", "link.bin"
 MAX_RELATION = 1 << 26
 _REGISTRATION, _LINK = b"verifai/weights-registration/1", b"verifai/weights-link/1"
 _ROOT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SpentOpening:
+    """One opening of a root by a registration or link; ``proof_sha256``: of its file."""
+
+    kind: Kind
+    root: Sha256
+    number: int
+    proof_sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class WeightRoots:
 
     root: Sha256
     linked: bool
-    spent: frozenset[tuple[bytes, int]]
+    spent: tuple[SpentOpening, ...]
 
 
 def encode_registration(number: int, proof: bytes) -> bytes:
@@ -53,14 +63,20 @@ def check_roots(trusted: TrustedCircuit, pinned: Sha256, files: Mapping[str, byt
     Raises:
         EvidenceRejected: ``proof-malformed``, ``proof-invalid``, ``statement-invalid``, ``circuit-invalid``.
     """
-    registered = _registered(_Plan(trusted), pinned, files[REGISTRATION_FILE])
-    if LINK_FILE not in files:
-        return WeightRoots(pinned, False, frozenset({(registered.root, registered.number)}))
-    roots = _linked(_Plan(trusted), pinned, files[LINK_FILE])
-    spent = [(one.root, one.number) for one in (registered, *roots)]
-    if len(set(spent)) != len(spent):
+    shown = files[REGISTRATION_FILE]
+    spent = [_spent(Kind.REGISTRATION, _registered(_Plan(trusted), pinned, shown), shown)]
+    linked = files.get(LINK_FILE)
+    if linked is None:
+        return WeightRoots(pinned, False, tuple(spent))
+    roots = _linked(_Plan(trusted), pinned, linked)
+    spent += [_spent(Kind.LINK, one, linked) for one in roots]
+    if len({(one.root, one.number) for one in spent}) != len(spent):
         raise EvidenceRejected("statement-invalid", "registration and link take one opening", where=LINK_FILE)
-    return WeightRoots(Sha256(roots[1].root.hex()), True, frozenset(spent))
+    return WeightRoots(Sha256(roots[1].root.hex()), True, tuple(spent))
+
+
+def _spent(kind: Kind, opened: OpenedRoot, data: bytes) -> SpentOpening:
+    return SpentOpening(kind, Sha256(opened.root.hex()), opened.number, sha256(data))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,7 @@ from verifai.domain.statement import (
 from verifai.domain.statement import Statement as DomainStatement
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit import Visibility as Binding
+from verifai.engines.sumcheck.engine_roots import WeightRoots
 from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME
 from verifai.engines.sumcheck.lock_section import LockSection
 from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
@@ -115,9 +116,9 @@ _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HAS
 
 
 def domain_statement(
-    circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, identity: Sha256
+    circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, roots: WeightRoots | None
 ) -> DomainStatement:
-    """A verified statement in the terms of every engine. ``identity``: of the weights, or the root that the proof opened."""
+    """A verified statement in the terms of every engine. ``roots``: of private weights."""
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -146,18 +147,23 @@ def domain_statement(
         context_bound=True,
         privacy=Privacy.ZERO_KNOWLEDGE_UNAUDITED if circuit.zero_knowledge else Privacy.INTEGRITY_ONLY,
         weights=WeightVisibility(section.weights),
-        openings=_openings(circuit, section, statement, identity),
+        openings=_openings(circuit, section, statement, roots),
     )
 
 
-def _openings(circuit: Circuit, section: LockSection, statement: Statement, identity: Sha256) -> tuple[CommitmentOpening, ...]:
+def _openings(
+    circuit: Circuit, section: LockSection, statement: Statement, roots: WeightRoots | None
+) -> tuple[CommitmentOpening, ...]:
     """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
     if not circuit.zero_knowledge:
         return ()
     found = []
-    if section.weights is WeightVisibility.PRIVATE:
+    if roots is not None:
         budget = circuit.opening_budget
-        found.append(CommitmentOpening("weights", identity, statement.opening_number, budget))
+        found.append(CommitmentOpening("weights", roots.root, statement.opening_number, budget))
+        for one in roots.spent:
+            what = f"weights, by their {one.kind.value}"
+            found.append(CommitmentOpening(what, one.root, one.number, budget, one.proof_sha256))
     for pinned, stated in zip(section.tensors, statement.tensors, strict=True):
         if isinstance(stated, HashedTensor):
             found.append(CommitmentOpening(pinned.name, Sha256(stated.root.hex()), stated.number, TENSOR_BUDGET))

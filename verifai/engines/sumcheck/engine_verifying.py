@@ -60,7 +60,7 @@ def check_payload(section: LockSection, files: Mapping[str, bytes]) -> CheckedPa
     identity = section.weights_sha256 if roots is None else roots.root
     weights = trust_weights(trusted, identity, files.get(WEIGHTS_FILE))
     statement = decode_statement(trusted.circuit, files[STATEMENT_FILE])
-    if roots is not None and (bytes.fromhex(identity), statement.opening_number) in roots.spent:
+    if roots is not None and (identity, statement.opening_number) in {(one.root, one.number) for one in roots.spent}:
         raise EvidenceRejected("statement-invalid", "registration or link took the proof's own opening", where=STATEMENT_FILE)
     return CheckedPayload(verify(trusted, weights, statement, files[PROOF_FILE]), roots)
 
@@ -117,8 +117,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
     request.progress.phase("verify")
     checked = check_payload(section, files)
     verified = checked.verified
-    identity = Sha256(verified.weights_identity)
-    statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), identity)
+    statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), checked.roots)
     bits = weakest_step(verified.circuit) / 1000
     findings = (
         _holds("sumcheck-circuit-pinned", "the circuit is the pinned one, and keeps every rule", verified.circuit_digest, "1"),

@@ -37,4 +37,4 @@ def test_the_console_lines_name_existing_commands_and_targets() -> None:
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, flags=re.M), line
         elif words[0] == "verifai":
-            assert words[1] in {"compile", "prove", "verify", "demo", "audit", "gate"}, line
+            assert words[1] in {"check", "init", "compile", "prove", "verify", "demo", "audit", "gate"}, line

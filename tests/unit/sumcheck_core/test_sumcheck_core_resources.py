@@ -33,7 +33,7 @@ class Listener:
 def test_warming_up_reports_every_circuit():
     listener = Listener()
     warm_up(listener)
-    assert listener.phases == ["warm-up"] and listener.steps == 3
+    assert listener.phases == ["warm-up"] and listener.steps == 6
 
 
 def test_warming_up_says_so_when_the_kernels_compute_wrongly(monkeypatch):

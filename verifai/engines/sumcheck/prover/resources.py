@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.verifier.layout import Commitment, Layout, plan
+from verifai.engines.sumcheck.verifier.layout import Commitment, Layout, plan, planned
+from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
@@ -24,11 +25,12 @@ def warm_up(progress: Progress = SILENT) -> None:
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
     from verifai.errors import EvidenceRejected, InternalError
 
-    circuits = (examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn(), examples.products())
+    circuits = [examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn(), examples.products()]
+    circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
     progress.phase("warm-up", len(circuits))
     for circuit, weights in circuits:
         key = prepare(circuit, weights)
-        proven = prove(key, run(circuit, weights, examples.random_input(circuit)))
+        proven = prove(key, run(circuit, weights, examples.random_input(circuit)), opening_number=0)
         data = encode(circuit)
         trusted = trust_circuit(data, circuit_digest(data))
         blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])

@@ -62,14 +62,16 @@ class Case:
         ports = [port.tensor for port in self.circuit.outputs if port.visibility is Visibility.PUBLIC]
         return [trace.tensors[tensor].reshape(-1).tolist() for tensor in ports]
 
-    def witnesses(self, random, count):
-        """``count`` random witnesses of one statement."""
-        first = self.draw(random)
-        found, wanted = [first], self.shown(*first)
+    def witnesses(self, random, count, weights=None):
+        """``count`` random witnesses of one statement; ``weights``: those that each of them has."""
+        found, wanted = [], None
         for _ in range(self.reach):
-            other = self.draw(random)
-            if self.shown(*other) == wanted:
-                found.append(other)
+            one = self.draw(random)
+            if weights is not None:
+                one = (weights[len(found)], one[1])
+            wanted = wanted or self.shown(*one)
+            if self.shown(*one) == wanted:
+                found.append(one)
             if len(found) == count:
                 return found
         raise AssertionError("no other witness of this statement was found")
@@ -122,17 +124,17 @@ def mlp(*, private=False, hashed=False, committed=False, hashed_output=False, bu
     sketch = Tiny(1)
     x = sketch.input((1, 4), -4, 3, private=private, hashed=hashed)
     hidden = sketch.small(sketch.dense(x, 3), 0, 7)
-    last = sketch.dense(hidden, 2)
+    last = sketch.dense(hidden, 4 if hashed_output else 2)
     if hashed_output:
-        out = sketch.small(last, -4, 3)
+        out = sketch.small(last, -4, 3, bits=6)
         return sketch.case(out, hashed=(out,), committed=committed, budget=budget)
     return sketch.case(sketch.small(last, 0, 1), committed=committed, budget=budget)
 
 
 def consumer():
-    """Reads the two cells that ``mlp(hashed_output=True)`` makes, as a hashed tensor of the same root."""
+    """Reads the four cells that ``mlp(hashed_output=True)`` makes, as a hashed tensor of the same root."""
     sketch = Tiny(7)
-    x = sketch.input((1, 2), -4, 3, hashed=True)
+    x = sketch.input((1, 4), -4, 3, hashed=True)
     return sketch.case(sketch.small(sketch.dense(x, 2), 0, 1))
 
 
@@ -176,7 +178,7 @@ def softmax():
     sketch = Tiny(4)
     x = sketch.input((2, 3), -4, 3, private=True)
     sketch.tables.append(Table("exp", 0, (7, 6, 5, 4, 3, 2, 1, 0)))
-    maxima = sketch.add(ops.RowMax, x, table=0, saturate=True, outs=("out", "exp"))
+    maxima = sketch.add(ops.RowMax, x, table=0, saturate=False, outs=("out", "exp"))
     total = sketch.add(ops.RowSum, maxima + 1, ops.NONE, multiplier=1, axes=1)
     inverse = sketch.add(ops.Recip, total)
     root = sketch.add(ops.Isqrt, sketch.add(ops.Mul, total, total, multiplier=1))

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 from zk_algebra import add, reduced, subtract, times, uniform
-from zk_views import Scene, blocks_of, coupled, triples
+from zk_views import Scene, Script, blocks_of, coupled, triples
 
-from verifai.engines.sumcheck.circuit import Visibility
 from verifai.engines.sumcheck.prover.prove import prepare
+from verifai.engines.sumcheck.verifier.proof import log_length
+from verifai.engines.sumcheck.verifier.transcript import Transcript
 
 
 class Act:
     """One proof, under several witnesses of its statement: the first one's view and matrix, the others' differences."""
 
-    def __init__(self, case, witnesses, random, *, name="script", number=0, secrets=None, in_base=frozenset(), **coupling):
+    def __init__(self, case, witnesses, random, *, name="script", number=0, secrets=None, in_base=frozenset(), fixed=()):
         weights, inputs = witnesses[0]
         self.case, self.random = case, random
         key = prepare(case.circuit, list(case.weights))
@@ -29,11 +30,12 @@ class Act:
         self.given = triples(random, key.layout.pads)
         self.final = []
         self.view = self.scene.prove({"x": self.given}, self.final)
-        self.differences, self.same_weights = [], True
+        self.differences, self.same_weights, self.same_statement = [], True, True
         for weights, inputs in witnesses[1:]:
             other, final = Scene(key, weights, inputs, **more), []
-            view = other.prove({"x": coupled(other, self.view, self.given, **coupling)}, final)
-            assert view.labels == self.view.labels and view.public == self.view.public
+            view = other.prove({"x": coupled(other, self.view, self.given, fixed)}, final)
+            assert view.labels == self.view.labels
+            self.same_statement &= view.public == self.view.public
             self.same_weights &= all(np.array_equal(a, b) for a, b in zip(final, self.final, strict=True))
             self.differences.append(subtract(view.vector, self.view.vector))
 
@@ -63,12 +65,16 @@ class Act:
 
 
 class Stage:
-    """Several proofs that share coins: owners other than "x" are one and the same in all of them."""
+    """Several proofs that share coins: owners other than "x" are one and the same in all of them.
 
-    def __init__(self, acts, shared_witness_coins=False, zeroed=None):
+    ``shared``: purposes of which all proofs' witness commitments use the same coins, against the rules. ``zeroed``: positions
+    by group that stand for x = 0.
+    """
+
+    def __init__(self, acts, shared=(), zeroed=None):
         self.acts = acts
         blocks = [
-            {(owner if owner != "x" or shared_witness_coins else f"x{i}", purpose): block for (owner, purpose), block in some}
+            {(f"x{0 if purpose in shared else i}" if owner == "x" else owner, purpose): block for (owner, purpose), block in some}
             for i, some in enumerate(act.blocks(zeroed).items() for act in acts)
         ]
         self.starts, width = {}, 0
@@ -85,6 +91,8 @@ class Stage:
                 start, count = self.starts[name]
                 matrix[row : row + len(block), start : start + count] = block
             row += len(act.view.vector)
+        for name in [name for name in self.starts if name[1] == "pads.messages"]:
+            matrix[:, self._spare(name)] = 0
         self.pairs = differences.shape[1]
         result, pivots = reduced(np.concatenate([matrix, differences], axis=1), width)
         found = pivots >= 0
@@ -93,6 +101,12 @@ class Stage:
         self.free = np.setdiff1d(np.arange(width), pivots[found])
         self._row_of = {int(column): row for row, column in enumerate(pivots) if column >= 0}
         self._result = result
+
+    def _spare(self, name):
+        """Message pads beyond the plan: random too, but nothing may rely on them, so here they are not."""
+        act = self.acts[int(name[0][1:])]
+        used, half = act.key.layout.pads.messages, self.starts[name][1] // 2
+        return self.coins(*name, np.arange(used, half), np.arange(half + used, 2 * half))
 
     def coins(self, owner, purpose, *indices):
         """Numbers of the coins of one purpose; all of them, or those at ``indices``."""
@@ -129,6 +143,35 @@ class Stage:
         return row
 
 
-def visibilities(case):
-    """For messages of tests."""
-    return [Visibility(port.visibility).name for port in case.circuit.inputs + case.circuit.outputs]
+
+def apart(shape, count, group=0):
+    """Names of ``count`` scripts whose opened positions of a commitment are all different."""
+    names, seen, number = [], set(), 0
+    while len(names) < count:
+        number += 1
+        transcript = Transcript(Script(f"script {number}"))
+        opened = set(transcript.positions(f"openings.positions{group}", log_length(shape), shape.queries))
+        if not opened & seen:
+            names.append(f"script {number}")
+            seen |= opened
+    return names
+
+
+def cross_equations(acts, owner):
+    """Of a commitment that is opened alone: every opening's combination is also known at the other openings' positions, where
+    all columns are shown too."""
+    shapes = [plan.shape for act in acts for name, _, plan, _, _ in act.scene.members() if name == owner]
+    return 2 * shapes[0].queries * len(shapes) * (len(shapes) - 1)
+
+
+def overlap(acts, owner):
+    """Elements that several openings of ``owner``'s commitment show again, because they open the same position."""
+    seen, again = set(), 0
+    for act in acts:
+        for name, _, plan, _, group in act.scene.members():
+            if name == owner:
+                bits, count = log_length(plan.shape), plan.shape.queries
+                opened = set(Transcript(act.scene.script()).positions(f"openings.positions{group}", bits, count))
+                again += plan.shape.rows * len(opened & seen)
+                seen |= opened
+    return again

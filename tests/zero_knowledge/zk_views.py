@@ -226,11 +226,11 @@ def triples(random, plan):
     return {name: random.integers(0, F.P, size, dtype=np.uint64) for name in ("pads.left", "pads.right")}
 
 
-def coupled(scene, view, given, *, dummy=True, factors=True):
+def coupled(scene, view, given, fixed=()):
     """The triples' pads under which ``scene`` shows the factors and values that ``view`` shows: a' = a + A − A'.
 
     Triple 0 takes up the rest, so that the values shown at the products' point agree too. A bijection between the coins of two
-    witnesses. ``dummy``, ``factors``: what may be adapted.
+    witnesses. ``fixed``: triples that keep their pads, as if these were known.
     """
     plan = scene.key.layout.pads
     zeros = {name: np.zeros_like(cells) for name, cells in given.items()}
@@ -240,11 +240,11 @@ def coupled(scene, view, given, *, dummy=True, factors=True):
     weights = eq_table(point)
     for side, name in enumerate(("pads.left", "pads.right")):
         old, new = (given[name].reshape(2, -1).copy() for _ in range(2))
-        if factors:
-            for number, places in enumerate(view.products(), 1):
-                here = places[2 * side : 2 * side + 2]
+        for number, places in enumerate(view.products(), 1):
+            here = places[2 * side : 2 * side + 2]
+            if number not in fixed:
                 new[:, number] = subtract(view.vector[here], truth.vector[here])
-        if dummy:
+        if 0 not in fixed:
             pairs = [list(zip(*one.tolist(), strict=True)) for one in (old, new)]
             rest = F.sub(F.dot(pairs[0][1:], weights[1:]), F.dot(pairs[1][1:], weights[1:]))
             new[:, 0] = F.add(pairs[0][0], F.product(rest, F.inverse(weights[0])))

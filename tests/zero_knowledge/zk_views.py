@@ -115,12 +115,15 @@ class Scene:
         """Fresh transcript coins."""
         return Script(self.name, self.in_base)
 
-    def prove(self, coins, seen=None):
-        """The view with ``coins``: purpose → cells, by owner ("x", "w" and the names of hashed tensors' owners)."""
+    def prove(self, coins, seen=None, own=None):
+        """The view with ``coins``: purpose → cells, by owner ("x", "w" and the names of hashed tensors' owners).
+
+        ``seen`` collects the final rounds' weights. ``own``: in place of coins of "x".
+        """
         trace = run(self.key.circuit, self.weights, self.inputs)
         key = self._key(coins.get("w"))
         witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
-        given = GivenCoins(coins.get("x"))
+        given = own or GivenCoins(coins.get("x"))
         owners = {commitment_key(_seed(owner)): coins.get(owner) for owner, _ in self.secrets.values()}
         heard = []
         honest, rounds = proving.SecretCoins, opening_hiding.FinalRounds
@@ -146,7 +149,7 @@ class Scene:
             proving.SecretCoins, opening_hiding.FinalRounds = honest, rounds
         proof = decode(proven.proof, key.layout.commitments())
         public = [one for one in proven.statement.tensors if hasattr(one, "cells")]
-        return View(self, _flat(proof), tuple(heard[0].labels), heard[0].pads, given.sizes, tuple(public))
+        return View(self, _flat(proof), tuple(heard[0].labels), heard[0].pads, getattr(given, "sizes", {}), tuple(public))
 
     def _key(self, coins):
         """The proving key for these weights and coins."""

@@ -1,4 +1,4 @@
-"""Distributions themselves: all coins of a product of pads in a field of five elements, and samples of the real engine's views."""
+"""Distributions themselves: all coins of a product of pads in a field of five elements, and samples of the engine's views."""
 
 from __future__ import annotations
 

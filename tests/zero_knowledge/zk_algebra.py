@@ -77,12 +77,11 @@ def subtract(left, right):
     return np.where(left < right, left - right + P64, left - right)
 
 
-def reduced(matrix, columns):
-    """(reduced copy, per row its pivot's column or −1): pivots are among the first ``columns`` columns."""
-    result = np.ascontiguousarray(matrix).copy()
-    pivots = np.empty(result.shape[0], dtype=np.int64)
-    _reduce(result, columns, pivots)
-    return result, pivots
+def reduce(matrix, columns):
+    """Bring ``matrix`` into reduced form in place; per row its pivot's column, among the first ``columns``, or −1."""
+    pivots = np.empty(matrix.shape[0], dtype=np.int64)
+    _reduce(matrix, columns, pivots)
+    return pivots
 
 
 def uniform(random, count):

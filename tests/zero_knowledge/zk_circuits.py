@@ -95,7 +95,8 @@ class Tiny(Sketch):
         limbs = tuple([4] * (shift // 4) + ([shift % 4] if shift % 4 else []))
         reach = max(-requant_t(described.low, shift), requant_t(described.high, shift) + 1, 1)
         start = -(1 << (reach - 1).bit_length())
-        self.tables.append(Table(f"table{len(self.tables)}", start, tuple(min(max(t, low), high) for t in range(start, -start))))
+        values = tuple(min(max(t, low), high) for t in range(start, -start))
+        self.tables.append(Table(f"table{len(self.tables)}", start, values))
         return self.add(ops.Requant, z, table=len(self.tables) - 1, shift=shift, limbs=limbs, saturate=False)
 
     def dense(self, x, size, contract=1):

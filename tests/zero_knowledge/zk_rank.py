@@ -9,8 +9,9 @@ mask's absence is a linear condition on x, and one reduction of the matrix answe
 from __future__ import annotations
 
 import numpy as np
-from zk_algebra import add, reduced, subtract, times, uniform
-from zk_views import Scene, Script, blocks_of, coupled, triples
+from zk_algebra import add, reduce, subtract, times, uniform
+from zk_matrix import blocks_of
+from zk_views import Scene, Script, coupled, triples
 
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.verifier.proof import log_length
@@ -73,10 +74,11 @@ class Stage:
 
     def __init__(self, acts, shared=(), zeroed=None):
         self.acts = acts
-        blocks = [
-            {(f"x{0 if purpose in shared else i}" if owner == "x" else owner, purpose): block for (owner, purpose), block in some}
-            for i, some in enumerate(act.blocks(zeroed).items() for act in acts)
-        ]
+
+        def name_of(act, owner, purpose):
+            return (owner if owner != "x" else f"x{0 if purpose in shared else act}", purpose)
+
+        blocks = [{name_of(i, *name): block for name, block in act.blocks(zeroed).items()} for i, act in enumerate(acts)]
         self.starts, width = {}, 0
         for some in blocks:
             for name, block in some.items():
@@ -85,7 +87,8 @@ class Stage:
                     width += block.shape[1]
         self.height, self.width = sum(len(act.view.vector) for act in acts), width
         differences = np.stack([np.concatenate(column) for column in zip(*(a.differences for a in acts), strict=True)], axis=1)
-        matrix, row = np.zeros((self.height, width), dtype=np.uint64), 0
+        matrix, row = np.zeros((self.height, width + differences.shape[1]), dtype=np.uint64), 0
+        matrix[:, width:] = differences
         for act, some in zip(acts, blocks, strict=True):
             for name, block in some.items():
                 start, count = self.starts[name]
@@ -94,13 +97,13 @@ class Stage:
         for name in [name for name in self.starts if name[1] == "pads.messages"]:
             matrix[:, self._spare(name)] = 0
         self.pairs = differences.shape[1]
-        result, pivots = reduced(np.concatenate([matrix, differences], axis=1), width)
+        pivots = reduce(matrix, width)
         found = pivots >= 0
         self.rank = int(found.sum())
-        self.outside = (result[~found, width:] != 0).any(axis=0) if not found.all() else np.zeros(self.pairs, dtype=bool)
+        self.outside = (matrix[~found, width:] != 0).any(axis=0) if not found.all() else np.zeros(self.pairs, dtype=bool)
         self.free = np.setdiff1d(np.arange(width), pivots[found])
         self._row_of = {int(column): row for row, column in enumerate(pivots) if column >= 0}
-        self._result = result
+        self._result = matrix
 
     def _spare(self, name):
         """Message pads beyond the plan: random too, but nothing may rely on them, so here they are not."""
@@ -112,7 +115,7 @@ class Stage:
         """Numbers of the coins of one purpose; all of them, or those at ``indices``."""
         start, count = self.starts[owner, purpose]
         index = np.concatenate([np.atleast_1d(one) for one in indices]) if indices else np.arange(count)
-        assert len(index) == 0 or (0 <= index.min() and index.max() < count)
+        assert len(index) == 0 or (index.min() >= 0 and index.max() < count)
         return start + index
 
     def leaks(self, missing=(), twice=()):
@@ -121,8 +124,9 @@ class Stage:
         rows += [subtract(self._shift(int(one)), self._shift(int(other))) for one, other in twice]
         if not rows:
             return self.outside
-        result, pivots = reduced(np.stack(rows), len(self.free))
-        short = result[pivots < 0][:, len(self.free) :]
+        conditions = np.stack(rows)
+        pivots = reduce(conditions, len(self.free))
+        short = conditions[pivots < 0][:, len(self.free) :]
         return self.outside | (short != 0).any(axis=0)
 
     def needed(self, coins):
@@ -141,7 +145,6 @@ class Stage:
         # A pivot's shift is constant − Σ coefficient·free; with f = −free, a free coin's own shift is −f.
         row[: len(self.free)] = subtract(np.zeros_like(row[: len(self.free)]), row[: len(self.free)])
         return row
-
 
 
 def apart(shape, count, group=0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zk_circuits as circuits
-from test_zk_rank_views import CASES, SHORT
+from test_zk_rank_views import CASES, SHORT, stage
 
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
@@ -66,6 +66,23 @@ def test_softmax_too():
         case = circuits.softmax()
         key, channel, _ = heard(case.circuit, list(case.weights), list(case.inputs))
     exact(key, channel)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_proof_draws_exactly_the_coins_of_its_masks(name):
+    act, _ = stage(name, SHORT)
+    plan, shape = act.key.layout.pads, act.key.layout.witness.shape
+    assert act.view.sizes == {
+        "pads.messages": 2 << plan.log_messages,
+        "pads.left": 2 << plan.log_products,
+        "pads.right": 2 << plan.log_products,
+        "witness.blind": 2 * shape.message,
+        "witness.tail": shape.rows * shape.tail,
+        "witness.mask.blind": 2 * shape.mask,
+        "witness.mask.pads": 2 * shape.mask,
+    }
+    rounds = sum(count for label, count in act.view.labels if label == "openings.round")
+    assert shape.mask == rounds and shape.tail >= shape.queries
 
 
 def test_no_purpose_is_drawn_twice_from_one_key():

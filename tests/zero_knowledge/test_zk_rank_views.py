@@ -17,6 +17,10 @@ from zk_rank import Act, Stage
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Visibility
+from verifai.engines.sumcheck.prover import commitment, opening_hiding
+from verifai.engines.sumcheck.prover.channel import HidingProverChannel
+from verifai.engines.sumcheck.verifier.field import ZERO
+from verifai.engines.sumcheck.verifier.hiding import MESSAGES
 from verifai.engines.sumcheck.verifier.layout import hashed_tensors
 
 CASES = {
@@ -58,6 +62,32 @@ def check(name, bits, pairs=2):
 @pytest.mark.parametrize("name", CASES)
 def test_views_of_random_witnesses_are_equally_distributed(name):
     check(name, SHORT)
+
+
+MUTANTS = {
+    "messages go out in clear": (HidingProverChannel, "_pad", lambda honest: lambda self, column, number: ZERO),
+    "every second message takes its neighbour's pad": (
+        HidingProverChannel,
+        "_pad",
+        lambda honest: lambda self, column, number: honest(self, column, number & ~1 if column == MESSAGES else number),
+    ),
+    "final rounds go out in clear": (opening_hiding, "_mask_pads", lambda _: lambda matrix: [ZERO] * matrix.plan.shape.mask),
+    "blind rows stay out of the rounds": (commitment, "_with_blind_rows", lambda _: lambda plan, cells, rows, number: cells),
+    "the combination forgets the mask rows": (
+        opening_hiding,
+        "row_weights",
+        lambda honest: lambda plan, z, number=0, mask=ZERO: honest(plan, z, number, ZERO),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_an_engine_that_masks_less_is_not_the_one_of_the_matrix(name, monkeypatch):
+    act, _ = stage("private input", SHORT)
+    owner, attribute, change = MUTANTS[name]
+    monkeypatch.setattr(owner, attribute, change(getattr(owner, attribute)))
+    shown, expected = act.predicted()
+    assert not np.array_equal(shown, expected)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,6 +4,9 @@ Of every circuit: the matrix by which views depend on coins is the engine's (ran
 differences of offsets of random witnesses of one statement lie in its span; and its rank is exactly what the verifier's own
 equations leave, so that a view is uniform on the affine set that they cut out. Lookups are included: remainders, ranges,
 tables, multiplicities.
+
+Sizes: most tests plan for 4 bits (6 queries), the slow ones for 100; committed weights for 20 at most, as their matrices would
+otherwise take gigabytes. Hiding does not depend on the number of queries, only on tails being as long as they are many.
 """
 
 from __future__ import annotations

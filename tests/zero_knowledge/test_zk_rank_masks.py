@@ -13,7 +13,8 @@ proofs. "Caught" means: the views of every random pair of witnesses differ in di
 | blind rows of C_x, mask region | row 0; row 1; both | yes |
 | tails | blind row's; any value row's; mask row's; one coin short, in any row | yes |
 | mask rows' pads g | all; all but the first; the second | yes |
-| | the first | no: at this layout the lower half of the address space holds blind rows only, so h0 of the first round is 0 |
+| | the first | no: in this layout the lower half of the address space holds blind rows only, so h0 of the first round is 0; |
+| | | yes in a layout that fills both halves |
 | | the last | no: once the blind rows' cells enter the rounds, they hide these messages too |
 | last row coordinate | in F_p | yes |
 | evaluation domain | x = 0 among the opened positions | yes |
@@ -29,6 +30,7 @@ from functools import cache
 import numpy as np
 import pytest
 import zk_circuits as circuits
+from test_zk_rank_views import SHORT, stage
 from zk_rank import Act, Stage
 from zk_views import Script, obey_base
 
@@ -125,6 +127,13 @@ REDUNDANT = {
 def test_what_the_test_cannot_see(name):
     """Should one of these be caught some day, the table above is out of date."""
     assert not world()[3].leaks(REDUNDANT[name]()).any()
+
+
+def test_the_first_pad_of_the_final_rounds_is_caught_where_both_halves_hold_values():
+    act, one = stage("private input", SHORT)
+    size = act.key.layout.witness.shape.mask
+    assert min(act.key.layout.witness.offsets.values()) < 1 << (act.key.layout.witness.log_cells - 1)
+    assert one.leaks(one.coins("x0", "witness.mask.pads", [0, size])).all()
 
 
 def test_every_message_pad_is_needed_where_the_message_depends_on_the_witness():

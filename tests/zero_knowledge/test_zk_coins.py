@@ -1,0 +1,124 @@
+"""Pads are neither too many nor too few, and no coin is drawn twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zk_circuits as circuits
+from test_zk_rank_views import CASES, SHORT, stage
+
+from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key
+from verifai.engines.sumcheck.prover.examples import Sketch
+from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
+from verifai.engines.sumcheck.prover.witness import Witness
+from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
+
+EXAMPLES = {
+    "mlp": examples.mlp,
+    "mlp, private input": lambda: examples.mlp(private_input=True),
+    "mlp, hashed": lambda: examples.mlp(hashed_input=True, hashed_output=True),
+    "mlp, committed": lambda: examples.mlp(committed=True),
+    "mlp, all hidden": lambda: examples.mlp(private_input=True, hashed_output=True, committed=True),
+    "cnn": examples.cnn,
+    "cnn, committed": lambda: examples.cnn(committed=True),
+    "products": examples.products,
+}
+
+
+def heard(circuit, weights, inputs, rng=None):
+    """The finished channel of one honest proof."""
+    key = prepare(circuit, weights)
+    trace = run(circuit, weights, inputs)
+    found = []
+    more = {} if rng is None else {"rng": rng}
+    proven = commit_and_prove(key, Witness(circuit, key.layout, trace.tensors, trace.columns), listener=found.append, **more)
+    return key, found[0], proven
+
+
+def exact(key, channel):
+    plan = key.layout.pads
+    assert channel.pads.messages == plan.messages
+    assert channel.pads.products == plan.products
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_proofs_use_exactly_the_planned_pads(name, monkeypatch):
+    monkeypatch.setattr(Sketch, "suite", ZERO_KNOWLEDGE)
+    circuit, weights = EXAMPLES[name]()
+    key, channel, _ = heard(circuit, weights, examples.random_input(circuit))
+    exact(key, channel)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tiny_circuits_too(name):
+    with circuits.security(SHORT):
+        case = CASES[name]()
+        key, channel, _ = heard(case.circuit, list(case.weights), list(case.inputs))
+    exact(key, channel)
+
+
+@pytest.mark.slow
+def test_softmax_too():
+    with circuits.security(SHORT):
+        case = circuits.softmax()
+        key, channel, _ = heard(case.circuit, list(case.weights), list(case.inputs))
+    exact(key, channel)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_proof_draws_exactly_the_coins_of_its_masks(name):
+    act, _ = stage(name, SHORT)
+    plan, shape = act.key.layout.pads, act.key.layout.witness.shape
+    assert act.view.sizes == {
+        "pads.messages": 2 << plan.log_messages,
+        "pads.left": 2 << plan.log_products,
+        "pads.right": 2 << plan.log_products,
+        "witness.blind": 2 * shape.message,
+        "witness.tail": shape.rows * shape.tail,
+        "witness.mask.blind": 2 * shape.mask,
+        "witness.mask.pads": 2 * shape.mask,
+    }
+    rounds = sum(count for label, count in act.view.labels if label == "openings.round")
+    assert shape.mask == rounds and shape.tail >= shape.queries
+
+
+def test_no_purpose_is_drawn_twice_from_one_key():
+    coins = SecretCoins(bytes(32))
+    coins.field("a", 3)
+    coins.salts("b", 3)
+    for draw in (coins.field, coins.salts):
+        for purpose in ("a", "b"):
+            with pytest.raises(ValueError, match="drawn before"):
+                draw(purpose, 1)
+
+
+def test_purposes_and_keys_give_other_coins():
+    draws = [SecretCoins(bytes(32)).field("a", 8), SecretCoins(bytes(32)).field("b", 8), SecretCoins(b"\1" * 32).field("a", 8)]
+    assert len({tuple(one.tolist()) for one in draws}) == 3
+    assert np.array_equal(draws[0], SecretCoins(bytes(32)).field("a", 8))
+    keys = [proof_key(bytes(32), bytes(32), bytes(32)), commitment_key(bytes(32)), proof_key(bytes(32), b"\1" * 32, bytes(32))]
+    keys += [proof_key(bytes(32), bytes(32), b"\1" * 32), proof_key(b"\1" * 32, bytes(32), bytes(32))]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_machine_without_entropy_still_gives_every_witness_its_own_coins(monkeypatch):
+    """The key also takes up witness and statement, so a broken source repeats a proof but never coins under two secrets."""
+    keys = []
+
+    class Recorded(SecretCoins):
+        def __init__(self, key):
+            keys.append(key)
+            super().__init__(key)
+
+    monkeypatch.setattr(proving, "SecretCoins", Recorded)
+    with circuits.security(SHORT):
+        case = circuits.mlp(private=True)
+        proofs = []
+        for weights, inputs in case.witnesses(np.random.default_rng(61), 3):
+            for _ in range(2):
+                proofs.append(heard(case.circuit, weights, inputs, rng=bytes)[2].proof)
+    assert len(keys) == 6 and len(set(keys)) == 3
+    assert len(set(proofs)) == 3

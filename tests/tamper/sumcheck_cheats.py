@@ -95,9 +95,7 @@ def false_equations(noted, pads) -> tuple[str, ...]:
         return ()
     values = _forms(noted[0][1].tape, pads)
     return tuple(
-        where
-        for where, claim in noted
-        if field.add(claim.value, field.product(claim.factor, values[claim.form])) != field.ZERO
+        where for where, claim in noted if field.add(claim.value, field.product(claim.factor, values[claim.form])) != field.ZERO
     )
 
 

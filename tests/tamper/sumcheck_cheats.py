@@ -18,31 +18,16 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.channel import HidingChannel
 from verifai.engines.sumcheck.verifier.hiding import HiddenClaim, Tape
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
 WEIGHTS_SEED = bytes(range(32))
 """Whoever commits the same weights from it gets the same root; the integrity-only suite needs none."""
-
-
-@pytest.fixture(autouse=True, params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
-def suite(request, monkeypatch):
-    """Test modules that import this run every test in every suite."""
-    monkeypatch.setattr(Sketch, "suite", request.param)
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def hiding(monkeypatch):
-    """Test modules that import this run in the zero-knowledge suite."""
-    monkeypatch.setattr(Sketch, "suite", ZERO_KNOWLEDGE)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar, suite  # noqa: F401
+from sumcheck_cheats import Cheat, EncryptingLiar, Liar, PlainLiar
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Port, Visibility, WeightVisibility
@@ -29,6 +29,8 @@ from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weight
 from verifai.errors import EvidenceRejected, UnsupportedModel
 
 NONE = ops.NONE
+
+pytestmark = pytest.mark.usefixtures("suite")
 
 
 def _hashed_range(low, high):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar, suite  # noqa: F401
+from sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.prover import examples
@@ -17,6 +17,8 @@ from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.field import P
+
+pytestmark = pytest.mark.usefixtures("suite")
 
 
 def _mlp(**more):

@@ -27,13 +27,14 @@ from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weight
 from verifai.errors import EvidenceRejected, VerifaiError
 
 WEIGHTS_SEED = bytes(range(32))
-_EVERY = pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/1-every")
+_TRIALS = [
+    pytest.param((INTEGRITY, 1), id="sumcheck/1"),
+    pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/1"),
+    pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/1-every"),
+]
 
 
-@pytest.fixture(
-    autouse=True,
-    params=[pytest.param((INTEGRITY, 1), id="sumcheck/1"), pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/1"), _EVERY],
-)
+@pytest.fixture(autouse=True, params=_TRIALS)
 def trial(request, monkeypatch):
     """(suite, step): in the zero-knowledge suite every 13th mutation by default, all of them when slow tests run."""
     monkeypatch.setattr(Sketch, "suite", request.param[0])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from sumcheck_cheats import Cheat as Prover
-from sumcheck_cheats import suite  # noqa: F401
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.prover.examples import Sketch, Table
+
+pytestmark = pytest.mark.usefixtures("suite")
 
 
 def Cheat(sketch, *outputs, inputs=None):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sumcheck_cheats import WEIGHTS_SEED, Cheat, hiding  # noqa: F401
+from sumcheck_cheats import WEIGHTS_SEED, Cheat
 from sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 
 from verifai.engines.sumcheck import circuit_ops as ops
@@ -28,6 +28,8 @@ from verifai.errors import EvidenceRejected
 
 LIE = (3, 1)
 
+pytestmark = pytest.mark.usefixtures("hiding")
+
 
 def _private(**more):
     """A private input; the twin is verified when the prover is made."""
@@ -43,7 +45,7 @@ def _everything():
 
 @pytest.mark.parametrize("place", ["triple 0", "first", "last", "padding"])
 def test_a_committed_product_of_pads_that_is_wrong_by_one(place, monkeypatch):
-    """Whether any message uses the triple or not: triple 0 and padding are never used, and only the products' check sees them."""
+    """Whether any message uses the triple or not: triple 0 and padding are not, and only the products' check sees them."""
     cheat = _private()
     plan = cheat.key.layout.pads
     number = {"triple 0": 0, "first": 1, "last": plan.products - 1, "padding": (1 << plan.log_products) - 1}[place]
@@ -183,7 +185,7 @@ def test_weights_that_hold_something_on_the_mask_region(row, monkeypatch):
     number = 0 if row == "blind" else cheat.key.layout.weights.shape.reserved_rows
     cheat_when_committing(monkeypatch, "weights", _set(number, "G"))
     cheat.key = prepare(cheat.circuit, cheat.true_weights, weights_seed=WEIGHTS_SEED)
-    trusted, given = cheat.given()
+    _, given = cheat.given()
     assert given.identity == cheat.key.identity  # the verifier's harness commits the same way
     assert cheat.refused().stopped == "x"
 
@@ -236,7 +238,7 @@ def test_lies_of_the_opening_that_nothing_makes_up_for(lies, monkeypatch):
 
 @pytest.mark.parametrize("lies", _LIES.values(), ids=_LIES.keys())
 def test_lies_of_the_opening_made_up_for_in_the_combination(lies, monkeypatch):
-    """As if g, the blind rows or the values had been committed otherwise: every sum is right, and only the code words differ."""
+    """As if g, the blind rows or the values had been committed otherwise: every sum is right; only the code words differ."""
     cheat = _everything()
     arm(monkeypatch, **lies)
     with pytest.raises(EvidenceRejected) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sumcheck_cheats import Cheat, hiding  # noqa: F401
+from sumcheck_cheats import Cheat
 
 from verifai.engines.sumcheck.circuit import Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
@@ -16,6 +16,8 @@ from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTen
 from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, verify
 from verifai.errors import EvidenceRejected
+
+pytestmark = pytest.mark.usefixtures("hiding")
 
 
 def _everything():

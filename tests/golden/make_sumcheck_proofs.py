@@ -76,7 +76,9 @@ def stated(one: dict[str, object]) -> StatedTensor:
     """The inverse of :func:`describe`."""
     if "private" in one:
         return PrivateTensor()
-    return HashedTensor(bytes.fromhex(one["root"]), one.get("number", 0)) if "root" in one else PublicTensor(tuple(one["cells"]))
+    if "root" in one:
+        return HashedTensor(bytes.fromhex(one["root"]), one.get("number", 0))
+    return PublicTensor(tuple(one["cells"]))
 
 
 def main(suite: str) -> None:

@@ -36,10 +36,10 @@ def _case(name):
 
 
 def test_there_are_frozen_proofs_of_every_suite():
-    assert FILES == sorted(f"{suite}/{name}" for suite, cases in CASES.items() for name in cases)
+    assert sorted(f"{suite}/{name}" for suite, cases in CASES.items() for name in cases) == FILES
     assert [len(cases) for cases in CASES.values()] == [3, 4]
     sizes = [path.stat().st_size for path in FOLDER.glob("sumcheck-*/*")]
-    assert max(sizes) < 300_000
+    assert max(sizes) < 400_000
 
 
 @pytest.mark.parametrize("name", FILES)

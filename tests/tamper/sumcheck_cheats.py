@@ -122,8 +122,9 @@ class Cheat:
     def _listen(self, channel):
         self.channel = channel
 
-    def prove(self, context=b"", **more):
-        return commit_and_prove(self.key, self.witness, context, listener=self._listen, **more)
+    def prove(self, context=b"", *, opening_number=0, **more):
+        number = {"opening_number": opening_number}
+        return commit_and_prove(self.key, self.witness, context, listener=self._listen, **number, **more)
 
     def given(self):
         """What the verifier has from outside: circuit and weights, by their digest and identity."""

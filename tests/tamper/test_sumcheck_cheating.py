@@ -14,7 +14,7 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
+from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.field import P
 
@@ -428,8 +428,8 @@ def test_a_product_of_activations_off_by_one_within_its_rounding(kind):
 
 def _lies(cheat, monkeypatch, thinned):
     """Tell one lie at a time, in the places of each label that ``thinned`` keeps; how many were told."""
-    labels = []
-    commit_and_prove(cheat.key, cheat.witness, listener=lambda channel: labels.extend(channel.labels))
+    cheat.prove()
+    labels = cheat.channel.labels
     monkeypatch.setattr(proving, "ProverChannel", PlainLiar)
     monkeypatch.setattr(proving, "HidingProverChannel", EncryptingLiar)
     first = {}

@@ -60,7 +60,7 @@ class Case:
         self.key = prepare(circuit, weights, weights_seed=WEIGHTS_SEED)
         channels = []
         witness = Witness(circuit, self.key.layout, trace.tensors, trace.columns)
-        proven = commit_and_prove(self.key, witness, context, listener=channels.append)
+        proven = commit_and_prove(self.key, witness, context, opening_number=0, listener=channels.append)
         self.labels = channels[0].labels
         self.statement, self.proof = proven.statement, proven.proof
         self.bytes = encode(circuit)

@@ -193,18 +193,13 @@ def test_the_kind_of_weights_is_the_circuits_to_say(case):
 # --- the statement ---
 
 
-def _kinds(cheat, tensor, size):
-    root = next(stated.root for stated in cheat if isinstance(stated, HashedTensor))
-    return [PublicTensor((tensor.low,) * size), HashedTensor(root), PrivateTensor()]
-
-
 def test_a_tensor_stated_as_another_kind_than_the_circuits(case):
     cheat, proven = case
     circuit, stated = cheat.circuit, proven.statement.tensors
     tried = 0
     for i, port in enumerate(circuit.inputs + circuit.outputs):
         tensor = circuit.tensors[port.tensor]
-        for kind in _kinds(stated, tensor, tensor.size):
+        for kind in (PublicTensor((tensor.low,) * tensor.size), HashedTensor(bytes(32)), PrivateTensor()):
             if isinstance(kind, type(stated[i])):
                 continue
             tensors = (*stated[:i], kind, *stated[i + 1 :])
@@ -240,7 +235,7 @@ def test_stated_values_that_are_not_the_proofs(case):
     public = [i for i, one in enumerate(stated) if isinstance(one, PublicTensor)]
     hashed = [i for i, one in enumerate(stated) if isinstance(one, HashedTensor)]
     changes = [(i, PublicTensor(((1 if stated[i].cells[0] != 1 else 2), *stated[i].cells[1:]))) for i in public]
-    changes += [(a, replace(stated[a], root=stated[b].root)) for a in hashed for b in hashed if a != b]
+    changes += [(a, replace(stated[a], root=stated[b].root, number=1)) for a in hashed for b in hashed if a != b]
     changes += [(i, replace(stated[i], number=1)) for i in hashed]
     assert len(changes) == len(public) + 4
     for i, changed in changes:
@@ -254,3 +249,8 @@ def test_stated_values_that_are_not_the_proofs(case):
         assert caught.value.code == code
     with pytest.raises(EvidenceRejected):
         verify(*cheat.given(), replace(proven.statement, context=b"another"), proven.proof)
+    first, second = hashed
+    twice = (*stated[:second], stated[first], *stated[second + 1 :])
+    with pytest.raises(EvidenceRejected) as caught:
+        verify(*cheat.given(), replace(proven.statement, tensors=twice), proven.proof)
+    assert (caught.value.code, caught.value.where) == ("statement-invalid", "statement")

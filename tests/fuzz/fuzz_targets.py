@@ -8,6 +8,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from verifai.domain.strict_json import loads
 from verifai.domain.trust import parse_trust
 from verifai.engines.ezkl import proof as ezkl_proof
 from verifai.engines.ezkl.lock_section import parse_section
+from verifai.engines.sumcheck.circuit_codec import circuit_digest
 from verifai.engines.sumcheck.opening_ledger_format import LINE_BYTES, new_ledger, parse_ledger, record
+from verifai.engines.sumcheck.verifier.statement import PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.fingerprints.output import decode_output
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
@@ -130,9 +134,39 @@ def targets() -> dict[str, Target]:
         "onnx": Target(lambda data: load_canonical(data, where=""), (model,), 600, 20_000),
         "npz": Target(lambda data: read_npz(data, ""), (heldout[:20_000], _small_npz()), 3_000, 24_000),
         "npy": Target(lambda data: read_npy(data, ""), (_small_npy(),), 15_000),
+        "circuit-zk": Target(_circuit, _circuits(), 3_000, 16_000),
+        "proof-zk": Target(_proof, (_frozen("mlp-private.proof"),), 3_000, 64_000),
         "opening-ledger": Target(lambda data: parse_ledger(data, ""), _ledgers(), 15_000, 2048),
         "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
     }
+
+
+def _frozen(name: str) -> bytes:
+    return (ROOT / "tests" / "golden" / "sumcheck-zk-1" / name).read_bytes()
+
+
+def _circuits() -> tuple[bytes, ...]:
+    return tuple(_frozen(f"{name}.circuit") for name in ("mlp-private", "argmax-private-committed"))
+
+
+def _circuit(data: bytes) -> object:
+    """Under its own digest, so that rules and plan are reached."""
+    return trust_circuit(data, circuit_digest(data))
+
+
+def _proof(data: bytes) -> object:
+    """Taken apart and played to its end; a valid seed's mutants are refused at whatever step sees them first."""
+    trusted = _private_mlp()
+    document = json.loads(_frozen("mlp-private.json"))
+    weights = trust_weights(trusted, document["weights"], _frozen("mlp-private.weights"))
+    statement = Statement((PrivateTensor(), PublicTensor(tuple(document["tensors"][1]["cells"]))), b"frozen")
+    return verify(trusted, weights, statement, data)
+
+
+@lru_cache(maxsize=1)
+def _private_mlp() -> TrustedCircuit:
+    data = _frozen("mlp-private.circuit")
+    return trust_circuit(data, circuit_digest(data))
 
 
 def _ledgers() -> tuple[bytes, ...]:

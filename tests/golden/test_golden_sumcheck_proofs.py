@@ -7,58 +7,66 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from make_sumcheck_proofs import CASES, SUITES, frozen_key, frozen_proof, stated
 
-from verifai.engines.sumcheck.circuit_codec import decode
+from verifai.engines.sumcheck.circuit_codec import decode, encode
 from verifai.engines.sumcheck.circuit_weights import decode_weights
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.prover.examples import Sketch
+from verifai.engines.sumcheck.verifier.statement import Statement
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.engines.sumcheck.weights_arrays import decode_arrays
 from verifai.errors import EvidenceRejected
 
-FOLDER = Path(__file__).parent / "sumcheck-1"
-CASES = sorted(path.stem for path in FOLDER.glob("*.json"))
+FOLDER = Path(__file__).parent
+FILES = sorted(f"{path.parent.name}/{path.stem}" for path in FOLDER.glob("sumcheck-*/*.json"))
 
 
 def _case(name):
     document = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     data, blob, proof = ((FOLDER / f"{name}.{kind}").read_bytes() for kind in ("circuit", "weights", "proof"))
-    tensors = tuple(
-        HashedTensor(bytes.fromhex(one["root"])) if "root" in one else PublicTensor(tuple(one["cells"]))
-        for one in document["tensors"]
-    )
+    tensors = tuple(stated(one) for one in document["tensors"])
     trusted = trust_circuit(data, document["circuit"])
     return (
         trusted,
         trust_weights(trusted, document["weights"], blob),
-        Statement(tensors, document["context"].encode()),
+        Statement(tensors, document["context"].encode(), document.get("opening_number", 0)),
         blob,
         proof,
     )
 
 
-def test_there_are_frozen_proofs():
-    assert len(CASES) == 3
+def test_there_are_frozen_proofs_of_every_suite():
+    assert sorted(f"{suite}/{name}" for suite, cases in CASES.items() for name in cases) == FILES
+    assert [len(cases) for cases in CASES.values()] == [3, 4]
+    sizes = [path.stat().st_size for path in FOLDER.glob("sumcheck-*/*")]
+    assert max(sizes) < 400_000
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_frozen_proof_holds_and_a_changed_one_does_not(name):
     trusted, weights, statement, _, proof = _case(name)
     assert verify(trusted, weights, statement, proof).statement == statement
-    with pytest.raises(EvidenceRejected):
-        verify(trusted, weights, replace(statement, context=b"thawed"), proof)
-    with pytest.raises(EvidenceRejected):
-        verify(trusted, weights, statement, proof[:-1] + bytes((proof[-1] ^ 1,)))
+    for changed in (replace(statement, context=b"thawed"), replace(statement, opening_number=statement.opening_number ^ 1)):
+        with pytest.raises(EvidenceRejected):
+            verify(trusted, weights, changed, proof)
+    for at in (40, len(proof) // 2, len(proof) - 1):
+        with pytest.raises(EvidenceRejected):
+            verify(trusted, weights, statement, proof[:at] + bytes((proof[at] ^ 1,)) + proof[at + 1 :])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FILES)
 def test_the_prover_still_makes_the_frozen_bytes(name):
     trusted, weights, statement, blob, proof = _case(name)
     arrays = decode_arrays(decode((FOLDER / f"{name}.circuit").read_bytes()), blob)
     assert [list(cells) for cells in decode_weights(trusted.circuit, blob)] == [cells.reshape(-1).tolist() for cells in arrays]
-    key = prepare(trusted.circuit, arrays)
+    key = frozen_key(trusted.circuit, arrays)
     assert key.identity == weights.identity
-    proven = prove(key, run(trusted.circuit, arrays, examples.random_input(trusted.circuit)), statement.context)
+    proven = frozen_proof(name.partition("/")[2], key, arrays)
     assert (proven.statement, proven.proof) == (statement, proof)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_planner_still_makes_the_frozen_circuit(name, monkeypatch):
+    suite, _, case = name.partition("/")
+    monkeypatch.setattr(Sketch, "suite", SUITES[suite])
+    assert encode(CASES[suite][case]()[0]) == (FOLDER / f"{name}.circuit").read_bytes()

@@ -1,4 +1,9 @@
-"""A proof with any field, digest, length, order or statement changed is refused, and no bytes crash the verifier."""
+"""A proof with any field, digest, length, order or statement changed is refused, and no bytes crash the verifier.
+
+Altered proofs of one honest proof: 8,570 in suite sumcheck/1; 24,231 in sumcheck-zk/1, whose proofs are longer, of which every
+13th of each kind (1,869) by default and all when slow tests run. Altered statements, weights, kinds of messages of a larger
+proof, and circuits come on top.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,41 @@ from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier import proof as proofs
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, VerifaiError
+
+WEIGHTS_SEED = bytes(range(32))
+_TRIALS = [
+    pytest.param((INTEGRITY, 1), id="sumcheck/1"),
+    pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/1"),
+    pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/1-every"),
+]
+
+
+@pytest.fixture(autouse=True, params=_TRIALS)
+def trial(request, monkeypatch):
+    """(suite, step): in the zero-knowledge suite every 13th mutation by default, all of them when slow tests run."""
+    monkeypatch.setattr(Sketch, "suite", request.param[0])
+    return request.param
+
+
+@pytest.fixture
+def suite(trial):
+    return trial[0]
+
+
+@pytest.fixture
+def some(trial):
+    """Those of the mutations that this trial makes."""
+    return lambda mutations: list(mutations)[:: trial[1]]
 
 
 class Case:
@@ -27,10 +59,10 @@ class Case:
 
     def __init__(self, circuit, weights, seed=0, context=b"nonce"):
         trace = run(circuit, weights, examples.random_input(circuit, seed))
-        self.key = prepare(circuit, weights)
+        self.key = prepare(circuit, weights, weights_seed=WEIGHTS_SEED)
         channels = []
         witness = Witness(circuit, self.key.layout, trace.tensors, trace.columns)
-        proven = commit_and_prove(self.key, witness, context, listener=channels.append)
+        proven = commit_and_prove(self.key, witness, context, opening_number=0, listener=channels.append)
         self.labels = channels[0].labels
         self.statement, self.proof = proven.statement, proven.proof
         self.bytes = encode(circuit)
@@ -51,14 +83,22 @@ class Case:
         assert caught.value.code in ("proof-invalid", "proof-malformed", "statement-invalid")
 
 
-@lru_cache(maxsize=1)
-def small() -> Case:
+@lru_cache(maxsize=2)
+def _small(suite) -> Case:
     return Case(*examples.mlp(hashed_input=True))
 
 
-@lru_cache(maxsize=1)
-def large() -> Case:
+@lru_cache(maxsize=2)
+def _large(suite) -> Case:
     return Case(*examples.cnn(committed=True))
+
+
+def small() -> Case:
+    return _small(Sketch.suite)
+
+
+def large() -> Case:
+    return _large(Sketch.suite)
 
 
 def _with_message(proof, index, value):
@@ -84,17 +124,18 @@ def test_the_honest_proofs_hold_and_encode_back_to_the_same_bytes():
         assert proofs.encode(case.decoded) == case.proof
 
 
-def test_every_message_element_changed_by_one_is_refused():
-    case, tried = small(), 0
-    for index, (a, b) in enumerate(case.decoded.messages):
-        for changed in (((a + 1) % P, b), (a, (b + P - 1) % P)):
-            case.refused(_with_message(case.decoded, index, changed))
-            tried += 1
-    print(f"mutations tried: {tried} message components")
-    assert tried == 2 * sum(count for _, count in case.labels)
+def test_every_message_element_changed_by_one_is_refused(some, trial):
+    case = small()
+    components = [(index, half) for index in range(len(case.decoded.messages)) for half in (0, 1)]
+    for index, half in some(components):
+        a, b = case.decoded.messages[index]
+        case.refused(_with_message(case.decoded, index, (a, (b + P - 1) % P) if half else ((a + 1) % P, b)))
+    print(f"mutations tried: {len(some(components))} of {len(components)} message components")
+    assert len(components) == 2 * sum(count for _, count in case.labels)
+    assert trial[1] > 1 or some(components) == components
 
 
-def test_the_first_and_last_element_of_every_kind_of_message_changed_at_random_is_refused():
+def test_the_first_and_last_element_of_every_kind_of_message_changed_at_random_is_refused(trial):
     case, seen, at = large(), {}, 0
     for label, count in case.labels:
         seen.setdefault(label, []).extend(range(at, at + count))
@@ -102,61 +143,75 @@ def test_the_first_and_last_element_of_every_kind_of_message_changed_at_random_i
     pick = random.Random(5)
     assert len(seen) > 20
     for indices in seen.values():
-        for index in {indices[0], indices[-1], pick.choice(indices)}:
+        for index in {indices[0], indices[-1], pick.choice(indices)} if trial[1] == 1 else {pick.choice(indices)}:
             case.refused(_with_message(case.decoded, index, (pick.randrange(P), pick.randrange(P))))
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_opened_cells_changed_are_refused_in_every_column_and_every_row(number):
+def test_opened_cells_changed_are_refused_in_every_column_and_every_row(number, some):
     case, pick = small(), random.Random(3)
     opening = case.decoded.openings[number]
-    for q, column in enumerate(opening.columns):
-        for row in range(len(column)) if q < 8 else [pick.randrange(len(column))]:
-            columns = _replaced(opening.columns, q, _replaced(column, row, (column[row] + 1) % P))
-            case.refused(_with_opening(case.decoded, number, columns=columns))
+    cells = [
+        (q, row)
+        for q, column in enumerate(opening.columns)
+        for row in (range(len(column)) if q < 8 else [pick.randrange(len(column))])
+    ]
+    for q, row in some(cells):
+        column = opening.columns[q]
+        columns = _replaced(opening.columns, q, _replaced(column, row, (column[row] + 1) % P))
+        case.refused(_with_opening(case.decoded, number, columns=columns))
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_every_digest_changed_is_refused(number):
+def test_every_digest_and_every_salt_changed_is_refused(number, some, suite):
     case = small()
     case.refused(replace(case.decoded, root=_flip(case.decoded.root)))
     opening = case.decoded.openings[number]
-    for index, digest in enumerate(opening.cap):
+    for index, digest in some(enumerate(opening.cap)):
         case.refused(_with_opening(case.decoded, number, cap=_replaced(opening.cap, index, _flip(digest))))
-    for q, path in enumerate(opening.paths):
-        for level, digest in enumerate(path[: None if q < 20 else 1]):
-            paths = _replaced(opening.paths, q, _replaced(path, level, _flip(digest)))
-            case.refused(_with_opening(case.decoded, number, paths=paths))
+    siblings = [(q, level) for q, path in enumerate(opening.paths) for level in range(len(path[: None if q < 20 else 1]))]
+    for q, level in some(siblings):
+        path = opening.paths[q]
+        paths = _replaced(opening.paths, q, _replaced(path, level, _flip(path[level])))
+        case.refused(_with_opening(case.decoded, number, paths=paths))
+    assert len(opening.salts) == (len(opening.columns) if suite.zero_knowledge else 0)
+    for q, salt in some(enumerate(opening.salts)):
+        case.refused(_with_opening(case.decoded, number, salts=_replaced(opening.salts, q, _flip(salt))))
+        case.refused(_with_opening(case.decoded, number, salts=_replaced(opening.salts, q, salt[:-1] + bytes((salt[-1] ^ 1,)))))
 
 
-def test_neighbours_in_any_order_but_the_right_one_are_refused():
+def test_neighbours_in_any_order_but_the_right_one_are_refused(some):
     case = small()
     messages = case.decoded.messages
-    for i in range(len(messages) - 1):
+    for i in some(range(len(messages) - 1)):
         if messages[i] != messages[i + 1]:
             swapped = (*messages[:i], messages[i + 1], messages[i], *messages[i + 2 :])
             case.refused(replace(case.decoded, messages=swapped))
     for number, opening in enumerate(case.decoded.openings):
-        for name in ("columns", "paths", "cap"):
+        for name in ("columns", "paths", "cap", "salts"):
             items = getattr(opening, name)
-            for i in range(0, len(items) - 1, 7):
+            for i in some(range(0, len(items) - 1, 7)):
                 if items[i] != items[i + 1]:
                     swapped = (*items[:i], items[i + 1], items[i], *items[i + 2 :])
                     case.refused(_with_opening(case.decoded, number, **{name: swapped}))
     case.refused(replace(case.decoded, openings=case.decoded.openings[::-1]))
 
 
-def test_truncation_at_every_boundary_is_refused():
+def test_truncation_at_every_boundary_is_refused(some):
     case = small()
-    boundaries, at = [0, len(proofs.MAGIC), len(proofs.MAGIC) + 32], len(proofs.MAGIC) + 32
+    magic = proofs.magic_of(case.shapes)
+    boundaries, at = [0, len(magic), len(magic) + 32], len(magic) + 32
     for shape in case.shapes:
         log = proofs.log_length(shape)
-        for piece, count in ((8, shape.rows * shape.queries), (32, shape.queries * path_length(log) + cap_size(log))):
+        salts = shape.queries if shape.hiding else 0
+        digests = salts + shape.queries * path_length(log) + cap_size(log)
+        for piece, count in ((8, shape.rows * shape.queries), (32, digests)):
             boundaries += range(at, at + piece * count, piece)
             at += piece * count
     boundaries += range(at, len(case.proof), 8)
-    for boundary in boundaries:
+    for boundary in some(boundaries):
         case.refused(case.proof[:boundary])
+    assert at == len(case.proof) - 16 * len(case.decoded.messages)
     assert boundaries[-1] == len(case.proof) - 8
 
 
@@ -166,16 +221,34 @@ def test_trailing_bytes_and_messages_are_refused():
         case.refused(case.proof + extra)
 
 
-def test_an_element_that_is_not_below_p_is_refused_although_its_residue_is_right():
+def test_an_element_that_is_not_below_p_is_refused_although_its_residue_is_right(some, suite):
+    """Residues are right where a reserved row is 0; in the zero-knowledge suite no opened cell is known to be small, so that
+    only the refusal itself is shown: it comes before anything is computed."""
     case = small()
-    start = len(proofs.MAGIC) + 32
-    assert case.decoded.openings[0].columns[0][0] == 0  # a reserved row, so that p stands for the right residue
-    case.refused(case.proof[:start] + P.to_bytes(8, "little") + case.proof[start + 8 :])
-    at = len(case.proof) - 16 * len(case.decoded.messages)
-    for index in range(2 * len(case.decoded.messages)):
+    start = len(proofs.magic_of(case.shapes)) + 32
+    if not suite.zero_knowledge:
+        assert case.decoded.openings[0].columns[0][0] == 0  # a reserved row, so that p stands for the right residue
+    places = [start, *range(len(case.proof) - 16 * len(case.decoded.messages), len(case.proof), 8)]
+    for place in some(places):
         for word in (P, 2**64 - 1):
-            place = at + 8 * index
-            case.refused(case.proof[:place] + word.to_bytes(8, "little") + case.proof[place + 8 :])
+            with pytest.raises(EvidenceRejected) as caught:
+                case.verify(case.proof[:place] + word.to_bytes(8, "little") + case.proof[place + 8 :])
+            assert caught.value.code == "proof-malformed"
+
+
+def test_a_proof_of_one_suite_is_none_of_the_other(suite):
+    """Not under its own magic, not under the other's, and not with the other's circuit."""
+    case = small()
+    magics = {proofs.MAGIC, proofs.HIDING_MAGIC}
+    mine = proofs.magic_of(case.shapes)
+    (other,) = magics - {mine}
+    case.refused(other + case.proof[len(mine) :])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sketch, "suite", INTEGRITY if suite.zero_knowledge else ZERO_KNOWLEDGE)
+        theirs = small()
+    assert theirs.verify() and theirs.bytes != case.bytes
+    case.refused(theirs.proof)
+    case.refused(mine + theirs.proof[len(other) :])
 
 
 def test_roots_and_openings_of_another_run_are_refused():
@@ -192,26 +265,45 @@ def test_roots_and_openings_of_another_run_are_refused():
     case.refused(case.decoded, statement=other.statement)
 
 
-def test_every_part_of_the_statement_is_bound():
+def test_every_part_of_the_statement_is_bound(suite):
     case = small()
     shown = case.statement.tensors[1]
     assert isinstance(shown, PublicTensor) and isinstance(case.statement.tensors[0], HashedTensor)
     tensor = case.trusted.circuit.tensors[case.trusted.circuit.outputs[0].tensor]
-    for i, cell in enumerate(shown.cells):
-        for value in (cell + 1, cell - 1, tensor.low, tensor.high, tensor.high + 1, cell + P):
-            if value != cell:
-                cells = PublicTensor(_replaced(shown.cells, i, value))
-                case.refused(case.decoded, statement=replace(case.statement, tensors=(case.statement.tensors[0], cells)))
+    changes = [
+        (i, value)
+        for i, cell in enumerate(shown.cells)
+        for value in (cell + 1, cell - 1, tensor.low, tensor.high, tensor.high + 1, cell + P)
+        if value != cell
+    ]
+    for i, value in changes:
+        cells = PublicTensor(_replaced(shown.cells, i, value))
+        case.refused(case.decoded, statement=replace(case.statement, tensors=(case.statement.tensors[0], cells)))
     root = case.statement.tensors[0].root
     for changed in (
         HashedTensor(_flip(root)),
         HashedTensor(case.decoded.root),
         HashedTensor(root[:31]),
         PublicTensor((0,) * 13),
+        PrivateTensor(),
+        *(HashedTensor(root, number) for number in (1, 3, 4, -1, 2**64)),
     ):
         case.refused(case.decoded, statement=replace(case.statement, tensors=(changed, shown)))
-    for tensors in ((), (shown,), (*case.statement.tensors, shown), case.statement.tensors[::-1]):
+    stated = case.statement.tensors[0]
+    for tensors in ((), (shown,), (*case.statement.tensors, shown), case.statement.tensors[::-1], (stated, PrivateTensor())):
         case.refused(case.decoded, statement=replace(case.statement, tensors=tensors))
+
+
+def test_every_opening_number_but_the_proofs_own_is_refused(suite):
+    """Of the weights' root and of a hashed tensor's: within the budget, at its end, and beyond."""
+    case = Case(*examples.mlp(hashed_input=True, committed=True))
+    stated = case.statement.tensors[0]
+    assert case.verify() and (case.statement.opening_number, stated.number) == (0, 0)
+    for number in (1, 15, 16, -1, 2**64):
+        case.refused(case.decoded, statement=replace(case.statement, opening_number=number))
+    for number in (1, 3, 4, -1, 2**64):
+        changed = (replace(stated, number=number), *case.statement.tensors[1:])
+        case.refused(case.decoded, statement=replace(case.statement, tensors=changed))
 
 
 def test_a_stale_context_is_refused():
@@ -221,9 +313,14 @@ def test_a_stale_context_is_refused():
     case.refused(case.decoded, statement=replace(case.statement, opening_number=1))
 
 
-def test_another_models_weights_are_refused():
+@lru_cache(maxsize=2)
+def _other_model(suite) -> Case:
+    return Case(*examples.cnn(committed=True, seed=7))
+
+
+def test_another_models_weights_are_refused(some):
     case = large()
-    other = Case(*examples.cnn(committed=True, seed=7))
+    other = _other_model(Sketch.suite)
     if other.bytes == case.bytes:
         case.refused(case.decoded, weights=other.weights)
     changed = replace(case.weights, identity=_flip(bytes.fromhex(case.weights.identity)).hex())
@@ -231,7 +328,7 @@ def test_another_models_weights_are_refused():
     public = Case(*examples.mlp())
     cells = [list(one) for one in public.weights.cells]
     for number, one in enumerate(cells):
-        for i in range(0, len(one), 13):
+        for i in some(range(0, len(one), 13)):
             altered = [*cells[:number], [*one[:i], one[i] + 1, *one[i + 1 :]], *cells[number + 1 :]]
             with pytest.raises(EvidenceRejected):
                 public.verify(weights=replace(public.weights, cells=tuple(altered)))
@@ -260,7 +357,7 @@ def test_a_circuit_with_a_weaker_plan_is_refused_even_under_its_own_digest():
         replace(circuit, commitments=()),
         replace(circuit, soundness=circuit.soundness[:-1]),
         replace(circuit, soundness=tuple(replace(step, millibits=step.millibits + 1) for step in circuit.soundness)),
-        replace(circuit, suite="sumcheck/2"),
+        replace(circuit, suite=f"{circuit.suite[:-1]}2"),
     ]
     for one in weaker:
         data = encode(one)
@@ -269,10 +366,11 @@ def test_a_circuit_with_a_weaker_plan_is_refused_even_under_its_own_digest():
         assert caught.value.code == "circuit-invalid"
 
 
-def test_arbitrary_bytes_are_refused_and_never_crash():
+def test_arbitrary_bytes_are_refused_and_never_crash(some):
     case, pick, runs = small(), random.Random(11), 0
     samples = [pick.randbytes(pick.choice([0, 1, 31, 100, 5000, len(case.proof)])) for _ in range(200)]
-    samples += [case.proof[: len(proofs.MAGIC)] + pick.randbytes(len(case.proof) - len(proofs.MAGIC)) for _ in range(50)]
+    start = len(proofs.magic_of(case.shapes))
+    samples += [case.proof[:start] + pick.randbytes(len(case.proof) - start) for _ in range(50)]
     for _ in range(400):
         data = bytearray(case.proof)
         for _ in range(pick.choice([1, 1, 2, 8])):
@@ -282,12 +380,12 @@ def test_arbitrary_bytes_are_refused_and_never_crash():
         start, stop = sorted(pick.randrange(len(case.proof)) for _ in range(2))
         at = pick.randrange(len(case.proof))
         samples.append(case.proof[:at] + case.proof[start:stop] + case.proof[at + (stop - start) :])
-    for data in samples:
+    for data in some(samples):
         if data != case.proof:
             with pytest.raises(VerifaiError):
                 case.verify(data)
             runs += 1
-    assert runs >= 740
+    assert len(samples) == 750 and runs >= len(some(samples)) - 10
 
 
 def test_a_proof_as_large_as_a_file_may_be_is_refused_before_it_is_taken_apart():
@@ -299,7 +397,7 @@ def test_a_statement_may_not_reuse_a_proof_of_another_statement_with_equal_tenso
     circuit, weights = examples.mlp()
     key = prepare(circuit, weights)
     trace = run(circuit, weights, examples.random_input(circuit))
-    first, second = prove(key, trace, b"1"), prove(key, trace, b"2")
+    first, second = prove(key, trace, b"1", rng=bytes), prove(key, trace, b"2", rng=bytes)
     assert isinstance(first.statement, Statement) and first.proof != second.proof
     data = encode(circuit)
     trusted = trust_circuit(data, circuit_digest(data))

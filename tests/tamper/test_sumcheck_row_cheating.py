@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sumcheck_cheats import Cheat as Prover
 
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.prover.examples import Sketch, Table, random_input
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
-from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
-from verifai.errors import EvidenceRejected
+from verifai.engines.sumcheck.prover.examples import Sketch, Table
+
+pytestmark = pytest.mark.usefixtures("suite")
 
 
-class Cheat:
-    """A prover whose witness may be changed before it is committed, and the verifier of its proof."""
-
-    def __init__(self, sketch, *outputs, inputs=None):
-        self.circuit = sketch.finish(*outputs)
-        self.trace = run(self.circuit, sketch.cells, inputs or random_input(self.circuit))
-        self.key = prepare(self.circuit, sketch.cells)
-        self.blob = encode_weights(self.circuit, [cells.reshape(-1).tolist() for cells in sketch.cells])
-        self.witness = Witness(self.circuit, self.key.layout, self.trace.tensors, self.trace.columns)
-
-    def verify(self):
-        proven = commit_and_prove(self.key, self.witness)
-        data = encode(self.circuit)
-        trusted = trust_circuit(data, circuit_digest(data))
-        return verify(trusted, trust_weights(trusted, self.key.identity, self.blob), proven.statement, proven.proof)
-
-    def refused(self):
-        with pytest.raises(EvidenceRejected) as caught:
-            self.verify()
-        assert caught.value.code in ("proof-invalid", "statement-invalid")
-        return caught.value
+def Cheat(sketch, *outputs, inputs=None):
+    """The provers of the harness, for a sketch that is finished here."""
+    return Prover(sketch.finish(*outputs), sketch.cells, inputs)
 
 
 def _softmax(width=6):

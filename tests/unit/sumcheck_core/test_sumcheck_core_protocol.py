@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Visibility
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove, tensor_root
+from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove, prepare, prove, tensor_root
 from verifai.engines.sumcheck.prover.witness import Witness
+from verifai.engines.sumcheck.verifier.layout import plan, planned
+from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.rehearsal import rehearse
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor
+from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor
+from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
 
-slow = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+WEIGHTS_SEED = bytes(range(32))
+
+_CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]  # a constant, not a state
+slow = settings(max_examples=25, deadline=None, suppress_health_check=_CHECKS)
+
+
+@pytest.fixture(autouse=True, params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+def suite(request, monkeypatch):
+    """Every circuit is proven in every suite."""
+    monkeypatch.setattr(Sketch, "suite", request.param)
+    return request.param
 
 
 def accepted(circuit, weights, seed=0, threads=1):
     """Prove one random run, verify it, and compare the statement with the interpreter's values."""
     trace = run(circuit, weights, examples.random_input(circuit, seed))
-    key = prepare(circuit, weights, threads)
-    proven = prove(key, trace, b"context", threads=threads)
+    key = prepare(circuit, weights, threads, weights_seed=WEIGHTS_SEED)
+    proven = prove(key, trace, b"context", opening_number=0, rng=bytes, threads=threads)
     data = encode(circuit)
     trusted = trust_circuit(data, circuit_digest(data))
     given_weights = trust_weights(trusted, key.identity, encode_weights(circuit, [w.reshape(-1).tolist() for w in weights]))
@@ -36,8 +52,10 @@ def accepted(circuit, weights, seed=0, threads=1):
         cells = trace.true(port.tensor)
         if isinstance(stated, PublicTensor):
             assert stated.cells == tuple(cells.reshape(-1).tolist())
+        elif port.visibility is Visibility.PRIVATE:
+            assert stated == PrivateTensor()
         else:
-            assert stated == HashedTensor(tensor_root(key, port.tensor, cells))
+            assert stated == HashedTensor(tensor_root(key, port.tensor, cells, proven.secrets.get(port.tensor)))
     return proven
 
 
@@ -46,6 +64,62 @@ def accepted(circuit, weights, seed=0, threads=1):
 @pytest.mark.parametrize("hashed_output", [False, True])
 def test_every_kind_of_statement(hashed_input, hashed_output, committed):
     accepted(*examples.mlp(hashed_input=hashed_input, hashed_output=hashed_output, committed=committed))
+
+
+@pytest.mark.parametrize("suite", [ZERO_KNOWLEDGE], indirect=True)
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("output", ["public", "hashed", "private"])
+def test_every_kind_of_statement_about_a_private_input(output, committed):
+    sketch = Sketch(60)
+    x = sketch.input((1, 13), -100, 99, private=True)
+    hidden = sketch.requant(sketch.matmul(x, 10), offset=2)
+    out = sketch.requant(sketch.matmul(hidden, 5), relu=False, offset=3)
+    kinds = {} if output == "public" else {output: (out,)}
+    accepted(sketch.finish(out, committed=committed, **kinds), sketch.cells)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_tensor_and_weights_with_more_variables_than_the_witness(hashed, committed):
+    """The final rounds are then as many as theirs, and so are the pads that encrypt them."""
+    sketch = Sketch(64)
+    x = sketch.input((1, 9000), -1, 1, hashed=hashed)
+    out = sketch.requant(sketch.matmul(x, 2), relu=False)
+    circuit = sketch.finish(out, committed=committed)
+    layout = plan(circuit)
+    others = [*layout.hashed.values(), *([layout.weights] if layout.weights else [])]
+    assert len(others) == hashed + committed
+    assert all(one.log_cells > layout.witness.log_cells for one in others)
+    accepted(circuit, sketch.cells)
+
+
+@pytest.mark.parametrize("suite", [ZERO_KNOWLEDGE], indirect=True)
+def test_only_the_largest_logit_of_a_private_input_is_shown():
+    sketch = Sketch(61)
+    x = sketch.input((1, 7), private=True)
+    index = sketch.add(ops.ArgMax, sketch.requant(sketch.matmul(x, 9), relu=False))
+    accepted(sketch.finish(index, committed=True), sketch.cells)
+
+
+@pytest.mark.parametrize("suite", [ZERO_KNOWLEDGE], indirect=True)
+@pytest.mark.parametrize("budget", [1, 3])
+def test_every_opening_of_one_root_up_to_its_budget(budget):
+    """Weights, and a hashed input, opened under each of their numbers: the roots stay the same, the proofs differ."""
+    circuit, weights = examples.mlp(hashed_input=True, committed=True)
+    circuit = planned(replace(circuit, commitments=(), soundness=()), ZERO_KNOWLEDGE, budget)
+    key = prepare(circuit, weights, weights_seed=WEIGHTS_SEED)
+    trace, tensor = run(circuit, weights, examples.random_input(circuit)), circuit.inputs[0].tensor
+    data = encode(circuit)
+    trusted = trust_circuit(data, circuit_digest(data))
+    found = set()
+    for number in range(budget):
+        secret = TensorSecret(bytes(32), TENSOR_BUDGET - 1 - number)
+        proven = prove(key, trace, opening_number=number, secrets={tensor: secret})
+        assert verify(trusted, trust_weights(trusted, key.identity, None), proven.statement, proven.proof)
+        assert proven.statement.opening_number == number
+        assert proven.statement.tensors[0] == HashedTensor(tensor_root(key, tensor, trace.true(tensor), secret), secret.number)
+        found.add((proven.statement.tensors[0].root, key.identity))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -369,19 +443,22 @@ def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned(
 @pytest.mark.parametrize(
     "make", [examples.cnn, lambda: examples.cnn(committed=True), examples.products, lambda: softmax((3, 5), 4)]
 )
-def test_a_rehearsal_foretells_every_message_between_lookups_and_openings(make):
+def test_a_rehearsal_foretells_every_message_between_lookups_and_openings(make, suite):
     circuit, weights = make()
-    trace, key, labels = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights), []
+    trace, key, channels = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights), []
     witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
-    commit_and_prove(key, witness, listener=lambda channel: labels.extend(channel.labels))
-    said = [one for one in labels if one[0].partition(".")[0] not in ("lookups", "openings")]
+    commit_and_prove(key, witness, opening_number=0, listener=channels.append)
+    said = [one for one in channels[0].labels if one[0].partition(".")[0] not in ("lookups", "products", "openings")]
     assert tuple(said) == rehearse(circuit, key.layout)
+    if suite.zero_knowledge:  # and not a pad is planned that is not used
+        pads = channels[0].pads
+        assert (pads.messages, pads.products) == (key.layout.pads.messages, key.layout.pads.products)
 
 
 def test_a_draft_is_never_proven():
     circuit, weights = examples.mlp()
     with pytest.raises(UsageError) as caught:
-        prepare(examples.replace(circuit, commitments=()), weights)
+        prepare(replace(circuit, commitments=()), weights)
     assert caught.value.code == "circuit-not-planned"
 
 
@@ -393,11 +470,19 @@ def test_weights_outside_their_declared_bounds_are_never_committed():
     assert caught.value.code == "weights-malformed"
 
 
-def test_the_root_of_a_hashed_tensor_depends_on_its_cells_and_padded_size_alone():
+def test_the_root_of_a_hashed_tensor_depends_on_its_cells_and_padded_size_alone(suite):
+    """And, where the root hides them, on the secret that it was made from; without one, nothing is committed."""
     keys = [prepare(*examples.mlp(hashed_input=True, seed=seed)) for seed in (1, 2)]
     cells = np.arange(13)
-    first, second = (tensor_root(key, key.circuit.inputs[0].tensor, cells) for key in keys)
-    assert first == second != tensor_root(keys[0], keys[0].circuit.inputs[0].tensor, cells + 1)
+    secret = TensorSecret(bytes(32), 0) if suite.zero_knowledge else None
+    tensor = keys[0].circuit.inputs[0].tensor
+    first, second = (tensor_root(key, key.circuit.inputs[0].tensor, cells, secret) for key in keys)
+    assert first == second != tensor_root(keys[0], tensor, cells + 1, secret)
+    if secret is not None:
+        assert first == tensor_root(keys[0], tensor, cells, replace(secret, number=3))
+        assert first != tensor_root(keys[0], tensor, cells, TensorSecret(bytes(31) + b"1", 0))
+        with pytest.raises(ValueError, match="hides"):
+            tensor_root(keys[0], tensor, cells)
 
 
 def test_the_output_root_of_one_proof_is_the_input_root_of_the_next():
@@ -411,7 +496,9 @@ def test_the_output_root_of_one_proof_is_the_input_root_of_the_next():
     low, high = circuit.tensors[out].low, circuit.tensors[out].high
     x = second.input((1, 13), low, high, hashed=True)
     following = second.finish(second.requant(second.matmul(x, 2)))
-    two = prove(prepare(following, second.cells), run(following, second.cells, [trace.true(out)]))
-    assert one.statement.tensors[1] == two.statement.tensors[0]
+    handed = {x: replace(one.secrets[out], number=1)} if one.secrets else {}  # with a root that hides comes its secret
+    two = prove(prepare(following, second.cells), run(following, second.cells, [trace.true(out)]), secrets=handed)
+    assert one.statement.tensors[1].root == two.statement.tensors[0].root
+    assert [two.statement.tensors[0].number] == [secret.number for secret in handed.values()] or not handed
     accepted(circuit, first.cells)
     accepted(following, second.cells)

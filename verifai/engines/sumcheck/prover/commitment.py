@@ -90,7 +90,9 @@ def stored_rows(plan: Commitment, cells: U64) -> U64:
 
 
 def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
-    """Commit padded columns over F_p, one per key of the plan."""
+    """Commit padded columns over F_p, one per key of the plan. Raises ValueError for a plan that hides: it needs coins."""
+    if plan.shape.hiding:  # rows without tails would also be too short for the plan's code
+        raise ValueError(f"commitment {plan.shape.label} hides: it is never made without coins")
     cells = np.zeros(1 << plan.log_cells, dtype=np.uint64)
     for key, offset in plan.offsets.items():
         cells[offset : offset + (1 << plan.logs[key])] = columns[key]

@@ -10,7 +10,8 @@ from test_zk_rank_views import CASES, SHORT, stage
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
-from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key
+from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key, tensor_seed
+from verifai.engines.sumcheck.prover.commitment import commitment_coins
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
@@ -34,7 +35,8 @@ def heard(circuit, weights, inputs, rng=None):
     trace = run(circuit, weights, inputs)
     found = []
     more = {} if rng is None else {"rng": rng}
-    proven = commit_and_prove(key, Witness(circuit, key.layout, trace.tensors, trace.columns), listener=found.append, **more)
+    witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
+    proven = commit_and_prove(key, witness, listener=found.append, opening_number=0, **more)
     return key, found[0], proven
 
 
@@ -99,9 +101,25 @@ def test_purposes_and_keys_give_other_coins():
     draws = [SecretCoins(bytes(32)).field("a", 8), SecretCoins(bytes(32)).field("b", 8), SecretCoins(b"\1" * 32).field("a", 8)]
     assert len({tuple(one.tolist()) for one in draws}) == 3
     assert np.array_equal(draws[0], SecretCoins(bytes(32)).field("a", 8))
-    keys = [proof_key(bytes(32), bytes(32), bytes(32)), commitment_key(bytes(32)), proof_key(bytes(32), b"\1" * 32, bytes(32))]
-    keys += [proof_key(bytes(32), bytes(32), b"\1" * 32), proof_key(b"\1" * 32, bytes(32), bytes(32))]
+    zero, one = bytes(32), b"\1" * 32
+    given = [(zero, zero, zero), (one, zero, zero), (zero, one, zero), (zero, zero, one)]
+    keys = [key(*each) for key in (proof_key, commitment_key) for each in given]
+    keys += [tensor_seed(*each, tensor) for each in given for tensor in (0, 1)]
     assert len(set(keys)) == len(keys)
+
+
+def test_one_seed_under_two_tables_has_two_sets_of_coins():
+    """Equal coins under two tensors would cancel; equal values in an equal shape must still have the same root."""
+    with circuits.security(SHORT):
+        case = circuits.mlp(hashed=True)
+        key = prepare(case.circuit, list(case.weights))
+    (tensor,) = list(key.layout.hashed)[:1]
+    plan = key.layout.hashed[tensor]
+    size = 1 << plan.logs["tensor", tensor, 0]
+    first = {("tensor", tensor, 0): np.arange(size, dtype=np.uint64)}
+    second = {("tensor", tensor, 0): np.arange(1, size + 1, dtype=np.uint64)}
+    drawn = [commitment_coins(plan, columns, bytes(32)).field("tensor.blind", 64) for columns in (first, second, first)]
+    assert np.array_equal(drawn[0], drawn[2]) and not np.any(drawn[0] == drawn[1])
 
 
 def test_a_machine_without_entropy_still_gives_every_witness_its_own_coins(monkeypatch):

@@ -24,7 +24,6 @@ from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
-from verifai.engines.sumcheck.prover.coins import commitment_key
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
 from verifai.engines.sumcheck.prover.party import padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove
@@ -125,16 +124,16 @@ class Scene:
         key = self._key(coins.get("w"))
         witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
         given = own or GivenCoins(coins.get("x"))
-        owners = {commitment_key(_seed(owner)): coins.get(owner) for owner, _ in self.secrets.values()}
+        owners = {_seed(owner): coins.get(owner) for owner, _ in self.secrets.values()}
         heard = []
-        honest, rounds = proving.SecretCoins, opening_hiding.FinalRounds
+        honest, rounds = proving.commitment_coins, opening_hiding.FinalRounds
 
         def listening(members):
             if seen is not None:
                 seen.extend(member.weights.copy() for member in members)
             return rounds(members)
 
-        proving.SecretCoins = lambda key: GivenCoins(owners[key])
+        proving.commitment_coins = lambda plan, columns, seed: GivenCoins(owners[seed])
         opening_hiding.FinalRounds = listening
         try:
             proven = commit_and_prove(
@@ -147,7 +146,7 @@ class Scene:
                 listener=heard.append,
             )
         finally:
-            proving.SecretCoins, opening_hiding.FinalRounds = honest, rounds
+            proving.commitment_coins, opening_hiding.FinalRounds = honest, rounds
         self.last = key, proven
         proof = decode(proven.proof, key.layout.commitments())
         public = [one for one in proven.statement.tensors if hasattr(one, "cells")]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
 from verifai.onnx_graph.model import OnnxModel
 
@@ -157,6 +157,7 @@ class SectionSummary:
         pins: further digests, by name (lower case, underscores), such as ``settings_sha256``, ``vk_sha256``, ``srs_sha256``.
         fidelity: as measured by compile.
         insecure: insecure modes in force, sorted: ``test-srs``, or none.
+        weights: how the weights are bound. tensors: visibility of each input and output, by name.
     """
 
     engine_version: str
@@ -164,6 +165,8 @@ class SectionSummary:
     pins: Mapping[str, str]
     fidelity: Fidelity
     insecure: tuple[str, ...] = ()
+    weights: WeightVisibility | None = None
+    tensors: Mapping[str, Visibility] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,14 @@ def prove(
         )
     section = lock.section(name)
     summary = backend.summarise(section)
+    if summary.weights is not None:  # before anything is spent, such as an opening of hidden weights
+        found = [("weights", spec.weights.value, summary.weights.value)]
+        found += [
+            (f"tensor {one!r}", spec.tensors[one].value, seen.value)
+            for one, seen in summary.tensors.items()
+            if one in spec.tensors
+        ]
+        _refuse_differing(found, folder)
     described = circuit_predicate(lock, name, section, summary, spec.weights)
     circuit = circuit_attestation(described, signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
@@ -188,11 +196,15 @@ def refuse_other_privacy(spec: CircuitSpec, statement: Statement, folder: Circui
     if spec.zero_knowledge:
         shown = statement.privacy is Privacy.INTEGRITY_ONLY
         found.append(("privacy", "zero-knowledge", statement.privacy.value if shown else "zero-knowledge"))
+    _refuse_differing(found, folder)
+
+
+def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFolder) -> None:
     for what, asked, proven in found:
         if asked != proven:
             raise UsageError(
                 "stale-lock",
-                f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; the proof was thrown away",
+                f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
                 hint=f"Run: verifai compile {folder.folder}",
             )

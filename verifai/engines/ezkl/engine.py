@@ -80,6 +80,8 @@ class EzklEngine:
             },
             fidelity=parsed.fidelity,
             insecure=("test-srs",) if parsed.srs.trust is SrsTrust.TEST else (),
+            weights=parsed.weights,
+            tensors={tensor.name: tensor.visibility for tensor in parsed.tensors},
         )
 
     def prove(self, request: ProveRequest) -> EngineProof:

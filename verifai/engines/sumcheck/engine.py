@@ -72,6 +72,8 @@ class SumcheckEngine:
             circuit_sha256=parsed.circuit_sha256,
             pins={"weights_sha256": parsed.weights_sha256},
             fidelity=parsed.fidelity,
+            weights=parsed.weights,
+            tensors={tensor.name: tensor.visibility for tensor in parsed.tensors},
         )
 
     def prove(self, request: ProveRequest) -> EngineProof:

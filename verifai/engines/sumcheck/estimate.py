@@ -54,12 +54,12 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
     """With unit scales of 8 bits, or the next finer ones that keep every bound. Raises UnsupportedModel."""
     for bits in (8, 10):
         try:
-            return lower(model, UnitScales(bits), tensors=bindings(spec), weights=kind, split=True)
+            return lower(model, UnitScales(model, bits), tensors=bindings(spec), weights=kind, split=True, coarse=True)
         except UnsupportedModel as problem:
             # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
             if problem.code != "circuit-bound":
                 raise
-    return lower(model, UnitScales(12), tensors=bindings(spec), weights=kind, split=True)
+    return lower(model, UnitScales(model, 12), tensors=bindings(spec), weights=kind, split=True, coarse=True)
 
 
 def proof_bytes(circuit: Circuit, layout: Layout) -> int:

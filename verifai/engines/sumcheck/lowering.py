@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck import (
     lowering_cells,
+    lowering_fuse,
     lowering_linear,
     lowering_pool,
     lowering_quantised,
     lowering_rows,
+    lowering_select,
     lowering_shapes,
 )
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
@@ -43,7 +45,16 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **lowering_shapes.HANDLERS,
     **lowering_quantised.HANDLERS,
     **lowering_rows.HANDLERS,
+    **lowering_select.HANDLERS,
 }
+
+
+def handler_of(node: Node) -> Callable[[State, Node], None]:
+    """The rule for a node. Raises UnsupportedModel."""
+    found = {"": HANDLERS, lowering_fuse.DOMAIN: lowering_rows.FUSED}.get(node.domain, {}).get(node.op_type)
+    if found is None:
+        raise unsupported(node, "the sumcheck engine has no rule for this operator")
+    return found
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ def lower(
     weights: WeightVisibility = WeightVisibility.PUBLIC,
     split: bool = False,
     exact: Collection[str] = (),
+    coarse: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -78,14 +90,15 @@ def lower(
         tensors: visibility of each model input and output.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
+        coarse: as :class:`.lowering_builder.Builder` has it, for estimates.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph = read_graph(model)
+    graph = lowering_fuse.fuse(read_graph(model))
     plan = Plan()
     for _ in range(MAX_ROUNDS):
-        builder = Builder(plan, scales)
+        builder = Builder(plan, scales, weights is WeightVisibility.PUBLIC, coarse)
         ports = _lower_once(graph, builder, tensors, exact)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -102,14 +115,36 @@ def is_quantised(graph: SourceGraph) -> bool:
     return any(node.op_type in lowering_quantised.HANDLERS for node in graph.nodes)
 
 
-def require_float(graph: SourceGraph, node: Node) -> None:
-    """Values are quantised reals; integer and boolean tensors have no rule here. Raises UnsupportedModel."""
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split"}
+)
+"""Operators that only rearrange cells: the same for any type."""
+_QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
+"""Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
+
+
+def require_types(graph: SourceGraph, node: Node) -> None:
+    """Values are quantised reals; the rules of other types are few. Raises UnsupportedModel.
+
+    A rule for reals on stored integers would compute something else: their 0 is not the real 0.
+    """
     for name in node.outputs:
         kind = graph.types.get(name, "float32")
-        if kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph):
+        stored = kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph)
+        if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
             continue
-        if kind != "float32" and not (node.op_type == "ArgMax" and name in graph.outputs):
-            raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+        if node.op_type in ("Cast", "Equal") or (node.op_type == "ArgMax" and name in graph.outputs):
+            continue
+        raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+
+
+def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
+    """A model input's scale: the model's own, or the calibrated one. Raises UnsupportedModel."""
+    own = lowering_quantised.input_scale(graph, name)
+    scale = own or builder.scale(name)
+    if own is None and graph.types[name] in lowering_select.INTEGERS and scale.step != 1:
+        raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
+    return scale
 
 
 def _lower_once(
@@ -120,15 +155,13 @@ def _lower_once(
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
-        scale = lowering_quantised.input_scale(graph, name) or builder.scale(name)
+        scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
         state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
     for node in graph.nodes:
-        handler = HANDLERS.get(node.op_type) if not node.domain else None
-        if handler is None:
-            raise unsupported(node, "the sumcheck engine has no rule for this operator")
-        require_float(graph, node)
+        handler = handler_of(node)
+        require_types(graph, node)
         handler(state, node)
     taken: set[int] = {port.tensor for port in inputs}
     outputs = []

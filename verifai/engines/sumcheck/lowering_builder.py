@@ -33,6 +33,7 @@ Ints = NDArray[np.int64]
 SUITE = "sumcheck/1"
 MAX_WIDTH = 16
 UNIFORM_SHIFT = 24
+COARSE_WIDTH = 6
 SPLIT_COLUMNS = 6
 """Committed cells and lookups, per cell, that a saturating Requant adds: the price weighed against a larger table."""
 
@@ -122,10 +123,17 @@ def signed_width(low: int, high: int) -> int:
 
 @dataclass
 class Builder:
-    """Collects one circuit. All ``emit`` methods return tensor numbers."""
+    """Collects one circuit. All ``emit`` methods return tensor numbers.
+
+    Attributes:
+        weights_in_tables: whether tables, which everybody reads, may hold the model's weights; not when these are committed.
+        coarse: whether tables are computed at a few arguments only: for estimates, whose circuits nobody keeps.
+    """
 
     plan: Plan
     quantisation: Quantisation
+    weights_in_tables: bool = True
+    coarse: bool = False
     tensors: list[Tensor] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     cells: list[Ints] = field(default_factory=list)
@@ -218,7 +226,10 @@ class Builder:
     def function_table(self, key: TableKey, width: int) -> int:
         """The number of a Requant or Lookup table."""
         label = ".".join(i[0] for i in key.program if i[0] != "x") or "clamp"
-        values = tabulate(key.program, width, key.step_in, key.step_out, key.low, key.high)
+        skipped = max(0, width - COARSE_WIDTH) if self.coarse else 0
+        step = key.step_in * (1 << skipped)
+        values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
+        values = tuple(value for value in values for _ in range(1 << skipped))
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
     def requant(

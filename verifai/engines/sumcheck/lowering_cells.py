@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering_graph import unsupported
-from verifai.engines.sumcheck.lowering_state import State, broadcast
+from verifai.engines.sumcheck.lowering_state import State, broadcast, selected
 from verifai.engines.sumcheck.lowering_values import (
     CellTerm,
     ConvTerm,
@@ -17,10 +17,11 @@ from verifai.engines.sumcheck.lowering_values import (
     Lazy,
     MatMulTerm,
     ProductTerm,
+    SelectTerm,
     Term,
     scaled,
 )
-from verifai.engines.sumcheck.quantise_functions import Program, constant, substitute
+from verifai.engines.sumcheck.quantise_functions import IDENTITY, Program, constant, substitute
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
@@ -100,10 +101,28 @@ def _lone_channels(values: Floats, shape: tuple[int, ...], axis: int) -> Floats 
     return np.array(line[0]) if bool((line == line[:1]).all()) else None
 
 
-def _channel_term(form: Form) -> tuple[MatMulTerm | ConvTerm, int] | None:
-    if len(form.terms) != 1 or form.constant != 0.0 or not isinstance(form.terms[0], MatMulTerm | ConvTerm):
+def _with_channels(form: Form, values: Floats, shape: tuple[int, ...], op: str, position: int) -> Form | None:
+    """``form``, operand ``position``, combined with one constant per output channel of its linear term; else None.
+
+    Channels are those of the circuit's tensor, whatever shape the ONNX value has meanwhile.
+    """
+    term = form.terms[0]
+    if len(form.terms) != 1 or form.constant != 0.0 or not isinstance(term, MatMulTerm | ConvTerm | SelectTerm):
         return None
-    return form.terms[0], (len(form.logical) - 1 if isinstance(form.terms[0], MatMulTerm) else 1)
+    axis = 1 if isinstance(term, ConvTerm) else len(form.shape) - 1
+    channels = _lone_channels(np.broadcast_to(values, shape).reshape(form.shape), form.shape, axis)
+    if channels is None or (op == "div" and (position == 1 or not channels.all())):
+        return None
+    if op in ("add", "sub"):
+        slope = -1.0 if op == "sub" and position == 1 else 1.0
+        factor, shift = np.full_like(channels, slope), -channels if op == "sub" and position == 0 else channels
+    else:
+        factor, shift = channels if op == "mul" else 1.0 / channels, np.zeros_like(channels)
+    if isinstance(term, SelectTerm):
+        return replace(form, terms=(replace(term, rows=term.rows * factor + shift),))
+    bias = np.zeros(len(term.weight)) if term.bias is None else term.bias
+    weight = term.weight * factor.reshape(-1, *([1] * (term.weight.ndim - 1)))
+    return replace(form, terms=(replace(term, weight=weight, bias=bias * factor + shift),))
 
 
 def _with_constant(state: State, node: Node, position: int, values: Floats, op: str) -> None:
@@ -118,26 +137,18 @@ def _with_constant(state: State, node: Node, position: int, values: Floats, op: 
         pair: Program = (_X, constant(float(values.flat[0])))
         apply(state, node, (*(pair if position == 0 else pair[::-1]), (op,)), position)
         return
-    form = state.linear(name) if value.shape == shape else None
-    found = None if form is None else _channel_term(form)
-    channels = None if found is None else _lone_channels(values, shape, found[1])
-    if form is None or found is None or channels is None or (op == "div" and (position == 1 or not channels.all())):
+    form = None
+    if value.shape == shape:
+        lazy = isinstance(value, Lazy) and selected(value) is not None and value.program == IDENTITY
+        form = value.form if lazy and isinstance(value, Lazy) else state.linear(name)
+    found = None if form is None else _with_channels(form, values, shape, op, position)
+    if found is None:
         raise unsupported(
             node,
             "a constant that is neither one number nor one per output channel of the linear operator before it",
             "Fold it into the weights before exporting.",
         )
-    term = found[0]
-    bias = np.zeros(len(term.weight)) if term.bias is None else term.bias
-    if op in ("add", "sub"):
-        sign = -1.0 if op == "sub" and position == 1 else 1.0
-        change = -channels if op == "sub" and position == 0 else channels
-        term = replace(term, weight=term.weight * sign, bias=bias * sign + change)
-    else:
-        factor = channels if op == "mul" else 1.0 / channels
-        column = factor.reshape(-1, *([1] * (term.weight.ndim - 1)))
-        term = replace(term, weight=term.weight * column, bias=bias * factor)
-    state.set_lazy(node, replace(form, terms=(term,), name=node.outputs[0]))
+    state.set_lazy(node, replace(found, name=node.outputs[0]))
 
 
 def _same_form(state: State, node: Node) -> tuple[Lazy, Lazy] | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit import padded_shape
 from verifai.engines.sumcheck.lowering_graph import unsupported
+from verifai.engines.sumcheck.lowering_select import chosen_product
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm
 from verifai.onnx_graph.graph import Node
@@ -38,8 +39,8 @@ def _matmul(state: State, node: Node) -> None:
     if right is not None:
         if right.ndim != 2:
             raise unsupported(node, "a constant second operand must be a matrix")
-        x = state.held(node, 0)
-        state.set_lazy(node, state.new_form(node, MatMulTerm(x, right.T, None)))
+        if not chosen_product(state, node, right):
+            state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), right.T, None)))
         return
     if state.constant(node, 0) is not None:
         raise unsupported(node, "a constant first operand is not supported", "Transpose both operands and the result.")

@@ -109,11 +109,25 @@ def _check_windows(
                 raise unsupported(node, "a window lies wholly in the padding")
 
 
+def _fold_line(state: State, tensor: int, x: Held, axis: int, size: int, name: str) -> int:
+    """The maximum along a whole axis of ``size`` cells, by windows that do not overlap: few cells are left after each step."""
+    number = 0
+    while size > 1:
+        taps = min(MAX_TAPS, size)
+        left = -(-size // taps)
+        kernel = (taps, 1) if axis == 0 else (1, taps)
+        spare = left * taps - size
+        ends = (0, 0, spare, 0) if axis == 0 else (0, 0, 0, spare)
+        tensor = _window(state, tensor, x, kernel, kernel, (1, 1), ends, name if left == 1 else f"{name}.{number}")
+        size, number = left, number + 1
+    return tensor
+
+
 def _row_max(state: State, rows: Held, name: str) -> Held:
     """The maximum of each row of (R, K), as windows along the row: no operation of its own is needed for it."""
     flat = rows.at(rows.index[None, :, None, :])
     tensor = materialise(state.builder, flat, f"{name}.x", relabel=False)
-    tensor = _line(state, tensor, rows, 1, rows.shape[1], 1, 1, (0, 0), name)
+    tensor = _fold_line(state, tensor, rows, 1, rows.shape[1], name)
     return whole(tensor, (rows.shape[0],), rows.step, rows.zero_point)
 
 
@@ -121,8 +135,8 @@ def _global_max(state: State, node: Node) -> None:
     x, name = state.held(node, 0), node.outputs[0]
     flat = planar(x, node)
     tensor = materialise(state.builder, flat, f"{name}.x")
-    tensor = _line(state, tensor, x, 1, flat.shape[3], 1, 1, (0, 0), f"{name}.rows")
-    tensor = _line(state, tensor, x, 0, flat.shape[2], 1, 1, (0, 0), name)
+    tensor = _fold_line(state, tensor, x, 1, flat.shape[3], f"{name}.rows")
+    tensor = _fold_line(state, tensor, x, 0, flat.shape[2], name)
     state.set_held(node, whole(tensor, state.graph.shapes[name], x.step, x.zero_point))
 
 

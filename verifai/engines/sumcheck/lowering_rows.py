@@ -117,18 +117,35 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
 
 
 def _layer_norm(state: State, node: Node) -> None:
-    name, builder = node.outputs[0], state.builder
     if any(node.outputs[1:]):
         raise unsupported(node, "its mean and deviation outputs are not supported")
-    held = state.held(node, 0)
-    axis = node.integer("axis", -1) % len(held.shape)
-    size = int(np.prod(held.shape[axis:]))
-    rows = held.at(held.index.reshape(-1, size))
-    gain, bias = state.constant(node, 1), state.constant(node, 2)
-    if gain is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
+    rank = len(state.graph.shapes[node.inputs[0]])
+    if state.constant(node, 1) is None:
         raise unsupported(node, "scale and bias must be constant")
-    gains = np.broadcast_to(gain, held.shape[axis:]).reshape(-1)
-    biases = np.zeros(size) if bias is None else np.broadcast_to(bias, held.shape[axis:]).reshape(-1)
+    _normalise(state, node, tuple(range(node.integer("axis", -1) % rank, rank)))
+
+
+def _fused(state: State, node: Node) -> None:
+    """A normalisation found by :mod:`.lowering_fuse`."""
+    _normalise(state, node, node.ints("axes") or ())
+
+
+def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
+    """(x − mean)/√(variance + ε)·gain + bias along ``axes``; inputs x, gain, bias, of which the last two may be absent."""
+    name, builder = node.outputs[0], state.builder
+    held = state.held(node, 0)
+    order = [axis for axis in range(len(held.shape)) if axis not in axes] + list(axes)
+    moved = held.index.transpose(order)
+    size = int(np.prod([held.shape[axis] for axis in axes]))
+    rows = held.at(np.ascontiguousarray(moved).reshape(-1, size))
+    gain, bias = state.constant(node, 1), state.constant(node, 2)
+    for position, found in ((1, gain), (2, bias)):
+        if len(node.inputs) > position and node.inputs[position] and found is None:
+            raise unsupported(node, "scale and bias must be constant")
+    gains, biases = (
+        np.full(size, fill) if one is None else np.broadcast_to(one, held.shape).transpose(order).reshape(-1, size)[0]
+        for one, fill in ((gain, 1.0), (bias, 0.0))
+    )
     centred = _centred(state, rows, name)
     variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
     root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
@@ -145,7 +162,8 @@ def _layer_norm(state: State, node: Node) -> None:
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
     shape = (1, size, 1, count)
     result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
-    state.set_held(node, result.at(np.ascontiguousarray(result.index.reshape(size, count).T).reshape(held.shape)))
+    back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
+    state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
 
 
 def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> float:
@@ -157,3 +175,5 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
+"""Of nodes in :data:`.lowering_fuse.DOMAIN`."""

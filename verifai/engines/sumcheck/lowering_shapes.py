@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
+from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held, Lazy
 from verifai.engines.sumcheck.lowering_views import concatenate
 from verifai.onnx_graph.graph import Node
 
@@ -25,16 +26,22 @@ def _ints(state: State, node: Node, position: int, what: str) -> tuple[int, ...]
     return tuple(int(value) for value in found.reshape(-1))
 
 
+def _reshaped(state: State, node: Node) -> None:
+    """Another shape of the same cells in the same order: a form that nothing else reads stays one."""
+    value, shape = state.value(node, 0), state.graph.shapes[node.outputs[0]]
+    if isinstance(value, Lazy) and state.graph.readers.get(node.inputs[0], 0) == 1:
+        state.set_lazy(node, replace(value.form, logical=shape), value.program)
+        return
+    held = state.held(node, 0)
+    state.set_held(node, held.at(held.index.reshape(shape)))
+
+
 def _rearrange(change: Callable[[State, Node, Index], Index]) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         held = state.held(node, 0)
         state.set_held(node, held.at(np.ascontiguousarray(change(state, node, held.index))))
 
     return lower
-
-
-def _reshape(state: State, node: Node, index: Index) -> Index:
-    return index.reshape(state.graph.shapes[node.outputs[0]])
 
 
 def _transpose(state: State, node: Node, index: Index) -> Index:
@@ -57,6 +64,16 @@ def _slice(state: State, node: Node, index: Index) -> Index:
     if index.size == 0:
         raise unsupported(node, "the result is empty")
     return index
+
+
+def _sliced(state: State, node: Node) -> None:
+    """A slice that takes everything in order, which exporters write, is no slice."""
+    shape = state.graph.shapes[node.inputs[0]]
+    cells = np.arange(int(np.prod(shape))).reshape(shape)
+    if np.array_equal(_slice(state, node, cells), cells):
+        _reshaped(state, node)
+    else:
+        _rearrange(_slice)(state, node)
 
 
 def _bound(value: int, size: int, step: int) -> int:
@@ -117,16 +134,16 @@ def _concat(state: State, node: Node) -> None:
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {
-    "Reshape": _rearrange(_reshape),
-    "Flatten": _rearrange(_reshape),
-    "Squeeze": _rearrange(_reshape),
-    "Unsqueeze": _rearrange(_reshape),
+    "Reshape": _reshaped,
+    "Flatten": _reshaped,
+    "Squeeze": _reshaped,
+    "Unsqueeze": _reshaped,
     "Transpose": _rearrange(_transpose),
-    "Slice": _rearrange(_slice),
+    "Slice": _sliced,
     "Expand": _rearrange(_expand),
     "Pad": _rearrange(_pad),
-    "Identity": _rearrange(_reshape),
-    "Dropout": _rearrange(_reshape),
+    "Identity": _reshaped,
+    "Dropout": _reshaped,
     "Gather": _gather,
     "Split": _split,
     "Concat": _concat,

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from verifai.engines.sumcheck.lowering_builder import Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering_emit import MAX_SHIFT, emit_form, least_shift
+from verifai.engines.sumcheck.lowering_emit import MAX_SHIFT, emit_form, emit_select, least_shift
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering_values import (
     ZERO_CELL,
@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.lowering_values import (
     Form,
     Held,
     Lazy,
+    SelectTerm,
     Value,
     affine,
     affine_program,
@@ -81,7 +82,7 @@ class State:
     def linear(self, name: str) -> Form | None:
         """The value as a linear form of which nothing else is read, else None: such a form may be merged into another."""
         value = self.values[name]
-        if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1:
+        if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1 or selected(value) is not None:
             return None
         found = affine_program(value.program)
         return None if found is None else affine(value.form, float(found[0]), float(found[1]), name)
@@ -106,6 +107,10 @@ class State:
 
     def requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
         """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel."""
+        choice = selected(value)
+        if choice is not None:
+            tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
+            return whole(tensor, value.form.logical, scale.step, scale.zero_point)
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
@@ -157,6 +162,12 @@ class State:
         name = node.outputs[0]
         logical = self.graph.shapes[name]
         return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
+
+
+def selected(value: Value) -> SelectTerm | None:
+    """The term of a value whose cells each choose a row of constants."""
+    lone = value.form.terms[0] if isinstance(value, Lazy) and len(value.form.terms) == 1 else None
+    return lone if isinstance(lone, SelectTerm) else None
 
 
 def _linear_program(factor: float, constant: float) -> Program:

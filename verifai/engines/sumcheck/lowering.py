@@ -19,7 +19,7 @@ from verifai.engines.sumcheck import (
     lowering_shapes,
 )
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit_check import MAX_RANK, check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
 from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, read_graph, unsupported
@@ -129,6 +129,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
     A rule for reals on stored integers would compute something else: their 0 is not the real 0.
     """
     for name in node.outputs:
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
         kind = graph.types.get(name, "float32")
         stored = kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):

@@ -171,7 +171,7 @@ def _absorb_columns(builder: Builder, x: Held, weight: NDArray[np.int64], name: 
 
 def _emit_conv(builder: Builder, term: ConvTerm, grid: Fraction, name: str) -> int:
     weight = rounded(term.weight, term.x.step * grid, name)
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     bias = _bias(builder, term.bias, grid, name)
     number = builder.weight(f"{name}.weight", weight)
     op = Conv(tensor, number, bias(), builder.next, term.stride, term.dilation, term.pads, term.groups)
@@ -199,7 +199,7 @@ def _emit_window(builder: Builder, term: WindowTerm, grid: Fraction, name: str) 
     factor = _factor(term.factor, term.x.step * grid, name)
     if factor == 0:
         return None
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     return builder.emit(WindowSum(tensor, builder.next, factor, term.kernel, term.stride, term.pads), name)[0]
 
 
@@ -207,7 +207,7 @@ def _emit_rows(builder: Builder, term: RowTerm, grid: Fraction, name: str) -> in
     factor = _factor(term.factor, term.x.step * grid, name)
     if factor == 0:
         return None
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     return builder.emit(RowSum(tensor, NONE, builder.next, factor, term.axes), name)[0]
 
 

@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.circuit_ops import NONE, Isqrt, LinearCombination,
 from verifai.engines.sumcheck.lowering_builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, whole
+from verifai.engines.sumcheck.lowering_values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, RowTerm, whole
 from verifai.engines.sumcheck.lowering_views import materialise
 from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
 from verifai.engines.sumcheck.quantise_functions import EXP_ONE, IDENTITY, exponential_table
@@ -85,12 +85,13 @@ def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
 def _centred(state: State, rows: Held, name: str) -> Held:
     """x − mean(x), as a tensor of its own: M·(n·x − Σx) / 2^s."""
     builder, size = state.builder, rows.shape[-1]
-    tensor = materialise(builder, rows, f"{name}.x")
+    tensor = materialise(builder, rows, f"{name}.x", windows=True)
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
     fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
     spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
-    least = FACTOR_BITS + size.bit_length() - fine
+    exact = size & (size - 1) == 0  # 1/n is then a power of two, which no rounding touches
+    least = max(1, size.bit_length() - 1 - fine) if exact else FACTOR_BITS + size.bit_length() - fine
     limbs = builder.plan.limbs(least)
     factor = round(Fraction(1 << (sum(limbs) + fine), size))
     op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
@@ -117,8 +118,6 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
 
 
 def _layer_norm(state: State, node: Node) -> None:
-    if any(node.outputs[1:]):
-        raise unsupported(node, "its mean and deviation outputs are not supported")
     rank = len(state.graph.shapes[node.inputs[0]])
     if state.constant(node, 1) is None:
         raise unsupported(node, "scale and bias must be constant")
@@ -162,8 +161,19 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
     shape = (1, size, 1, count)
     result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
+    _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
     back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
     state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
+
+
+def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:
+    """LayerNormalization's other results where they are wanted: each row's mean, and its reciprocal deviation."""
+    sources = ((1, rows, 1.0 / rows.shape[1]), (2, reciprocal.at(reciprocal.index[:, None]), weight))
+    for position, cells, factor in sources:
+        if position < len(node.outputs) and node.outputs[position]:
+            name = node.outputs[position]
+            form = Form((RowTerm(cells, factor, 1),), 0.0, cells.shape[:1], state.graph.shapes[name], name)
+            state.values[name] = Lazy(form)
 
 
 def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> float:

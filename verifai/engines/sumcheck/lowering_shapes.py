@@ -33,6 +33,7 @@ def _reshaped(state: State, node: Node) -> None:
     value, shape = state.value(node, 0), state.graph.shapes[node.outputs[0]]
     if isinstance(value, Lazy) and state.graph.readers.get(node.inputs[0], 0) == 1:
         state.set_lazy(node, replace(value.form, logical=shape), value.program)
+        state.reshaped[node.outputs[0]] = state.reshaped.get(node.inputs[0], node.inputs[0])
         return
     held = state.held(node, 0)
     state.set_held(node, held.at(held.index.reshape(shape)))

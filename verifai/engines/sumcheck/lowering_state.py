@@ -41,6 +41,7 @@ class State:
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
+        reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
     graph: SourceGraph
@@ -50,6 +51,7 @@ class State:
     cells: dict[str, Lazy] = field(default_factory=dict)
     reals: dict[str, Floats] = field(default_factory=dict)
     finer: int = 0
+    reshaped: dict[str, str] = field(default_factory=dict)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -89,14 +91,16 @@ class State:
 
     def force(self, name: str, scale_of: str = "") -> Held:
         """The value as cells of a held tensor or a view of one. Raises UnsupportedModel."""
-        value, target = self.values[name], scale_of or name
+        value, name = self.values[name], self.reshaped.get(name, name)
+        target = scale_of or name
         if isinstance(value, Held):
             if not scale_of or value.step == self.builder.scale(target).step:
                 return value
             value = self.lazy(name)
         if (name, target) not in self.forced:
             self.forced[name, target] = self.requantise(name, value, self.builder.scale(target))
-        return self.forced[name, target]
+        found = self.forced[name, target]
+        return found if found.shape == value.shape else found.at(found.index.reshape(value.shape))
 
     def rescale(self, name: str, scale: Scale, result: str) -> Held:
         """The value under ``scale``: a new tensor named ``result``, unless it has that scale. Raises UnsupportedModel."""

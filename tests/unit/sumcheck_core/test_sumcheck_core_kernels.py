@@ -11,8 +11,10 @@ import random
 import numpy as np
 import pytest
 
-from verifai.engines.sumcheck.prover import kernels, lookup_kernels
+from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.prover import examples, kernels, lookup_kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import embed, scalars, to_field, vector
+from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import eq_table
 from verifai.engines.sumcheck.verifier.field import P
@@ -62,11 +64,11 @@ def test_folds_bind_the_first_variable(seed):
             field.add(low, field.product(r, field.sub(high, low)))
             for low, high in zip(values[:half], values[half:], strict=True)
         ]
-        assert _canonical(kernels.fold(vector(values), *scalars(r))) == wanted
+        assert _canonical(parallel.fold(vector(values), *scalars(r))) == wanted
     base = _base(seed)
     for r in SCALARS:
         wanted = [field.add((low, 0), field.scale(r, high - low)) for low, high in zip(base[:half], base[half:], strict=True)]
-        assert _canonical(kernels.fold_base(_u64(base), *scalars(r))) == wanted
+        assert _canonical(parallel.fold_base(_u64(base), *scalars(r))) == wanted
     assert _canonical(kernels.halve_sum(vector(values))) == [
         field.add(low, high) for low, high in zip(values[:half], values[half:], strict=True)
     ]
@@ -110,7 +112,7 @@ def test_outer_products_and_scaling(seed):
     for s in SCALARS:
         assert _canonical(kernels.scaled(vector(right), *scalars(s))) == [field.product(x, s) for x in right]
         assert kernels.scale_base(_u64(_base(seed)), np.uint64(s[0])).tolist() == [x * s[0] % P for x in _base(seed)]
-        added = lookup_kernels.add_scaled(vector(start), vector(start[::-1]), *scalars(s))
+        added = parallel.add_scaled(vector(start), vector(start[::-1]), *scalars(s))
         assert _canonical(added) == [field.add(x, field.product(y, s)) for x, y in zip(start, start[::-1], strict=True)]
 
 
@@ -149,7 +151,7 @@ def _evaluate(coefficients, x):
 def test_rounds_send_the_coefficients_of_their_polynomials(seed):
     """Missing linear coefficients follow from p(0) + p(1); the polynomial then has every value that the sum has."""
     w, f, g = (_shuffled(seed + offset) for offset in (0, 40, 80))
-    words = [int(x) for x in kernels.product_round(vector(f), vector(g))]
+    words = [int(x) for x in parallel.product_round(vector(f), vector(g))]
     a, c = (words[0], words[1]), (words[2], words[3])
     one = _product_sum(_at(f, 1), _at(g, 1))
     linear = field.sub(field.sub(one, a), c)
@@ -162,8 +164,8 @@ def test_rounds_send_the_coefficients_of_their_polynomials(seed):
     for x in (0, 1, 2, 5, P - 1):
         assert _evaluate([a, linear, c, d], x) == _product_sum(_at(w, x), _at(f, x), _at(g, x))
     base = _base(seed)
-    assert [int(x) for x in kernels.product_round_base(_u64(base), vector(g))] == [
-        int(x) for x in kernels.product_round(embed(_u64(base)), vector(g))
+    assert [int(x) for x in parallel.product_round_base(_u64(base), vector(g))] == [
+        int(x) for x in parallel.product_round(embed(_u64(base)), vector(g))
     ]
 
 
@@ -182,13 +184,13 @@ def test_layers_and_rounds_of_fractions(seed):
     p, q = ([[_shuffled(seed * 7 + 2 * side + part, size) for side in range(2)] for part in range(2)] for _ in range(2))
     p, q = p[0], q[1]
     as_array = [np.stack([vector(side) for side in one]) for one in (p, q)]
-    up, uq = lookup_kernels.fraction_layer(*as_array)
+    up, uq = parallel.fraction_layer(*as_array)
     top = [field.add(field.product(a, d), field.product(b, c)) for a, b, c, d in zip(p[0], p[1], q[0], q[1], strict=True)]
     bottom = [field.product(c, d) for c, d in zip(q[0], q[1], strict=True)]
     assert _canonical(up[0]) + _canonical(up[1]) == top
     assert _canonical(uq[0]) + _canonical(uq[1]) == bottom
     eq = _shuffled(seed, size // 2)
-    words = [int(x) for x in lookup_kernels.fraction_round(vector(eq), *(vector(one) for one in (p[0], q[1], q[0], p[1])))]
+    words = [int(x) for x in parallel.fraction_round(vector(eq), *(vector(one) for one in (p[0], q[1], q[0], p[1])))]
 
     def inner(x):
         return field.add(_product_sum(eq, _at(p[0], x), _at(q[1], x)), _product_sum(eq, _at(q[0], x), _at(p[1], x)))
@@ -228,3 +230,34 @@ def test_an_encoded_block_is_the_rows_at_the_coset(count):
 def test_integers_enter_canonically():
     values = [0, 1, -1, 2**62, -(2**62), 2**63 - 1, -(2**63)]
     assert to_field(np.array(values, dtype=np.int64)).tolist() == [v % P for v in values]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_ranges_of_any_number_of_threads_give_the_same_cells_and_sums(threads, monkeypatch):
+    p, q, r, s = (vector(_shuffled(seed, 128)) for seed in range(4))
+    base, eq, layer = _u64(_base(1, 128)), vector(_shuffled(9)), np.stack([p, q])
+
+    def everything():
+        return [
+            parallel.fold(p, *scalars(SCALARS[2])).tolist(),
+            parallel.fold_base(base, *scalars(SCALARS[3])).tolist(),
+            parallel.product_round(p, q),
+            parallel.product_round_base(base, q),
+            [one.tolist() for one in parallel.fraction_layer(layer, np.stack([r, s]))],
+            parallel.add_scaled(p, q, *scalars(SCALARS[3])).tolist(),
+            parallel.fraction_round(eq, p, q, r, s),
+        ]
+
+    alone = everything()
+    monkeypatch.setattr(parallel, "LARGE", 2)
+    with parallel.workers(threads):
+        assert everything() == alone
+    assert everything() == alone
+
+
+def test_a_whole_proof_is_the_same_on_two_threads(monkeypatch):
+    circuit, weights = examples.cnn(committed=True)
+    key, trace = prepare(circuit, weights), run(circuit, weights, examples.random_input(circuit))
+    alone = prove(key, trace, threads=1)
+    monkeypatch.setattr(parallel, "LARGE", 2)
+    assert prove(key, trace, threads=2) == alone

@@ -22,6 +22,7 @@ from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.opening import prove_openings
+from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.engines.sumcheck.verifier import layout as layouts
@@ -110,7 +111,8 @@ def prove(
     Commits and proves in one call: a committed witness is never given a second sequence of challenges.
     """
     witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
-    return commit_and_prove(key, witness, context, rng=rng, progress=progress, threads=threads)
+    with workers(threads):
+        return commit_and_prove(key, witness, context, rng=rng, progress=progress, threads=threads)
 
 
 def commit_and_prove(

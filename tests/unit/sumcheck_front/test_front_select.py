@@ -101,6 +101,17 @@ def test_committed_weights_stay_out_of_the_tables() -> None:
     assert worst(source, made) <= 3
 
 
+def test_a_committed_scale_per_place_stays_out_of_the_tables_too() -> None:
+    scaled = [*ONE_HOT, n("Mul", "h", "scale")]
+    source = net(scaled, (1, 4, 5), constants={"scale": np.array([0.3, 0.7, 1.1, 1.9, 2.3], np.float32)})
+    public, committed = made_of(source), made_of(source, WeightVisibility.COMMITTED)
+    assert not public.weights and committed.weights
+    assert worst(source, public) <= 0.5001 and worst(source, committed) <= 2
+    chosen = [op.table for op in committed.circuit.ops if isinstance(op, ops.Lookup)][:5]
+    values = {tuple(sorted(set(committed.circuit.tables[number].values))) for number in chosen}
+    assert len(values) == 1 and len(values.pop()) == 2  # nothing and one, five times the same
+
+
 @pytest.mark.parametrize("weights", list(WeightVisibility)[:2])
 def test_the_proof_of_an_embedding_verifies(weights: WeightVisibility) -> None:
     made = made_of(net(EMBEDDING, (1, 4, 6)), weights)

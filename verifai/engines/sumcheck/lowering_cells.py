@@ -142,7 +142,8 @@ def _with_constant(state: State, node: Node, position: int, values: Floats, op: 
         return
     form = None
     if value.shape == shape:
-        lazy = isinstance(value, Lazy) and selected(value) is not None and value.program == IDENTITY
+        chosen = selected(value) is not None and state.builder.weights_in_tables
+        lazy = chosen and isinstance(value, Lazy) and value.program == IDENTITY
         form = value.form if lazy and isinstance(value, Lazy) else state.linear(name)
     found = None if form is None else _with_channels(form, values, shape, op, position)
     if found is None and (op != "div" or (position == 0 and bool(values.all()))):

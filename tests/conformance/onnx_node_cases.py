@@ -95,7 +95,7 @@ def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
     arrays = dict(zip((value.name for value in proto.graph.input), case.data_sets[0][0], strict=True))
     node = proto.graph.node[0]
     data = {node.input[0]} | ({node.input[1]} if node.op_type in BINARY else set())
-    if node.op_type == "Concat":
+    if node.op_type in ("Concat", "Max", "Min"):
         data = set(node.input)
     if node.op_type == "QLinearMatMul":
         data.add(node.input[3])

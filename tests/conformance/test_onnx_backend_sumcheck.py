@@ -12,6 +12,7 @@ MUST_PASS = {
     "Conv", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Sigmoid", "Tanh", "Erf", "Add", "Sub", "Concat",
     "Softmax", "QLinearConv", "QLinearMatMul", "ArgMax", "Mul", "MatMul",
     "Flatten", "Reshape", "Transpose", "Slice", "Split", "Gather", "ReduceMean", "ReduceMax", "GlobalMaxPool",
+    "LayerNormalization", "Max", "Min", "PRelu", "Pad",
 }  # fmt: skip
 
 

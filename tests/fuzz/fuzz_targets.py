@@ -12,6 +12,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fuzz_sumcheck import (
+    NAMES,
+    encode_statement,
+    frozen,
+    proof_reader,
+    read_circuit,
+    read_section,
+    statement_reader,
+    verifier,
+    weights_reader,
+)
+
 from verifai.bundle.consistency import encode_consistency, parse_consistency
 from verifai.bundle.keys import parse_public_key
 from verifai.bundle.note import parse_checkpoint, parse_log_proof
@@ -138,6 +150,22 @@ def targets() -> dict[str, Target]:
         "proof-zk": Target(_proof, (_frozen("mlp-private.proof"),), 3_000, 64_000),
         "opening-ledger": Target(lambda data: parse_ledger(data, ""), _ledgers(), 15_000, 2048),
         "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
+        **_sumcheck(),
+    }
+
+
+def _sumcheck() -> dict[str, Target]:
+    cases = {name: frozen(name) for name in NAMES}
+    small, hashed = cases["products-public"], cases["mlp-hashed-committed"]
+    locks = tuple((ROOT / "circuits" / name / "circuit.lock").read_bytes() for name in ("digits-mlp", "lenet5"))
+    return {
+        "sumcheck-circuit": Target(read_circuit, tuple(case.circuit for case in cases.values()), 20_000, 12_000),
+        "sumcheck-weights": Target(weights_reader(cases["cnn-public"]), (cases["cnn-public"].weights,), 30_000, 1_024),
+        "sumcheck-statement": Target(statement_reader(hashed), (encode_statement(hashed.statement),), 30_000, 1_024),
+        "sumcheck-proof": Target(proof_reader(small), (small.proof,), 5_000, 40_000),
+        "sumcheck-verify": Target(verifier(small), (small.proof,), 3_000, 40_000),
+        "sumcheck-verify-hashed": Target(verifier(hashed), (hashed.proof,), 1_500, 80_000),
+        "sumcheck-lock": Target(_toml(read_section), locks, 3_000, 16_000),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.statement import EngineName
 from verifai.stages.compile import compile_circuit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,15 @@ def test_a_fresh_clone_derives_the_pinned_key_again(name: str, tmp_path: Path) -
     built = circuit / "build" / "ezkl"
     assert hashlib.sha256((built / "vk.key").read_bytes()).hexdigest() == section(circuit)["vk_sha256"]
     assert hashlib.sha256((built / "settings.json").read_bytes()).hexdigest() == section(circuit)["settings_sha256"]
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn", "lenet5"])
+def test_the_sumcheck_circuits_come_out_again_from_their_pinned_scales(name: str, tmp_path: Path) -> None:
+    """A change of the lowering that alters pinned circuits would strand every lock and bundle made before it."""
+    circuit = checkout(tmp_path, name)
+    before = (circuit / "circuit.lock").read_bytes()
+    assert compile_circuit(CircuitFolder(circuit), engine=EngineName.SUMCHECK, locked=True).reproduced
+    assert (circuit / "circuit.lock").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["breast-cancer-mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[:2])])

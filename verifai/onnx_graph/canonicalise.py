@@ -24,6 +24,7 @@ from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
 from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
+from verifai.onnx_graph.passes.infinities import drop_infinite_bounds
 from verifai.onnx_graph.passes.numbers import require_finite, require_safe_division
 from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
@@ -62,6 +63,7 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     pull_in(proto, folder, where)
     graph = _read(proto, dims or {}, where)
     to_float32(graph)
+    drop_infinite_bounds(graph)
     require_finite(graph)
     infer(graph, opsets)
     simplify(graph)

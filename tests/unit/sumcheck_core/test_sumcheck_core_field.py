@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifai.engines.sumcheck.prover import kernels
+from verifai.engines.sumcheck.prover import kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.intrinsics import emul, fadd, fmul, fsub
 from verifai.engines.sumcheck.prover.jit import kernel
@@ -107,7 +107,7 @@ def test_folding_equals_the_inner_product_with_eq(point, random):
         expected = field.add(expected, field.product(weight, value))
     folded = vector(values)
     for r in point:
-        folded = kernels.fold(folded, *scalars(r))
+        folded = parallel.fold(folded, *scalars(r))
     assert element(*folded[:, 0]) == expected
     assert element(*kernels.dot(table, vector(values))) == expected
 

@@ -303,12 +303,6 @@ REFUSED: dict[str, tuple[OnnxModel, str]] = {
     ),
     "division by a value": (model([node("Div", "a", "b")], {"a": (2,), "b": (2,)}, {"y": (2,)}), "divisor"),
     "an operator without a rule": (one("Round", (2,), (2,)), "no rule"),
-    "padding with another value": (
-        one("Pad", (2,), (4,), "p", "v", constants={"p": np.array([1, 1]), "v": np.float32(3)}), "padding with 0",
-    ),
-    "a constant tensor that is no bias": (
-        one("Add", (2, 3), (2, 3), "c", constants={"c": np.arange(6, dtype=np.float32).reshape(2, 3)}), "neither one number",
-    ),
     "the last of equal maxima": (
         model([node("ArgMax", "x", out="i", axis=1, select_last_index=1), node("Cast", "i", to=1)], {"x": (2, 3)}, {"y": (2, 1)}), "",
     ),

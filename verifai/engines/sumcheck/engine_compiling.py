@@ -35,6 +35,7 @@ from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.lowering_select import INTEGERS
 from verifai.engines.sumcheck.privacy import privacy_support
 from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales, parse_options
 from verifai.engines.sumcheck.quantise_import import count_mismatches
@@ -136,7 +137,9 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
             request.model, samples, options.method, percentile=options.percentile, levels=(1 << options.activation_bits) - 1
         )
         names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
-        scales: Mapping[str, Scale] = {**choose_scales(ranges, names[0], names[1], options), **options.boundary}
+        integers = {tensor.name for tensor in request.model.inputs if tensor.dtype in INTEGERS}
+        chosen = choose_scales(ranges, names[0], names[1], options, integers)
+        scales: Mapping[str, Scale] = {**chosen, **options.boundary}
     else:
         pinned = parse_section(request.locked)
         expect_suite(pinned)

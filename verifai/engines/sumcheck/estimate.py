@@ -55,8 +55,16 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
     tensors, suite = bindings(spec), suite_of(spec)
 
     def lowered(bits: int) -> Lowered:
-        scales = UnitScales(bits)
-        return lower(model, scales, tensors=tensors, weights=kind, split=True, suite=suite, opening_budget=budget)
+        return lower(
+            model,
+            UnitScales(model, bits),
+            tensors=tensors,
+            weights=kind,
+            split=True,
+            suite=suite,
+            opening_budget=budget,
+            coarse=True,
+        )
 
     for bits in (8, 10):
         try:

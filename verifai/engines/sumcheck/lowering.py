@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck import (
     lowering_cells,
+    lowering_fuse,
     lowering_linear,
     lowering_pool,
     lowering_quantised,
     lowering_rows,
+    lowering_select,
     lowering_shapes,
 )
 from verifai.engines.sumcheck.circuit import Circuit, Port, Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit_check import MAX_RANK, check
 from verifai.engines.sumcheck.circuit_ops import HELD_OUTPUT, results
 from verifai.engines.sumcheck.lowering_builder import Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, read_graph, unsupported
@@ -44,7 +46,16 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **lowering_shapes.HANDLERS,
     **lowering_quantised.HANDLERS,
     **lowering_rows.HANDLERS,
+    **lowering_select.HANDLERS,
 }
+
+
+def handler_of(node: Node) -> Callable[[State, Node], None]:
+    """The rule for a node. Raises UnsupportedModel."""
+    found = {"": HANDLERS, lowering_fuse.DOMAIN: lowering_rows.FUSED}.get(node.domain, {}).get(node.op_type)
+    if found is None:
+        raise unsupported(node, "the sumcheck engine has no rule for this operator")
+    return found
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ def lower(
     exact: Collection[str] = (),
     suite: Suite = INTEGRITY,
     opening_budget: int = 0,
+    coarse: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -83,14 +95,15 @@ def lower(
         exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
         suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
         opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
+        coarse: as :class:`.lowering_builder.Builder` has it, for estimates.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph = read_graph(model)
+    graph = lowering_fuse.fuse(read_graph(model))
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
-        builder = Builder(plan, scales, round_bounds=rounded)
+        builder = Builder(plan, scales, weights is WeightVisibility.PUBLIC, coarse, round_bounds=rounded)
         ports = _lower_once(graph, builder, tensors, exact)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -107,14 +120,38 @@ def is_quantised(graph: SourceGraph) -> bool:
     return any(node.op_type in lowering_quantised.HANDLERS for node in graph.nodes)
 
 
-def require_float(graph: SourceGraph, node: Node) -> None:
-    """Values are quantised reals; integer and boolean tensors have no rule here. Raises UnsupportedModel."""
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split"}
+)
+"""Operators that only rearrange cells: the same for any type."""
+_QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
+"""Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
+
+
+def require_types(graph: SourceGraph, node: Node) -> None:
+    """Values are quantised reals; the rules of other types are few. Raises UnsupportedModel.
+
+    A rule for reals on stored integers would compute something else: their 0 is not the real 0.
+    """
     for name in node.outputs:
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
         kind = graph.types.get(name, "float32")
-        if kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph):
+        stored = kind in lowering_quantised.QUANTISED_TYPES and is_quantised(graph)
+        if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
             continue
-        if kind != "float32" and not (node.op_type == "ArgMax" and name in graph.outputs):
-            raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+        if node.op_type in ("Cast", "Equal") or (node.op_type == "ArgMax" and name in graph.outputs):
+            continue
+        raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+
+
+def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
+    """A model input's scale: the model's own, or the calibrated one. Raises UnsupportedModel."""
+    own = lowering_quantised.input_scale(graph, name)
+    scale = own or builder.scale(name)
+    if own is None and graph.types[name] in lowering_select.INTEGERS and scale.step != 1:
+        raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
+    return scale
 
 
 def _lower_once(
@@ -125,15 +162,13 @@ def _lower_once(
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
-        scale = lowering_quantised.input_scale(graph, name) or builder.scale(name)
+        scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
         state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
     for node in graph.nodes:
-        handler = HANDLERS.get(node.op_type) if not node.domain else None
-        if handler is None:
-            raise unsupported(node, "the sumcheck engine has no rule for this operator")
-        require_float(graph, node)
+        handler = handler_of(node)
+        require_types(graph, node)
         handler(state, node)
     taken: set[int] = {port.tensor for port in inputs}
     outputs = []

@@ -21,8 +21,10 @@ from verifai.engines.sumcheck.circuit import (
     Tensor,
     Weight,
     WeightVisibility,
+    log2_ceil,
 )
 from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
+from verifai.engines.sumcheck.circuit_check import MAX_LOG_CELLS, MAX_RANK
 from verifai.engines.sumcheck.circuit_ops import Lookup, Op, Requant
 from verifai.engines.sumcheck.quantise import Quantisation, Scale
 from verifai.engines.sumcheck.quantise_functions import IDENTITY, Program, keeps_scale, tabulate
@@ -33,6 +35,9 @@ Ints = NDArray[np.int64]
 SUITE = "sumcheck/1"
 MAX_WIDTH = 16
 UNIFORM_SHIFT = 24
+COARSE_WIDTH = 6
+LIMBS = (8, 10, 12, 13, 14, 15, 16)
+"""Widths of remainder limbs to choose from; a range table has at most 2^16 rows."""
 SPLIT_COLUMNS = 6
 """Committed cells and lookups, per cell, that a saturating Requant adds: the price weighed against a larger table."""
 
@@ -98,7 +103,7 @@ def next_plan(needs: Sequence[Need], *, split: bool) -> Plan:
     Args:
         split: whether saturating splits may replace larger tables where not forced.
     """
-    limbs = {b: sum(n.cells * -(-n.shift // b) for n in needs if n.shift) + (1 << b) for b in (8, 10, 12, 13, 14)}
+    limbs = {b: sum(n.cells * -(-n.shift // b) for n in needs if n.shift) + (1 << b) for b in LIMBS}
     limb = min(limbs, key=lambda b: (limbs[b], b))
     widths: dict[TableKey, int] = {}
     for key in {need.key for need in needs}:
@@ -122,10 +127,17 @@ def signed_width(low: int, high: int) -> int:
 
 @dataclass
 class Builder:
-    """Collects one circuit. All ``emit`` methods return tensor numbers."""
+    """Collects one circuit. All ``emit`` methods return tensor numbers.
+
+    Attributes:
+        weights_in_tables: whether tables, which everybody reads, may hold the model's weights; not when these are committed.
+        coarse: whether tables are computed at a few arguments only: for estimates, whose circuits nobody keeps.
+    """
 
     plan: Plan
     quantisation: Quantisation
+    weights_in_tables: bool = True
+    coarse: bool = False
     tensors: list[Tensor] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     cells: list[Ints] = field(default_factory=list)
@@ -148,6 +160,8 @@ class Builder:
         found = self.quantisation.get(name)
         if found is None:
             raise UnsupportedModel("no-scale", "calibration gave no range for this value", where=name)
+        if max(found.step.numerator, found.step.denominator) >> 62:
+            raise UnsupportedModel("circuit-bound", "its values are too large or too small for any scale", where=name)
         self.used_scales[name] = found
         return found
 
@@ -204,6 +218,11 @@ class Builder:
             raise UnsupportedModel(
                 "circuit-bound", f"{type(op).__name__}: {problem.message}", where=name, hint="Reduce activation_bits."
             ) from None
+        for result in results:
+            if len(result.shape) > MAX_RANK:
+                raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_RANK} axes", where=name)
+            if sum(map(log2_ceil, result.shape)) > MAX_LOG_CELLS:
+                raise UnsupportedModel("circuit-bound", f"a value has more than 2^{MAX_LOG_CELLS} cells", where=name)
         first = self.next
         pair = (step.numerator, step.denominator)
         for number, r in enumerate(results):
@@ -223,7 +242,10 @@ class Builder:
     def function_table(self, key: TableKey, width: int) -> int:
         """The number of a Requant or Lookup table."""
         label = ".".join(i[0] for i in key.program if i[0] != "x") or "clamp"
-        values = tabulate(key.program, width, key.step_in, key.step_out, key.low, key.high)
+        skipped = max(0, width - COARSE_WIDTH) if self.coarse else 0
+        step = key.step_in * (1 << skipped)
+        values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
+        values = tuple(value for value in values for _ in range(1 << skipped))
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
     def requant(

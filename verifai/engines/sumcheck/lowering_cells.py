@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering_graph import unsupported
-from verifai.engines.sumcheck.lowering_state import State, broadcast
+from verifai.engines.sumcheck.lowering_state import State, broadcast, selected
 from verifai.engines.sumcheck.lowering_values import (
     CellTerm,
     ConvTerm,
     Form,
+    Held,
     Lazy,
     MatMulTerm,
     ProductTerm,
+    SelectTerm,
     Term,
     scaled,
 )
-from verifai.engines.sumcheck.quantise_functions import Program, constant, substitute
+from verifai.engines.sumcheck.quantise_functions import IDENTITY, Program, constant, substitute
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
@@ -32,6 +35,8 @@ def apply(state: State, node: Node, program: Program, position: int = 0) -> None
     """The node's result is program(operand)."""
     state.value(node, position)
     value = state.lazy(node.inputs[position])
+    if value.shape != state.graph.shapes[node.outputs[0]]:
+        raise unsupported(node, "its constant has more axes than its operand", "Reshape the constant to one number.")
     combined = substitute(program, value.program)
     if len(combined) > MAX_PROGRAM:
         held = state.force(node.inputs[position])
@@ -64,8 +69,7 @@ def _clip(state: State, node: Node) -> None:
             bound = state.constant(node, position)
             if bound is None or bound.size != 1:
                 raise unsupported(node, "its bounds must be constants")
-            if np.isfinite(bound).all() and abs(float(bound.reshape(-1)[0])) < 1e30:
-                program = (*program, constant(float(bound.reshape(-1)[0])), (name,))
+            program = (*program, constant(float(bound.reshape(-1)[0])), (name,))
     apply(state, node, program)
 
 
@@ -100,10 +104,28 @@ def _lone_channels(values: Floats, shape: tuple[int, ...], axis: int) -> Floats 
     return np.array(line[0]) if bool((line == line[:1]).all()) else None
 
 
-def _channel_term(form: Form) -> tuple[MatMulTerm | ConvTerm, int] | None:
-    if len(form.terms) != 1 or form.constant != 0.0 or not isinstance(form.terms[0], MatMulTerm | ConvTerm):
+def _with_channels(form: Form, values: Floats, shape: tuple[int, ...], op: str, position: int) -> Form | None:
+    """``form``, operand ``position``, combined with one constant per output channel of its linear term; else None.
+
+    Channels are those of the circuit's tensor, whatever shape the ONNX value has meanwhile.
+    """
+    term = form.terms[0]
+    if len(form.terms) != 1 or form.constant != 0.0 or not isinstance(term, MatMulTerm | ConvTerm | SelectTerm):
         return None
-    return form.terms[0], (len(form.logical) - 1 if isinstance(form.terms[0], MatMulTerm) else 1)
+    axis = 1 if isinstance(term, ConvTerm) else len(form.shape) - 1
+    channels = _lone_channels(np.broadcast_to(values, shape).reshape(form.shape), form.shape, axis)
+    if channels is None or (op == "div" and (position == 1 or not channels.all())):
+        return None
+    if op in ("add", "sub"):
+        slope = -1.0 if op == "sub" and position == 1 else 1.0
+        factor, shift = np.full_like(channels, slope), -channels if op == "sub" and position == 0 else channels
+    else:
+        factor, shift = channels if op == "mul" else 1.0 / channels, np.zeros_like(channels)
+    if isinstance(term, SelectTerm):
+        return replace(form, terms=(replace(term, rows=term.rows * factor + shift),))
+    bias = np.zeros(len(term.weight)) if term.bias is None else term.bias
+    weight = term.weight * factor.reshape(-1, *([1] * (term.weight.ndim - 1)))
+    return replace(form, terms=(replace(term, weight=weight, bias=bias * factor + shift),))
 
 
 def _with_constant(state: State, node: Node, position: int, values: Floats, op: str) -> None:
@@ -118,26 +140,33 @@ def _with_constant(state: State, node: Node, position: int, values: Floats, op: 
         pair: Program = (_X, constant(float(values.flat[0])))
         apply(state, node, (*(pair if position == 0 else pair[::-1]), (op,)), position)
         return
-    form = state.linear(name) if value.shape == shape else None
-    found = None if form is None else _channel_term(form)
-    channels = None if found is None else _lone_channels(values, shape, found[1])
-    if form is None or found is None or channels is None or (op == "div" and (position == 1 or not channels.all())):
-        raise unsupported(
-            node,
-            "a constant that is neither one number nor one per output channel of the linear operator before it",
-            "Fold it into the weights before exporting.",
-        )
-    term = found[0]
-    bias = np.zeros(len(term.weight)) if term.bias is None else term.bias
-    if op in ("add", "sub"):
-        sign = -1.0 if op == "sub" and position == 1 else 1.0
-        change = -channels if op == "sub" and position == 0 else channels
-        term = replace(term, weight=term.weight * sign, bias=bias * sign + change)
-    else:
-        factor = channels if op == "mul" else 1.0 / channels
-        column = factor.reshape(-1, *([1] * (term.weight.ndim - 1)))
-        term = replace(term, weight=term.weight * column, bias=bias * factor)
-    state.set_lazy(node, replace(form, terms=(term,), name=node.outputs[0]))
+    form = None
+    if value.shape == shape:
+        chosen = selected(value) is not None and state.builder.weights_in_tables
+        lazy = chosen and isinstance(value, Lazy) and value.program == IDENTITY
+        form = value.form if lazy and isinstance(value, Lazy) else state.linear(name)
+    found = None if form is None else _with_channels(form, values, shape, op, position)
+    if found is None and (op != "div" or (position == 0 and bool(values.all()))):
+        found = _with_channels(channelwise(state.held(node, position), shape, values, name), values, shape, op, position)
+    if found is None:
+        raise unsupported(node, "division by a value, or by 0")
+    state.set_lazy(node, replace(found, name=node.outputs[0]))
+
+
+def channelwise(held: Held, shape: tuple[int, ...], values: Floats, name: str) -> Form:
+    """``held``, broadcast to ``shape``, as a convolution of one cell per channel with weight 1, the channels being the places
+    that ``values`` tell apart: whatever constant stands on the other side becomes its weight or bias."""
+    held = broadcast(held, shape)
+    sizes = (1,) * (len(shape) - values.ndim) + values.shape
+    told = [axis for axis, size in enumerate(sizes) if size > 1]
+    first, last = (min(told), max(told) + 1) if told else (0, 0)
+    # Up to two axes after the channels stay as they are: windows cannot be proven over a reshape that merges axes.
+    rest = (1, 1, *shape[last:])
+    channels = prod(shape[first:last])
+    planar = (prod(shape[:first]), channels, prod(rest[:-1]), rest[-1])
+    cells = held.at(np.ascontiguousarray(held.index).reshape(planar))
+    term = ConvTerm(cells, np.ones((channels, 1, 1, 1)), None, (1, 1), (1, 1), (0, 0, 0, 0), channels)
+    return Form((term,), 0.0, planar, shape, name)
 
 
 def _same_form(state: State, node: Node) -> tuple[Lazy, Lazy] | None:
@@ -185,24 +214,25 @@ def _sum(state: State, node: Node, sign: float) -> None:
     state.set_lazy(node, Form(tuple(terms), constant_part, circuit_shape, shape, node.outputs[0]))
 
 
-def _extreme(op: str) -> Callable[[State, Node], None]:
-    def lower(state: State, node: Node) -> None:
-        for position in (0, 1):
-            values = state.constant(node, 1 - position) if len(node.inputs) == 2 else None
-            if values is not None and values.size == 1:
-                apply(state, node, (_X, constant(float(values.reshape(-1)[0])), (op,)), position)
-                return
-        raise unsupported(node, "only with one constant number")
-
-    return lower
-
-
 def _prelu(state: State, node: Node) -> None:
     slope = state.constant(node, 1)
-    if slope is None or not bool((slope == slope.flat[0]).all()):
-        raise unsupported(node, "the slope must be one constant")
-    leaky = replace(node, attributes={"alpha": float(slope.flat[0])})
-    _leaky(state, leaky)
+    if slope is None:
+        raise unsupported(node, "the slope must be constant")
+    if bool((slope == slope.flat[0]).all()):
+        _leaky(state, replace(node, attributes={"alpha": float(slope.flat[0])}))
+        return
+    # max(x, 0) + slope·min(x, 0), each part under the operand's scale.
+    state.value(node, 0)
+    name, shape = node.inputs[0], state.graph.shapes[node.outputs[0]]
+    lazy, scale = state.lazy(name), state.builder.scale(name)
+    parts = []
+    for label in ("max", "min"):
+        program = substitute((_X, constant(0.0), (label,)), lazy.program)
+        parts.append(state.requantise(f"{node.outputs[0]}.{label}", Lazy(lazy.form, program), scale))
+    sloped = _with_channels(channelwise(parts[1], shape, slope, name), slope, shape, "mul", 0)
+    assert sloped is not None
+    terms = (CellTerm(broadcast(parts[0], shape), 1.0), *sloped.terms)
+    state.set_lazy(node, replace(sloped, terms=terms, name=node.outputs[0]))
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {
@@ -225,6 +255,4 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),
     "Div": _binary("div"),
-    "Max": _extreme("max"),
-    "Min": _extreme("min"),
 }

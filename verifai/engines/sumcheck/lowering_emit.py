@@ -19,29 +19,34 @@ from verifai.engines.sumcheck.circuit_ops import (
     BatchedMatMul,
     Conv,
     LinearCombination,
+    Lookup,
     MatMul,
     Mul,
+    Piece,
     RowSum,
+    View,
     WindowSum,
 )
-from verifai.engines.sumcheck.lowering_builder import Builder
+from verifai.engines.sumcheck.lowering_builder import COARSE_WIDTH, MAX_WIDTH, Builder, signed_width
 from verifai.engines.sumcheck.lowering_values import (
     ZERO_CELL,
     BatchedTerm,
     CellTerm,
     ConvTerm,
+    Floats,
     Form,
     Held,
     MatMulTerm,
     ProductTerm,
     RowTerm,
+    SelectTerm,
     Term,
     WindowTerm,
 )
 from verifai.engines.sumcheck.lowering_views import materialise
+from verifai.engines.sumcheck.quantise import Scale
+from verifai.engines.sumcheck.quantise_functions import Program, tabulate_at
 from verifai.errors import UnsupportedModel
-
-Floats = NDArray[np.float64]
 
 FACTOR_BITS = 10
 """A lone real factor becomes an integer of at least this many bits."""
@@ -65,7 +70,7 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     for term in form.terms:
         if isinstance(term, MatMulTerm | ConvTerm):
             needed = max(needed, _weights_shift(builder, term, step))
-        else:
+        elif not isinstance(term, SelectTerm):  # whose values are tables, without a shift
             ratio = abs(term.factor) * float(_term_step(term) / step)
             if ratio == 0.0:
                 continue
@@ -84,6 +89,7 @@ def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm, step: Fraction
 
 
 def _term_step(term: Term) -> Fraction:
+    assert not isinstance(term, SelectTerm)
     if isinstance(term, ProductTerm | BatchedTerm):
         return term.a.step * term.b.step
     return term.x.step
@@ -165,7 +171,7 @@ def _absorb_columns(builder: Builder, x: Held, weight: NDArray[np.int64], name: 
 
 def _emit_conv(builder: Builder, term: ConvTerm, grid: Fraction, name: str) -> int:
     weight = rounded(term.weight, term.x.step * grid, name)
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     bias = _bias(builder, term.bias, grid, name)
     number = builder.weight(f"{name}.weight", weight)
     op = Conv(tensor, number, bias(), builder.next, term.stride, term.dilation, term.pads, term.groups)
@@ -193,7 +199,7 @@ def _emit_window(builder: Builder, term: WindowTerm, grid: Fraction, name: str) 
     factor = _factor(term.factor, term.x.step * grid, name)
     if factor == 0:
         return None
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     return builder.emit(WindowSum(tensor, builder.next, factor, term.kernel, term.stride, term.pads), name)[0]
 
 
@@ -201,8 +207,31 @@ def _emit_rows(builder: Builder, term: RowTerm, grid: Fraction, name: str) -> in
     factor = _factor(term.factor, term.x.step * grid, name)
     if factor == 0:
         return None
-    tensor = materialise(builder, term.x, f"{name}.x")
+    tensor = materialise(builder, term.x, f"{name}.x", windows=True)
     return builder.emit(RowSum(tensor, NONE, builder.next, factor, term.axes), name)[0]
+
+
+def emit_select(builder: Builder, term: SelectTerm, form: Form, program: Program, scale: Scale, name: str) -> int:
+    """The tensor program(rows[x − low, c] + constant), of ``form.shape``: one lookup per channel, in a table of its own."""
+    x = materialise(builder, term.x, f"{name}.x")
+    low, high = builder.tensors[x].low, builder.tensors[x].high
+    width = signed_width(low, high)
+    if width > MAX_WIDTH:
+        raise UnsupportedModel("circuit-bound", "more than 2^16 values choose a row", where=name)
+    # Outside the operand's range nothing is read; the nearest row keeps the table's bounds.
+    arguments = np.clip(np.arange(-(1 << (width - 1)), 1 << (width - 1)), low, high) - term.low
+    shape = builder.tensors[x].shape
+    pieces = []
+    for channel in range(term.rows.shape[1]):
+        wanted = arguments // (1 << COARSE_WIDTH) * (1 << COARSE_WIDTH) if builder.coarse else arguments
+        reals = tuple((term.rows[wanted, channel] + form.constant).tolist())
+        values = tabulate_at(program, reals, scale.step, scale.low, scale.high)
+        table = builder.table(-(1 << (width - 1)), values, f"{name}.rows.{channel}")
+        found = builder.emit(Lookup(x, builder.next, table), f"{name}.{channel}", step=scale.step)[0]
+        places = tuple(0 if at == channel else NONE for at in range(term.rows.shape[1]))
+        along = tuple(tuple(range(size)) for size in shape)
+        pieces.append(Piece(found, (*range(len(shape)), NONE), (*along, places), (NONE,) * len(shape)))
+    return builder.emit(View(tuple(pieces), 0, builder.next), name, form.shape, step=scale.step, zero_point=scale.zero_point)[0]
 
 
 _EMIT: dict[type[Any], Callable[[Builder, Any, Fraction, str], int | None]] = {

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit import padded_shape
 from verifai.engines.sumcheck.lowering_graph import unsupported
+from verifai.engines.sumcheck.lowering_select import chosen_product
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm
 from verifai.onnx_graph.graph import Node
@@ -26,11 +27,16 @@ def _gemm(state: State, node: Node) -> None:
     bias = state.constant(node, 2)
     if len(node.inputs) > 2 and node.inputs[2] and bias is None:
         raise unsupported(node, "the bias must be constant")
-    if bias is not None:
-        if bias.ndim > 1 and bias.shape[0] != 1:
-            raise unsupported(node, "the bias must be one number per output column")
-        bias = np.broadcast_to(bias.reshape(-1), (len(weight),)) * node.number("beta", 1.0)
-    state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), weight, bias)))
+    if bias is None:
+        state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), weight, None)))
+        return
+    bias = bias * node.number("beta", 1.0)
+    if bias.ndim < 2 or bias.shape[0] == 1:
+        row = np.broadcast_to(bias.reshape(-1), (len(weight),))
+        state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), weight, row)))
+        return
+    # One bias per row too: x·W with x taken as a column of pictures of one cell, channels (row, column).
+    raise unsupported(node, "the bias must be one number per output column", "Write it as MatMul and Add.")
 
 
 def _matmul(state: State, node: Node) -> None:
@@ -38,18 +44,20 @@ def _matmul(state: State, node: Node) -> None:
     if right is not None:
         if right.ndim != 2:
             raise unsupported(node, "a constant second operand must be a matrix")
-        x = state.held(node, 0)
-        state.set_lazy(node, state.new_form(node, MatMulTerm(x, right.T, None)))
+        if not chosen_product(state, node, right):
+            state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), right.T, None)))
         return
     if state.constant(node, 0) is not None:
         raise unsupported(node, "a constant first operand is not supported", "Transpose both operands and the result.")
     a, b = state.held(node, 0), state.held(node, 1)
-    if len(a.shape) < 2 or len(b.shape) < 2:
-        raise unsupported(node, "vectors are not supported", "Reshape them to matrices.")
+    # A vector is one row on the left, one column on the right, and that axis is not in the result.
+    a = a if len(a.shape) > 1 else a.at(a.index[None, :])
+    b = b if len(b.shape) > 1 else b.at(b.index[:, None])
     leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a = a.at(np.broadcast_to(a.index, (*leading, *a.shape[-2:])))
     b = b.at(np.broadcast_to(b.index, (*leading, *b.shape[-2:])))
-    state.set_lazy(node, state.new_form(node, BatchedTerm(a, b, 1.0)))
+    shape = (*leading, a.shape[-2], b.shape[-1])
+    state.set_lazy(node, state.new_form(node, BatchedTerm(a, b, 1.0), shape=shape))
 
 
 def resolve_pads(state: State, node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 
 import numpy as np
 
 from verifai.engines.sumcheck.circuit_ops import ArgMax, WindowMax
+from verifai.engines.sumcheck.lowering_builder import table_key
+from verifai.engines.sumcheck.lowering_cells import apply
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_linear import planar, planar_pads, planar_pair, planar_shape, resolve_pads
-from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import Held, RowTerm, WindowTerm, whole
-from verifai.engines.sumcheck.lowering_views import materialise
+from verifai.engines.sumcheck.lowering_state import State, broadcast
+from verifai.engines.sumcheck.lowering_values import CellTerm, Form, Held, Lazy, RowTerm, WindowTerm, whole
+from verifai.engines.sumcheck.lowering_views import concatenate, materialise
+from verifai.engines.sumcheck.quantise_functions import Program, constant, substitute
 from verifai.onnx_graph.graph import Node
 
 MAX_TAPS = 4
@@ -31,7 +35,7 @@ def _maxpool(state: State, node: Node) -> None:
     name = node.outputs[0]
     flat, result = planar(x, node), planar_shape(state.graph.shapes[name])
     _check_windows(node, flat.shape[2:], result[2:], kernel, strides, dilations, pads)
-    tensor = materialise(state.builder, flat, f"{name}.x")
+    tensor = materialise(state.builder, flat, f"{name}.x", windows=True)
     if prod(kernel) <= MAX_TAPS:
         tensor = _window(state, tensor, x, kernel, strides, dilations, pads, name)
     else:
@@ -109,20 +113,34 @@ def _check_windows(
                 raise unsupported(node, "a window lies wholly in the padding")
 
 
+def _fold_line(state: State, tensor: int, x: Held, axis: int, size: int, name: str) -> int:
+    """The maximum along a whole axis of ``size`` cells, by windows that do not overlap: few cells are left after each step."""
+    number = 0
+    while size > 1:
+        taps = min(MAX_TAPS, size)
+        left = -(-size // taps)
+        kernel = (taps, 1) if axis == 0 else (1, taps)
+        spare = left * taps - size
+        ends = (0, 0, spare, 0) if axis == 0 else (0, 0, 0, spare)
+        tensor = _window(state, tensor, x, kernel, kernel, (1, 1), ends, name if left == 1 else f"{name}.{number}")
+        size, number = left, number + 1
+    return tensor
+
+
 def _row_max(state: State, rows: Held, name: str) -> Held:
     """The maximum of each row of (R, K), as windows along the row: no operation of its own is needed for it."""
     flat = rows.at(rows.index[None, :, None, :])
-    tensor = materialise(state.builder, flat, f"{name}.x", relabel=False)
-    tensor = _line(state, tensor, rows, 1, rows.shape[1], 1, 1, (0, 0), name)
+    tensor = materialise(state.builder, flat, f"{name}.x", windows=True)
+    tensor = _fold_line(state, tensor, rows, 1, rows.shape[1], name)
     return whole(tensor, (rows.shape[0],), rows.step, rows.zero_point)
 
 
 def _global_max(state: State, node: Node) -> None:
     x, name = state.held(node, 0), node.outputs[0]
     flat = planar(x, node)
-    tensor = materialise(state.builder, flat, f"{name}.x")
-    tensor = _line(state, tensor, x, 1, flat.shape[3], 1, 1, (0, 0), f"{name}.rows")
-    tensor = _line(state, tensor, x, 0, flat.shape[2], 1, 1, (0, 0), name)
+    tensor = materialise(state.builder, flat, f"{name}.x", windows=True)
+    tensor = _fold_line(state, tensor, x, 1, flat.shape[3], f"{name}.rows")
+    tensor = _fold_line(state, tensor, x, 0, flat.shape[2], name)
     state.set_held(node, whole(tensor, state.graph.shapes[name], x.step, x.zero_point))
 
 
@@ -186,11 +204,63 @@ def _average(state: State, node: Node) -> None:
 def _argmax(state: State, node: Node) -> None:
     x = state.held(node, 0)
     axis = node.integer("axis", 0) % len(x.shape)
-    if node.integer("select_last_index", 0):
-        raise unsupported(node, "select_last_index is not supported")
-    tensor = materialise(state.builder, x.at(np.moveaxis(x.index, axis, -1)), f"{node.outputs[0]}.x")
-    found = state.builder.emit(ArgMax(tensor, state.builder.next), node.outputs[0])[0]
+    name, size = node.outputs[0], x.shape[axis]
+    rows = np.moveaxis(x.index, axis, -1)
+    last = bool(node.integer("select_last_index", 0))
+    tensor = materialise(state.builder, x.at(np.ascontiguousarray(rows[..., ::-1]) if last else rows), f"{name}.x")
+    found = state.builder.emit(ArgMax(tensor, state.builder.next), f"{name}.reversed" if last else name)[0]
+    if last:  # the first of the largest, counted from the other end
+        program: Program = (constant(float(size - 1)), ("x",), ("sub",))
+        key = table_key(program, Fraction(1), Fraction(1), 0, size - 1)
+        found = state.builder.lookup(found, key, name, Fraction(1))
     state.set_held(node, whole(found, state.graph.shapes[node.outputs[0]], Fraction(1)))
+
+
+def _extreme(op: str) -> Callable[[State, Node], None]:
+    """Max or Min of any number of operands: numbers join the function of the one value there is, or of the result."""
+
+    def lower(state: State, node: Node) -> None:
+        numbers: list[float] = []
+        values: list[int] = []
+        for position in range(len(node.inputs)):
+            found = state.constant(node, position)
+            if found is None:
+                values.append(position)
+            elif found.size != 1:
+                raise unsupported(node, "a constant operand must be one number")
+            else:
+                numbers.append(float(found.reshape(-1)[0]))
+        state.value(node, values[0] if values else 0)
+        program: Program = (("x",),)
+        for number in numbers:
+            program = (*program, constant(number), (op,))
+        if len(values) == 1:
+            apply(state, node, program, values[0])
+            return
+        largest = _largest(state, node, values, op == "min")
+        # The least value is the negative of the largest negative.
+        turned: Program = (("x",), ("neg",)) if op == "min" else (("x",),)
+        form = Form((CellTerm(largest, 1.0),), 0.0, largest.shape, largest.shape, node.outputs[0])
+        state.set_lazy(node, form, substitute(program, turned))
+
+    return lower
+
+
+def _largest(state: State, node: Node, positions: list[int], negated: bool) -> Held:
+    """The largest of several values, or of their negatives, cell by cell, under the result's scale."""
+    name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
+    scale = state.builder.scale(name)
+    if negated:
+        scale = replace(scale, low=-scale.high, high=-scale.low)
+    rows = []
+    for position in positions:
+        lazy = state.lazy(node.inputs[position])
+        program = substitute((("x",), ("neg",)), lazy.program) if negated else lazy.program
+        held = broadcast(state.requantise(f"{name}.of{position}", Lazy(lazy.form, program), scale), shape)
+        rows.append(held.at(np.ascontiguousarray(held.index).reshape(1, 1, 1, -1)))
+    stacked = concatenate(state.builder, rows, 2, f"{name}.all")
+    tensor = _fold_line(state, stacked.tensor, stacked, 0, len(rows), name)
+    return whole(tensor, shape or (1,), scale.step)
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {
@@ -202,4 +272,6 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "ReduceSum": _reduce(False),
     "ReduceMax": _reduce_max,
     "ArgMax": _argmax,
+    "Max": _extreme("max"),
+    "Min": _extreme("min"),
 }

@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.circuit_ops import NONE, Isqrt, LinearCombination,
 from verifai.engines.sumcheck.lowering_builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, whole
+from verifai.engines.sumcheck.lowering_values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, RowTerm, whole
 from verifai.engines.sumcheck.lowering_views import materialise
 from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
 from verifai.engines.sumcheck.quantise_functions import EXP_ONE, IDENTITY, exponential_table
@@ -85,12 +85,13 @@ def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
 def _centred(state: State, rows: Held, name: str) -> Held:
     """x − mean(x), as a tensor of its own: M·(n·x − Σx) / 2^s."""
     builder, size = state.builder, rows.shape[-1]
-    tensor = materialise(builder, rows, f"{name}.x")
+    tensor = materialise(builder, rows, f"{name}.x", windows=True)
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
     fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
     total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
     spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
-    least = FACTOR_BITS + size.bit_length() - fine
+    exact = size & (size - 1) == 0  # 1/n is then a power of two, which no rounding touches
+    least = max(1, size.bit_length() - 1 - fine) if exact else FACTOR_BITS + size.bit_length() - fine
     limbs = builder.plan.limbs(least)
     factor = round(Fraction(1 << (sum(limbs) + fine), size))
     op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
@@ -117,18 +118,33 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
 
 
 def _layer_norm(state: State, node: Node) -> None:
-    name, builder = node.outputs[0], state.builder
-    if any(node.outputs[1:]):
-        raise unsupported(node, "its mean and deviation outputs are not supported")
-    held = state.held(node, 0)
-    axis = node.integer("axis", -1) % len(held.shape)
-    size = int(np.prod(held.shape[axis:]))
-    rows = held.at(held.index.reshape(-1, size))
-    gain, bias = state.constant(node, 1), state.constant(node, 2)
-    if gain is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
+    rank = len(state.graph.shapes[node.inputs[0]])
+    if state.constant(node, 1) is None:
         raise unsupported(node, "scale and bias must be constant")
-    gains = np.broadcast_to(gain, held.shape[axis:]).reshape(-1)
-    biases = np.zeros(size) if bias is None else np.broadcast_to(bias, held.shape[axis:]).reshape(-1)
+    _normalise(state, node, tuple(range(node.integer("axis", -1) % rank, rank)))
+
+
+def _fused(state: State, node: Node) -> None:
+    """A normalisation found by :mod:`.lowering_fuse`."""
+    _normalise(state, node, node.ints("axes") or ())
+
+
+def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
+    """(x − mean)/√(variance + ε)·gain + bias along ``axes``; inputs x, gain, bias, of which the last two may be absent."""
+    name, builder = node.outputs[0], state.builder
+    held = state.held(node, 0)
+    order = [axis for axis in range(len(held.shape)) if axis not in axes] + list(axes)
+    moved = held.index.transpose(order)
+    size = int(np.prod([held.shape[axis] for axis in axes]))
+    rows = held.at(np.ascontiguousarray(moved).reshape(-1, size))
+    gain, bias = state.constant(node, 1), state.constant(node, 2)
+    for position, found in ((1, gain), (2, bias)):
+        if len(node.inputs) > position and node.inputs[position] and found is None:
+            raise unsupported(node, "scale and bias must be constant")
+    gains, biases = (
+        np.full(size, fill) if one is None else np.broadcast_to(one, held.shape).transpose(order).reshape(-1, size)[0]
+        for one, fill in ((gain, 1.0), (bias, 0.0))
+    )
     centred = _centred(state, rows, name)
     variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
     root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
@@ -145,7 +161,19 @@ def _layer_norm(state: State, node: Node) -> None:
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
     shape = (1, size, 1, count)
     result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
-    state.set_held(node, result.at(np.ascontiguousarray(result.index.reshape(size, count).T).reshape(held.shape)))
+    _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
+    back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
+    state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
+
+
+def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:
+    """LayerNormalization's other results where they are wanted: each row's mean, and its reciprocal deviation."""
+    sources = ((1, rows, 1.0 / rows.shape[1]), (2, reciprocal.at(reciprocal.index[:, None]), weight))
+    for position, cells, factor in sources:
+        if position < len(node.outputs) and node.outputs[position]:
+            name = node.outputs[position]
+            form = Form((RowTerm(cells, factor, 1),), 0.0, cells.shape[:1], state.graph.shapes[name], name)
+            state.values[name] = Lazy(form)
 
 
 def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> float:
@@ -157,3 +185,5 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
+"""Of nodes in :data:`.lowering_fuse.DOMAIN`."""

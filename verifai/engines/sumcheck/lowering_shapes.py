@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.circuit_ops import View
 from verifai.engines.sumcheck.lowering_graph import unsupported
 from verifai.engines.sumcheck.lowering_state import State
-from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held
-from verifai.engines.sumcheck.lowering_views import concatenate
+from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held, Lazy, whole
+from verifai.engines.sumcheck.lowering_views import concatenate, materialise, partition
 from verifai.onnx_graph.graph import Node
 
 Index = NDArray[np.int64]
@@ -25,16 +28,23 @@ def _ints(state: State, node: Node, position: int, what: str) -> tuple[int, ...]
     return tuple(int(value) for value in found.reshape(-1))
 
 
+def _reshaped(state: State, node: Node) -> None:
+    """Another shape of the same cells in the same order: a form that nothing else reads stays one."""
+    value, shape = state.value(node, 0), state.graph.shapes[node.outputs[0]]
+    if isinstance(value, Lazy) and state.graph.readers.get(node.inputs[0], 0) == 1:
+        state.set_lazy(node, replace(value.form, logical=shape), value.program)
+        state.reshaped[node.outputs[0]] = state.reshaped.get(node.inputs[0], node.inputs[0])
+        return
+    held = state.held(node, 0)
+    state.set_held(node, held.at(held.index.reshape(shape)))
+
+
 def _rearrange(change: Callable[[State, Node, Index], Index]) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         held = state.held(node, 0)
         state.set_held(node, held.at(np.ascontiguousarray(change(state, node, held.index))))
 
     return lower
-
-
-def _reshape(state: State, node: Node, index: Index) -> Index:
-    return index.reshape(state.graph.shapes[node.outputs[0]])
 
 
 def _transpose(state: State, node: Node, index: Index) -> Index:
@@ -59,6 +69,16 @@ def _slice(state: State, node: Node, index: Index) -> Index:
     return index
 
 
+def _sliced(state: State, node: Node) -> None:
+    """A slice that takes everything in order, which exporters write, is no slice."""
+    shape = state.graph.shapes[node.inputs[0]]
+    cells = np.arange(int(np.prod(shape))).reshape(shape)
+    if np.array_equal(_slice(state, node, cells), cells):
+        _reshaped(state, node)
+    else:
+        _rearrange(_slice)(state, node)
+
+
 def _bound(value: int, size: int, step: int) -> int:
     """ONNX Slice: negative counts from the end; clamped to [0, size] going up, [−1, size − 1] going down."""
     value = value + size if value < 0 else value
@@ -72,6 +92,8 @@ def _gather(state: State, node: Node) -> None:
     axis = node.integer("axis", 0)
     held = state.held(node, 0)
     size = held.shape[axis]
+    if places.size == 0 or int(places.min()) < -size or int(places.max()) >= size:
+        raise unsupported(node, f"an index lies outside the {size} places of axis {axis}, or there is none")
     state.set_held(node, held.at(held.index.take(np.where(places < 0, places + size, places).astype(np.int64), axis=axis)))
 
 
@@ -79,20 +101,34 @@ def _expand(state: State, node: Node, index: Index) -> Index:
     return np.broadcast_to(index, state.graph.shapes[node.outputs[0]])
 
 
-def _pad(state: State, node: Node, index: Index) -> Index:
+def _pad(state: State, node: Node) -> None:
+    held = state.held(node, 0)
     if node.text("mode", "constant") != "constant":
         raise unsupported(node, "only the mode 'constant' is supported")
     pads = _ints(state, node, 1, "pads")
-    value = state.graph.constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    if len(node.inputs) > 2 and node.inputs[2] and (value is None or bool((value != 0).any())):
-        raise unsupported(node, "only padding with 0 is supported")
     if pads is None or min(pads) < 0:
         raise unsupported(node, "the pads must be constant and not negative")
-    axes = _ints(state, node, 3, "axes") or tuple(range(index.ndim))
-    width = [(0, 0)] * index.ndim
+    filling = state.constant(node, 2)
+    if len(node.inputs) > 2 and node.inputs[2] and (filling is None or filling.size != 1):
+        raise unsupported(node, "the padding value must be one constant")
+    axes = _ints(state, node, 3, "axes") or tuple(range(held.index.ndim))
+    width = [(0, 0)] * held.index.ndim
     for number, axis in enumerate(axes):
         width[axis] = (pads[number], pads[len(axes) + number])
-    return np.pad(index, width, constant_values=ZERO_CELL)
+    index = np.pad(held.index, width, constant_values=ZERO_CELL)
+    value = 0 if filling is None else round(Fraction(float(filling.reshape(-1)[0])) / held.step)
+    if value == 0:
+        state.set_held(node, held.at(index))
+        return
+    if (held.index == ZERO_CELL).any():
+        held = whole(materialise(state.builder, held, f"{node.outputs[0]}.x"), held.shape, held.step, held.zero_point)
+        index = np.pad(held.index, width, constant_values=ZERO_CELL)
+    pieces = partition(index, state.builder.tensors[held.tensor].shape, held.tensor)
+    if not pieces or abs(value) >= 1 << 31:
+        raise unsupported(node, "padding with this value is not supported here")
+    name = node.outputs[0]
+    tensor = state.builder.emit(View(pieces, value, state.builder.next), name, index.shape, step=held.step)[0]
+    state.set_held(node, whole(tensor, index.shape, held.step, held.zero_point))
 
 
 def _split(state: State, node: Node) -> None:
@@ -107,8 +143,12 @@ def _split(state: State, node: Node) -> None:
 
 
 def _concat(state: State, node: Node) -> None:
-    if any(name in state.graph.constants for name in node.inputs):
+    if any(name not in state.values for name in node.inputs):
         raise unsupported(node, "constant parts are not supported")
+    if state.graph.types.get(node.outputs[0], "float32") != "float32":
+        stored = [state.held(node, position) for position in range(len(node.inputs))]
+        if len({(part.step, part.zero_point) for part in stored}) > 1:
+            raise unsupported(node, "its parts are stored under different scales or zero points")
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
     parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
@@ -117,16 +157,16 @@ def _concat(state: State, node: Node) -> None:
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {
-    "Reshape": _rearrange(_reshape),
-    "Flatten": _rearrange(_reshape),
-    "Squeeze": _rearrange(_reshape),
-    "Unsqueeze": _rearrange(_reshape),
+    "Reshape": _reshaped,
+    "Flatten": _reshaped,
+    "Squeeze": _reshaped,
+    "Unsqueeze": _reshaped,
     "Transpose": _rearrange(_transpose),
-    "Slice": _rearrange(_slice),
+    "Slice": _sliced,
     "Expand": _rearrange(_expand),
-    "Pad": _rearrange(_pad),
-    "Identity": _rearrange(_reshape),
-    "Dropout": _rearrange(_reshape),
+    "Pad": _pad,
+    "Identity": _reshaped,
+    "Dropout": _reshaped,
     "Gather": _gather,
     "Split": _split,
     "Concat": _concat,

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from verifai.engines.sumcheck.lowering_builder import Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering_emit import MAX_SHIFT, emit_form, least_shift
+from verifai.engines.sumcheck.lowering_emit import MAX_SHIFT, emit_form, emit_select, least_shift
 from verifai.engines.sumcheck.lowering_graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering_values import (
     ZERO_CELL,
@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.lowering_values import (
     Form,
     Held,
     Lazy,
+    SelectTerm,
     Value,
     affine,
     affine_program,
@@ -40,6 +41,7 @@ class State:
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
+        reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
     graph: SourceGraph
@@ -49,6 +51,7 @@ class State:
     cells: dict[str, Lazy] = field(default_factory=dict)
     reals: dict[str, Floats] = field(default_factory=dict)
     finer: int = 0
+    reshaped: dict[str, str] = field(default_factory=dict)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -81,21 +84,23 @@ class State:
     def linear(self, name: str) -> Form | None:
         """The value as a linear form of which nothing else is read, else None: such a form may be merged into another."""
         value = self.values[name]
-        if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1:
+        if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1 or selected(value) is not None:
             return None
         found = affine_program(value.program)
         return None if found is None else affine(value.form, float(found[0]), float(found[1]), name)
 
     def force(self, name: str, scale_of: str = "") -> Held:
         """The value as cells of a held tensor or a view of one. Raises UnsupportedModel."""
-        value, target = self.values[name], scale_of or name
+        value, name = self.values[name], self.reshaped.get(name, name)
+        target = scale_of or name
         if isinstance(value, Held):
             if not scale_of or value.step == self.builder.scale(target).step:
                 return value
             value = self.lazy(name)
         if (name, target) not in self.forced:
             self.forced[name, target] = self.requantise(name, value, self.builder.scale(target))
-        return self.forced[name, target]
+        found = self.forced[name, target]
+        return found if found.shape == value.shape else found.at(found.index.reshape(value.shape))
 
     def rescale(self, name: str, scale: Scale, result: str) -> Held:
         """The value under ``scale``: a new tensor named ``result``, unless it has that scale. Raises UnsupportedModel."""
@@ -106,6 +111,10 @@ class State:
 
     def requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
         """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel."""
+        choice = selected(value)
+        if choice is not None:
+            tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
+            return whole(tensor, value.form.logical, scale.step, scale.zero_point)
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
@@ -157,6 +166,12 @@ class State:
         name = node.outputs[0]
         logical = self.graph.shapes[name]
         return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
+
+
+def selected(value: Value) -> SelectTerm | None:
+    """The term of a value whose cells each choose a row of constants."""
+    lone = value.form.terms[0] if isinstance(value, Lazy) and len(value.form.terms) == 1 else None
+    return lone if isinstance(lone, SelectTerm) else None
 
 
 def _linear_program(factor: float, constant: float) -> Program:

@@ -111,7 +111,21 @@ class RowTerm:
     axes: int
 
 
-Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | WindowTerm | RowTerm
+@dataclass(frozen=True, eq=False)
+class SelectTerm:
+    """rows[x[…] − low, c]: one cell of few values chooses a row of real constants; always a form's only term.
+
+    Attributes:
+        x: of the form's shape without its last axis; an integer, of step 1.
+        rows: (values that x can take, channels). low: the least value that x can take.
+    """
+
+    x: Held
+    rows: Floats
+    low: int
+
+
+Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | WindowTerm | RowTerm | SelectTerm
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +170,8 @@ def scaled(term: Term, factor: float) -> Term:
     if isinstance(term, MatMulTerm | ConvTerm):
         bias = None if term.bias is None else term.bias * factor
         return replace(term, weight=term.weight * factor, bias=bias)
+    if isinstance(term, SelectTerm):
+        return replace(term, rows=term.rows * factor)
     return replace(term, factor=term.factor * factor)
 
 

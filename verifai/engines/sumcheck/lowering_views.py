@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.circuit import log2_ceil
 from verifai.engines.sumcheck.circuit_bounds import same_cells
 from verifai.engines.sumcheck.circuit_ops import NONE, Gather, Piece, Relabel, View
 from verifai.engines.sumcheck.lowering_builder import Builder
@@ -15,17 +16,19 @@ from verifai.engines.sumcheck.lowering_values import ZERO_CELL, Held, whole
 Index = NDArray[np.int64]
 
 
-def materialise(builder: Builder, value: Held, name: str, *, relabel: bool = True) -> int:
+def materialise(builder: Builder, value: Held, name: str, *, windows: bool = False) -> int:
     """A circuit tensor of the value's own shape that holds its cells.
 
     Args:
-        relabel: whether Relabel may be used; windows cannot be proven over one that merges axes.
+        windows: whether windows or sums will run over it: those cannot be proven over a Relabel that merges axes.
     """
     source = builder.tensors[value.tensor]
+    value = value if value.shape else value.at(value.index.reshape(1))
     identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
     if identity and source.shape == value.shape:
         return value.tensor
-    if relabel and identity and same_cells(source.shape, value.shape):
+    plain = not windows or _refines(value.shape, source.shape)
+    if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
     if pieces:
@@ -33,6 +36,12 @@ def materialise(builder: Builder, value: Held, name: str, *, relabel: bool = Tru
     flat = value.index.reshape(-1)
     indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
     return builder.emit(Gather(value.tensor, builder.next, indices, 0), name, value.shape, step=value.step)[0]
+
+
+def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
+    """Whether every axis of ``source`` is made of whole axes of ``shape``, so that none is merged."""
+    ends = [{sum(log2_ceil(size) for size in sizes[:count]) for count in range(len(sizes) + 1)} for sizes in (shape, source)]
+    return ends[0] >= ends[1]
 
 
 MAX_PIECES = 64

@@ -6,40 +6,46 @@ from collections.abc import Mapping
 
 from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.lowering import HANDLERS, require_float
+from verifai.engines.sumcheck.lowering import handler_of, require_types
 from verifai.engines.sumcheck.lowering_builder import Builder, Plan
+from verifai.engines.sumcheck.lowering_fuse import fuse
 from verifai.engines.sumcheck.lowering_graph import read_graph
 from verifai.engines.sumcheck.lowering_quantised import input_scale
+from verifai.engines.sumcheck.lowering_select import INTEGERS
 from verifai.engines.sumcheck.lowering_state import State
 from verifai.engines.sumcheck.lowering_values import whole
-from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale
+from verifai.engines.sumcheck.quantise import Range, Scale, choose_scale, integer_scale
 from verifai.engines.sumcheck.verifier.buses import tables_of
 from verifai.errors import EvidenceRejected, UnsupportedModel
 from verifai.onnx_graph.graph import Node
 from verifai.onnx_graph.model import OnnxModel
 
 _UNIT = choose_scale(Range(-1.0, 1.0), 8)
+_BYTES = integer_scale(Range(0.0, 255.0))
 
 
 class UnitScales(dict[str, Scale]):
-    """The same scale, of ``bits`` bits, for every value: enough to see which rules apply, without calibration."""
+    """The same scale, of ``bits`` bits, for every real value of ``model``, bytes for every integer input: enough to see which
+    rules apply, without calibration."""
 
-    def __init__(self, bits: int = 8) -> None:
+    def __init__(self, model: OnnxModel, bits: int = 8) -> None:
         super().__init__()
         self._unit = choose_scale(Range(-1.0, 1.0), bits)
+        self._integers = {spec.name for spec in model.inputs if spec.dtype in INTEGERS}
 
     def __missing__(self, key: str) -> Scale:
-        return self._unit
+        return _BYTES if key in self._integers else self._unit
 
     def get(self, key: str, default: object = None) -> Scale:
-        """The unit scale, whatever is asked for."""
-        return self._unit
+        """The scale, whatever is asked for."""
+        return self[key]
 
 
 def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
-    graph = read_graph(model)
-    builder = Builder(Plan(), UnitScales())
+    source = read_graph(model)
+    graph = fuse(source)
+    builder = Builder(Plan(), UnitScales(model), coarse=True)
     state = State(graph, builder)
     refused: dict[str, UnsupportedModel] = {}
     for name in graph.inputs:
@@ -52,7 +58,8 @@ def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
             # Without a value also when a bound under the unit scales stopped the node, which is no refusal.
             if name and (problem is not None or name not in state.values):
                 _stand_in(state, name)
-    return tuple(_entry(node, refused) for node in graph.nodes)
+    # Parts of a normalisation or softmax that became one node are proven by it.
+    return tuple(_entry(node, refused) for node in source.nodes)
 
 
 def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSupport:
@@ -65,18 +72,17 @@ def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSuppo
 def _stand_in(state: State, name: str) -> None:
     """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
     shape = state.graph.shapes.get(name, (1,)) or (1,)
-    scale = input_scale(state.graph, name) or _UNIT
+    integer = state.graph.types.get(name) in INTEGERS
+    scale = input_scale(state.graph, name) or (_BYTES if integer else _UNIT)
     number = state.builder.input(name, shape, scale, scale.zero_point)
     state.values[name] = whole(number, shape, scale.step, scale.zero_point)
 
 
 def _try(state: State, node: Node) -> UnsupportedModel | None:
     before = len(state.builder.ops)
-    handler = HANDLERS.get(node.op_type) if not node.domain else None
-    if handler is None:
-        return UnsupportedModel("operator-unsupported", "the sumcheck engine has no rule for this operator", where=node.where)
     try:
-        require_float(state.graph, node)
+        handler = handler_of(node)
+        require_types(state.graph, node)
         handler(state, node)
         for name in node.outputs:
             # What a value needs beyond its operands shows when it becomes cells.

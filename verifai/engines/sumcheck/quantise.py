@@ -88,6 +88,13 @@ def choose_scale(values: Range, bits: int) -> Scale:
     return Scale(mantissa, exponent, least, least + levels)
 
 
+def integer_scale(values: Range) -> Scale:
+    """Step 1, and the least range [0, 2^b) or [−2^b, 2^b) that holds ``values``."""
+    low, high = int(values.low), int(values.high)
+    bits = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
+    return Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -(1 << bits) if low < 0 else 0, (1 << bits) - 1)
+
+
 Quantisation = Mapping[str, Scale]
 """Scales by ONNX value name."""
 
@@ -216,12 +223,18 @@ def _widened(values: Range, margin: float) -> Range:
 
 
 def choose_scales(
-    ranges: Mapping[str, Range], inputs: Collection[str], outputs: Collection[str], options: QuantiserOptions
+    ranges: Mapping[str, Range],
+    inputs: Collection[str],
+    outputs: Collection[str],
+    options: QuantiserOptions,
+    integers: Collection[str] = (),
 ) -> dict[str, Scale]:
-    """One scale per value with a range."""
+    """One scale per value with a range; ``integers``: inputs of an integer type, which are taken as they are."""
     scales = {}
     for name, values in ranges.items():
-        if name in inputs:
+        if name in integers:
+            scales[name] = integer_scale(values)
+        elif name in inputs:
             scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)

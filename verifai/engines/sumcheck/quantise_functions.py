@@ -163,6 +163,19 @@ def tabulate(
             raise refuse("an activation function has no value somewhere on its table's domain") from None
 
 
+@lru_cache(maxsize=4096)
+def tabulate_at(program: Program, arguments: tuple[float, ...], output_scale: Fraction, low: int, high: int) -> tuple[int, ...]:
+    """clamp(⌊f(a)/S_out + ½⌋, low, high) for these exact reals. Raises as :func:`tabulate`."""
+    with localcontext(_CONTEXT):
+        s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
+        try:
+            least, most = Decimal(low), Decimal(high)
+            known = {a: _cell(evaluate(program, Decimal(a)) / s_out, least, most) for a in set(arguments)}
+            return tuple(known[a] for a in arguments)
+        except ArithmeticError:
+            raise refuse("an activation function has no value somewhere on its table's domain") from None
+
+
 def _cell(value: Decimal, low: Decimal, high: Decimal) -> int:
     return int(min(max((value + _HALF).to_integral_value(ROUND_FLOOR), low), high))
 

@@ -46,7 +46,7 @@ def _runs(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> It
         for sample in samples:
             # An empty list of names would ask onnxruntime for every output.
             values = dict(zip(names, session.run(names, sample) if names else [], strict=True))
-            values.update({name: array for name, array in sample.items() if array.dtype == np.float32})
+            values.update({name: array for name, array in sample.items() if array.dtype.kind in "fiu"})
             yield values
     except RuntimeFailure as problem:
         raise UnsupportedModel("reference-failed", f"onnxruntime cannot run the model: {problem}") from None
@@ -60,7 +60,7 @@ def calibrate(
     percentile: float = 99.99,
     levels: int = 255,
 ) -> dict[str, Range]:
-    """The range of every float value.
+    """The range of every float value and of every integer input.
 
     Args:
         samples: feeds of exact shapes and dtypes, at least one.

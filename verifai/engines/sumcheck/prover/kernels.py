@@ -43,32 +43,28 @@ def eq_table(point: U64) -> Any:
 
 
 @kernel
-def fold(values: U64, r0: Any, r1: Any) -> Any:
-    """Bind the first variable to r: (2, n) → (2, n/2)."""
+def fold_range(values: U64, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
+    """Cells [start, stop) of (2, n/2): the first variable of (2, n) bound to r."""
     half = values.shape[1] // 2
-    out = np.empty((2, half), dtype=np.uint64)
-    low0, low1 = values[0, :half], values[1, :half]
-    high0, high1 = values[0, half:], values[1, half:]
-    out0, out1 = out[0], out[1]
-    for i in range(half):
+    low0, low1 = values[0, start:stop], values[1, start:stop]
+    high0, high1 = values[0, half + start : half + stop], values[1, half + start : half + stop]
+    out0, out1 = out[0, start:stop], out[1, start:stop]
+    for i in range(stop - start):
         d0, d1 = emul(fsub(high0[i], low0[i]), fsub(high1[i], low1[i]), r0, r1)
         out0[i] = fadd(low0[i], d0)
         out1[i] = fadd(low1[i], d1)
-    return out
 
 
 @kernel
-def fold_base(values: U64, r0: Any, r1: Any) -> Any:
-    """Bind the first variable of a vector over F_p to r in F: (n,) → (2, n/2)."""
+def fold_base_range(values: U64, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
+    """Cells [start, stop) of (2, n/2): the first variable of (n,) over F_p bound to r in F."""
     half = values.shape[0] // 2
-    out = np.empty((2, half), dtype=np.uint64)
-    low, high = values[:half], values[half:]
-    out0, out1 = out[0], out[1]
-    for i in range(half):
+    low, high = values[start:stop], values[half + start : half + stop]
+    out0, out1 = out[0, start:stop], out[1, start:stop]
+    for i in range(stop - start):
         d = fsub(high[i], low[i])
         out0[i] = fadd(low[i], fmul(d, r0))
         out1[i] = fmul(d, r1)
-    return out
 
 
 @kernel
@@ -217,13 +213,15 @@ def scaled(values: U64, s0: Any, s1: Any) -> Any:
 
 
 @kernel
-def product_round(left: U64, right: U64) -> Any:
-    """Degree-2 round over F: (Σ l_low·r_low, Σ (l_high − l_low)(r_high − r_low))."""
+def product_round_range(left: U64, right: U64, start: int, stop: int) -> Any:
+    """Degree-2 round over F: (Σ l_low·r_low, Σ (l_high − l_low)(r_high − r_low)), over pairs [start, stop)."""
     half = left.shape[1] // 2
-    l0, l1, h0, h1 = left[0, :half], left[1, :half], left[0, half:], left[1, half:]
-    m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
+    l0, l1 = left[0, start:stop], left[1, start:stop]
+    h0, h1 = left[0, half + start : half + stop], left[1, half + start : half + stop]
+    m0, m1 = right[0, start:stop], right[1, start:stop]
+    k0, k1 = right[0, half + start : half + stop], right[1, half + start : half + stop]
     a0 = a1 = c0 = c1 = _ZERO
-    for i in range(half):
+    for i in range(stop - start):
         p0, p1 = emul(l0[i], l1[i], m0[i], m1[i])
         a0 = fadd(a0, p0)
         a1 = fadd(a1, p1)
@@ -265,13 +263,14 @@ def weighted_round(weights: U64, left: U64, right: U64) -> Any:
 
 
 @kernel
-def product_round_base(left: U64, right: U64) -> Any:
-    """:func:`product_round` with ``left`` (n,) over F_p."""
+def product_round_base_range(left: U64, right: U64, start: int, stop: int) -> Any:
+    """:func:`product_round_range` with ``left`` (n,) over F_p."""
     half = left.shape[0] // 2
-    low, high = left[:half], left[half:]
-    m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
+    low, high = left[start:stop], left[half + start : half + stop]
+    m0, m1 = right[0, start:stop], right[1, start:stop]
+    k0, k1 = right[0, half + start : half + stop], right[1, half + start : half + stop]
     a0 = a1 = c0 = c1 = _ZERO
-    for i in range(half):
+    for i in range(stop - start):
         a0 = fadd(a0, fmul(low[i], m0[i]))
         a1 = fadd(a1, fmul(low[i], m1[i]))
         d = fsub(high[i], low[i])

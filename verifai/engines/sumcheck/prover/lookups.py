@@ -9,14 +9,9 @@ import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars
 from verifai.engines.sumcheck.prover.channel import Sender
-from verifai.engines.sumcheck.prover.kernels import U64, fold, halve_sum
-from verifai.engines.sumcheck.prover.lookup_kernels import (
-    add_scaled,
-    fingerprints,
-    fingerprints_single,
-    fraction_layer,
-    fraction_round,
-)
+from verifai.engines.sumcheck.prover.kernels import U64, halve_sum
+from verifai.engines.sumcheck.prover.lookup_kernels import fingerprints, fingerprints_single
+from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_layer, fraction_round
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.buses import Bus
 from verifai.engines.sumcheck.verifier.claim import Claim

@@ -11,16 +11,8 @@ from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
 from verifai.engines.sumcheck.prover.functionals import spread
-from verifai.engines.sumcheck.prover.kernels import (
-    U64,
-    dot_base,
-    fold,
-    fold_base,
-    product_round,
-    product_round_base,
-    scaled,
-)
-from verifai.engines.sumcheck.prover.lookup_kernels import add_scaled
+from verifai.engines.sumcheck.prover.kernels import U64, dot_base, scaled
+from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fold_base, product_round, product_round_base
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.claim import ZERO
 from verifai.engines.sumcheck.verifier.field import Ext

@@ -9,9 +9,9 @@ import numpy as np
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
-from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, fold, halve_sum
-from verifai.engines.sumcheck.prover.lookup_kernels import add_scaled, fraction_round
+from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, halve_sum
 from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights
+from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_round
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.channel import MaskForms
 from verifai.engines.sumcheck.verifier.claim import ZERO, Claim

@@ -18,14 +18,13 @@ from verifai.engines.sumcheck.prover.kernels import (
     combine_columns_ext,
     combine_rows,
     factors_round,
-    fold,
     halve_sum,
     outer,
-    product_round,
     scaled,
     weighted_round,
 )
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
+from verifai.engines.sumcheck.prover.parallel import fold, product_round
 from verifai.engines.sumcheck.prover.witness import Ints, Witness
 from verifai.engines.sumcheck.verifier import axes as ax
 from verifai.engines.sumcheck.verifier import field, geometry

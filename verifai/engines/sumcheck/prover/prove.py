@@ -26,6 +26,7 @@ from verifai.engines.sumcheck.prover.lookups import Block
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
+from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.engines.sumcheck.verifier import layout as layouts
@@ -149,9 +150,10 @@ def prove(
         ValueError: an opening number is missing, or beyond the budget.
     """
     witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
-    return commit_and_prove(
-        key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
-    )
+    with workers(threads):
+        return commit_and_prove(
+            key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
+        )
 
 
 def commit_and_prove(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from verifai.engines.sumcheck.verifier import field
@@ -21,6 +22,12 @@ def eq_table(point: Sequence[Ext]) -> list[Ext]:
         high = [field.product(x, r) for x in table]
         table = [field.sub(x, h) for x, h in zip(table, high, strict=True)] + high
     return table
+
+
+@lru_cache(maxsize=16)
+def _recent_table(point: tuple[Ext, ...]) -> tuple[Ext, ...]:
+    """:func:`eq_table`, kept for the points of late: the openings ask for one point's table once per claim."""
+    return tuple(eq_table(point))
 
 
 def eq_points(left: Sequence[Ext], right: Sequence[Ext]) -> Ext:
@@ -116,7 +123,7 @@ class Dense:
 
     def at(self, point: Sequence[Ext]) -> Ext:
         """The vector's multilinear extension at ``point``."""
-        return field.dot(self.values, eq_table(point))
+        return field.dot(self.values, _recent_table(tuple(point)))
 
 
 Axis: TypeAlias = Eq | Dense

@@ -281,7 +281,8 @@ def _view(party: Party, op: ops.View, axes: Functional, claim: Claim) -> None:
             party, piece.source, geometry.piece_axes(piece, axes, party.circuit.tensors[piece.source]), "view.x"
         )
         claim = claim - value
-        covered = field.add(covered, geometry.piece_total(piece, axes))
+        if op.constant:
+            covered = field.add(covered, geometry.piece_total(piece, axes))
     if op.constant:
         uncovered = field.sub(ax.true_total(axes, party.circuit.tensors[op.out].shape), covered)
         claim = claim.plus(field.scale(uncovered, -op.constant))

@@ -1,0 +1,105 @@
+"""The kernels of long arrays, on as many threads as the caller gave: an array's pairs are cut into one range per thread.
+
+Results do not depend on the number of threads: cells are computed alone, and sums in the field have no order. Arrays below
+:data:`LARGE` stay on the caller's thread, where handing over would cost more than it gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from verifai.engines.sumcheck.prover import kernels, lookup_kernels
+from verifai.engines.sumcheck.prover.kernels import U64
+from verifai.engines.sumcheck.verifier.field import P
+
+LARGE = 1 << 16
+"""Pairs from which on a range per thread pays."""
+
+_POOL: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("pool", default=None)
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[None]:
+    """Use ``threads`` threads for what follows in this context."""
+    if threads < 2:
+        yield
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        token = _POOL.set((pool, threads))
+        try:
+            yield
+        finally:
+            _POOL.reset(token)
+
+
+def _ranges(count: int, parts: int) -> list[tuple[int, int]]:
+    return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+
+
+def _over(count: int, work: Callable[[int, int], Any], *, halves: bool = False) -> list[Any]:
+    """``work`` over ranges that make up [0, count); ``halves``: no range crosses the middle."""
+    found = _POOL.get()
+    if found is None or count < LARGE:
+        return [work(*one) for one in _ranges(count, 2 if halves else 1)]
+    pool, threads = found
+    parts = threads + threads % 2 if halves else threads
+    return list(pool.map(lambda one: work(*one), _ranges(count, parts)))
+
+
+def _total(parts: list[Any]) -> tuple[int, ...]:
+    return tuple(sum(map(int, words)) % P for words in zip(*parts, strict=True))
+
+
+def fold(values: U64, r0: Any, r1: Any) -> U64:
+    """Bind the first variable to r: (2, n) → (2, n/2)."""
+    half = values.shape[1] // 2
+    out = np.empty((2, half), dtype=np.uint64)
+    _over(half, lambda start, stop: kernels.fold_range(values, r0, r1, out, start, stop))
+    return out
+
+
+def fold_base(values: U64, r0: Any, r1: Any) -> U64:
+    """Bind the first variable of a vector over F_p to r in F: (n,) → (2, n/2)."""
+    half = values.shape[0] // 2
+    out = np.empty((2, half), dtype=np.uint64)
+    _over(half, lambda start, stop: kernels.fold_base_range(values, r0, r1, out, start, stop))
+    return out
+
+
+def product_round(left: U64, right: U64) -> tuple[int, ...]:
+    """Degree-2 round over F: (Σ l_low·r_low, Σ (l_high − l_low)(r_high − r_low)), as four words."""
+    half = left.shape[1] // 2
+    return _total(_over(half, lambda start, stop: kernels.product_round_range(left, right, start, stop)))
+
+
+def product_round_base(left: U64, right: U64) -> tuple[int, ...]:
+    """:func:`product_round` with ``left`` (n,) over F_p."""
+    half = left.shape[0] // 2
+    return _total(_over(half, lambda start, stop: kernels.product_round_base_range(left, right, start, stop)))
+
+
+def fraction_layer(p: U64, q: U64) -> tuple[U64, U64]:
+    """The layer above: p0/q0 + p1/q1. Layers are (half, component, h): (2, 2, h) → two of (2, 2, h/2), h ≥ 2."""
+    count = p.shape[2]
+    out_p, out_q = (np.empty((2, 2, count // 2), dtype=np.uint64) for _ in range(2))
+    _over(count, lambda start, stop: lookup_kernels.fraction_layer_range(p, q, out_p, out_q, start, stop), halves=True)
+    return out_p, out_q
+
+
+def add_scaled(p: U64, q: U64, s0: Any, s1: Any) -> U64:
+    """p + s·q over F; (2, n) each."""
+    out = np.empty_like(p)
+    _over(p.shape[1], lambda start, stop: lookup_kernels.add_scaled_range(p, q, s0, s1, out, start, stop))
+    return out
+
+
+def fraction_round(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64) -> tuple[int, ...]:
+    """One round of Σ eq·(p0·q1 + q0·s1), as :func:`.lookup_kernels.fraction_round_range`, as four words."""
+    half = p0.shape[1] // 2
+    return _total(_over(half, lambda a, b: lookup_kernels.fraction_round_range(eq, p0, q1, q0, s1, a, b)))

@@ -73,21 +73,30 @@ class ProverChannel:
 
 
 class _KnownTape(Tape):
-    """A tape that also knows every form's value."""
+    """A tape that can also tell a form's value. Few are asked for, so they are computed then."""
 
     def __init__(self, pads: Sequence[Ext]) -> None:
         super().__init__()
         self._pads = pads
-        self.values: list[Ext] = []
+        self._values: dict[int, Ext] = {}
 
-    def pad(self, number: int) -> int:
-        self.values.append(self._pads[number])
-        return super().pad(number)
-
-    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
-        values = self.values
-        values.append(field.add(field.product(values[left], a), field.product(values[right], b)))
-        return super().add(left, a, right, b)
+    def value(self, form: int) -> Ext:
+        """The form's value, and with it those of all that it is made of."""
+        values, waiting = self._values, [form]
+        while waiting:
+            index = waiting[-1]
+            entry = self._entries[index]
+            if isinstance(entry, int):
+                values[index] = self._pads[entry]
+            else:
+                left, a, right, b = entry
+                missing = [part for part in (left, right) if part not in values]
+                if missing:
+                    waiting += missing
+                    continue
+                values[index] = field.add(field.product(values[left], a), field.product(values[right], b))
+            waiting.pop()
+        return values[form]
 
 
 class HidingProverChannel(ProverChannel):
@@ -113,7 +122,7 @@ class HidingProverChannel(ProverChannel):
         """The element that a claim stands for, its pads taken off."""
         if not isinstance(claim, HiddenClaim):
             return claim.value
-        return field.add(claim.value, field.product(claim.factor, self._tape.values[claim.form]))
+        return field.add(claim.value, field.product(claim.factor, self._tape.value(claim.form)))
 
     def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
         """Send both factors under a triple's pads."""

@@ -14,9 +14,12 @@ from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.errors import EvidenceRejected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
-    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators."""
+    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators.
+
+    Nobody changes a claim. It is not frozen all the same: a proof makes thousands, and a frozen one takes three times as long.
+    """
 
     value: Ext
 

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import ONE, ZERO, Ext
+from verifai.engines.sumcheck.verifier.field import NON_RESIDUE, ONE, ZERO, Ext, P
 
 MESSAGES, LEFT, RIGHT, PRODUCT = range(4)
 """The columns of pads: of messages, and the three of the triples."""
@@ -96,14 +96,25 @@ class Tape:
             if isinstance(entry, int):
                 result[entry] = field.add(result[entry], weight)
                 continue
-            for form, factor in ((entry[0], entry[1]), (entry[2], entry[3])):
-                part = weight if factor == ONE else field.product(weight, factor)
-                known = weights[form]
-                weights[form] = part if known is None else field.add(known, part)
+            left, a, right, b = entry
+            _give(weights, left, weight, a)
+            _give(weights, right, weight, b)
         return result
 
 
-@dataclass(frozen=True, slots=True)
+def _give(weights: list[Ext | None], form: int, weight: Ext, factor: Ext) -> None:
+    """weights[form] += weight·factor, written out: the sweep does little else."""
+    a, b = weight
+    c, d = factor
+    known = weights[form]
+    if d == 0:
+        first, second = a * c, b * c
+    else:
+        first, second = a * c + NON_RESIDUE * b * d, a * d + b * c
+    weights[form] = (first % P, second % P) if known is None else ((known[0] + first) % P, (known[1] + second) % P)
+
+
+@dataclass(slots=True)
 class HiddenClaim(Claim):
     """``value`` + ``factor``·``form``."""
 
@@ -164,16 +175,14 @@ class Pads:
         self.equations: list[HiddenClaim] = []
         self.messages = 0
         self.products = 1  # triple 0 stays unused
+        first, size = 1 << plan.log_messages, 1 << plan.log_products
+        self._starts = (0, first, first + size, first + 2 * size)
+        self.count = first + 3 * size
+        """All pads."""
 
     def index(self, column: int, number: int) -> int:
         """The tape's number of a pad: columns one after the other."""
-        size = 1 << self.plan.log_products
-        return number if column == MESSAGES else (1 << self.plan.log_messages) + (column - LEFT) * size + number
-
-    @property
-    def count(self) -> int:
-        """All pads."""
-        return (1 << self.plan.log_messages) + 3 * (1 << self.plan.log_products)
+        return self._starts[column] + number
 
     def encrypted(self, talk: Conversation, value: Ext, column: int, number: int) -> HiddenClaim:
         """The claim that ``value`` is a message plus this pad."""

@@ -55,22 +55,33 @@ def engine_of(row: str) -> EngineName:
 
 def copy_circuit(folder: CircuitFolder, row: str, scratch: Path, progress: Progress) -> CircuitFolder:
     """The circuit of one row in ``scratch``, with its data where its specification expects them."""
-    root = scratch / "circuits" / folder.spec.name
-    root.mkdir(parents=True)
-    variant = VARIANTS.get(row)
-    if variant is None:
+    if row in VARIANTS:
+        copy = copy_hidden(folder, row, scratch)
+    else:
+        root = _new_root(folder, scratch)
         for path in (folder.folder / "circuit.toml", folder.lock_path, folder.local_lock_path):
             if path.is_file():
                 shutil.copyfile(path, root / path.name)
-    else:
-        _write(root, _changed(folder, variant))
-    fixtures = folder.model_path().resolve().parents[1]
-    (scratch / "fixtures").symlink_to(fixtures, target_is_directory=True)
-    copy = CircuitFolder(root)
+        copy = CircuitFolder(root)
     engine = engine_of(row)
     if engine is EngineName.EZKL and "srs" not in copy.spec.options.get(engine.value, {}):
         copy = _with_test_srs(copy, scratch, progress)
     return copy
+
+
+def copy_hidden(folder: CircuitFolder, row: str, scratch: Path) -> CircuitFolder:
+    """The circuit of a variant's row in ``scratch``, nothing pinned."""
+    root = _new_root(folder, scratch)
+    _write(root, _changed(folder, VARIANTS[row]))
+    return CircuitFolder(root)
+
+
+def _new_root(folder: CircuitFolder, scratch: Path) -> Path:
+    root = scratch / "circuits" / folder.spec.name
+    root.mkdir(parents=True)
+    fixtures = folder.model_path().resolve().parents[1]
+    (scratch / "fixtures").symlink_to(fixtures, target_is_directory=True)
+    return root
 
 
 def _changed(folder: CircuitFolder, variant: Variant) -> dict[str, Any]:

@@ -179,9 +179,7 @@ class _Painter:
         from verifai.cli.text import table
 
         first = next(iter(event.proofs.values()))
-        self._say(
-            "\n[bold cyan]6 hide[/]     the same picture once more, now hidden: the verifier gets the ten logits and no picture\n"
-        )
+        self._say("\n[bold cyan]6 hide[/]     the same picture, now hidden: the verifier gets the ten logits and no picture\n")
         self._say(
             f"   Proven: there is a picture for which this model's largest logit is that of a [bold green]{first.digit}[/]."
         )

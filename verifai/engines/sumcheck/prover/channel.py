@@ -89,12 +89,11 @@ class _KnownTape(Tape):
             if isinstance(entry, int):
                 values[index] = self._pads[entry]
             else:
-                left, a, right, b = entry
-                missing = [part for part in (left, right) if part not in values]
+                missing = [part for part, _ in entry if part not in values]
                 if missing:
                     waiting += missing
                     continue
-                values[index] = field.add(field.product(values[left], a), field.product(values[right], b))
+                values[index] = field.total(field.product(values[part], factor) for part, factor in entry)
             waiting.pop()
         return values[form]
 

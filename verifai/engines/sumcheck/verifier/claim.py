@@ -7,6 +7,7 @@ same methods; multiplying two of those costs a committed product of pads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verifai.engines.sumcheck.verifier import field
@@ -36,6 +37,13 @@ class Claim:
     def scale(self, public: Ext) -> Claim:
         """self times a public number."""
         return Claim(field.product(self.value, public))
+
+    def mixed(self, factor: Ext, others: Sequence[tuple[Claim, Ext]]) -> Claim:
+        """factor·self + Σ factor_i·other_i, all factors public."""
+        result = self.scale(factor)
+        for claim, scale in others:
+            result = result + claim.scale(scale)
+        return result
 
     def mul(self, other: Claim) -> Claim:
         """The product of two claims; a known factor only scales the other."""

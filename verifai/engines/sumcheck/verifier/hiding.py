@@ -4,7 +4,7 @@ A prover message m travels as m + pad, the pad being two cells of the witness co
 with the message is an affine form in pads: ``value + Σ coefficients·pads``, the value known, the pads not. Equations between
 forms are not checked on the spot; they are collected, and the openings' batched sumcheck holds them all to the committed pads.
 
-Forms are kept on a *tape*: one entry per addition of two forms. Only one linear combination of all equations is ever needed,
+Forms are kept on a *tape*: one entry per sum of forms. Only one linear combination of all equations is ever needed,
 and a sweep back over the tape finds its coefficients, one pass whatever the number of equations.
 
 A product of two forms: both factors are sent again under fresh pads a, b of one *triple*, whose third committed number is
@@ -66,19 +66,19 @@ class Conversation(Protocol):
 
 
 class Tape:
-    """Forms as a list of additions. Entry i is a pad, or a·left + b·right of earlier entries."""
+    """Forms as a list of sums. Entry i is a pad, or Σ factor·form of earlier entries."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, Ext, int, Ext] | int] = []
+        self._entries: list[Sequence[tuple[int, Ext]] | int] = []
 
     def pad(self, number: int) -> int:
         """The form that is pad ``number``."""
         self._entries.append(number)
         return len(self._entries) - 1
 
-    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
-        """The form a·left + b·right."""
-        self._entries.append((left, a, right, b))
+    def add(self, terms: Sequence[tuple[int, Ext]]) -> int:
+        """The form Σ factor·form over ``terms``."""
+        self._entries.append(terms)
         return len(self._entries) - 1
 
     def coefficients(self, seeds: Sequence[tuple[int, Ext]], pads: int) -> list[Ext]:
@@ -96,22 +96,14 @@ class Tape:
             if isinstance(entry, int):
                 result[entry] = field.add(result[entry], weight)
                 continue
-            left, a, right, b = entry
-            _give(weights, left, weight, a)
-            _give(weights, right, weight, b)
+            a, b = weight
+            for form, (c, d) in entry:  # weights[form] += weight·factor, written out: the sweep does little else
+                first, second = a * c + NON_RESIDUE * b * d, a * d + b * c
+                known = weights[form]
+                if known is not None:
+                    first, second = first + known[0], second + known[1]
+                weights[form] = (first % P, second % P)
         return result
-
-
-def _give(weights: list[Ext | None], form: int, weight: Ext, factor: Ext) -> None:
-    """weights[form] += weight·factor, written out: the sweep does little else."""
-    a, b = weight
-    c, d = factor
-    known = weights[form]
-    if d == 0:
-        first, second = a * c, b * c
-    else:
-        first, second = a * c + NON_RESIDUE * b * d, a * d + b * c
-    weights[form] = (first % P, second % P) if known is None else ((known[0] + first) % P, (known[1] + second) % P)
 
 
 @dataclass(slots=True)
@@ -128,7 +120,7 @@ class HiddenClaim(Claim):
 
     def _sum(self, value: Ext, other: HiddenClaim, sign: Ext) -> HiddenClaim:
         right = other.factor if sign == ONE else field.product(other.factor, sign)
-        return HiddenClaim(value, self.talk, self.tape, self.tape.add(self.form, self.factor, other.form, right), ONE)
+        return HiddenClaim(value, self.talk, self.tape, self.tape.add(((self.form, self.factor), (other.form, right))), ONE)
 
     def __add__(self, other: Claim) -> Claim:
         value = field.add(self.value, other.value)
@@ -151,6 +143,16 @@ class HiddenClaim(Claim):
     def scale(self, public: Ext) -> Claim:
         """self times a public number."""
         return self._with(field.product(self.value, public), field.product(self.factor, public))
+
+    def mixed(self, factor: Ext, others: Sequence[tuple[Claim, Ext]]) -> Claim:
+        """One entry of the tape, whatever the number of claims."""
+        value = field.product(self.value, factor)
+        terms = [(self.form, field.product(self.factor, factor))]
+        for claim, scale in others:
+            value = field.add(value, field.product(claim.value, scale))
+            if isinstance(claim, HiddenClaim):
+                terms.append((claim.form, field.product(claim.factor, scale)))
+        return HiddenClaim(value, self.talk, self.tape, self.tape.add(terms), ONE)
 
     def mul(self, other: Claim) -> Claim:
         """The product: by a triple when both factors are hidden."""
@@ -210,5 +212,5 @@ class Pads:
         for column, operand, value in zip((LEFT, RIGHT), operands, sent, strict=True):
             (self.encrypted(talk, value, column, number) - operand).assert_zero("product")
         left, right, both = (tape.pad(self.index(column, number)) for column in (LEFT, RIGHT, PRODUCT))
-        mixed = tape.add(right, field.product(sent[0], MINUS_ONE), left, field.product(sent[1], MINUS_ONE))
-        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(mixed, ONE, both, ONE), ONE)
+        terms = ((right, field.product(sent[0], MINUS_ONE)), (left, field.product(sent[1], MINUS_ONE)), (both, ONE))
+        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(terms), ONE)

@@ -12,8 +12,9 @@ from verifai.cli.text import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from verifai.cli.frame import Frame
-    from verifai.showcase.demo import Compiled, DemoEvent, Exported, Proved, Refused, SideBySide
+    from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide
     from verifai.showcase.demo_hidden import HiddenPicture
+    from verifai.showcase.demo_steps import Proved, Refused
 
 
 def register(app: typer.Typer) -> None:
@@ -77,8 +78,9 @@ class _Painter:
 
     def show(self, event: DemoEvent) -> dict[str, Any]:
         """Print ``event``; return it as a JSON object."""
-        from verifai.showcase.demo import Compiled, Exported, Proved, SideBySide
+        from verifai.showcase.demo import Compiled, Exported, SideBySide
         from verifai.showcase.demo_hidden import HiddenPicture
+        from verifai.showcase.demo_steps import Proved
 
         if isinstance(event, Exported):
             return self._exported(event)

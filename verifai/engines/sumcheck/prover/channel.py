@@ -85,10 +85,10 @@ class _KnownTape(Tape):
         values, waiting = self._values, [form]
         while waiting:
             index = waiting[-1]
-            entry = self._entries[index]
-            if isinstance(entry, int):
-                values[index] = self._pads[entry]
+            if index < 0:
+                values[index] = self._pads[~index]
             else:
+                entry = self._entries[index]
                 missing = [part for part, _ in entry if part not in values]
                 if missing:
                     waiting += missing
@@ -110,9 +110,10 @@ class HidingProverChannel(ProverChannel):
     def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
         """Encrypt and send."""
         numbers = self.pads.next_messages(len(values))
-        sent = [field.add(value, self._pad(MESSAGES, number)) for value, number in zip(values, numbers, strict=True)]
+        first = self.pads.index(MESSAGES, numbers.start)
+        sent = [field.add(value, pad) for value, pad in zip(values, self._values[first : first + len(values)], strict=True)]
         self.send_open(label, sent)
-        return [self.pads.encrypted(self, value, MESSAGES, number) for value, number in zip(sent, numbers, strict=True)]
+        return self.pads.encrypted_messages(self, sent, numbers)
 
     def _pad(self, column: int, number: int) -> Ext:
         return self._values[self.pads.index(column, number)]

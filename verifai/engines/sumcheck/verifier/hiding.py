@@ -66,15 +66,15 @@ class Conversation(Protocol):
 
 
 class Tape:
-    """Forms as a list of sums. Entry i is a pad, or Σ factor·form of earlier entries."""
+    """Forms as a list of sums. Form i ≥ 0 is entry i, Σ factor·form of pads and earlier entries; form i < 0 is pad −1 − i."""
 
     def __init__(self) -> None:
-        self._entries: list[Sequence[tuple[int, Ext]] | int] = []
+        self._entries: list[Sequence[tuple[int, Ext]]] = []
 
-    def pad(self, number: int) -> int:
+    @staticmethod
+    def pad(number: int) -> int:
         """The form that is pad ``number``."""
-        self._entries.append(number)
-        return len(self._entries) - 1
+        return ~number
 
     def add(self, terms: Sequence[tuple[int, Ext]]) -> int:
         """The form Σ factor·form over ``terms``."""
@@ -83,27 +83,23 @@ class Tape:
 
     def coefficients(self, seeds: Sequence[tuple[int, Ext]], pads: int) -> list[Ext]:
         """The pads' coefficients in Σ factor·form over ``seeds``: one sweep, the last entry first."""
-        weights: list[Ext | None] = [None] * len(self._entries)
-        for form, factor in seeds:
-            known = weights[form]
-            weights[form] = factor if known is None else field.add(known, factor)
-        result = [ZERO] * pads
+        weights: list[Ext] = [ZERO] * len(self._entries)
+        result: list[Ext] = [ZERO] * pads
+        _give(weights, result, ONE, seeds)
         for index in range(len(self._entries) - 1, -1, -1):
             weight = weights[index]
-            if weight is None:
-                continue
-            entry = self._entries[index]
-            if isinstance(entry, int):
-                result[entry] = field.add(result[entry], weight)
-                continue
-            a, b = weight
-            for form, (c, d) in entry:  # weights[form] += weight·factor, written out: the sweep does little else
-                first, second = a * c + NON_RESIDUE * b * d, a * d + b * c
-                known = weights[form]
-                if known is not None:
-                    first, second = first + known[0], second + known[1]
-                weights[form] = (first % P, second % P)
+            if weight != ZERO:
+                _give(weights, result, weight, self._entries[index])
         return result
+
+
+def _give(weights: list[Ext], pads: list[Ext], weight: Ext, terms: Sequence[tuple[int, Ext]]) -> None:
+    """Add weight·factor to each term's form; the field's operations written out, as the sweep does nothing else."""
+    a, b = weight
+    for form, (c, d) in terms:
+        target, place = (weights, form) if form >= 0 else (pads, ~form)
+        first, second = target[place]
+        target[place] = ((first + a * c + NON_RESIDUE * b * d) % P, (second + a * d + b * c) % P)
 
 
 @dataclass(slots=True)
@@ -146,13 +142,14 @@ class HiddenClaim(Claim):
 
     def mixed(self, factor: Ext, others: Sequence[tuple[Claim, Ext]]) -> Claim:
         """One entry of the tape, whatever the number of claims."""
-        value = field.product(self.value, factor)
+        values, factors = [self.value], [factor]
         terms = [(self.form, field.product(self.factor, factor))]
         for claim, scale in others:
-            value = field.add(value, field.product(claim.value, scale))
+            values.append(claim.value)
+            factors.append(scale)
             if isinstance(claim, HiddenClaim):
                 terms.append((claim.form, field.product(claim.factor, scale)))
-        return HiddenClaim(value, self.talk, self.tape, self.tape.add(terms), ONE)
+        return HiddenClaim(field.dot(values, factors), self.talk, self.tape, self.tape.add(terms), ONE)
 
     def mul(self, other: Claim) -> Claim:
         """The product: by a triple when both factors are hidden."""
@@ -189,6 +186,11 @@ class Pads:
     def encrypted(self, talk: Conversation, value: Ext, column: int, number: int) -> HiddenClaim:
         """The claim that ``value`` is a message plus this pad."""
         return HiddenClaim(value, talk, self.tape, self.tape.pad(self.index(column, number)), MINUS_ONE)
+
+    def encrypted_messages(self, talk: Conversation, values: Sequence[Ext], numbers: range) -> list[Claim]:
+        """The claims that ``values`` are messages plus these pads."""
+        tape, first = self.tape, self.index(MESSAGES, numbers.start)
+        return [HiddenClaim(value, talk, tape, tape.pad(first + i), MINUS_ONE) for i, value in enumerate(values)]
 
     def next_messages(self, count: int) -> range:
         """Numbers of the next message pads. Raises OverflowError beyond the plan, which the script makes impossible."""

@@ -25,7 +25,8 @@ def register(app: typer.Typer) -> None:
             list[Path] | None, typer.Argument(help="Circuit folders; by default the shipped small ones.", show_default=False)
         ] = None,
         engine: Annotated[
-            list[str] | None, typer.Option("--engine", help="ezkl-default (ezkl as it comes), or an engine; repeatable.")
+            list[str] | None,
+            typer.Option("--engine", help="A row: ezkl-default (ezkl as it comes), an engine, or a variant; repeatable."),
         ] = None,
         runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
         plot: Annotated[Path | None, typer.Option("--plot", help="Also write a plot (SVG).")] = None,
@@ -33,14 +34,17 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Measure the engines side by side.
 
-        Time, memory and sizes on given or shipped circuits, with ratios taken within this one run.
+        Time, memory and sizes on given or shipped circuits, with ratios taken within this one run. An engine's row proves what
+        circuit.toml asks for. Variants hide something else, outputs always being public: ezkl-private and sumcheck-zk-a the
+        inputs, sumcheck-zk-b the weights, sumcheck-zk-c both.
         """
         from verifai.circuit_folder import CircuitFolder
         from verifai.engines.registry import engine_names
-        from verifai.showcase.bench import BASELINE, SMALL, BenchRow, machine, ratios, run_bench
+        from verifai.showcase.bench import SMALL, BenchRow, machine, privacy_costs, ratios, run_bench
+        from verifai.showcase.bench_circuits import row_names
         from verifai.showcase.demo import find_checkout
 
-        known = [BASELINE, *(name.value for name in engine_names())]
+        known = row_names(engine_names())
         for name in engine or []:
             if name not in known:
                 raise UsageError("bad-option", f"no such engine: {name!r}", where="--engine", hint="Known: " + ", ".join(known))
@@ -58,11 +62,12 @@ def register(app: typer.Typer) -> None:
                     rows.append(item)
                 else:
                     skipped.append(item)
-        comparison = ratios(rows)
+        comparison, costs = ratios(rows), privacy_costs(rows)
         data = {
             "machine": machine(),
             "rows": [row.to_json() for row in rows],
             "ratios": comparison,
+            "privacy_costs": costs,
             "skipped": [
                 {"circuit": one.circuit, "engine": one.engine, "code": one.error.code, "message": one.error.message}
                 for one in skipped
@@ -74,10 +79,12 @@ def register(app: typer.Typer) -> None:
 
             write_atomic(plot, bench_plot([row.to_json() for row in rows]).encode())
             current().note(f"plot: {plot}")
-        return Result(data, _lines(rows, comparison, skipped), verdict="done", status=4 if not rows else 0)
+        return Result(data, _lines(rows, comparison, costs, skipped), verdict="done", status=4 if not rows else 0)
 
 
-def _lines(rows: list[BenchRow], comparison: list[dict[str, Any]], skipped: list[Skipped]) -> list[Any]:
+def _lines(
+    rows: list[BenchRow], comparison: list[dict[str, Any]], costs: list[dict[str, Any]], skipped: list[Skipped]
+) -> list[Any]:
     headings = ["circuit", "engine", "2^", "setup", "prove", "prove cold", "verify", "proof", "keys", "peak memory", "top-1"]
     cells = [
         [
@@ -101,6 +108,11 @@ def _lines(rows: list[BenchRow], comparison: list[dict[str, Any]], skipped: list
         lines.append(
             f"{ratio['circuit']}: {ratio['engine']} against {ratio['against']}: prove {ratio['prove_times_faster']:.1f}× faster"
             f"{keys}, memory {ratio['memory_times_smaller']:.1f}× smaller"
+        )
+    for cost in costs:
+        lines.append(
+            f"{cost['circuit']}: hiding, {cost['engine']} against {cost['against']}: prove {cost['prove_times']:.2f}×, verify "
+            f"{cost['verify_times']:.2f}×, proof {cost['proof_bytes_times']:.2f}×, memory {cost['memory_times']:.2f}×"
         )
     for one in skipped:
         lines.append(f"not measured: {one.circuit} with {one.engine}: {plain(str(one.error))} \\[{one.error.code}]")

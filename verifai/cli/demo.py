@@ -12,7 +12,9 @@ from verifai.cli.text import bytes_text, seconds_text
 
 if TYPE_CHECKING:
     from verifai.cli.frame import Frame
-    from verifai.showcase.demo import Compiled, DemoEvent, Exported, Proved, Refused, SideBySide
+    from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide
+    from verifai.showcase.demo_hidden import HiddenPicture
+    from verifai.showcase.demo_steps import Proved, Refused
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +28,8 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Take the whole tour on a real model.
 
-        In under a minute: exported, compiled, proven on real inputs, verified; then five forgeries, each refused.
+        In under a minute: exported, compiled, proven on real inputs, verified; then forgeries, each refused; then the same with
+        the second engine, and the digit of a hidden picture with both.
         """
         import tempfile
         import time
@@ -51,7 +54,8 @@ def register(app: typer.Typer) -> None:
         proved = sum(document["event"] == "proved" for document in documents)
         lines: list[Any] = [
             "",
-            f"[bold]{proved} inferences proven and verified, all {refused} forgeries refused, in {seconds_text(seconds)}.[/]",
+            f"[bold]{proved} inferences proven and verified, one more with both engines and the picture hidden; all {refused} "
+            f"forgeries refused; in {seconds_text(seconds)}.[/]",
         ]
         if output is not None:
             lines.append(f"Everything is in {plain(str(output))}; the bundles are below {plain(str(output / 'evidence'))}.")
@@ -74,7 +78,9 @@ class _Painter:
 
     def show(self, event: DemoEvent) -> dict[str, Any]:
         """Print ``event``; return it as a JSON object."""
-        from verifai.showcase.demo import Compiled, Exported, Proved, SideBySide
+        from verifai.showcase.demo import Compiled, Exported, SideBySide
+        from verifai.showcase.demo_hidden import HiddenPicture
+        from verifai.showcase.demo_steps import Proved
 
         if isinstance(event, Exported):
             return self._exported(event)
@@ -84,6 +90,8 @@ class _Painter:
             return self._proved(event)
         if isinstance(event, SideBySide):
             return self._side_by_side(event)
+        if isinstance(event, HiddenPicture):
+            return self._hidden(event)
         return self._refused(event)
 
     def _exported(self, event: Exported) -> dict[str, Any]:
@@ -167,6 +175,45 @@ class _Painter:
             "agree": event.agree,
             "prove_seconds": {"ezkl": event.first.bundle.seconds, "sumcheck": event.second.bundle.seconds},
             "cold_seconds": event.cold_seconds,
+        }
+
+    def _hidden(self, event: HiddenPicture) -> dict[str, Any]:
+        from verifai.cli.text import table
+
+        first = next(iter(event.proofs.values()))
+        self._say("\n[bold cyan]6 hide[/]     the same picture, now hidden: the verifier gets the ten logits and no picture\n")
+        self._say(
+            f"   Proven: there is a picture for which this model's largest logit is that of a [bold green]{first.digit}[/]."
+        )
+        self._say(f"   Hidden: {plain('; '.join(first.hidden))}. {plain(first.weights)}\n")
+        columns = event.proofs.values()
+        rows = [
+            ["the model reads", *(str(one.digit) for one in columns)],
+            ["compile, once", *(seconds_text(one.compile_seconds) for one in columns)],
+            ["prove", *(seconds_text(one.bundle.seconds) for one in columns)],
+            ["verify", *(seconds_text(one.verify_seconds) for one in columns)],
+            ["proof", *(bytes_text(one.proof_bytes) for one in columns)],
+            ["peak memory", *(bytes_text(one.bundle.peak_rss_bytes) for one in columns)],
+            ["privacy", *(one.verified.statement.privacy.value for one in columns)],
+        ]
+        self._say(table(["", *(engine.value for engine in event.proofs)], rows))
+        self._say(f"   Same digit: {'yes' if event.agree else 'NO'}. Now another digit is claimed, and sealed again:\n")
+        return {
+            "event": "hidden",
+            "label": event.label,
+            "agree": event.agree,
+            "proofs": {
+                engine.value: {
+                    "digit": one.digit,
+                    "privacy": one.verified.statement.privacy.value,
+                    "hidden": list(one.hidden),
+                    "compile_seconds": one.compile_seconds,
+                    "prove_seconds": one.bundle.seconds,
+                    "verify_seconds": one.verify_seconds,
+                    "proof_bytes": one.proof_bytes,
+                }
+                for engine, one in event.proofs.items()
+            },
         }
 
     def _refused(self, event: Refused) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 Each figure says what it is: ``prove_s`` is the prove call itself, warm, the median of the runs (for ezkl: inside its child
 process); ``prove_cold_s`` is a whole ``verifai prove`` process from start to exit; ``verify_s`` is a whole ``verifai verify``
-process. Ratios are taken within the run, never against another day's figures.
+process. Ratios are taken within the run, never against another day's figures. Of several rows, each of an engine that proves in
+its own process gets a fresh one: the peak memory of a process never goes down again.
 """
 
 from __future__ import annotations
 
-import shutil
+import json
 import statistics
 import subprocess
 import sys
@@ -20,18 +21,19 @@ from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName
-from verifai.errors import UsageError, VerifaiError
+from verifai.domain.statement import EngineName, Privacy
+from verifai.errors import InternalError, UsageError, VerifaiError
 from verifai.execution.child import Limits
 from verifai.onnx_graph.inputs import Samples, read_samples
 from verifai.onnx_graph.reference import Reference
+from verifai.showcase.bench_circuits import BASELINE, copy_circuit, engine_of, own_marks, refuse_too_many_runs
 from verifai.stages.compile import compile_circuit
 from verifai.stages.prove import prove
 
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
-BASELINE = "ezkl-default"
+PLAIN = "sumcheck"
+"""The row that the zero-knowledge rows are held against, where it is integrity-only."""
 _FIDELITY_SAMPLES = 100
-_LARGEST_LOGROWS = 17
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,11 @@ class BenchRow:
     """One circuit with one engine; the names are those of ``bench --json``.
 
     Attributes:
-        setup_s: making the keys. key_bytes: proving and verification key together.
+        engine: a row's name: an engine, the baseline, or a variant of :mod:`.bench_circuits`.
+        setup_s: making the keys, or the commitment to weights. key_bytes: proving and verification key together.
         top1_agreement: with onnxruntime on held-out samples; ``None`` where it was not measured.
         size_log2: ezkl: logrows; sumcheck: log2 of the committed cells.
+        privacy: what the row's proofs say that they hide.
     """
 
     circuit: str
@@ -56,6 +60,7 @@ class BenchRow:
     peak_rss_bytes: int
     top1_agreement: float | None
     size_log2: int | None = None
+    privacy: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -82,19 +87,22 @@ def run_bench(
     """Measure each circuit with each engine.
 
     Args:
-        engines: ``ezkl-default``, or names of engines.
+        engines: names of rows (:func:`.bench_circuits.row_names`).
         runs: proofs per row; the median counts.
     """
+    alone = len(folders) * len(engines) == 1
     for folder in folders:
         samples = _heldout(folder)
         for engine in engines:
             progress.phase(f"{folder.spec.name}: {engine}")
-            with tempfile.TemporaryDirectory(prefix="verifai-bench-") as scratch:
+            with tempfile.TemporaryDirectory(prefix="verifai-bench-") as scratch, own_marks(Path(scratch) / "openings"):
                 try:
                     if engine == BASELINE:
                         yield _baseline(folder, samples, Path(scratch), runs, max_memory, progress)
+                    elif alone or engine_of(engine) is EngineName.EZKL:  # whose proofs come from children anyway
+                        yield _engine(folder, engine, samples, Path(scratch), runs, max_memory, progress)
                     else:
-                        yield _engine(folder, EngineName(engine), samples, Path(scratch), runs, max_memory, progress)
+                        yield _in_child(folder, engine, runs, max_memory)
                 except VerifaiError as problem:
                     if problem.status in (70, 130):
                         raise
@@ -108,22 +116,39 @@ def _heldout(folder: CircuitFolder) -> Samples:
     return read_samples(path, folder.model)
 
 
+def _in_child(folder: CircuitFolder, engine: str, runs: int, max_memory: int | None) -> BenchRow | Skipped:
+    """One row, measured by the same command in a process of its own."""
+    arguments = ["bench", str(folder.folder), "--engine", engine, "--runs", str(runs), "--json"]
+    if max_memory is not None:
+        arguments += ["--max-memory", str(max_memory)]
+    done = subprocess.run([sys.executable, "-m", "verifai.cli.app", *arguments], capture_output=True, text=True, check=False)
+    try:
+        document = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        document = {"error": {"code": "bench-failed", "message": f"status {done.returncode}: {done.stderr.strip()[-300:]}"}}
+    if document.get("rows"):
+        return BenchRow(**document["rows"][0])
+    (problem,) = document.get("skipped") or [document["error"]]
+    kind = InternalError if done.returncode == 70 else UsageError
+    return Skipped(folder.spec.name, engine, kind(problem["code"], problem["message"], where=engine))
+
+
 def _engine(
     folder: CircuitFolder,
-    engine: EngineName,
+    row: str,
     samples: Samples,
     scratch: Path,
     runs: int,
     max_memory: int | None,
     progress: Progress,
 ) -> BenchRow:
-    copy = _copy(folder, scratch)
-    if engine is EngineName.EZKL and "srs" not in copy.spec.options.get(engine.value, {}):
-        copy = _with_test_srs(copy, scratch, progress)
+    engine = engine_of(row)
+    copy = copy_circuit(folder, row, scratch, progress)
+    refuse_too_many_runs(copy, runs)
     pinned = copy.pinned_section(engine) is not None
     made = compile_circuit(copy, engine=engine, locked=pinned, max_memory=max_memory, progress=progress)
-    progress.phase(f"{folder.spec.name}: {engine.value}, prove {runs} times")
-    warm, peak = [], made.circuit.peak_rss_bytes
+    progress.phase(f"{folder.spec.name}: {row}, prove {runs} times")
+    warm, peak, privacy = [], made.circuit.peak_rss_bytes, ""
     if engine is not EngineName.EZKL:
         # The first call in a process loads the kernels; that belongs to the cold figure. ezkl's child is new every time.
         list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory))
@@ -131,6 +156,7 @@ def _engine(
         for bundle in prove(copy, [samples[0]], scratch / f"warm{index}", engine=engine, max_memory=max_memory):
             warm.append(bundle.seconds)
             peak = max(peak, bundle.peak_rss_bytes)
+            privacy = bundle.statement.privacy.value
     first = scratch / "warm0" / "000000"
     proof_bytes = sum(path.stat().st_size for path in (first / "payload").iterdir() if path.name.startswith("proof"))
     one = scratch / "one.npz"
@@ -141,7 +167,7 @@ def _engine(
     checks = [_whole_process(verify) for _ in range(runs)]
     return BenchRow(
         circuit=folder.spec.name,
-        engine=engine.value,
+        engine=row,
         runs=runs,
         setup_s=made.circuit.seconds.get("setup", 0.0),
         prove_s=statistics.median(warm),
@@ -152,6 +178,7 @@ def _engine(
         peak_rss_bytes=peak,
         top1_agreement=made.circuit.fidelity.top1_agreement,
         size_log2=made.estimate.size_log2,
+        privacy=privacy,
     )
 
 
@@ -194,34 +221,6 @@ def _agreement(folder: CircuitFolder, samples: Sequence[Mapping[str, Any]], outp
     return sum(int(one) == other for one, other in zip(expected, found, strict=True)) / len(found)
 
 
-def _copy(folder: CircuitFolder, scratch: Path) -> CircuitFolder:
-    """The circuit with its data where its specification expects them, so that nothing of the user's is overwritten."""
-    root = scratch / "circuits" / folder.spec.name
-    root.mkdir(parents=True)
-    for path in (folder.folder / "circuit.toml", folder.lock_path, folder.local_lock_path):
-        if path.is_file():
-            shutil.copyfile(path, root / path.name)
-    fixtures = folder.model_path().resolve().parents[1]
-    (scratch / "fixtures").symlink_to(fixtures, target_is_directory=True)
-    return CircuitFolder(root)
-
-
-def _with_test_srs(folder: CircuitFolder, scratch: Path, progress: Progress) -> CircuitFolder:
-    """The copy with an INSECURE-TEST SRS made for this run: it costs the same, and nothing leaves the bench."""
-    import tomllib
-
-    import tomli_w
-
-    from verifai.engines.ezkl.srs_store import SrsStore
-
-    srs = SrsStore(scratch / "srs").generate(folder.spec.budget.max_logrows or _LARGEST_LOGROWS, progress=progress)
-    path = folder.folder / "circuit.toml"
-    document = tomllib.loads(path.read_text("utf-8"))
-    document.setdefault("engine", {}).setdefault("ezkl", {})["srs"] = str(srs.path)
-    path.write_bytes(tomli_w.dumps(document).encode())
-    return CircuitFolder(folder.folder)
-
-
 def _save(path: Path, sample: Mapping[str, Any]) -> None:
     import numpy as np
 
@@ -254,6 +253,28 @@ def ratios(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
                 "keys_times_smaller": other.key_bytes / row.key_bytes if row.key_bytes else None,
                 "memory_times_smaller": other.peak_rss_bytes / row.peak_rss_bytes,
                 "setup_times_faster": other.setup_s / row.setup_s if row.setup_s else None,
+            }
+        )
+    return found
+
+
+def privacy_costs(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
+    """Each zero-knowledge row of the sumcheck engine against its integrity-only row of the same run: how many times more."""
+    plain = {row.circuit: row for row in rows if row.engine == PLAIN and row.privacy == Privacy.INTEGRITY_ONLY.value}
+    found = []
+    for row in rows:
+        other = plain.get(row.circuit)
+        if other is None or row.privacy != Privacy.ZERO_KNOWLEDGE_UNAUDITED.value:
+            continue
+        found.append(
+            {
+                "circuit": row.circuit,
+                "engine": row.engine,
+                "against": PLAIN,
+                "prove_times": row.prove_s / other.prove_s,
+                "verify_times": row.verify_s / other.verify_s,
+                "proof_bytes_times": row.proof_bytes / other.proof_bytes,
+                "memory_times": row.peak_rss_bytes / other.peak_rss_bytes,
             }
         )
     return found

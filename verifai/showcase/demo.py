@@ -15,22 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.attestation import Subject
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
-from verifai.domain.digest import sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Role, Statement
-from verifai.errors import InternalError, UsageError, VerifaiError
+from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import Samples, read_samples
 from verifai.onnx_graph.load import load_path
+from verifai.showcase.demo_hidden import HiddenPicture, hidden_picture
+from verifai.showcase.demo_steps import CONTEXT, Proved, Refused, check, refusals, reseal
 from verifai.stages.compile import CompileResult, compile_circuit
 from verifai.stages.export import ExportResult, export
 from verifai.stages.prove import ProvedBundle, prove
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CIRCUIT = "digits-cnn"
-CONTEXT = "verifai demo"
 SAMPLES = 3
 _PARITY_SAMPLES = 50
 
@@ -48,31 +45,6 @@ class Compiled:
     """The pinned circuit was reproduced."""
 
     result: CompileResult
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Proved:
-    """One picture was proven and its bundle verified.
-
-    Attributes:
-        picture: grey values in [0, 1], one row per tuple. label: what a person wrote. digit: what the proof says.
-    """
-
-    bundle: ProvedBundle
-    verified: VerifiedBundle
-    picture: tuple[tuple[float, ...], ...]
-    label: int
-    digit: int
-    verify_seconds: float
-
-
-@dataclass(frozen=True)
-class Refused:
-    """One forgery and what refused it."""
-
-    forgery: str
-    error: VerifaiError
     seconds: float
 
 
@@ -95,7 +67,7 @@ class SideBySide:
         return self.first.digit == self.second.digit
 
 
-DemoEvent = Exported | Compiled | Proved | Refused | SideBySide
+DemoEvent = Exported | Compiled | Proved | Refused | SideBySide | HiddenPicture
 
 
 def find_checkout() -> Path:
@@ -133,12 +105,13 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
     samples, labels = _pictures(real)
     first: Proved | None = None
     for bundle in prove(folder, samples, work / "evidence", engine=EngineName.EZKL, context=CONTEXT, progress=progress):
-        event = _check(folder, bundle, samples[bundle.index], labels[bundle.index], progress)
+        event = check(folder, bundle, samples[bundle.index], labels[bundle.index], progress)
         first = first or event
         yield event
     assert first is not None
     yield from _forgeries(folder, first.bundle, samples[0], work / "forged", progress)
     yield _second_engine(folder, first, samples[0], work / "sumcheck", progress)
+    yield from hidden_picture(folder, samples[0], labels[0], work / "hidden", progress)
 
 
 def _second_engine(
@@ -151,7 +124,7 @@ def _second_engine(
         for run in ("cold", "warm")
         for bundle in prove(folder, [sample], work / run, engine=EngineName.SUMCHECK, context=CONTEXT, progress=progress)
     )
-    return SideBySide(first, _check(folder, warm, sample, first.label, progress), cold.seconds)
+    return SideBySide(first, check(folder, warm, sample, first.label, progress), cold.seconds)
 
 
 def _own_copy(root: Path, work: Path, model: bytes) -> CircuitFolder:
@@ -176,18 +149,6 @@ def _pictures(read: Samples) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]
         if len(chosen) == SAMPLES:
             break
     return [read.samples[index] for index in chosen.values()], list(chosen)
-
-
-def _check(folder: CircuitFolder, bundle: ProvedBundle, sample: Mapping[str, Any], label: int, progress: Progress) -> Proved:
-    begun = time.monotonic()
-    context = CONTEXT if bundle.statement.context_bound else None  # an unsigned context that no proof binds shows nothing
-    expect = Expectations(inputs=sample, context=context, allow_test_srs=True)
-    verified = verify_bundle(bundle.path, folder.lock(), expect, progress=progress)
-    seconds = time.monotonic() - begun
-    logits = verified.statement.of(Role.OUTPUT)[0].values()
-    grey = next(iter(sample.values())).reshape(8, 8)
-    picture = tuple(tuple(float(value) for value in row) for row in grey)
-    return Proved(bundle, verified, picture, label, max(range(len(logits)), key=logits.__getitem__), seconds)
 
 
 def _forgeries(
@@ -217,40 +178,7 @@ def _forgeries(
         "one byte of the verification key changed": resealed("vk", payload={vk: _flip_middle_byte}),
         "one byte of the proof changed": resealed("proof", payload={"proof.json": _flip_proof_byte}),
     }
-    for forgery, attempt in attempts.items():
-        begun = time.monotonic()
-        try:
-            attempt()
-        except VerifaiError as refusal:
-            yield Refused(forgery, refusal, time.monotonic() - begun)
-        else:
-            raise InternalError("demo-accepted-forgery", f"a forgery was accepted: {forgery}", hint="Do not use this release.")
-
-
-def reseal(
-    source: Path,
-    target: Path,
-    *,
-    payload: Mapping[str, Callable[[bytes], bytes]],
-    statement: Callable[[Statement], Statement] | None = None,
-) -> Path:
-    """Forge: change payload files and the statement of the bundle at ``source``, then make every digest fit again."""
-    from verifai.bundle.dsse import attest
-    from verifai.bundle.reader import open_bundle
-    from verifai.bundle.writer import write_bundle
-
-    with open_bundle(source) as bundle:
-        files = {name: path.read_bytes() for name, path in bundle.payload.items()}
-        circuit = next(one for one in bundle.attestations.values() if isinstance(one.predicate, CircuitPredicate))
-        proof = next(one for one in bundle.attestations.values() if isinstance(one.predicate, ProofPredicate))
-        created = bundle.manifest.created
-    assert isinstance(proof.predicate, ProofPredicate)
-    for name, change in payload.items():
-        files[name] = change(files[name])
-    claim = proof.predicate if statement is None else replace(proof.predicate, statement=statement(proof.predicate.statement))
-    subjects = [Subject(one.name, sha256(files[one.name.removeprefix("payload/")])) for one in proof.subjects]
-    write_bundle(target, payload=files, attestations=[circuit, attest(claim, subjects)], created=created)
-    return target
+    yield from refusals(attempts)
 
 
 def _raise_output(data: bytes) -> bytes:

@@ -165,7 +165,11 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
-    section = pin(request.model, request.spec, lowered, options, fidelity, _identity(request, lowered))
+    began = perf_counter()
+    identity = _identity(request, lowered)
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        seconds["setup"] = perf_counter() - began  # committing to the weights
+    section = pin(request.model, request.spec, lowered, options, fidelity, identity)
     write_build(request.build_dir, lowered)
     return CompiledCircuit(
         section=section.to_toml(),

@@ -73,21 +73,29 @@ class ProverChannel:
 
 
 class _KnownTape(Tape):
-    """A tape that also knows every form's value."""
+    """A tape that can also tell a form's value. Few are asked for, so they are computed then."""
 
     def __init__(self, pads: Sequence[Ext]) -> None:
         super().__init__()
         self._pads = pads
-        self.values: list[Ext] = []
+        self._values: dict[int, Ext] = {}
 
-    def pad(self, number: int) -> int:
-        self.values.append(self._pads[number])
-        return super().pad(number)
-
-    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
-        values = self.values
-        values.append(field.add(field.product(values[left], a), field.product(values[right], b)))
-        return super().add(left, a, right, b)
+    def value(self, form: int) -> Ext:
+        """The form's value, and with it those of all that it is made of."""
+        values, waiting = self._values, [form]
+        while waiting:
+            index = waiting[-1]
+            if index < 0:
+                values[index] = self._pads[~index]
+            else:
+                entry = self._entries[index]
+                missing = [part for part, _ in entry if part not in values]
+                if missing:
+                    waiting += missing
+                    continue
+                values[index] = field.total(field.product(values[part], factor) for part, factor in entry)
+            waiting.pop()
+        return values[form]
 
 
 class HidingProverChannel(ProverChannel):
@@ -102,9 +110,10 @@ class HidingProverChannel(ProverChannel):
     def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
         """Encrypt and send."""
         numbers = self.pads.next_messages(len(values))
-        sent = [field.add(value, self._pad(MESSAGES, number)) for value, number in zip(values, numbers, strict=True)]
+        first = self.pads.index(MESSAGES, numbers.start)
+        sent = [field.add(value, pad) for value, pad in zip(values, self._values[first : first + len(values)], strict=True)]
         self.send_open(label, sent)
-        return [self.pads.encrypted(self, value, MESSAGES, number) for value, number in zip(sent, numbers, strict=True)]
+        return self.pads.encrypted_messages(self, sent, numbers)
 
     def _pad(self, column: int, number: int) -> Ext:
         return self._values[self.pads.index(column, number)]
@@ -113,7 +122,7 @@ class HidingProverChannel(ProverChannel):
         """The element that a claim stands for, its pads taken off."""
         if not isinstance(claim, HiddenClaim):
             return claim.value
-        return field.add(claim.value, field.product(claim.factor, self._tape.values[claim.form]))
+        return field.add(claim.value, field.product(claim.factor, self._tape.value(claim.form)))
 
     def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
         """Send both factors under a triple's pads."""

@@ -10,8 +10,8 @@ from hashlib import sha256
 
 import numpy as np
 
-from verifai.engines.sumcheck.prover.arrays import element
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
+from verifai.engines.sumcheck.prover.hash_kernels import sha256_rows
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
 from verifai.engines.sumcheck.verifier.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.verifier.layout import Commitment, Key
@@ -29,7 +29,7 @@ from verifai.engines.sumcheck.verifier.suite import (
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 
 _LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]
-_NODE_WORD = np.frombuffer(NODE_TAG, dtype="<u8")[0]
+_NODE_WORDS = np.frombuffer(NODE_TAG, dtype="<u4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,12 @@ class CommittedMatrix:
         """The columns at ``positions`` with their paths."""
         log = log_length(self.plan.shape)
         first = 1 + (0 if self.masked is None else SALT_WORDS)
-        columns = tuple(tuple(self.codeword[position, first:].tolist()) for position in positions)
-        salts = tuple(self.codeword[position, 1:first].astype("<u8").tobytes() for position in positions) if first > 1 else ()
+        shown = self.codeword[list(positions)]
+        columns = tuple(map(tuple, shown[:, first:].tolist()))
+        salts = tuple(one.tobytes() for one in shown[:, 1:first].astype("<u8")) if first > 1 else ()
+        layers = self.layers[: path_length(log)]
         paths = tuple(
-            tuple(_digest(self.layers[level], (position >> level) ^ 1) for level in range(path_length(log)))
-            for position in positions
+            tuple(_digest(layer, (position >> level) ^ 1) for level, layer in enumerate(layers)) for position in positions
         )
         top = self.layers[path_length(log)]
         cap = tuple(_digest(top, i) for i in range(cap_size(log)))
@@ -97,7 +98,7 @@ def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> Co
     for key, offset in plan.offsets.items():
         cells[offset : offset + (1 << plan.logs[key])] = columns[key]
     codeword = encode(stored_rows(plan, cells), log_length(plan.shape), plan.shape.degree, threads)
-    layers = merkle_layers(codeword)
+    layers = merkle_layers(codeword, threads)
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
 
 
@@ -127,10 +128,9 @@ def commit_hiding(
         for place, kind in ((slice(0, shape.reserved_rows), "blind"), (slice(last, None), "pads")):
             count = len(rows[place])
             rows[place, size:first_tail] = coins.field(f"{purpose}.mask.{kind}", count * shape.mask).reshape(count, -1)
-    salted = np.concatenate([np.zeros((SALT_WORDS, shape.degree), dtype=np.uint64), rows])
-    codeword = encode(salted, log_length(shape), 1 << (shape.degree - 1).bit_length(), threads)
+    codeword = encode(rows, log_length(shape), 1 << (shape.degree - 1).bit_length(), threads, first=1 + SALT_WORDS)
     codeword[:, 1 : 1 + SALT_WORDS] = coins.salts(f"{purpose}.salts", shape.length)
-    layers = merkle_layers(codeword)
+    layers = merkle_layers(codeword, threads)
     root = commitment_root(shape, plan.log_cells, layers[-1])
     return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number)
 
@@ -169,12 +169,13 @@ def _twiddles(degree: int) -> U64:
     return np.array(powers, dtype=np.uint64)
 
 
-def encode(rows: U64, log_n: int, degree: int, threads: int = 1) -> U64:
-    """Evaluate rows (R, C), as polynomials in coefficient form, on the subgroup of order n: (n, 1 + R), positions bit-reversed.
+def encode(rows: U64, log_n: int, degree: int, threads: int = 1, *, first: int = 1) -> U64:
+    """Evaluate rows (R, C), as polynomials in coefficient form, on the subgroup of order n: (n, first + R), positions
+    bit-reversed. Column 0 is the leaf tag; whatever else comes before the rows is the caller's to fill in.
 
     Position q of coset b holds x = ω_n^bitrev(b·K + q): one shift per coset, then a transform of size K.
     """
-    out = np.empty((1 << log_n, 1 + rows.shape[0]), dtype=np.uint64)
+    out = np.empty((1 << log_n, first + rows.shape[0]), dtype=np.uint64)
     out[:, 0] = _LEAF_WORD
     omega = root_of_unity(log_n)
     log_cosets = log_n - (degree.bit_length() - 1)
@@ -182,7 +183,7 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1) -> U64:
     twiddles, columns = _twiddles(degree), np.ascontiguousarray(rows.T)
 
     def work(b: int) -> None:
-        encode_block(columns, twiddles, np.uint64(shifts[b]), out[b * degree : (b + 1) * degree])
+        encode_block(columns, twiddles, np.uint64(shifts[b]), out[b * degree : (b + 1) * degree], first)
 
     if threads > 1 and rows.size >= 1 << 14:
         with ThreadPoolExecutor(threads) as pool:
@@ -193,20 +194,21 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1) -> U64:
     return out
 
 
-def merkle_layers(codeword: U64) -> tuple[bytes, ...]:
+def merkle_layers(codeword: U64, threads: int = 1) -> tuple[bytes, ...]:
     """Digests of leaves, then of every layer of nodes up to the root."""
-    width = codeword.shape[1] * 8
-    view = memoryview(np.ascontiguousarray(codeword, dtype="<u8").data).cast("B")
-    layer = b"".join([sha256(view[i : i + width]).digest() for i in range(0, len(view), width)])
-    layers = [layer]
-    while len(layer) > 32:
-        pairs = np.frombuffer(layer, dtype="<u8").reshape(-1, 8)
-        tagged = np.empty((pairs.shape[0], 9), dtype="<u8")
-        tagged[:, 0] = _NODE_WORD
-        tagged[:, 1:] = pairs
-        view = memoryview(tagged.data).cast("B")
-        layer = b"".join([sha256(view[i : i + 72]).digest() for i in range(0, len(view), 72)])
-        layers.append(layer)
+    leaves = np.ascontiguousarray(codeword, dtype="<u8").view("<u4")
+    if threads > 1 and leaves.size >= 1 << 18:
+        with ThreadPoolExecutor(threads) as pool:
+            digests = np.concatenate(list(pool.map(sha256_rows, np.array_split(leaves, threads))))
+    else:
+        digests = sha256_rows(leaves)
+    layers = [digests.tobytes()]
+    while len(digests) > 1:
+        tagged = np.empty((len(digests) // 2, 18), dtype="<u4")
+        tagged[:, :2] = _NODE_WORDS
+        tagged[:, 2:] = digests.reshape(-1, 16)
+        digests = sha256_rows(tagged)
+        layers.append(digests.tobytes())
     return tuple(layers)
 
 
@@ -216,4 +218,4 @@ def _digest(layer: bytes, index: int) -> bytes:
 
 def extension_values(values: U64) -> list[Ext]:
     """(2, n) as a list of pairs."""
-    return [element(a, b) for a, b in zip(values[0].tolist(), values[1].tolist(), strict=True)]
+    return list(zip(values[0].tolist(), values[1].tolist(), strict=True))

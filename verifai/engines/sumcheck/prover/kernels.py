@@ -325,24 +325,24 @@ def scale_base(values: U64, factor: Any) -> Any:
 
 
 @kernel
-def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64) -> None:
-    """One coset of the Reed–Solomon code: out[q, 1 + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
+def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64, first: int) -> None:
+    """One coset of the Reed–Solomon code: out[q, first + i] = row_i(shift·ω^bitrev(q)), q in [0, K).
 
-    columns (C, R), the transposed matrix, C ≤ K, zero coefficients above C; out (K, 1 + R), column 0 is left alone;
-    twiddles: ω^j for j < K/2, ω of order K. Decimation in frequency, so the output order is bit-reversed.
+    columns (C, R), the transposed matrix, C ≤ K, zero coefficients above C; out (K, first + R), the first columns are left
+    alone; twiddles: ω^j for j < K/2, ω of order K. Decimation in frequency, so the output order is bit-reversed.
     """
     count, rows = columns.shape
     size = out.shape[0]
     power = np.uint64(1)
     for j in range(size):
-        target = out[j]
+        target = out[j, first:]
         if j < count:
             source = columns[j]
             for i in range(rows):
-                target[1 + i] = fmul(source[i], power)
+                target[i] = fmul(source[i], power)
         else:
             for i in range(rows):
-                target[1 + i] = _ZERO
+                target[i] = _ZERO
         power = fmul(power, shift)
     half = size // 2
     stride = 1
@@ -350,8 +350,8 @@ def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64) -> None:
         for start in range(0, size, 2 * half):
             for j in range(half):
                 w = twiddles[j * stride]
-                x = out[start + j, 1:]
-                y = out[start + j + half, 1:]
+                x = out[start + j, first:]
+                y = out[start + j + half, first:]
                 for i in range(rows):
                     a = x[i]
                     b = y[i]

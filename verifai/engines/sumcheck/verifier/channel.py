@@ -9,7 +9,6 @@ from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.engines.sumcheck.verifier.hiding import (
     LEFT,
-    MESSAGES,
     MINUS_ONE,
     RIGHT,
     Conversation,
@@ -73,8 +72,7 @@ class HidingChannel(ProofChannel):
     def receive(self, label: str, count: int) -> list[Claim]:
         """The prover's next message, encrypted. Raises EvidenceRejected (``proof-malformed``) when the proof ends before."""
         values = self.receive_open(label, count)
-        numbers = self.pads.next_messages(count)
-        return [self.pads.encrypted(self, value, MESSAGES, number) for value, number in zip(values, numbers, strict=True)]
+        return self.pads.encrypted_messages(self, values, self.pads.next_messages(count))
 
     def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
         """Both factors arrive again under a triple's pads."""

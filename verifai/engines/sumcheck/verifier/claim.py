@@ -7,6 +7,7 @@ same methods; multiplying two of those costs a committed product of pads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from verifai.engines.sumcheck.verifier import field
@@ -14,9 +15,12 @@ from verifai.engines.sumcheck.verifier.field import Ext
 from verifai.errors import EvidenceRejected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
-    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators."""
+    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators.
+
+    Nobody changes a claim. It is not frozen all the same: a proof makes thousands, and a frozen one takes three times as long.
+    """
 
     value: Ext
 
@@ -33,6 +37,13 @@ class Claim:
     def scale(self, public: Ext) -> Claim:
         """self times a public number."""
         return Claim(field.product(self.value, public))
+
+    def mixed(self, factor: Ext, others: Sequence[tuple[Claim, Ext]]) -> Claim:
+        """factor·self + Σ factor_i·other_i, all factors public."""
+        result = self.scale(factor)
+        for claim, scale in others:
+            result = result + claim.scale(scale)
+        return result
 
     def mul(self, other: Claim) -> Claim:
         """The product of two claims; a known factor only scales the other."""

@@ -4,7 +4,7 @@ A prover message m travels as m + pad, the pad being two cells of the witness co
 with the message is an affine form in pads: ``value + Σ coefficients·pads``, the value known, the pads not. Equations between
 forms are not checked on the spot; they are collected, and the openings' batched sumcheck holds them all to the committed pads.
 
-Forms are kept on a *tape*: one entry per addition of two forms. Only one linear combination of all equations is ever needed,
+Forms are kept on a *tape*: one entry per sum of forms. Only one linear combination of all equations is ever needed,
 and a sweep back over the tape finds its coefficients, one pass whatever the number of equations.
 
 A product of two forms: both factors are sent again under fresh pads a, b of one *triple*, whose third committed number is
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import ONE, ZERO, Ext
+from verifai.engines.sumcheck.verifier.field import NON_RESIDUE, ONE, ZERO, Ext, P
 
 MESSAGES, LEFT, RIGHT, PRODUCT = range(4)
 """The columns of pads: of messages, and the three of the triples."""
@@ -66,44 +66,43 @@ class Conversation(Protocol):
 
 
 class Tape:
-    """Forms as a list of additions. Entry i is a pad, or a·left + b·right of earlier entries."""
+    """Forms as a list of sums. Form i ≥ 0 is entry i, Σ factor·form of pads and earlier entries; form i < 0 is pad −1 − i."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, Ext, int, Ext] | int] = []
+        self._entries: list[Sequence[tuple[int, Ext]]] = []
 
-    def pad(self, number: int) -> int:
+    @staticmethod
+    def pad(number: int) -> int:
         """The form that is pad ``number``."""
-        self._entries.append(number)
-        return len(self._entries) - 1
+        return ~number
 
-    def add(self, left: int, a: Ext, right: int, b: Ext) -> int:
-        """The form a·left + b·right."""
-        self._entries.append((left, a, right, b))
+    def add(self, terms: Sequence[tuple[int, Ext]]) -> int:
+        """The form Σ factor·form over ``terms``."""
+        self._entries.append(terms)
         return len(self._entries) - 1
 
     def coefficients(self, seeds: Sequence[tuple[int, Ext]], pads: int) -> list[Ext]:
         """The pads' coefficients in Σ factor·form over ``seeds``: one sweep, the last entry first."""
-        weights: list[Ext | None] = [None] * len(self._entries)
-        for form, factor in seeds:
-            known = weights[form]
-            weights[form] = factor if known is None else field.add(known, factor)
-        result = [ZERO] * pads
+        weights: list[Ext] = [ZERO] * len(self._entries)
+        result: list[Ext] = [ZERO] * pads
+        _give(weights, result, ONE, seeds)
         for index in range(len(self._entries) - 1, -1, -1):
             weight = weights[index]
-            if weight is None:
-                continue
-            entry = self._entries[index]
-            if isinstance(entry, int):
-                result[entry] = field.add(result[entry], weight)
-                continue
-            for form, factor in ((entry[0], entry[1]), (entry[2], entry[3])):
-                part = weight if factor == ONE else field.product(weight, factor)
-                known = weights[form]
-                weights[form] = part if known is None else field.add(known, part)
+            if weight != ZERO:
+                _give(weights, result, weight, self._entries[index])
         return result
 
 
-@dataclass(frozen=True, slots=True)
+def _give(weights: list[Ext], pads: list[Ext], weight: Ext, terms: Sequence[tuple[int, Ext]]) -> None:
+    """Add weight·factor to each term's form; the field's operations written out, as the sweep does nothing else."""
+    a, b = weight
+    for form, (c, d) in terms:
+        target, place = (weights, form) if form >= 0 else (pads, ~form)
+        first, second = target[place]
+        target[place] = ((first + a * c + NON_RESIDUE * b * d) % P, (second + a * d + b * c) % P)
+
+
+@dataclass(slots=True)
 class HiddenClaim(Claim):
     """``value`` + ``factor``·``form``."""
 
@@ -117,7 +116,7 @@ class HiddenClaim(Claim):
 
     def _sum(self, value: Ext, other: HiddenClaim, sign: Ext) -> HiddenClaim:
         right = other.factor if sign == ONE else field.product(other.factor, sign)
-        return HiddenClaim(value, self.talk, self.tape, self.tape.add(self.form, self.factor, other.form, right), ONE)
+        return HiddenClaim(value, self.talk, self.tape, self.tape.add(((self.form, self.factor), (other.form, right))), ONE)
 
     def __add__(self, other: Claim) -> Claim:
         value = field.add(self.value, other.value)
@@ -140,6 +139,17 @@ class HiddenClaim(Claim):
     def scale(self, public: Ext) -> Claim:
         """self times a public number."""
         return self._with(field.product(self.value, public), field.product(self.factor, public))
+
+    def mixed(self, factor: Ext, others: Sequence[tuple[Claim, Ext]]) -> Claim:
+        """One entry of the tape, whatever the number of claims."""
+        values, factors = [self.value], [factor]
+        terms = [(self.form, field.product(self.factor, factor))]
+        for claim, scale in others:
+            values.append(claim.value)
+            factors.append(scale)
+            if isinstance(claim, HiddenClaim):
+                terms.append((claim.form, field.product(claim.factor, scale)))
+        return HiddenClaim(field.dot(values, factors), self.talk, self.tape, self.tape.add(terms), ONE)
 
     def mul(self, other: Claim) -> Claim:
         """The product: by a triple when both factors are hidden."""
@@ -164,20 +174,23 @@ class Pads:
         self.equations: list[HiddenClaim] = []
         self.messages = 0
         self.products = 1  # triple 0 stays unused
+        first, size = 1 << plan.log_messages, 1 << plan.log_products
+        self._starts = (0, first, first + size, first + 2 * size)
+        self.count = first + 3 * size
+        """All pads."""
 
     def index(self, column: int, number: int) -> int:
         """The tape's number of a pad: columns one after the other."""
-        size = 1 << self.plan.log_products
-        return number if column == MESSAGES else (1 << self.plan.log_messages) + (column - LEFT) * size + number
-
-    @property
-    def count(self) -> int:
-        """All pads."""
-        return (1 << self.plan.log_messages) + 3 * (1 << self.plan.log_products)
+        return self._starts[column] + number
 
     def encrypted(self, talk: Conversation, value: Ext, column: int, number: int) -> HiddenClaim:
         """The claim that ``value`` is a message plus this pad."""
         return HiddenClaim(value, talk, self.tape, self.tape.pad(self.index(column, number)), MINUS_ONE)
+
+    def encrypted_messages(self, talk: Conversation, values: Sequence[Ext], numbers: range) -> list[Claim]:
+        """The claims that ``values`` are messages plus these pads."""
+        tape, first = self.tape, self.index(MESSAGES, numbers.start)
+        return [HiddenClaim(value, talk, tape, tape.pad(first + i), MINUS_ONE) for i, value in enumerate(values)]
 
     def next_messages(self, count: int) -> range:
         """Numbers of the next message pads. Raises OverflowError beyond the plan, which the script makes impossible."""
@@ -201,5 +214,5 @@ class Pads:
         for column, operand, value in zip((LEFT, RIGHT), operands, sent, strict=True):
             (self.encrypted(talk, value, column, number) - operand).assert_zero("product")
         left, right, both = (tape.pad(self.index(column, number)) for column in (LEFT, RIGHT, PRODUCT))
-        mixed = tape.add(right, field.product(sent[0], MINUS_ONE), left, field.product(sent[1], MINUS_ONE))
-        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(mixed, ONE, both, ONE), ONE)
+        terms = ((right, field.product(sent[0], MINUS_ONE)), (left, field.product(sent[1], MINUS_ONE)), (both, ONE))
+        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(terms), ONE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from verifai.engines.sumcheck.circuit import CommitmentShape
 from verifai.engines.sumcheck.verifier.field import Ext, P
@@ -77,7 +78,7 @@ def encode(proof: Proof) -> bytes:
         parts += opening.salts
         parts += [sibling for path in opening.paths for sibling in path]
         parts += opening.cap
-    parts += [struct.pack("<2Q", *message) for message in proof.messages]
+    parts.append(struct.pack(f"<{2 * len(proof.messages)}Q", *chain.from_iterable(proof.messages)))
     return b"".join(parts)
 
 

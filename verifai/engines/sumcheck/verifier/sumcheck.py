@@ -25,7 +25,7 @@ def product_rounds(channel: Channel, label: str, claim: Claim, rounds: int) -> t
         r = channel.challenge(f"{label}.point")
         square = field.product(r, r)
         constant = field.sub(field.ONE, field.add(r, r))
-        claim = claim.scale(r) + h0.scale(constant) + h2.scale(field.sub(square, r))
+        claim = h0.mixed(constant, [(claim, r), (h2, field.sub(square, r))])
         point.append(r)
     return claim, point
 
@@ -40,8 +40,9 @@ def weighted_rounds(channel: Channel, label: str, claim: Claim, rounds: int) -> 
         h0, h2, h3 = channel.receive(f"{label}.round", 3)
         r = channel.challenge(f"{label}.point")
         square = field.product(r, r)
-        claim = claim.scale(r) + h0.scale(field.sub(field.ONE, field.add(r, r)))
-        claim = claim + h2.scale(field.sub(square, r)) + h3.scale(field.sub(field.product(square, r), r))
+        cube = field.product(square, r)
+        others = [(claim, r), (h2, field.sub(square, r)), (h3, field.sub(cube, r))]
+        claim = h0.mixed(field.sub(field.ONE, field.add(r, r)), others)
         point.append(r)
     return claim, point
 
@@ -59,10 +60,10 @@ def eq_rounds(channel: Channel, label: str, claim: Claim, anchor: Sequence[Ext],
         inverse = field.inverse(a)
         # h1 = (claim − h0)/a − Σ_{k≥2} h_k, and the next claim is h0 + h1·r + Σ_{k≥2} h_k·r^k.
         slope = field.product(inverse, r)
-        claim = claim.scale(slope) + h0.scale(field.sub(field.ONE, slope))
-        power = r
+        others, power = [(claim, slope)], r
         for h in rest:
             power = field.product(power, r)
-            claim = claim + h.scale(field.sub(power, r))
+            others.append((h, field.sub(power, r)))
+        claim = h0.mixed(field.sub(field.ONE, slope), others)
         point.append(r)
     return claim, point

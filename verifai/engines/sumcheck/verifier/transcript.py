@@ -8,8 +8,10 @@ methods: the prover's transcript records messages, the verifier's replays them f
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from enum import Enum
+from itertools import chain
 from typing import Protocol
 
 from verifai.engines.sumcheck.verifier.field import Ext, P
@@ -92,7 +94,7 @@ class Transcript:
 
     def send(self, label: str, values: Sequence[Ext]) -> None:
         """Enter a prover's message of field elements."""
-        self.absorb(label, b"".join(a.to_bytes(8, "little") + b.to_bytes(8, "little") for a, b in values))
+        self.absorb(label, struct.pack(f"<{2 * len(values)}Q", *chain.from_iterable(values)))
 
     def challenge(self, label: str, domain: Domain = Domain.OUTSIDE_BASE) -> Ext:
         """One uniform challenge; the label enters the transcript, so names of challenges separate their uses."""

@@ -65,6 +65,9 @@ WITHHELD_SHOWS = (
 )
 """halo2 sends the evaluation of each fixed column at the challenge point, and commits to it without blinding."""
 
+LONE_PARAMETERS = "parameters that are one number, such as a slope or a summand equal everywhere, which the circuit's tables hold"
+"""A function of one number is looked up in a public table, with all numbers that it depends on."""
+
 
 def hides(engine: EngineName, privacy: Privacy, visibility: Visibility) -> str:
     """What a tensor's visibility hides and does not hide in such a proof: one sentence, after "… is private: "."""
@@ -110,6 +113,8 @@ def shown(statement: Statement) -> tuple[str, ...]:
         found.append(f"{_names(statement, Visibility.HASHED)} to whoever can guess the values")
     if not _hiding(statement) and (Visibility.HASHED in seen or secret_weights):
         found.append("parts of what is committed to, in the columns that each proof opens")
+    if statement.weights is WeightVisibility.PRIVATE and _commitments_hide(statement):
+        found.append(LONE_PARAMETERS)
     if _hiding(statement) and statement.weights is WeightVisibility.WITHHELD:
         found.append(WITHHELD_SHOWS)
     if _hiding(statement) and statement.weights is WeightVisibility.COMMITTED:

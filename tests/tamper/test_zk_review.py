@@ -31,7 +31,7 @@ from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.engine_compiling import write_build
-from verifai.engines.sumcheck.engine_tensors import HIDING_SCHEME, circuit_inputs
+from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME, circuit_inputs
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.prover import examples
@@ -42,6 +42,7 @@ from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, InternalError, PolicyNotMet
 from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.stages.gate_bundle import statement_digest
 from verifai.stages.verify import check_tensors
 
 
@@ -162,3 +163,19 @@ def test_a_build_with_weights_in_clear_is_not_taken_into_a_repository(tmp_path):
     write_build(tmp_path, Lowered(circuit, tuple(cells), b"weights", {}))
     assert (tmp_path / ".gitignore").read_text() == "*\n"
     assert all(one.stat().st_mode & 0o077 == 0 for one in tmp_path.iterdir() if one.suffix == ".bin")
+
+
+# one inference shown as many
+
+
+def test_fresh_seeds_do_not_make_one_inference_many():
+    """A gate counts statements; each proof of one hashed input makes another root of it."""
+
+    def shown(root, scheme, *openings):
+        bound = TensorStatement(Role.INPUT, "x", (1, 2), Visibility.HASHED, Fraction(1), digest=root, digest_scheme=scheme)
+        return statement_digest(_stating(bound, openings=openings))
+
+    roots = [Sha256(digit * 64) for digit in "ab"]
+    hiding = [shown(root, HIDING_SCHEME, CommitmentOpening("x", root, 0, 4)) for root in roots]
+    assert hiding[0] == hiding[1]
+    assert shown(roots[0], DIGEST_SCHEME) != shown(roots[1], DIGEST_SCHEME)

@@ -114,7 +114,7 @@ def _stating(tensor, **more):
 
 
 def test_an_opening_of_a_tensor_with_a_long_name_can_be_read_back():
-    """A lock takes names of 512 characters; beyond 256, a proof was made and its opening spent, but no bundle could be written."""
+    """A lock takes names of 512 characters; beyond 256, a proof was made and its opening spent, but no bundle written."""
     opening = CommitmentOpening("n" * 512, Sha256("0" * 64), 0, 4)
     assert CommitmentOpening.from_record(Record(opening.to_json(), "test")) == opening
 

@@ -33,7 +33,7 @@ MODEL_FILE = "model.onnx"
 SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
 """Payload files that belong to the bundle, not to the engine."""
 
-SECRET_NEEDED = "tensor-secret-needed"
+HIDING_ROOT = "tensor-secret-needed"
 """An engine's word that a tensor cannot be compared with what binds it, because that hides it too well."""
 
 TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
@@ -333,7 +333,7 @@ def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding
         else:
             same = engine.digest(tensor, values) == tensor.digest
     except InputRejected as problem:
-        if problem.code == SECRET_NEEDED:  # the tensor may well be the proven one: nothing is false, nothing was compared
+        if problem.code == HIDING_ROOT:  # the tensor may well be the proven one: nothing is false, nothing was compared
             raise PolicyNotMet(problem.code, problem.message, where=tensor.name, hint=problem.hint) from None
         raise EvidenceRejected(
             code, f"the given {tensor.name!r} cannot be what was proven: {problem.message}", where=tensor.name

@@ -35,12 +35,14 @@ from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise import Range, choose_scale
+from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
-from verifai.errors import InputRejected, InternalError, PolicyNotMet
+from verifai.errors import InputRejected, InternalError, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.stages.gate_bundle import statement_digest
 from verifai.stages.verify import check_tensors
@@ -179,3 +181,39 @@ def test_fresh_seeds_do_not_make_one_inference_many():
     hiding = [shown(root, HIDING_SCHEME, CommitmentOpening("x", root, 0, 4)) for root in roots]
     assert hiding[0] == hiding[1]
     assert shown(roots[0], DIGEST_SCHEME) != shown(roots[1], DIGEST_SCHEME)
+
+
+# registration of private weights
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="relations.parts_circuit does not refuse weights for which 2·bound·(cells of a row) + row L1 can reach p",
+)
+def test_a_row_whose_norm_exceeds_the_declared_one_by_a_multiple_of_p_is_not_registered(zero_knowledge, monkeypatch):
+    """Σ (p + n) + slack = row L1 is checked modulo p; 64 weights of 2^58 − 1 reach beyond it, and wrap to 2^32 − 65."""
+    why = "proofs of registration are not in this tree"
+    relations = pytest.importorskip("verifai.engines.sumcheck.verifier.relations", reason=why)
+    prover = pytest.importorskip("verifai.engines.sumcheck.prover.relations", reason=why)
+    bound, cells = (1 << 58) - 1, 64
+    sketch = Sketch(1)
+    x = sketch.input((1, cells), 0, 1)
+    sketch.weights.append(ir.Weight("w", (2, cells), bound, bound))
+    sketch.cells.append(np.full((2, cells), bound, dtype=np.int64))
+    circuit = sketch.finish(sketch.requant(sketch.add(ops.MatMul, x, 0, ops.NONE, contract=1)), committed=True)
+    monkeypatch.setattr(proving, "encode_weights", lambda *_: b"")  # an honest owner's own check
+    key = prepare(circuit, sketch.cells, weights_seed=bytes(32))
+    parts = prover._parts
+
+    def wrapped(plan, key):
+        found = dict(enumerate(parts(plan, key)))
+        prover._limbs(plan, plan.parts[0].slack, np.full(2, (bound - cells * bound) % P, dtype=np.int64), found)
+        return [found[number] for number in range(len(found))]
+
+    monkeypatch.setattr(prover, "_parts", wrapped)
+    data = encode(circuit)
+    trusted = trust_circuit(data, circuit_digest(data))
+    with pytest.raises(VerifaiError):
+        opened = [relations.OpenedRoot(bytes.fromhex(key.identity), 0)]
+        proof = prover.prove_registration(key, 0)
+        relations.verify_relation(relations.Kind.REGISTRATION, trusted.circuit, trusted.digest, opened, proof)

@@ -1,6 +1,6 @@
 """What a review of the zero-knowledge suite asked of it: attacks and mistakes, each held off here.
 
-Findings and their state: docs/engine/zero-knowledge.md, section 7.
+Findings and their state: docs/engine/zero-knowledge.md, section "Review".
 """
 
 from __future__ import annotations

@@ -188,18 +188,24 @@ def test_fresh_seeds_do_not_make_one_inference_many():
 
 @pytest.mark.xfail(
     strict=True,
-    reason="relations.parts_circuit does not refuse weights for which 2·bound·(cells of a row) + row L1 can reach p",
+    reason="relations.parts_circuit does not refuse 2·bound·(cells of a row) + row L1 ≥ p, nor a bound of 0 below a row L1",
 )
-def test_a_row_whose_norm_exceeds_the_declared_one_by_a_multiple_of_p_is_not_registered(zero_knowledge, monkeypatch):
-    """Σ (p + n) + slack = row L1 is checked modulo p; 64 weights of 2^58 − 1 reach beyond it, and wrap to 2^32 − 65."""
+@pytest.mark.parametrize(
+    ("bound", "norm", "weight"),
+    [
+        pytest.param((1 << 58) - 1, (1 << 58) - 1, np.full((2, 64), (1 << 58) - 1), id="norm-modulo-p"),
+        pytest.param(0, 1, np.eye(2, 64, dtype=np.int64), id="bound-of-0"),
+    ],
+)
+def test_weights_beyond_what_the_circuit_declares_are_not_registered(zero_knowledge, monkeypatch, bound, norm, weight):
+    """Σ (p + n) + slack = row L1 holds modulo p, and 64·(2^58 − 1) is 2^32 − 65 there; a limb has one bit at least."""
     why = "proofs of registration are not in this tree"
     relations = pytest.importorskip("verifai.engines.sumcheck.verifier.relations", reason=why)
     prover = pytest.importorskip("verifai.engines.sumcheck.prover.relations", reason=why)
-    bound, cells = (1 << 58) - 1, 64
     sketch = Sketch(1)
-    x = sketch.input((1, cells), 0, 1)
-    sketch.weights.append(ir.Weight("w", (2, cells), bound, bound))
-    sketch.cells.append(np.full((2, cells), bound, dtype=np.int64))
+    x = sketch.input((1, 64), 0, 1)
+    sketch.weights.append(ir.Weight("w", weight.shape, bound, norm))
+    sketch.cells.append(weight)
     circuit = sketch.finish(sketch.requant(sketch.add(ops.MatMul, x, 0, ops.NONE, contract=1)), committed=True)
     monkeypatch.setattr(proving, "encode_weights", lambda *_: b"")  # an honest owner's own check
     key = prepare(circuit, sketch.cells, weights_seed=bytes(32))
@@ -207,7 +213,8 @@ def test_a_row_whose_norm_exceeds_the_declared_one_by_a_multiple_of_p_is_not_reg
 
     def wrapped(plan, key):
         found = dict(enumerate(parts(plan, key)))
-        prover._limbs(plan, plan.parts[0].slack, np.full(2, (bound - cells * bound) % P, dtype=np.int64), found)
+        slack = np.array([(norm - sum(map(abs, row))) % P for row in weight.tolist()], dtype=np.int64)
+        prover._limbs(plan, plan.parts[0].slack, slack, found)
         return [found[number] for number in range(len(found))]
 
     monkeypatch.setattr(prover, "_parts", wrapped)

@@ -99,6 +99,7 @@ def test_limbs_reach_exactly_the_bound():
     for bits in range(1, 50):
         widths = limb_widths((1 << bits) - 1)
         assert sum(widths) == bits and max(widths) <= 14
+    assert limb_widths(0) == []
     for bound in (2, 5, 126, 1 << 20):
         refused(lambda bound=bound: limb_widths(bound), "circuit-invalid")
 

@@ -39,7 +39,8 @@ _TENSORS: Mapping[tuple[EngineName, Privacy], Mapping[Visibility, str]] = {
             "the proof hides its values (zero-knowledge, unaudited) and binds it to nothing: some such tensor exists."
         ),
         Visibility.HASHED: (
-            "bound to the root of a salted commitment: whoever holds the tensor and its seed can match it; to all others its "
+            "bound to the root of a salted commitment, which only its secret seed makes again, so that no verifier can match "
+            "the tensor itself (seeds of outputs go to the next prover, others are not kept); to all without the seed its "
             "values are hidden (zero-knowledge, unaudited), but equal roots show that two proofs are about one tensor."
         ),
     },
@@ -64,6 +65,11 @@ WITHHELD_SHOWS = (
     "confirmed, and each proof shows evaluations of the columns that hold them"
 )
 """halo2 sends the evaluation of each fixed column at the challenge point, and commits to it without blinding."""
+
+LONE_PARAMETERS = (
+    "parameters that are one number, such as a slope or a summand equal everywhere, which the circuit's tables hold"
+)
+"""A function of one number is looked up in a public table, with all numbers that it depends on."""
 
 
 def hides(engine: EngineName, privacy: Privacy, visibility: Visibility) -> str:
@@ -110,6 +116,8 @@ def shown(statement: Statement) -> tuple[str, ...]:
         found.append(f"{_names(statement, Visibility.HASHED)} to whoever can guess the values")
     if not _hiding(statement) and (Visibility.HASHED in seen or secret_weights):
         found.append("parts of what is committed to, in the columns that each proof opens")
+    if statement.weights is WeightVisibility.PRIVATE and _commitments_hide(statement):
+        found.append(LONE_PARAMETERS)
     if _hiding(statement) and statement.weights is WeightVisibility.WITHHELD:
         found.append(WITHHELD_SHOWS)
     if _hiding(statement) and statement.weights is WeightVisibility.COMMITTED:

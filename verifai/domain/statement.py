@@ -150,7 +150,7 @@ class CommitmentOpening:
     """One use of a hiding commitment that allows a limited number of uses. Two proofs with one root and number leak.
 
     Attributes:
-        what: what the commitment binds, such as ``weights`` or a tensor's name.
+        what: what the commitment binds, such as ``weights`` or a tensor's name, at most 512 characters, as in a lock.
         root: 64 hex digits.
         number: which opening this is, counted from 0.
         budget: how many the commitment allows.
@@ -184,7 +184,7 @@ class CommitmentOpening:
         """The inverse of :meth:`to_json`, strict."""
         try:
             opening = cls(
-                what=record.text("what", max_length=256),
+                what=record.text("what", max_length=512),
                 root=record.sha256("root"),
                 number=record.integer("number", low=0, high=MAX_OPENINGS - 1),
                 budget=record.integer("budget", low=1, high=MAX_OPENINGS),

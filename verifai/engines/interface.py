@@ -176,7 +176,7 @@ class TensorSecret:
     Attributes:
         root: 64 hex digits.
         seed: 32 bytes.
-        number: which opening of the root the proof of whoever uses this makes.
+        number: the opening that its maker spent. Whoever takes the tensor makes another, from a ledger of its own.
     """
 
     root: str

@@ -367,13 +367,19 @@ def _has(findings: Sequence[Finding], *codes: str) -> bool:
 
 def statement_digest(statement: Statement) -> Sha256:
     """Names what was proven, whoever asked for it: the context is left out, so that showing one inference under many contexts
-    does not make it many; the openings too, for every new proof of one inference has other numbers."""
+    does not make it many; the openings too, for every new proof of one inference has other numbers, and so are the roots that
+    they open, for every new proof that binds a tensor to a hiding root of its own makes another."""
     from verifai.bundle import canonical
 
     document = dict(statement.to_json())
     document.pop("context")
     document.pop("context_bound")
     document.pop("openings", None)
+    opened = {one.root for one in statement.openings}
+    document["tensors"] = [
+        {field: value for field, value in one.items() if field != "digest" or value not in opened}
+        for one in document["tensors"]
+    ]
     return sha256(canonical.encode(document))
 
 

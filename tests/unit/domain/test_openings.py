@@ -68,7 +68,7 @@ def bad(**changes: Any) -> dict[str, Any]:
         [bad(root=A[:-1])],
         [bad(root=A + "\n")],
         [bad(what="")],
-        [bad(what="w" * 257)],
+        [bad(what="w" * 513)],
         [bad(more=1)],
         [{"what": "weights", "root": A, "number": 3}],
         [bad(), bad()],

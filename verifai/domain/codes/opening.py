@@ -33,7 +33,7 @@ CODES: dict[str, Code] = {
     ),
     "weights-secret-malformed": Code((2,), "The file with a commitment's seed was changed.", _DEAD),
     "tensor-secret-needed": Code(
-        (2,),
+        (2, 3),
         "A tensor under a hiding root cannot be compared without its secret seed.",
         "Ask whoever holds the seed, or have the tensor public.",
     ),

@@ -1,4 +1,5 @@
-"""The sumcheck engine: transparent proofs of quantised inference, installable with pip alone; integrity-only."""
+"""The sumcheck engine: transparent proofs of quantised inference, installable with pip alone; integrity-only, or
+zero-knowledge and unaudited."""
 
 from __future__ import annotations
 

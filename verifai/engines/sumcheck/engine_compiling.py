@@ -235,7 +235,8 @@ def pin(
 
 
 def write_build(folder: Path, lowered: Lowered) -> None:
-    """Circuit and weights, readable by the owner alone: weights may be confidential."""
+    """Circuit and weights, readable by the owner alone, and ignored by git: weights may be confidential."""
+    write_atomic(folder / ".gitignore", b"*\n")
     write_atomic(folder / CIRCUIT_FILE, encode(lowered.circuit), mode=0o600)
     write_atomic(folder / WEIGHTS_FILE, lowered.blob, mode=0o600)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from verifai.domain.statement import TensorStatement
 from verifai.domain.tensor import TensorSpec
-from verifai.engines.sumcheck.circuit import Circuit, Tensor
+from verifai.engines.sumcheck.circuit import Circuit, Tensor, Visibility
 from verifai.errors import InputRejected
 
 Ints = NDArray[np.int64]
@@ -54,8 +54,11 @@ def centred(name: str, values: NDArray[Any], step: Fraction, zero_point: int) ->
     return array.astype(np.int64) - zero_point if array.dtype.kind in "iu" else to_steps(name, array, step)
 
 
-def quantise_input(tensor: Tensor, values: NDArray[Any]) -> Ints:
+def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True) -> Ints:
     """The circuit input for float ``values``, of the tensor's shape.
+
+    Args:
+        shown: whether proofs show the tensor; errors, which end in logs, tell no cell of one that they hide.
 
     Raises:
         InputRejected: ``input-out-of-range``, with the cell and its value; or as :func:`to_steps`.
@@ -65,9 +68,10 @@ def quantise_input(tensor: Tensor, values: NDArray[Any]) -> Ints:
     if outside.size:
         low, high = (float(bound * Fraction(*tensor.scale)) for bound in (tensor.low, tensor.high))
         value = float(np.asarray(values).reshape(-1)[outside[0]])
+        what = f"cell {int(outside[0])} is {value:g}" if shown else "a cell is out of range"
         raise InputRejected(
             "input-out-of-range",
-            f"cell {int(outside[0])} is {value:g}; the circuit takes [{low:g}, {high:g}]",
+            f"{what}; the circuit takes [{low:g}, {high:g}]",
             where=tensor.name,
             hint="Compile with calibration data that covers such inputs, or a larger input_margin.",
         )
@@ -85,7 +89,12 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
 def circuit_inputs(circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Ints]:
     """The circuit's inputs for float tensors by ONNX name. Raises InputRejected."""
     return [
-        quantise_input(circuit.tensors[port.tensor], inputs[name]) for port, name in zip(circuit.inputs, names, strict=True)
+        quantise_input(
+            circuit.tensors[port.tensor],
+            inputs[name],
+            shown=port.visibility is Visibility.PUBLIC or not circuit.zero_knowledge,
+        )
+        for port, name in zip(circuit.inputs, names, strict=True)
     ]
 
 

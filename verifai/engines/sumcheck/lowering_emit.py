@@ -7,6 +7,7 @@ disturb t by at most an eighth of a step (root mean square), which a fixed 8-bit
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil, log2, prod
 from typing import Any
@@ -98,6 +99,8 @@ def _term_step(term: Term) -> Fraction:
 def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: str) -> int:
     """The virtual tensor z of ``form`` with 2^shift integer steps per ``step``; of shape ``form.shape``."""
     grid = Fraction(2) ** shift / step
+    if builder.round_bounds:
+        form = _with_hidden_constant(form)
     parts: list[int] = []
     factors: list[int] = []
     constant = round(Fraction(form.constant) * grid)
@@ -125,6 +128,16 @@ def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: st
         raise UnsupportedModel("constant-value", "the terms of a sum cancel", where=name)
     op = LinearCombination(tuple(kept), tuple(kept.values()), constant, builder.next)
     return builder.emit(op, f"{name}.sum")[0]
+
+
+def _with_hidden_constant(form: Form) -> Form:
+    """The same form, its constant a part of the first bias: a sum's constant is published, a hidden layer's bias is not."""
+    for number, term in enumerate(form.terms):
+        if form.constant and isinstance(term, MatMulTerm | ConvTerm):
+            bias = np.zeros(len(term.weight)) if term.bias is None else term.bias
+            terms = (*form.terms[:number], replace(term, bias=bias + form.constant), *form.terms[number + 1 :])
+            return replace(form, terms=terms, constant=0.0)
+    return form
 
 
 def _factor(real: float, grid: Fraction, name: str) -> int:

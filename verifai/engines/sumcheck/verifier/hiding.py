@@ -21,6 +21,7 @@ from typing import Protocol
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import NON_RESIDUE, ONE, ZERO, Ext, P
+from verifai.errors import InternalError
 
 MESSAGES, LEFT, RIGHT, PRODUCT = range(4)
 """The columns of pads: of messages, and the three of the triples."""
@@ -193,19 +194,19 @@ class Pads:
         return [HiddenClaim(value, talk, tape, tape.pad(first + i), MINUS_ONE) for i, value in enumerate(values)]
 
     def next_messages(self, count: int) -> range:
-        """Numbers of the next message pads. Raises OverflowError beyond the plan, which the script makes impossible."""
+        """Numbers of the next message pads. Raises InternalError (``bug``) beyond the plan: a rehearsal counted wrongly."""
         start = self.messages
         self.messages += count
         if self.messages > self.plan.messages:
-            raise OverflowError("more messages than the circuit plans")
+            raise InternalError("bug", "a proof of this circuit takes more messages than it plans", where="pads")
         return range(start, self.messages)
 
     def next_product(self) -> int:
-        """The next triple. Raises OverflowError beyond the plan."""
+        """The next triple. Raises InternalError (``bug``) beyond the plan."""
         number = self.products
         self.products += 1
         if self.products > self.plan.products:
-            raise OverflowError("more products than the circuit plans")
+            raise InternalError("bug", "a proof of this circuit takes more products than it plans", where="pads")
         return number
 
     def product(self, talk: Conversation, operands: tuple[HiddenClaim, HiddenClaim], sent: Sequence[Ext], number: int) -> Claim:

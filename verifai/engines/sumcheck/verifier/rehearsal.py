@@ -7,6 +7,7 @@ the zero-knowledge suite, the rehearsal also counts the pads that a proof will u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count as counting
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
@@ -24,8 +25,9 @@ from verifai.engines.sumcheck.verifier.relations import Kind, WeightParts, check
 from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations
 from verifai.errors import UnsupportedModel
 
-_COORDINATE: Ext = (2, 1)
-"""Any element outside F_p: what a rehearsal takes for every challenge."""
+_FIRST_COORDINATE = 2
+"""A rehearsal takes (2, 1), (3, 1) … for challenges: outside F_p, and no two equal, as the script looks whether two points are
+one. A product of a tensor with itself would else be planned with one message less than it needs."""
 
 
 class _AnyClaim(Claim):
@@ -80,6 +82,7 @@ class RehearsalParty:
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         self.messages: list[tuple[str, int]] = []
+        self._coordinates = counting(_FIRST_COORDINATE)
         self.openings: list[OpeningClaim] = []
         self.claims = self.equations = self.products = self.encrypted = 0
         self.pending: dict[int, list[PendingClaim]] = {
@@ -114,12 +117,12 @@ class RehearsalParty:
         return [self._send(label, count)] * count
 
     def challenge(self, label: str) -> Ext:
-        """A fixed coordinate."""
-        return _COORDINATE
+        """A coordinate of its own."""
+        return (next(self._coordinates), 1)
 
     def challenges(self, label: str, count: int) -> list[Ext]:
-        """Fixed coordinates."""
-        return [_COORDINATE] * count
+        """Coordinates of their own."""
+        return [self.challenge(label) for _ in range(count)]
 
     def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
         """All layers."""
@@ -173,7 +176,7 @@ class RehearsalParty:
     def _rounds(self, label: str, rounds: int, count: int) -> tuple[Claim, list[Ext]]:
         for _ in range(rounds):
             self._send(f"{label}.round", count)
-        return self._message, [_COORDINATE] * rounds
+        return self._message, self.challenges(label, rounds)
 
     def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Two elements a round."""

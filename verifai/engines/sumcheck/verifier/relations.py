@@ -60,11 +60,15 @@ class OpenedRoot:
 
 
 def limb_widths(bound: int) -> list[int]:
-    """Widths of limbs that reach exactly [0, bound], bound being 2^k − 1. Raises EvidenceRejected (``circuit-invalid``)."""
+    """Widths of limbs that reach exactly [0, bound], bound being 2^k − 1: none for 0.
+
+    Raises:
+        EvidenceRejected: ``circuit-invalid``.
+    """
     if bound & (bound + 1):
         message = f"the bound {bound} is not 2^k − 1, so no limbs reach exactly it"
         raise EvidenceRejected("circuit-invalid", message, where="weights")
-    bits = max(1, bound.bit_length())
+    bits = bound.bit_length()
     return [LIMB_BITS] * (bits // LIMB_BITS) + ([bits % LIMB_BITS] if bits % LIMB_BITS else [])
 
 
@@ -80,6 +84,9 @@ def parts_circuit(circuit: Circuit) -> tuple[Circuit, list[WeightParts]]:
 
     parts = []
     for index, weight in enumerate(circuit.weights):
+        if 2 * weight.bound * (weight.size // weight.shape[0]) + weight.row_l1 >= field.P:
+            message = "a row's sum could reach the field's prime, so congruence would not be equality"
+            raise EvidenceRejected("circuit-invalid", message, where=weight.name)
         sides = [add(f"{side}{index}.", weight.shape, weight.bound) for side in ("p", "n")]
         parts.append(WeightParts(sides[0], sides[1], add(f"s{index}.", weight.shape[:1], weight.row_l1)))
     ports = tuple(Port(number, Visibility.PRIVATE) for number in range(len(tensors)))

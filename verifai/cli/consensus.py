@@ -61,6 +61,12 @@ def register(app: typer.Typer) -> None:
         canary: Annotated[
             list[Path] | None, typer.Option("--canary", help="A past decision whose claim was the known answer.")
         ] = None,
+        history_trust: Annotated[
+            Path | None,
+            typer.Option(
+                "--history-trust", help="Trust file: past decisions must be signed by its role consensus, on its log."
+            ),
+        ] = None,
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH.", metavar="FORMAT=PATH")
         ] = None,
@@ -81,13 +87,15 @@ def register(app: typer.Typer) -> None:
         from verifai.cli.consensus_read import ClaimOptions, read_round, read_weights
         from verifai.stages.consensus import decide
 
+        if history_trust is not None and not (history or canary):
+            raise UsageError("bad-option", "--history-trust goes with --history or --canary")
         targets = _targets(report or [])
         signers, log_signer = _check_output(output, key, log, log_key)
         options = ClaimOptions(tuple(claim or ()), lock, inputs, allow_test_srs)
         with read_round(messages, beacon, voter, coordinator, options, late or []) as given:
             request = given.request
             if history or canary:
-                request = replace(request, weights=read_weights(history or [], canary or []))
+                request = replace(request, weights=read_weights(history or [], canary or [], history_trust))
             result = decide(request)
             written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
         _write_reports(targets, request, result)

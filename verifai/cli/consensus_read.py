@@ -102,13 +102,20 @@ def read_round(
         yield GivenRound(request, terms, calibration, evidence)
 
 
-def read_weights(history: Sequence[Path], canaries: Sequence[Path]) -> Mapping[str, float]:
-    """Reputation from past decisions, as bundles or as attestations."""
+def read_weights(history: Sequence[Path], canaries: Sequence[Path], trust: Path | None) -> Mapping[str, float]:
+    """Reputation from past decisions, as bundles or as attestations; with ``trust``, as signed and logged bundles only."""
+    from verifai.domain.manifest_time import format_utc
     from verifai.domain.reputation_history import weights_from
+    from verifai.stages.past_decisions import logged_decision, require_log
+    from verifai.trust_file import read_trust
 
-    current().note("Reputation rests on the decisions given; check their signatures with verifai audit.")
-    past, known = ([_read_decision(path) for path in paths] for paths in (history, canaries))
-    return weights_from(past, known)
+    if trust is None:
+        current().note("Reputation rests on the decisions given, and nobody checked who made them: give --history-trust.")
+        past, known = ([_read_decision(path) for path in paths] for paths in (history, canaries))
+        return weights_from(past, known)
+    found = require_log(read_trust(trust).trust, str(trust), format_utc(datetime.now(UTC)))
+    logged, answered = ([logged_decision(path, found) for path in paths] for paths in (history, canaries))
+    return weights_from(logged, answered)
 
 
 def _read_decision(path: Path) -> ConsensusDecision:

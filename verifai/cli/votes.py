@@ -25,12 +25,14 @@ ParameterOption = Annotated[
     list[str] | None,
     typer.Option("--parameter", help="Fingerprint parameter, such as projections=16; repeatable.", metavar="NAME=VALUE"),
 ]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N samples of the data.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of one run; not part of the job.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     _register_calibrate(app)
+    _register_record_proofs(app)
     _register_open(app)
     _register_commit(app)
     _register_reveal(app)
@@ -54,6 +56,10 @@ def _register_calibrate(app: typer.Typer) -> None:
         batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per run.")] = 1,
         optimisation: LevelOption = Optimisation.ALL,
         runs: Annotated[list[Path] | None, typer.Option("--runs", help="Runs recorded on other machines; repeatable.")] = None,
+        proven: Annotated[
+            list[Path] | None,
+            typer.Option("--proven", help="Runs of a circuit, from record-proofs: for rounds with a proven claim; repeatable."),
+        ] = None,
         record: Annotated[
             Path | None, typer.Option("--record", help="Only record runs here, for a calibration elsewhere.")
         ] = None,
@@ -62,6 +68,7 @@ def _register_calibrate(app: typer.Typer) -> None:
         preprocessing: Annotated[
             Path | None, typer.Option("--preprocessing", help="File that defines the preprocessing.")
         ] = None,
+        limit: LimitOption = None,
         key: KeyOption = None,
         threads: ThreadsOption = 1,
     ) -> Result:
@@ -75,7 +82,7 @@ def _register_calibrate(app: typer.Typer) -> None:
         options = RuntimeOptions(batch, optimisation)
         subject = subject_of(content, kind, precision, options, tuple(tensor or ()), _parameters(parameter), preprocessing)
         if record is not None:
-            count = record_now(content, subject, data, record, threads)
+            count = record_now(content, subject, data, record, threads, limit)
             return Result(
                 {"recorded": str(record), "samples": count},
                 [f"Recorded {count} runs in {plain(str(record))}"],
@@ -90,10 +97,45 @@ def _register_calibrate(app: typer.Typer) -> None:
             data,
             output,
             tuple(runs or ()),
+            tuple(proven or ()),
             frozenset(not_covered or ()),
+            limit,
             created,
             created + timedelta(days=days),
             _signers(key),
+        )
+
+
+def _register_record_proofs(app: typer.Typer) -> None:
+    @verb(
+        app,
+        "record-proofs",
+        example="verifai record-proofs fixtures/digits-mlp/model.onnx fixtures/digits-mlp/heldout.npz evidence/000000 "
+        "--limit 1 --lock circuits/digits-mlp/circuit.lock --allow-test-srs -o proven.runs.json",
+    )
+    def record_proofs(
+        model: Annotated[Path, typer.Argument(help="ONNX model that the proofs are about.", show_default=False)],
+        data: Annotated[Path, typer.Argument(help="The inputs that were proven, as for calibrate.", show_default=False)],
+        bundles: Annotated[list[Path], typer.Argument(help="One proof bundle per input, in order.", show_default=False)],
+        lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven.")],
+        tensor: TensorOption = None,
+        limit: LimitOption = None,
+        allow_test_srs: Annotated[
+            bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")
+        ] = False,
+    ) -> Result:
+        """Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims.
+
+        Every proof is verified against the lock, and must be about this model and the input in its place. What is recorded is
+        what the statements say.
+        """
+        from verifai.cli.votes_run import record_proofs_now
+
+        if output.exists():
+            raise UsageError("file-exists", "the output exists already", where=str(output))
+        return record_proofs_now(
+            _read_model(model), data, tuple(bundles), lock, output, tuple(tensor or ()), limit, allow_test_srs
         )
 
 

@@ -74,19 +74,59 @@ def write_attestation(path: Path, predicate: Any, subject: VoteSubject, signers:
     return made
 
 
-def record_now(model: bytes, subject: VoteSubject, data: Path, target: Path, threads: int) -> int:
+def record_now(model: bytes, subject: VoteSubject, data: Path, target: Path, threads: int, limit: int | None) -> int:
     """Run here, for a calibration on another machine."""
     from verifai.consensus.environment import this_environment
-    from verifai.consensus.files import read_samples, runs_to_bytes
+    from verifai.consensus.files import RunsFile, read_samples
     from verifai.consensus.runner import VoteRunner
     from verifai.execution.files import write_atomic
     from verifai.fingerprints.output import encode_output
 
     runner = VoteRunner(model, subject.runtime, threads=threads)
-    outputs = runner.run(read_samples(data, runner))
+    outputs = runner.run(read_samples(data, runner)[:limit])
     encoded = [encode_output({name: one[name] for name in subject.tensors}) for one in outputs]
-    write_atomic(target, runs_to_bytes(this_environment(threads), encoded))
+    write_atomic(target, RunsFile(this_environment(threads), tuple(encoded)).to_bytes())
     return len(encoded)
+
+
+def record_proofs_now(
+    model: bytes,
+    data: Path,
+    bundles: tuple[Path, ...],
+    lock: Path,
+    target: Path,
+    tensors: tuple[str, ...],
+    limit: int | None,
+    allow_test_srs: bool,
+) -> Result:
+    """Verify proofs and record what they prove, for a calibration that covers proven claims."""
+    from verifai.circuit_folder import read_lock
+    from verifai.consensus.files import RunsFile, read_samples
+    from verifai.consensus.runner import VoteRunner
+    from verifai.execution.files import write_atomic
+    from verifai.fingerprints.output import encode_output
+    from verifai.stages.record_proofs import record_proofs
+
+    if allow_test_srs:
+        current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
+    options = RuntimeOptions()
+    subject = subject_of(model, OutputKind.EXACT, None, options, tensors, {}, None)
+    samples = read_samples(data, VoteRunner(model, options))[:limit]
+    with current().progress() as progress:
+        found = record_proofs(
+            bundles, read_lock(lock), subject, samples, allow_test_srs=allow_test_srs, progress=progress
+        )  # fmt: skip
+    encoded = tuple(encode_output(one) for one in found.outputs)
+    write_atomic(target, RunsFile(found.environment, encoded, found.proofs).to_bytes())
+    lines = [
+        f"{len(encoded)} proofs hold, of {plain(found.environment.instruction_set)}: {plain(str(target))}",
+        f"Next: verifai calibrate MODEL DATA --proven {plain(str(target))} -o tolerance.json",
+    ]
+    return Result(
+        {"output": str(target), "samples": len(encoded), "circuit": found.environment.to_json(), "proofs": list(found.proofs)},
+        lines,
+        verdict="done",
+    )
 
 
 def calibrate_now(
@@ -95,7 +135,9 @@ def calibrate_now(
     data: Path,
     output: Path,
     runs: tuple[Path, ...],
+    proven: tuple[Path, ...],
     not_covered: frozenset[str],
+    limit: int | None,
     created: datetime,
     expires: datetime,
     signers: list[Any],
@@ -107,7 +149,7 @@ def calibrate_now(
     from verifai.consensus.runner import VoteRunner
     from verifai.stages.calibrate import CalibrateRequest, calibrate
 
-    samples = read_samples(data, VoteRunner(model, subject.runtime))
+    samples = read_samples(data, VoteRunner(model, subject.runtime))[:limit]
     portability = (*check_graph(model, subject.runtime, subject.precision), *check_runs(model, subject.runtime, samples))
     for finding in portability:
         if finding.code == "not-portable":
@@ -123,6 +165,7 @@ def calibrate_now(
                 format_utc(created),
                 format_utc(expires),
                 tuple(_recorded(path) for path in runs),
+                tuple(_recorded(path) for path in proven),
                 not_covered,
                 progress,
             )
@@ -338,5 +381,5 @@ def _recorded(path: Path) -> RecordedRuns:
     from verifai.fingerprints.output import decode_output
     from verifai.stages.calibrate import RecordedRuns
 
-    environment, encoded = read_runs(path)
-    return RecordedRuns(environment, tuple(decode_output(one, str(path)) for one in encoded))
+    found = read_runs(path)
+    return RecordedRuns(found.environment, tuple(decode_output(one, str(path)) for one in found.outputs))

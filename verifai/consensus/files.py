@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from verifai.consensus.runner import Tensors
 from verifai.domain import strict_json
+from verifai.domain.digest import Sha256
 from verifai.domain.job import MAX_SAMPLES, OutputKind
 from verifai.domain.record import Record
 from verifai.domain.round import Beacon
@@ -24,6 +26,9 @@ from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import read_npz
 
 MAX_BYTES = 1 << 29
+CIRCUIT_MACHINE = "circuit"
+"""What stands for the machine in the environment of runs that a circuit made."""
+
 _RUNS_SCHEMA = "verifai/recorded-runs/v1"
 _LABEL = "label"
 
@@ -188,29 +193,56 @@ def read_beacon(path: Path) -> Beacon:
     return beacon
 
 
-def runs_to_bytes(environment: Environment, outputs: Sequence[bytes]) -> bytes:
-    """Recorded runs of one environment, for a calibration on another machine. ``outputs`` are encoded."""
-    document = {
-        "schema": _RUNS_SCHEMA,
-        "environment": environment.to_json(),
-        "outputs": [base64.b64encode(one).decode() for one in outputs],
-    }
-    return json.dumps(document).encode()
+@dataclass(frozen=True, slots=True)
+class RunsFile:
+    """Runs of one environment: of a machine, or of a circuit.
+
+    Attributes:
+        outputs: encoded, in the order of the samples.
+        proofs: the proof attestation behind each output, in the same order; empty for runs of a machine.
+    """
+
+    environment: Environment
+    outputs: tuple[bytes, ...]
+    proofs: tuple[Sha256, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """As JSON, ``verifai/recorded-runs/v1``; equal runs give equal bytes."""
+        document = {
+            "schema": _RUNS_SCHEMA,
+            "environment": self.environment.to_json(),
+            "outputs": [base64.b64encode(one).decode() for one in self.outputs],
+        }
+        return json.dumps(document | ({"proofs": list(self.proofs)} if self.proofs else {})).encode()
 
 
-def read_runs(path: Path) -> tuple[Environment, tuple[bytes, ...]]:
-    """The inverse. Raises UsageError (``bad-runs``)."""
+def read_runs(path: Path) -> RunsFile:
+    """The inverse of :meth:`RunsFile.to_bytes`. Raises UsageError (``bad-runs``)."""
     data = read_limited(path, limit=MAX_BYTES)
     document = strict_json.loads(data, where=str(path), max_bytes=MAX_BYTES, error=UsageError, code="bad-runs")
     record = Record(document, str(path), error=UsageError, code="bad-runs")
     record.text("schema", pattern=_RUNS_SCHEMA)
     environment = Environment.from_record(record.table("environment"))
     texts = record.array("outputs", _text_of(record), max_length=MAX_SAMPLES)
+    proofs = record.array("proofs", _digest_of(record), (), max_length=MAX_SAMPLES)
     record.done()
+    if (environment.machine == CIRCUIT_MACHINE) != bool(proofs) or (proofs and len(proofs) != len(texts)):
+        raise record.refuse("the runs of a circuit name one proof per output, those of a machine name none", "proofs")
+    if len(set(proofs)) != len(proofs):
+        raise record.refuse("a proof is named twice", "proofs")
     try:
-        return environment, tuple(decode_base64(text) for text in texts)
+        return RunsFile(environment, tuple(decode_base64(text) for text in texts), proofs)
     except ValueError as problem:
         raise record.refuse(str(problem), "outputs") from None
+
+
+def _digest_of(record: Record) -> Any:
+    def one(value: Any, place: str) -> Sha256:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
+            raise record.refuse(f"expected a SHA-256 digest at {place}")
+        return Sha256(value)
+
+    return one
 
 
 def _text_of(record: Record) -> Any:

@@ -217,16 +217,27 @@ def _model(
     release: Finding | None,
 ) -> ModelVerdict:
     findings = [release] if release is not None else []
+    counts: list[Finding] = []
     counted: dict[EvidenceKind, int] = {}
     for kind in demand.evidence:
         needed = demand.proof.inferences if kind is EvidenceKind.PROOF and demand.proof is not None else 1
         shown = {one.judgement.shows[kind] for one in bundles if _speaks(one, demand, kind)}
         counted[kind] = len(shown)
-        findings.append(_count(demand.name, kind, len(shown), needed, _others(demand, kind, bundles)))
+        counts.append(_count(demand.name, kind, len(shown), needed, _others(demand, kind, bundles)))
+    findings += _alternatives(counts) if demand.any_kind else counts
     stand, waived = in_force.apply(findings, (Scope(ScopeKind.MODEL, pin),))
     if waived and not any(finding.outcome is Outcome.HOLDS for finding in stand) and any(counted.values()):
         stand = (*stand, Finding("evidence-met", Outcome.HOLDS, f"model {demand.name!r}: what there is was accepted"))
     return ModelVerdict(demand.name, pin, stand, waived, counted)
+
+
+def _alternatives(counts: Sequence[Finding]) -> list[Finding]:
+    """One kind that is met is enough; what the others lack is still told. A bundle that fails, fails by its own findings."""
+    if not any(one.code == "evidence-met" for one in counts):
+        return list(counts)
+    told = [one for one in counts if one.code == "evidence-met"]
+    lacking = (one for one in counts if one.code != "evidence-met")
+    return [*told, *(Finding("evidence-alternative", Outcome.NOT_CHECKED, f"{one.message}; not needed") for one in lacking)]
 
 
 def _speaks(bundle: BundleVerdict, demand: ModelDemand, kind: EvidenceKind) -> bool:

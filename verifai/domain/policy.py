@@ -123,7 +123,7 @@ class ModelDemand:
         name: for people and reports.
         lock: path of the circuit lock, relative to the policy's folder.
         release: path of the file that is being released, which must be the pinned model byte for byte; relative likewise.
-        evidence: each of these kinds must be there.
+        evidence: each of these kinds must be there; with ``any_kind``, one of them is enough.
         max_age_seconds: how old evidence may be by its signed date; ``None`` for no limit.
         skew_seconds: how far in the future a date may lie.
         signatures: distinct keys, trusted as provers, that signed bundle and proof; 0 for none.
@@ -142,6 +142,7 @@ class ModelDemand:
     skew_seconds: int = DEFAULT_SKEW_SECONDS
     signatures: int = 0
     log: bool = False
+    any_kind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,9 @@ def _model(record: Record) -> ModelDemand:
             raise record.refuse(f"[{kind.value}] is described, but `evidence` does not ask for it", kind.value)
     if record.has("fidelity") and EvidenceKind.PROOF not in evidence:
         raise record.refuse('fidelity is a figure of circuits, so it needs evidence = ["proof"]', "fidelity")
+    any_kind = record.text("evidence_needed", "all", pattern="all|any") == "any"
+    if any_kind and len(evidence) < 2:
+        raise record.refuse("one kind is no choice; name two or more in `evidence`", "evidence_needed")
     demand = ModelDemand(
         name=record.text("name", pattern=_NAME),
         lock=record.text("lock", max_length=1024),
@@ -130,6 +133,7 @@ def _model(record: Record) -> ModelDemand:
         skew_seconds=_duration(record, "clock_skew", DEFAULT_SKEW_SECONDS) or 0,
         signatures=record.integer("signatures", 0, low=0, high=64),
         log=record.flag("log", False),
+        any_kind=any_kind,
     )
     record.done()
     if demand.skew_seconds > 86400:

@@ -37,6 +37,8 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
     ]
     if demand.release is not None:
         lines.append(f"  The released file {demand.release} must be that file, byte for byte.")
+    if demand.any_kind:
+        lines.append(f"  One of these is enough: {' or '.join(demand.evidence)}. What is given all the same must hold.")
     if demand.proof is not None:
         lines += _proof(demand.proof, demand)
         lines += _fidelity(demand.fidelity)

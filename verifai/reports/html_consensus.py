@@ -75,6 +75,7 @@ def render_consensus(page: ConsensusPage) -> bytes:
 {_STYLE.read_text(encoding="utf-8")}
 svg.plot text {{ font: 13px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }}
 svg.plot .small {{ font-size: 11.5px; opacity: .75; }}
+svg.plot .over {{ paint-order: stroke; stroke: Canvas; stroke-width: 4px; stroke-linejoin: round; opacity: 1; }}
 </style></head><body><main><article>
 <header class="{_TONE[page.outcome]}"><p class="kicker">Consensus of verifiers</p><h1>{escape(title)}</h1>
 <p class="lead">{escape(lead)}</p><p class="where">{escape(page.reason)}</p></header>
@@ -158,7 +159,7 @@ def _box(left: float, right: float, top: float, bottom: float, colour: str, opac
 def _node(scale: _Scale, node: NodeRow, y: float) -> list[str]:
     colour, word = _MARK[node.relation]
     x = scale.x(node.ratio)
-    place = "the centre" if node.centre else "identical" if node.ratio == 0 else f"{node.ratio:.3g} × limit"
+    place = "the centre" if node.centre else "identical" if node.ratio == 0 else f"{_times(node.ratio)} × limit"
     side = "end" if x > _WIDTH - 330 else "start"
     offset = -13 if side == "end" else 13
     note = f" · {escape(node.note)}" if node.note else ""
@@ -166,8 +167,13 @@ def _node(scale: _Scale, node: NodeRow, y: float) -> list[str]:
         f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end">{escape(node.name)}</text>',
         f'<line x1="{_LEFT}" x2="{x:.1f}" y1="{y}" y2="{y}" stroke="{colour}" opacity=".35" stroke-width="2"/>',
         f'<circle cx="{x:.1f}" cy="{y}" r="7" fill="{colour}"/>',
-        f'<text x="{x + offset:.1f}" y="{y - 8:.0f}" text-anchor="{side}" class="small">{word} · {place}{note}</text>',
+        f'<text x="{x + offset:.1f}" y="{y - 8:.0f}" text-anchor="{side}" class="small over">{word} · {place}{note}</text>',
     ]
+
+
+def _times(ratio: float) -> str:
+    """Three digits, written as people write numbers: 0.0312, 803, 57,500."""
+    return f"{float(f'{ratio:.3g}'):,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _attack(scale: _Scale, band: Band, y: float) -> list[str]:

@@ -3,6 +3,9 @@
 The reference is the model as the job pins it, on one thread. Honest environments are the same model with more threads and other
 optimisation levels, and whatever was recorded on other machines: only those show what another instruction set does, so a
 calibration without them says so. Every input has its own projection seed, as in a round.
+
+Runs of a circuit, read from its proofs, widen the tolerance so that proven claims have a place in the ball. They are no machine
+that others could stand for, so they are not left out in turn: a claim of the same circuit is all that they are to admit.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.consensus.attacks import InputAttack, ModelAttack, edit_input, standard_model_attacks
+from verifai.consensus.files import CIRCUIT_MACHINE
 from verifai.consensus.runner import Tensors, VoteRunner
 from verifai.consensus.statistics import bootstrap_by_input, clustered, lower_quantile, upper_quantile
-from verifai.domain.calibration import AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.calibration import RESOLUTION, SEPARATION, AttackRuns, Calibration, HonestRuns, tolerance
 from verifai.domain.job import Optimisation, OutputKind, VoteSubject
 from verifai.domain.progress import SILENT, Progress, phase
 from verifai.domain.round import sample_seed
@@ -32,15 +36,22 @@ FALSE_REJECT_LIMIT = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class RecordedRuns:
-    """Outputs of the same model on the same samples, from another environment."""
+    """Outputs of the same model on the same samples, from another environment: a machine, or a circuit."""
 
     environment: Environment
     outputs: tuple[Output, ...]
 
     @property
+    def of_circuit(self) -> bool:
+        """Whether the outputs were read from proofs."""
+        return self.environment.machine == CIRCUIT_MACHINE
+
+    @property
     def name(self) -> str:
         """For people."""
         where = self.environment
+        if self.of_circuit:
+            return f"{where.machine} {where.instruction_set}"
         return f"{where.machine} {where.instruction_set} threads={where.threads}"
 
 
@@ -51,6 +62,7 @@ class CalibrateRequest:
     Attributes:
         subject: what votes will be about; its parameters are completed here.
         elsewhere: runs recorded on other machines.
+        proven: runs of circuits, read from verified proofs (:mod:`verifai.stages.record_proofs`).
         not_covered: names of attacks of the standard suite to leave out; the artifact will not list them.
         seed: 64 hex digits.
         created, expires: UTC.
@@ -64,6 +76,7 @@ class CalibrateRequest:
     created: str
     expires: str
     elsewhere: Sequence[RecordedRuns] = ()
+    proven: Sequence[RecordedRuns] = ()
     not_covered: frozenset[str] = frozenset()
     progress: Progress = SILENT
 
@@ -95,11 +108,11 @@ def calibrate(request: CalibrateRequest) -> Calibrated:
     _require_enough(request)
     reference = _run(request.model, subject, request.samples)
     distance = _distance_of(subject, request.seed)
-    honest = _honest(request, subject, reference, distance)
+    honest, recorded = _honest(request, subject, reference, distance)
     attacks = _attacks(request, subject, reference, distance)
     low = min(lower_quantile(values, 0.001) for values in attacks.values())
-    tau = tolerance(max(upper_quantile(values, 0.999) for values in honest.values()), low)
-    environments = _environments(request, honest, low)
+    tau = _separate(honest, attacks)
+    environments = _environments(request, honest, recorded, low)
     by_input = np.stack(list(honest.values()), axis=1)
     rejected = np.stack([values > without for values, (_, without) in zip(honest.values(), environments, strict=True)], axis=1)
     rate = clustered([int(np.count_nonzero(row)) for row in rejected])
@@ -120,7 +133,23 @@ def calibrate(request: CalibrateRequest) -> Calibrated:
         created=request.created,
         expires=request.expires,
     )
-    return Calibrated(calibration, honest, attacks, _notes(request, rate.high))
+    return Calibrated(calibration, honest, attacks, _notes(request, honest, recorded, rate.high))
+
+
+def _separate(honest: Mapping[str, NDArray[np.float64]], attacks: Mapping[str, NDArray[np.float64]]) -> float:
+    """τ, or which attacks stand in its way."""
+    high = max(upper_quantile(values, 0.999) for values in honest.values())
+    lows = {name: lower_quantile(values, 0.001) for name, values in attacks.items()}
+    try:
+        return tolerance(high, min(lows.values()))
+    except PolicyNotMet as problem:
+        near = sorted((name for name, low in lows.items() if low < SEPARATION * max(high, RESOLUTION)), key=lows.__getitem__)
+        widest = max(honest, key=lambda name: upper_quantile(honest[name], 0.999))
+        raise PolicyNotMet(
+            problem.code,
+            f"{problem.message}; the widest honest runs are those of {widest!r}; too near: {', '.join(near)}",
+            hint=f"{problem.hint} Or leave attacks out openly: " + " ".join(f"--not-covered {name}" for name in near),
+        ) from None
 
 
 def _complete(request: CalibrateRequest) -> VoteSubject:
@@ -141,7 +170,15 @@ def _require_enough(request: CalibrateRequest) -> None:
             f"{len(request.samples)} inputs, at least {MIN_INPUTS} are needed",
             hint="A false-reject rate below 1e-3 at 95 % confidence takes 2,995 independent inputs.",
         )
-    for runs in request.elsewhere:
+    for runs, proven in (*((one, False) for one in request.elsewhere), *((one, True) for one in request.proven)):
+        if runs.of_circuit is not proven:
+            # Else a file could call itself a circuit, and escape being left out.
+            raise UsageError(
+                "bad-runs",
+                "these runs are of a circuit" if runs.of_circuit else "these runs are not of a circuit",
+                where=runs.name,
+                hint="Runs of a machine go with --runs, those that record-proofs wrote with --proven.",
+            )
         if len(runs.outputs) != len(request.samples):
             raise UsageError(
                 "job-input", f"{len(runs.outputs)} recorded outputs for {len(request.samples)} inputs", where=runs.name
@@ -189,21 +226,24 @@ def _token_distances(first: Sequence[Output], second: Sequence[Output]) -> NDArr
 
 def _honest(
     request: CalibrateRequest, subject: VoteSubject, reference: Sequence[Output], distance: Distance
-) -> dict[str, NDArray[np.float64]]:
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, RecordedRuns]]:
+    """Distances by name, and which of the names were recorded."""
     variants: list[tuple[str, VoteSubject, int]] = [("threads=2", subject, 2)]
     for level in Optimisation:
         if level is not subject.runtime.optimisation:
             other = replace(subject, runtime=replace(subject.runtime, optimisation=level))
             variants.append((f"optimisation={level.value}", other, 1))
     found: dict[str, NDArray[np.float64]] = {}
-    with phase(request.progress, "honest runs", len(variants) + len(request.elsewhere)):
+    recorded: dict[str, RecordedRuns] = {}
+    with phase(request.progress, "honest runs", len(variants) + len(request.elsewhere) + len(request.proven)):
         for name, other, threads in variants:
             found[name] = distance(reference, _run(request.model, other, request.samples, threads))
             request.progress.advance()
-        for runs in request.elsewhere:
-            found[_fresh(runs.name, found)] = distance(reference, runs.outputs)
+        for runs in (*request.elsewhere, *request.proven):
+            name = _fresh(runs.name, found)
+            found[name], recorded[name] = distance(reference, runs.outputs), runs
             request.progress.advance()
-    return found
+    return found, recorded
 
 
 def _attacks(
@@ -233,23 +273,27 @@ def _edited(samples: Sequence[Tensors], edit: InputAttack) -> list[Tensors]:
 
 
 def _environments(
-    request: CalibrateRequest, honest: Mapping[str, NDArray[np.float64]], attack_low: float
+    request: CalibrateRequest,
+    honest: Mapping[str, NDArray[np.float64]],
+    recorded: Mapping[str, RecordedRuns],
+    attack_low: float,
 ) -> list[tuple[HonestRuns, float]]:
-    """Each environment with the tolerance that all the others give: leave one out."""
-    ids = {runs.name: runs.environment.id for runs in request.elsewhere}
+    """Each environment with the tolerance that all the others give: leave one out. A circuit is not left out."""
     found = []
     for name, values in honest.items():
-        others = max(upper_quantile(theirs, 0.999) for other, theirs in honest.items() if other != name)
+        runs = recorded.get(name)
+        circuit = runs is not None and runs.of_circuit
+        others = max(upper_quantile(theirs, 0.999) for other, theirs in honest.items() if circuit or other != name)
         without = tolerance(others, attack_low)
-        runs = HonestRuns(
+        measured = HonestRuns(
             environment=name,
-            environment_id=ids.get(name, request.here.id),
+            environment_id=request.here.id if runs is None else runs.environment.id,
             inputs=len(values),
             high=upper_quantile(values, 0.999),
             largest=float(values.max()),
             false_rejects=int(np.count_nonzero(values > without)),
         )
-        found.append((runs, without))
+        found.append((measured, without))
     return found
 
 
@@ -264,7 +308,12 @@ def _attack_runs(name: str, values: NDArray[np.float64], tau: float) -> AttackRu
     )
 
 
-def _notes(request: CalibrateRequest, bound: float) -> tuple[str, ...]:
+def _notes(
+    request: CalibrateRequest,
+    honest: Mapping[str, NDArray[np.float64]],
+    recorded: Mapping[str, RecordedRuns],
+    bound: float,
+) -> tuple[str, ...]:
     notes = []
     if bound > FALSE_REJECT_LIMIT:
         notes.append(
@@ -273,6 +322,16 @@ def _notes(request: CalibrateRequest, bound: float) -> tuple[str, ...]:
         )
     if len({request.here.id, *(runs.environment.id for runs in request.elsewhere)}) < 2:
         notes.append("all runs are of this machine: nothing here shows what another instruction set does (--record, --runs)")
+    circuits = [name for name in honest if name in recorded and recorded[name].of_circuit]
+    if circuits:
+        wide, narrow = (
+            max(upper_quantile(values, 0.999) for name, values in honest.items() if (name in circuits) is proven)
+            for proven in (True, False)
+        )
+        notes.append(
+            f"proven runs reach {wide:.2g}, all others {narrow:.2g}: this tolerance is for rounds with a proven claim, and "
+            "holds votes less tightly than one without --proven"
+        )
     if request.not_covered:
         notes.append("not covered: " + ", ".join(sorted(request.not_covered)))
     return tuple(notes)

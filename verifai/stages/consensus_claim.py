@@ -17,7 +17,7 @@ from verifai.consensus.runner import Tensors
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256, short
-from verifai.domain.job import MAX_SAMPLES, Job
+from verifai.domain.job import MAX_SAMPLES, Job, VoteSubject
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
 from verifai.domain.vote_tree import leaf_hash, root
@@ -94,7 +94,7 @@ def claim_of_proofs(
     found = []
     for path, sample in zip(bundles, samples, strict=True):
         with open_bundle(path) as bundle:
-            found.append(proven_output(bundle, lock, job, sample, allow_test_srs, budget or Budget(), progress))
+            found.append(proven_output(bundle, lock, job.subject, sample, allow_test_srs, budget or Budget(), progress))
     return Claim(claim_identifier([one for one, _ in found]), tuple(output for _, output in found), proven=True)
 
 
@@ -108,7 +108,7 @@ def claim_identifier(proofs: Sequence[Sha256]) -> Sha256:
 def proven_output(
     bundle: OpenBundle,
     lock: CircuitLock,
-    job: Job,
+    subject: VoteSubject,
     sample: Tensors,
     allow_test_srs: bool,
     budget: Budget,
@@ -116,34 +116,32 @@ def proven_output(
 ) -> tuple[Sha256, Output]:
     """The proof attestation and what it proves for ``sample``. Raises what :func:`claim_of_proofs` raises."""
     circuit, _ = find_claims(bundle)
-    wanted = job.subject.model_sha256
+    wanted = subject.model_sha256
     for found in (circuit.model_sha256, lock.model_sha256):
         if found != wanted:
             raise EvidenceRejected(
                 "claim-model",
-                f"the round is about model {short(wanted)}, the proof or its lock about {short(found)}",
+                f"the vote is about model {short(wanted)}, the proof or its lock about {short(found)}",
                 where=str(bundle.path),
-                hint="A proof of another model says nothing about this round.",
+                hint="A proof of another model says nothing about this one.",
             )
     expect = Expectations(inputs=dict(sample), allow_test_srs=allow_test_srs)
     # Names first: `verify` takes a tensor that the statement does not have for a mistake of whoever asks.
     _require_inputs_named(bundle, sample)
     verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
     (claim,) = bundle.of_type("urn:verifai:proof:v1")
-    return claim.id, _public_outputs(verified.statement, job, str(bundle.path))
+    return claim.id, _public_outputs(verified.statement, subject, str(bundle.path))
 
 
 def _require_inputs_named(bundle: OpenBundle, sample: Tensors) -> None:
     statement = find_claims(bundle)[1].statement  # as attested; step V6 of `verify` holds it against the proof
     if {one.name for one in statement.of(Role.INPUT)} != set(sample):
-        raise EvidenceRejected(
-            "claim-input", "the proof is not about the inputs that the round's job names", where=str(bundle.path)
-        )
+        raise EvidenceRejected("claim-input", "the proof is not about the inputs that are voted on", where=str(bundle.path))
 
 
-def _public_outputs(statement: Statement, job: Job, where: str) -> Output:
+def _public_outputs(statement: Statement, subject: VoteSubject, where: str) -> Output:
     outputs = {one.name: one for one in statement.of(Role.OUTPUT)}
-    names = job.subject.tensors or tuple(sorted(outputs))
+    names = subject.tensors or tuple(sorted(outputs))
     made = {}
     for name in names:
         tensor = outputs.get(name)
@@ -214,7 +212,7 @@ def read_claim(
         sample = dict(decode_output(data, f"{INPUTS_FILE}[{index}]"))
         with open_bundle(path) as proof:
             inspect(proof)
-            found.append(proven_output(proof, lock, job, sample, allow_test_srs, budget))
+            found.append(proven_output(proof, lock, job.subject, sample, allow_test_srs, budget))
     return Claim(claim_identifier([one for one, _ in found]), tuple(output for _, output in found), proven=True)
 
 

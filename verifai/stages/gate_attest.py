@@ -10,7 +10,7 @@ from verifai.domain.attestation import Attestation, Subject
 from verifai.domain.digest import Sha256
 from verifai.domain.gate import GateVerdict
 from verifai.domain.gate_attestation import GateInput, GatePredicate, VerificationResult
-from verifai.domain.policy import ModelDemand, PrivacyLevel, SrsLevel
+from verifai.domain.policy import EvidenceKind, ModelDemand, PrivacyLevel, SrsLevel
 from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
 from verifai.stages.gate_load import LoadedPolicy
@@ -107,8 +107,9 @@ def _levels(models: Sequence[ModelDemand], verdict: GateVerdict) -> tuple[str, .
     waived = {one.finding.code for one in verdict.all_waived()}
     common: set[str] | None = None
     for demand in models:
-        levels = {f"VERIFAI_{kind.value.upper()}" for kind in demand.evidence}
-        if demand.proof is not None:
+        kinds = _shown(demand, verdict)
+        levels = {f"VERIFAI_{kind.value.upper()}" for kind in kinds}
+        if demand.proof is not None and EvidenceKind.PROOF in kinds:
             levels.add(f"VERIFAI_SRS_{demand.proof.srs.value.upper()}")
             if demand.proof.privacy is not PrivacyLevel.INTEGRITY_ONLY and "privacy-below-policy" not in waived:
                 levels.add(f"VERIFAI_{demand.proof.privacy.value.replace('-', '_').upper()}")
@@ -122,6 +123,15 @@ def _levels(models: Sequence[ModelDemand], verdict: GateVerdict) -> tuple[str, .
     found = common or set()
     # Models of one policy may be asked for different kinds; the verdict then claims only that evidence was shown.
     return tuple(sorted(found or {"VERIFAI_EVIDENCE"}))
+
+
+def _shown(demand: ModelDemand, verdict: GateVerdict) -> tuple[EvidenceKind, ...]:
+    """The kinds that stand behind a passed verdict: where one was enough, those that were met, and no others."""
+    if not demand.any_kind:
+        return demand.evidence
+    (counted,) = [one.counted for one in verdict.models if one.name == demand.name]
+    needed = {EvidenceKind.PROOF: 1 if demand.proof is None else demand.proof.inferences}
+    return tuple(kind for kind in demand.evidence if counted[kind] >= needed.get(kind, 1))
 
 
 def _append(log: Path, signer: Signer, attestation: Attestation) -> tuple[dict[str, bytes], int]:

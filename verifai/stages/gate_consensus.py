@@ -72,7 +72,7 @@ def check_consensus(
     # The decision too: whoever writes it says which votes came late, and which value the beacon had.
     named = [attestation.id, decision.round, *([] if terms.job.calibration == NO_CALIBRATION else [terms.job.calibration])]
     for identifier in named:
-        _require_trusted(bundle, identifier, trust)
+        require_trusted(bundle, identifier, trust)
     keys = {key.keyid: key for key in trust.roles[TrustRole.VOTER].keys}
     about_proofs: list[Finding] = []
     claim = None
@@ -111,7 +111,8 @@ def _judge_proof(proof: OpenBundle, trust: Trust, now: datetime) -> list[Finding
     ]
 
 
-def _require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> None:
+def require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> None:
+    """Enough keys of role ``consensus`` signed it. Raises EvidenceRejected, PolicyNotMet (``below-threshold``)."""
     from verifai.bundle.dsse import check_signatures
 
     where = f"attestations/{identifier}.dsse.json"

@@ -79,16 +79,17 @@ CODES: dict[str, Code] = {
     "runner-refused": Code((2,), "onnxruntime cannot load the model.", "Export the model again; the message is onnxruntime's."),
     "claim-model": Code(
         (1,),
-        "The proof that is claimed is about another model than the round, or lacks an output that is voted on.",
-        "Prove the model that the round names, with the lock that pins it.",
+        "The proof is about another model than the vote, or lacks an output that is voted on.",
+        "Prove the model that is voted on, with the lock that pins it.",
     ),
-    "claim-input": Code(
-        (1,), "The proof that is claimed is about other inputs than the round.", "Prove the samples that the round's job names."
-    ),
+    "claim-input": Code((1,), "The proof is about other inputs than those voted on.", "Prove the samples that are voted on."),
     "claim-hidden": Code(
         (3,), "An output that is voted on is not public in the claimed proof.", "Compile the circuit with public outputs."
     ),
-    "claim-count": Code((2,), "There is not one proof per sample of the round.", "Give one per sample, in the job's order."),
+    "claim-count": Code(
+        (2,), "There is not one proof per sample of the round, or of the data.", "Give one per sample, in the samples' order."
+    ),
+    "runs-mixed": Code((2,), "The proofs to record are of more than one circuit.", "Record each circuit in a file of its own."),
     "replay-input": Code((2,), "It is not clear which input of the model takes the tokens.", "Name it with --token-input."),
     "replay-kind": Code((2,), "Only token sequences are replayed.", "Other kinds are decided by their fingerprints."),
     "replay-failed": Code(
@@ -104,7 +105,9 @@ CODES: dict[str, Code] = {
     ),
     "calibration-missing": Code((2, 3), "This kind of output needs a measured tolerance.", "Run: verifai calibrate"),
     "bad-beacon": Code((2,), "The beacon file cannot be read.", "It holds source, number and value, nothing else."),
-    "bad-runs": Code((2,), "The file of recorded runs cannot be read.", "Make it with: verifai calibrate --record"),
+    "bad-runs": Code(
+        (2,), "The file of recorded runs cannot be read.", "Make it with: verifai calibrate --record, or record-proofs."
+    ),
     "bad-secret": Code((2,), "The secret file of a vote is damaged.", "Use the file that vote-commit wrote."),
     "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),
     "job-model": Code((2,), "The model is not the one that the job names.", "Get the model of that digest."),

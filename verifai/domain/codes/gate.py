@@ -16,6 +16,7 @@ CODES: dict[str, Code] = {
     # Models and releases.
     "evidence-met": Code((0,), "The model has shown the evidence that the policy demands.", ""),
     "evidence-missing": Code((3,), "Nothing of a demanded kind was shown for the model.", _SHOW),
+    "evidence-alternative": Code((0,), "This kind of evidence was not needed: the policy is content with another.", ""),
     "evidence-failed": Code((0,), "What was shown for the model failed.", "Read the findings of the bundles."),
     "evidence-not-asked": Code((3,), "No demand of the policy is about this bundle.", "Leave it out, or demand it."),
     "too-few-inferences": Code((3,), "Fewer distinct inferences were shown than demanded.", "Prove more inputs."),

@@ -90,7 +90,7 @@ def statement_reader(case: Frozen) -> Callable[[bytes], object]:
 
     def read(data: bytes) -> object:
         statement = decode_statement(circuit, data)
-        assert encode_statement(statement) == data
+        assert encode_statement(circuit, statement) == data
         return statement
 
     return read

@@ -161,7 +161,9 @@ def _sumcheck() -> dict[str, Target]:
     return {
         "sumcheck-circuit": Target(read_circuit, tuple(case.circuit for case in cases.values()), 20_000, 12_000),
         "sumcheck-weights": Target(weights_reader(cases["cnn-public"]), (cases["cnn-public"].weights,), 30_000, 1_024),
-        "sumcheck-statement": Target(statement_reader(hashed), (encode_statement(hashed.statement),), 30_000, 1_024),
+        "sumcheck-statement": Target(
+            statement_reader(hashed), (encode_statement(hashed.trusted.circuit, hashed.statement),), 30_000, 1_024
+        ),
         "sumcheck-proof": Target(proof_reader(small), (small.proof,), 5_000, 40_000),
         "sumcheck-verify": Target(verifier(small), (small.proof,), 3_000, 40_000),
         "sumcheck-verify-hashed": Target(verifier(hashed), (hashed.proof,), 1_500, 80_000),

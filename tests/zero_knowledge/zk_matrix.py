@@ -7,7 +7,8 @@ from zk_algebra import subtract
 from zk_views import challenges
 
 from verifai.engines.sumcheck.prover.arrays import eq_vector, scalars, vector
-from verifai.engines.sumcheck.prover.kernels import fold, outer, scaled
+from verifai.engines.sumcheck.prover.kernels import outer, scaled
+from verifai.engines.sumcheck.prover.parallel import fold
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.hiding import MESSAGES
 from verifai.engines.sumcheck.verifier.opening import powers_of, row_weights

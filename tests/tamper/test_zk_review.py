@@ -36,9 +36,11 @@ from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover import relations as prover
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise import Range, choose_scale
+from verifai.engines.sumcheck.verifier import relations
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -195,9 +197,6 @@ def test_fresh_seeds_do_not_make_one_inference_many():
 )
 def test_weights_beyond_what_the_circuit_declares_are_not_registered(zero_knowledge, monkeypatch, bound, norm, weight):
     """Σ (p + n) + slack = row L1 holds modulo p, and 64·(2^58 − 1) is 2^32 − 65 there; a limb has one bit at least."""
-    why = "proofs of registration are not in this tree"
-    relations = pytest.importorskip("verifai.engines.sumcheck.verifier.relations", reason=why)
-    prover = pytest.importorskip("verifai.engines.sumcheck.prover.relations", reason=why)
     sketch = Sketch(1)
     x = sketch.input((1, 64), 0, 1)
     sketch.weights.append(ir.Weight("w", weight.shape, bound, norm))

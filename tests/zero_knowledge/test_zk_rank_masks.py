@@ -219,9 +219,9 @@ def test_zero_in_the_evaluation_domain_leaks(monkeypatch):
     position = Transcript(Script("script")).positions("openings.positions0", log_length(witness), witness.queries)[0]
     honest = commitment.encode
 
-    def with_zero(rows, *rest):
-        codeword = honest(rows, *rest)
-        codeword[position, 1:] = rows[:, 0]
+    def with_zero(rows, *rest, first):
+        codeword = honest(rows, *rest, first=first)
+        codeword[position, first:] = rows[:, 0]
         return codeword
 
     monkeypatch.setattr(commitment, "encode", with_zero)

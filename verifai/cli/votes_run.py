@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,8 @@ from verifai.errors import UsageError
 
 if TYPE_CHECKING:
     from verifai.domain.attestation import Attestation
-    from verifai.stages.calibrate import RecordedRuns
+    from verifai.domain.findings import Finding
+    from verifai.stages.calibrate import Calibrated, RecordedRuns
 
 P = TypeVar("P")
 _NOTHING = sha256(b"")
@@ -182,9 +183,15 @@ def calibrate_now(
         f"false rejects below {one.false_reject_high:.2g} at 95 % confidence",
         f"{plain(str(output))}  attestation {made.id[:12]}…, valid until {one.expires}",
     ]
-    data_out = {
+    return Result(_measured(found, output, made.id, portability), lines, verdict="done")
+
+
+def _measured(found: Calibrated, output: Path, attestation: Sha256, portability: Sequence[Finding]) -> dict[str, Any]:
+    """The figures of a calibration for ``--json``."""
+    one = found.calibration
+    return {
         "output": str(output),
-        "attestation": made.id,
+        "attestation": attestation,
         "tau": one.tau,
         "honest_p999": one.honest_high,
         "attack_p001": one.attack_low,
@@ -196,7 +203,6 @@ def calibrate_now(
         "environments": {runs_.environment: {"p999": runs_.high, "max": runs_.largest} for runs_ in one.honest},
         "portability": [finding.to_json() for finding in portability],
     }
-    return Result(data_out, lines, verdict="done")
 
 
 def open_round(

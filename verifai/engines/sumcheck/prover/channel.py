@@ -110,8 +110,7 @@ class HidingProverChannel(ProverChannel):
     def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
         """Encrypt and send."""
         numbers = self.pads.next_messages(len(values))
-        first = self.pads.index(MESSAGES, numbers.start)
-        sent = [field.add(value, pad) for value, pad in zip(values, self._values[first : first + len(values)], strict=True)]
+        sent = [field.add(value, self._pad(MESSAGES, number)) for value, number in zip(values, numbers, strict=True)]
         self.send_open(label, sent)
         return self.pads.encrypted_messages(self, sent, numbers)
 

@@ -45,15 +45,11 @@ class Refusal:
     equations: tuple[str, ...] = ()
 
 
-def _forms(tape: Tape, pads) -> list[field.Ext]:
-    """What every form on the verifier's tape comes to."""
-    values: list[field.Ext] = []
-    for entry in tape._entries:
-        if isinstance(entry, int):
-            values.append(pads[entry])
-        else:
-            left, a, right, b = entry
-            values.append(field.add(field.product(values[left], a), field.product(values[right], b)))
+def _forms(tape: Tape, pads) -> dict[int, field.Ext]:
+    """What every form on the verifier's tape comes to; pads are the forms below 0."""
+    values: dict[int, field.Ext] = {~number: pad for number, pad in enumerate(pads)}
+    for form, entry in enumerate(tape._entries):
+        values[form] = field.total(field.product(values[part], factor) for part, factor in entry)
     return values
 
 

@@ -62,11 +62,21 @@ def prove_openings(
     # The claim is the verifier's business; here only its challenges matter.
     _, z = product_rounds(Rounds(channel, rounds.compute, rounds.bind), "openings", ZERO, rounds.count)
     channel.send_open("openings.values", rounds.values())
-    mix = channel.challenge("openings.mix")
+    return combine_and_open(channel, groups, z, channel.challenge("openings.mix"))
+
+
+def combine_and_open(
+    channel: ProverChannel,
+    groups: Sequence[Sequence[CommittedMatrix]],
+    z: Sequence[Ext],
+    mix: Ext,
+    mask: Ext = field.ZERO,
+) -> tuple[Opening, ...]:
+    """Send every group's combination, then open columns at the positions that follow. ``mask``: the mask rows' factor κ."""
     for group in groups:
         combination, factor = None, field.ONE
         for matrix in group:
-            one = matrix.combination(vector(row_weights(matrix.plan, z)))
+            one = matrix.combination(vector(row_weights(matrix.plan, z, matrix.number, mask)))
             combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
             factor = field.product(factor, mix)
         assert combination is not None

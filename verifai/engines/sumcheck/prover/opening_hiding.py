@@ -8,9 +8,9 @@ import numpy as np
 
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
-from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, halve_sum
-from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights
+from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights, combine_and_open
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_round
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.channel import MaskForms
@@ -21,7 +21,7 @@ from verifai.engines.sumcheck.verifier.opening import powers_of, row_weights
 from verifai.engines.sumcheck.verifier.opening_hiding import batched, pad_columns
 from verifai.engines.sumcheck.verifier.party import OpeningClaim
 from verifai.engines.sumcheck.verifier.products import check_products
-from verifai.engines.sumcheck.verifier.proof import Opening, log_length
+from verifai.engines.sumcheck.verifier.proof import Opening
 from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 
 
@@ -105,20 +105,7 @@ def prove_hidden_openings(
     channel.send_open("openings.values", rounds.values())
     channel.send_open("openings.mask", [_shown(witness, z, mask)])
     mix, blind = channel.challenge("openings.mix"), channel.challenge("openings.blind")
-    for group in groups:
-        combination, factor = None, field.ONE
-        for matrix in group:
-            one = matrix.combination(vector(row_weights(matrix.plan, z, matrix.number, blind)))
-            combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
-            factor = field.product(factor, mix)
-        assert combination is not None
-        channel.send_open("openings.combination", extension_values(combination))
-    openings = []
-    for number, group in enumerate(groups):
-        shape = group[0].plan.shape
-        positions = channel.transcript.positions(f"openings.positions{number}", log_length(shape), shape.queries)
-        openings += [matrix.open(positions) for matrix in group]
-    return tuple(openings)
+    return combine_and_open(channel, groups, z, mix, blind)
 
 
 def _add_pad_weights(member: Member, key: tuple[str, int, int], coefficients: U64) -> None:

@@ -313,8 +313,8 @@ def test_a_matrix_whose_rows_are_no_code_words(share, monkeypatch):
     """The tree is over the changed columns, so only the comparison of code words at the opened positions speaks against it."""
     honest = commitment.encode
 
-    def changed(rows, log_n, degree, threads=1):
-        codeword = honest(rows, log_n, degree, threads)
+    def changed(rows, log_n, degree, threads=1, **more):
+        codeword = honest(rows, log_n, degree, threads, **more)
         codeword[: int(share * len(codeword)), -1] ^= np.uint64(1)
         return codeword
 

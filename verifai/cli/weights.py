@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 CircuitFolderArgument = Annotated[Path, typer.Argument(help="Circuit folder with private weights.", show_default=False)]
 
-_MADE = (
-    "verifai init fixtures/digits-mlp/model.onnx -o hidden --private-weights --engine sumcheck "
-    "--calibration fixtures/digits-mlp/calibration.npz --yes && verifai compile hidden && verifai weights "
-)
+
+def _example(verb_: str, folder: str) -> str:
+    return (
+        f"verifai init fixtures/digits-mlp/model.onnx -o {folder} --private-weights --engine sumcheck --calibration "
+        f"fixtures/digits-mlp/calibration.npz --yes && verifai compile {folder} && verifai weights {verb_} {folder}"
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look after the hiding roots of private weights.", no_args_is_help=True)
     app.add_typer(group, name="weights")
 
-    @verb(group, "show", group="weights", example=f"{_MADE}show hidden")
+    @verb(group, "show", group="weights", example=_example("show", "hidden"))
     def show(circuit: CircuitFolderArgument) -> Result:
         """List the roots that commit to a circuit's private weights, and how often each may still be opened."""
         from verifai.circuit_folder import CircuitFolder
@@ -34,7 +36,7 @@ def register(app: typer.Typer) -> None:
         found = show_roots(CircuitFolder(circuit))
         return Result({"roots": [_document(one) for one in found]}, [_line(one) for one in found], verdict="done")
 
-    @verb(group, "renew", group="weights", example=f"{_MADE}renew hidden")
+    @verb(group, "renew", group="weights", example=_example("renew", "hidden-2"))
     def renew(circuit: CircuitFolderArgument) -> Result:
         """Make a fresh root for the same private weights, proven equal to the pinned one; it takes one opening of that.
 

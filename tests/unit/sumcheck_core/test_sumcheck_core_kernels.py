@@ -220,7 +220,7 @@ def test_an_encoded_block_is_the_rows_at_the_coset(count):
     twiddles = _u64([pow(root, j, P) for j in range(size // 2)])
     for shift in (1, P - 1, 2**32 + 1):
         out = np.zeros((size, 1 + rows), dtype=np.uint64)
-        kernels.encode_block(_u64(columns), twiddles, np.uint64(shift), out)
+        kernels.encode_block(_u64(columns), twiddles, np.uint64(shift), out, 1)
         for q in range(size):
             at = shift * pow(root, int(f"{q:03b}"[::-1], 2), P) % P
             wanted = [sum(columns[j][i] * pow(at, j, P) for j in range(count)) % P for i in range(rows)]

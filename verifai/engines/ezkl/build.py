@@ -114,6 +114,7 @@ def build(
     *,
     fence: Fence,
     settings_bytes: bytes | None = None,
+    wanted: str | None = None,
 ) -> Built:
     """Derive settings, compile and set up, in one child with an empty cache.
 
@@ -122,12 +123,13 @@ def build(
         srs: an SRS of at least ``parameters.logrows``.
         workdir: existing private folder (0700) for the results; overwritten whole or not at all.
         settings_bytes: pinned settings to use instead of deriving them.
+        wanted: digest of the settings that are to come out. ezkl may lay one model out in several ways; whoever pins compares.
 
     Raises:
         UnsupportedModel: code ``ezkl-refused``.
         Undecided: out of memory or time, a crash, or a full disk.
     """
-    steps = _settings_steps(parameters, visibility)
+    steps = _settings_steps(parameters, visibility, wanted)
     inputs = {"model.onnx": model_onnx}
     if settings_bytes is not None:
         steps = steps[1:]
@@ -170,10 +172,12 @@ def _hashes(processed: Any) -> tuple[str, ...]:
     return tuple(str(item) for item in processed["poseidon_hash"])
 
 
-def _settings_steps(parameters: CircuitParameters, visibility: CircuitVisibility) -> list[dict[str, Any]]:
+def _settings_steps(
+    parameters: CircuitParameters, visibility: CircuitVisibility, wanted: str | None = None
+) -> list[dict[str, Any]]:
     run_args = parameters.run_args(visibility.inputs, visibility.outputs)
     return [
-        call("gen_settings", model="model.onnx", output=SETTINGS_FILE, run_args=run_args),
+        call("gen_settings", model="model.onnx", output=SETTINGS_FILE, run_args=run_args, wanted=wanted),
         call("compile_circuit", model="model.onnx", settings=SETTINGS_FILE, output=CIRCUIT_FILE),
     ]
 

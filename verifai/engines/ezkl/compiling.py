@@ -215,7 +215,8 @@ def _build(
     with private_directory(request.build_dir) as private:
         source, cut_sha256 = _working_srs(folder, tuned.parameters.logrows, srs, private, plan.fence, locked)
         request.progress.phase("set up")
-        built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, source, private, fence=plan.fence)
+        wanted = None if locked is None else locked.settings_sha256
+        built = build(tuned.circuit_onnx, tuned.parameters, plan.visibility, source, private, fence=plan.fence, wanted=wanted)
         calls.move_out(source, folder.path(SRS_FILE))
         for name in (SETTINGS_FILE, CIRCUIT_FILE, VK_FILE, PK_FILE):
             calls.move_out(private / name, folder.path(name))

@@ -20,7 +20,7 @@ from zk_rank import Act, Stage
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Visibility
-from verifai.engines.sumcheck.prover import commitment, opening_hiding
+from verifai.engines.sumcheck.prover import commitment, opening, opening_hiding
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.verifier.field import ZERO
 from verifai.engines.sumcheck.verifier.hiding import MESSAGES
@@ -77,7 +77,7 @@ MUTANTS = {
     "final rounds go out in clear": (opening_hiding, "_mask_pads", lambda _: lambda matrix: [ZERO] * matrix.plan.shape.mask),
     "blind rows stay out of the rounds": (commitment, "_with_blind_rows", lambda _: lambda plan, cells, rows, number: cells),
     "the combination forgets the mask rows": (
-        opening_hiding,
+        opening,
         "row_weights",
         lambda honest: lambda plan, z, number=0, mask=ZERO: honest(plan, z, number, ZERO),
     ),

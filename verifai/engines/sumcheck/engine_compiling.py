@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE, S
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from verifai.engines.sumcheck.prover.prove import ProvingKey
 
 CIRCUIT_FILE, WEIGHTS_FILE = "circuit.bin", "weights.bin"
 
@@ -110,11 +113,11 @@ def weight_binding(weights: WeightVisibility) -> ir.WeightVisibility:
     return ir.WeightVisibility.PUBLIC if weights is WeightVisibility.PUBLIC else ir.WeightVisibility.COMMITTED
 
 
-def weights_identity(lowered: Lowered, seed: bytes | None = None) -> str:
-    """Digest of public weights, root of committed ones, in hex; of private ones, the root that ``seed`` gives."""
+def weights_identity(lowered: Lowered) -> str:
+    """Digest of public weights, root of committed ones, in hex."""
     from verifai.engines.sumcheck.prover.prove import prepare
 
-    return prepare(lowered.circuit, lowered.weights, weights_seed=seed).identity
+    return prepare(lowered.circuit, lowered.weights).identity
 
 
 def compile_circuit(request: CompileRequest) -> CompiledCircuit:
@@ -184,32 +187,33 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
     if request.spec.weights is not WeightVisibility.PRIVATE:
         return Sha256(weights_identity(lowered))
-    if request.locked is not None:
-        root = parse_section(request.locked).weights_sha256
-        seed = weights_seed(secrets_folder(request), root)
-        weights_ledger(secrets_folder(request), root)  # a root without its ledger is dead; better to know it now
-        identity = Sha256(weights_identity(lowered, seed))
-        if identity == root and registration(secrets_folder(request), root) is None:
-            register_root(secrets_folder(request), lowered, root, seed, request.progress)
-        return identity
-    seed = os.urandom(32)
-    root = Sha256(weights_identity(lowered, seed))
-    make_weights_secret(secrets_folder(request), root, seed, lowered.circuit.opening_budget)
-    register_root(secrets_folder(request), lowered, root, seed, request.progress)
+    from verifai.engines.sumcheck.prover.prove import prepare
+
+    folder = secrets_folder(request)
+    pinned = None if request.locked is None else parse_section(request.locked).weights_sha256
+    seed = os.urandom(32) if pinned is None else weights_seed(folder, pinned)
+    key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
+    root = Sha256(key.identity)
+    if pinned is not None:
+        weights_ledger(folder, pinned)  # a root without its ledger is dead; better to know it now
+        if root == pinned and registration(folder, root) is None:
+            register_root(folder, key, request.progress)
+        return root
+    make_weights_secret(folder, root, seed, lowered.circuit.opening_budget)
+    register_root(folder, key, request.progress)
     request.progress.note(
         f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} openings. Its seed and ledger "
-        f"are in {secrets_folder(request)}: never publish them, never restore an older copy, never use a copy elsewhere."
+        f"are in {folder}: never publish them, never restore an older copy, never use a copy elsewhere."
     )
     return root
 
 
-def register_root(folder: Path, lowered: Lowered, root: Sha256, seed: bytes, progress: Progress) -> None:
+def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
     """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
     from verifai.engines.sumcheck.engine_roots import encode_registration
-    from verifai.engines.sumcheck.prover.prove import prepare
     from verifai.engines.sumcheck.prover.relations import prove_registration
 
-    key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
+    root = Sha256(key.identity)
     number = weights_ledger(folder, root).reserve("registration")
     keep_registration(folder, root, encode_registration(number, prove_registration(key, number, progress=progress)))
 

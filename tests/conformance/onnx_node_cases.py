@@ -27,10 +27,10 @@ from verifai.engines.sumcheck.circuit_ops import NONE
 from verifai.engines.sumcheck.engine_tensors import centred
 from verifai.engines.sumcheck.interpreter import Trace, run
 from verifai.engines.sumcheck.lowering import HANDLERS, Lowered, lower
+from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise import QuantiserOptions, choose_scales
 from verifai.engines.sumcheck.quantise_ranges import calibrate
-from verifai.engines.sumcheck.verifier.layout import planned
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise

@@ -12,9 +12,9 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Visibility
 from verifai.engines.sumcheck.engine_tensors import circuit_inputs
 from verifai.engines.sumcheck.lowering import lower
+from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.quantise import QuantiserOptions, choose_scales
 from verifai.engines.sumcheck.quantise_ranges import calibrate
-from verifai.engines.sumcheck.verifier.layout import planned
 from verifai.onnx_graph.canonicalise import canonicalise
 
 RNG = np.random.default_rng(4)

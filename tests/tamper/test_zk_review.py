@@ -31,9 +31,11 @@ from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.engine_compiling import write_build
-from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME, circuit_inputs
+from verifai.engines.sumcheck.engine_statement import DIGEST_SCHEME, HIDING_SCHEME
+from verifai.engines.sumcheck.engine_tensors import circuit_inputs
 from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover import relations as prover
@@ -216,6 +218,6 @@ def test_weights_beyond_what_the_circuit_declares_are_not_registered(zero_knowle
     data = encode(circuit)
     trusted = trust_circuit(data, circuit_digest(data))
     with pytest.raises(VerifaiError):
-        opened = [relations.OpenedRoot(bytes.fromhex(key.identity), 0)]
+        opened = [OpenedRoot(bytes.fromhex(key.identity), 0)]
         proof = prover.prove_registration(key, 0)
-        relations.verify_relation(relations.Kind.REGISTRATION, trusted.circuit, trusted.digest, opened, proof)
+        relations.verify_relation(Kind.REGISTRATION, trusted.circuit, trusted.digest, opened, proof)

@@ -29,7 +29,8 @@ import zk_circuits as circuits
 from zk_rank import Act, Stage, apart, cross_equations, overlap
 
 from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.verifier.layout import hashed_tensors, plan
+from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.verifier.layout import hashed_tensors
 
 SHORT = 4
 COUNT = 3

@@ -12,10 +12,10 @@ from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Visibility, W
 from verifai.engines.sumcheck.circuit_bounds import requant_t
 from verifai.engines.sumcheck.circuit_check import check
 from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.verifier import layout as layouts
 from verifai.engines.sumcheck.verifier import soundness
-from verifai.engines.sumcheck.verifier.layout import planned
 from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
 

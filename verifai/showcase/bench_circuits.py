@@ -122,7 +122,7 @@ def refuse_too_many_runs(copy: CircuitFolder, runs: int) -> None:
     Raises:
         UsageError: ``bad-option``.
     """
-    from verifai.engines.sumcheck.verifier.layout import DEFAULT_BUDGET
+    from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET
 
     if copy.spec.weights is not WeightVisibility.PRIVATE:
         return

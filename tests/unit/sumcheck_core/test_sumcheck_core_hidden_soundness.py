@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from verifai.engines.sumcheck.circuit import CommitmentShape
+from verifai.engines.sumcheck.planning.plan_hiding import MASK_ROWS, _commitment
 from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.coins import SecretCoins
@@ -27,7 +28,6 @@ from verifai.engines.sumcheck.verifier import field, layout, soundness
 from verifai.engines.sumcheck.verifier.channel import HidingChannel
 from verifai.engines.sumcheck.verifier.field import P
 from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
-from verifai.engines.sumcheck.verifier.layout_hiding import MASK_ROWS, _commitment
 from verifai.engines.sumcheck.verifier.opening import Opened
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
 from verifai.engines.sumcheck.verifier.party import OpeningClaim

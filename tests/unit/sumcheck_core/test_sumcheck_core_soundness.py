@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from verifai.engines.sumcheck.circuit import CommitmentShape
+from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.prover import examples, functionals
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, encode, merkle_layers, stored_rows
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, layout, soundness
+from verifai.engines.sumcheck.verifier import field, soundness
 from verifai.engines.sumcheck.verifier.channel import ProofChannel
 from verifai.engines.sumcheck.verifier.claim import Claim
 from verifai.engines.sumcheck.verifier.field import P
@@ -75,7 +76,7 @@ def test_millibits_never_exceed_the_logarithm_and_come_close():
 
 def test_every_step_of_every_example_has_a_hundred_bits_and_is_in_the_circuit():
     for circuit, _ in (examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn()):
-        plan = layout.plan(circuit)
+        plan = planner.plan(circuit)
         assert circuit.soundness == plan.soundness
         labels = [step.label for step in circuit.soundness]
         assert len(set(labels)) == len(labels) >= 10
@@ -86,7 +87,7 @@ def test_a_plan_below_a_hundred_bits_is_refused(monkeypatch):
     circuit, _ = examples.mlp()
     monkeypatch.setattr(soundness, "query_error", lambda degree, length, queries: (1, 2**99))
     with pytest.raises(UnsupportedModel) as caught:
-        layout.plan(circuit)
+        planner.plan(circuit)
     assert caught.value.code == "sumcheck-too-large"
 
 
@@ -252,7 +253,7 @@ def test_roots_bind_every_part_of_the_shape_but_not_the_label():
 
 def test_columns_never_overlap_and_never_touch_the_reserved_rows():
     for circuit, _ in (examples.mlp(hashed_input=True, committed=True), examples.cnn(committed=True), examples.cnn()):
-        plan = layout.plan(circuit)
+        plan = planner.plan(circuit)
         for commitment in [plan.witness, *([plan.weights] if plan.weights else []), *plan.hashed.values()]:
             taken = sorted((offset, offset + (1 << commitment.logs[key])) for key, offset in commitment.offsets.items())
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(taken))
@@ -263,7 +264,7 @@ def test_columns_never_overlap_and_never_touch_the_reserved_rows():
 
 
 def test_reserved_rows_are_committed_as_zeros():
-    plan = layout.plan(examples.mlp()[0])
+    plan = planner.plan(examples.mlp()[0])
     matrix = commit(plan.witness, {key: np.ones(1 << log, dtype=np.uint64) for key, log in plan.witness.logs.items()})
     assert not matrix.rows()[:2].any() and matrix.rows()[2:].any()
     assert not matrix.codeword[:, 1:3].any()

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations
 from verifai.engines.sumcheck.verifier import axes as ax
 from verifai.engines.sumcheck.verifier import field as f
 from verifai.engines.sumcheck.verifier.channel import HidingChannel, MaskedChannel
@@ -26,7 +27,7 @@ from verifai.engines.sumcheck.verifier.proof import Opening, Proof, encode, log_
 from verifai.engines.sumcheck.verifier.suite import commitment_root
 from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 from verifai.engines.sumcheck.verifier.transcript import Transcript
-from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, check_lookups, check_operations
+from verifai.engines.sumcheck.verifier.verify import TrustedCircuit
 
 
 class ScriptedCoins:

@@ -103,7 +103,7 @@ class SumcheckEngine:
 
     def rederive(self, request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         """Lower the model again with the pinned scales; one finding per comparison."""
-        from verifai.engines.sumcheck.engine_verifying import rederive
+        from verifai.engines.sumcheck.rederiving import rederive
 
         return rederive(request, model)
 

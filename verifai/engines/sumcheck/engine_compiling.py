@@ -17,7 +17,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import Progress
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName, Role, Visibility, WeightVisibility
+from verifai.domain.statement import EngineName, Role, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.boundary import check_names
@@ -36,6 +36,8 @@ from verifai.engines.sumcheck.interpreter import run
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.lowering_select import INTEGERS
+from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.privacy import privacy_support
 from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales, parse_options
 from verifai.engines.sumcheck.quantise_import import count_mismatches
@@ -47,8 +49,6 @@ from verifai.onnx_graph.model import OnnxModel
 if TYPE_CHECKING:
     from verifai.engines.sumcheck.prover.prove import ProvingKey
 
-CIRCUIT_FILE, WEIGHTS_FILE = "circuit.bin", "weights.bin"
-
 
 def bindings(spec: CircuitSpec) -> dict[str, ir.Visibility]:
     """How each named tensor is bound.
@@ -58,13 +58,6 @@ def bindings(spec: CircuitSpec) -> dict[str, ir.Visibility]:
     """
     privacy_support(spec).require(EngineName.SUMCHECK)
     return {name: BINDINGS[visibility] for name, visibility in spec.tensors.items()}
-
-
-BINDINGS = {
-    Visibility.PUBLIC: ir.Visibility.PUBLIC,
-    Visibility.HASHED: ir.Visibility.HASHED,
-    Visibility.PRIVATE: ir.Visibility.PRIVATE,
-}
 
 
 def suite_of(spec: CircuitSpec) -> Suite:
@@ -90,7 +83,7 @@ def build_circuit(
 ) -> Lowered:
     """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
     from verifai.engines.sumcheck.lister import audit
-    from verifai.engines.sumcheck.verifier.layout import DEFAULT_BUDGET, planned
+    from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, planned
 
     budget = (opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
     lowered = lower(
@@ -106,11 +99,6 @@ def build_circuit(
     complete = replace(lowered, circuit=planned(lowered.circuit, suite, budget))
     audit(complete.circuit)
     return complete
-
-
-def weight_binding(weights: WeightVisibility) -> ir.WeightVisibility:
-    """Private weights are committed ones, in a suite that hides."""
-    return ir.WeightVisibility.PUBLIC if weights is WeightVisibility.PUBLIC else ir.WeightVisibility.COMMITTED
 
 
 def weights_identity(lowered: Lowered) -> str:

@@ -13,13 +13,13 @@ from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.circuit import Circuit, Visibility
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES, circuit_digest, decode
 from verifai.engines.sumcheck.circuit_weights import weights_bytes
-from verifai.engines.sumcheck.engine_compiling import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.engine_memory import peak_rss_bytes
 from verifai.engines.sumcheck.engine_secrets import reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.engine_statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.engine_tensors import Ints, circuit_inputs, real_outputs
-from verifai.engines.sumcheck.engine_verifying import PROOF_FILE, STATEMENT_FILE, check_payload
+from verifai.engines.sumcheck.engine_verifying import check_payload
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.verifier.statement import HashedTensor
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError

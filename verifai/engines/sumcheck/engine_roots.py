@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from verifai.domain.digest import Sha256, sha256
-from verifai.engines.sumcheck.verifier.relations import Kind, OpenedRoot, verify_relation
+from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
+from verifai.engines.sumcheck.verifier.relations import verify_relation
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit
 from verifai.errors import EvidenceRejected
 

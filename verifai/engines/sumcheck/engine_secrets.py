@@ -16,7 +16,7 @@ from verifai.domain.strict_json import loads
 from verifai.engines.interface import CompileRequest, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.engine_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE
 from verifai.engines.sumcheck.opening_ledger import OpeningLedger, create_ledger, open_ledger
-from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
+from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
 from verifai.errors import InternalError, UsageError
 from verifai.execution.files import read_limited, write_atomic

@@ -25,9 +25,8 @@ from verifai.domain.statement import Statement as DomainStatement
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit import Visibility as Binding
 from verifai.engines.sumcheck.engine_roots import WeightRoots
-from verifai.engines.sumcheck.engine_tensors import DIGEST_SCHEME, HIDING_SCHEME
 from verifai.engines.sumcheck.lock_section import LockSection
-from verifai.engines.sumcheck.verifier.layout_hiding import TENSOR_BUDGET
+from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.verifier.statement import (
     MAX_CONTEXT,
     HashedTensor,
@@ -172,3 +171,11 @@ def _openings(
 
 def _refuse(message: str) -> EvidenceRejected:
     return EvidenceRejected("statement-malformed", f"not a statement of this circuit: {message}", where="statement.bin")
+
+
+DIGEST_SCHEME = "sumcheck-root/1"
+"""The root of the tensor's own commitment (suite ``sumcheck/1``)."""
+
+
+HIDING_SCHEME = "sumcheck-zk-root/1"
+"""The root of the tensor's own hiding commitment: it depends on a secret seed too."""

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from verifai.domain.statement import TensorStatement
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.sumcheck.circuit import Circuit, Tensor, Visibility
+from verifai.engines.sumcheck.engine_statement import HIDING_SCHEME
 from verifai.errors import InputRejected
 
 Ints = NDArray[np.int64]
 
-DIGEST_SCHEME = "sumcheck-root/1"
-"""The root of the tensor's own commitment (suite ``sumcheck/1``)."""
-HIDING_SCHEME = "sumcheck-zk-root/1"
-"""The root of the tensor's own hiding commitment: it depends on a secret seed too."""
 
 _TIE = 1e-6
 _LIMIT = 2.0**52
@@ -111,9 +108,9 @@ def real_outputs(circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[
 def root_of(shape: tuple[int, ...], cells: Sequence[int]) -> bytes:
     """The root that binds a hashed tensor of ``shape`` with centred ``cells``, row-major."""
     from verifai.engines.sumcheck.interpreter import pad
+    from verifai.engines.sumcheck.planning.plan import hashed_commitment
     from verifai.engines.sumcheck.prover.arrays import to_field
     from verifai.engines.sumcheck.prover.commitment import commit
-    from verifai.engines.sumcheck.verifier.layout import hashed_commitment
 
     padded = pad(np.array(cells, np.int64).reshape(shape or (1,)), 0)
     log_cells = padded.size.bit_length() - 1

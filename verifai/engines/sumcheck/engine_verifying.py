@@ -12,20 +12,14 @@ from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit import Circuit
 from verifai.engines.sumcheck.circuit_codec import MAX_BYTES as MAX_CIRCUIT
-from verifai.engines.sumcheck.engine_compiling import BINDINGS, CIRCUIT_FILE, WEIGHTS_FILE, weight_binding
 from verifai.engines.sumcheck.engine_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE, WeightRoots, check_roots
 from verifai.engines.sumcheck.engine_statement import decode_statement, domain_statement
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
-from verifai.engines.sumcheck.verifier.suite import SUITES
+from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, MAX_FILE, MAX_PROOF, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
-from verifai.errors import EvidenceRejected, UsageError, VerifaiError
+from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
-from verifai.onnx_graph.model import OnnxModel
-
-STATEMENT_FILE, PROOF_FILE = "statement.bin", "proof.bin"
-MAX_FILE = 1 << 30
-MAX_PROOF = 1 << 28
-"""Far above any proof of a circuit within the suite's limits; a longer file is not even read."""
 
 
 def payload_names(section: LockSection) -> frozenset[str]:
@@ -151,51 +145,3 @@ def _read(name: str, request: VerifyRequest) -> bytes:
 
 def _holds(code: str, message: str, evidence: str, step: str) -> Finding:
     return Finding(code, Outcome.HOLDS, message, evidence=evidence, step=step)
-
-
-def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
-    """Lower the model again with the pinned scales and compare digests: one finding per comparison."""
-    from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-    from verifai.engines.sumcheck.engine_compiling import build_circuit, weights_identity
-
-    section = parse_section(request.section)
-    expect_suite(section)
-    if model.sha256 != request.model_sha256:
-        return (_compared("sumcheck-model", model.sha256, request.model_sha256, "the model"),)
-    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
-    ports = [(role, tensor.name, tensor.shape) for role, side in sides for tensor in side]
-    if ports != [(tensor.role, tensor.name, tensor.shape) for tensor in section.tensors]:
-        # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
-        message = "the pinned tensors are not the model's inputs and outputs, in its order"
-        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
-    tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
-    request.progress.phase("lower")
-    try:
-        scales, boundary = {**section.scales, **section.options.boundary}, section.options.boundary
-        options, suite = section.options, SUITES[section.suite]
-        lowered = build_circuit(model, tensors, section.weights, scales, options.split, boundary, suite, options.opening_budget)
-        hidden = section.weights is WeightVisibility.PRIVATE
-        identity = "" if hidden else weights_identity(lowered)
-    except (VerifaiError, KeyError) as problem:
-        message = f"the pinned section does not fit the model: {problem}"
-        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
-    circuit = _compared("sumcheck-circuit", circuit_digest(encode(lowered.circuit)), section.circuit_sha256, "the circuit")
-    if hidden:
-        message = "the root of private weights cannot be derived from the model: it depends on a secret seed"
-        return circuit, Finding("sumcheck-weights-hidden", Outcome.NOT_CHECKED, message, remedy="Ask the owner for a proof.")
-    return circuit, _compared("sumcheck-weights", identity, section.weights_sha256, "the weights")
-
-
-def _compared(code: str, found: str, pinned: str, what: str) -> Finding:
-    evidence = f"derived {found}, pinned {pinned}"
-    if found == pinned:
-        return Finding(
-            f"{code}-rederived", Outcome.HOLDS, f"{what}, derived again from the model, equal the pinned", evidence=evidence
-        )
-    return Finding(
-        f"{code}-differs",
-        Outcome.REJECTED,
-        f"{what}, derived again from the model, differ from the pinned",
-        evidence=evidence,
-        remedy="The lock does not belong to this model: compile again, or do not trust it.",
-    )

@@ -7,10 +7,12 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck import circuit as ir
 from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.engine_compiling import bindings, options_of, suite_of, weight_binding
+from verifai.engines.sumcheck.engine_compiling import bindings, options_of, suite_of
 from verifai.engines.sumcheck.lowering import Lowered, lower
 from verifai.engines.sumcheck.operators import UnitScales
-from verifai.engines.sumcheck.verifier.layout import DEFAULT_BUDGET, Layout, plan
+from verifai.engines.sumcheck.payload.bindings import weight_binding
+from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
+from verifai.engines.sumcheck.verifier.layout import Layout
 from verifai.engines.sumcheck.verifier.proof import opening_bytes
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel

@@ -235,7 +235,7 @@ def listing(circuit: Circuit) -> str:
 
 def committed_columns(circuit: Circuit) -> frozenset[Column]:
     """Every column that the protocol's plan commits for this circuit, weights and hashed tensors included."""
-    from verifai.engines.sumcheck.verifier.layout import plan
+    from verifai.engines.sumcheck.planning.plan import plan
 
     layout = plan(circuit)
     columns = set(layout.witness.offsets)

@@ -12,7 +12,7 @@ from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
 from verifai.engines.sumcheck.circuit_check import check
-from verifai.engines.sumcheck.verifier.layout import planned
+from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.verifier.suite import INTEGRITY, Suite
 
 Ints = NDArray[np.int64]

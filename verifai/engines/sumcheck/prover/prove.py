@@ -17,6 +17,8 @@ from verifai.engines.sumcheck.circuit import Circuit, Visibility
 from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter import Trace
+from verifai.engines.sumcheck.planning import plan as planner
+from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
@@ -29,7 +31,6 @@ from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
-from verifai.engines.sumcheck.verifier import layout as layouts
 from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, table_values
 from verifai.engines.sumcheck.verifier.layout import Key, Layout
 from verifai.engines.sumcheck.verifier.party import OpeningClaim
@@ -45,7 +46,6 @@ from verifai.engines.sumcheck.verifier.statement import (
 from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
 from verifai.engines.sumcheck.verifier.transcript import Coins as TranscriptCoins
 from verifai.engines.sumcheck.verifier.transcript import HashCoins, Transcript
-from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations, start_transcript
 from verifai.errors import UsageError
 
 Randomness = Callable[[int], bytes]
@@ -106,7 +106,7 @@ def prepare(
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
     """
-    layout = layouts.plan(circuit)
+    layout = planner.plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise UsageError(
             "circuit-not-planned", "the circuit does not carry its commitments and errors", hint="Call planned() first."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.verifier.layout import Commitment, Layout, plan, planned
+from verifai.engines.sumcheck.planning.plan import plan, planned
+from verifai.engines.sumcheck.verifier.layout import Commitment, Layout
 from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
 PROCESS_BYTES = 170 << 20

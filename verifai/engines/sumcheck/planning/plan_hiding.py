@@ -8,6 +8,7 @@ K = C + G + τ takes the place of C in the code's rate, so t and K are found tog
 from __future__ import annotations
 
 from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, WeightVisibility
+from verifai.engines.sumcheck.planning.rehearsal import foretell
 from verifai.engines.sumcheck.verifier import soundness
 from verifai.engines.sumcheck.verifier.buses import Bus
 from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
@@ -33,8 +34,6 @@ MASK_ROWS = 2
 
 def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: dict[Key, int]) -> Layout:
     """The layout without its table of errors. Raises UnsupportedModel (``sumcheck-too-large``)."""
-    from verifai.engines.sumcheck.verifier.rehearsal import foretell  # plays the script, which builds on layouts
-
     pads = foretell(circuit, bus)
     columns = {**columns, **pad_columns(pads)}
     hashed = {

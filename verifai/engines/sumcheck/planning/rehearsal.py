@@ -11,6 +11,8 @@ from itertools import count as counting
 
 from verifai.engines.sumcheck import circuit_ops as ops
 from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
+from verifai.engines.sumcheck.protocol.relations import Kind, WeightParts, check_relation
+from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations
 from verifai.engines.sumcheck.verifier import field
 from verifai.engines.sumcheck.verifier.axes import Functional
 from verifai.engines.sumcheck.verifier.buses import Bus, TableBlock
@@ -21,8 +23,6 @@ from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Key, Layout, pu
 from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
 from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim
 from verifai.engines.sumcheck.verifier.proof import MAX_MESSAGES
-from verifai.engines.sumcheck.verifier.relations import Kind, WeightParts, check_relation
-from verifai.engines.sumcheck.verifier.verify import check_lookups, check_operations
 from verifai.errors import UnsupportedModel
 
 _FIRST_COORDINATE = 2

@@ -1,0 +1,1 @@
+"""What a bundle's payload shows: its files and their bytes."""

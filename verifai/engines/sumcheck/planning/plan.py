@@ -1,0 +1,145 @@
+"""The planner: from a circuit to the layout of its proof, with its table of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
+from verifai.engines.sumcheck.planning.plan_hiding import plan_hiding
+from verifai.engines.sumcheck.planning.rehearsal import rehearse
+from verifai.engines.sumcheck.verifier import buses, soundness
+from verifai.engines.sumcheck.verifier.layout import (
+    LARGE_LOG_CELLS,
+    MAX_CLAIMS,
+    MAX_LOG_MESSAGE,
+    MIN_LOG_MESSAGE,
+    Commitment,
+    Key,
+    Layout,
+    hashed_tensors,
+    place,
+    reserve,
+    witness_columns,
+)
+from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.verifier.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
+from verifai.errors import UnsupportedModel
+
+MAX_LOG_LEAVES = 27
+
+
+DEFAULT_BUDGET = 16
+"""Openings of a hiding commitment to weights."""
+
+
+def plan(circuit: Circuit) -> Layout:
+    """The layout of ``circuit``, whose own ``commitments`` and ``soundness`` are ignored.
+
+    Raises:
+        UnsupportedModel: code ``sumcheck-unsupported``, when an operation cannot be proven by this suite;
+            ``sumcheck-too-large``, when sizes exceed the suite's.
+    """
+    bus = buses.build(circuit)
+    if bus.log_leaves > MAX_LOG_LEAVES:
+        raise UnsupportedModel("sumcheck-too-large", f"2^{bus.log_leaves} lookups exceed 2^{MAX_LOG_LEAVES}", where="lookups")
+    columns = witness_columns(circuit, bus)
+    weights: dict[Key, int] = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    if circuit.zero_knowledge:
+        return with_soundness(plan_hiding(circuit, bus, columns, weights))
+    committed = circuit.weight_visibility is WeightVisibility.COMMITTED
+    log_message, log_rate = _code(_padded_total([columns, weights] if committed else [columns]), 1 + committed)
+    witness = _commitment("x", columns, log_message, log_rate)
+    weight_commitment = _commitment("w", weights, log_message, log_rate) if committed else None
+    hashed = {}
+    for tensor in hashed_tensors(circuit):
+        hashed[tensor] = hashed_commitment(circuit.tensors[tensor].name, tensor, circuit.tensors[tensor].log_cells)
+    return with_soundness(Layout(bus, witness, weight_commitment, hashed, ()))
+
+
+def with_soundness(layout: Layout) -> Layout:
+    """``layout`` with its table of errors. Raises UnsupportedModel (``sumcheck-too-large``) when a step is too weak."""
+    steps = error_steps(layout)
+    weakest = min(steps, key=lambda step: step.millibits)
+    if weakest.millibits < 1000 * SECURITY_BITS:
+        raise UnsupportedModel("sumcheck-too-large", f"only {weakest.millibits / 1000} bits are proven", where=weakest.label)
+    return replace(layout, soundness=steps)
+
+
+def planned(circuit: Circuit, suite: Suite = INTEGRITY, opening_budget: int = DEFAULT_BUDGET) -> Circuit:
+    """``circuit`` with suite, commitments and soundness filled in, after a rehearsal. Raises as :func:`plan`.
+
+    ``opening_budget`` is for hidden weights: how many proofs their commitment serves.
+    """
+    hidden = suite.zero_knowledge and circuit.weight_visibility is WeightVisibility.COMMITTED
+    draft = replace(circuit, suite=suite.name, opening_budget=opening_budget if hidden else 0)
+    layout = plan(draft)
+    rehearse(draft, layout)
+    return replace(draft, commitments=layout.commitments(), soundness=layout.soundness)
+
+
+def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
+    """C_io of a tensor with 2^log_cells padded cells. Its shape, and so its root, depends on ``log_cells`` alone."""
+    return _commitment(f"io:{name}", {("tensor", tensor, 0): log_cells}, *_code([1 << log_cells], 1))
+
+
+def _padded_total(groups: Iterable[dict[Key, int]]) -> list[int]:
+    return [sum(1 << log_cells for log_cells in group.values()) for group in groups]
+
+
+def _code(cells: list[int], matrices: int) -> tuple[int, int]:
+    """(log2 C, log2 1/ρ) for matrices of ``cells`` values: the shortest rows whose opening is at most 1/16 above the best.
+
+    Shorter rows mean shorter codes, which both sides' time grows with.
+    """
+    log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
+    lengths = {}
+    for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
+        size = 1 << log_message
+        queries = soundness.queries_needed(size, size << log_rate)
+        rows = sum(RESERVED_ROWS + -(-count // size) for count in cells)
+        log_length = log_message + log_rate
+        paths = matrices * DIGEST_BYTES * (queries * path_length(log_length) + cap_size(log_length))
+        lengths[log_message] = 16 * size + 8 * queries * rows + paths
+    limit = min(lengths.values()) * 17 // 16
+    return next(log_message for log_message, length in lengths.items() if length <= limit), log_rate
+
+
+def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:
+    size = 1 << log_message
+    log_cells = reserve(columns, size)
+    offsets, first_row = place(columns, log_cells, log_message)
+    rows = RESERVED_ROWS + (1 << (log_cells - log_message)) - first_row
+    queries = soundness.queries_needed(size, size << log_rate)
+    shape = CommitmentShape(label, rows, size, size, size << log_rate, queries, RESERVED_ROWS)
+    return Commitment(shape, log_cells, first_row, offsets, dict(columns))
+
+
+def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
+    """The bound of every kind of step (design section 1); the proof's round-by-round error is the largest of them."""
+    bus, field = layout.bus, soundness.FIELD_SIZE
+    leaves = 1 << bus.log_leaves
+    everything = [layout.witness] + ([layout.weights] if layout.weights else []) + list(layout.hashed.values())
+    bounds: list[tuple[str, int, int]] = [
+        ("lookups: fractions", leaves * (bus.width + 2), field),
+        ("lookups: layers", 4, field),
+        ("lookups: rounds", 2, field),
+        ("operations: points", 32, field),
+        ("operations: rounds", 5, field),
+        ("batching of claims", MAX_CLAIMS, field),
+        ("final rounds", 2, field),
+    ]
+    joint = [c for c in everything if not c.shape.label.startswith("io:")]
+    folds = sum(c.log_rows for c in joint) + len(joint) - 1
+    if layout.pads is not None:
+        folds += 1  # κ, which brings in the mask rows
+        bounds += [("products: point", layout.pads.log_products, field), ("products: rounds", 3, field), ("masks", 2, field)]
+    shape = layout.witness.shape
+    bounds.append(("proximity", folds * shape.length, field))
+    bounds.append(("queries", *soundness.query_error(shape.degree, shape.length, shape.queries)))
+    for commitment in layout.hashed.values():
+        shape = commitment.shape
+        bounds.append((f"proximity {shape.label}", max(1, commitment.log_rows) * shape.length, field))
+        bounds.append((f"queries {shape.label}", *soundness.query_error(shape.degree, shape.length, shape.queries)))
+    steps = [SoundnessStep(label, soundness.millibits(*bound)) for label, *bound in bounds]
+    return (*steps, SoundnessStep("hash", 1000 * HASH_BITS))

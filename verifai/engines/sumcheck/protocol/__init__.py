@@ -1,0 +1,1 @@
+"""The protocol's script and what both sides need for it. Standard library only."""

@@ -1,0 +1,71 @@
+"""The script: the protocol's steps as prover, verifier and rehearsal all run them."""
+
+from __future__ import annotations
+
+from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.verifier import layout as layouts
+from verifai.engines.sumcheck.verifier.axes import point_axes
+from verifai.engines.sumcheck.verifier.buses import Bus
+from verifai.engines.sumcheck.verifier.lookups import LeafSum
+from verifai.engines.sumcheck.verifier.operations import check_operation, lookup_rows, reduce_claim, tensor_rows, truncated_axes
+from verifai.engines.sumcheck.verifier.party import OpeningClaim, Party
+from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement, absorb_statement
+from verifai.engines.sumcheck.verifier.suite import SUITES
+from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
+
+
+def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:
+    """Step 5's first half: everything that is fixed before the witness."""
+    transcript = Transcript(coins)
+    transcript.absorb("suite", SUITES[circuit.suite].parameters)
+    absorb_statement(transcript, circuit, statement, bytes.fromhex(digest), bytes.fromhex(weights))
+    return transcript
+
+
+def stated_tensors(circuit: Circuit, statement: Statement) -> tuple[dict[int, tuple[int, ...]], dict[int, HashedTensor]]:
+    """Cells of the public tensors, and the hashed ones, by tensor."""
+    shown: dict[int, tuple[int, ...]] = {}
+    hashed: dict[int, HashedTensor] = {}
+    for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
+        if isinstance(stated, PublicTensor):
+            shown[port.tensor] = stated.cells
+        elif isinstance(stated, HashedTensor):
+            hashed[port.tensor] = stated
+    return shown, hashed
+
+
+def check_lookups(party: Party, bus: Bus) -> None:
+    """Steps 5 to 7. Both sides run it."""
+    circuit = party.circuit
+    alpha, beta = party.challenges("lookups.alpha", 1)[0], party.challenges("lookups.beta", 1)[0]
+    leaves = party.fractions(bus, alpha, beta)
+    leaf_sum = LeafSum(bus, leaves, alpha, beta)
+    for number, blocks in enumerate(bus.by_operation):
+        if blocks:
+            rows = lookup_rows(party, number, leaf_sum.local_point)
+            for block, row in zip(blocks, rows, strict=True):
+                leaf_sum.lookup(block, row)
+    for tensor in layouts.ranged_tensors(circuit):
+        blocks = bus.by_tensor[tensor]
+        point = leaf_sum.local_point(blocks[0].log_size)
+        rows, stored = tensor_rows(party, tensor, point, len(blocks))
+        for block, row in zip(blocks, rows, strict=True):
+            leaf_sum.lookup(block, row)
+        party.openings.append(OpeningClaim(("tensor", tensor, 0), truncated_axes(circuit.tensors[tensor], point), stored))
+    for index, table in enumerate(bus.tables):
+        point = leaf_sum.local_point(table.log_size)
+        count = party.committed(("count", index, 0), point_axes(point, (table.log_size,)), "lookups.count")
+        leaf_sum.table(index, table, party.table_row(table, point), count)
+    leaf_sum.finish()
+
+
+def check_operations(party: Party) -> None:
+    """Step 8: the last operation first, so that all claims on a virtual tensor are known before they are carried on."""
+    for number in range(len(party.circuit.ops) - 1, -1, -1):
+        op = party.circuit.ops[number]
+        check_operation(party, number)
+        if not isinstance(op, ops.HELD_OUTPUT):
+            for claim in party.pending[op.out]:
+                reduce_claim(party, number, claim.axes, claim.value)
+        party.advance()

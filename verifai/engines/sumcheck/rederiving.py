@@ -1,0 +1,60 @@
+"""re-derive: the model is lowered again with the pinned scales, and compared with what is pinned."""
+
+from __future__ import annotations
+
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.statement import Role, WeightVisibility
+from verifai.engines.interface import VerifyRequest
+from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.payload.bindings import BINDINGS
+from verifai.engines.sumcheck.verifier.suite import SUITES
+from verifai.errors import VerifaiError
+from verifai.onnx_graph.model import OnnxModel
+
+
+def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
+    """Lower the model again with the pinned scales and compare digests: one finding per comparison."""
+    from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+    from verifai.engines.sumcheck.engine_compiling import build_circuit, weights_identity
+
+    section = parse_section(request.section)
+    expect_suite(section)
+    if model.sha256 != request.model_sha256:
+        return (_compared("sumcheck-model", model.sha256, request.model_sha256, "the model"),)
+    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    ports = [(role, tensor.name, tensor.shape) for role, side in sides for tensor in side]
+    if ports != [(tensor.role, tensor.name, tensor.shape) for tensor in section.tensors]:
+        # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
+        message = "the pinned tensors are not the model's inputs and outputs, in its order"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
+    tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
+    request.progress.phase("lower")
+    try:
+        scales, boundary = {**section.scales, **section.options.boundary}, section.options.boundary
+        options, suite = section.options, SUITES[section.suite]
+        lowered = build_circuit(model, tensors, section.weights, scales, options.split, boundary, suite, options.opening_budget)
+        hidden = section.weights is WeightVisibility.PRIVATE
+        identity = "" if hidden else weights_identity(lowered)
+    except (VerifaiError, KeyError) as problem:
+        message = f"the pinned section does not fit the model: {problem}"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
+    circuit = _compared("sumcheck-circuit", circuit_digest(encode(lowered.circuit)), section.circuit_sha256, "the circuit")
+    if hidden:
+        message = "the root of private weights cannot be derived from the model: it depends on a secret seed"
+        return circuit, Finding("sumcheck-weights-hidden", Outcome.NOT_CHECKED, message, remedy="Ask the owner for a proof.")
+    return circuit, _compared("sumcheck-weights", identity, section.weights_sha256, "the weights")
+
+
+def _compared(code: str, found: str, pinned: str, what: str) -> Finding:
+    evidence = f"derived {found}, pinned {pinned}"
+    if found == pinned:
+        return Finding(
+            f"{code}-rederived", Outcome.HOLDS, f"{what}, derived again from the model, equal the pinned", evidence=evidence
+        )
+    return Finding(
+        f"{code}-differs",
+        Outcome.REJECTED,
+        f"{what}, derived again from the model, differ from the pinned",
+        evidence=evidence,
+        remedy="The lock does not belong to this model: compile again, or do not trust it.",
+    )

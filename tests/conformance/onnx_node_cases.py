@@ -20,17 +20,17 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Visibility
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_ops import NONE
-from verifai.engines.sumcheck.engine_tensors import centred
-from verifai.engines.sumcheck.interpreter import Trace, run
-from verifai.engines.sumcheck.lowering import HANDLERS, Lowered, lower
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.ops import NONE
+from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.interpreter.run import Trace, run
+from verifai.engines.sumcheck.lowering.lower import HANDLERS, Lowered, lower
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.quantise import QuantiserOptions, choose_scales
-from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, choose_scales
+from verifai.engines.sumcheck.tensors import centred
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from verifai.domain.circuit_lock import parse_lock
 from verifai.domain.statement import EngineName
-from verifai.engines.sumcheck import circuit_codec
-from verifai.engines.sumcheck.circuit_weights import decode_weights
-from verifai.engines.sumcheck.engine_statement import decode_statement, encode_statement
-from verifai.engines.sumcheck.lister import audit
+from verifai.engines.sumcheck.circuit import codec
+from verifai.engines.sumcheck.circuit.weights import decode_weights
+from verifai.engines.sumcheck.constraints import audit
+from verifai.engines.sumcheck.interpreter.weights import decode_arrays
 from verifai.engines.sumcheck.lock_section import parse_section
-from verifai.engines.sumcheck.verifier import proof as proofs
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.payload.statement import decode_statement, encode_statement
+from verifai.engines.sumcheck.protocol import proof as proofs
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTensor, Statement
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
-from verifai.engines.sumcheck.weights_arrays import decode_arrays
 from verifai.errors import EvidenceRejected
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ class Frozen:
 
     @property
     def trusted(self) -> TrustedCircuit:
-        return trust_circuit(self.circuit, circuit_codec.circuit_digest(self.circuit))
+        return trust_circuit(self.circuit, codec.circuit_digest(self.circuit))
 
 
 def frozen(name: str) -> Frozen:
@@ -57,9 +57,9 @@ def frozen(name: str) -> Frozen:
 
 def read_circuit(data: bytes) -> object:
     """Decode, every rule, the plan and the lister; what decodes must be what it encodes to."""
-    circuit = circuit_codec.decode(data)
-    assert circuit_codec.encode(circuit) == data
-    trusted = trust_circuit(data, circuit_codec.circuit_digest(data))
+    circuit = codec.decode(data)
+    assert codec.encode(circuit) == data
+    trusted = trust_circuit(data, codec.circuit_digest(data))
     audit(trusted.circuit)
     return trusted
 

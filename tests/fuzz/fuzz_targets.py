@@ -41,9 +41,9 @@ from verifai.domain.strict_json import loads
 from verifai.domain.trust import parse_trust
 from verifai.engines.ezkl import proof as ezkl_proof
 from verifai.engines.ezkl.lock_section import parse_section
-from verifai.engines.sumcheck.circuit_codec import circuit_digest
-from verifai.engines.sumcheck.opening_ledger_format import LINE_BYTES, new_ledger, parse_ledger, record
-from verifai.engines.sumcheck.verifier.statement import PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.circuit.codec import circuit_digest
+from verifai.engines.sumcheck.protocol.statement import PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.secrets.opening_ledger_format import LINE_BYTES, new_ledger, parse_ledger, record
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.fingerprints.output import decode_output
 from verifai.onnx_graph.arrays import read_npy, read_npz

@@ -11,15 +11,15 @@ import json
 import sys
 from pathlib import Path
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import ProvenStatement, ProvingKey, TensorSecret, prepare, prove
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 
 WEIGHTS_SEED = bytes(range(32))
 OPENINGS = {"mlp-hashed-committed": (3, (2, 1)), "cnn-committed": (15, ())}

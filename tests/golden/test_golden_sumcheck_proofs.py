@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from make_sumcheck_proofs import CASES, SUITES, frozen_key, frozen_proof, stated
 
-from verifai.engines.sumcheck.circuit_codec import decode, encode
-from verifai.engines.sumcheck.circuit_weights import decode_weights
+from verifai.engines.sumcheck.circuit.codec import decode, encode
+from verifai.engines.sumcheck.circuit.weights import decode_weights
+from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+from verifai.engines.sumcheck.protocol.statement import Statement
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.verifier.statement import Statement
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
-from verifai.engines.sumcheck.weights_arrays import decode_arrays
 from verifai.errors import EvidenceRejected
 
 FOLDER = Path(__file__).parent

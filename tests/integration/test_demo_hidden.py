@@ -10,7 +10,7 @@ import pytest
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import EngineName, Role, Visibility
-from verifai.engines.sumcheck.engine_statement import HIDING_MAGIC
+from verifai.engines.sumcheck.payload.statement import HIDING_MAGIC
 from verifai.errors import InternalError
 from verifai.onnx_graph.inputs import read_samples
 from verifai.showcase import demo_hidden

@@ -10,8 +10,8 @@ import pytest
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.openings import repeated_openings
 from verifai.domain.statement import EngineName
-from verifai.engines.sumcheck.engine_verifying import check_payload
 from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.compile import compile_circuit

@@ -18,7 +18,7 @@ import pytest
 from onnx import helper
 
 from verifai.cli import app as cli
-from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "fixtures" / "digits-mlp"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 
 
 @pytest.fixture(params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)

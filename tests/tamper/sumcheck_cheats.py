@@ -13,16 +13,16 @@ from hashlib import sha256
 
 import pytest
 
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.hiding import HiddenClaim, Tape
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.channel import HidingChannel
-from verifai.engines.sumcheck.verifier.hiding import HiddenClaim, Tape
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 

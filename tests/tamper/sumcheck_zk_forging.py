@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import evaluate_code, powers_of, row_weights
+from verifai.engines.sumcheck.protocol.channel import MaskForms
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.merkle import leaf
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, _with_blind_rows, encode, merkle_layers
 from verifai.engines.sumcheck.prover.opening import FinalRounds
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.channel import MaskForms
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.merkle import leaf
-from verifai.engines.sumcheck.verifier.opening import evaluate_code, powers_of, row_weights
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.suite import commitment_root
 
 
 def recommitted(made, change, *, wider=None):

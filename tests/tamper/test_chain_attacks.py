@@ -19,7 +19,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import CommitmentOpening, EngineName, Role
 from verifai.engines.sumcheck.boundary import check_boundary
-from verifai.engines.sumcheck.circuit_codec import decode
+from verifai.engines.sumcheck.circuit.codec import decode
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz

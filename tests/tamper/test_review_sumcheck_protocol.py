@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from sumcheck_cheats import Cheat, EncryptingLiar, Liar, PlainLiar
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Port, Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_check import check
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.check import check
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.planning import rehearsal
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.planning.rehearsal import RehearsalParty
+from verifai.engines.sumcheck.protocol.operations import reduce_claim
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.engines.sumcheck.prover import commitment, examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.examples import Sketch, Table
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
-from verifai.engines.sumcheck.verifier.operations import reduce_claim
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel
 

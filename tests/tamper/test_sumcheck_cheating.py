@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
 
-from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.field import P
 
 pytestmark = pytest.mark.usefixtures("suite")
 

@@ -13,18 +13,18 @@ from functools import lru_cache
 
 import pytest
 
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol import proof as proofs
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier import proof as proofs
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, VerifaiError
 

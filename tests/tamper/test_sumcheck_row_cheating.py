@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sumcheck_cheats import Cheat as Prover
 
-from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.prover.examples import Sketch, Table
 
 pytestmark = pytest.mark.usefixtures("suite")

@@ -8,13 +8,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from test_sumcheck_cheating import Cheat
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs
-from verifai.engines.sumcheck.lowering import lower
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Visibility
+from verifai.engines.sumcheck.lowering.lower import lower
 from verifai.engines.sumcheck.planning.plan import planned
-from verifai.engines.sumcheck.quantise import QuantiserOptions, choose_scales
-from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, choose_scales
+from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.onnx_graph.canonicalise import canonicalise
 
 RNG = np.random.default_rng(4)

@@ -13,17 +13,17 @@ import pytest
 from sumcheck_cheats import WEIGHTS_SEED, Cheat
 from sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 
-from verifai.engines.sumcheck import circuit_ops as ops
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol import proof as proofs
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT
+from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
 from verifai.engines.sumcheck.prover.prove import TensorSecret, prepare
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier import proof as proofs
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT
-from verifai.engines.sumcheck.verifier.statement import HashedTensor
 from verifai.engines.sumcheck.verifier.verify import TrustedWeights, verify
 from verifai.errors import EvidenceRejected
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from sumcheck_cheats import Cheat
 
-from verifai.engines.sumcheck.circuit import Port, Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.planning.plan import planned
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, verify
 from verifai.errors import EvidenceRejected
 

@@ -25,26 +25,26 @@ from verifai.domain.statement import (
     Visibility,
     WeightVisibility,
 )
-from verifai.engines.sumcheck import circuit as ir
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
+from verifai.engines.sumcheck.build_folder import write_build
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit import program as ir
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.engine import SumcheckEngine
-from verifai.engines.sumcheck.engine_compiling import write_build
-from verifai.engines.sumcheck.engine_statement import DIGEST_SCHEME, HIDING_SCHEME
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.lowering import Lowered, lower
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.payload.statement import DIGEST_SCHEME, HIDING_SCHEME
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover import relations as prover
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.quantise import Range, choose_scale
+from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
+from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.verifier import relations
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, InternalError, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise

@@ -7,7 +7,8 @@ import pytest
 import zk_circuits as circuits
 from test_zk_rank_views import CASES, SHORT, stage
 
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key, tensor_seed
@@ -15,7 +16,6 @@ from verifai.engines.sumcheck.prover.commitment import commitment_coins
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
 EXAMPLES = {
     "mlp": examples.mlp,

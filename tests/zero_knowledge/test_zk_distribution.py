@@ -10,12 +10,12 @@ import zk_circuits as circuits
 from scipy.stats import chi2
 from zk_views import Scene
 
+from verifai.engines.sumcheck.protocol import field, hiding
+from verifai.engines.sumcheck.protocol.hiding import PadPlan
+from verifai.engines.sumcheck.protocol.products import check_products
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.coins import SecretCoins
 from verifai.engines.sumcheck.prover.prove import prepare
-from verifai.engines.sumcheck.verifier import field, hiding
-from verifai.engines.sumcheck.verifier.hiding import PadPlan
-from verifai.engines.sumcheck.verifier.products import check_products
 
 # --- the product of two hidden values, over F_5, for all coins at once ---
 

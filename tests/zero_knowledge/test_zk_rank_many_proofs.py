@@ -28,9 +28,9 @@ import pytest
 import zk_circuits as circuits
 from zk_rank import Act, Stage, apart, cross_equations, overlap
 
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning.plan import plan
-from verifai.engines.sumcheck.verifier.layout import hashed_tensors
+from verifai.engines.sumcheck.protocol.layout import hashed_tensors
 
 SHORT = 4
 COUNT = 3

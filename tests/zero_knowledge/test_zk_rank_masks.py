@@ -34,9 +34,9 @@ from test_zk_rank_views import SHORT, stage
 from zk_rank import Act, Stage
 from zk_views import Script, obey_base
 
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import commitment
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.transcript import Transcript
 
 PAIRS = 3
 

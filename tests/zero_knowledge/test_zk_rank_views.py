@@ -18,13 +18,13 @@ import pytest
 import zk_circuits as circuits
 from zk_rank import Act, Stage
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Visibility
+from verifai.engines.sumcheck.protocol.field import ZERO
+from verifai.engines.sumcheck.protocol.hiding import MESSAGES
+from verifai.engines.sumcheck.protocol.layout import hashed_tensors
 from verifai.engines.sumcheck.prover import commitment, opening, opening_hiding
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
-from verifai.engines.sumcheck.verifier.field import ZERO
-from verifai.engines.sumcheck.verifier.hiding import MESSAGES
-from verifai.engines.sumcheck.verifier.layout import hashed_tensors
 
 CASES = {
     "private input": lambda: circuits.mlp(private=True),

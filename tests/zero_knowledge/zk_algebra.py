@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover.intrinsics import fadd, fmul, fsub
 from verifai.engines.sumcheck.prover.jit import kernel
-from verifai.engines.sumcheck.verifier.field import P
 
 P64 = np.uint64(P)
 

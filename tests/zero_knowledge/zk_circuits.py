@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Visibility, Weight, WeightVisibility
-from verifai.engines.sumcheck.circuit_bounds import requant_t
-from verifai.engines.sumcheck.circuit_check import check
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.bounds import requant_t
+from verifai.engines.sumcheck.circuit.check import check
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visibility, Weight, WeightVisibility
+from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning.plan import planned
+from verifai.engines.sumcheck.protocol import layout as layouts
+from verifai.engines.sumcheck.protocol import soundness
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.verifier import layout as layouts
-from verifai.engines.sumcheck.verifier import soundness
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import numpy as np
 from zk_algebra import subtract
 from zk_views import challenges
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import powers_of, row_weights
+from verifai.engines.sumcheck.protocol.hiding import MESSAGES
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover.arrays import eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.kernels import outer, scaled
 from verifai.engines.sumcheck.prover.parallel import fold
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.hiding import MESSAGES
-from verifai.engines.sumcheck.verifier.opening import powers_of, row_weights
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.transcript import Transcript
 
 
 def blocks_of(view, weights, domain=None):

@@ -13,9 +13,9 @@ from zk_algebra import add, reduce, subtract, times, uniform
 from zk_matrix import blocks_of
 from zk_views import Scene, Script, coupled, triples
 
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover.prove import prepare
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.transcript import Transcript
 
 
 class Act:

@@ -19,19 +19,19 @@ from hashlib import sha256
 import numpy as np
 from zk_algebra import subtract
 
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import eq_table
+from verifai.engines.sumcheck.protocol.proof import decode
+from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
 from verifai.engines.sumcheck.prover.party import padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.axes import eq_table
-from verifai.engines.sumcheck.verifier.proof import decode
-from verifai.engines.sumcheck.verifier.transcript import Domain, Transcript
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 
 CLEAR = ("product", "products.values", "openings.round", "openings.values", "openings.mask", "openings.combination")

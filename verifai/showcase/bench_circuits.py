@@ -140,7 +140,7 @@ BESIDES = 2
 @contextmanager
 def own_marks(folder: Path) -> Iterator[None]:
     """Opening ledgers keep their marks in ``folder``, in this process and those that it starts, not in the user's state."""
-    from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE
+    from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
 
     before = os.environ.get(MARKS_VARIABLE)
     os.environ[MARKS_VARIABLE] = str(folder)

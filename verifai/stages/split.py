@@ -23,7 +23,7 @@ from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import write_atomic
 
 if TYPE_CHECKING:
-    from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale
+    from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale
     from verifai.onnx_graph.model import OnnxModel
 
     Sample = Mapping[str, Any]
@@ -89,8 +89,8 @@ def split_model(
         UsageError: ``unknown-tensor``, ``no-calibration-data``, ``file-exists``, ``privacy-unsupported``, ``bad-spec``.
         UnsupportedModel: ``cut-invalid``, with the node named, and what calibration raises.
     """
-    from verifai.engines.sumcheck.engine_compiling import bindings, options_of
-    from verifai.engines.sumcheck.quantise import Segment
+    from verifai.engines.sumcheck.building import bindings, options_of
+    from verifai.engines.sumcheck.quantise.scales import Segment
     from verifai.onnx_graph.cut import cut_model
 
     model, spec, data = read_source(path, calibration, output.resolve().name)
@@ -128,11 +128,11 @@ def boundary_scales(
     model: OnnxModel, samples: Sequence[Sample], names: Sequence[str], options: QuantiserOptions, progress: Progress
 ) -> dict[str, Scale]:
     """The scale of each boundary tensor: that of an inner tensor of the whole model, which the segment before saturates to."""
-    from verifai.engines.sumcheck.lowering import is_quantised
-    from verifai.engines.sumcheck.lowering_builder import MAX_WIDTH, signed_width
-    from verifai.engines.sumcheck.lowering_graph import read_graph
-    from verifai.engines.sumcheck.quantise import choose_scale
-    from verifai.engines.sumcheck.quantise_ranges import calibrate
+    from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
+    from verifai.engines.sumcheck.lowering.graph import read_graph
+    from verifai.engines.sumcheck.lowering.lower import is_quantised
+    from verifai.engines.sumcheck.quantise.ranges import calibrate
+    from verifai.engines.sumcheck.quantise.scales import choose_scale
 
     if is_quantised(read_graph(model)):
         raise UnsupportedModel(
@@ -154,7 +154,7 @@ def boundary_scales(
 
 
 def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Sample]:
-    from verifai.engines.sumcheck.quantise_ranges import samples_of
+    from verifai.engines.sumcheck.quantise.ranges import samples_of
     from verifai.onnx_graph.inputs import read_samples, to_arrays
 
     if data is None:

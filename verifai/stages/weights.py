@@ -31,7 +31,7 @@ def show_roots(folder: CircuitFolder) -> list[RootState]:
     Raises:
         UsageError: ``weights-not-private``; nothing compiled; a ledger that is missing or damaged.
     """
-    from verifai.engines.sumcheck.engine_secrets import epochs, weights_ledger
+    from verifai.engines.sumcheck.secrets.store import epochs, weights_ledger
 
     section = _section(folder)
     secrets = folder.secrets_dir(EngineName.SUMCHECK)
@@ -50,12 +50,12 @@ def renew_root(folder: CircuitFolder, *, progress: Progress = SILENT) -> RootSta
     """
     import os
 
-    from verifai.engines.sumcheck.engine_proving import read_build
-    from verifai.engines.sumcheck.engine_roots import encode_link
-    from verifai.engines.sumcheck.engine_secrets import keep_link, make_weights_secret, weights_ledger, weights_seed
+    from verifai.engines.sumcheck.build_folder import read_build
+    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+    from verifai.engines.sumcheck.payload.weight_roots import encode_link
     from verifai.engines.sumcheck.prover.prove import prepare
     from verifai.engines.sumcheck.prover.relations import prove_link
-    from verifai.engines.sumcheck.weights_arrays import decode_arrays
+    from verifai.engines.sumcheck.secrets.store import keep_link, make_weights_secret, weights_ledger, weights_seed
 
     section = _section(folder)
     secrets, pinned = folder.secrets_dir(EngineName.SUMCHECK), section.weights_sha256

@@ -10,11 +10,10 @@ import pytest
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import EngineName
-from verifai.engines.sumcheck import key_cache
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.key_cache import KeyCache, key_bytes
-from verifai.engines.sumcheck.prover import examples
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.prover import examples, key_cache
 from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover.key_cache import KeyCache, key_bytes
 from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import read_samples

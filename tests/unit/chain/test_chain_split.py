@@ -12,7 +12,7 @@ from verifai.circuit_folder import CircuitFolder, render_lock
 from verifai.cli.app import run
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility
-from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, Segment, parse_options
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, Segment, parse_options
 from verifai.errors import UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz
 from verifai.onnx_graph.npz import write_npz

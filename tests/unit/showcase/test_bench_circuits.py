@@ -15,7 +15,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.registry import engine_names
-from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
 from verifai.errors import UsageError
 from verifai.showcase import bench
 from verifai.showcase.bench import BenchRow, Skipped, privacy_costs, run_bench

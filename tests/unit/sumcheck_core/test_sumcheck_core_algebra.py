@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Tensor, padded_shape
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Tensor, padded_shape
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field, geometry
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, LookupBlock, TableBlock
+from verifai.engines.sumcheck.protocol.claim import Claim, public
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.lookups import LeafSum, check_layers
+from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.arrays import element, to_field, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.party import interpolate
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, geometry
-from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, LookupBlock, TableBlock
-from verifai.engines.sumcheck.verifier.channel import ProofChannel
-from verifai.engines.sumcheck.verifier.claim import Claim, public
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.lookups import LeafSum, check_layers
-from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds
-from verifai.engines.sumcheck.verifier.transcript import Transcript
+from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
 from verifai.errors import EvidenceRejected, UnsupportedModel
 
 randoms = st.randoms(use_true_random=False)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover import kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.intrinsics import emul, fadd, fmul, fsub
 from verifai.engines.sumcheck.prover.jit import kernel
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.field import P
 
 EDGES = [0, 1, 2, 7, 2**31, 2**32 - 2, 2**32 - 1, 2**32, 2**32 + 1, 2**33, 2**63, P - 2**32, P - 2**32 - 1, P - 2, P - 1]
 elements = st.one_of(st.sampled_from(EDGES), st.integers(0, P - 1))

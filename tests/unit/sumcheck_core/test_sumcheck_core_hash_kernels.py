@@ -7,10 +7,10 @@ import hashlib
 import numpy as np
 import pytest
 
+from verifai.engines.sumcheck.protocol.merkle import leaf, node
+from verifai.engines.sumcheck.protocol.suite import LEAF_TAG
 from verifai.engines.sumcheck.prover.commitment import merkle_layers
 from verifai.engines.sumcheck.prover.hash_kernels import LANES, sha256_rows
-from verifai.engines.sumcheck.verifier.merkle import leaf, node
-from verifai.engines.sumcheck.verifier.suite import LEAF_TAG
 
 
 def _digests(rows: np.ndarray) -> list[bytes]:

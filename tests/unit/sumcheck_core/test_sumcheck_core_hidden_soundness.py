@@ -8,8 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from verifai.engines.sumcheck.circuit import CommitmentShape
+from verifai.engines.sumcheck.circuit.program import CommitmentShape
 from verifai.engines.sumcheck.planning.plan_hiding import MASK_ROWS, _commitment
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field, layout, soundness
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.suite import commitment_root
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.coins import SecretCoins
@@ -23,17 +31,9 @@ from verifai.engines.sumcheck.prover.commitment import (
 )
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, layout, soundness
-from verifai.engines.sumcheck.verifier.channel import HidingChannel
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
 from verifai.engines.sumcheck.verifier.opening import Opened
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.suite import commitment_root
-from verifai.engines.sumcheck.verifier.transcript import Transcript
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
 from verifai.errors import EvidenceRejected
 
 QUERIES, MESSAGE, LENGTH, LOG_CELLS = 4, 8, 128, 5

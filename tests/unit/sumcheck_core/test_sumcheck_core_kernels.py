@@ -11,13 +11,13 @@ import random
 import numpy as np
 import pytest
 
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import eq_table
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover import examples, kernels, lookup_kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import embed, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.axes import eq_table
-from verifai.engines.sumcheck.verifier.field import P
 
 BASE = [0, 1, 2, 2**32 - 1, 2**32, 2**32 + 1, P - 2**32, P - 2, P - 1]
 EDGES = [0, 1, 2**32 - 1, 2**32 + 1, P - 2**32, P - 1]

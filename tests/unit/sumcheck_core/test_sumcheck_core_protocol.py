@@ -9,20 +9,20 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import Visibility
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning.plan import plan, planned
 from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove, prepare, prove, tensor_root
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
 

@@ -11,24 +11,25 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from verifai.engines.sumcheck.circuit import CommitmentShape
+from verifai.engines.sumcheck.circuit.program import CommitmentShape
 from verifai.engines.sumcheck.planning import plan as planner
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field, soundness
+from verifai.engines.sumcheck.protocol.batching import evaluate_code
+from verifai.engines.sumcheck.protocol.claim import Claim
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.suite import commitment_root
+from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import examples, functionals
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, encode, merkle_layers, stored_rows
 from verifai.engines.sumcheck.prover.opening import prove_openings
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, soundness
-from verifai.engines.sumcheck.verifier.channel import ProofChannel
-from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.layout import Commitment
-from verifai.engines.sumcheck.verifier.opening import Opened, check_openings, evaluate_code
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.suite import commitment_root
-from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds
-from verifai.engines.sumcheck.verifier.transcript import Transcript
+from verifai.engines.sumcheck.verifier.opening import Opened, check_openings
+from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
 from verifai.errors import EvidenceRejected, UnsupportedModel
 
 

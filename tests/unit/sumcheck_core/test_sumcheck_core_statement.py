@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.statement import PublicTensor, Statement, check_statement
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.verifier import opening, party
+from verifai.engines.sumcheck.verifier import opening
 from verifai.engines.sumcheck.verifier import verify as verifying
-from verifai.engines.sumcheck.verifier.statement import PublicTensor, Statement, check_statement
+from verifai.engines.sumcheck.verifier.verifier_party import VerifierParty
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
@@ -32,7 +33,7 @@ def case():
 def test_a_stated_tensor_that_no_claim_touches_is_refused(case, monkeypatch):
     """Were an operation's script to forget a tensor, its stated values would be bound to nothing."""
     trusted, weights, proven = case
-    honest = party.VerifierParty.read
+    honest = VerifierParty.read
 
     def forgetful(self, tensor, axes, label):
         value = honest(self, tensor, axes, label)

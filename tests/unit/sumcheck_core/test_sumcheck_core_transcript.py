@@ -6,13 +6,13 @@ import hashlib
 
 import pytest
 
-from verifai.engines.sumcheck.interpreter import run
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.transcript import Domain, HashCoins, Stream, Transcript
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.channel import ProofChannel
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.transcript import Domain, HashCoins, Stream, Transcript
+from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
 from verifai.errors import EvidenceRejected
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from zk_simulator import Root, ScriptedCoins, simulate
 
-from verifai.engines.sumcheck.circuit_codec import encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_digest
+from verifai.engines.sumcheck.circuit.codec import encode
+from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.verifier.verify import circuit_digest, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
@@ -58,7 +58,7 @@ def test_a_private_input_needs_no_witness_when_challenges_are_known():
 
 
 def _messages_start(trusted):
-    from verifai.engines.sumcheck.verifier.proof import HIDING_MAGIC, opening_bytes
+    from verifai.engines.sumcheck.protocol.proof import HIDING_MAGIC, opening_bytes
 
     return len(HIDING_MAGIC) + 32 + sum(opening_bytes(shape) for shape in trusted.layout.commitments())
 

@@ -11,22 +11,22 @@ import struct
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field as f
+from verifai.engines.sumcheck.protocol.batching import batched, evaluate_code, pad_columns, powers_of, row_weights, weights_at
+from verifai.engines.sumcheck.protocol.claim import public
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.merkle import cap_size, leaf, node, path_length
+from verifai.engines.sumcheck.protocol.products import check_products
+from verifai.engines.sumcheck.protocol.proof import Opening, Proof, encode, log_length
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field as f
-from verifai.engines.sumcheck.verifier.channel import HidingChannel, MaskedChannel
-from verifai.engines.sumcheck.verifier.claim import public
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.layout import Commitment
-from verifai.engines.sumcheck.verifier.merkle import cap_size, leaf, node, path_length
-from verifai.engines.sumcheck.verifier.opening import evaluate_code, powers_of, row_weights, weights_at
-from verifai.engines.sumcheck.verifier.opening_hiding import _pad_weights, batched, pad_columns
-from verifai.engines.sumcheck.verifier.party import VerifierParty
-from verifai.engines.sumcheck.verifier.products import check_products
-from verifai.engines.sumcheck.verifier.proof import Opening, Proof, encode, log_length
-from verifai.engines.sumcheck.verifier.suite import commitment_root
-from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
-from verifai.engines.sumcheck.verifier.transcript import Transcript
+from verifai.engines.sumcheck.protocol.suite import commitment_root
+from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
+from verifai.engines.sumcheck.protocol.transcript import Transcript
+from verifai.engines.sumcheck.verifier.opening_hiding import _pad_weights
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, MaskedChannel
+from verifai.engines.sumcheck.verifier.verifier_party import VerifierParty
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
-from verifai.engines.sumcheck.circuit_bounds import infer
-from verifai.engines.sumcheck.circuit_ops import NONE, MatMul, Op, Requant
+from verifai.engines.sumcheck.circuit.bounds import infer
+from verifai.engines.sumcheck.circuit.ops import NONE, MatMul, Op, Requant
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
 
 Ints = NDArray[np.int64]
 

@@ -10,10 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from verifai.engines.sumcheck.circuit import Visibility
-from verifai.engines.sumcheck.lowering import Lowered, lower
-from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, choose_scales
-from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.circuit.program import Visibility
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, choose_scales
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
 

@@ -10,9 +10,9 @@ from itertools import product
 from math import isqrt
 from typing import Any
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.circuit_ops import NONE
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.ops import NONE
+from verifai.engines.sumcheck.circuit.program import Circuit
 
 Cells = dict[tuple[int, ...], int]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from front_circuits import clamp_table, single, start, tiny_mlp, with_op, with_output
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visibility, Weight
-from verifai.engines.sumcheck.circuit_bounds import same_cells
-from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.bounds import same_cells
+from verifai.engines.sumcheck.circuit.check import check
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Visibility, Weight
 from verifai.errors import EvidenceRejected
 
 

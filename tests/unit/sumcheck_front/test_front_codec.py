@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from front_circuits import clamp_table, start, tiny_mlp, with_op, with_output
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, SoundnessStep, Table, Weight
-from verifai.engines.sumcheck.circuit_codec import MAGIC, circuit_digest, decode, encode
-from verifai.engines.sumcheck.circuit_weights import decode_weights, encode_weights, weights_digest
-from verifai.engines.sumcheck.weights_arrays import decode_arrays, encode_arrays
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import MAGIC, circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, Table, Weight
+from verifai.engines.sumcheck.circuit.weights import decode_weights, encode_weights, weights_digest
+from verifai.engines.sumcheck.interpreter.weights import decode_arrays, encode_arrays
 from verifai.errors import EvidenceRejected
 
 

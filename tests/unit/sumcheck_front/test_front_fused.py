@@ -10,10 +10,10 @@ from front_models import Array, lowered, model, samples
 from onnx import helper
 from test_front_lowering import FINE, errors_in_steps
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.lowering_fuse import DOMAIN, fuse
-from verifai.engines.sumcheck.lowering_graph import read_graph
-from verifai.engines.sumcheck.operators import operator_support
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.lowering.fuse import DOMAIN, fuse
+from verifai.engines.sumcheck.lowering.graph import read_graph
+from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 

@@ -14,11 +14,11 @@ from front_models import samples, small_cnn
 from onnx import TensorProto, helper, numpy_helper
 
 from verifai.engines.interface import CompileRequest
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility
-from verifai.engines.sumcheck.lowering import Lowered, lower
-from verifai.engines.sumcheck.lowering_quantised import stored_scale
-from verifai.engines.sumcheck.quantise_import import Mismatches, count_mismatches
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Visibility
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.lowering.mismatches import Mismatches, count_mismatches
+from verifai.engines.sumcheck.lowering.quantised import stored_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel

@@ -12,9 +12,9 @@ from front_slow_reference import evaluate, flat, in_order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Table, padded_shape
-from verifai.engines.sumcheck.interpreter import Trace, run
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit, Table, padded_shape
+from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.errors import EvidenceRejected, InputRejected
 
 small = settings(max_examples=60, deadline=None, derandomize=True)

@@ -6,9 +6,8 @@ import pytest
 from front_circuits import tiny_mlp
 from front_models import lowered, samples, small_cnn
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck import lister
-from verifai.engines.sumcheck.lister import CLAIM, RANGE, audit, committed_columns, constraints, listing
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.constraints import CLAIM, RANGE, audit, committed_columns, constraints, listing
 from verifai.errors import InternalError
 
 
@@ -29,7 +28,7 @@ def test_a_column_without_a_range_or_a_claim_is_refused(kind: str, monkeypatch: 
     for column in columns:
         without = tuple(one for one in genuine if not (one.kind == kind and column in one.columns))
         assert len(without) < len(genuine)
-        monkeypatch.setattr(lister, "constraints", lambda _, kept=without: kept)
+        monkeypatch.setattr("verifai.engines.sumcheck.constraints.constraints", lambda _, kept=without: kept)
         with pytest.raises(InternalError, match=kind):
             audit(circuit)
 

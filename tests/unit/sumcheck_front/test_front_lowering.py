@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from onnx import helper
 from test_front_engine import spec_of
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck import estimate, lowering_state
-from verifai.engines.sumcheck.circuit import Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_codec import encode
-from verifai.engines.sumcheck.engine_tensors import to_steps
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.lowering import Lowered, lower
-from verifai.engines.sumcheck.lowering_views import partition
-from verifai.engines.sumcheck.operators import UnitScales, operator_support
-from verifai.engines.sumcheck.quantise import QuantiserOptions
+from verifai.engines.sumcheck import estimate
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import encode
+from verifai.engines.sumcheck.circuit.program import Visibility, WeightVisibility
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering import state
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.lowering.operators import UnitScales, operator_support
+from verifai.engines.sumcheck.lowering.views import partition
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
+from verifai.engines.sumcheck.tensors import to_steps
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -371,7 +372,7 @@ def test_a_reshape_that_splits_one_axis_and_merges_the_rest_is_a_view_of_few_blo
 
 
 def test_a_node_whose_bound_breaks_under_unit_scales_refuses_no_node_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowering_state, "MAX_SHIFT", 20)
+    monkeypatch.setattr(state, "MAX_SHIFT", 20)
     assert [entry.reason for entry in operator_support(encoder_block()) if not entry.supported] == []
 
 

@@ -14,12 +14,12 @@ from front_models import Array, lowered, model, samples
 from onnx import helper
 from test_front_lowering import FINE, errors_in_steps
 
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.operators import operator_support
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
+from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel

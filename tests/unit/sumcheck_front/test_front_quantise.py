@@ -14,17 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from verifai.domain.record import Record
-from verifai.engines.sumcheck.engine_tensors import to_steps
-from verifai.engines.sumcheck.quantise import (
-    Method,
-    QuantiserOptions,
-    Range,
-    choose_scale,
-    choose_scales,
-    dyadic_up,
-    parse_options,
-)
-from verifai.engines.sumcheck.quantise_functions import (
+from verifai.engines.sumcheck.quantise.functions import (
     Program,
     constant,
     evaluate,
@@ -33,7 +23,17 @@ from verifai.engines.sumcheck.quantise_functions import (
     substitute,
     tabulate,
 )
-from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import (
+    Method,
+    QuantiserOptions,
+    Range,
+    choose_scale,
+    choose_scales,
+    dyadic_up,
+    parse_options,
+)
+from verifai.engines.sumcheck.tensors import to_steps
 from verifai.errors import EvidenceRejected, InputRejected, UnsupportedModel, UsageError
 
 reals = st.floats(-1e6, 1e6, allow_nan=False)

@@ -10,17 +10,17 @@ import pytest
 from front_models import Array, scales_for
 from onnx import TensorProto, helper, numpy_helper
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Visibility, WeightVisibility
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.engine_tensors import circuit_inputs
-from verifai.engines.sumcheck.interpreter import run
-from verifai.engines.sumcheck.lowering import Lowered, lower
-from verifai.engines.sumcheck.operators import operator_support
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import Visibility, WeightVisibility
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.quantise import QuantiserOptions, Range, choose_scales, integer_scale
-from verifai.engines.sumcheck.quantise_ranges import calibrate
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, choose_scales, integer_scale
+from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE
-from verifai.engines.sumcheck.opening_ledger_format import BLANK, LINE_BYTES, new_ledger, parse_ledger, record
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
+from verifai.engines.sumcheck.secrets.opening_ledger_format import BLANK, LINE_BYTES, new_ledger, parse_ledger, record
 from verifai.errors import VerifaiError
 
 ROOT = "ab" * 32

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from ledger_children import OTHER, ROOT, mark_of, refused
 
-from verifai.engines.sumcheck import opening_ledger
-from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE, create_ledger, open_ledger
-from verifai.engines.sumcheck.opening_ledger_format import parse_ledger
+from verifai.engines.sumcheck.secrets import opening_ledger
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE, create_ledger, open_ledger
+from verifai.engines.sumcheck.secrets.opening_ledger_format import parse_ledger
 from verifai.errors import UsageError
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from ledger_children import fork, run_child
 
-from verifai.engines.sumcheck import opening_ledger
-from verifai.engines.sumcheck.opening_ledger import MARKS_VARIABLE, OpeningLedger, create_ledger, open_ledger
-from verifai.engines.sumcheck.opening_ledger_format import parse_ledger
+from verifai.engines.sumcheck.secrets import opening_ledger
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE, OpeningLedger, create_ledger, open_ledger
+from verifai.engines.sumcheck.secrets.opening_ledger_format import parse_ledger
 from verifai.errors import UsageError
 
 ROOT = "ef" * 32

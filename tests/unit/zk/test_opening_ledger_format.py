@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ledger_children import OTHER, ROOT, used_ledger
 
-from verifai.engines.sumcheck.opening_ledger_format import BLANK, LINE_BYTES, new_ledger, parse_ledger
+from verifai.engines.sumcheck.secrets.opening_ledger_format import BLANK, LINE_BYTES, new_ledger, parse_ledger
 from verifai.errors import UsageError
 
 

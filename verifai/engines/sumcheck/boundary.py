@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection
-from verifai.engines.sumcheck.quantise import QuantiserOptions
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.errors import UsageError
 from verifai.onnx_graph.model import OnnxModel
 

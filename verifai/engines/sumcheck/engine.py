@@ -25,7 +25,7 @@ from verifai.engines.interface import (
     VerifyRequest,
 )
 from verifai.engines.sumcheck.lock_section import parse_section
-from verifai.engines.sumcheck.verifier.suite import SUITE
+from verifai.engines.sumcheck.protocol.suite import SUITE
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -43,7 +43,7 @@ class SumcheckEngine:
 
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
-        from verifai.engines.sumcheck.operators import operator_support
+        from verifai.engines.sumcheck.lowering.operators import operator_support
 
         return operator_support(model)
 
@@ -61,7 +61,7 @@ class SumcheckEngine:
 
     def compile(self, request: CompileRequest) -> CompiledCircuit:
         """Calibrate, lower, pin. Raises UnsupportedModel, UsageError."""
-        from verifai.engines.sumcheck.engine_compiling import compile_circuit
+        from verifai.engines.sumcheck.compiling import compile_circuit
 
         return compile_circuit(request)
 
@@ -79,25 +79,25 @@ class SumcheckEngine:
 
     def prove(self, request: ProveRequest) -> EngineProof:
         """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build)."""
-        from verifai.engines.sumcheck.engine_proving import prove
+        from verifai.engines.sumcheck.proving import prove
 
         return prove(request)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
-        from verifai.engines.sumcheck.engine_verifying import verify_request
+        from verifai.engines.sumcheck.verifying import verify_request
 
         return verify_request(request)
 
     def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
         """⌊value/scale + ½⌋ + zero_point, exactly. Raises InputRejected."""
-        from verifai.engines.sumcheck.engine_tensors import quantise
+        from verifai.engines.sumcheck.tensors import quantise
 
         return quantise(tensor, values)
 
     def digest(self, tensor: TensorStatement, values: NDArray[Any]) -> str:
         """The root of the tensor's own commitment, in hex. Raises InputRejected."""
-        from verifai.engines.sumcheck.engine_tensors import digest
+        from verifai.engines.sumcheck.tensor_roots import digest
 
         return digest(tensor, values)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
-from verifai.engines.sumcheck import circuit as ir
-from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.engine_compiling import bindings, options_of, suite_of
-from verifai.engines.sumcheck.lowering import Lowered, lower
-from verifai.engines.sumcheck.operators import UnitScales
+from verifai.engines.sumcheck.building import bindings, options_of, suite_of
+from verifai.engines.sumcheck.circuit import program as ir
+from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.payload.bindings import weight_binding
 from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
-from verifai.engines.sumcheck.verifier.layout import Layout
-from verifai.engines.sumcheck.verifier.proof import opening_bytes
+from verifai.engines.sumcheck.protocol.layout import Layout
+from verifai.engines.sumcheck.protocol.proof import opening_bytes
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 

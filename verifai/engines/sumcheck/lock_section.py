@@ -14,9 +14,9 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import Fidelity
-from verifai.engines.sumcheck.circuit_check import MAX_OPENINGS
-from verifai.engines.sumcheck.quantise import QuantiserOptions, Scale, parse_options, parse_scale
-from verifai.engines.sumcheck.verifier.suite import SUITES
+from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
+from verifai.engines.sumcheck.protocol.suite import SUITES
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options, parse_scale
 from verifai.errors import UsageError
 
 WHERE = "circuit.lock: [engine.sumcheck]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import PrivacySupport
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 
 ZK_COST_FACTOR_AIM = 1.5
 """The design's aim for the zero-knowledge suite's prove time, as a multiple of the integrity-only suite's."""

@@ -7,15 +7,15 @@ from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
-from verifai.engines.sumcheck.verifier.suite import SUITES
+from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.errors import VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
 
 def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     """Lower the model again with the pinned scales and compare digests: one finding per comparison."""
-    from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-    from verifai.engines.sumcheck.engine_compiling import build_circuit, weights_identity
+    from verifai.engines.sumcheck.building import build_circuit, weights_identity
+    from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 
     section = parse_section(request.section)
     expect_suite(section)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from verifai.domain.statement import Visibility, WeightVisibility
-from verifai.engines.sumcheck import circuit as ir
+from verifai.engines.sumcheck.circuit import program as ir
 
 BINDINGS = {
     Visibility.PUBLIC: ir.Visibility.PUBLIC,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
+from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
 from verifai.engines.sumcheck.planning.plan_hiding import plan_hiding
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
-from verifai.engines.sumcheck.verifier import buses, soundness
-from verifai.engines.sumcheck.verifier.layout import (
+from verifai.engines.sumcheck.protocol import buses, soundness
+from verifai.engines.sumcheck.protocol.layout import (
     LARGE_LOG_CELLS,
     MAX_CLAIMS,
     MAX_LOG_MESSAGE,
@@ -22,8 +22,8 @@ from verifai.engines.sumcheck.verifier.layout import (
     reserve,
     witness_columns,
 )
-from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
-from verifai.engines.sumcheck.verifier.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
+from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
 MAX_LOG_LEAVES = 27

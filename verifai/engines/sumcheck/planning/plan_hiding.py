@@ -7,12 +7,12 @@ K = C + G + τ takes the place of C in the code's rate, so t and K are found tog
 
 from __future__ import annotations
 
-from verifai.engines.sumcheck.circuit import Circuit, CommitmentShape, WeightVisibility
+from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, WeightVisibility
 from verifai.engines.sumcheck.planning.rehearsal import foretell
-from verifai.engines.sumcheck.verifier import soundness
-from verifai.engines.sumcheck.verifier.buses import Bus
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
-from verifai.engines.sumcheck.verifier.layout import (
+from verifai.engines.sumcheck.protocol import soundness
+from verifai.engines.sumcheck.protocol.buses import Bus
+from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
+from verifai.engines.sumcheck.protocol.layout import (
     LARGE_LOG_CELLS,
     MAX_LOG_MESSAGE,
     MIN_LOG_MESSAGE,
@@ -23,8 +23,8 @@ from verifai.engines.sumcheck.verifier.layout import (
     place,
     reserve,
 )
-from verifai.engines.sumcheck.verifier.merkle import DIGEST_BYTES, cap_size, path_length
-from verifai.engines.sumcheck.verifier.suite import RESERVED_ROWS, ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS, ZERO_KNOWLEDGE
 from verifai.errors import UnsupportedModel
 
 TENSOR_BUDGET = 4

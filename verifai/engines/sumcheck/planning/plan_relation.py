@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan import plan, with_soundness
 from verifai.engines.sumcheck.planning.plan_hiding import plan_witness
 from verifai.engines.sumcheck.planning.rehearsal import foretell_relation
+from verifai.engines.sumcheck.protocol import buses
+from verifai.engines.sumcheck.protocol.layout import Commitment, Layout, witness_columns
 from verifai.engines.sumcheck.protocol.relations import Kind, RelationPlan, relation_circuit, second
-from verifai.engines.sumcheck.verifier import buses
-from verifai.engines.sumcheck.verifier.layout import Commitment, Layout, witness_columns
 from verifai.errors import EvidenceRejected
 
 

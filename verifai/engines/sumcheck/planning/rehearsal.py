@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count as counting
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit, Weight, WeightVisibility
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import Functional
+from verifai.engines.sumcheck.protocol.buses import Bus, TableBlock
+from verifai.engines.sumcheck.protocol.claim import Claim
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.hiding import PadPlan
+from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, Key, Layout, public_tensors
+from verifai.engines.sumcheck.protocol.lookups import Leaves, check_layers
+from verifai.engines.sumcheck.protocol.party import DeferredClaim, OpeningClaim, PendingClaim
+from verifai.engines.sumcheck.protocol.proof import MAX_MESSAGES
 from verifai.engines.sumcheck.protocol.relations import Kind, WeightParts, check_relation
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.axes import Functional
-from verifai.engines.sumcheck.verifier.buses import Bus, TableBlock
-from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.hiding import PadPlan
-from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Key, Layout, public_tensors
-from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
-from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim
-from verifai.engines.sumcheck.verifier.proof import MAX_MESSAGES
 from verifai.errors import UnsupportedModel
 
 _FIRST_COORDINATE = 2

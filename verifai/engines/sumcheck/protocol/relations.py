@@ -1,4 +1,13 @@
-"""The script"""
+"""Proofs about committed weights alone, in the zero-knowledge suite. Both are made once and shown with every inference.
+
+*Registration*: the weights under a root keep the bounds that the circuit declares for them, which the no-wrap rule rests on,
+and their padding is 0. Each weight is p − n, parts of non-negative limbs that are looked up: p and n are at most the bound, and
+per row Σ (p + n) plus a slack of such limbs is the declared row L1, so Σ |w| is at most that.
+
+*Link*: two roots commit to equal weights, so that a fresh root may stand for one whose openings are to be spared.
+
+The witness commitment holds parts and pads; each commitment to weights is opened alone. Points are drawn after all roots.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from verifai.engines.sumcheck.circuit import Circuit, Port, Tensor, Visibility, Weight, WeightVisibility
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.axes import Dense, Functional, point_axes
-from verifai.engines.sumcheck.verifier.claim import Claim, public
-from verifai.engines.sumcheck.verifier.field import ONE
-from verifai.engines.sumcheck.verifier.layout import Commitment, Key, Layout
-from verifai.engines.sumcheck.verifier.party import Party
-from verifai.engines.sumcheck.verifier.suite import SUITES
-from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Tensor, Visibility, Weight, WeightVisibility
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import Dense, Functional, point_axes
+from verifai.engines.sumcheck.protocol.claim import Claim, public
+from verifai.engines.sumcheck.protocol.field import ONE
+from verifai.engines.sumcheck.protocol.layout import Commitment, Key, Layout
+from verifai.engines.sumcheck.protocol.party import Party
+from verifai.engines.sumcheck.protocol.suite import SUITES
+from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
 from verifai.errors import EvidenceRejected
 
 LIMB_BITS = 14

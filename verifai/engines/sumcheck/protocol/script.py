@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit
-from verifai.engines.sumcheck.verifier import layout as layouts
-from verifai.engines.sumcheck.verifier.axes import point_axes
-from verifai.engines.sumcheck.verifier.buses import Bus
-from verifai.engines.sumcheck.verifier.lookups import LeafSum
-from verifai.engines.sumcheck.verifier.operations import check_operation, lookup_rows, reduce_claim, tensor_rows, truncated_axes
-from verifai.engines.sumcheck.verifier.party import OpeningClaim, Party
-from verifai.engines.sumcheck.verifier.statement import HashedTensor, PublicTensor, Statement, absorb_statement
-from verifai.engines.sumcheck.verifier.suite import SUITES
-from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.protocol import layout as layouts
+from verifai.engines.sumcheck.protocol.axes import point_axes
+from verifai.engines.sumcheck.protocol.buses import Bus
+from verifai.engines.sumcheck.protocol.lookups import LeafSum
+from verifai.engines.sumcheck.protocol.operations import check_operation, lookup_rows, reduce_claim, tensor_rows, truncated_axes
+from verifai.engines.sumcheck.protocol.party import OpeningClaim, Party
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTensor, Statement, absorb_statement
+from verifai.engines.sumcheck.protocol.suite import SUITES
+from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
 
 
 def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:

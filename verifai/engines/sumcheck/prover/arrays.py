@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.prover.kernels import U64, eq_table
-from verifai.engines.sumcheck.verifier.field import Ext
 
 _EPSILON = np.uint64(2**32 - 1)
 

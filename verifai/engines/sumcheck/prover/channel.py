@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, RIGHT, HiddenClaim, PadPlan, Pads, Tape
-from verifai.engines.sumcheck.verifier.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.claim import Claim
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, RIGHT, HiddenClaim, PadPlan, Pads, Tape
+from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
 
 
 class OwnClaim(Claim):

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
 
 _BLOCK_WORDS = 1 << 17
 

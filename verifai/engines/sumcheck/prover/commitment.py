@@ -10,14 +10,11 @@ from hashlib import sha256
 
 import numpy as np
 
-from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
-from verifai.engines.sumcheck.prover.hash_kernels import sha256_rows
-from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
-from verifai.engines.sumcheck.verifier.field import Ext, P, root_of_unity
-from verifai.engines.sumcheck.verifier.layout import Commitment, Key
-from verifai.engines.sumcheck.verifier.merkle import cap_size, path_length
-from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.suite import (
+from verifai.engines.sumcheck.protocol.field import Ext, P, root_of_unity
+from verifai.engines.sumcheck.protocol.layout import Commitment, Key
+from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
+from verifai.engines.sumcheck.protocol.proof import Opening, log_length
+from verifai.engines.sumcheck.protocol.suite import (
     LEAF_TAG,
     NODE_TAG,
     RESERVED_ROWS,
@@ -25,6 +22,9 @@ from verifai.engines.sumcheck.verifier.suite import (
     ZERO_KNOWLEDGE,
     commitment_root,
 )
+from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
+from verifai.engines.sumcheck.prover.hash_kernels import sha256_rows
+from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
-from verifai.engines.sumcheck.circuit_bounds import infer, requant_t
-from verifai.engines.sumcheck.circuit_check import check
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.bounds import infer, requant_t
+from verifai.engines.sumcheck.circuit.check import check
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Visibility, Weight, WeightVisibility
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.planning.plan import planned
-from verifai.engines.sumcheck.verifier.suite import INTEGRITY, Suite
-
-Ints = NDArray[np.int64]
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 
 _LIMB = 8
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol.axes import Axis, Eq, Functional
+from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.kernels import U64, combine_columns, dot, outer, outer_add, scaled
-from verifai.engines.sumcheck.verifier.axes import Axis, Eq, Functional
-from verifai.engines.sumcheck.verifier.field import Ext
 
 _SHORT = 64
 """Trailing axes are merged until they are at least this long."""

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.buses import Bus
+from verifai.engines.sumcheck.protocol.claim import Claim
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.lookups import Leaves, check_layers
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars
 from verifai.engines.sumcheck.prover.channel import Sender
 from verifai.engines.sumcheck.prover.kernels import U64, halve_sum
 from verifai.engines.sumcheck.prover.lookup_kernels import fingerprints, fingerprints_single
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_layer, fraction_round
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.buses import Bus
-from verifai.engines.sumcheck.verifier.claim import Claim
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.lookups import Leaves, check_layers
 
 
 @dataclass(frozen=True, slots=True)

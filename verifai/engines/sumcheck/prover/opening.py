@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import row_weights
+from verifai.engines.sumcheck.protocol.claim import ZERO
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.proof import Opening, log_length
+from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
 from verifai.engines.sumcheck.prover.functionals import spread
 from verifai.engines.sumcheck.prover.kernels import U64, dot_base, scaled
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fold_base, product_round, product_round_base
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.claim import ZERO
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.opening import row_weights
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 
 
 @dataclass

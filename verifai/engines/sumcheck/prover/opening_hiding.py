@@ -6,23 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import batched, pad_columns, powers_of, row_weights
+from verifai.engines.sumcheck.protocol.channel import MaskForms
+from verifai.engines.sumcheck.protocol.claim import ZERO, Claim
+from verifai.engines.sumcheck.protocol.field import Ext, P
+from verifai.engines.sumcheck.protocol.hiding import LEFT, PRODUCT, RIGHT, X
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.products import check_products
+from verifai.engines.sumcheck.protocol.proof import Opening
+from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, halve_sum
 from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights, combine_and_open
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_round
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.channel import MaskForms
-from verifai.engines.sumcheck.verifier.claim import ZERO, Claim
-from verifai.engines.sumcheck.verifier.field import Ext, P
-from verifai.engines.sumcheck.verifier.hiding import LEFT, PRODUCT, RIGHT, X
-from verifai.engines.sumcheck.verifier.opening import powers_of, row_weights
-from verifai.engines.sumcheck.verifier.opening_hiding import batched, pad_columns
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.products import check_products
-from verifai.engines.sumcheck.verifier.proof import Opening
-from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
 
 
 class _Products:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
+from verifai.engines.sumcheck.protocol.layout import Key
 from verifai.engines.sumcheck.prover.arrays import vector
 from verifai.engines.sumcheck.prover.coins import Coins
 from verifai.engines.sumcheck.prover.commitment import extension_values
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
-from verifai.engines.sumcheck.verifier.layout import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class DrawnPads:
 
     Attributes:
         columns: by column of pads, (2, 2^k): low components, then high ones.
-        values: one element per pad, in the order of :meth:`..verifier.hiding.Pads.index`.
+        values: one element per pad, in the order of :meth:`..protocol.hiding.Pads.index`.
     """
 
     columns: dict[int, U64]

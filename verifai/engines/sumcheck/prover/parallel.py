@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover import kernels, lookup_kernels
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.verifier.field import P
 
 LARGE = 1 << 16
 """Pairs from which on a range per thread pays."""

@@ -7,8 +7,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Weight, WeightVisibility
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit, Weight, WeightVisibility
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field, geometry
+from verifai.engines.sumcheck.protocol.axes import Functional
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, TableBlock, taps
+from verifai.engines.sumcheck.protocol.claim import Claim, public
+from verifai.engines.sumcheck.protocol.field import Ext, P
+from verifai.engines.sumcheck.protocol.layout import Key, public_tensors
+from verifai.engines.sumcheck.protocol.lookups import Leaves
+from verifai.engines.sumcheck.protocol.party import DeferredClaim, OpeningClaim, PendingClaim, truncated
+from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds, weighted_rounds
 from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
@@ -25,17 +36,7 @@ from verifai.engines.sumcheck.prover.kernels import (
 )
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.parallel import fold, product_round
-from verifai.engines.sumcheck.prover.witness import Ints, Witness
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field, geometry
-from verifai.engines.sumcheck.verifier.axes import Functional
-from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, TableBlock, taps
-from verifai.engines.sumcheck.verifier.claim import Claim, public
-from verifai.engines.sumcheck.verifier.field import Ext, P
-from verifai.engines.sumcheck.verifier.layout import Key, public_tensors
-from verifai.engines.sumcheck.verifier.lookups import Leaves
-from verifai.engines.sumcheck.verifier.party import DeferredClaim, OpeningClaim, PendingClaim, truncated
-from verifai.engines.sumcheck.verifier.sumcheck import eq_rounds, product_rounds, weighted_rounds
+from verifai.engines.sumcheck.prover.witness import Witness
 
 
 def padded_weight(weight: Weight, cells: Ints) -> U64:

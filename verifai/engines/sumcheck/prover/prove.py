@@ -13,12 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck.circuit import Circuit, Visibility
-from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-from verifai.engines.sumcheck.circuit_weights import encode_weights, weights_digest
-from verifai.engines.sumcheck.interpreter import Trace
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
+from verifai.engines.sumcheck.interpreter.run import Trace
 from verifai.engines.sumcheck.planning import plan as planner
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, table_values
+from verifai.engines.sumcheck.protocol.layout import Key, Layout
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.proof import Opening, Proof
+from verifai.engines.sumcheck.protocol.proof import encode as encode_proof
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor, Statement
+from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
+from verifai.engines.sumcheck.protocol.transcript import Coins as TranscriptCoins
+from verifai.engines.sumcheck.protocol.transcript import HashCoins, Transcript
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
@@ -31,21 +40,6 @@ from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
-from verifai.engines.sumcheck.verifier.buses import RANGE, Bus, table_values
-from verifai.engines.sumcheck.verifier.layout import Key, Layout
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import Opening, Proof
-from verifai.engines.sumcheck.verifier.proof import encode as encode_proof
-from verifai.engines.sumcheck.verifier.statement import (
-    HashedTensor,
-    PrivateTensor,
-    PublicTensor,
-    StatedTensor,
-    Statement,
-)
-from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
-from verifai.engines.sumcheck.verifier.transcript import Coins as TranscriptCoins
-from verifai.engines.sumcheck.verifier.transcript import HashCoins, Transcript
 from verifai.errors import UsageError
 
 Randomness = Callable[[int], bytes]
@@ -99,7 +93,7 @@ def prepare(
     """Pad the weights and, where the circuit commits them, commit.
 
     Args:
-        circuit: planned (:func:`..verifier.layout.planned`). weights: per weight, its true cells, any integer dtype.
+        circuit: planned (:func:`..planning.plan.planned`). weights: per weight, its true cells, any integer dtype.
         weights_seed: 32 secret bytes that the hiding commitment to weights is made from; the same seed, the same root. Without
             it a fresh one is drawn, and the root is good for this key alone.
 
@@ -143,7 +137,7 @@ def prove(
 
     Args:
         opening_number: of the hiding commitment to weights, required where there is one; never used before
-            (:mod:`..opening_ledger`).
+            (:mod:`..secrets.opening_ledger`).
         secrets: by hashed tensor, how to make its hiding root; fresh ones where none is given. Integrity-only roots need none.
 
     Raises:

@@ -11,21 +11,22 @@ from hashlib import sha256
 import numpy as np
 
 from verifai.domain.progress import SILENT, Progress
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.layout import Key
+from verifai.engines.sumcheck.protocol.proof import Proof, encode
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, RelationPlan, begin, check_relation
 from verifai.engines.sumcheck.protocol.script import check_lookups
+from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
+from verifai.engines.sumcheck.protocol.transcript import HashCoins
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, proof_key
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.party import ProverParty
 from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_talk, values_digest
-from verifai.engines.sumcheck.prover.witness import Ints, Witness
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.layout import Key
-from verifai.engines.sumcheck.verifier.proof import Proof, encode
-from verifai.engines.sumcheck.verifier.suite import SEED_BYTES
-from verifai.engines.sumcheck.verifier.transcript import HashCoins
+from verifai.engines.sumcheck.prover.witness import Witness
 
 
 def prove_registration(

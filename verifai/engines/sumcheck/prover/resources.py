@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan import plan, planned
-from verifai.engines.sumcheck.verifier.layout import Commitment, Layout
-from verifai.engines.sumcheck.verifier.suite import ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
+from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
@@ -18,9 +18,9 @@ def warm_up(progress: Progress = SILENT) -> None:
     Raises:
         InternalError: code ``bug``, when a proof of ours does not hold.
     """
-    from verifai.engines.sumcheck.circuit_codec import circuit_digest, encode
-    from verifai.engines.sumcheck.circuit_weights import encode_weights
-    from verifai.engines.sumcheck.interpreter import run
+    from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+    from verifai.engines.sumcheck.circuit.weights import encode_weights
+    from verifai.engines.sumcheck.interpreter.run import run
     from verifai.engines.sumcheck.prover import examples
     from verifai.engines.sumcheck.prover.prove import prepare, prove
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Tensor
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit, Tensor
+from verifai.engines.sumcheck.interpreter.values import Ints
 
-Ints = NDArray[np.int64]
 Row = tuple[Ints, ...]
 
 

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifai.engines.sumcheck import circuit_ops as ops
-from verifai.engines.sumcheck.circuit import Circuit, Visibility
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.protocol.buses import RANGE, columns_of, table_values, taps
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
-from verifai.engines.sumcheck.verifier.buses import RANGE, columns_of, table_values, taps
-from verifai.engines.sumcheck.verifier.field import P
-from verifai.engines.sumcheck.verifier.layout import Key, Layout
 
-Ints = NDArray[np.int64]
 Row = tuple[Ints, ...]
 
 

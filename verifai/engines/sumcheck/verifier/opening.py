@@ -17,18 +17,18 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.channel import ProofChannel
-from verifai.engines.sumcheck.verifier.claim import ZERO
-from verifai.engines.sumcheck.verifier.field import Ext, P
-from verifai.engines.sumcheck.verifier.hiding import X
-from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Commitment
-from verifai.engines.sumcheck.verifier.merkle import check_path, leaf, root_of_cap
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.proof import Opening, log_length
-from verifai.engines.sumcheck.verifier.suite import RESERVED_ROWS, commitment_root
-from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import evaluate_code, powers_of, row_weights, weights_at
+from verifai.engines.sumcheck.protocol.claim import ZERO
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, Commitment
+from verifai.engines.sumcheck.protocol.merkle import check_path, leaf, root_of_cap
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.proof import Opening, log_length
+from verifai.engines.sumcheck.protocol.suite import commitment_root
+from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
+from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
 from verifai.errors import EvidenceRejected
 
 
@@ -74,43 +74,6 @@ def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], cl
         _check_combination(group, combination, z, factors, expected, positions)
 
 
-def powers_of(base: Ext, count: int) -> list[Ext]:
-    """1, base, base² …"""
-    powers = [field.ONE]
-    while len(powers) < count:
-        powers.append(field.product(powers[-1], base))
-    return powers
-
-
-def weights_at(commitment: Commitment, claims: Sequence[OpeningClaim], powers: Sequence[Ext], z: Sequence[Ext]) -> Ext:
-    """W_c's extension at z: Σ α^j·eq(block, ·)·functional_j, times the high variables' indicator."""
-    skip = len(z) - commitment.log_cells
-    result, blocks = field.ZERO, dict[object, Ext]()
-    for one, power in zip(claims, powers, strict=True):
-        if one.key not in commitment.offsets:
-            continue
-        log_cells = commitment.logs[one.key]
-        split = len(z) - log_cells
-        if one.key not in blocks:
-            blocks[one.key] = ax.eq_index(commitment.offsets[one.key] >> log_cells, z[skip:split])
-        local = field.product(ax.weight_at(one.axes, z[split:]), blocks[one.key])
-        result = field.add(result, field.product(local, power))
-    for r in z[:skip]:
-        result = field.product(result, field.sub(field.ONE, r))
-    return result
-
-
-def row_weights(commitment: Commitment, z: Sequence[Ext], number: int = 0, mask: Ext = field.ZERO) -> list[Ext]:
-    """eq(z_row, row) of the stored rows. Of a hiding commitment, only the blind rows of opening ``number`` have weight, and the
-    mask rows come with ``mask`` and ``mask``·x: together they are one row over F."""
-    start = len(z) - commitment.log_cells
-    table = ax.eq_table(z[start : len(z) - commitment.log_message])
-    reserved = [field.ZERO] * commitment.shape.reserved_rows
-    reserved[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1)] = table[:RESERVED_ROWS]
-    masks = [mask, field.product(mask, X)][: commitment.shape.mask_rows]
-    return [*reserved, *(table[row] for row in commitment.value_rows()), *masks]
-
-
 def _check_combination(
     group: Sequence[Opened], u: Sequence[Ext], z: Sequence[Ext], factors: Sequence[Ext], expected: Ext, positions: Sequence[int]
 ) -> None:
@@ -142,29 +105,6 @@ def check_columns(member: Opened, positions: Sequence[int]) -> None:
     salts = opening.salts or (b"",) * len(positions)
     for position, column, salt, path in zip(positions, opening.columns, salts, opening.paths, strict=True):
         check_path(position, leaf(struct.pack(f"<{len(column)}Q", *column), salt), path, opening.cap, shape.label)
-
-
-def evaluate_code(u: Sequence[Ext], log_n: int, positions: Sequence[int]) -> list[Ext]:
-    """Σ_j u_j·x^j at x = ω^bitrev(position), for each position: √C powers of x, and packed dot products against them.
-
-    Cheaper than a transform for the few positions that are opened.
-    """
-    block = 1 << ((len(u).bit_length() - 1) // 2 + 1)
-    packed = field.pack(u)
-    chunks = [packed[i : i + block] for i in range(0, len(packed), block)]
-    omega = field.root_of_unity(log_n)
-    result = []
-    for position in positions:
-        x = pow(omega, int(f"{position:0{log_n}b}"[::-1], 2), P)
-        powers = [1]
-        for _ in range(block - 1):
-            powers.append(powers[-1] * x % P)
-        step = powers[-1] * x % P
-        value = field.ZERO
-        for chunk in reversed(chunks):
-            value = field.add(field.scale(value, step), field.packed_dot(powers, chunk))
-        result.append(value)
-    return result
 
 
 def refuse(message: str, where: str) -> EvidenceRejected:

@@ -1,6 +1,6 @@
 """Openings of the zero-knowledge suite: the same as :mod:`.opening`, with messages encrypted and everything shown masked.
 
-1. All products of pads are checked (:mod:`.products`); then nothing is left but linear equations in committed cells: claims on
+1. All products of pads are checked (:mod:`..protocol.products`); then nothing is left but linear equations in committed cells: claims on
    columns, and equations between forms in pads. α batches both.
 2. The final rounds are encrypted by the mask rows' pads g; after them the claim is ĉ + ⟨D, g⟩, D public.
 3. Values v_c, which the blind rows make uniform, and x2 = ⟨D, y_x on the mask region⟩; then λ, κ; then
@@ -14,48 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verifai.engines.sumcheck.verifier import axes as ax
-from verifai.engines.sumcheck.verifier import field
-from verifai.engines.sumcheck.verifier.channel import HidingChannel, MaskedChannel
-from verifai.engines.sumcheck.verifier.claim import public
-from verifai.engines.sumcheck.verifier.field import ZERO, Ext
-from verifai.engines.sumcheck.verifier.hiding import LEFT, MESSAGES, MINUS_ONE, PRODUCT, RIGHT, HiddenClaim, Pads, X
-from verifai.engines.sumcheck.verifier.layout import MAX_CLAIMS, Commitment
-from verifai.engines.sumcheck.verifier.opening import (
-    Opened,
-    check_columns,
-    evaluate_code,
-    powers_of,
-    refuse,
-    row_weights,
-    subtract_columns,
-    weights_at,
-)
-from verifai.engines.sumcheck.verifier.party import OpeningClaim
-from verifai.engines.sumcheck.verifier.products import check_products
-from verifai.engines.sumcheck.verifier.proof import log_length
-from verifai.engines.sumcheck.verifier.sumcheck import product_rounds
-
-
-def batched(pads: Pads, claims: Sequence[OpeningClaim], powers: Sequence[Ext]) -> tuple[Ext, list[Ext]]:
-    """(target, coefficients of all pads) of Σ α^j·(functional_j − value_j) + Σ α^k·equation_k, claims first."""
-    target, seeds = ZERO, []
-    values = [(claim.value, MINUS_ONE) for claim in claims] + [(equation, field.ONE) for equation in pads.equations]
-    for (value, sign), power in zip(values, powers, strict=True):
-        signed = field.product(power, sign)
-        target = field.sub(target, field.product(signed, value.value))
-        if isinstance(value, HiddenClaim):
-            seeds.append((value.form, field.product(signed, value.factor)))
-    return target, pads.tape.coefficients(seeds, pads.count)
-
-
-def pad_columns(pads: Pads, coefficients: Sequence[Ext]) -> list[tuple[int, Sequence[Ext]]]:
-    """The coefficients by column of pads."""
-    found = []
-    for column in (MESSAGES, LEFT, RIGHT, PRODUCT):
-        start = pads.index(column, 0)
-        found.append((column, coefficients[start : start + (1 << pads.plan.log_size(column))]))
-    return found
+from verifai.engines.sumcheck.protocol import axes as ax
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.batching import batched, evaluate_code, pad_columns, powers_of, row_weights, weights_at
+from verifai.engines.sumcheck.protocol.claim import public
+from verifai.engines.sumcheck.protocol.field import ZERO, Ext
+from verifai.engines.sumcheck.protocol.hiding import X
+from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, Commitment
+from verifai.engines.sumcheck.protocol.party import OpeningClaim
+from verifai.engines.sumcheck.protocol.products import check_products
+from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
+from verifai.engines.sumcheck.verifier.opening import Opened, check_columns, refuse, subtract_columns
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, MaskedChannel
 
 
 def check_hidden_openings(channel: HidingChannel, groups: Sequence[Sequence[Opened]], claims: Sequence[OpeningClaim]) -> None:

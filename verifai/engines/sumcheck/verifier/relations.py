@@ -1,28 +1,19 @@
-"""Proofs about committed weights alone, in the zero-knowledge suite. Both are made once and shown with every inference.
-
-*Registration*: the weights under a root keep the bounds that the circuit declares for them, which the no-wrap rule rests on,
-and their padding is 0. Each weight is p − n, parts of non-negative limbs that are looked up: p and n are at most the bound, and
-per row Σ (p + n) plus a slack of such limbs is the declared row L1, so Σ |w| is at most that.
-
-*Link*: two roots commit to equal weights, so that a fresh root may stand for one whose openings are to be spared.
-
-The witness commitment holds parts and pads; each commitment to weights is opened alone. Points are drawn after all roots.
-"""
+"""Verification of what is proven about committed weights alone: a registration, or a link (:mod:`..protocol.relations`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verifai.engines.sumcheck.circuit import Circuit
+from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, begin, check_relation
 from verifai.engines.sumcheck.protocol.script import check_lookups
-from verifai.engines.sumcheck.verifier import proof as proofs
-from verifai.engines.sumcheck.verifier.channel import HidingChannel
+from verifai.engines.sumcheck.protocol.transcript import Coins
 from verifai.engines.sumcheck.verifier.opening import Opened
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
-from verifai.engines.sumcheck.verifier.party import VerifierParty
-from verifai.engines.sumcheck.verifier.transcript import Coins
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
+from verifai.engines.sumcheck.verifier.verifier_party import VerifierParty
 from verifai.errors import EvidenceRejected
 
 

@@ -18,26 +18,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifai.engines.sumcheck.circuit import Circuit, WeightVisibility
-from verifai.engines.sumcheck.circuit_check import check
-from verifai.engines.sumcheck.circuit_codec import circuit_digest
-from verifai.engines.sumcheck.circuit_codec import decode as decode_circuit
-from verifai.engines.sumcheck.circuit_weights import decode_weights, weights_digest
+from verifai.engines.sumcheck.circuit.check import check
+from verifai.engines.sumcheck.circuit.codec import circuit_digest
+from verifai.engines.sumcheck.circuit.codec import decode as decode_circuit
+from verifai.engines.sumcheck.circuit.program import Circuit, WeightVisibility
+from verifai.engines.sumcheck.circuit.weights import decode_weights, weights_digest
 from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.protocol import proof as proofs
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.layout import Layout
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript, stated_tensors
-from verifai.engines.sumcheck.verifier import proof as proofs
-from verifai.engines.sumcheck.verifier.channel import HidingChannel, ProofChannel
-from verifai.engines.sumcheck.verifier.field import Ext
-from verifai.engines.sumcheck.verifier.layout import Layout
+from verifai.engines.sumcheck.protocol.statement import Statement, check_statement
+from verifai.engines.sumcheck.protocol.suite import SUITES
+from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
 from verifai.engines.sumcheck.verifier.opening import Opened, check_openings
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
-from verifai.engines.sumcheck.verifier.party import VerifierParty
-from verifai.engines.sumcheck.verifier.statement import (
-    Statement,
-    check_statement,
-)
-from verifai.engines.sumcheck.verifier.suite import SUITES
-from verifai.engines.sumcheck.verifier.transcript import Coins, Transcript
+from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, ProofChannel
+from verifai.engines.sumcheck.verifier.verifier_party import VerifierParty
 from verifai.errors import EvidenceRejected
 
 

@@ -1,0 +1,45 @@
+"""The files that compile leaves for prove: circuit and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from verifai.engines.sumcheck.circuit.codec import MAX_BYTES, circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.circuit.weights import weights_bytes
+from verifai.engines.sumcheck.lock_section import LockSection
+from verifai.engines.sumcheck.lowering.lower import Lowered
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, WEIGHTS_FILE
+from verifai.errors import EvidenceRejected, UsageError
+from verifai.execution.files import read_limited, write_atomic
+
+
+def write_build(folder: Path, lowered: Lowered) -> None:
+    """Circuit and weights, readable by the owner alone, and ignored by git: weights may be confidential."""
+    write_atomic(folder / ".gitignore", b"*\n")
+    write_atomic(folder / CIRCUIT_FILE, encode(lowered.circuit), mode=0o600)
+    write_atomic(folder / WEIGHTS_FILE, lowered.blob, mode=0o600)
+
+
+def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, bytes]:
+    """Circuit bytes, circuit, weight blob; the circuit is the pinned one, the blob has its length.
+
+    Raises:
+        UsageError: code ``stale-build``, when files are missing or are not the pinned ones.
+    """
+    try:
+        data = read_limited(folder / CIRCUIT_FILE, limit=MAX_BYTES)
+        if circuit_digest(data) != section.circuit_sha256:
+            raise stale("the built circuit is not the pinned one", folder / CIRCUIT_FILE)
+        circuit = decode(data)
+        return data, circuit, read_limited(folder / WEIGHTS_FILE, limit=weights_bytes(circuit))
+    except EvidenceRejected as problem:
+        raise stale(problem.message, folder) from None
+    except UsageError as problem:
+        raise stale(problem.message, problem.where or folder) from None
+
+
+def stale(message: str, where: Path | str) -> UsageError:
+    return UsageError(
+        "stale-build", message, where=str(where), hint="Run: verifai compile --locked, to rebuild what the lock pins."
+    )

@@ -1,0 +1,76 @@
+"""What compile, re-derive, estimate and split all stand on: a specification's bindings and options, and the lowered circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.record import Record
+from verifai.domain.statement import EngineName, WeightVisibility
+from verifai.engines.sumcheck.circuit import program as ir
+from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
+from verifai.engines.sumcheck.privacy import privacy_support
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options
+from verifai.errors import UsageError
+from verifai.onnx_graph.model import OnnxModel
+
+
+def bindings(spec: CircuitSpec) -> dict[str, ir.Visibility]:
+    """How each named tensor is bound.
+
+    Raises:
+        UsageError: code ``privacy-unsupported``.
+    """
+    privacy_support(spec).require(EngineName.SUMCHECK)
+    return {name: BINDINGS[visibility] for name, visibility in spec.tensors.items()}
+
+
+def suite_of(spec: CircuitSpec) -> Suite:
+    """The suite that gives what the specification asks for."""
+    return ZERO_KNOWLEDGE if spec.zero_knowledge else INTEGRITY
+
+
+def options_of(spec: CircuitSpec) -> QuantiserOptions:
+    """``[engine.sumcheck]`` of ``circuit.toml``. Raises UsageError (``bad-spec``)."""
+    table = spec.options.get("sumcheck", {})
+    return parse_options(Record(table, "circuit.toml: [engine.sumcheck]", error=UsageError, code="bad-spec"))
+
+
+def build_circuit(
+    model: OnnxModel,
+    spec_tensors: Mapping[str, ir.Visibility],
+    weights: WeightVisibility,
+    scales: Mapping[str, Scale],
+    split: bool,
+    exact: Collection[str] = (),
+    suite: Suite = INTEGRITY,
+    opening_budget: int | None = None,
+) -> Lowered:
+    """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
+    from verifai.engines.sumcheck.constraints import audit
+    from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, planned
+
+    budget = (opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
+    lowered = lower(
+        model,
+        scales,
+        tensors=spec_tensors,
+        weights=weight_binding(weights),
+        split=split,
+        exact=exact,
+        suite=suite,
+        opening_budget=budget,
+    )
+    complete = replace(lowered, circuit=planned(lowered.circuit, suite, budget))
+    audit(complete.circuit)
+    return complete
+
+
+def weights_identity(lowered: Lowered) -> str:
+    """Digest of public weights, root of committed ones, in hex."""
+    from verifai.engines.sumcheck.prover.prove import prepare
+
+    return prepare(lowered.circuit, lowered.weights).identity

@@ -1,0 +1,302 @@
+"""The operations of the integer circuit and their exact meaning. Standard library only.
+
+Tensor operands are indices into ``Circuit.tensors``, weights into ``Circuit.weights``, tables into ``Circuit.tables``; NONE
+stands for an absent one. Read the conventions in :mod:`.program` first: operands read as 0 on padding unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+NONE = 0xFFFF_FFFF
+"""Stands for "no tensor", "no weight", "no axis" and "no source cell" wherever an index is optional."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul:
+    """Linear, dense: z[r…, o] = Σ_k… W[o, k…]·x[r…, k…] + b[o].
+
+    The last ``contract`` axes of ``x`` are summed over; W has shape (O,) + those axes' true sizes. ``bias``: weight of shape
+    (O,), or NONE. The bias is added on true cells only, so padding is 0. Output: (r…, O).
+    """
+
+    x: int
+    weight: int
+    bias: int
+    out: int
+    contract: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Linear, 2-D convolution: x (N, C, H, W), W (Co, C/g, Kh, Kw), z (N, Co, OH, OW).
+
+    z[n, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n, (o ÷ (Co/g))·C/g + c, y·s_h + u·d_h − p_top, x·s_w + v·d_w − p_left],
+    cells outside read as 0. With ``groups`` > 1, C/g and Co/g are powers of two, so that the group is the channel's top bits.
+    A 1-D convolution is one with H = Kh = 1.
+
+    Attributes:
+        stride, dilation: (height, width). pads: (top, left, bottom, right).
+    """
+
+    x: int
+    weight: int
+    bias: int
+    out: int
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedMatMul:
+    """z[b…, i, j] = M·Σ_k a[b…, i, k]·b[b…, k, j]; equal leading axes b…"""
+
+    a: int
+    b: int
+    out: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mul:
+    """z = M·a·b, cell by cell; equal shapes. ``a`` and ``b`` may be one tensor."""
+
+    a: int
+    b: int
+    out: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinearCombination:
+    """z = Σ M_i·x_i + c on true cells, 0 on padding; equal shapes. ``sources`` are distinct."""
+
+    sources: tuple[int, ...]
+    multipliers: tuple[int, ...]
+    constant: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSum:
+    """z[n, c, y, x] = M·Σ_{u, v} x[n, c, y·s_h + u − p_top, x·s_w + v − p_left]; cells outside read as 0.
+
+    Attributes:
+        kernel, stride: (height, width). pads: (top, left, bottom, right).
+    """
+
+    x: int
+    out: int
+    multiplier: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowSum:
+    """z[r…] = M·Σ_k… x[r…, k…]·y[r…, k…] over the last ``axes`` axes; ``y`` NONE: the factor is absent."""
+
+    x: int
+    y: int
+    out: int
+    multiplier: int
+    axes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requant:
+    """t = ⌊(z + 2^(s−1)) / 2^s⌋ (s = 0: t = z); y = T[clamp(t)], clamp to T's domain [−2^(w−1), 2^(w−1)).
+
+    Attributes:
+        shift: s. limbs: widths b_i of the remainder's limbs, lowest first; Σ b_i = s, each in [1, 16]; empty for s = 0.
+        saturate: whether t's bound exceeds the domain, so that the split t = 2^(w−1)·h + l is proven. Forced by the bounds:
+            true exactly when it does.
+
+    Trace columns: ``rem{i}`` = limbs of z + 2^(s−1) − 2^s·t; when ``saturate``: ``h``, ``l``, ``sigma``, ``kappa``, ``u``
+    with u = σ·t + κ, (σ, κ) = (1, 0) for h ∈ {−1, 0}, (0, −2^(w−1)) for h < −1, (0, 2^(w−1) − 1) for h > 0.
+    On padding z = 0, t = 0, so y = T[0] and rem = 2^(s−1).
+    """
+
+    z: int
+    out: int
+    table: int
+    shift: int
+    limbs: tuple[int, ...]
+    saturate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """y = T[x]; x's bound lies in T's domain [−2^(w−1), 2^(w−1)). On padding y = T[0]."""
+
+    x: int
+    out: int
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowMax:
+    """y[n, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
+
+    At most 4 taps (kernel h·w ≤ 4); larger windows are rows first, then columns. A window wholly outside is x.low.
+    """
+
+    x: int
+    out: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowMax:
+    """m[r…] = max_k x[r…, k] over the last axis; E[r…, k] = T[min(m − x, D)], D = 2^w − 1 the table's last argument.
+
+    Softmax's first half, and ReduceMax when ``exp`` is NONE (E is not computed; T is then all zeros). T is on [0, 2^w), and
+    T[D] = 0: row D also serves padding cells and saturated differences. m's padding cells are 0, E's are T[D] = 0.
+
+    Attributes:
+        saturate: whether x.high − x.low ≥ D, so that the split of the difference is proven; forced by the bounds.
+
+    Trace columns: ``g`` = [m − x = 0] (padding: 0); when ``saturate``: ``h``, ``l``, ``sigma``, ``kappa``, ``u`` with
+    m − x = 2^w·h + l, u = σ·(m − x) + κ, (1, 0) for h = 0, (0, D) for h > 0.
+    """
+
+    x: int
+    out: int
+    exp: int
+    table: int
+    saturate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recip:
+    """K = R·2^e for 1 ≤ q < 2^30: e = 29 − ⌊log2 q⌋, R = ⌊2^46 / (q·2^e)⌋. Padding of q reads as 1, so K's is 2^46.
+
+    Trace columns: ``e``, ``pow`` = 2^e, ``qe`` = q·2^e, ``R``, ``rho`` = 2^46 − R·q·2^e, each per cell of q.
+    """
+
+    q: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Isqrt:
+    """q = ⌊√v⌋ for 0 ≤ v < 2^60. Padding is 0.
+
+    Trace columns: none besides q; v − q² and 2q − v + q² are range-checked in limbs by the protocol.
+    """
+
+    v: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArgMax:
+    """k[r…] = the lowest index of the largest cell along the last axis. Padding rows are 0."""
+
+    x: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """The same padded cells under another shape: ỹ(point) = x̃(point). The true cells are the same set."""
+
+    x: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a View: which output cells one source fills.
+
+    Attributes:
+        source: tensor.
+        axes: per output axis, the source axis that it drives, or NONE (the source does not vary along it).
+        indices: per output axis, one entry per true coordinate: the source coordinate along the driven axis (0 where none is
+            driven), or NONE where this piece does not cover the coordinate.
+        fixed: per source axis, its constant coordinate where no output axis drives it, else NONE.
+    """
+
+    source: int
+    axes: tuple[int, ...]
+    indices: tuple[tuple[int, ...], ...]
+    fixed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An index map that is separable per axis: y[j…] = source[…] of the one piece that covers j…, else ``constant``.
+
+    Transpose, Slice, Concat, Pad, Expand, Split and Gather along an axis. Pieces cover disjoint boxes.
+    """
+
+    pieces: tuple[Piece, ...]
+    constant: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Any other index map: y.flat[j] = x.flat[indices[j]] over true cells, row-major; NONE reads ``constant``."""
+
+    x: int
+    out: int
+    indices: tuple[int, ...]
+    constant: int
+
+
+Op: TypeAlias = (
+    MatMul
+    | Conv
+    | BatchedMatMul
+    | Mul
+    | LinearCombination
+    | WindowSum
+    | RowSum
+    | Requant
+    | Lookup
+    | WindowMax
+    | RowMax
+    | Recip
+    | Isqrt
+    | ArgMax
+    | Relabel
+    | View
+    | Gather
+)
+
+HELD_OUTPUT = (Requant, Lookup, WindowMax, RowMax, Recip, Isqrt, ArgMax)
+"""Operations whose outputs are held (committed or public); the others' outputs are virtual."""
+
+
+def operands(op: Op) -> tuple[int, ...]:
+    """The tensors that ``op`` reads, in order of its fields; a tensor read twice occurs twice."""
+    if isinstance(op, BatchedMatMul | Mul):
+        return (op.a, op.b)
+    if isinstance(op, LinearCombination):
+        return op.sources
+    if isinstance(op, RowSum):
+        return (op.x,) if op.y == NONE else (op.x, op.y)
+    if isinstance(op, Requant):
+        return (op.z,)
+    if isinstance(op, Recip):
+        return (op.q,)
+    if isinstance(op, Isqrt):
+        return (op.v,)
+    if isinstance(op, View):
+        return tuple(piece.source for piece in op.pieces)
+    return (op.x,)
+
+
+def results(op: Op) -> tuple[int, ...]:
+    """The tensors that ``op`` defines."""
+    if isinstance(op, RowMax) and op.exp != NONE:
+        return (op.out, op.exp)
+    return (op.out,)

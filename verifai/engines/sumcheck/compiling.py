@@ -1,0 +1,156 @@
+"""compile: model, specification and calibration data → pinned integer circuit. The same three give the same bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.digest import Sha256
+from verifai.domain.progress import Progress
+from verifai.domain.statement import Role, WeightVisibility
+from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
+from verifai.engines.sumcheck.boundary import check_names
+from verifai.engines.sumcheck.build_folder import write_build
+from verifai.engines.sumcheck.building import bindings, build_circuit, options_of, suite_of, weights_identity
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.fidelity import measure
+from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
+from verifai.engines.sumcheck.lowering.lower import Lowered
+from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
+from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, choose_scales
+from verifai.engines.sumcheck.secrets.store import (
+    keep_registration,
+    make_weights_secret,
+    registration,
+    secrets_folder,
+    weights_ledger,
+    weights_seed,
+)
+from verifai.execution.memory import peak_rss_bytes
+from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from verifai.engines.sumcheck.prover.prove import ProvingKey
+
+
+def compile_circuit(request: CompileRequest) -> CompiledCircuit:
+    """Calibrate, lower, measure, write the build files.
+
+    Raises:
+        UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
+    """
+    from verifai.engines.sumcheck.quantise.ranges import calibrate, samples_of
+
+    began = perf_counter()
+    seconds: dict[str, float] = {}
+    tensors = bindings(request.spec)
+    samples = samples_of(request.calibration, request.model)
+    if request.locked is None:
+        options = options_of(request.spec)
+        check_names(options, request.model)
+        request.progress.phase("calibrate", len(samples))
+        ranges = calibrate(
+            request.model, samples, options.method, percentile=options.percentile, levels=(1 << options.activation_bits) - 1
+        )
+        names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
+        integers = {tensor.name for tensor in request.model.inputs if tensor.dtype in INTEGERS}
+        chosen = choose_scales(ranges, names[0], names[1], options, integers)
+        scales: Mapping[str, Scale] = {**chosen, **options.boundary}
+    else:
+        pinned = parse_section(request.locked)
+        expect_suite(pinned)
+        options, scales = pinned.options, {**pinned.scales, **pinned.options.boundary}
+    seconds["calibrate"] = perf_counter() - began
+    request.progress.phase("lower")
+    began = perf_counter()
+    suite = suite_of(request.spec)
+    lowered = build_circuit(
+        request.model,
+        tensors,
+        request.spec.weights,
+        scales,
+        options.split,
+        options.boundary,
+        suite,
+        options.opening_budget,
+    )
+    seconds["lower"] = perf_counter() - began
+    began = perf_counter()
+    fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)
+    seconds["fidelity"] = perf_counter() - began
+    mismatches = count_mismatches(request.model, lowered, samples)
+    if mismatches.cells:
+        request.progress.note(mismatches.sentence())
+    began = perf_counter()
+    identity = _identity(request, lowered)
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        seconds["setup"] = perf_counter() - began  # committing to the weights
+    section = pin(request.model, request.spec, lowered, options, fidelity, identity)
+    write_build(request.build_dir, lowered)
+    return CompiledCircuit(
+        section=section.to_toml(),
+        fidelity=fidelity,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+        key_bytes=len(lowered.blob),
+    )
+
+
+def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
+    """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
+    if request.spec.weights is not WeightVisibility.PRIVATE:
+        return Sha256(weights_identity(lowered))
+    from verifai.engines.sumcheck.prover.prove import prepare
+
+    folder = secrets_folder(request)
+    pinned = None if request.locked is None else parse_section(request.locked).weights_sha256
+    seed = os.urandom(32) if pinned is None else weights_seed(folder, pinned)
+    key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
+    root = Sha256(key.identity)
+    if pinned is not None:
+        weights_ledger(folder, pinned)  # a root without its ledger is dead; better to know it now
+        if root == pinned and registration(folder, root) is None:
+            register_root(folder, key, request.progress)
+        return root
+    make_weights_secret(folder, root, seed, lowered.circuit.opening_budget)
+    register_root(folder, key, request.progress)
+    request.progress.note(
+        f"The private weights are bound by a new root, good for {lowered.circuit.opening_budget} openings. Its seed and ledger "
+        f"are in {folder}: never publish them, never restore an older copy, never use a copy elsewhere."
+    )
+    return root
+
+
+def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
+    """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
+    from verifai.engines.sumcheck.payload.weight_roots import encode_registration
+    from verifai.engines.sumcheck.prover.relations import prove_registration
+
+    root = Sha256(key.identity)
+    number = weights_ledger(folder, root).reserve("registration")
+    keep_registration(folder, root, encode_registration(number, prove_registration(key, number, progress=progress)))
+
+
+def pin(
+    model: OnnxModel, spec: CircuitSpec, lowered: Lowered, options: QuantiserOptions, fidelity: Fidelity, identity: Sha256
+) -> LockSection:
+    """The lock section of a lowered model."""
+    data = encode(lowered.circuit)
+    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    return LockSection(
+        suite=lowered.circuit.suite,
+        circuit_sha256=Sha256(circuit_digest(data)),
+        weights=spec.weights,
+        weights_sha256=identity,
+        opening_budget=lowered.circuit.opening_budget,
+        soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
+        tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
+        options=options,
+        scales=lowered.scales,
+        fidelity=fidelity,
+    )

@@ -1,0 +1,1 @@
+"""Runs an integer program on arrays; the trace is what a proof is made from."""

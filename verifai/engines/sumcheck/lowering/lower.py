@@ -1,0 +1,188 @@
+"""ONNX → integer circuit: deterministic in the model's bytes, the scales and the options; nothing else goes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
+from verifai.engines.sumcheck.circuit.ops import HELD_OUTPUT, results
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.interpreter.weights import encode_arrays
+from verifai.engines.sumcheck.lowering import cells, fuse, linear, pool, quantised, rows, select, shapes
+from verifai.engines.sumcheck.lowering.builder import Builder, Plan, next_plan, signed_width, table_key
+from verifai.engines.sumcheck.lowering.graph import SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.values import Held, whole
+from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
+from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.engines.sumcheck.quantise.scales import Scale
+from verifai.errors import InternalError, UnsupportedModel
+from verifai.onnx_graph.graph import Node
+from verifai.onnx_graph.model import OnnxModel
+
+MAX_ROUNDS = 12
+IMPORT_BITS = 11
+"""An imported layer's weights are rounded on a grid finer by this many bits: its integers are to be met, not chosen."""
+
+HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
+    **cells.HANDLERS,
+    **linear.HANDLERS,
+    **pool.HANDLERS,
+    **shapes.HANDLERS,
+    **quantised.HANDLERS,
+    **rows.HANDLERS,
+    **select.HANDLERS,
+}
+
+
+def handler_of(node: Node) -> Callable[[State, Node], None]:
+    """The rule for a node. Raises UnsupportedModel."""
+    found = {"": HANDLERS, fuse.DOMAIN: rows.FUSED}.get(node.domain, {}).get(node.op_type)
+    if found is None:
+        raise unsupported(node, "the sumcheck engine has no rule for this operator")
+    return found
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A lowered model.
+
+    Attributes:
+        circuit: checked; a draft without commitments.
+        weights: per circuit weight, its cells. blob: their canonical bytes.
+        scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
+    """
+
+    circuit: Circuit
+    weights: tuple[Ints, ...]
+    blob: bytes
+    scales: Mapping[str, Scale]
+
+
+def lower(
+    model: OnnxModel,
+    scales: Mapping[str, Scale],
+    *,
+    tensors: Mapping[str, Visibility],
+    weights: WeightVisibility = WeightVisibility.PUBLIC,
+    split: bool = False,
+    exact: Collection[str] = (),
+    suite: Suite = INTEGRITY,
+    opening_budget: int = 0,
+    coarse: bool = False,
+) -> Lowered:
+    """Lower a canonical model.
+
+    Args:
+        scales: at least one per input and per value that becomes a held tensor.
+        tensors: visibility of each model input and output.
+        split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+        exact: outputs that get exactly the scale and range given, because another circuit takes them as its input.
+        suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
+        opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
+        coarse: as :class:`.builder.Builder` has it, for estimates.
+
+    Raises:
+        UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
+    """
+    graph = fuse.fuse(read_graph(model))
+    plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
+    for _ in range(MAX_ROUNDS):
+        builder = Builder(plan, scales, weights is WeightVisibility.PUBLIC, coarse, round_bounds=rounded)
+        ports = _lower_once(graph, builder, tensors, exact)
+        following = next_plan(builder.needs, split=split)
+        if following == plan:
+            circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
+            check(circuit)
+            blob = encode_arrays(circuit, builder.cells)
+            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))
+        plan = following
+    raise InternalError("bug", "the widths of the tables do not settle")
+
+
+def is_quantised(graph: SourceGraph) -> bool:
+    """Whether the model brings its own integers."""
+    return any(node.op_type in quantised.HANDLERS for node in graph.nodes)
+
+
+_MOVES = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split"}
+)
+"""Operators that only rearrange cells: the same for any type."""
+_QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
+"""Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
+
+
+def require_types(graph: SourceGraph, node: Node) -> None:
+    """Values are quantised reals; the rules of other types are few. Raises UnsupportedModel.
+
+    A rule for reals on stored integers would compute something else: their 0 is not the real 0.
+    """
+    for name in node.outputs:
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
+        kind = graph.types.get(name, "float32")
+        stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
+        if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
+            continue
+        if node.op_type in ("Cast", "Equal") or (node.op_type == "ArgMax" and name in graph.outputs):
+            continue
+        raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+
+
+def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
+    """A model input's scale: the model's own, or the calibrated one. Raises UnsupportedModel."""
+    own = quantised.input_scale(graph, name)
+    scale = own or builder.scale(name)
+    if own is None and graph.types[name] in select.INTEGERS and scale.step != 1:
+        raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
+    return scale
+
+
+def _lower_once(
+    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str]
+) -> tuple[list[Port], list[Port]]:
+    state = State(graph, builder, finer=IMPORT_BITS if is_quantised(graph) else 0)
+    inputs = []
+    for name in graph.inputs:
+        if graph.readers.get(name, 0) == 0:
+            raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
+        scale = input_scale(graph, builder, name)
+        number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
+        inputs.append(Port(number, tensors[name]))
+        state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
+    for node in graph.nodes:
+        handler = handler_of(node)
+        require_types(graph, node)
+        handler(state, node)
+    taken: set[int] = {port.tensor for port in inputs}
+    outputs = []
+    for name in graph.outputs:
+        if name not in state.values:
+            raise UnsupportedModel("constant-value", "a model output does not depend on any input", where=name)
+        number = _output(state, name, taken, builder.scale(name) if name in exact else None)
+        taken.add(number)
+        outputs.append(Port(number, tensors[name]))
+    return inputs, outputs
+
+
+def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> int:
+    """A held tensor of the output's own shape that is no input and no other output, under the scale ``exact`` if given."""
+    held: Held = state.force(name, name if exact else "")
+    number = materialise(state.builder, held, f"{name}.view")
+    tensor = state.builder.tensors[number]
+    found = (tensor.low, tensor.high, held.zero_point)
+    wanted = (exact.low, exact.high, exact.zero_point) if exact else found
+    if number == held.tensor and number not in taken and _is_held(state.builder, number) and found == wanted:
+        return number
+    low, high, zero_point = wanted
+    key = table_key(IDENTITY, held.step, held.step, low, high)
+    # A table that reaches both ends of the range clamps to it, so the result has this range and no narrower one.
+    return state.builder.lookup(number, key, name, held.step, zero_point, signed_width(low, high))
+
+
+def _is_held(builder: Builder, number: int) -> bool:
+    return any(isinstance(op, HELD_OUTPUT) and number in results(op) for op in builder.ops)

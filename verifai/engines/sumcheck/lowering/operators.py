@@ -1,0 +1,109 @@
+"""Which nodes of a model the engine can prove: found by lowering each, not by a list that could disagree with the lowering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from verifai.engines.interface import OperatorSupport
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.lowering.builder import Builder, Plan
+from verifai.engines.sumcheck.lowering.fuse import fuse
+from verifai.engines.sumcheck.lowering.graph import read_graph
+from verifai.engines.sumcheck.lowering.lower import handler_of, require_types
+from verifai.engines.sumcheck.lowering.quantised import input_scale
+from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.values import whole
+from verifai.engines.sumcheck.protocol.buses import tables_of
+from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, integer_scale
+from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.onnx_graph.graph import Node
+from verifai.onnx_graph.model import OnnxModel
+
+_UNIT = choose_scale(Range(-1.0, 1.0), 8)
+_BYTES = integer_scale(Range(0.0, 255.0))
+
+
+class UnitScales(dict[str, Scale]):
+    """The same scale, of ``bits`` bits, for every real value of ``model``, bytes for every integer input: enough to see which
+    rules apply, without calibration."""
+
+    def __init__(self, model: OnnxModel, bits: int = 8) -> None:
+        super().__init__()
+        self._unit = choose_scale(Range(-1.0, 1.0), bits)
+        self._integers = {spec.name for spec in model.inputs if spec.dtype in INTEGERS}
+
+    def __missing__(self, key: str) -> Scale:
+        return _BYTES if key in self._integers else self._unit
+
+    def get(self, key: str, default: object = None) -> Scale:
+        """The scale, whatever is asked for."""
+        return self[key]
+
+
+def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
+    """One entry per node, in the graph's order."""
+    source = read_graph(model)
+    graph = fuse(source)
+    builder = Builder(Plan(), UnitScales(model), coarse=True)
+    state = State(graph, builder)
+    refused: dict[str, UnsupportedModel] = {}
+    for name in graph.inputs:
+        _stand_in(state, name)
+    for node in graph.nodes:
+        problem = _try(state, node)
+        if problem is not None:
+            refused[node.name] = problem
+        for name in node.outputs:
+            # Without a value also when a bound under the unit scales stopped the node, which is no refusal.
+            if name and (problem is not None or name not in state.values):
+                _stand_in(state, name)
+    # Parts of a normalisation or softmax that became one node are proven by it.
+    return tuple(_entry(node, refused) for node in source.nodes)
+
+
+def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSupport:
+    problem = refused.get(node.name)
+    if problem is None:
+        return OperatorSupport(node.name, node.op_type, True)
+    return OperatorSupport(node.name, node.op_type, False, problem.message, problem.hint)
+
+
+def _stand_in(state: State, name: str) -> None:
+    """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
+    shape = state.graph.shapes.get(name, (1,)) or (1,)
+    integer = state.graph.types.get(name) in INTEGERS
+    scale = input_scale(state.graph, name) or (_BYTES if integer else _UNIT)
+    number = state.builder.input(name, shape, scale, scale.zero_point)
+    state.values[name] = whole(number, shape, scale.step, scale.zero_point)
+
+
+def _try(state: State, node: Node) -> UnsupportedModel | None:
+    before = len(state.builder.ops)
+    try:
+        handler = handler_of(node)
+        require_types(state.graph, node)
+        handler(state, node)
+        for name in node.outputs:
+            # What a value needs beyond its operands shows when it becomes cells.
+            if name and name in state.values:
+                state.force(name)
+    except UnsupportedModel as problem:
+        # A bound depends on scales, which are not known here; compile decides.
+        return problem if problem.code == "operator-unsupported" else None
+    except EvidenceRejected as problem:
+        return UnsupportedModel("operator-unsupported", problem.message, where=node.where)
+    return _beyond_suite(state, before, node)
+
+
+def _beyond_suite(state: State, before: int, node: Node) -> UnsupportedModel | None:
+    """Whether an operation that the node needs is missing in the protocol suite."""
+    draft = state.builder.draft()
+    for op in state.builder.ops[before:]:
+        if isinstance(op, ops.Requant) and op.saturate:
+            continue
+        try:
+            tables_of(draft, op)
+        except UnsupportedModel as problem:
+            return UnsupportedModel("operator-unsupported", problem.message, where=node.where)
+    return None

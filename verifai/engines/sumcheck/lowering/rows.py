@@ -1,0 +1,189 @@
+"""Softmax and LayerNormalization, row by row. Every integer is determined by the operands.
+
+Softmax: the maximum, E = T_exp[max − x], q = Σ E, K = Recip(q), y = Requant(E·K).
+LayerNormalization: c = Requant(n·x − Σx), V = M·Σc² + ε', q = Isqrt(V), K = Recip(q), y = Requant(c·K), then scale and bias as
+a convolution of one cell per channel. Centring first keeps every bound an interval bound: Σc² is not negative, V ≥ ε' ≥ 2^16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import sqrt
+
+import numpy as np
+
+from verifai.engines.sumcheck.circuit.bounds import RECIP_LIMIT, RECIP_ONE
+from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Recip, RowMax, RowSum
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
+from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, RowTerm, whole
+from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
+from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale
+from verifai.onnx_graph.graph import Node
+
+_UNDERFLOW = 11
+"""2^14·exp(−11) < ½: from there on the table is 0."""
+
+
+def table_width(span: int, step: Fraction) -> int:
+    """The least w whose last row, which is 0, no true difference reads, or reads where the exponential is 0 anyway."""
+    last = min(span + 1, int(_UNDERFLOW / step) + 1)
+    return min(max(last.bit_length(), 1), MAX_WIDTH)
+
+
+def _softmax(state: State, node: Node) -> None:
+    name, builder = node.outputs[0], state.builder
+    held = state.held(node, 0)
+    axis = node.integer("axis", -1) % len(held.shape)
+    rows = held.at(np.moveaxis(held.index, axis, -1))
+    if rows.shape[-1] * EXP_ONE >= RECIP_LIMIT:
+        raise unsupported(node, f"rows of {rows.shape[-1]} cells are too long")
+    tensor = materialise(builder, rows, f"{name}.x")
+    span = builder.tensors[tensor].high - builder.tensors[tensor].low
+    width = table_width(span, held.step)
+    table = builder.table(0, exponential_table(width, held.step), f"exp[{width}]")
+    op = RowMax(tensor, builder.next, builder.next + 1, table, span > (1 << width) - 1)
+    _, exp = builder.emit(op, f"{name}.max", step=held.step)
+    total = builder.emit(RowSum(exp, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
+    one = Fraction(1)
+    numerators = whole(exp, rows.shape, one)
+    per_row = whole(reciprocal, rows.shape[:-1] or (1,), one)
+    spread = per_row.at(np.broadcast_to(per_row.index.reshape(*rows.shape[:-1], 1), rows.shape))
+    form = Form((ProductTerm(numerators, spread, 1.0 / RECIP_ONE),), 0.0, rows.shape, rows.shape, name)
+    # Forced here, in the rows' own order; the result is the same cells with the axis back in its place.
+    state.values[name] = Lazy(form)
+    result = state.force(name)
+    state.set_held(node, result.at(np.moveaxis(result.index, -1, axis)))
+
+
+CENTRE_BITS = 2
+"""The centred row is this many bits finer than the operand, where 16 bits allow it."""
+LEAST_EPSILON = 1 << 16
+"""The least ε': the square root then has 8 bits at least, and its reciprocal at most 38 + 1."""
+WANTED_EPSILON = 1 << 24
+"""Where bounds allow it: the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
+LARGEST_VARIANCE = 1 << 58
+FACTOR_BITS = 12
+NORMAL_BITS = 10
+
+
+def dyadic(step: Fraction, low: int, high: int) -> Scale:
+    """A scale with this dyadic step."""
+    return Scale(step.numerator, 1 - step.denominator.bit_length(), low, high)
+
+
+def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
+    """One cell per row, on every cell of the row; steps of 1."""
+    rows = np.arange(int(np.prod(shape[:-1])), dtype=np.int64).reshape(*shape[:-1], 1)
+    return Held(per_row, np.broadcast_to(rows, shape), Fraction(1))
+
+
+def _centred(state: State, rows: Held, name: str) -> Held:
+    """x − mean(x), as a tensor of its own: M·(n·x − Σx) / 2^s."""
+    builder, size = state.builder, rows.shape[-1]
+    tensor = materialise(builder, rows, f"{name}.x", windows=True)
+    span = builder.tensors[tensor].high - builder.tensors[tensor].low
+    fine = max(0, min(CENTRE_BITS, 15 - span.bit_length()))
+    total = builder.emit(RowSum(tensor, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    spread = materialise(builder, _spread(state, total, rows.shape), f"{name}.sums")
+    exact = size & (size - 1) == 0  # 1/n is then a power of two, which no rounding touches
+    least = max(1, size.bit_length() - 1 - fine) if exact else FACTOR_BITS + size.bit_length() - fine
+    limbs = builder.plan.limbs(least)
+    factor = round(Fraction(1 << (sum(limbs) + fine), size))
+    op = LinearCombination((tensor, spread), (factor * size, -factor), 0, builder.next)
+    z = builder.emit(op, f"{name}.centred.z")[0]
+    scale = dyadic(rows.step / (1 << fine), -(span << fine), span << fine)
+    key = table_key(IDENTITY, scale.step, scale.step, scale.low, scale.high)
+    made = builder.requant(z, limbs, least, key, signed_width(scale.low, scale.high), f"{name}.centred", scale)
+    return whole(made, rows.shape, scale.step)
+
+
+def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[int, int]:
+    """V = M·Σc² + ε' with M·n·(variance + ε) = V·S_c², and M."""
+    builder, size, name = state.builder, centred.shape[-1], node.outputs[0]
+    per_unit = Fraction(epsilon) * size / centred.step**2
+    largest = size * builder.tensors[centred.tensor].magnitude ** 2
+    factor = 1
+    while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
+        factor *= 2
+    if round(factor * per_unit) < LEAST_EPSILON or factor * largest >= LARGEST_VARIANCE:
+        raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
+    squares = builder.emit(RowSum(centred.tensor, centred.tensor, builder.next, factor, 1), f"{name}.squares")[0]
+    op = LinearCombination((squares,), (1,), round(factor * per_unit), builder.next)
+    return builder.emit(op, f"{name}.variance")[0], factor
+
+
+def _layer_norm(state: State, node: Node) -> None:
+    rank = len(state.graph.shapes[node.inputs[0]])
+    if state.constant(node, 1) is None:
+        raise unsupported(node, "scale and bias must be constant")
+    _normalise(state, node, tuple(range(node.integer("axis", -1) % rank, rank)))
+
+
+def _fused(state: State, node: Node) -> None:
+    """A normalisation found by :mod:`.fuse`."""
+    _normalise(state, node, node.ints("axes") or ())
+
+
+def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
+    """(x − mean)/√(variance + ε)·gain + bias along ``axes``; inputs x, gain, bias, of which the last two may be absent."""
+    name, builder = node.outputs[0], state.builder
+    held = state.held(node, 0)
+    order = [axis for axis in range(len(held.shape)) if axis not in axes] + list(axes)
+    moved = held.index.transpose(order)
+    size = int(np.prod([held.shape[axis] for axis in axes]))
+    rows = held.at(np.ascontiguousarray(moved).reshape(-1, size))
+    gain, bias = state.constant(node, 1), state.constant(node, 2)
+    for position, found in ((1, gain), (2, bias)):
+        if len(node.inputs) > position and node.inputs[position] and found is None:
+            raise unsupported(node, "scale and bias must be constant")
+    gains, biases = (
+        np.full(size, fill) if one is None else np.broadcast_to(one, held.shape).transpose(order).reshape(-1, size)[0]
+        for one, fill in ((gain, 1.0), (bias, 0.0))
+    )
+    centred = _centred(state, rows, name)
+    variance, factor = _variance(state, node, centred, node.number("epsilon", 1e-5))
+    root = builder.emit(Isqrt(variance, builder.next), f"{name}.root")[0]
+    reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
+    unit = Held(centred.tensor, centred.index, Fraction(1))
+    weight = sqrt(factor * size) / RECIP_ONE
+    product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
+    limit = _normal_limit(builder.scale(name), gains, biases, size)
+    label = f"{name}.normal"
+    form = Form((product,), 0.0, rows.shape, rows.shape, label)
+    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), NORMAL_BITS))
+    count = rows.shape[0]
+    channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
+    term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
+    shape = (1, size, 1, count)
+    result = state.requantise(name, Lazy(Form((term,), 0.0, shape, shape, name)), builder.scale(name))
+    _statistics(state, node, rows, Held(reciprocal, np.arange(count), Fraction(1)), weight / float(centred.step))
+    back = np.ascontiguousarray(result.index.reshape(size, count).T).reshape(moved.shape)
+    state.set_held(node, result.at(np.ascontiguousarray(back.transpose(np.argsort(order)))))
+
+
+def _statistics(state: State, node: Node, rows: Held, reciprocal: Held, weight: float) -> None:
+    """LayerNormalization's other results where they are wanted: each row's mean, and its reciprocal deviation."""
+    sources = ((1, rows, 1.0 / rows.shape[1]), (2, reciprocal.at(reciprocal.index[:, None]), weight))
+    for position, cells, factor in sources:
+        if position < len(node.outputs) and node.outputs[position]:
+            name = node.outputs[position]
+            form = Form((RowTerm(cells, factor, 1),), 0.0, cells.shape[:1], state.graph.shapes[name], name)
+            state.values[name] = Lazy(form)
+
+
+def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> float:
+    """How far a normalised value reaches, from the result's calibrated range; never beyond √n."""
+    ends = [float(bound * scale.step) for bound in (scale.low, scale.high)]
+    used = np.abs(gains) > 0
+    reach = max((float((np.abs(end - biases[used]) / np.abs(gains[used])).max(initial=0.0)) for end in ends), default=0.0)
+    return max(min(reach, sqrt(size)), 1.0)
+
+
+HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
+"""Of nodes in :data:`.fuse.DOMAIN`."""

@@ -1,0 +1,105 @@
+"""Integers that choose: comparisons with constants, casts, and the one-hot rows times a matrix that an embedding is.
+
+An integer value takes few values, so everything that is a function of one of its cells is a table: a comparison with each of C
+constants has C tables, and its product with a matrix has one table per column, which holds the column's own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
+from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, SelectTerm
+from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.onnx_graph.graph import Node
+
+MAX_TABLE_CELLS = 1 << 20
+"""Of all channels together: beyond, one row per value and channel costs more than the product it replaces."""
+EXACT_FLOAT32 = 1 << 24
+INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+
+
+def _kind(state: State, name: str) -> str:
+    return state.graph.types.get(name, "float32")
+
+
+def _equal(state: State, node: Node) -> None:
+    sides = [name in state.graph.constants for name in node.inputs]
+    if sum(sides) != 1:
+        raise unsupported(node, "one side must be constant")
+    position = sides.index(False)
+    if _kind(state, node.inputs[position]) not in INTEGERS:
+        raise unsupported(node, "only integers are compared: a real number is known to its rounding only")
+    constants = state.graph.constants[node.inputs[1 - position]].astype(np.int64)
+    x, shape = state.held(node, position), state.graph.shapes[node.outputs[0]]
+    if x.step != 1 or x.zero_point != 0:
+        raise unsupported(node, "its operand is quantised; the stored integers are compared")
+    if constants.size == 1:
+        cells, channels = broadcast(x, shape), constants.reshape(1)
+    elif constants.size == constants.shape[-1] == shape[-1] and (not x.shape or x.shape[-1] == 1):
+        cells, channels = broadcast(x.at(x.index.reshape(x.shape[:-1])), shape[:-1]), constants.reshape(-1)
+    else:
+        raise unsupported(
+            node, "the constants must be one number, or one per place of the last axis, where the other side has one"
+        )
+    if not cells.shape:
+        cells = cells.at(cells.index.reshape(1))
+    tensor = state.builder.tensors[x.tensor]
+    low, high = min(tensor.low, 0), max(tensor.high, 0)
+    if high - low >= MAX_TABLE_CELLS:
+        raise unsupported(node, "its operand takes too many values")
+    rows = (np.arange(low, high + 1)[:, None] == channels).astype(np.float64)
+    form = Form((SelectTerm(cells, rows, low),), 0.0, (*cells.shape, channels.size), shape, node.outputs[0])
+    state.set_lazy(node, form)
+
+
+def _cast(state: State, node: Node) -> None:
+    """A cast that changes no number: the value itself."""
+    name = node.inputs[0]
+    source, target = _kind(state, name), _kind(state, node.outputs[0])
+    value = state.value(node, 0)
+    if isinstance(value, Held) and (source in INTEGERS) and (value.step != 1 or value.zero_point != 0):
+        raise unsupported(node, "its operand is quantised; use DequantizeLinear")
+    if source == "float32" or target == "bool" or (target != "float32" and target not in INTEGERS):
+        raise unsupported(node, f"from {source} to {target}")
+    low, high = (0, 1) if source == "bool" or not isinstance(value, Held) else _range(state, value)
+    limits = np.iinfo(target) if target in INTEGERS else None
+    least, most = (-EXACT_FLOAT32, EXACT_FLOAT32) if limits is None else (int(limits.min), int(limits.max))
+    if low < least or high > most:
+        raise unsupported(node, f"values from {low} to {high} do not all fit {target}")
+    state.values[node.outputs[0]] = value
+
+
+def _range(state: State, value: Held) -> tuple[int, int]:
+    tensor = state.builder.tensors[value.tensor]
+    return min(tensor.low, 0), max(tensor.high, 0)
+
+
+def chosen_product(state: State, node: Node, matrix: Floats) -> bool:
+    """Lower (…, C) one-hot times (C, K) as rows of the matrix, where that is what the operand is. Returns whether it did."""
+    value = state.value(node, 0)
+    term = selected(value)
+    if term is None or not isinstance(value, Lazy) or value.program != IDENTITY or value.form.constant != 0.0:
+        return False
+    if not state.builder.weights_in_tables or value.form.shape != value.form.logical or not _one_hot(term.rows):
+        return False
+    if term.rows.shape[0] * matrix.shape[1] > MAX_TABLE_CELLS:
+        return False
+    # Each row has at most one 1: picking, not summing, so that no rounding depends on an order of additions.
+    picked = np.asarray(term.rows.sum(axis=1)).reshape(-1, 1)
+    rows = np.where(picked > 0, matrix[term.rows.argmax(axis=1)], 0.0)
+    shape = (*value.form.shape[:-1], matrix.shape[1])
+    logical = state.graph.shapes[node.outputs[0]]
+    state.set_lazy(node, Form((SelectTerm(term.x, rows, term.low),), 0.0, shape, logical, node.outputs[0]))
+    return True
+
+
+def _one_hot(rows: NDArray[np.float64]) -> bool:
+    return bool(((rows == 0) | (rows == 1)).all()) and bool((rows.sum(axis=1) <= 1).all())
+
+
+HANDLERS: dict[str, Callable[[State, Node], None]] = {"Equal": _equal, "Cast": _cast}

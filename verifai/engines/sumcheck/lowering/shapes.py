@@ -1,0 +1,173 @@
+"""Operators that only rearrange cells: they rewrite the index map; operations appear when something needs the cells so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.circuit.ops import View
+from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
+from verifai.engines.sumcheck.lowering.views import concatenate, materialise, partition
+from verifai.onnx_graph.graph import Node
+
+Index = NDArray[np.int64]
+
+
+def _ints(state: State, node: Node, position: int, what: str) -> tuple[int, ...] | None:
+    if position >= len(node.inputs) or not node.inputs[position]:
+        return None
+    found = state.graph.constants.get(node.inputs[position])
+    if found is None:
+        raise unsupported(node, f"{what} must be constant")
+    return tuple(int(value) for value in found.reshape(-1))
+
+
+def _reshaped(state: State, node: Node) -> None:
+    """Another shape of the same cells in the same order: a form that nothing else reads stays one."""
+    value, shape = state.value(node, 0), state.graph.shapes[node.outputs[0]]
+    if isinstance(value, Lazy) and state.graph.readers.get(node.inputs[0], 0) == 1:
+        state.set_lazy(node, replace(value.form, logical=shape), value.program)
+        state.reshaped[node.outputs[0]] = state.reshaped.get(node.inputs[0], node.inputs[0])
+        return
+    held = state.held(node, 0)
+    state.set_held(node, held.at(held.index.reshape(shape)))
+
+
+def _rearrange(change: Callable[[State, Node, Index], Index]) -> Callable[[State, Node], None]:
+    def lower(state: State, node: Node) -> None:
+        held = state.held(node, 0)
+        state.set_held(node, held.at(np.ascontiguousarray(change(state, node, held.index))))
+
+    return lower
+
+
+def _transpose(state: State, node: Node, index: Index) -> Index:
+    return index.transpose(node.ints("perm") or tuple(reversed(range(index.ndim))))
+
+
+def _slice(state: State, node: Node, index: Index) -> Index:
+    starts, ends = _ints(state, node, 1, "starts"), _ints(state, node, 2, "ends")
+    axes, steps = _ints(state, node, 3, "axes"), _ints(state, node, 4, "steps")
+    if starts is None or ends is None:
+        raise unsupported(node, "starts and ends must be given")
+    for number, axis in enumerate(axes or range(len(starts))):
+        step = steps[number] if steps else 1
+        if step == 0:
+            raise unsupported(node, "a step of 0")
+        size = index.shape[axis]
+        start, stop = _bound(starts[number], size, step), _bound(ends[number], size, step)
+        places = np.arange(start, stop, step)
+        index = index.take(places, axis=axis)
+    if index.size == 0:
+        raise unsupported(node, "the result is empty")
+    return index
+
+
+def _sliced(state: State, node: Node) -> None:
+    """A slice that takes everything in order, which exporters write, is no slice."""
+    shape = state.graph.shapes[node.inputs[0]]
+    cells = np.arange(int(np.prod(shape))).reshape(shape)
+    if np.array_equal(_slice(state, node, cells), cells):
+        _reshaped(state, node)
+    else:
+        _rearrange(_slice)(state, node)
+
+
+def _bound(value: int, size: int, step: int) -> int:
+    """ONNX Slice: negative counts from the end; clamped to [0, size] going up, [−1, size − 1] going down."""
+    value = value + size if value < 0 else value
+    return min(max(value, 0), size) if step > 0 else min(max(value, -1), size - 1)
+
+
+def _gather(state: State, node: Node) -> None:
+    places = state.graph.constants.get(node.inputs[1])
+    if places is None:
+        raise unsupported(node, "the indices must be constant")
+    axis = node.integer("axis", 0)
+    held = state.held(node, 0)
+    size = held.shape[axis]
+    if places.size == 0 or int(places.min()) < -size or int(places.max()) >= size:
+        raise unsupported(node, f"an index lies outside the {size} places of axis {axis}, or there is none")
+    state.set_held(node, held.at(held.index.take(np.where(places < 0, places + size, places).astype(np.int64), axis=axis)))
+
+
+def _expand(state: State, node: Node, index: Index) -> Index:
+    return np.broadcast_to(index, state.graph.shapes[node.outputs[0]])
+
+
+def _pad(state: State, node: Node) -> None:
+    held = state.held(node, 0)
+    if node.text("mode", "constant") != "constant":
+        raise unsupported(node, "only the mode 'constant' is supported")
+    pads = _ints(state, node, 1, "pads")
+    if pads is None or min(pads) < 0:
+        raise unsupported(node, "the pads must be constant and not negative")
+    filling = state.constant(node, 2)
+    if len(node.inputs) > 2 and node.inputs[2] and (filling is None or filling.size != 1):
+        raise unsupported(node, "the padding value must be one constant")
+    axes = _ints(state, node, 3, "axes") or tuple(range(held.index.ndim))
+    width = [(0, 0)] * held.index.ndim
+    for number, axis in enumerate(axes):
+        width[axis] = (pads[number], pads[len(axes) + number])
+    index = np.pad(held.index, width, constant_values=ZERO_CELL)
+    value = 0 if filling is None else round(Fraction(float(filling.reshape(-1)[0])) / held.step)
+    if value == 0:
+        state.set_held(node, held.at(index))
+        return
+    if (held.index == ZERO_CELL).any():
+        held = whole(materialise(state.builder, held, f"{node.outputs[0]}.x"), held.shape, held.step, held.zero_point)
+        index = np.pad(held.index, width, constant_values=ZERO_CELL)
+    pieces = partition(index, state.builder.tensors[held.tensor].shape, held.tensor)
+    if not pieces or abs(value) >= 1 << 31:
+        raise unsupported(node, "padding with this value is not supported here")
+    name = node.outputs[0]
+    tensor = state.builder.emit(View(pieces, value, state.builder.next), name, index.shape, step=held.step)[0]
+    state.set_held(node, whole(tensor, index.shape, held.step, held.zero_point))
+
+
+def _split(state: State, node: Node) -> None:
+    held = state.held(node, 0)
+    axis = node.integer("axis", 0) % len(held.shape)
+    start = 0
+    for name in node.outputs:
+        size = state.graph.shapes[name][axis]
+        places = np.arange(start, start + size)
+        state.values[name] = held.at(held.index.take(places, axis=axis))
+        start += size
+
+
+def _concat(state: State, node: Node) -> None:
+    if any(name not in state.values for name in node.inputs):
+        raise unsupported(node, "constant parts are not supported")
+    if state.graph.types.get(node.outputs[0], "float32") != "float32":
+        stored = [state.held(node, position) for position in range(len(node.inputs))]
+        if len({(part.step, part.zero_point) for part in stored}) > 1:
+            raise unsupported(node, "its parts are stored under different scales or zero points")
+    steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
+    shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
+    parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
+    axis = node.integer("axis", 0) % len(parts[0].shape)
+    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0]))
+
+
+HANDLERS: dict[str, Callable[[State, Node], None]] = {
+    "Reshape": _reshaped,
+    "Flatten": _reshaped,
+    "Squeeze": _reshaped,
+    "Unsqueeze": _reshaped,
+    "Transpose": _rearrange(_transpose),
+    "Slice": _sliced,
+    "Expand": _rearrange(_expand),
+    "Pad": _pad,
+    "Identity": _reshaped,
+    "Dropout": _reshaped,
+    "Gather": _gather,
+    "Split": _split,
+    "Concat": _concat,
+}

@@ -1,0 +1,189 @@
+"""The lowering's state: ONNX values by name, and how a lazy value becomes a held one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+
+from verifai.engines.sumcheck.lowering.builder import Builder, signed_width, table_key
+from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift
+from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
+from verifai.engines.sumcheck.lowering.values import (
+    ZERO_CELL,
+    CellTerm,
+    Floats,
+    Form,
+    Held,
+    Lazy,
+    SelectTerm,
+    Value,
+    affine,
+    affine_program,
+    whole,
+)
+from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
+from verifai.engines.sumcheck.quantise.scales import Scale
+from verifai.errors import UnsupportedModel
+from verifai.onnx_graph.graph import Node
+
+ARGUMENT_BITS = 2
+"""An activation's argument has this many bits more than its value's range would give."""
+
+
+@dataclass
+class State:
+    """One lowering in progress.
+
+    Attributes:
+        values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
+        reals: constants that nodes made from stored integers.
+        finer: additional bits of shift, for models whose integers are to be met, not chosen.
+        reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
+    """
+
+    graph: SourceGraph
+    builder: Builder
+    values: dict[str, Value] = field(default_factory=dict)
+    forced: dict[tuple[str, str], Held] = field(default_factory=dict)
+    cells: dict[str, Lazy] = field(default_factory=dict)
+    reals: dict[str, Floats] = field(default_factory=dict)
+    finer: int = 0
+    reshaped: dict[str, str] = field(default_factory=dict)
+
+    def constant(self, node: Node, position: int) -> Floats | None:
+        """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
+        if position < len(node.inputs) and node.inputs[position] in self.reals:
+            return self.reals[node.inputs[position]]
+        return float_constant(self.graph, node, position)
+
+    def value(self, node: Node, position: int) -> Value:
+        """Operand ``position``, which is not constant. Raises UnsupportedModel."""
+        name = node.inputs[position]
+        if name not in self.values:
+            raise unsupported(node, f"operand {position} must not be constant")
+        return self.values[name]
+
+    def held(self, node: Node, position: int, scale_of: str = "") -> Held:
+        """Operand ``position`` as cells of a tensor; ``scale_of``: with the scale of that value instead of its own."""
+        self.value(node, position)
+        return self.force(node.inputs[position], scale_of)
+
+    def lazy(self, name: str) -> Lazy:
+        """The value as a function of a form; the same form each time."""
+        value = self.values[name]
+        if isinstance(value, Lazy):
+            return value
+        if name not in self.cells:
+            form = Form((CellTerm(value, 1.0),), 0.0, value.shape, value.shape, name)
+            self.cells[name] = Lazy(form)
+        return self.cells[name]
+
+    def linear(self, name: str) -> Form | None:
+        """The value as a linear form of which nothing else is read, else None: such a form may be merged into another."""
+        value = self.values[name]
+        if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1 or selected(value) is not None:
+            return None
+        found = affine_program(value.program)
+        return None if found is None else affine(value.form, float(found[0]), float(found[1]), name)
+
+    def force(self, name: str, scale_of: str = "") -> Held:
+        """The value as cells of a held tensor or a view of one. Raises UnsupportedModel."""
+        value, name = self.values[name], self.reshaped.get(name, name)
+        target = scale_of or name
+        if isinstance(value, Held):
+            if not scale_of or value.step == self.builder.scale(target).step:
+                return value
+            value = self.lazy(name)
+        if (name, target) not in self.forced:
+            self.forced[name, target] = self.requantise(name, value, self.builder.scale(target))
+        found = self.forced[name, target]
+        return found if found.shape == value.shape else found.at(found.index.reshape(value.shape))
+
+    def rescale(self, name: str, scale: Scale, result: str) -> Held:
+        """The value under ``scale``: a new tensor named ``result``, unless it has that scale. Raises UnsupportedModel."""
+        value = self.values[name]
+        if isinstance(value, Held) and value.step == scale.step and self._within(value.tensor, scale):
+            return replace(value, zero_point=scale.zero_point)
+        return self.requantise(result, self.lazy(name), scale)
+
+    def requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
+        """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel."""
+        choice = selected(value)
+        if choice is not None:
+            tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
+            return whole(tensor, value.form.logical, scale.step, scale.zero_point)
+        found = affine_program(value.program)
+        if found is not None:
+            value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
+        form, program = value.form, value.program
+        lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
+        if lone is not None:
+            return self._lookup(name, lone, form, program, scale)
+        if keeps_scale(program):
+            step, floor = scale.step, signed_width(scale.low, scale.high)
+        else:
+            argument = self.builder.scale(form.name)
+            step = argument.step / (1 << ARGUMENT_BITS)
+            floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
+        least = least_shift(self.builder, form, step) + self.finer
+        limbs = self.builder.plan.limbs(least)
+        shift = sum(limbs)
+        if shift > MAX_SHIFT:
+            raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
+        z = emit_form(self.builder, form, step, shift, name)
+        key = table_key(program, step, scale.step, scale.low, scale.high)
+        tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
+        return whole(tensor, form.logical, scale.step, scale.zero_point)
+
+    def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:
+        """A function of one tensor's cells: looked up on the whole tensor, so that an index map stays one."""
+        inner = _linear_program(term.factor, form.constant)
+        key = table_key(substitute(program, inner), term.x.step, scale.step, scale.low, scale.high)
+        x = term.x
+        if (x.index == ZERO_CELL).any():
+            x = whole(materialise(self.builder, x, f"{name}.x"), x.shape, x.step)
+        if key.program == IDENTITY and key.step_in == key.step_out and self._within(x.tensor, scale):
+            return replace(x, index=x.index.reshape(form.logical), zero_point=scale.zero_point)
+        tensor = self.builder.lookup(x.tensor, key, name, scale.step, scale.zero_point)
+        return Held(tensor, x.index.reshape(form.logical), scale.step, scale.zero_point)
+
+    def _within(self, tensor: int, scale: Scale) -> bool:
+        return scale.low <= self.builder.tensors[tensor].low and self.builder.tensors[tensor].high <= scale.high
+
+    def set_lazy(self, node: Node, form: Form, program: Program = IDENTITY) -> None:
+        """The node's result is program(form)."""
+        self.values[node.outputs[0]] = Lazy(form, program)
+
+    def set_held(self, node: Node, value: Held) -> None:
+        """The node's result is these cells."""
+        self.values[node.outputs[0]] = value
+
+    def new_form(self, node: Node, *terms: object, shape: tuple[int, ...] | None = None, constant: float = 0.0) -> Form:
+        """A form named after the node's result, of its ONNX shape."""
+        name = node.outputs[0]
+        logical = self.graph.shapes[name]
+        return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
+
+
+def selected(value: Value) -> SelectTerm | None:
+    """The term of a value whose cells each choose a row of constants."""
+    lone = value.form.terms[0] if isinstance(value, Lazy) and len(value.form.terms) == 1 else None
+    return lone if isinstance(lone, SelectTerm) else None
+
+
+def _linear_program(factor: float, constant: float) -> Program:
+    if factor == 1.0 and constant == 0.0:
+        return IDENTITY
+    slope, intercept = Fraction(factor), Fraction(constant)
+    program: Program = (("x",), ("const", slope.numerator, slope.denominator), ("mul",))
+    if intercept:
+        program = (*program, ("const", intercept.numerator, intercept.denominator), ("add",))
+    return program
+
+
+def broadcast(value: Held, shape: tuple[int, ...]) -> Held:
+    """The value under ONNX broadcasting to ``shape``."""
+    return value.at(np.broadcast_to(value.index, shape))

@@ -1,0 +1,148 @@
+"""Index maps as operations: the cheapest of nothing, Relabel, View and Gather that puts cells in the wanted arrangement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.circuit.bounds import same_cells
+from verifai.engines.sumcheck.circuit.ops import NONE, Gather, Piece, Relabel, View
+from verifai.engines.sumcheck.circuit.program import log2_ceil
+from verifai.engines.sumcheck.lowering.builder import Builder
+from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, whole
+
+Index = NDArray[np.int64]
+
+
+def materialise(builder: Builder, value: Held, name: str, *, windows: bool = False) -> int:
+    """A circuit tensor of the value's own shape that holds its cells.
+
+    Args:
+        windows: whether windows or sums will run over it: those cannot be proven over a Relabel that merges axes.
+    """
+    source = builder.tensors[value.tensor]
+    value = value if value.shape else value.at(value.index.reshape(1))
+    identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
+    if identity and source.shape == value.shape:
+        return value.tensor
+    plain = not windows or _refines(value.shape, source.shape)
+    if plain and identity and same_cells(source.shape, value.shape):
+        return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
+    pieces = partition(value.index, source.shape, value.tensor)
+    if pieces:
+        return builder.emit(View(pieces, 0, builder.next), name, value.shape, step=value.step)[0]
+    flat = value.index.reshape(-1)
+    indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
+    return builder.emit(Gather(value.tensor, builder.next, indices, 0), name, value.shape, step=value.step)[0]
+
+
+def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
+    """Whether every axis of ``source`` is made of whole axes of ``shape``, so that none is merged."""
+    ends = [{sum(log2_ceil(size) for size in sizes[:count]) for count in range(len(sizes) + 1)} for sizes in (shape, source)]
+    return ends[0] >= ends[1]
+
+
+MAX_PIECES = 64
+"""Each piece of a View costs the prover one pass over its source."""
+
+
+def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """The index map as the fewest separable pieces, cut along leading axes of the source or of the result, or into equal
+    blocks of one axis of the result; empty when too many.
+
+    A reshape that merges axes is separable once the outer source axes are fixed, one that splits them once the outer result
+    axes are. One that splits an axis and merges the rest, such as (512·4, 64) to (512, 4·64), is separable block by block.
+    """
+    coordinates = np.stack([np.where(index == ZERO_CELL, -1, c) for c in np.unravel_index(np.maximum(index, 0), source)])
+    places = np.indices(index.shape)
+    best: tuple[Piece, ...] = ()
+    for space, sizes in ((coordinates, source), (places, index.shape)):
+        for fixed in range(len(sizes) + 1):
+            count = int(np.prod(sizes[:fixed]))
+            if count > MAX_PIECES or (best and count >= len(best)):
+                break
+            cuts = (
+                np.all([space[axis] == at for axis, at in enumerate(cut)], axis=0) if cut else np.ones(index.shape, bool)
+                for cut in np.ndindex(*sizes[:fixed])
+            )
+            pieces = _pieces(index, cuts, source, tensor)
+            if pieces:
+                best = pieces
+                break
+    for axis, size in enumerate(index.shape):
+        for count in range(2, MAX_PIECES + 1):
+            if best and count >= len(best):
+                break
+            if size % count:
+                continue
+            block = places[axis] // (size // count)
+            pieces = _pieces(index, (block == number for number in range(count)), source, tensor)
+            if pieces:
+                best = pieces
+                break
+    return best
+
+
+def _pieces(index: Index, cuts: Iterable[NDArray[np.bool_]], source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+    """One piece per cut that reads anything; empty when some cut is not separable."""
+    pieces = []
+    for inside in cuts:
+        part = np.where(inside, index, ZERO_CELL)
+        piece = separable(part, source, tensor)
+        if piece is not None:
+            pieces.append(piece)
+        elif (part != ZERO_CELL).any():
+            return ()
+    return tuple(pieces)
+
+
+def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | None:
+    """The index map as one piece of a View, or None when it is not separable per axis."""
+    inside = index != ZERO_CELL
+    if not inside.any():
+        return None
+    # A box of covered cells: per output axis, the coordinates where anything is covered.
+    covered = [inside.any(axis=tuple(a for a in range(index.ndim) if a != axis)) for axis in range(index.ndim)]
+    box = np.ix_(*(np.flatnonzero(c) for c in covered))
+    if not inside[box].all():
+        return None
+    coordinates = np.unravel_index(index[box], source)
+    axes = [NONE] * index.ndim
+    maps = [np.where(c, 0, NONE) for c in covered]
+    fixed = [NONE] * len(source)
+    for source_axis, found in enumerate(coordinates):
+        varies = [axis for axis in range(index.ndim) if bool((found != found.take([0], axis=axis)).any())]
+        if len(varies) > 1 or (varies and axes[varies[0]] != NONE):
+            return None
+        if not varies:
+            fixed[source_axis] = int(found.flat[0])
+            continue
+        axis = varies[0]
+        axes[axis] = source_axis
+        line = np.moveaxis(found, axis, 0).reshape(found.shape[axis], -1)[:, 0]
+        maps[axis][covered[axis]] = line
+    return Piece(tensor, tuple(axes), tuple(tuple(m.tolist()) for m in maps), tuple(fixed))
+
+
+def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> Held:
+    """The values one after another along ``axis``; equal steps."""
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    pieces, start = [], 0
+    for value in values:
+        spread = np.full(shape, ZERO_CELL, np.int64)
+        window = [slice(None)] * len(shape)
+        window[axis] = slice(start, start + value.shape[axis])
+        start += value.shape[axis]
+        spread[tuple(window)] = value.index
+        piece = separable(spread, builder.tensors[value.tensor].shape, value.tensor)
+        if piece is None or (value.index == ZERO_CELL).any():
+            tensor = materialise(builder, value, f"{name}.part")
+            spread[tuple(window)] = np.arange(value.index.size).reshape(value.shape)
+            piece = separable(spread, value.shape, tensor)
+        assert piece is not None
+        pieces.append(piece)
+    tensor = builder.emit(View(tuple(pieces), 0, builder.next), name, tuple(shape), step=values[0].step)[0]
+    return whole(tensor, tuple(shape), values[0].step, values[0].zero_point)

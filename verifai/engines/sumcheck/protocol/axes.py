@@ -1,0 +1,191 @@
+"""Linear functionals on padded tensors: one vector over F per axis, their outer product being the weights of the cells.
+
+A multilinear evaluation at a point is the functional of eq vectors. Convolutions, windows, slices and permutations map
+functionals of this kind to functionals of the same kind, so that most operations need no sumcheck of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
+
+
+def eq_table(point: Sequence[Ext]) -> list[Ext]:
+    """eq(point, i) for all i; the first coordinate belongs to the highest bit."""
+    table = [ONE]
+    for r in reversed(point):
+        high = [field.product(x, r) for x in table]
+        table = [field.sub(x, h) for x, h in zip(table, high, strict=True)] + high
+    return table
+
+
+@lru_cache(maxsize=16)
+def _recent_table(point: tuple[Ext, ...]) -> tuple[Ext, ...]:
+    """:func:`eq_table`, kept for the points of late: the openings ask for one point's table once per claim."""
+    return tuple(eq_table(point))
+
+
+def eq_points(left: Sequence[Ext], right: Sequence[Ext]) -> Ext:
+    """eq(left, right) = Π (l·r + (1 − l)(1 − r))."""
+    result = ONE
+    for x, y in zip(left, right, strict=True):
+        both = field.product(x, y)
+        a = 1 - x[0] - y[0] + 2 * both[0]
+        b = -x[1] - y[1] + 2 * both[1]
+        result = field.product(result, (a % P, b % P))
+    return result
+
+
+def eq_index(index: int, point: Sequence[Ext]) -> Ext:
+    """eq(bits of index, point)."""
+    result = ONE
+    top = len(point) - 1
+    for position, r in enumerate(point):
+        bit = index >> (top - position) & 1
+        result = field.product(result, r if bit else field.sub(ONE, r))
+    return result
+
+
+def integer_extension(point: Sequence[Ext]) -> Ext:
+    """Extension of i ↦ i: Σ 2^j·r_j."""
+    result = ZERO
+    for r in point:
+        result = ((2 * result[0] + r[0]) % P, (2 * result[1] + r[1]) % P)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Eq:
+    """The vector eq(point, ·) of 2^len(point) entries."""
+
+    point: tuple[Ext, ...]
+
+    @property
+    def bits(self) -> int:
+        """log2 of the length."""
+        return len(self.point)
+
+    def dense(self) -> list[Ext]:
+        """All entries."""
+        return eq_table(self.point)
+
+    def total(self) -> Ext:
+        """Sum of all entries."""
+        return ONE
+
+    def first(self, count: int) -> Ext:
+        """Sum of the first ``count`` entries: walk down the bits of ``count``, adding the halves that lie below it."""
+        if count == 1 << len(self.point):
+            return ONE
+        result, weight = ZERO, ONE
+        top = len(self.point) - 1
+        for position, r in enumerate(self.point):
+            high = field.product(weight, r)
+            low = field.sub(weight, high)
+            if count >> (top - position) & 1:
+                result, weight = field.add(result, low), high
+            else:
+                weight = low
+        return result
+
+    def at(self, point: Sequence[Ext]) -> Ext:
+        """The vector's multilinear extension at ``point``."""
+        return eq_points(self.point, point)
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """A vector given by its 2^k entries."""
+
+    values: tuple[Ext, ...]
+
+    @property
+    def bits(self) -> int:
+        """log2 of the length."""
+        return (len(self.values) - 1).bit_length()
+
+    def dense(self) -> list[Ext]:
+        """All entries."""
+        return list(self.values)
+
+    def total(self) -> Ext:
+        """Sum of all entries."""
+        return field.total(self.values)
+
+    def first(self, count: int) -> Ext:
+        """Sum of the first ``count`` entries."""
+        return field.total(self.values[:count])
+
+    def at(self, point: Sequence[Ext]) -> Ext:
+        """The vector's multilinear extension at ``point``."""
+        return field.dot(self.values, _recent_table(tuple(point)))
+
+
+Axis: TypeAlias = Eq | Dense
+Functional: TypeAlias = tuple[Axis, ...]
+
+
+def point_axes(point: Sequence[Ext], bits: Sequence[int]) -> Functional:
+    """The evaluation at ``point``, split over axes of ``bits`` variables."""
+    axes: list[Axis] = []
+    start = 0
+    for width in bits:
+        axes.append(Eq(tuple(point[start : start + width])))
+        start += width
+    return tuple(axes)
+
+
+def total(axes: Functional) -> Ext:
+    """The functional's value on the tensor of ones, padding included."""
+    result = ONE
+    for axis in axes:
+        result = field.product(result, axis.total())
+    return result
+
+
+def true_total(axes: Functional, shape: Sequence[int]) -> Ext:
+    """The functional's value on the mask."""
+    result = ONE
+    for axis, size in zip(axes, shape, strict=True):
+        result = field.product(result, axis.first(size))
+    return result
+
+
+def padding_total(axes: Functional, shape: Sequence[int]) -> Ext:
+    """The functional's value on 1 − mask."""
+    return field.sub(total(axes), true_total(axes, shape))
+
+
+def weight_at(axes: Functional, point: Sequence[Ext]) -> Ext:
+    """The multilinear extension of the functional's weights at ``point``."""
+    result, start = ONE, 0
+    for axis in axes:
+        result = field.product(result, axis.at(point[start : start + axis.bits]))
+        start += axis.bits
+    return result
+
+
+_MERGED = 4096
+"""Short trailing axes are merged up to about this length, so that one pass covers many cells."""
+
+
+def evaluate(axes: Functional, shape: Sequence[int], cells: Sequence[int]) -> Ext:
+    """The functional on true ``cells`` (row-major, signed integers below 2^63), padding being 0.
+
+    Contracts one axis at a time, the last first: one multiplication of a small integer per cell.
+    """
+    factors = [axis.dense()[:size] for axis, size in zip(axes, shape, strict=True)]
+    row = factors.pop()
+    while factors and len(factors[-1]) * len(row) <= _MERGED:
+        row = [field.product(x, y) for x in factors.pop() for y in row]
+    packed = field.pack(row)
+    values = [field.packed_dot(cells[start : start + len(row)], packed) for start in range(0, len(cells), len(row))]
+    for factor in reversed(factors):
+        size = len(factor)
+        values = [field.dot(values[start : start + size], factor) for start in range(0, len(values), size)]
+    return values[0]

@@ -1,0 +1,244 @@
+"""All lookups of a proof, as one sum of fractions: which blocks of leaves belong to which operation and table.
+
+A leaf is numerator / denominator. A lookup's leaves are 1 / d(row), a table's −count / d(row), everything else 0 / 1, where
+d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, largest first, upwards from leaf 0, so each is aligned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.bounds import requant_t
+from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility, log2_ceil
+from verifai.errors import UnsupportedModel
+
+FUNCTION, RANGE, SELECT, CLAMP, FLAG, POWER = "function", "range", "select", "clamp", "flag", "power"
+
+TableName: TypeAlias = tuple[str, int]
+"""(FUNCTION, table index): argument and value. (RANGE, bits): i in [0, 2^bits). (SELECT, operation) and (CLAMP, operation): of
+a saturating operation, the upper part h with σ and with κ. (FLAG, bits): i with [i = 0]. (POWER, 5): i with 2^i, i < 32."""
+
+WIDTH = 2
+"""W: columns of every row on the bus; ranges leave the second at 0."""
+
+MAX_RANGE_BITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TableBlock:
+    """One table, named by (kind, index) as :data:`TableName`."""
+
+    kind: str
+    index: int
+    log_size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookupBlock:
+    """One column of rows that must lie in a table: lookup ``slot`` of operation, or hashed tensor, ``owner``."""
+
+    owner: int
+    slot: int
+    table: int
+    log_size: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """Every block. ``by_operation`` and ``by_tensor`` (hashed tensors, private inputs) list lookups in slot order."""
+
+    tables: tuple[TableBlock, ...]
+    by_operation: tuple[tuple[LookupBlock, ...], ...]
+    by_tensor: dict[int, tuple[LookupBlock, ...]]
+    log_leaves: int
+    width: int
+
+
+def span_bits(tensor: Tensor) -> int:
+    """Bits of high − low; at least 1."""
+    return max(1, (tensor.high - tensor.low).bit_length())
+
+
+def taps(op: ops.WindowMax) -> list[tuple[int, int]]:
+    """The window's positions (u, v), row-major."""
+    return [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
+
+
+def split_range(circuit: Circuit, op: ops.Requant | ops.RowMax) -> tuple[int, int]:
+    """(least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l."""
+    width = circuit.tables[op.table].width
+    if isinstance(op, ops.RowMax):
+        x = circuit.tensors[op.x]
+        return 0, max(1, log2_ceil(((x.high - x.low) >> width) + 1))
+    z, half = circuit.tensors[op.z], width - 1
+    low, high = requant_t(z.low, op.shift) >> half, requant_t(z.high, op.shift) >> half
+    return low, max(1, log2_ceil(high - low + 1))
+
+
+def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int]]:
+    """(least argument, values) of a table that is not a range."""
+    if block.kind == FUNCTION:
+        return circuit.tables[block.index].low, circuit.tables[block.index].values
+    if block.kind == FLAG:
+        return 0, [int(i == 0) for i in range(1 << block.log_size)]
+    if block.kind == POWER:
+        return 0, [1 << i for i in range(1 << block.log_size)]
+    op = circuit.ops[block.index]
+    assert isinstance(op, ops.Requant | ops.RowMax)
+    low, bits = split_range(circuit, op)
+    arguments = range(low, low + (1 << bits))
+    inside = (-1, 0) if isinstance(op, ops.Requant) else (0,)
+    if block.kind == SELECT:
+        return low, [int(h in inside) for h in arguments]
+    table = circuit.tables[op.table]
+    return low, [0 if h in inside else table.low if h < 0 else table.high for h in arguments]
+
+
+def _log_size(circuit: Circuit, name: TableName) -> int:
+    kind, index = name
+    if kind in (RANGE, FLAG, POWER):
+        return index
+    if kind == FUNCTION:
+        return circuit.tables[index].width
+    op = circuit.ops[index]
+    assert isinstance(op, ops.Requant | ops.RowMax)
+    return split_range(circuit, op)[1]
+
+
+def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
+    """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel beyond this suite."""
+    return [name for name, _ in lookups_of(circuit, op)]
+
+
+def lookups_of(circuit: Circuit, op: ops.Op) -> list[tuple[TableName, int]]:
+    """Table and log2 of the number of rows of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
+    out = circuit.tensors[ops.results(op)[0]].log_cells
+    if isinstance(op, ops.Requant):
+        names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
+        return [
+            (name, out) for name in names + (_split(circuit, op, circuit.tables[op.table].width - 1) if op.saturate else [])
+        ]
+    if isinstance(op, ops.Lookup):
+        return [((FUNCTION, op.table), out)]
+    if isinstance(op, ops.WindowMax):
+        return [((RANGE, _span(circuit, op, op.x)), out)] * len(taps(op))
+    if isinstance(op, ops.RowMax):
+        source, width = circuit.tensors[op.x], circuit.tables[op.table].width
+        names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
+        names += _split(circuit, op, width) if op.saturate else []
+        return [*((name, source.log_cells) for name in names), ((RANGE, max(1, log2_ceil(source.shape[-1]))), out)]
+    if isinstance(op, ops.ArgMax):
+        cells = circuit.tensors[op.x].log_cells
+        return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
+    if isinstance(op, ops.Recip):
+        return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
+    if isinstance(op, ops.Isqrt):
+        return [((RANGE, bits), out) for bits in (15, 15, 16, 15, 16, 15)]
+    if isinstance(op, _VIRTUAL):
+        return []
+    raise _unsupported(circuit, op, "it is not part of this suite")
+
+
+def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
+    low, bits = split_range(circuit, op)
+    if low_bits == 0 or bits > MAX_RANGE_BITS:
+        raise _unsupported(circuit, op, "its table is too narrow for its range")
+    # The table of h is padded to a power of two: no row of it may stand for a value that is congruent to a reachable one.
+    shift = low_bits + (op.shift if isinstance(op, ops.Requant) else 0)
+    if max(-low, low + (1 << bits)) << shift >= 1 << 62:
+        raise _unsupported(circuit, op, "its split could reach 2^62")
+    number = circuit.ops.index(op)
+    return [(RANGE, low_bits), (SELECT, number), (CLAMP, number)]
+
+
+def _span(circuit: Circuit, op: ops.Op, tensor: int) -> int:
+    bits = span_bits(circuit.tensors[tensor])
+    if bits > MAX_RANGE_BITS:
+        raise _unsupported(circuit, op, f"its values span {bits} bits")
+    return bits
+
+
+_VIRTUAL = (
+    ops.MatMul,
+    ops.Conv,
+    ops.BatchedMatMul,
+    ops.Mul,
+    ops.LinearCombination,
+    ops.WindowSum,
+    ops.RowSum,
+    ops.Relabel,
+    ops.View,
+)
+
+
+_RECIP_COLUMNS = ("e", "pow", "qe", "r0", "r1", "rho0", "rho1", "a0", "s0")
+
+
+def columns_of(circuit: Circuit, op: ops.Op) -> list[tuple[str, int]]:
+    """Name and log2 size of the columns that ``op`` commits beside its results."""
+    out = circuit.tensors[ops.results(op)[0]].log_cells
+    if isinstance(op, ops.Requant):
+        names = [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
+        return [(name, out) for name in names]
+    if isinstance(op, ops.RowMax):
+        cells = circuit.tensors[op.x].log_cells
+        return [(name, cells) for name in (("g", "h", "sigma", "kappa") if op.saturate else ("g",))]
+    if isinstance(op, ops.ArgMax):
+        return [("g", circuit.tensors[op.x].log_cells), ("v", out)]
+    if isinstance(op, ops.Recip):
+        return [(name, out) for name in _RECIP_COLUMNS]
+    if isinstance(op, ops.Isqrt):
+        return [(name, out) for name in ("q0", "d0", "f0")]
+    return []
+
+
+def tensor_tables(tensor: Tensor) -> list[TableName]:
+    """Range lookups of a hashed tensor: x − low, and high − x unless the first bound implies it."""
+    bits = span_bits(tensor)
+    exact = tensor.high - tensor.low + 1 == 1 << bits
+    return [(RANGE, bits)] * (1 if exact else 2)
+
+
+def build(circuit: Circuit) -> Bus:
+    """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
+    wanted: list[tuple[bool, int, int, TableName, int]] = []
+    for number, op in enumerate(circuit.ops):
+        wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(lookups_of(circuit, op))]
+    private = [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]
+    for port in [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED] + private:
+        tensor = circuit.tensors[port.tensor]
+        if span_bits(tensor) > MAX_RANGE_BITS:
+            raise UnsupportedModel(
+                "sumcheck-unsupported", "a hashed or private tensor spans more than 16 bits", where=tensor.name
+            )
+        wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
+    kinds = sorted({table for _, _, _, table, _ in wanted})
+    sizes = [_log_size(circuit, name) for name in kinds]
+    blocks = [(log_size, ("lookup", i)) for i, (_, _, _, _, log_size) in enumerate(wanted)]
+    blocks += [(log_size, ("table", i)) for i, log_size in enumerate(sizes)]
+    offsets, address = {}, 0
+    for log_size, block in sorted(blocks, key=lambda block: -block[0]):
+        offsets[block] = address
+        address += 1 << log_size
+    tables = tuple(TableBlock(kind, index, sizes[i], offsets["table", i]) for i, (kind, index) in enumerate(kinds))
+    lookups = [
+        (is_tensor, LookupBlock(owner, slot, kinds.index(table), log_size, offsets["lookup", i]))
+        for i, (is_tensor, owner, slot, table, log_size) in enumerate(wanted)
+    ]
+    by_operation = tuple(
+        tuple(block for is_tensor, block in lookups if not is_tensor and block.owner == number)
+        for number in range(len(circuit.ops))
+    )
+    owners = {block.owner for is_tensor, block in lookups if is_tensor}
+    by_tensor = {owner: tuple(block for is_tensor, block in lookups if is_tensor and block.owner == owner) for owner in owners}
+    return Bus(tables, by_operation, by_tensor, max(1, log2_ceil(address)), WIDTH)
+
+
+def _unsupported(circuit: Circuit, op: ops.Op, reason: str) -> UnsupportedModel:
+    where = circuit.tensors[ops.results(op)[0]].name
+    return UnsupportedModel("sumcheck-unsupported", f"{type(op).__name__} cannot be proven: {reason}", where=where)

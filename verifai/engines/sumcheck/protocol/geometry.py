@@ -1,0 +1,184 @@
+"""How operations carry functionals from their output back to their operands: public algebra, shared with the prover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.ops import NONE
+from verifai.engines.sumcheck.circuit.program import Tensor
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, point_axes
+from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
+from verifai.errors import UnsupportedModel
+
+
+def window_axis(
+    axis: Axis, sizes: tuple[int, int], bits: int, stride: int, dilation: int, pad: int, weights: Sequence[Ext]
+) -> Dense:
+    """a[i] = Σ_u weights_u·Σ_o axis[o]·[i = o·stride + u·dilation − pad], over true o < sizes[0] and true 0 ≤ i < sizes[1].
+
+    True sizes only: padding of either side takes no part. 2^bits entries.
+    """
+    out_size, in_size = sizes
+    first, second = [0] * (1 << bits), [0] * (1 << bits)
+    entries = axis.dense()[:out_size]
+    for u, (x, y) in enumerate(weights):
+        if (x, y) == ZERO:
+            continue
+        plain = (x, y) == ONE
+        for o, (a, b) in enumerate(entries):
+            i = o * stride + u * dilation - pad
+            if 0 <= i < in_size:
+                first[i] += a if plain else a * x + 7 * b * y
+                second[i] += b if plain else a * y + b * x
+    return Dense(tuple((a % P, b % P) for a, b in zip(first, second, strict=True)))
+
+
+def window_axes(
+    op: ops.Conv | ops.WindowSum | ops.WindowMax,
+    axes: Functional,
+    source: Tensor,
+    out: Tensor,
+    weights: Sequence[Sequence[Ext]],
+) -> tuple[Axis, Axis]:
+    """Height and width axes of the operand's functional; ``weights`` per tap and direction."""
+    dilation = (1, 1) if isinstance(op, ops.WindowSum) else op.dilation
+    height, width = (
+        window_axis(
+            axes[2 + d],
+            (out.shape[2 + d], source.shape[2 + d]),
+            source.bits[2 + d],
+            op.stride[d],
+            dilation[d],
+            op.pads[d],
+            weights[d],
+        )
+        for d in range(2)
+    )
+    return height, width
+
+
+def one_tap(kernel: Sequence[int], u: int, v: int) -> tuple[list[Ext], list[Ext]]:
+    """Weights that select the tap (u, v)."""
+    rows = [ONE if i == u else ZERO for i in range(kernel[0])]
+    columns = [ONE if i == v else ZERO for i in range(kernel[1])]
+    return rows, columns
+
+
+def group_axis(axis: Axis, group_point: Sequence[Ext]) -> Axis:
+    """The output channel's functional, weighted by eq(group_point, group), the group being the channel's top bits."""
+    if not group_point:
+        return axis
+    groups = Eq(tuple(group_point)).dense()
+    entries = axis.dense()
+    inner = len(entries) // len(groups)
+    return Dense(tuple(field.product(entry, groups[i // inner]) for i, entry in enumerate(entries)))
+
+
+def truncated(axis: Axis, size: int) -> Axis:
+    """The axis with zeros from ``size`` on."""
+    entries = axis.dense()
+    if size == len(entries):
+        return axis
+    return Dense(tuple(entries[:size]) + (ZERO,) * (len(entries) - size))
+
+
+def relabelled(axes: Functional, source: Tensor) -> Functional:
+    """A functional on a Relabel's output as one on its operand: the same cells under another shape.
+
+    Axes are matched in the smallest groups that cover the same variables on both sides. Within a group eq vectors are cut anew,
+    and any vectors merge into one axis; only a vector that is no eq vector cannot be cut.
+
+    Raises UnsupportedModel (``sumcheck-unsupported``) when the functional is not a product along the operand's axes.
+    """
+    result: list[Axis] = []
+    rest = list(axes)
+    bits = list(source.bits)
+    while bits:
+        group, sizes = [], [bits.pop(0)]
+        covered = 0
+        while covered != sum(sizes):
+            if covered < sum(sizes):
+                group.append(rest.pop(0))
+                covered += group[-1].bits
+            else:
+                sizes.append(bits.pop(0))
+        result += _regrouped(group, sizes, source)
+    weight = ONE
+    for axis in rest:  # axes of one cell
+        weight = field.product(weight, axis.total())
+    if weight != ONE:
+        result[0] = Dense(tuple(field.product(entry, weight) for entry in result[0].dense()))
+    return tuple(result)
+
+
+def _regrouped(group: list[Axis], sizes: list[int], source: Tensor) -> list[Axis]:
+    """Vectors over the same variables, cut into axes of ``sizes`` variables."""
+    point = [r for axis in group if isinstance(axis, Eq) for r in axis.point]
+    if len(point) == sum(sizes) and all(isinstance(axis, Eq) or axis.values == (ONE,) for axis in group):
+        return list(point_axes(point, sizes))
+    if len(sizes) > 1:
+        raise UnsupportedModel("sumcheck-unsupported", "a window over a reshape cannot be proven", where=source.name)
+    entries = [ONE]
+    for axis in group:
+        entries = [field.product(x, y) for x in entries for y in axis.dense()]
+    return [Dense(tuple(entries))]
+
+
+def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional:
+    """A functional on a View's output as one on the source of ``piece``, over the cells that the piece covers.
+
+    An axis that the piece takes over whole stays as it is: the source is read masked, so its padding adds nothing.
+    """
+    result: list[Axis | None] = [None] * len(source.shape)
+    scale = ONE
+    for axis, driven, indices in zip(axes, piece.axes, piece.indices, strict=True):
+        if driven != NONE and indices == tuple(range(source.shape[driven])):
+            result[driven] = axis
+            continue
+        entries = axis.dense()
+        if driven == NONE:
+            covered = field.total(entries[j] for j, index in enumerate(indices) if index != NONE)
+            scale = field.product(scale, covered)
+            continue
+        target = [ZERO] * source.padded[driven]
+        for j, index in enumerate(indices):
+            if index != NONE:
+                target[index] = field.add(target[index], entries[j])
+        result[driven] = Dense(tuple(target))
+    for number, constant in enumerate(piece.fixed):
+        if result[number] is None:
+            target = [ZERO] * source.padded[number]
+            target[constant] = ONE
+            result[number] = Dense(tuple(target))
+    done = [axis for axis in result if axis is not None]
+    if scale != ONE:
+        done[0] = Dense(tuple(field.product(entry, scale) for entry in done[0].dense()))
+    return tuple(done)
+
+
+def piece_total(piece: ops.Piece, axes: Functional) -> Ext:
+    """The functional's value on the indicator of the cells that ``piece`` covers."""
+    result = ONE
+    for axis, indices in zip(axes, piece.indices, strict=True):
+        entries = axis.dense()
+        result = field.product(result, field.total(entries[j] for j, index in enumerate(indices) if index != NONE))
+    return result
+
+
+def batch_axes(axes: Functional, first: Tensor) -> Functional:
+    """Weights of a BatchedMatMul's sum: the output's functional over the leading axes, ones over k."""
+    return (*axes[:-2], Dense((ONE,) * first.padded[-1]))
+
+
+def row_sum_axes(op: ops.RowSum, axes: Functional, source: Tensor) -> Functional:
+    """A functional on a RowSum's output as one on its operand: ones over the true cells of the summed axes."""
+    kept = len(source.shape) - op.axes
+    summed: list[Axis] = [
+        truncated(Dense((ONE,) * padded), size) for padded, size in zip(source.padded, source.shape, strict=True)
+    ]
+    if kept == 0:  # the output is one cell, whose weight goes into the first summed axis
+        weight = axes[0].total()
+        return (Dense(tuple(field.product(entry, weight) for entry in summed[0].dense())), *summed[1:])
+    return (*axes[:kept], *summed[kept:])

@@ -1,0 +1,110 @@
+"""LogUp with GKR: the sum of all fractions on the bus is 0, down to one claim on numerators and denominators at one point.
+
+Sources: Haböck, "Multivariate lookups based on logarithmic derivatives" (2022); Papini and Haböck, "Improving logarithmic
+derivative lookups using GKR" (2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.protocol import field
+from verifai.engines.sumcheck.protocol.axes import eq_index, eq_table, integer_extension
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, LookupBlock, TableBlock, table_values
+from verifai.engines.sumcheck.protocol.channel import Channel
+from verifai.engines.sumcheck.protocol.claim import ZERO, Claim, public
+from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """What the layers leave to be checked: both extensions at one point."""
+
+    point: tuple[Ext, ...]
+    numerator: Claim
+    denominator: Claim
+
+
+def check_layers(channel: Channel, log_leaves: int) -> Leaves:
+    """Walk from the root, numerator 0 and denominator not 0, down to the leaves.
+
+    Layer k has 2^k fractions; node x is the sum of the nodes (0, x) and (1, x) of layer k + 1.
+    """
+    (denominator,) = channel.receive("lookups.root", 1)
+    denominator.assert_nonzero("lookups.root")
+    numerator = ZERO
+    point: list[Ext] = []
+    for layer in range(log_leaves):
+        where = f"lookups.layer{layer}"
+        mix = channel.challenge("lookups.mix")
+        claim, rest = eq_rounds(channel, "lookups", numerator + denominator.scale(mix), point, 2)
+        p0, p1, q0, q1 = channel.receive("lookups.ends", 4)
+        (p0.mul(q1) + q0.mul(p1 + q1.scale(mix)) - claim).assert_zero(where)
+        first = channel.challenge("lookups.child")
+        numerator = p0 + (p1 - p0).scale(first)
+        denominator = q0 + (q1 - q0).scale(first)
+        point = [first, *rest]
+    return Leaves(tuple(point), numerator, denominator)
+
+
+class LeafSum:
+    """Adds up what numerators and denominators must be at the leaves' point, block by block."""
+
+    def __init__(self, bus: Bus, leaves: Leaves, alpha: Ext, beta: Ext) -> None:
+        self._leaves = leaves
+        self._numerator, self._denominator = ZERO, ZERO
+        self._selected = field.ZERO
+        self._alpha, self._beta = alpha, beta
+        self._identity = field.ONE
+        for _ in range(bus.width):
+            self._identity = field.product(self._identity, beta)
+
+    def local_point(self, log_size: int) -> tuple[Ext, ...]:
+        """The point within a block of 2^log_size leaves."""
+        return self._leaves.point[len(self._leaves.point) - log_size :]
+
+    def lookup(self, block: LookupBlock, row: Sequence[Claim]) -> None:
+        """A block of lookups whose columns evaluate to ``row`` at the local point."""
+        self._add(block, block.table, row, public(field.ONE))
+
+    def table(self, number: int, block: TableBlock, row: Sequence[Claim], count: Claim) -> None:
+        """A table's block with its multiplicity column's value."""
+        self._add(block, number, row, count.scale(field.embed(-1)))
+
+    def _add(self, block: LookupBlock | TableBlock, table: int, row: Sequence[Claim], numerator: Claim) -> None:
+        high = self._leaves.point[: len(self._leaves.point) - block.log_size]
+        selector = eq_index(block.offset >> block.log_size, high)
+        denominator = public(field.add(self._alpha, field.scale(self._identity, table + 1)))
+        power = field.ONE
+        for value in row:
+            denominator = denominator - value.scale(power)
+            power = field.product(power, self._beta)
+        self._numerator = self._numerator + numerator.scale(selector)
+        self._denominator = self._denominator + denominator.scale(selector)
+        self._selected = field.add(self._selected, selector)
+
+    def finish(self) -> None:
+        """Raise EvidenceRejected (``proof-invalid``) unless both sums are what the layers left; filler leaves are 0 / 1."""
+        filler = field.sub(field.ONE, self._selected)
+        (self._numerator - self._leaves.numerator).assert_zero("lookups.numerators")
+        (self._denominator.plus(filler) - self._leaves.denominator).assert_zero("lookups.denominators")
+
+
+def table_row(circuit: Circuit, block: TableBlock, point: Sequence[Ext]) -> tuple[Claim, ...]:
+    """The extensions of a table's columns at ``point``, from the circuit's own values."""
+    argument = integer_extension(point)
+    if block.kind == RANGE:
+        return (public(argument),)
+    low, values = table_values(circuit, block)
+    split = len(point) // 2
+    outer, inner = eq_table(point[:split]), eq_table(point[split:])
+    packed = field.pack(inner)
+    width = len(inner)
+    value = field.ZERO
+    for i, weight in enumerate(outer):
+        row = field.packed_dot(values[i * width : (i + 1) * width], packed)
+        value = field.add(value, field.product(row, weight))
+    return public(field.add(argument, field.embed(low))), public(value)

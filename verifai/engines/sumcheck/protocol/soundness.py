@@ -1,0 +1,65 @@
+"""Error bounds, round by round, from theorems alone: exact integers, no floating point, no conjecture, no grinding.
+
+A bound is a fraction (numerator, denominator); its strength is given in thousandths of a bit, rounded down.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.suite import SECURITY_BITS
+
+FIELD_SIZE = P * P - P
+"""Challenges come from F without F_p."""
+
+_FRACTION_BITS = 64
+_STEPS = 12
+
+
+def millibits(numerator: int, denominator: int) -> int:
+    """A lower bound of 1000·log2(denominator / numerator), for 0 < numerator ≤ denominator, by repeated squaring."""
+    ratio = (denominator << _FRACTION_BITS) // numerator
+    whole = ratio.bit_length() - 1 - _FRACTION_BITS
+    mantissa = ratio >> whole if whole >= 0 else ratio << -whole
+    fraction = 0
+    for _ in range(_STEPS):
+        mantissa = (mantissa * mantissa) >> _FRACTION_BITS
+        fraction <<= 1
+        if mantissa >> (_FRACTION_BITS + 1):
+            fraction |= 1
+            mantissa >>= 1
+    return (whole * 1000) + fraction * 1000 // (1 << _STEPS)
+
+
+def agreement(degree: int, length: int) -> int:
+    """The most positions at which a false combination can look right, with unique decoding.
+
+    Radius e = ⌊(n − K)/2⌋. A word further than e from the code misses every codeword at e + 1 positions or more; a word within
+    e of one codeword agrees with another at most at K − 1 + e positions.
+    """
+    radius = (length - degree) // 2
+    return max(length - radius - 1, degree - 1 + radius)
+
+
+def query_error(degree: int, length: int, queries: int) -> tuple[int, int]:
+    """Probability that ``queries`` distinct positions all look right: the exact hypergeometric term."""
+    good = agreement(degree, length)
+    numerator = denominator = 1
+    for i in range(queries):
+        numerator *= max(0, good - i)
+        denominator *= length - i
+    return max(numerator, 1), denominator
+
+
+@lru_cache(maxsize=64)
+def queries_needed(degree: int, length: int) -> int:
+    """The least number of distinct positions for SECURITY_BITS. Raises ValueError when the code is too short for it."""
+    good = agreement(degree, length)
+    numerator = denominator = 1
+    for i in range(length):
+        numerator *= max(0, good - i)
+        denominator *= length - i
+        if numerator << SECURITY_BITS <= denominator:
+            return i + 1
+    raise ValueError(f"a code of length {length} and degree {degree} cannot reach {SECURITY_BITS} bits")

@@ -1,0 +1,128 @@
+"""What a proof claims: this circuit, these weights, these tensors, this context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Tensor, Visibility, WeightVisibility
+from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES
+from verifai.engines.sumcheck.protocol.transcript import Transcript
+from verifai.errors import EvidenceRejected
+
+MAX_CONTEXT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class PublicTensor:
+    """A tensor whose cells are shown: centred integers x = q − zero_point, true cells, row-major."""
+
+    cells: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HashedTensor:
+    """A tensor bound by the root of a commitment of its own.
+
+    Attributes:
+        number: which opening of the root this proof makes; 0 in the integrity-only suite, whose roots have no budget.
+    """
+
+    root: bytes
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateTensor:
+    """A tensor of which nothing is stated but that it exists, with the circuit's shape and range."""
+
+
+StatedTensor: TypeAlias = PublicTensor | HashedTensor | PrivateTensor
+
+_KINDS: dict[Visibility, type[StatedTensor]] = {
+    Visibility.PUBLIC: PublicTensor,
+    Visibility.HASHED: HashedTensor,
+    Visibility.PRIVATE: PrivateTensor,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Inputs, then outputs, in the circuit's order; the caller's context, such as a nonce.
+
+    Attributes:
+        opening_number: which opening of the weights' root this proof makes; 0 where weights are public, and in the
+            integrity-only suite, whose roots have no budget.
+    """
+
+    tensors: tuple[StatedTensor, ...]
+    context: bytes = b""
+    opening_number: int = 0
+
+
+def check_statement(circuit: Circuit, statement: Statement) -> None:
+    """Hold the statement to the circuit: kinds, counts, ranges.
+
+    Raises:
+        EvidenceRejected: code ``statement-invalid``, the tensor named.
+    """
+    ports = circuit.inputs + circuit.outputs
+    if len(ports) != len(statement.tensors):
+        raise _refuse(f"{len(statement.tensors)} tensors are stated, the circuit has {len(ports)}", "statement")
+    if len(statement.context) > MAX_CONTEXT:
+        raise _refuse("the context is too long", "statement")
+    if not 0 <= statement.opening_number < max(1, circuit.opening_budget):
+        raise _refuse(f"opening number {statement.opening_number} is beyond the weights' budget", "statement")
+    opened = [(stated.root, stated.number) for stated in statement.tensors if isinstance(stated, HashedTensor)]
+    if circuit.zero_knowledge and len(set(opened)) != len(opened):
+        raise _refuse("one opening of one root is stated twice", "statement")
+    budgets = {shape.label: shape.budget for shape in circuit.commitments}
+    for port, stated in zip(ports, statement.tensors, strict=True):
+        tensor = circuit.tensors[port.tensor]
+        if not isinstance(stated, _KINDS[port.visibility]):
+            raise _refuse(f"the circuit has a {port.visibility.name.lower()} tensor here", tensor.name)
+        if isinstance(stated, PrivateTensor):
+            continue
+        if isinstance(stated, HashedTensor):
+            if len(stated.root) != DIGEST_BYTES:
+                raise _refuse("the root does not have 32 bytes", tensor.name)
+            if not 0 <= stated.number < max(1, budgets.get(f"io:{tensor.name}", 0)):
+                raise _refuse(f"opening number {stated.number} is beyond the root's budget", tensor.name)
+        elif len(stated.cells) != tensor.size:
+            raise _refuse(f"{len(stated.cells)} cells for shape {tensor.shape}", tensor.name)
+        elif min(stated.cells) < tensor.low or max(stated.cells) > tensor.high:
+            raise _refuse(f"a cell lies outside [{tensor.low}, {tensor.high}]", tensor.name)
+
+
+def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statement, digest: bytes, weights: bytes) -> None:
+    """Enter circuit digest, weights' identity and the whole statement."""
+    transcript.absorb("circuit", digest)
+    kind = "weights.root" if circuit.weight_visibility is WeightVisibility.COMMITTED else "weights.digest"
+    transcript.absorb(kind, weights)
+    flags = bytes((len(circuit.inputs), len(circuit.outputs), circuit.weight_visibility, circuit.zero_knowledge))
+    transcript.absorb("statement.flags", flags)
+    transcript.absorb("statement.opening_number", statement.opening_number.to_bytes(8, "little"))
+    for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
+        transcript.absorb("statement.tensor", _description(circuit.tensors[port.tensor], port))
+        if isinstance(stated, PublicTensor):
+            transcript.absorb("statement.cells", _cells(stated.cells))
+        elif isinstance(stated, HashedTensor):
+            transcript.absorb("statement.root", stated.root)
+            if circuit.zero_knowledge:
+                transcript.absorb("statement.number", stated.number.to_bytes(8, "little"))
+    transcript.absorb("statement.context", statement.context)
+
+
+def _cells(values: Sequence[int]) -> bytes:
+    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+
+
+def _description(tensor: Tensor, port: Port) -> bytes:
+    """Visibility, shape, range, scale and zero point: u64 or i64 each."""
+    numbers = (port.visibility, len(tensor.shape), *tensor.shape, tensor.low, tensor.high, *tensor.scale, tensor.zero_point)
+    return _cells(numbers)
+
+
+def _refuse(message: str, where: str) -> EvidenceRejected:
+    return EvidenceRejected("statement-invalid", message, where=where)

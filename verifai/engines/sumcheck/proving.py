@@ -1,0 +1,117 @@
+"""prove: one sample becomes circuit, statement and proof, verified by the standard-library verifier before it leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from time import perf_counter
+
+from verifai.domain.digest import Sha256, sha256
+from verifai.domain.statement import WeightVisibility
+from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
+from verifai.engines.sumcheck.build_folder import read_build, stale
+from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
+from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.protocol.statement import HashedTensor
+from verifai.engines.sumcheck.prover import prove as prover
+from verifai.engines.sumcheck.secrets.store import reserve_tensor, secrets_folder, usable_root, weights_seed
+from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
+from verifai.engines.sumcheck.verifying import check_payload
+from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError
+from verifai.execution.memory import peak_rss_bytes
+
+
+def prove(request: ProveRequest) -> EngineProof:
+    """Prove one sample, then verify the proof.
+
+    Raises:
+        InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
+    """
+    from verifai.engines.sumcheck.interpreter.run import run
+    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+    from verifai.engines.sumcheck.prover.key_cache import KEYS
+    from verifai.onnx_graph.reference import check_tensors
+
+    section = parse_section(request.section)
+    expect_suite(section)
+    check_tensors(request.inputs, request.model.inputs)
+    data, circuit, blob = read_build(request.build_dir, section)
+    inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs)
+    began = perf_counter()
+    request.progress.phase("run")
+    try:
+        weights = decode_arrays(circuit, blob)
+    except EvidenceRejected as problem:
+        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+    trace = run(circuit, weights, inputs)
+    threads = request.threads or os.cpu_count() or 1
+    hidden = section.weights is WeightVisibility.PRIVATE
+    root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
+    seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
+    made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
+    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
+    if key.identity != (section.weights_sha256 if root is None else root.root):
+        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+    handed = _input_secrets(request, key, inputs)
+    # Reserved on disk before anything is computed with it: a crash from here on loses the number.
+    number = root.ledger.reserve("proof") if root is not None else None
+    proven = prover.prove(
+        key,
+        trace,
+        request.context.encode("utf-8"),
+        opening_number=number,
+        secrets=handed,
+        progress=request.progress,
+        threads=threads,
+    )
+    seconds = perf_counter() - began
+    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
+    if section.weights is WeightVisibility.PUBLIC:
+        files[WEIGHTS_FILE] = blob
+    if root is not None:
+        files |= root.files
+    request.progress.phase("verify")
+    try:
+        checked = check_payload(section, files)
+    except EvidenceRejected as problem:
+        raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    model = Sha256(request.model.sha256)
+    statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
+    return EngineProof(
+        files=files,
+        statement=statement,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        secrets=_output_secrets(request, circuit, proven),
+    )
+
+
+def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorSecret]:
+    """Opening numbers for the tensors that others handed over; the seeds must make the roots that came with them."""
+    circuit = key.circuit
+    names = {spec.name: at for at, spec in enumerate(request.model.inputs)}
+    found = {}
+    for name, secret in request.input_secrets.items():
+        at = names.get(name)
+        if at is None or circuit.inputs[at].visibility is not Visibility.HASHED or not circuit.zero_knowledge:
+            raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
+        tensor = circuit.inputs[at].tensor
+        if prover.tensor_root(key, tensor, inputs[at], prover.TensorSecret(secret.seed, 0)).hex() != secret.root:
+            message = "the tensor and its seed do not make the root that came with them"
+            raise InputRejected("tensor-root-mismatch", message, where=name, hint="Ask its maker for tensor and seed again.")
+        found[tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))
+    return found
+
+
+def _output_secrets(request: ProveRequest, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:
+    """What whoever takes a hashed output next needs of it."""
+    stated = proven.statement.tensors[len(circuit.inputs) :]
+    return {
+        spec.name: TensorSecret(one.root.hex(), proven.secrets[port.tensor].seed, one.number)
+        for spec, port, one in zip(request.model.outputs, circuit.outputs, stated, strict=True)
+        if isinstance(one, HashedTensor) and port.tensor in proven.secrets
+    }

@@ -1,0 +1,1 @@
+"""Scales and ranges: which integers stand for which real numbers."""

@@ -1,0 +1,193 @@
+"""Activation functions as postfix programs over one variable, and their tables from decimal arithmetic at 60 digits.
+
+A program is a tuple of instructions for a stack machine, so that composing two is concatenation, equal functions have equal
+programs, and nothing recurses. Tables depend on the program and on dyadic scales only: the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+from verifai.engines.sumcheck.circuit.bounds import refuse
+
+Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
+Program: TypeAlias = tuple[Instruction, ...]
+
+DIGITS = 60
+IDENTITY: Program = ()
+_CONTEXT = Context(prec=DIGITS, Emax=999_999, Emin=-999_999)
+_HALF = Decimal("0.5")
+
+
+def constant(value: float) -> Instruction:
+    """The instruction that pushes exactly this float."""
+    exact = Fraction(value)
+    return ("const", exact.numerator, exact.denominator)
+
+
+def _exp(x: Decimal) -> Decimal:
+    # Below −1000 the result has no digit that any table shows; it keeps exp from underflowing.
+    return Decimal(0) if x < -1000 else x.exp()
+
+
+def _sigmoid(x: Decimal) -> Decimal:
+    return 1 / (1 + _exp(-x)) if x >= 0 else _exp(x) / (1 + _exp(x))
+
+
+def _tanh(x: Decimal) -> Decimal:
+    tail = _exp(-2 * abs(x))
+    value = (1 - tail) / (1 + tail)
+    return value if x >= 0 else -value
+
+
+_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
+with localcontext(Context(prec=90)):
+    _TWO_OVER_ROOT_PI = 2 / _PI.sqrt()
+
+
+def _erf(x: Decimal) -> Decimal:
+    """By its Maclaurin series in fixed point; beyond 12, 1 − |erf| < 10^-63."""
+    if abs(x) >= 12:
+        return Decimal(1).copy_sign(x)
+    # Terms reach e^(x²) < 2^(3x²/2), which cancels; 240 bits are left.
+    bits = 240 + int(x * x * 3 / 2)
+    with localcontext(Context(prec=160)):
+        value = int(abs(x) * (1 << bits))
+        square, term, total, n = value * value >> bits, value, value, 0
+        while term:
+            n += 1
+            term = (term * square >> bits) // n
+            total += term // (2 * n + 1) if n % 2 == 0 else -(term // (2 * n + 1))
+        return (Decimal(total) / (1 << bits) * _TWO_OVER_ROOT_PI).copy_sign(x)
+
+
+def _softplus(x: Decimal) -> Decimal:
+    return max(x, Decimal(0)) + (1 + _exp(-abs(x))).ln()
+
+
+def _exponential(x: Decimal) -> Decimal:
+    # Larger arguments saturate any table; capping keeps the exponent in the context's range.
+    return _exp(min(x, Decimal(1000)))
+
+
+_UNARY: dict[str, Callable[[Decimal], Decimal]] = {
+    "relu": lambda x: max(x, Decimal(0)),
+    "neg": lambda x: -x,
+    "abs": abs,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "erf": _erf,
+    "exp": _exponential,
+    "softplus": _softplus,
+}
+_BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "min": min,
+    "max": max,
+}
+
+
+def evaluate(program: Program, x: Decimal) -> Decimal:
+    """The program's value at ``x``, in the current decimal context. The empty program is the identity."""
+    stack: list[Decimal] = []
+    for instruction in program or (("x",),):
+        name, *numbers = instruction
+        if name == "x":
+            stack.append(x)
+        elif name == "const":
+            stack.append(Decimal(numbers[0]) / Decimal(numbers[1]))
+        elif name == "div":
+            divisor = stack.pop()
+            stack.append(stack.pop() / divisor)
+        elif name in _UNARY:
+            stack.append(_UNARY[name](stack.pop()))
+        else:
+            second = stack.pop()
+            stack.append(_BINARY[name](stack.pop(), second))
+    (result,) = stack
+    return result
+
+
+def substitute(outer: Program, inner: Program) -> Program:
+    """outer ∘ inner."""
+    if not outer or not inner:
+        return outer or inner
+    result: list[Instruction] = []
+    for instruction in outer:
+        result.extend(inner if instruction == ("x",) else (instruction,))
+    return tuple(result)
+
+
+_PIECEWISE_LINEAR = frozenset({"x", "relu", "min", "max", "const", "neg", "abs"})
+
+
+def keeps_scale(program: Program) -> bool:
+    """Whether the argument can share the result's scale: each piece is ±x or a constant."""
+    return all(instruction[0] in _PIECEWISE_LINEAR for instruction in program)
+
+
+@lru_cache(maxsize=64)
+def _known(program: Program, input_scale: Fraction, output_scale: Fraction) -> dict[int, Decimal]:
+    """⌊f(t·S_in)/S_out + ½⌋ by t, as far as computed: a lowering asks for one function at several widths."""
+    return {}
+
+
+def tabulate(
+    program: Program, width: int, input_scale: Fraction, output_scale: Fraction, low: int, high: int
+) -> tuple[int, ...]:
+    """T[t] = clamp(⌊f(t·S_in)/S_out + ½⌋, low, high) for t in [−2^(w−1), 2^(w−1)).
+
+    Raises:
+        EvidenceRejected: code ``circuit-invalid``, when f has no value somewhere on the domain.
+    """
+    domain = range(-(1 << (width - 1)), 1 << (width - 1))
+    if program == IDENTITY and input_scale == output_scale:
+        return tuple(min(max(t, low), high) for t in domain)
+    known = _known(program, input_scale, output_scale)
+    with localcontext(_CONTEXT):
+        s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
+        s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
+        try:
+            for t in domain:
+                if t not in known:
+                    known[t] = (evaluate(program, t * s_in) / s_out + _HALF).to_integral_value(ROUND_FLOOR)
+            least, most = Decimal(low), Decimal(high)
+            return tuple(int(min(max(known[t], least), most)) for t in domain)
+        except ArithmeticError:
+            raise refuse("an activation function has no value somewhere on its table's domain") from None
+
+
+@lru_cache(maxsize=4096)
+def tabulate_at(program: Program, arguments: tuple[float, ...], output_scale: Fraction, low: int, high: int) -> tuple[int, ...]:
+    """clamp(⌊f(a)/S_out + ½⌋, low, high) for these exact reals. Raises as :func:`tabulate`."""
+    with localcontext(_CONTEXT):
+        s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
+        try:
+            least, most = Decimal(low), Decimal(high)
+            known = {a: _cell(evaluate(program, Decimal(a)) / s_out, least, most) for a in set(arguments)}
+            return tuple(known[a] for a in arguments)
+        except ArithmeticError:
+            raise refuse("an activation function has no value somewhere on its table's domain") from None
+
+
+def _cell(value: Decimal, low: Decimal, high: Decimal) -> int:
+    return int(min(max((value + _HALF).to_integral_value(ROUND_FLOOR), low), high))
+
+
+EXP_ONE = 1 << 14
+"""What softmax's table holds for exp(0)."""
+
+
+def exponential_table(width: int, scale: Fraction) -> tuple[int, ...]:
+    """Softmax's T_exp on [0, 2^w): round(2^14·exp(−S·d)), the last row 0."""
+    with localcontext(_CONTEXT):
+        step = Decimal(scale.numerator) / Decimal(scale.denominator)
+        top = Decimal(EXP_ONE)
+        values = [_cell(top * _exp(-step * d), Decimal(0), top) for d in range((1 << width) - 1)]
+    return (*values, 0)

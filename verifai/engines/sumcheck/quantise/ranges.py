@@ -1,0 +1,122 @@
+"""Calibration: the range of every float value of a model on given samples, as onnxruntime computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.engines.sumcheck.quantise.scales import Method, Range
+from verifai.errors import UnsupportedModel
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.runtime import RuntimeFailure, open_session
+
+BINS = 2048
+_CLIPS = 64
+
+
+def samples_of(calibration: Mapping[str, NDArray[Any]], model: OnnxModel) -> list[dict[str, NDArray[Any]]]:
+    """One feed of exact model shapes per sample; a sample may omit a batch axis of 1."""
+    count = len(next(iter(calibration.values())))
+    return [
+        {spec.name: np.asarray(calibration[spec.name][i]).reshape(spec.shape).astype(spec.dtype) for spec in model.inputs}
+        for i in range(count)
+    ]
+
+
+def _with_all_values(model: OnnxModel) -> tuple[bytes, list[str]]:
+    import onnx
+
+    proto = onnx.ModelProto.FromString(model.data)
+    given = {value.name for value in proto.graph.output}
+    extra = [
+        v for v in proto.graph.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and v.name not in given
+    ]
+    names = [v.name for v in proto.graph.output if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
+    proto.graph.output.extend(extra)
+    return proto.SerializeToString(deterministic=True), names + [value.name for value in extra]
+
+
+def _runs(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> Iterable[dict[str, NDArray[Any]]]:
+    data, names = _with_all_values(model)
+    try:
+        session = open_session(data)
+        for sample in samples:
+            # An empty list of names would ask onnxruntime for every output.
+            values = dict(zip(names, session.run(names, sample) if names else [], strict=True))
+            values.update({name: array for name, array in sample.items() if array.dtype.kind in "fiu"})
+            yield values
+    except RuntimeFailure as problem:
+        raise UnsupportedModel("reference-failed", f"onnxruntime cannot run the model: {problem}") from None
+
+
+def calibrate(
+    model: OnnxModel,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    method: Method = Method.MIN_MAX,
+    *,
+    percentile: float = 99.99,
+    levels: int = 255,
+) -> dict[str, Range]:
+    """The range of every float value and of every integer input.
+
+    Args:
+        samples: feeds of exact shapes and dtypes, at least one.
+        percentile: for that method, the share of values kept, in per cent.
+        levels: for ``mse``, the number of steps that a range is divided into.
+
+    Raises:
+        UnsupportedModel: ``reference-failed``, or ``not-finite`` when a value is infinite or not a number.
+    """
+    ranges: dict[str, Range] = {}
+    for values in _runs(model, samples):
+        for name, array in values.items():
+            if array.size == 0:
+                continue
+            seen = Range(float(array.min()), float(array.max()))
+            if not np.isfinite(seen.low) or not np.isfinite(seen.high):
+                raise UnsupportedModel("not-finite", "a value is infinite or not a number on the calibration data", where=name)
+            ranges[name] = ranges[name].hull(seen) if name in ranges else seen
+    if method is Method.MIN_MAX:
+        return ranges
+    inputs = {spec.name for spec in model.inputs}
+    histograms = {name: np.zeros(BINS) for name in ranges if name not in inputs}
+    for values in _runs(model, samples):
+        for name, histogram in histograms.items():
+            seen = ranges[name]
+            if seen.high > seen.low:
+                histogram += np.histogram(values[name], BINS, (seen.low, seen.high))[0]
+    for name, histogram in histograms.items():
+        if histogram.sum():
+            pick = (
+                _percentile(histogram, percentile)
+                if method is Method.PERCENTILE
+                else _least_error(histogram, ranges[name], levels)
+            )
+            width = (ranges[name].high - ranges[name].low) / BINS
+            ranges[name] = Range(ranges[name].low + pick[0] * width, ranges[name].low + pick[1] * width)
+    return ranges
+
+
+def _percentile(histogram: NDArray[np.float64], percentile: float) -> tuple[int, int]:
+    """First and one-past-last bin that hold all but (100 − percentile)/2 per cent at each end."""
+    share = histogram.sum() * (100.0 - percentile) / 200.0
+    total = histogram.cumsum()
+    return int(np.searchsorted(total, share, "right")), int(np.searchsorted(total, total[-1] - share, "left")) + 1
+
+
+def _least_error(histogram: NDArray[np.float64], values: Range, levels: int) -> tuple[int, int]:
+    """The clip of both ends, by equal shares of their distance from 0, with the least expected squared error."""
+    width = (values.high - values.low) / BINS
+    centres = values.low + (np.arange(BINS) + 0.5) * width
+    best, found = np.inf, (0, BINS)
+    for step in range(_CLIPS, _CLIPS // 4, -1):
+        low, high = min(values.low, 0.0) * step / _CLIPS, max(values.high, 0.0) * step / _CLIPS
+        noise = ((high - low) / levels) ** 2 / 12
+        error = float((histogram * ((centres - np.clip(centres, low, high)) ** 2 + noise)).sum())
+        if error < best:
+            first = max(0, int(np.floor((low - values.low) / width)))
+            best, found = error, (first, min(BINS, int(np.ceil((high - values.low) / width))))
+    return found

@@ -1,0 +1,1 @@
+"""What must never leave its owner: seeds of commitments, and the ledgers of their openings."""

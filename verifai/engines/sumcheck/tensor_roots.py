@@ -1,0 +1,40 @@
+"""The root that binds a hashed tensor, computed from its values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.statement import TensorStatement
+from verifai.engines.sumcheck.payload.statement import HIDING_SCHEME
+from verifai.engines.sumcheck.tensors import quantise
+from verifai.errors import InputRejected
+
+
+def root_of(shape: tuple[int, ...], cells: Sequence[int]) -> bytes:
+    """The root that binds a hashed tensor of ``shape`` with centred ``cells``, row-major."""
+    from verifai.engines.sumcheck.interpreter.run import pad
+    from verifai.engines.sumcheck.planning.plan import hashed_commitment
+    from verifai.engines.sumcheck.prover.arrays import to_field
+    from verifai.engines.sumcheck.prover.commitment import commit
+
+    padded = pad(np.array(cells, np.int64).reshape(shape or (1,)), 0)
+    log_cells = padded.size.bit_length() - 1
+    plan = hashed_commitment("tensor", 0, log_cells)
+    return commit(plan, {("tensor", 0, 0): to_field(padded.reshape(-1))}).root
+
+
+def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
+    """The root, in hex, that binds ``values`` under the hashed ``tensor``'s scale. Raises InputRejected."""
+    if tensor.digest_scheme == HIDING_SCHEME:
+        raise InputRejected(
+            "tensor-secret-needed",
+            "the tensor is bound by a hiding commitment, whose root only its secret seed makes again",
+            where=tensor.name,
+            hint="Ask whoever holds the seed, or have the tensor public or bound by the integrity-only suite.",
+        )
+    cells = [q - tensor.zero_point for q in quantise(tensor, values)]
+    return root_of(tensor.shape, cells).hex()

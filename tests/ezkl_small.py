@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.ezkl.engine import EzklEngine
-from verifai.engines.ezkl.srs import read_srs
+from verifai.engines.ezkl.srs.file import read_srs
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel

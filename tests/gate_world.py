@@ -25,8 +25,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.gate import GateVerdict, Judgement
-from verifai.domain.manifest_time import format_utc
+from verifai.domain.policy.verdict import GateVerdict, Judgement
 from verifai.domain.record import Record
 from verifai.domain.statement import (
     CommitmentOpening,
@@ -39,15 +38,16 @@ from verifai.domain.statement import (
     WeightVisibility,
 )
 from verifai.domain.trust_keys import PublicKey
+from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import EngineProof, Fidelity, SectionSummary, VerifiedProof, VerifyRequest
 from verifai.errors import EvidenceRejected
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
-from verifai.stages.gate import gate
-from verifai.stages.gate_bundle import judge_bundle
-from verifai.stages.gate_load import LoadedPolicy, load_policy
+from verifai.stages.gate.bundle import judge_bundle
+from verifai.stages.gate.gate import gate
+from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 NOW = datetime(2026, 6, 15, 12, 0, 0, tzinfo=UTC)
-ENGINE_USERS = ("verifai.stages.verify", "verifai.stages.gate_load", "verifai.stages.gate_init")
+ENGINE_USERS = ("verifai.stages.verify", "verifai.stages.gate.load", "verifai.stages.gate.init")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from verifai.bundle import canonical
 from verifai.bundle.dsse import attest
 from verifai.bundle.keys import load_signer
 from verifai.consensus.environment import this_environment
-from verifai.domain.attestation import Attestation, Subject
-from verifai.domain.calibration import AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.consensus.calibration import AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, VoteSubject
+from verifai.domain.consensus.round import Beacon, BeaconRule, RoundTerms
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.job import OutputKind, PrecisionClass, VoteSubject
-from verifai.domain.round import Beacon, BeaconRule, RoundTerms
 from verifai.fingerprints.registry import fingerprint_for
-from verifai.stages.vote import commit_vote, make_job, reveal_vote
+from verifai.stages.consensus.vote import commit_vote, make_job, reveal_vote
 
 VOTERS = "abc"
 VOCABULARY = 32

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import Relation
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.interface import Fingerprint, Parameters
 from verifai.fingerprints.output import decode_output, encode_output

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from verifai.domain import strict_json
 from verifai.domain.digest import sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.waiver import Scope, ScopeKind, WaivedFinding, Waiver
+from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, Waiver
 from verifai.errors import UsageError
 from verifai.reports.from_gate import report_of_error
 from verifai.reports.github_format import MAX_PER_KIND

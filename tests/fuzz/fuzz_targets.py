@@ -29,13 +29,14 @@ from verifai.bundle.keys import parse_public_key
 from verifai.bundle.note import parse_checkpoint, parse_log_proof
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.sbom import check_sbom
-from verifai.domain.attestation import Envelope, parse_attestation, parse_envelope
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Envelope, parse_envelope
+from verifai.domain.attestation.manifest import parse_manifest
+from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.circuit_lock import parse_lock
 from verifai.domain.circuit_spec import parse_spec
-from verifai.domain.manifest import parse_manifest
-from verifai.domain.policy_parse import parse_policy
+from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import EngineName
 from verifai.domain.strict_json import loads
 from verifai.domain.trust import parse_trust

@@ -95,7 +95,7 @@ def test_a_verifier_with_a_cheaper_model_is_named_and_its_attack_guessed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from verifai.consensus.runner import VoteRunner
-    from verifai.domain.job import RuntimeOptions
+    from verifai.domain.consensus.job import RuntimeOptions
 
     model = (FIXTURE / "model.onnx").read_bytes()
     cheap = next(one for one in standard_model_attacks() if one.name == "int4-weights").apply(model)

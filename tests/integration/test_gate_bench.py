@@ -11,7 +11,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import read_samples
-from verifai.stages.bench_gate import bench_gate
+from verifai.showcase.bench_gate import bench_gate
 from verifai.stages.compile import compile_circuit
 
 ROOT = Path(__file__).resolve().parents[2]

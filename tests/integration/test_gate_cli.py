@@ -144,7 +144,7 @@ def test_interruption_is_told_in_the_reports(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("verifai.stages.gate.judge_all", stop)
+    monkeypatch.setattr("verifai.stages.gate.gate.judge_all", stop)
     assert run(capsys, "gate", *_accepted(world), *all_reports(world.folder))[0] == 130
     assert b"interrupted" in (world.folder / "junit").read_bytes()
     assert b"accepted" not in (world.folder / "markdown").read_bytes()
@@ -156,7 +156,7 @@ def test_a_bug_is_told_in_the_reports(
     def crash(*_: object, **__: object) -> None:
         raise ZeroDivisionError("1/0")
 
-    monkeypatch.setattr("verifai.stages.gate.judge_all", crash)
+    monkeypatch.setattr("verifai.stages.gate.gate.judge_all", crash)
     assert run(capsys, "gate", *_accepted(world), *all_reports(world.folder))[0] == 70
     assert written(world.folder) >= ALL
 

@@ -16,7 +16,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Privacy
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.sumcheck.engine import SumcheckEngine
-from verifai.stages.split import split_model
+from verifai.stages.chain.split import split_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "fixtures" / "digits-cnn"

@@ -14,7 +14,7 @@ from verifai.bundle.keys import new_key
 from verifai.cli.app import run
 from verifai.consensus.attacks import swap_layer
 from verifai.consensus.runner import VoteRunner
-from verifai.domain.job import RuntimeOptions
+from verifai.domain.consensus.job import RuntimeOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "digits-mlp"

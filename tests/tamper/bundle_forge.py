@@ -22,8 +22,8 @@ from verifai.bundle.archive_format import Member, end_record
 from verifai.bundle.dsse import sign
 from verifai.bundle.merkle import inclusion_proof, leaf_hash, node_hash, subtree_hash
 from verifai.bundle.note import Checkpoint, LogProof
-from verifai.domain.attestation import PAYLOAD_TYPE, Envelope
-from verifai.domain.manifest import MANIFEST_NAME, media_type
+from verifai.domain.attestation.envelope import PAYLOAD_TYPE, Envelope
+from verifai.domain.attestation.manifest import MANIFEST_NAME, media_type
 from verifai.domain.trust_keys import PublicKey
 
 ORIGIN = "example.org/verifai-fixtures"

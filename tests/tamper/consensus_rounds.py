@@ -12,15 +12,15 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from verifai.bundle.dsse import attest
-from verifai.domain.attestation import Attestation, Subject
-from verifai.domain.calibration import AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.consensus.calibration import AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, VoteSubject
+from verifai.domain.consensus.round import Beacon, BeaconRule, RoundTerms
+from verifai.domain.consensus.vote import Environment, Vote
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.job import OutputKind, PrecisionClass, VoteSubject
-from verifai.domain.round import Beacon, BeaconRule, RoundTerms
 from verifai.domain.trust_keys import PublicKey
-from verifai.domain.vote import Environment, Vote
-from verifai.stages.consensus import Claim, ConsensusRequest, ConsensusResult, decide
-from verifai.stages.vote import VoteSecret, commit_vote, make_job, reveal_vote
+from verifai.stages.consensus.decide import Claim, ConsensusRequest, ConsensusResult, decide
+from verifai.stages.consensus.vote import VoteSecret, commit_vote, make_job, reveal_vote
 
 RUNTIME = "onnxruntime 1.32.0"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from verifai.bundle.archive import pack, unpack
 from verifai.bundle.archive_format import Member, end_record
 from verifai.bundle.limits import Limits
 from verifai.bundle.reader import open_bundle
-from verifai.domain.manifest import MANIFEST_NAME
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 
 V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1" / "accept"

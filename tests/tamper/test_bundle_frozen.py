@@ -9,7 +9,8 @@ import pytest
 
 from verifai.bundle.archive import pack
 from verifai.domain.findings import Outcome
-from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
 

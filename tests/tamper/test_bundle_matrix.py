@@ -22,13 +22,14 @@ from bundle_forge import RELEASE, SECOND, Forge, archive_of, envelope_document, 
 from verifai.bundle import canonical
 from verifai.bundle.archive import unpack
 from verifai.bundle.dsse import sign
-from verifai.domain.attestation import Envelope
+from verifai.domain.attestation.envelope import Envelope
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.domain.findings import Outcome
-from verifai.domain.manifest import MANIFEST_NAME
 from verifai.engines.ezkl import verifying
 from verifai.errors import VerifaiError
 from verifai.onnx_graph import fenced
-from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
 

@@ -25,11 +25,11 @@ from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.npz import write_npz
-from verifai.stages import verify_chain as stage
+from verifai.stages.chain import verify_chain as stage
+from verifai.stages.chain.split import split_model
+from verifai.stages.chain.verify_chain import VerifiedChain, _link, verify_chain
 from verifai.stages.compile import compile_circuit
-from verifai.stages.split import split_model
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
-from verifai.stages.verify_chain import VerifiedChain, _link, verify_chain
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "digits-cnn"
 CUTS = ("max_pool2d", "relu_1")

@@ -20,21 +20,21 @@ from verifai.bundle.log import create_log
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
 from verifai.cli.app import run
-from verifai.domain.attestation import Attestation, Subject
+from verifai.domain.attestation.envelope import Attestation, Subject
 from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.consensus.decision import ConsensusDecision
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, VoteSubject
+from verifai.domain.consensus.round import Beacon, BeaconRule, RoundTerms
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.gate import GateVerdict
-from verifai.domain.job import OutputKind, PrecisionClass, VoteSubject
-from verifai.domain.manifest_time import format_utc
-from verifai.domain.round import Beacon, BeaconRule, RoundTerms
-from verifai.domain.tally_decision import ConsensusDecision
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
-from verifai.stages.consensus import ConsensusRequest, ConsensusResult, decide
-from verifai.stages.consensus_bundle import WrittenDecision, write_decision
-from verifai.stages.consensus_claim import INPUTS_FILE, claim_of_outputs, claim_of_proofs, evidence_of_proofs, proof_file
+from verifai.stages.consensus.bundle import WrittenDecision, write_decision
+from verifai.stages.consensus.claim import INPUTS_FILE, claim_of_outputs, claim_of_proofs, evidence_of_proofs, proof_file
+from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
+from verifai.stages.consensus.vote import commit_vote, make_job, reveal_vote
 from verifai.stages.log import verify_entry
 from verifai.stages.pack import pack_bundle
-from verifai.stages.vote import commit_vote, make_job, reveal_vote
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

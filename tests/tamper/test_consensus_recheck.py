@@ -8,12 +8,12 @@ import pytest
 from consensus_rounds import ABOUT, NOW, Simulation, claim, outputs
 
 from verifai.bundle.dsse import attest
-from verifai.domain.attestation import Attestation
+from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.consensus.decision import ConsensusDecision
+from verifai.domain.consensus.tally import Relation, TallyOutcome
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.tally import Relation, TallyOutcome
-from verifai.domain.tally_decision import ConsensusDecision
 from verifai.errors import EvidenceRejected, PolicyNotMet
-from verifai.stages.consensus_recheck import accepted, recheck
+from verifai.stages.consensus.recheck import accepted, recheck
 
 HONEST, NEAR, WRONG = outputs(), outputs(1e-7), outputs(1e-2, seed=5)
 

@@ -15,13 +15,13 @@ from gate_world import World, fake_engines, section
 from verifai.consensus.environment import this_environment
 from verifai.consensus.files import RunsFile, read_runs
 from verifai.consensus.runner import VoteRunner
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.domain.digest import sha256
-from verifai.domain.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
 from verifai.fingerprints.output import encode_output
-from verifai.stages.calibrate import CalibrateRequest, RecordedRuns, calibrate
-from verifai.stages.record_proofs import ProvenRuns, circuit_environment, record_proofs
+from verifai.stages.consensus.calibrate import CalibrateRequest, RecordedRuns, calibrate
+from verifai.stages.consensus.record_proofs import ProvenRuns, circuit_environment, record_proofs
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -6,10 +6,10 @@ import dataclasses
 
 from consensus_rounds import Simulation, claim, outputs
 
-from verifai.domain.reputation import WEIGHT_CAP
-from verifai.domain.reputation_history import past_round, weights_from
-from verifai.domain.tally import TallyOutcome
-from verifai.domain.tally_decision import ConsensusDecision
+from verifai.domain.consensus.decision import ConsensusDecision
+from verifai.domain.consensus.reputation import WEIGHT_CAP
+from verifai.domain.consensus.reputation_history import past_round, weights_from
+from verifai.domain.consensus.tally import TallyOutcome
 
 HONEST, NEAR, WRONG = outputs(), outputs(1e-7), outputs(1e-2, seed=5)
 

@@ -9,13 +9,14 @@ import pytest
 from consensus_rounds import ABOUT, BEACON, NOW, SAMPLES, Simulation, claim, environment, faults_of, keys, outputs
 
 from verifai.bundle.dsse import attest
-from verifai.domain.attestation import parse_attestation, parse_envelope
+from verifai.domain.attestation.envelope import parse_envelope
+from verifai.domain.attestation.types import parse_attestation
+from verifai.domain.consensus.round import Beacon, Fault, RoundTerms
+from verifai.domain.consensus.tally import TallyOutcome
 from verifai.domain.digest import sha256
-from verifai.domain.round import Beacon, Fault, RoundTerms
-from verifai.domain.tally import TallyOutcome
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.fingerprints.output import encode_output
-from verifai.stages.vote import reveal_vote
+from verifai.stages.consensus.vote import reveal_vote
 
 HONEST = outputs()
 NEAR = outputs(1e-7)
@@ -387,7 +388,7 @@ def test_a_stale_or_missing_calibration_decides_nothing(change, code) -> None:  
 def test_a_calibration_of_another_precision_class_is_refused() -> None:
     round_ = Simulation().play([HONEST, NEAR, NEAR])
     assert round_.calibration is not None
-    from verifai.domain.job import PrecisionClass
+    from verifai.domain.consensus.job import PrecisionClass
 
     other = dataclasses.replace(
         round_.calibration, subject=dataclasses.replace(round_.calibration.subject, precision=PrecisionClass.FP16)

@@ -18,7 +18,7 @@ from ezkl_small import SRS, SmallCircuit
 
 from verifai.domain.findings import Outcome
 from verifai.engines.ezkl.lock_section import parse_section
-from verifai.engines.ezkl.srs import read_srs
+from verifai.engines.ezkl.srs.file import read_srs
 from verifai.errors import EvidenceRejected, UsageError
 
 FALSE = {(1, "proof-malformed"), (1, "proof-invalid"), (1, "instance-out-of-range")}
@@ -123,7 +123,7 @@ def test_every_byte_of_the_pinned_srs_is_judged(small_public: SmallCircuit, tell
 
 
 def _srs_file(folder: Path, logrows: int) -> bytes:
-    from verifai.engines.ezkl.srs_store import SrsStore
+    from verifai.engines.ezkl.srs.store import SrsStore
 
     return SrsStore(folder / "store").generate(logrows).path.read_bytes()
 

@@ -20,7 +20,7 @@ from verifai.domain.findings import Outcome
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import field, proof
 from verifai.engines.ezkl.engine import EzklEngine
-from verifai.engines.ezkl.srs_store import SrsStore
+from verifai.engines.ezkl.srs.store import SrsStore
 from verifai.engines.interface import CompileRequest, ProveRequest
 from verifai.errors import VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise

@@ -17,9 +17,9 @@ from verifai.bundle.archive import pack
 from verifai.bundle.dsse import attest
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
-from verifai.domain.attestation import Attestation
-from verifai.domain.manifest_time import format_utc
+from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.statement import Privacy
+from verifai.domain.utc_time import format_utc
 from verifai.errors import VerifaiError
 
 __all__ = ["fake_engines"]
@@ -100,7 +100,7 @@ def _resealed(world: World, edit: Callable[[list[Attestation]], list[Attestation
 def _edit_proof(**changes: object) -> Callable[[list[Attestation]], list[Attestation]]:
     from dataclasses import replace
 
-    from verifai.domain.attestation_proof import ProofPredicate
+    from verifai.domain.attestation.proof import ProofPredicate
 
     def edit(attestations: list[Attestation]) -> list[Attestation]:
         result = []
@@ -129,8 +129,8 @@ def test_a_statement_that_a_signer_embellished_is_a_rejection(changes: dict[str,
 def test_better_fidelity_figures_in_the_bundle_than_in_the_lock_are_a_rejection(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from verifai.domain.attestation_circuit import CircuitPredicate
-    from verifai.domain.attestation_proof import ProofPredicate
+    from verifai.domain.attestation.circuit import CircuitPredicate
+    from verifai.domain.attestation.proof import ProofPredicate
 
     def edit(attestations: list[Attestation]) -> list[Attestation]:
         (circuit,) = [one for one in attestations if isinstance(one.predicate, CircuitPredicate)]
@@ -222,9 +222,9 @@ def test_the_lock_decides_and_a_swapped_lock_is_another_policy(tmp_path: Path) -
 
 def test_a_forged_verdict_of_an_earlier_gate_does_not_count(tmp_path: Path) -> None:
     """A verdict PASSED about the pinned model, under the demanded policy, by somebody who is not a trusted gate."""
-    from verifai.domain.attestation import Subject
+    from verifai.domain.attestation.envelope import Subject
     from verifai.domain.digest import sha256
-    from verifai.domain.gate_attestation import GateInput, GatePredicate, VerificationResult
+    from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
 
     world = World(tmp_path)
     world.write_lock()

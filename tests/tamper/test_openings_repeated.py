@@ -187,7 +187,7 @@ def test_a_rejected_bundle_decides_before_a_repeat(world: World, capsys: pytest.
 @pytest.fixture
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model of these tests is a few words; an audit would refuse them, and that is not what is asked here."""
-    monkeypatch.setattr("verifai.stages.audit._Audit._load_model", lambda *_: None)
+    monkeypatch.setattr("verifai.stages.audit.audit._Audit._load_model", lambda *_: None)
 
 
 def audited(world: World, capsys: pytest.CaptureFixture[str], *bundles: Path) -> tuple[int, dict[str, Any]]:

@@ -19,16 +19,17 @@ from verifai.cli import app as cli
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Outcome
-from verifai.domain.manifest_time import format_utc
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
+from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import EngineProof, ProveRequest, VerifyRequest
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.reports.from_gate import report_of
 from verifai.reports.html_audit import render_html
 from verifai.reports.registry import ReportName, format_for
-from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
 from verifai.stages.prove import prove, refuse_other_privacy
 from verifai.stages.verify import describe, verify_bundle
 from verifai.trust_file import read_trust

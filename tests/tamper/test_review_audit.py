@@ -16,15 +16,16 @@ from bundle_forge import Forge, read_folder, write_files
 from verifai.bundle import reader
 from verifai.bundle.reader import open_bundle
 from verifai.cli.audit import _result
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.policy_parse import parse_policy
+from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import Role
 from verifai.engines.ezkl import verifying
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.stages import audit_steps
-from verifai.stages.audit import AuditOptions, audit_all
+from verifai.stages.audit import steps as audit_steps
+from verifai.stages.audit.audit import audit_all
+from verifai.stages.audit.options import AuditOptions
 from verifai.trust_file import read_trust
 
 V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
@@ -50,7 +51,7 @@ def test_a_full_disk_at_one_bundle_does_not_hide_that_another_is_false(tmp_path:
 
 def test_a_stranger_s_model_is_not_even_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "check_proof", lambda *arguments: None)
-    monkeypatch.setattr("verifai.stages.audit.load_model", lambda *arguments: pytest.fail("it was parsed"))
+    monkeypatch.setattr("verifai.stages.audit.audit.load_model", lambda *arguments: pytest.fail("it was parsed"))
     forge = Forge.of(read_folder(GOOD))
     forge.payload["model.onnx"] += b"\0"
     (report,) = audit_all([write_files(tmp_path / "b", forge.sealed())], TRUST, OPTIONS)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from bundle_forge import Forge, read_folder
 
-from verifai.domain.attestation import Envelope, parse_attestation
-from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Envelope
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.audit import AuditReport, OutputComparison
 from verifai.domain.findings import Outcome
 from verifai.reports.html_audit import render_html
-from verifai.stages.audit_steps import _distance
+from verifai.stages.audit.steps import _distance
 
 V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
 

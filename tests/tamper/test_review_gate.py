@@ -8,11 +8,11 @@ import pytest
 from gate_world import ALICE, BOB, GATE_KEY, MALLORY, NOW, Key, World, codes, fake_engines, section, waiver
 
 from verifai.domain.digest import sha256
-from verifai.domain.policy_words import explain_policy
+from verifai.domain.policy.words import explain_policy
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
-from verifai.stages.gate_attest import attest_verdict
-from verifai.stages.gate_load import load_policy
+from verifai.stages.gate.attest import attest_verdict
+from verifai.stages.gate.load import load_policy
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

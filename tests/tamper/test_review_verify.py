@@ -14,7 +14,8 @@ from verifai.circuit_folder import read_lock
 from verifai.domain.findings import Outcome
 from verifai.engines.ezkl import verifying
 from verifai.errors import EvidenceRejected, PolicyNotMet
-from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations, verify_bundle
 from verifai.trust_file import read_trust
 

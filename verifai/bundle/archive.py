@@ -17,7 +17,7 @@ from verifai.bundle.archive_format import DATE_TIME
 from verifai.bundle.limits import DEFAULT, Limits
 from verifai.bundle.reader import BundleId, OpenBundle, open_bundle
 from verifai.bundle.writer import Content, chunks, write_folder
-from verifai.domain.manifest import MANIFEST_NAME
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.errors import Undecided, UsageError
 
 

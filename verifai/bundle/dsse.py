@@ -6,15 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from verifai.bundle import canonical
-from verifai.domain.attestation import (
-    Attestation,
-    Envelope,
-    Predicate,
-    Signature,
-    Subject,
-    parse_attestation,
-    statement_document,
-)
+from verifai.domain.attestation.envelope import Attestation, Envelope, Predicate, Signature, Subject, statement_document
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.errors import EvidenceRejected
 

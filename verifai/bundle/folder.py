@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verifai.bundle.limits import Limits
 from verifai.bundle.source import CHUNK, check_count, check_listing
-from verifai.domain.manifest import MANIFEST_NAME
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.errors import EvidenceRejected, UsageError
 
 FOLDERS = ("attestations", "log", "payload")

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from verifai.bundle import canonical
 from verifai.bundle.limits import DEFAULT, Limits
 from verifai.bundle.source import Source, too_large
-from verifai.domain.attestation import Attestation, Envelope, parse_attestation, parse_envelope, statement_document
+from verifai.domain.attestation.envelope import Attestation, Envelope, parse_envelope, statement_document
+from verifai.domain.attestation.manifest import MANIFEST_NAME, FileEntry, Manifest, check_path, parse_manifest
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import Sha256
-from verifai.domain.manifest import MANIFEST_NAME, FileEntry, Manifest, check_path, parse_manifest
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import Any
 
 from verifai.bundle import canonical
 from verifai.domain import strict_json
-from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.manifest import SBOM_FILE
 from verifai.domain.digest import Sha256
-from verifai.domain.manifest_time import parse_utc
 from verifai.domain.record import Record
+from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, InternalError, UsageError
 
-SBOM_FILE = "sbom.cdx.json"
 MAX_SBOM_BYTES = 4 * 1024 * 1024
 _WHERE = f"payload/{SBOM_FILE}"
 _NAMESPACE = uuid.UUID("6f1c2b1e-6f0b-5d6f-9a33-2f6a4f0e9f11")  # of our serial numbers; arbitrary, fixed for ever

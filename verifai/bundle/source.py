@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from verifai.bundle.limits import Limits
-from verifai.domain.manifest import MANIFEST_NAME, check_distinct, check_path
+from verifai.domain.attestation.manifest import MANIFEST_NAME, check_distinct, check_path
 from verifai.errors import EvidenceRejected
 
 CHUNK = 1024 * 1024

@@ -10,10 +10,10 @@ from typing import Any
 from verifai.bundle.log_check import CHECKPOINT_FILE
 from verifai.bundle.note import parse_checkpoint
 from verifai.bundle.reader import OpenBundle
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.manifest import FileEntry
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import Sha256
-from verifai.domain.manifest import FileEntry
 from verifai.domain.privacy_words import privacy_document
 
 

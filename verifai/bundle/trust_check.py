@@ -11,14 +11,14 @@ from verifai.bundle.dsse import check_signatures
 from verifai.bundle.keyless import MAX_SIDECAR_BYTES, KeylessVerifier, SigstoreVerifier, sidecar_path
 from verifai.bundle.log_check import LogEvidence, check_log
 from verifai.bundle.reader import OpenBundle
-from verifai.domain.attestation import Attestation, Envelope
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Attestation, Envelope
+from verifai.domain.attestation.manifest import MANIFEST_NAME
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import short
-from verifai.domain.findings import Finding, Outcome
-from verifai.domain.manifest import MANIFEST_NAME
-from verifai.domain.manifest_time import parse_utc
+from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked
 from verifai.domain.trust import ROLE_OF, KeylessTrust, RoleRule, Trust, TrustRole
+from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
 from verifai.execution.files import read_limited
 
@@ -65,7 +65,7 @@ def _check_expiry(trust: Trust, now: str) -> Finding:
             "trust-expired", f"the trust file expired at {trust.expires}", hint="Review it, then give it a new date."
         )
     until = f"until {trust.expires}" if trust.expires else "without an end date"
-    return _holds("trust-current", f"the trust file may be used {until}", "T1")
+    return holds("trust-current", f"the trust file may be used {until}", "T1")
 
 
 def require_signers(envelope: Envelope, rule: RoleRule, role: TrustRole, names: Trust, where: str) -> Finding:
@@ -92,7 +92,7 @@ def require_signers(envelope: Envelope, rule: RoleRule, role: TrustRole, names: 
             hint="Ask the missing signers, or check the trust file's keys.",
         )
     signers = ", ".join(sorted(names.names.get(key, key.keyid) for key in check.signers))
-    return _holds("signed", f"signed by {signers} ({role.value}: {len(check.signers)} of {rule.threshold})", "", where=where)
+    return holds("signed", f"signed by {signers} ({role.value}: {len(check.signers)} of {rule.threshold})", "", where=where)
 
 
 def _check_manifest(bundle: OpenBundle, trust: Trust) -> Finding:
@@ -101,8 +101,8 @@ def _check_manifest(bundle: OpenBundle, trust: Trust) -> Finding:
     if rule is None:
         # An invalid signature of any key we know is false evidence, whatever role the key has.
         check_signatures(bundle.envelope, trust.keys.values(), where=MANIFEST_NAME)
-        return _not_checked("signature-not-required", "the trust file names nobody who must sign releases", "T2", MANIFEST_NAME)
-    return _numbered(require_signers(bundle.envelope, rule, TrustRole.RELEASE, trust, MANIFEST_NAME), "T2")
+        return not_checked("signature-not-required", "the trust file names nobody who must sign releases", "T2", MANIFEST_NAME)
+    return at_step(require_signers(bundle.envelope, rule, TrustRole.RELEASE, trust, MANIFEST_NAME), "T2")
 
 
 def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
@@ -113,8 +113,8 @@ def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
     if role is None or rule is None:
         check_signatures(attestation.envelope, trust.keys.values(), where=where)
         kind = attestation.predicate.TYPE
-        return _not_checked("signature-not-required", f"the trust file names nobody who must sign {kind}", "T3", where)
-    return _numbered(require_signers(attestation.envelope, rule, role, trust, where), "T3")
+        return not_checked("signature-not-required", f"the trust file names nobody who must sign {kind}", "T3", where)
+    return at_step(require_signers(attestation.envelope, rule, role, trust, where), "T3")
 
 
 def _check_age(bundle: OpenBundle, trust: Trust, now: str) -> Finding:
@@ -131,12 +131,12 @@ def _check_age(bundle: OpenBundle, trust: Trust, now: str) -> Finding:
     oldest = min([*times, written])
     days = (moment - oldest) / timedelta(days=1)
     if trust.maximum_age_days is None:
-        return _not_checked("age-not-limited", f"made {days:.1f} days ago by its maker's clock; no maximum age is set", "T4")
+        return not_checked("age-not-limited", f"made {days:.1f} days ago by its maker's clock; no maximum age is set", "T4")
     if days > trust.maximum_age_days:
         raise PolicyNotMet(
             "stale", f"made {days:.1f} days ago, the limit is {trust.maximum_age_days} days", hint="Ask for a fresh proof."
         )
-    return _holds("fresh", f"made {days:.1f} days ago by its maker's clock, the limit is {trust.maximum_age_days} days", "T4")
+    return holds("fresh", f"made {days:.1f} days ago by its maker's clock, the limit is {trust.maximum_age_days} days", "T4")
 
 
 def _check_srs(bundle: OpenBundle, trust: Trust) -> Finding:
@@ -149,13 +149,13 @@ def _check_srs(bundle: OpenBundle, trust: Trust) -> Finding:
             hint="Compile with an SRS of the public ceremony; for tests only, set srs.allow_test_srs in the trust file.",
         )
     if trust.srs_sha256 is None:
-        return _not_checked("srs-not-limited", "the trust file lists no SRS; the lock's is accepted", "T5")
+        return not_checked("srs-not-limited", "the trust file lists no SRS; the lock's is accepted", "T5")
     pins = {circuit.pins["srs_sha256"] for circuit in circuits if "srs_sha256" in circuit.pins}
     if not pins:
-        return _not_checked("srs-not-limited", "the evidence rests on no SRS", "T5")
+        return not_checked("srs-not-limited", "the evidence rests on no SRS", "T5")
     for digest in sorted(pins - trust.srs_sha256):
         raise PolicyNotMet("srs-not-trusted", f"SRS {digest} is not among those of the trust file", hint="Review, then add it.")
-    return _holds("srs-trusted", "the SRS is one of the trust file's", "T5", evidence=", ".join(sorted(pins)))
+    return holds("srs-trusted", "the SRS is one of the trust file's", "T5", evidence=", ".join(sorted(pins)))
 
 
 def _check_keyless(bundle: OpenBundle, wanted: KeylessTrust, verifier: KeylessVerifier) -> Finding:
@@ -166,13 +166,13 @@ def _check_keyless(bundle: OpenBundle, wanted: KeylessTrust, verifier: KeylessVe
             "keyless-missing", f"{wanted.identity} must vouch for the manifest", where=str(path), hint="verifai seal --sigstore"
         )
     verifier.verify(bundle.envelope.payload, read_limited(path, limit=MAX_SIDECAR_BYTES), wanted)
-    return _holds("keyless-signed", f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")
+    return holds("keyless-signed", f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")
 
 
 def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:
     """L1 to L4."""
     if trust.log is None:
-        return _not_checked("log-not-required", "the trust file names no audit log", "L")
+        return not_checked("log-not-required", "the trust file names no audit log", "L")
     try:
         evidence: LogEvidence = check_log(bundle.log, sorted(bundle.attestations), trust.log)
     except PolicyNotMet as problem:
@@ -180,7 +180,7 @@ def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:
             raise
         return Finding(problem.code, Outcome.NOT_CHECKED, problem.message, where=problem.where, step="L")
     count, size = len(evidence.positions), evidence.checkpoint.size
-    return _holds(
+    return holds(
         "logged",
         f"all {count} attestations are in log {trust.log.origin!r} ({size} entries, {evidence.witnesses} witnesses)",
         "L",
@@ -190,17 +190,3 @@ def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:
 
 def _predicates(bundle: OpenBundle, kind: type[P]) -> Iterable[P]:
     return (one.predicate for one in bundle.attestations.values() if isinstance(one.predicate, kind))
-
-
-def _holds(code: str, message: str, step: str, *, where: str = "", evidence: str = "") -> Finding:
-    return Finding(code, Outcome.HOLDS, message, where=where, evidence=evidence, step=step)
-
-
-def _not_checked(code: str, message: str, step: str, where: str = "") -> Finding:
-    return Finding(code, Outcome.NOT_CHECKED, message, where=where, step=step)
-
-
-def _numbered(finding: Finding, step: str) -> Finding:
-    from dataclasses import replace
-
-    return replace(finding, step=step)

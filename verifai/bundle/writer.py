@@ -16,9 +16,9 @@ from verifai.bundle.dsse import sign
 from verifai.bundle.folder import FOLDERS
 from verifai.bundle.reader import BundleId
 from verifai.bundle.source import CHUNK
-from verifai.domain.attestation import Attestation, Envelope
+from verifai.domain.attestation.envelope import Attestation, Envelope
+from verifai.domain.attestation.manifest import MANIFEST_NAME, FileEntry, Manifest, check_distinct, check_path, parse_manifest
 from verifai.domain.digest import Sha256
-from verifai.domain.manifest import MANIFEST_NAME, FileEntry, Manifest, check_distinct, check_path, parse_manifest
 from verifai.domain.trust_keys import Signer
 from verifai.errors import Undecided, UsageError
 

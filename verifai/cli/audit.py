@@ -57,7 +57,8 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
         from verifai.domain.circuit_spec import Budget
-        from verifai.stages.audit import AuditOptions, audit_all
+        from verifai.stages.audit.audit import audit_all
+        from verifai.stages.audit.options import AuditOptions
         from verifai.stages.verify import Expectations
         from verifai.trust_file import read_trust
 

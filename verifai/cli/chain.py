@@ -12,7 +12,7 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 
 if TYPE_CHECKING:
-    from verifai.stages.verify_chain import VerifiedChain
+    from verifai.stages.chain.verify_chain import VerifiedChain
 
 _SPLIT = (
     "verifai split fixtures/digits-cnn/model.onnx --calibration fixtures/digits-cnn/calibration.npz --at max_pool2d -o chain "
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
         Each segment is a circuit folder of its own, for the sumcheck engine: compile and prove them on different machines.
         """
-        from verifai.stages.split import split_model
+        from verifai.stages.chain.split import split_model
 
         with current().progress() as progress:
             segments = split_model(model, at, output, calibration=calibration, progress=progress)
@@ -89,8 +89,8 @@ def register(app: typer.Typer) -> None:
         from verifai.circuit_folder import read_lock
         from verifai.domain.circuit_spec import Budget
         from verifai.onnx_graph.load import load_path
+        from verifai.stages.chain.verify_chain import verify_chain as run
         from verifai.stages.verify import Expectations
-        from verifai.stages.verify_chain import verify_chain as run
 
         expect = Expectations(
             inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
@@ -110,7 +110,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _verified(paths: list[Path], chain: VerifiedChain) -> Result:
-    from verifai.stages.verify_chain import describe_chain
+    from verifai.stages.chain.verify_chain import describe_chain
 
     lines: list[Any] = []
     documents = []

@@ -17,8 +17,8 @@ from verifai.errors import UsageError
 if TYPE_CHECKING:
     from verifai.cli.consensus_read import GivenRound
     from verifai.domain.trust_keys import Signer
-    from verifai.stages.consensus import ConsensusRequest, ConsensusResult
-    from verifai.stages.consensus_bundle import WrittenDecision
+    from verifai.stages.consensus.bundle import WrittenDecision
+    from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +85,7 @@ def register(app: typer.Typer) -> None:
         the common one and which attack that looks like.
         """
         from verifai.cli.consensus_read import ClaimOptions, read_round, read_weights
-        from verifai.stages.consensus import decide
+        from verifai.stages.consensus.decide import decide
 
         if history_trust is not None and not (history or canary):
             raise UsageError("bad-option", "--history-trust goes with --history or --canary")
@@ -106,7 +106,7 @@ def _check_output(
     output: Path | None, key: Path | None, log: Path | None, log_key: Path | None
 ) -> tuple[list[Signer], Signer | None]:
     from verifai.bundle.keys import load_signer
-    from verifai.stages.consensus_bundle import check_targets
+    from verifai.stages.consensus.bundle import check_targets
 
     if output is None:
         if key is not None or log is not None or log_key is not None:
@@ -127,7 +127,7 @@ def _write(
     log: Path | None,
     log_signer: Signer | None,
 ) -> WrittenDecision:
-    from verifai.stages.consensus_bundle import write_decision
+    from verifai.stages.consensus.bundle import write_decision
 
     return write_decision(
         output,

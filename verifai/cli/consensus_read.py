@@ -13,12 +13,12 @@ from verifai.cli.frame import current
 from verifai.errors import EvidenceRejected, UsageError
 
 if TYPE_CHECKING:
-    from verifai.domain.attestation import Attestation
-    from verifai.domain.job import Job
-    from verifai.domain.tally_decision import ConsensusDecision
+    from verifai.domain.attestation.envelope import Attestation
+    from verifai.domain.consensus.decision import ConsensusDecision
+    from verifai.domain.consensus.job import Job
     from verifai.domain.trust_keys import PublicKey
-    from verifai.stages.consensus import ConsensusRequest
-    from verifai.stages.consensus_claim import ClaimEvidence
+    from verifai.stages.consensus.claim import ClaimEvidence
+    from verifai.stages.consensus.decide import ConsensusRequest
 
 _OUTPUT_SUFFIXES = (".npz", ".json")
 
@@ -60,14 +60,14 @@ def read_round(
 ) -> Iterator[GivenRound]:
     """The round, with its claim verified. Raises UsageError, EvidenceRejected, PolicyNotMet."""
     from verifai.bundle.keys import load_public_key
-    from verifai.cli.votes_run import read_attestation
     from verifai.consensus.files import read_beacon
-    from verifai.domain.calibration import Calibration
-    from verifai.domain.round import RoundTerms
-    from verifai.domain.vote import Vote, VoteCommitment
-    from verifai.domain.vote_replay import VoteReplay
+    from verifai.domain.consensus.calibration import Calibration
+    from verifai.domain.consensus.round import RoundTerms
+    from verifai.domain.consensus.vote import Vote, VoteCommitment
+    from verifai.domain.consensus.vote_replay import VoteReplay
     from verifai.execution.child import private_directory
-    from verifai.stages.consensus import ConsensusRequest
+    from verifai.stages.consensus.decide import ConsensusRequest
+    from verifai.stages.consensus.messages import read_attestation
 
     found: dict[type, list[Attestation]] = {kind: [] for kind in (RoundTerms, Calibration, VoteCommitment, Vote, VoteReplay)}
     for path in messages:
@@ -104,9 +104,9 @@ def read_round(
 
 def read_weights(history: Sequence[Path], canaries: Sequence[Path], trust: Path | None) -> Mapping[str, float]:
     """Reputation from past decisions, as bundles or as attestations; with ``trust``, as signed and logged bundles only."""
-    from verifai.domain.manifest_time import format_utc
-    from verifai.domain.reputation_history import weights_from
-    from verifai.stages.past_decisions import logged_decision, require_log
+    from verifai.domain.consensus.reputation_history import weights_from
+    from verifai.domain.utc_time import format_utc
+    from verifai.stages.consensus.past_decisions import logged_decision, require_log
     from verifai.trust_file import read_trust
 
     if trust is None:
@@ -119,13 +119,13 @@ def read_weights(history: Sequence[Path], canaries: Sequence[Path], trust: Path 
 
 
 def _read_decision(path: Path) -> ConsensusDecision:
-    from verifai.cli.votes_run import read_attestation
-    from verifai.domain.tally_decision import ConsensusDecision
+    from verifai.domain.consensus.decision import ConsensusDecision
+    from verifai.stages.consensus.messages import read_attestation
 
     if path.suffix == ".json" and path.is_file():
         return read_attestation(path, ConsensusDecision)[1]
     from verifai.bundle.reader import open_bundle
-    from verifai.stages.gate_consensus import find_round
+    from verifai.stages.consensus.find_round import find_round
 
     with open_bundle(path) as bundle:
         return find_round(bundle)[1]
@@ -156,7 +156,7 @@ def _check_coordinator(path: Path | None, signed: Sequence[Attestation]) -> None
 
 def _claim(options: ClaimOptions, job: Job, folder: Path) -> ClaimEvidence | None:
     from verifai.consensus.files import read_outputs
-    from verifai.stages.consensus_claim import claim_of_outputs
+    from verifai.stages.consensus.claim import claim_of_outputs
 
     if not options.claims:
         if options.lock is not None or options.inputs is not None or options.allow_test_srs:
@@ -174,9 +174,9 @@ def _claim(options: ClaimOptions, job: Job, folder: Path) -> ClaimEvidence | Non
 def _proven_claim(options: ClaimOptions, job: Job, folder: Path) -> ClaimEvidence:
     from verifai.circuit_folder import read_lock
     from verifai.consensus.files import StatedInputs, read_samples
-    from verifai.stages.consensus_claim import MAX_PROOFS, claim_of_proofs, evidence_of_proofs, proof_file, stated_inputs
+    from verifai.stages.consensus.claim import MAX_PROOFS, claim_of_proofs, evidence_of_proofs, proof_file, stated_inputs
+    from verifai.stages.consensus.vote import require_inputs
     from verifai.stages.pack import pack_bundle
-    from verifai.stages.vote import require_inputs
 
     if options.lock is None or options.inputs is None:
         raise UsageError(

@@ -52,9 +52,9 @@ def register(app: typer.Typer) -> None:
         Every proof is verified before its bundle is written. Bundles are never overwritten.
         """
         from verifai.circuit_folder import CircuitFolder
-        from verifai.stages.output_tensors import check_target, write_outputs
+        from verifai.stages.chain.output_tensors import check_target, write_outputs
+        from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
         from verifai.stages.prove import prove as run
-        from verifai.stages.tensor_secrets import read_secrets, write_secrets
 
         folder = CircuitFolder(circuit)
         if output_tensors is not None:

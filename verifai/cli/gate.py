@@ -19,8 +19,8 @@ from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
 if TYPE_CHECKING:
     from verifai.bundle.keys import FileSigner
     from verifai.reports.interface import Entry, Report
-    from verifai.stages.gate_attest import AttestedVerdict
-    from verifai.stages.gate_load import LoadedPolicy
+    from verifai.stages.gate.attest import AttestedVerdict
+    from verifai.stages.gate.load import LoadedPolicy
 
 SHOWN = 20
 """How many accepted bundles are listed one by one; those that fail always are."""
@@ -83,8 +83,8 @@ class _Run:
         self._targets, self._problem = parse_targets(reports)
 
     def explain(self, attest: Path | None) -> Result:
-        from verifai.domain.policy_words import explain_policy
-        from verifai.stages.gate_load import load_policy
+        from verifai.domain.policy.words import explain_policy
+        from verifai.stages.gate.load import load_policy
 
         if self._bundles or self._targets or self._problem or attest is not None:
             # A pipeline must not take an explanation for a verdict.
@@ -129,7 +129,7 @@ class _Run:
         return _result(report, attested, self._targets)
 
     def _created(self) -> str:
-        from verifai.domain.manifest_time import format_utc
+        from verifai.domain.utc_time import format_utc
 
         return format_utc(self._now)
 
@@ -144,9 +144,9 @@ class _Run:
     ) -> tuple[Report, AttestedVerdict | None]:
         from verifai.domain.circuit_spec import Budget
         from verifai.reports.from_gate import report_of
-        from verifai.stages.gate import gate
-        from verifai.stages.gate_attest import check_attest_options
-        from verifai.stages.gate_load import load_policy
+        from verifai.stages.gate.attest import check_attest_options
+        from verifai.stages.gate.gate import gate
+        from verifai.stages.gate.load import load_policy
 
         if attest is None and (keys or log or log_key):
             message = "--key, --log and --log-key go with --attest"
@@ -176,7 +176,7 @@ class _Run:
         log_signer: FileSigner | None,
     ) -> tuple[Report, AttestedVerdict | None]:
         from verifai.reports.registry import ReportName, format_for
-        from verifai.stages.gate_attest import attest_verdict
+        from verifai.stages.gate.attest import attest_verdict
 
         try:
             attested = attest_verdict(
@@ -290,7 +290,7 @@ def _register_init(app: typer.Typer) -> None:
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
         """Write a commented policy that this bundle meets. The bundle is verified first."""
-        from verifai.stages.gate_init import init_policy
+        from verifai.stages.gate.init import init_policy
 
         made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
         for warning in made.warnings:

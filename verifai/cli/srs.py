@@ -11,7 +11,7 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, table
 
 if TYPE_CHECKING:
-    from verifai.engines.ezkl.srs import Srs
+    from verifai.engines.ezkl.srs.file import Srs
 
 LogrowsOption = Annotated[int, typer.Option("--logrows", "-k", help="log2 of the circuit rows it serves.", min=1, max=26)]
 
@@ -28,8 +28,8 @@ def register(app: typer.Typer) -> None:
     @verb(group, "list", group="srs", example="verifai srs list")
     def list_() -> Result:
         """List the local store; every file is judged again."""
-        from verifai.engines.ezkl.srs import read_srs
-        from verifai.engines.ezkl.srs_store import default_store
+        from verifai.engines.ezkl.srs.file import read_srs
+        from verifai.engines.ezkl.srs.store import default_store
 
         store = default_store()
         found = [read_srs(path) for path in store.files()]
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     @verb(group, "check", group="srs", example="verifai srs check fixtures/srs/INSECURE-TEST-k12.srs")
     def check(file: Annotated[Path, typer.Argument(help="SRS file, whole or cut.", show_default=False)]) -> Result:
         """Judge a file by its digest and points: the public ceremony's, or test material, or neither."""
-        from verifai.engines.ezkl.srs import read_srs
+        from verifai.engines.ezkl.srs.file import read_srs
 
         srs = read_srs(file)
         lines = [f"{_trust(srs)}  k = {srs.logrows}, sha256 {srs.sha256}"]
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         test: Annotated[bool, typer.Option("--test", help="INSECURE: accept test material.")] = False,
     ) -> Result:
         """Check a file against the ceremony's digests and points, then copy it into the store."""
-        from verifai.engines.ezkl.srs_store import default_store
+        from verifai.engines.ezkl.srs.store import default_store
 
         srs = default_store().import_file(file, allow_test=test)
         return Result(
@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
     @verb(group, "fetch", group="srs", example="verifai srs fetch -k 17")
     def fetch(logrows: LogrowsOption) -> Result:
         """Download the ceremony's file with ezkl's own download; keep it only when its digest is the pinned one."""
-        from verifai.engines.ezkl.srs_store import default_store
+        from verifai.engines.ezkl.srs.store import default_store
 
         with current().progress() as progress:
             srs = default_store().fetch(logrows, progress=progress)
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
     @verb(group, "generate", group="srs", example="verifai srs generate -k 8")
     def generate(logrows: LogrowsOption) -> Result:
         """INSECURE, for tests only: make an SRS whose maker can forge every proof."""
-        from verifai.engines.ezkl.srs_store import default_store
+        from verifai.engines.ezkl.srs.store import default_store
 
         frame = current()
         frame.err().print(
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False)],
     ) -> Result:
         """Cut a file to fewer rows: the same set-up, no better and no worse; compile does it by itself."""
-        from verifai.engines.ezkl.working_srs import cut_file
+        from verifai.engines.ezkl.srs.working import cut_file
 
         with current().progress() as progress:
             srs = cut_file(file, logrows, output, progress=progress)

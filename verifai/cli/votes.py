@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.domain.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
+from verifai.domain.consensus.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
 from verifai.errors import UsageError
 
 _MODEL_LIMIT = 1 << 31
@@ -76,7 +76,8 @@ def _register_calibrate(app: typer.Typer) -> None:
 
         Exits with 3 ("not separable") when they are less than ten times apart.
         """
-        from verifai.cli.votes_run import calibrate_now, record_now, subject_of
+        from verifai.cli.votes_run import calibrate_now, record_now
+        from verifai.stages.consensus.messages import subject_of
 
         content = _read_model(model)
         options = RuntimeOptions(batch, optimisation)

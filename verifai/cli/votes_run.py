@@ -6,73 +6,18 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from verifai.cli.frame import Result, current, plain
+from verifai.domain.consensus.job import NO_CALIBRATION, OutputKind, RuntimeOptions, VoteSubject
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.job import NO_CALIBRATION, OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
-from verifai.domain.manifest_time import format_utc
+from verifai.domain.utc_time import format_utc
 from verifai.errors import UsageError
+from verifai.stages.consensus.messages import read_attestation, subject_of, write_attestation
 
 if TYPE_CHECKING:
-    from verifai.domain.attestation import Attestation
     from verifai.domain.findings import Finding
-    from verifai.stages.calibrate import Calibrated, RecordedRuns
-
-P = TypeVar("P")
-_NOTHING = sha256(b"")
-
-
-def subject_of(
-    model: bytes,
-    kind: OutputKind,
-    precision: PrecisionClass | None,
-    options: RuntimeOptions,
-    tensors: tuple[str, ...],
-    parameters: Mapping[str, int | str],
-    preprocessing: Path | None,
-) -> VoteSubject:
-    """What is calibrated or voted on, completed from the model."""
-    from onnx import ModelProto
-
-    from verifai.consensus.portability import precision_of
-    from verifai.consensus.runner import VoteRunner
-    from verifai.execution.files import read_limited
-
-    if precision is None:
-        precision = precision_of(ModelProto.FromString(model))
-    outputs = VoteRunner(model, options).outputs
-    for name in tensors:
-        if name not in outputs:
-            raise UsageError("bad-option", f"no output {name!r}", where="--tensor", hint="It has: " + ", ".join(outputs))
-    names = tuple(sorted(set(tensors or outputs)))
-    digest = _NOTHING if preprocessing is None else sha256(read_limited(preprocessing, limit=1 << 28))
-    return VoteSubject(sha256(model), digest, kind, precision, options, parameters, names)
-
-
-def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
-    """One message of the type asked for. Raises EvidenceRejected, UsageError."""
-    from verifai.domain.attestation import MAX_ENVELOPE_BYTES, parse_attestation, parse_envelope
-    from verifai.execution.files import read_limited
-
-    found = parse_attestation(parse_envelope(read_limited(path, limit=MAX_ENVELOPE_BYTES), str(path)), str(path))
-    if not isinstance(found.predicate, kind):
-        raise UsageError("bad-option", f"this is a {found.predicate.TYPE}, not a {kind.__name__}", where=str(path))
-    return found, found.predicate
-
-
-def write_attestation(path: Path, predicate: Any, subject: VoteSubject, signers: list[Any]) -> Attestation:
-    """Sign and write; never over an existing file."""
-    from verifai.bundle import canonical
-    from verifai.bundle.dsse import attest
-    from verifai.domain.attestation import Subject
-    from verifai.execution.files import write_atomic
-
-    if path.exists():
-        raise UsageError("file-exists", "the output exists already", where=str(path))
-    made = attest(predicate, (Subject("model", subject.model_sha256), Subject("subject", subject.id)), signers)
-    write_atomic(path, canonical.encode(made.envelope.to_json()))
-    return made
+    from verifai.stages.consensus.calibrate import Calibrated, RecordedRuns
 
 
 def record_now(model: bytes, subject: VoteSubject, data: Path, target: Path, threads: int, limit: int | None) -> int:
@@ -106,7 +51,7 @@ def record_proofs_now(
     from verifai.consensus.runner import VoteRunner
     from verifai.execution.files import write_atomic
     from verifai.fingerprints.output import encode_output
-    from verifai.stages.record_proofs import record_proofs
+    from verifai.stages.consensus.record_proofs import record_proofs
 
     if allow_test_srs:
         current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
@@ -148,7 +93,7 @@ def calibrate_now(
     from verifai.consensus.files import read_samples
     from verifai.consensus.portability import check_graph, check_runs
     from verifai.consensus.runner import VoteRunner
-    from verifai.stages.calibrate import CalibrateRequest, calibrate
+    from verifai.stages.consensus.calibrate import CalibrateRequest, calibrate
 
     samples = read_samples(data, VoteRunner(model, subject.runtime))[:limit]
     portability = (*check_graph(model, subject.runtime, subject.precision), *check_runs(model, subject.runtime, samples))
@@ -226,9 +171,9 @@ def open_round(
     from verifai.bundle.keys import load_public_key
     from verifai.consensus.files import read_samples
     from verifai.consensus.runner import VoteRunner
-    from verifai.domain.calibration import Calibration
-    from verifai.domain.round import BeaconRule, RoundTerms
-    from verifai.stages.vote import make_job
+    from verifai.domain.consensus.calibration import Calibration
+    from verifai.domain.consensus.round import BeaconRule, RoundTerms
+    from verifai.stages.consensus.vote import make_job
 
     identifier: Sha256 = NO_CALIBRATION
     if calibration is not None:
@@ -269,11 +214,11 @@ def commit_now(
     from verifai.consensus.environment import this_environment
     from verifai.consensus.files import read_outputs, read_samples
     from verifai.consensus.runner import VoteRunner
-    from verifai.domain.round import RoundTerms
+    from verifai.domain.consensus.round import RoundTerms
     from verifai.execution.child import Limits
     from verifai.execution.files import read_limited, write_atomic
-    from verifai.stages.vote import commit_vote, require_inputs
-    from verifai.stages.vote_process import run_apart
+    from verifai.stages.consensus.process import run_apart
+    from verifai.stages.consensus.vote import commit_vote, require_inputs
 
     found, terms = read_attestation(round_, RoundTerms)
     signer = load_signer(key)
@@ -303,10 +248,10 @@ def reveal_now(round_: Path, commitments: tuple[Path, ...], beacon: Path, secret
     """Draw the seed and show the vote."""
     from verifai.bundle.keys import load_signer
     from verifai.consensus.files import read_beacon
-    from verifai.domain.round import RoundTerms
-    from verifai.domain.vote import VoteCommitment
+    from verifai.domain.consensus.round import RoundTerms
+    from verifai.domain.consensus.vote import VoteCommitment
     from verifai.execution.files import read_limited
-    from verifai.stages.vote import VoteSecret, reveal_vote
+    from verifai.stages.consensus.vote import VoteSecret, reveal_vote
 
     found, terms = read_attestation(round_, RoundTerms)
     kept = VoteSecret.from_bytes(read_limited(secret, limit=1 << 30), str(secret))
@@ -336,13 +281,13 @@ def replay_now(
     from verifai.bundle.keys import load_signer
     from verifai.consensus.files import read_outputs, read_samples
     from verifai.consensus.runner import VoteRunner
-    from verifai.domain.round import RoundTerms
-    from verifai.domain.vote import Vote
+    from verifai.domain.consensus.round import RoundTerms
+    from verifai.domain.consensus.vote import Vote
     from verifai.execution.child import Limits
     from verifai.execution.files import read_limited
-    from verifai.stages.vote import require_inputs
-    from verifai.stages.vote_process import run_apart
-    from verifai.stages.vote_replay import replay_votes
+    from verifai.stages.consensus.process import run_apart
+    from verifai.stages.consensus.replay import replay_votes
+    from verifai.stages.consensus.vote import require_inputs
 
     found, terms = read_attestation(round_, RoundTerms)
     signer = load_signer(key)
@@ -385,7 +330,7 @@ def replay_now(
 def _recorded(path: Path) -> RecordedRuns:
     from verifai.consensus.files import read_runs
     from verifai.fingerprints.output import decode_output
-    from verifai.stages.calibrate import RecordedRuns
+    from verifai.stages.consensus.calibrate import RecordedRuns
 
     found = read_runs(path)
     return RecordedRuns(found.environment, tuple(decode_output(one, str(path)) for one in found.outputs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from verifai.domain.vote import Environment
+from verifai.domain.consensus.vote import Environment
 
 _LADDER = (
     ("amx-int8", ("AMX_INT8",)),

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from verifai.consensus.runner import Tensors
 from verifai.domain import strict_json
+from verifai.domain.consensus.job import MAX_SAMPLES, OutputKind
+from verifai.domain.consensus.round import Beacon
+from verifai.domain.consensus.vote import Environment
 from verifai.domain.digest import Sha256
-from verifai.domain.job import MAX_SAMPLES, OutputKind
 from verifai.domain.record import Record
-from verifai.domain.round import Beacon
 from verifai.domain.trust_keys import decode_base64
-from verifai.domain.vote import Environment
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import read_npz

@@ -14,8 +14,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from verifai.consensus.runner import Tensors, VoteRunner
+from verifai.domain.consensus.job import Optimisation, PrecisionClass, RuntimeOptions
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.job import Optimisation, PrecisionClass, RuntimeOptions
 
 _DYNAMIC = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "MatMulIntegerToFloat"}
 _STATIC = {"QuantizeLinear", "QLinearMatMul", "QLinearConv", "QGemm"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.job import Optimisation, RuntimeOptions
+from verifai.domain.consensus.job import Optimisation, RuntimeOptions
 from verifai.errors import EngineCrashed, InputRejected, UnsupportedModel
 
 Tensors = Mapping[str, NDArray[Any]]

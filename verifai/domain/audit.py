@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any
 
-from verifai.domain.attestation_circuit import FidelityFigures
+from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy

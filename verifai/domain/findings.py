@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from verifai.errors import VerifaiError
@@ -75,6 +75,21 @@ class Finding:
         """The finding that says what ``error`` says."""
         outcome = {1: Outcome.REJECTED, 2: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}.get(error.status, Outcome.UNDECIDED)
         return cls(error.code, outcome, error.message, where=error.where, remedy=error.hint, step=step)
+
+
+def holds(code: str, message: str, step: str = "", *, where: str = "", evidence: str = "") -> Finding:
+    """A check that holds."""
+    return Finding(code, Outcome.HOLDS, message, where=where, evidence=evidence, step=step)
+
+
+def not_checked(code: str, message: str, step: str = "", remedy: str = "", *, where: str = "") -> Finding:
+    """Something that was not looked at, said aloud."""
+    return Finding(code, Outcome.NOT_CHECKED, message, where=where, remedy=remedy, step=step)
+
+
+def at_step(finding: Finding, step: str) -> Finding:
+    """The same finding under another step's number."""
+    return replace(finding, step=step)
 
 
 def worst(findings: Iterable[Finding]) -> Outcome:

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from verifai.domain.attestation.manifest import Manifest
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.manifest import Manifest
 from verifai.domain.statement import CommitmentOpening, Statement
 
 NAMED = 3

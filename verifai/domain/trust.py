@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from verifai.domain.digest import Sha256, is_sha256
-from verifai.domain.manifest_time import parse_utc, utc_from_record
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
+from verifai.domain.utc_time import parse_utc, utc_from_record
 from verifai.errors import UsageError
 
 SCHEMA = "verifai/trust/v1"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import Comparison
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import Comparison
 from verifai.fingerprints.exact import within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer
 from verifai.fingerprints.output import Output

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import MAX_RATIO, SAME, Comparison, Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import MAX_RATIO, SAME, Comparison, Relation
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints.interface import Parameters, fill
 from verifai.fingerprints.output import Output, encode_output

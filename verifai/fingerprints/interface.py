@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import Comparison
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import Comparison
 from verifai.errors import UsageError
 from verifai.fingerprints.output import Output
 

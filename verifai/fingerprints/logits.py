@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import Comparison, Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import Comparison, Relation
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints.exact import within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from verifai.domain.job import OutputKind
+from verifai.domain.consensus.job import OutputKind
 from verifai.fingerprints.embeddings import EmbeddingsFingerprint
 from verifai.fingerprints.exact import ExactFingerprint
 from verifai.fingerprints.image import ImageFingerprint

@@ -13,8 +13,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import MAX_RATIO, SAME, Comparison, Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import MAX_RATIO, SAME, Comparison, Relation
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.interface import Parameters, fill, integer
 from verifai.fingerprints.output import Output

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import MAX_RATIO, Comparison, Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import MAX_RATIO, Comparison, Relation
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.exact import ExactFingerprint, within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer, text

@@ -10,8 +10,8 @@ import unicodedata
 
 import numpy as np
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import SAME, Comparison
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import SAME, Comparison
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints import minhash
 from verifai.fingerprints.exact import within_or_beyond

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import MAX_RATIO, SAME, Comparison, Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import MAX_RATIO, SAME, Comparison, Relation
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints import minhash
 from verifai.fingerprints.exact import ExactFingerprint, ratio_of

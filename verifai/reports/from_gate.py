@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
-from verifai.domain.gate import GateVerdict, summary
+from verifai.domain.policy.verdict import GateVerdict, summary
 from verifai.errors import VerifaiError
 from verifai.reports.interface import Entry, Report
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.waiver import WaivedFinding
+from verifai.domain.policy.waiver import WaivedFinding
 
 
 @dataclass(frozen=True, slots=True)

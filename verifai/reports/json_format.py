@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from verifai.domain.findings import Finding
-from verifai.domain.waiver import WaivedFinding
+from verifai.domain.policy.waiver import WaivedFinding
 from verifai.reports.interface import Entry, Report
 
 

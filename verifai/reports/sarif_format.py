@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.waiver import Waiver
+from verifai.domain.policy.waiver import Waiver
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
 

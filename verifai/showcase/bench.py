@@ -188,7 +188,7 @@ def _baseline(
     from verifai.engines.ezkl import baseline
     from verifai.engines.ezkl.calls import Fence
     from verifai.engines.ezkl.proving import flatten
-    from verifai.engines.ezkl.srs_store import SrsStore
+    from verifai.engines.ezkl.srs.store import SrsStore
 
     fence = Fence(Limits(memory_bytes=max_memory), progress=progress)
     logrows = baseline.default_logrows(folder.model.data, fence)

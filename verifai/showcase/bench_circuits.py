@@ -101,7 +101,7 @@ def _changed(folder: CircuitFolder, variant: Variant) -> dict[str, Any]:
 
 def _with_test_srs(folder: CircuitFolder, scratch: Path, progress: Progress) -> CircuitFolder:
     """The copy with an INSECURE-TEST SRS made for this run: it costs the same, and nothing leaves the bench."""
-    from verifai.engines.ezkl.srs_store import SrsStore
+    from verifai.engines.ezkl.srs.store import SrsStore
 
     srs = SrsStore(scratch / "srs").generate(folder.spec.budget.max_logrows or _LARGEST_LOGROWS, progress=progress)
     document = tomllib.loads((folder.folder / "circuit.toml").read_text("utf-8"))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.attestation import Subject
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Subject
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import sha256
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, Statement

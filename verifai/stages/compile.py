@@ -15,6 +15,7 @@ from verifai.domain.statement import EngineName
 from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, Fidelity, PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
+from verifai.onnx_graph.inputs import read_samples, to_arrays
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,6 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
 
 
 def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
-    from verifai.onnx_graph.inputs import read_samples, to_arrays
-
     spec = folder.spec
     if spec.calibration is None:
         raise UsageError(

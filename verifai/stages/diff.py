@@ -10,8 +10,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verifai.domain.attestation_circuit import CircuitPredicate
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.summary import summarise
+from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.statement import TensorStatement
+from verifai.onnx_graph.load import load_path
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -58,9 +61,6 @@ def diff_bundles(before: Path, after: Path) -> tuple[Change, ...]:
         EvidenceRejected: one of them is not exactly a bundle.
         UnsupportedModel: a model inside is not one of ours.
     """
-    from verifai.bundle.reader import open_bundle
-    from verifai.bundle.summary import summarise
-
     with open_bundle(before) as first, open_bundle(after) as second:
         old, new = summarise(first), summarise(second)
         changes = [*_circuit(old.circuit, new.circuit)]
@@ -98,8 +98,6 @@ def _circuit(old: CircuitPredicate | None, new: CircuitPredicate | None) -> Iter
 
 
 def _model(bundle: OpenBundle) -> ModelProto:
-    from verifai.onnx_graph.load import load_path
-
     return load_path(bundle.payload["model.onnx"]).proto
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import rfc8785
 
 from verifai.bundle.dsse import attest
-from verifai.domain.attestation import Attestation, Subject
-from verifai.domain.attestation_circuit import CircuitPredicate, FidelityFigures
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate, FidelityFigures
+from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import EngineName, WeightVisibility

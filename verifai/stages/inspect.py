@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.summary import summarise
+
 if TYPE_CHECKING:
     from verifai.bundle.summary import BundleSummary
 
@@ -16,8 +19,5 @@ def inspect_bundle(path: Path) -> BundleSummary:
         UsageError: ``file-missing``.
         EvidenceRejected: it is not exactly a bundle.
     """
-    from verifai.bundle.reader import open_bundle
-    from verifai.bundle.summary import summarise
-
     with open_bundle(path) as bundle:
         return summarise(bundle)

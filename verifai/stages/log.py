@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifai.bundle.log import open_log
+from verifai.bundle.log import create_log, open_log
+from verifai.bundle.merkle import check_inclusion, leaf_hash
 from verifai.bundle.note import MAX_NOTE_BYTES, Checkpoint, LogProof, NoteKey, parse_checkpoint, parse_log_proof
+from verifai.bundle.reader import open_bundle
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.errors import EvidenceRejected, UsageError
+from verifai.execution.files import read_limited
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,6 @@ def append_entries(log: Path, entries: Sequence[str]) -> LogAppend:
 
 def entry_ids(entry: str) -> tuple[Sha256, ...]:
     """The identifiers that ``entry`` stands for: a digest itself, or a bundle's attestations and then its manifest."""
-    from verifai.bundle.reader import open_bundle
-
     if is_sha256(entry):
         return (Sha256(entry),)
     with open_bundle(Path(entry)) as bundle:
@@ -56,9 +57,6 @@ def verify_entry(proof: Path, entry: Sha256, origin: str, key: PublicKey) -> Che
     Raises:
         EvidenceRejected: ``log-malformed``, ``log-signature-invalid``, ``log-proof-invalid``.
     """
-    from verifai.bundle.merkle import check_inclusion, leaf_hash
-    from verifai.execution.files import read_limited
-
     where = str(proof)
     parsed = parse_log_proof(read_limited(proof, limit=MAX_NOTE_BYTES), where)
     parsed.checkpoint.check(NoteKey(origin, key), where=where)
@@ -73,8 +71,6 @@ def check_log_file(log: Path, seen: Path | None, origin: str | None = None) -> i
     Raises:
         EvidenceRejected: ``log-corrupt``, ``log-inconsistent``, ``log-signature-invalid``.
     """
-    from verifai.execution.files import read_limited
-
     with open_log(log) as audit_log:
         size = audit_log.check()
         if seen is not None:
@@ -97,8 +93,6 @@ def require_prefix(root: bytes | None, old: Checkpoint, where: str) -> None:
 
 def make_log(log: Path, origin: str, key: PublicKey) -> None:
     """Make an empty log. Raises UsageError (``file-exists``, ``bad-option``), Undecided (``disk``)."""
-    from verifai.bundle.log import create_log
-
     create_log(log, origin=origin, key=key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifai.bundle.archive import pack, unpack
 from verifai.domain.digest import Sha256
 
 
@@ -24,13 +25,9 @@ def pack_bundle(source: Path, target: Path) -> WrittenBundle:
         EvidenceRejected: it is not exactly a bundle.
         Undecided: ``disk``.
     """
-    from verifai.bundle.archive import pack
-
     return WrittenBundle(target, pack(source, target))
 
 
 def unpack_bundle(source: Path, target: Path) -> WrittenBundle:
     """Write the bundle at ``source`` as a new folder. Raises what :func:`pack_bundle` raises."""
-    from verifai.bundle.archive import unpack
-
     return WrittenBundle(target, unpack(source, target))

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from verifai.bundle.sbom import make_sbom
+from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.attestation.manifest import SBOM_FILE
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
@@ -17,6 +20,7 @@ from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
+from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 
 MODEL_FILE = "model.onnx"
@@ -77,9 +81,6 @@ def prove(
         Undecided: memory, deadline, or a crash of the engine. Bundles already yielded stay; the current one leaves nothing.
     """
     from dataclasses import replace
-
-    from verifai.bundle.sbom import SBOM_FILE, make_sbom
-    from verifai.bundle.writer import write_bundle
 
     if not samples:
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
@@ -148,8 +149,6 @@ def _in_order(one: Callable[[int], ProvedBundle], count: int, jobs: int) -> Iter
         yield from map(one, range(count))
         return
     from concurrent.futures import ThreadPoolExecutor
-
-    from verifai.execution.child import kill_all
 
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:

@@ -8,11 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verifai.bundle import canonical
+from verifai.bundle.archive import contents
+from verifai.bundle.dsse import sign
+from verifai.bundle.keyless import sidecar_path
+from verifai.bundle.log import open_log
+from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
+from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.writer import write_bundle, write_folder
+from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.domain.digest import Sha256
-from verifai.domain.manifest import MANIFEST_NAME
-from verifai.domain.manifest_time import format_utc
 from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
+from verifai.execution.files import read_limited, write_atomic
 
 if TYPE_CHECKING:
     from verifai.bundle.keyless import KeylessSigner
@@ -62,8 +72,6 @@ def seal_bundle(
         EvidenceRejected: it is not exactly a bundle; ``log-inconsistent`` when ``checkpoint`` is not of this log.
         Undecided: ``disk``, ``log-busy``.
     """
-    from verifai.bundle.reader import open_bundle
-
     if not signers and log is None and keyless is None:
         raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
     if checkpoint is not None and log is None:
@@ -83,26 +91,15 @@ def seal_bundle(
 
 
 def _vouch(path: Path, keyless: KeylessSigner) -> None:
-    from verifai.bundle.keyless import sidecar_path
-    from verifai.bundle.reader import open_bundle
-    from verifai.execution.files import write_atomic
-
     with open_bundle(path) as bundle:
         write_atomic(sidecar_path(path), keyless.sign(bundle.envelope.payload))
 
 
 def _signed(bundle: OpenBundle, signers: Sequence[Signer], output: Path | None) -> SealedBundle:
-    from verifai.bundle import canonical
-    from verifai.bundle.dsse import sign
-    from verifai.bundle.writer import write_folder
-    from verifai.execution.files import write_atomic
-
     manifest = canonical.encode(sign(bundle.envelope, signers).to_json())
     if output is None:
         write_atomic(bundle.path / MANIFEST_NAME, manifest)
     else:
-        from verifai.bundle.archive import contents
-
         write_folder(output, {**dict(contents(bundle)), MANIFEST_NAME: manifest})
     keys = tuple(signer.public_key for signer in signers)
     return SealedBundle(output or bundle.path, bundle.bundle_id, keys, {}, None)
@@ -111,11 +108,6 @@ def _signed(bundle: OpenBundle, signers: Sequence[Signer], output: Path | None) 
 def _logged(
     bundle: OpenBundle, signers: Sequence[Signer], output: Path, log: Path, log_signer: Signer, given: Path | None
 ) -> SealedBundle:
-    from verifai.bundle.log import open_log
-    from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
-    from verifai.bundle.writer import write_bundle
-    from verifai.execution.files import write_atomic
-
     ids = sorted(bundle.attestations)
     sidecar = output.with_name(output.name + ".tlog-proof")
     for target in (output, sidecar):
@@ -141,9 +133,6 @@ def _logged(
 
 def _own_checkpoint(audit_log: AuditLog, path: Path) -> Checkpoint:
     """A checkpoint that this very log signed and still holds."""
-    from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
-    from verifai.execution.files import read_limited
-
     where = str(path)
     checkpoint = parse_checkpoint(read_limited(path, limit=MAX_NOTE_BYTES), where)
     checkpoint.check(NoteKey(audit_log.origin, audit_log.key), where=where)

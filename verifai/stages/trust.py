@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from verifai.bundle.keys import load_public_key
+from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
 from verifai.domain.digest import sha256
 from verifai.domain.trust import RE_DERIVE, SCHEMA, Trust, parse_trust
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
+from verifai.execution.files import read_limited, write_atomic
 
 _HEADER = """\
 # Whom and what you trust. Written by `verifai trust init`; verdicts rest on it. Review changes to it as you would review code.
@@ -55,8 +58,6 @@ def init_trust(output: Path, request: TrustRequest) -> Trust:
     """
     import tomli_w
 
-    from verifai.execution.files import write_atomic
-
     if os.path.lexists(output):
         raise UsageError("file-exists", "a trust file is never overwritten", where=str(output), hint="Choose another name.")
     if bool(request.log_origin) != (request.log_key is not None):
@@ -70,8 +71,6 @@ def init_trust(output: Path, request: TrustRequest) -> Trust:
 
 
 def _document(output: Path, request: TrustRequest) -> dict[str, Any]:
-    from verifai.bundle.keys import load_public_key
-
     document: dict[str, Any] = {"schema": SCHEMA}
     keys: dict[str, PublicKey] = {}
     for path in request.keys:
@@ -92,9 +91,6 @@ def _document(output: Path, request: TrustRequest) -> dict[str, Any]:
 
 
 def _circuit(output: Path, path: Path) -> tuple[str, dict[str, str]]:
-    from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
-    from verifai.execution.files import read_limited
-
     path = path / "circuit.lock" if path.is_dir() else path
     name = read_lock(path).name
     relative = os.path.relpath(path.resolve(), output.parent.resolve())

@@ -6,18 +6,19 @@ What the verdict rests on comes from the lock (and, where given, the trust file)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from verifai.domain.attestation import Attestation
-from verifai.domain.attestation_circuit import CircuitPredicate
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.bundle.reader import open_bundle
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.attestation.manifest import MODEL_FILE, SIDE_FILES, Manifest
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
-from verifai.domain.findings import Finding, Outcome
-from verifai.domain.manifest import Manifest
+from verifai.domain.findings import Finding, at_step, holds, not_checked
 from verifai.domain.openings import OpenedBy, opening_words, proof_digest
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
@@ -25,13 +26,11 @@ from verifai.domain.statement import Role, Statement, TensorStatement, Visibilit
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError
+from verifai.stages.evidence import fidelity_figures, section_digest
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
 
-MODEL_FILE = "model.onnx"
-SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
-"""Payload files that belong to the bundle, not to the engine."""
 
 HIDING_ROOT = "tensor-secret-needed"
 """An engine's word that a tensor cannot be compared with what binds it, because that hides it too well."""
@@ -92,8 +91,6 @@ def verify_bundle(
         PolicyNotMet: ``srs-test-only`` and the like: genuine, but not good enough.
         Undecided: it could not be checked.
     """
-    from verifai.bundle.reader import open_bundle
-
     with open_bundle(path) as bundle:  # V1: steps R1–R9
         return verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
 
@@ -103,7 +100,7 @@ def verify_open(
 ) -> VerifiedBundle:
     """The same for a bundle that is open already; steps V2–V9. ``audit`` builds on it."""
     circuit, proof = find_claims(bundle)
-    findings = [_holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
+    findings = [holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
     findings.append(note_signatures(bundle))
     if circuit.engine not in lock.engines:  # the bundle's word, so no mistake of whoever asks
         message = f"the lock pins no circuit for engine {circuit.engine.value!r}"
@@ -124,7 +121,7 @@ def verify_open(
             progress=progress,
         )
     )
-    findings += [_numbered(finding) for finding in verified.findings]
+    findings += [at_step(finding, f"V5.{finding.step}" if finding.step else "V5") for finding in verified.findings]
     if circuit.weights is not verified.statement.weights:
         # Else a prover could keep a public model back, and with it all that an audit makes again from the model.
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
@@ -186,7 +183,7 @@ def note_signatures(bundle: OpenBundle) -> Finding:
         message = "the bundle is unsigned: it proves its statement, but not who made it"
     else:
         message = f"the bundle carries {count} signature{'s' * (count > 1)}; `audit --trust` judges whose they are"
-    return _not_checked("signatures-not-judged", message, "V2")
+    return not_checked("signatures-not-judged", message, "V2")
 
 
 def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: SectionSummary) -> list[Finding]:
@@ -219,8 +216,6 @@ def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: Se
                 where=field,
                 hint="The proof was made with another compilation of the circuit than the one you trust.",
             )
-    from verifai.stages.evidence import fidelity_figures, section_digest
-
     if circuit.fidelity != fidelity_figures(summary.fidelity):
         raise EvidenceRejected("circuit-not-pinned", "the fidelity figures are not those that the lock pins", where="fidelity")
     if circuit.section_sha256 != section_digest(lock.section(circuit.engine)):
@@ -231,7 +226,7 @@ def check_against_lock(circuit: CircuitPredicate, lock: CircuitLock, summary: Se
             hint="The circuit was compiled again since: use the lock of that release, or ask for new evidence.",
         )
     return [
-        _holds(
+        holds(
             "circuit-pinned",
             f"circuit {lock.name!r}, model {short(lock.model_sha256)}: as the lock pins them",
             "V3",
@@ -248,13 +243,13 @@ def check_model(manifest: Manifest, circuit: CircuitPredicate, lock: CircuitLock
         if circuit.weights is WeightVisibility.PUBLIC:
             message = "the weights are said to be public, but the model is not in the bundle"
             raise EvidenceRejected("model-missing", message, where=MODEL_FILE)
-        return _not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")
+        return not_checked("model-withheld", "the model is not in the bundle; its owner keeps it", "V4")
     if circuit.weights is not WeightVisibility.PUBLIC:
         message = f"the weights are said to be {circuit.weights.value}, but a model is in the bundle"
         raise EvidenceRejected("model-mismatch", message, where=MODEL_FILE)
     if digest != lock.model_sha256:
         raise EvidenceRejected("model-mismatch", "the model in the bundle is not the pinned one", where=MODEL_FILE)
-    return _holds("model-matches", "the model in the bundle is the pinned one", "V4", evidence=lock.model_sha256)
+    return holds("model-matches", "the model in the bundle is the pinned one", "V4", evidence=lock.model_sha256)
 
 
 def check_attested(statement: Statement, proof: ProofPredicate, summary: SectionSummary) -> Finding:
@@ -267,7 +262,7 @@ def check_attested(statement: Statement, proof: ProofPredicate, summary: Section
         )
     if proof.engine_version != summary.engine_version or proof.insecure != summary.insecure:
         raise EvidenceRejected("statement-mismatch", "the attested engine version or insecure modes are not those of the lock")
-    return _holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
+    return holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
 
 
 def _first_difference(left: Statement, right: Statement) -> str:
@@ -287,10 +282,10 @@ def check_context(statement: Statement, expected: str | None) -> Finding:
     """V7: the context is the one that was asked for."""
     if expected is None:
         if statement.context:
-            return _not_checked(
+            return not_checked(
                 "context-not-compared", f"the context {statement.context[:80]!r} was not compared with anything", "V7"
             )
-        return _not_checked("context-not-compared", "no context was asked for: an old proof could be shown again", "V7")
+        return not_checked("context-not-compared", "no context was asked for: an old proof could be shown again", "V7")
     if statement.context != expected:
         raise EvidenceRejected(
             "context-mismatch",
@@ -298,8 +293,8 @@ def check_context(statement: Statement, expected: str | None) -> Finding:
             hint="This may be an older proof shown again.",
         )
     if statement.context_bound:
-        return _holds("context-matches", "the context is the expected one, bound by the proof itself", "V7")
-    return _holds("context-matches", "the context is the expected one; a signature binds it, the proof does not", "V7")
+        return holds("context-matches", "the context is the expected one, bound by the proof itself", "V7")
+    return holds("context-matches", "the context is the expected one; a signature binds it, the proof does not", "V7")
 
 
 def check_tensors(engine: ProofEngine, statement: Statement, role: Role, source: TensorSource) -> list[Finding]:
@@ -347,9 +342,7 @@ def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding
         )
     how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "bound to the digest"
     precision = "to float32" if tensor.role is Role.OUTPUT and tensor.visibility is Visibility.PUBLIC else "after quantisation"
-    return _holds(
-        f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, {precision}", step
-    )
+    return holds(f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, {precision}", step)
 
 
 def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
@@ -362,18 +355,6 @@ def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
         raise InputRejected("input-shape", f"expected numbers of shape {tensor.shape}, found {given.dtype} {given.shape}")
     proven = np.array(tensor.values(), dtype=np.float64).astype(np.float32)
     return bool(np.array_equal(proven, given.astype(np.float64).astype(np.float32).reshape(-1)))
-
-
-def _holds(code: str, message: str, step: str, *, evidence: str = "") -> Finding:
-    return Finding(code, Outcome.HOLDS, message, evidence=evidence, step=step)
-
-
-def _not_checked(code: str, message: str, step: str) -> Finding:
-    return Finding(code, Outcome.NOT_CHECKED, message, step=step)
-
-
-def _numbered(finding: Finding) -> Finding:
-    return replace(finding, step=f"V5.{finding.step}" if finding.step else "V5")
 
 
 def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:

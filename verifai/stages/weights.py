@@ -9,6 +9,13 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, WeightVisibility
+from verifai.engines.sumcheck.build_folder import read_build
+from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.payload.weight_roots import encode_link
+from verifai.engines.sumcheck.prover.prove import prepare
+from verifai.engines.sumcheck.prover.relations import prove_link
+from verifai.engines.sumcheck.secrets.store import epochs, keep_link, make_weights_secret, weights_ledger, weights_seed
 from verifai.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +38,6 @@ def show_roots(folder: CircuitFolder) -> list[RootState]:
     Raises:
         UsageError: ``weights-not-private``; nothing compiled; a ledger that is missing or damaged.
     """
-    from verifai.engines.sumcheck.secrets.store import epochs, weights_ledger
-
     section = _section(folder)
     secrets = folder.secrets_dir(EngineName.SUMCHECK)
     found = []
@@ -49,13 +54,6 @@ def renew_root(folder: CircuitFolder, *, progress: Progress = SILENT) -> RootSta
         UsageError: ``weights-not-private``, ``opening-budget-spent``, ``stale-build`` and those of the ledger.
     """
     import os
-
-    from verifai.engines.sumcheck.build_folder import read_build
-    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
-    from verifai.engines.sumcheck.payload.weight_roots import encode_link
-    from verifai.engines.sumcheck.prover.prove import prepare
-    from verifai.engines.sumcheck.prover.relations import prove_link
-    from verifai.engines.sumcheck.secrets.store import keep_link, make_weights_secret, weights_ledger, weights_seed
 
     section = _section(folder)
     secrets, pinned = folder.secrets_dir(EngineName.SUMCHECK), section.weights_sha256
@@ -79,8 +77,6 @@ def renew_root(folder: CircuitFolder, *, progress: Progress = SILENT) -> RootSta
 
 
 def _section(folder: CircuitFolder) -> LockSection:
-    from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
-
     section = parse_section(folder.lock().section(EngineName.SUMCHECK))
     expect_suite(section)
     if section.weights is not WeightVisibility.PRIVATE:

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from verifai.bundle.dsse import attest
 from verifai.bundle.writer import write_bundle
-from verifai.domain.attestation import Attestation, Subject
-from verifai.domain.attestation_circuit import CircuitPredicate, FidelityFigures
-from verifai.domain.attestation_proof import ProofPredicate
+from verifai.domain.attestation.circuit import CircuitPredicate, FidelityFigures
+from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.domain.trust_keys import PublicKey

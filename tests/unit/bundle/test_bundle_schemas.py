@@ -14,9 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from verifai.bundle import canonical
-from verifai.domain.attestation import Envelope, parse_attestation, parse_envelope
-from verifai.domain.attestation_types import predicate_class, predicate_types, schema_name
-from verifai.domain.manifest import parse_manifest
+from verifai.domain.attestation.envelope import Envelope, parse_envelope
+from verifai.domain.attestation.manifest import parse_manifest
+from verifai.domain.attestation.types import parse_attestation, predicate_class, predicate_types, schema_name
 from verifai.errors import EvidenceRejected
 
 ROOT = Path(__file__).resolve().parents[3]

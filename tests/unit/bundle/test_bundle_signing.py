@@ -21,7 +21,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from verifai.bundle import canonical
 from verifai.bundle.dsse import attest, check_signatures, sign, verifies
 from verifai.bundle.keys import load_public_key, load_signer, new_key, parse_public_key, public_pem
-from verifai.domain.attestation import PAYLOAD_TYPE, Envelope, Signature, Subject, parse_envelope
+from verifai.domain.attestation.envelope import PAYLOAD_TYPE, Envelope, Signature, Subject, parse_envelope
 from verifai.domain.digest import sha256
 from verifai.domain.trust_keys import PublicKey, decode_base64
 from verifai.errors import EvidenceRejected, UsageError

@@ -18,14 +18,15 @@ from verifai.bundle.note import NoteKey, parse_checkpoint
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.sbom import check_sbom, make_sbom
 from verifai.bundle.writer import write_bundle
-from verifai.domain.attestation import Subject
-from verifai.domain.attestation_circuit import FidelityFigures
+from verifai.domain.attestation.circuit import FidelityFigures
+from verifai.domain.attestation.envelope import Subject
 from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.reports.html_audit import render_html
-from verifai.stages.audit import AuditOptions, audit_bundle
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
 from verifai.stages.diff import diff_bundles
 from verifai.stages.inspect import inspect_bundle
 from verifai.stages.log import append_entries, check_log_file, prove_entry, verify_entry

@@ -17,9 +17,9 @@ from verifai.engines.sumcheck.prover.key_cache import KeyCache, key_bytes
 from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.chain.split import split_model
 from verifai.stages.compile import compile_circuit
 from verifai.stages.prove import prove as prove_stage
-from verifai.stages.split import split_model
 
 FIXTURE = Path(__file__).resolve().parents[3] / "fixtures" / "digits-cnn"
 

@@ -16,8 +16,8 @@ from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, Se
 from verifai.errors import UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz
 from verifai.onnx_graph.npz import write_npz
+from verifai.stages.chain.split import split_model
 from verifai.stages.compile import compile_circuit
-from verifai.stages.split import split_model
 
 ROOT = Path(__file__).resolve().parents[3]
 FIXTURE = ROOT / "fixtures" / "digits-cnn"

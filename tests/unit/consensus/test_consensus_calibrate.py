@@ -14,12 +14,13 @@ from verifai.bundle.dsse import attest
 from verifai.consensus.attacks import edit_input, fake_quantise, standard_model_attacks, swap_layer
 from verifai.consensus.environment import this_environment
 from verifai.consensus.runner import Tensors, VoteRunner
-from verifai.domain.attestation import Subject, parse_attestation
-from verifai.domain.calibration import RESOLUTION, AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.attestation.envelope import Subject
+from verifai.domain.attestation.types import parse_attestation
+from verifai.domain.consensus.calibration import RESOLUTION, AttackRuns, Calibration, HonestRuns, tolerance
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.domain.digest import sha256
-from verifai.domain.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
-from verifai.stages.calibrate import CalibrateRequest, RecordedRuns, calibrate
+from verifai.stages.consensus.calibrate import CalibrateRequest, RecordedRuns, calibrate
 
 FIXTURE = Path(__file__).resolve().parents[3] / "fixtures" / "digits-mlp"
 MODEL = (FIXTURE / "model.onnx").read_bytes()

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verifai.bundle import merkle
-from verifai.domain import vote_tree
+from verifai.domain.consensus import vote_tree
+from verifai.domain.consensus.job import Job, OutputKind, PrecisionClass, VoteSubject, canonical
+from verifai.domain.consensus.round import commitments_digest, picked_samples, sample_seed
+from verifai.domain.consensus.vote import Environment, Opening, Vote, VoteCommitment, commitment_value
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.job import Job, OutputKind, PrecisionClass, VoteSubject, canonical
 from verifai.domain.record import Record
-from verifai.domain.round import commitments_digest, picked_samples, sample_seed
-from verifai.domain.vote import Environment, Opening, Vote, VoteCommitment, commitment_value
 from verifai.errors import EvidenceRejected, VerifaiError
 
 SEED = sha256(b"seed")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from verifai.consensus.files import read_outputs
-from verifai.domain.job import OutputKind
+from verifai.domain.consensus.job import OutputKind
 from verifai.errors import InputRejected
 from verifai.fingerprints.registry import fingerprint_for
 

@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from verifai.consensus.portability import check_graph, check_runs, precision_of
 from verifai.consensus.runner import VoteRunner
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.domain.digest import sha256
-from verifai.domain.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
 from verifai.errors import DeadlineExceeded, EngineCrashed, InputRejected, UnsupportedModel, UsageError
 from verifai.execution.child import Limits
-from verifai.stages.vote import make_job, run_job
-from verifai.stages.vote_process import run_apart
+from verifai.stages.consensus.process import run_apart
+from verifai.stages.consensus.vote import make_job, run_job
 
 INPUT = [{"x": np.ones((1, 4), dtype=np.float32)}]
 

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from verifai.domain.reputation import CANARY, WEIGHT_CAP, Contest, PastRound, contests, strengths, weights, win_probability
+from verifai.domain.consensus.reputation import (
+    CANARY,
+    WEIGHT_CAP,
+    Contest,
+    PastRound,
+    contests,
+    strengths,
+    weights,
+    win_probability,
+)
 
 
 def test_a_long_clean_record_weighs_no_more_than_the_cap() -> None:

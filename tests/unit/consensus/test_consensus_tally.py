@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifai.domain.tally import SAME, Comparison, Relation, TallyOutcome, tally
+from verifai.domain.consensus.tally import SAME, Comparison, Relation, TallyOutcome, tally
 
 
 def line(points: list[float], tau: float = 1.0) -> list[list[Comparison]]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from verifai.engines.ezkl.bn254 import G1, G1_GENERATOR, ORDER, PRIME, g1_add, g1_multiply, on_g1
-from verifai.engines.ezkl.bn254_batch import (
+from verifai.engines.ezkl.srs.bn254 import G1, G1_GENERATOR, ORDER, PRIME, g1_add, g1_multiply, on_g1
+from verifai.engines.ezkl.srs.bn254_batch import (
     BETA,
     LAMBDA,
     Degenerate,

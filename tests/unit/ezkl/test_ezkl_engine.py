@@ -16,11 +16,13 @@ from ezkl_small import SAMPLES, SRS, SmallCircuit, small_onnx, spec_of, starting
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import Privacy, Role, Visibility, WeightVisibility
-from verifai.engines.ezkl import bn254, build, calls, lock_section, proving, srs_store, tensors
+from verifai.engines.ezkl import build, calls, lock_section, proving, tensors
 from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence, call
+from verifai.engines.ezkl.evm.solidity import solidity_verifier
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
-from verifai.engines.ezkl.solidity import solidity_verifier
+from verifai.engines.ezkl.srs import bn254
+from verifai.engines.ezkl.srs import store as srs_store
 from verifai.engines.interface import CompileRequest
 from verifai.errors import (
     DeadlineExceeded,

@@ -21,7 +21,7 @@ from verifai.engines.ezkl.evm import opinion
 from verifai.engines.ezkl.evm.contract import Contract, ask, compile_contract
 from verifai.engines.ezkl.evm.tools import ToolMissing, Tools, find_tools
 from verifai.engines.ezkl.proof import Proof
-from verifai.engines.ezkl.srs import G2_BYTES
+from verifai.engines.ezkl.srs.file import G2_BYTES
 from verifai.errors import Undecided
 from verifai.execution.child import Limits
 

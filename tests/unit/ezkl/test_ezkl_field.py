@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifai.domain.statement import Role, TensorStatement, Visibility
-from verifai.engines.ezkl import bn254, calls, ceremony, field, tensors
+from verifai.engines.ezkl import calls, field, tensors
 from verifai.engines.ezkl.calls import Fence, call
+from verifai.engines.ezkl.srs import bn254, ceremony
 from verifai.errors import InputRejected
 
 elements = st.integers(0, field.MODULUS - 1)

@@ -18,7 +18,7 @@ from verifai.engines.ezkl import field
 from verifai.engines.ezkl.evm import opinion, tools
 from verifai.engines.ezkl.evm.contract import Contract, EvmVerdict
 from verifai.engines.ezkl.evm.tools import ToolMissing, Tools
-from verifai.stages.audit_steps import second_opinion
+from verifai.stages.audit.steps import second_opinion
 
 VK, PROOF = "vk.key", "proof.json"
 CONTRACT = Contract(b"", bytes(10), 100)

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from verifai.domain.digest import sha256
-from verifai.engines.ezkl import calls, ceremony, srs, srs_store
-from verifai.engines.ezkl.srs import SrsTrust, cut, judge_verifier_srs, read_srs
-from verifai.engines.ezkl.srs_store import SrsStore, find_by_digest
+from verifai.engines.ezkl import calls
+from verifai.engines.ezkl.srs import ceremony
+from verifai.engines.ezkl.srs import file as srs
+from verifai.engines.ezkl.srs import store as srs_store
+from verifai.engines.ezkl.srs.file import SrsTrust, cut, judge_verifier_srs, read_srs
+from verifai.engines.ezkl.srs.store import SrsStore, find_by_digest
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 
 

@@ -14,16 +14,19 @@ from ezkl_small import CUT_SRS, SAMPLES, SRS, SRS_FOLDER, SmallCircuit, starting
 from verifai.cli import app as cli
 from verifai.domain.digest import sha256
 from verifai.domain.progress import SILENT
-from verifai.engines.ezkl import calls, ceremony, srs, working_srs
-from verifai.engines.ezkl.bn254 import G1, ORDER, g1_multiply
+from verifai.engines.ezkl import calls
 from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence
-from verifai.engines.ezkl.lagrange import belongs_together, lagrange_basis, root_of_unity
 from verifai.engines.ezkl.lock_section import parse_section
-from verifai.engines.ezkl.srs import G1_BYTES, SrsTrust, points_of, read_srs
-from verifai.engines.ezkl.srs_cut import is_cut, write_cut
-from verifai.engines.ezkl.srs_store import SrsStore
-from verifai.engines.ezkl.working_srs import cut_file, cut_to
+from verifai.engines.ezkl.srs import ceremony
+from verifai.engines.ezkl.srs import file as srs
+from verifai.engines.ezkl.srs import working as working_srs
+from verifai.engines.ezkl.srs.bn254 import G1, ORDER, g1_multiply
+from verifai.engines.ezkl.srs.cut import is_cut, write_cut
+from verifai.engines.ezkl.srs.file import G1_BYTES, SrsTrust, points_of, read_srs
+from verifai.engines.ezkl.srs.lagrange import belongs_together, lagrange_basis, root_of_unity
+from verifai.engines.ezkl.srs.store import SrsStore
+from verifai.engines.ezkl.srs.working import cut_file, cut_to
 from verifai.engines.interface import CompileRequest
 from verifai.errors import DeadlineExceeded, EngineCrashed, EvidenceRejected, UsageError
 from verifai.execution.child import Limits

@@ -14,13 +14,14 @@ from onnx import TensorProto, helper, numpy_helper
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Visibility
-from verifai.engines.ezkl import calls, rewrites
+from verifai.engines.ezkl import calls
 from verifai.engines.ezkl.calls import Fence, call
-from verifai.engines.ezkl.cost import estimate, operator_support
-from verifai.engines.ezkl.cost_flow import Scales, count, flow
-from verifai.engines.ezkl.cost_model import CircuitSize, predict
-from verifai.engines.ezkl.cost_operators import support
+from verifai.engines.ezkl.cost.estimate import estimate, operator_support
+from verifai.engines.ezkl.cost.flow import Scales, count, flow
+from verifai.engines.ezkl.cost.model import CircuitSize, predict
+from verifai.engines.ezkl.cost.operators import support
 from verifai.engines.ezkl.parameters import CircuitParameters
+from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from verifai.engines.ezkl import rewrites
+from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.errors import UsageError
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.runtime import open_session

@@ -16,11 +16,11 @@ from verifai.engines.ezkl import proving
 from verifai.engines.ezkl.build import Sample, build
 from verifai.engines.ezkl.calls import Fence
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
-from verifai.engines.ezkl.rewrites import PLANS, apply
-from verifai.engines.ezkl.srs import read_srs
-from verifai.engines.ezkl.tuning import read_options, tune
-from verifai.engines.ezkl.tuning_calibration import Calibration, meets
-from verifai.engines.ezkl.tuning_candidates import candidates, variants
+from verifai.engines.ezkl.rewrites.registry import PLANS, apply
+from verifai.engines.ezkl.srs.file import read_srs
+from verifai.engines.ezkl.tuning.calibration import Calibration, meets
+from verifai.engines.ezkl.tuning.candidates import candidates, variants
+from verifai.engines.ezkl.tuning.tune import read_options, tune
 from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.child import Limits, private_directory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from verifai.domain.job import OutputKind
-from verifai.domain.tally import Relation
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.tally import Relation
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints import minhash
 from verifai.fingerprints.output import decode_output, encode_output

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifai.domain.round import sample_seed
+from verifai.domain.consensus.round import sample_seed
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints.projection import CHUNK, pack, project, relative_distance, unpack
 

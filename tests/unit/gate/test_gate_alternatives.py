@@ -8,11 +8,11 @@ import pytest
 from gate_world import ALICE, NOW, World, codes, fake_engines
 from test_gate_consensus import CAROL, CHAIR, VOTERS, WRONG, Round
 
-from verifai.domain.gate import GateVerdict
-from verifai.domain.policy_words import explain_policy
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.policy.words import explain_policy
 from verifai.errors import UsageError
-from verifai.stages.gate_attest import _levels
-from verifai.stages.gate_load import load_policy
+from verifai.stages.gate.attest import _levels
+from verifai.stages.gate.load import load_policy
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

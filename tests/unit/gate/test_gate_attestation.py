@@ -14,14 +14,15 @@ from verifai.bundle.dsse import attest
 from verifai.bundle.log import create_log
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
-from verifai.domain.attestation import Envelope, Subject, parse_attestation, statement_document
+from verifai.domain.attestation.envelope import Envelope, Subject, statement_document
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import sha256
-from verifai.domain.gate import GateVerdict
-from verifai.domain.gate_attestation import GateInput, GatePredicate, VerificationResult
-from verifai.domain.manifest_time import format_utc
+from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
-from verifai.stages.gate_attest import attest_verdict
-from verifai.stages.gate_load import load_policy
+from verifai.stages.gate.attest import attest_verdict
+from verifai.stages.gate.load import load_policy
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

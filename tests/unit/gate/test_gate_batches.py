@@ -10,12 +10,12 @@ import pytest
 from gate_world import World, codes, fake_engines, judge_with_fakes
 
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.gate import Judgement
+from verifai.domain.policy.verdict import Judgement
 from verifai.domain.progress import Silent
 from verifai.errors import InternalError
-from verifai.stages.gate import gate
-from verifai.stages.gate_load import LoadedPolicy, load_policy
-from verifai.stages.gate_pool import judge_all
+from verifai.stages.gate.gate import gate
+from verifai.stages.gate.load import LoadedPolicy, load_policy
+from verifai.stages.gate.pool import judge_all
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -15,17 +15,17 @@ from gate_world import ALICE, BOB, MALLORY, NOW, Key, World, codes, fake_engines
 from verifai.bundle.dsse import attest
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
-from verifai.domain.attestation import Attestation, Subject
+from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.consensus.decision import ConsensusDecision
+from verifai.domain.consensus.job import OutputKind, PrecisionClass, VoteSubject
+from verifai.domain.consensus.round import Beacon, BeaconRule, RoundTerms
+from verifai.domain.consensus.vote import Environment
 from verifai.domain.digest import Sha256, sha256
-from verifai.domain.gate import GateVerdict
-from verifai.domain.job import OutputKind, PrecisionClass, VoteSubject
-from verifai.domain.manifest_time import format_utc
-from verifai.domain.round import Beacon, BeaconRule, RoundTerms
-from verifai.domain.tally_decision import ConsensusDecision
-from verifai.domain.vote import Environment
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.utc_time import format_utc
 from verifai.errors import UsageError
-from verifai.stages.consensus import ConsensusRequest, decide
-from verifai.stages.vote import commit_vote, make_job, reveal_vote
+from verifai.stages.consensus.decide import ConsensusRequest, decide
+from verifai.stages.consensus.vote import commit_vote, make_job, reveal_vote
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")

@@ -15,15 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from verifai.bundle import canonical
-from verifai.domain.attestation import Envelope, Subject, parse_attestation, statement_document
-from verifai.domain.attestation_circuit import FidelityFigures
+from verifai.domain.attestation.circuit import FidelityFigures
+from verifai.domain.attestation.envelope import Envelope, Subject, statement_document
+from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import sha256
 from verifai.domain.findings import Outcome
-from verifai.domain.gate_attestation import GateInput, GatePredicate, VerificationResult
-from verifai.domain.gate_judge import judge_age, judge_fidelity
-from verifai.domain.policy import ConsensusDemand, EvidenceKind, FidelityDemand, GateDemand, ModelDemand, ProofDemand
-from verifai.domain.policy_lines import line_of
-from verifai.domain.policy_parse import parse_policy
+from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
+from verifai.domain.policy.demands import ConsensusDemand, EvidenceKind, FidelityDemand, GateDemand, ModelDemand, ProofDemand
+from verifai.domain.policy.judge import judge_age, judge_fidelity
+from verifai.domain.policy.lines import line_of
+from verifai.domain.policy.parse import parse_policy
 from verifai.errors import EvidenceRejected, UsageError
 
 GOOD = """\
@@ -90,8 +91,8 @@ _FIELDS = ("id", "code", "scope", "reason", "approver", "expires", "extra")
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(_FIELDS), _VALUES), max_size=4))
 def test_waivers_of_arbitrary_values_never_become_waivers(items: list[dict[str, Any]]) -> None:
+    from verifai.domain.policy.waiver import parse_waivers
     from verifai.domain.record import Record
-    from verifai.domain.waiver import parse_waivers
 
     book = parse_waivers(Record({"waiver": items}, "policy", error=UsageError, code="bad-policy"))
     assert not book.good

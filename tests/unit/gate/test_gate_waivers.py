@@ -10,9 +10,9 @@ from gate_world import ALICE, NOW, World, codes, fake_engines, section, waiver
 
 from verifai.bundle.reader import open_bundle
 from verifai.domain.findings import Outcome
-from verifai.domain.gate import GateVerdict
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.policy.waiver import WAIVABLE
 from verifai.domain.statement import EngineName
-from verifai.domain.waiver import WAIVABLE
 from verifai.errors import UsageError
 
 __all__ = ["fake_engines"]

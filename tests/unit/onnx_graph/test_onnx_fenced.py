@@ -24,8 +24,9 @@ from verifai.onnx_graph.fenced import load_path_fenced, run_reference_fenced
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
-from verifai.stages import audit_steps
-from verifai.stages.audit import AuditOptions, audit_all
+from verifai.stages.audit import steps as audit_steps
+from verifai.stages.audit.audit import audit_all
+from verifai.stages.audit.options import AuditOptions
 from verifai.trust_file import read_trust
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -15,7 +15,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.engines.ezkl.build import CIRCUIT_FILE, PK_FILE, SETTINGS_FILE, VK_FILE
 from verifai.engines.ezkl.lock_section import LockSection
-from verifai.engines.ezkl.srs import Srs, read_srs
+from verifai.engines.ezkl.srs.file import Srs, read_srs
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited, write_atomic
 

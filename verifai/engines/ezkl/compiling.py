@@ -15,7 +15,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
-from verifai.engines.ezkl import calls, proving, rewrites, verifying
+from verifai.engines.ezkl import calls, proving, verifying
 from verifai.engines.ezkl.build import (
     CIRCUIT_FILE,
     PK_FILE,
@@ -32,10 +32,11 @@ from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.lock_section import LockSection, PinnedSrs, PinnedTensor, expect_version, parse_section
 from verifai.engines.ezkl.parameters import CircuitVisibility, Tuned
 from verifai.engines.ezkl.privacy import privacy_support
+from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.ezkl.settings import VERSION, Settings
-from verifai.engines.ezkl.srs import Srs, SrsTrust, read_srs
-from verifai.engines.ezkl.srs_store import default_store, find_by_digest
-from verifai.engines.ezkl.working_srs import cut_to
+from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs
+from verifai.engines.ezkl.srs.store import default_store, find_by_digest
+from verifai.engines.ezkl.srs.working import cut_to
 from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
 from verifai.errors import EngineCrashed, UnsupportedModel, UsageError
 from verifai.execution.child import Limits, private_directory
@@ -166,7 +167,7 @@ def _tuned(
     request: CompileRequest, plan: _Plan, locked: LockSection | None, srs: Srs | None, options: Mapping[str, Any]
 ) -> Tuned:
     if locked is None:
-        from verifai.engines.ezkl.tuning import tune  # the search is loaded only to search
+        from verifai.engines.ezkl.tuning.tune import tune
 
         request.progress.phase("tune")
         return tune(

@@ -14,7 +14,7 @@ from verifai.domain.statement import EngineName, Privacy, TensorStatement, Visib
 from verifai.engines.ezkl import tensors
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.engines.ezkl.settings import VERSION
-from verifai.engines.ezkl.srs import SrsTrust
+from verifai.engines.ezkl.srs.file import SrsTrust
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -44,7 +44,7 @@ class EzklEngine:
 
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
-        from verifai.engines.ezkl.cost import operator_support
+        from verifai.engines.ezkl.cost.estimate import operator_support
 
         return operator_support(model)
 
@@ -56,7 +56,7 @@ class EzklEngine:
 
     def estimate(self, model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
         """Predict costs from the graph alone. Raises UnsupportedModel."""
-        from verifai.engines.ezkl.cost import estimate
+        from verifai.engines.ezkl.cost.estimate import estimate
 
         return estimate(model, spec)
 

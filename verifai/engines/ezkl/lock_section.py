@@ -14,10 +14,10 @@ from typing import Any
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
-from verifai.engines.ezkl import srs as srs_module
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.settings import VERSION, Settings
-from verifai.engines.ezkl.srs import SrsTrust
+from verifai.engines.ezkl.srs import file as srs_module
+from verifai.engines.ezkl.srs.file import SrsTrust
 from verifai.engines.interface import Fidelity
 from verifai.errors import EvidenceRejected, UsageError
 

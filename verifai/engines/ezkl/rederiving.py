@@ -10,12 +10,12 @@ from pathlib import Path
 
 from verifai.domain.digest import sha256, short
 from verifai.domain.findings import Finding, Outcome
-from verifai.engines.ezkl import rewrites
 from verifai.engines.ezkl.build import Built, build
 from verifai.engines.ezkl.calls import Fence
 from verifai.engines.ezkl.lock_section import LockSection, expect_version, parse_section
-from verifai.engines.ezkl.srs import Srs, SrsTrust
-from verifai.engines.ezkl.srs_store import default_store, find_by_digest
+from verifai.engines.ezkl.rewrites import registry as rewrites
+from verifai.engines.ezkl.srs.file import Srs, SrsTrust
+from verifai.engines.ezkl.srs.store import default_store, find_by_digest
 from verifai.engines.interface import VerifyRequest
 from verifai.errors import Undecided, UsageError, VerifaiError
 from verifai.execution.child import Limits, private_directory

@@ -19,14 +19,14 @@ from pathlib import Path
 
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256, short
-from verifai.domain.findings import Finding, Outcome
+from verifai.domain.findings import Finding, Outcome, holds
 from verifai.domain.progress import Progress
 from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility
 from verifai.engines.ezkl import calls, field, proof, settings
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.lock_section import LockSection, check_settings, expect_version, parse_section
 from verifai.engines.ezkl.proof import Proof
-from verifai.engines.ezkl.srs import SrsTrust
+from verifai.engines.ezkl.srs.file import SrsTrust
 from verifai.engines.ezkl.tensors import DIGEST_SCHEME
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.errors import EngineCrashed, EvidenceRejected, PolicyNotMet
@@ -55,17 +55,17 @@ def verify(request: VerifyRequest) -> VerifiedProof:
     section = parse_section(request.section)
     expect_version(section)
     files = read_files(request.files)
-    findings = [_holds("payload-complete", "the proof's files are complete and within their limits", "1")]
+    findings = [holds("payload-complete", "the proof's files are complete and within their limits", "1")]
     findings.append(check_pins(section, files))
     findings.append(check_settings_and_key(section, files[SETTINGS_FILE], files[VK_FILE]))
     parsed = proof.parse(files[PROOF_FILE], instances=section.instances, proof_bytes=section.proof_bytes)
     findings.append(
-        _holds("proof-well-formed", f"{len(parsed.instances)} instances and {len(parsed.proof)} proof bytes, as pinned", "4")
+        holds("proof-well-formed", f"{len(parsed.instances)} instances and {len(parsed.proof)} proof bytes, as pinned", "4")
     )
     statement = decode(section, parsed, model_sha256=Sha256(request.model_sha256), context=request.context)
-    findings.append(_holds("statement-decoded", "the statement was decoded from the proof's instances alone", "5"))
+    findings.append(holds("statement-decoded", "the statement was decoded from the proof's instances alone", "5"))
     check_proof(section, files, parsed, fence_for(request.budget, request.progress))
-    findings.append(_holds("proof-valid", "ezkl accepts the proof under the pinned key and SRS", "6"))
+    findings.append(holds("proof-valid", "ezkl accepts the proof under the pinned key and SRS", "6"))
     findings.append(check_srs_trust(section, allow_test_material=request.allow_test_material))
     return VerifiedProof(statement, tuple(findings))
 
@@ -113,7 +113,7 @@ def check_pins(section: LockSection, files: Mapping[str, bytes]) -> Finding:
                 where=name,
                 hint="The proof was made with another compilation of the circuit than the one you trust.",
             )
-    return _holds("keys-pinned", f"settings and verification key {short(section.vk_sha256)}… are the pinned ones", "2")
+    return holds("keys-pinned", f"settings and verification key {short(section.vk_sha256)}… are the pinned ones", "2")
 
 
 def check_settings_and_key(section: LockSection, data: bytes, vk: bytes) -> Finding:
@@ -127,7 +127,7 @@ def check_settings_and_key(section: LockSection, data: bytes, vk: bytes) -> Find
     points = int.from_bytes(vk[len(header) : len(header) + 4], "little")
     if vk[: len(header)] != header or not 0 < points <= len(vk) // VK_POINT_BYTES:
         raise EvidenceRejected("vk-malformed", f"its header is not that of a key for k = {parsed.logrows}", where=VK_FILE)
-    return _holds("settings-consistent", "the settings are in range and say what the lock says", "3")
+    return holds("settings-consistent", "the settings are in range and say what the lock says", "3")
 
 
 def decode(section: LockSection, parsed: Proof, *, model_sha256: Sha256, context: str) -> Statement:
@@ -205,7 +205,7 @@ def check_proof(section: LockSection, files: Mapping[str, bytes], parsed: Proof,
 def check_srs_trust(section: LockSection, *, allow_test_material: bool) -> Finding:
     """Step 7. Raises PolicyNotMet (``srs-test-only``)."""
     if section.srs.trust is SrsTrust.CEREMONY:
-        return _holds("srs-ceremony", "the SRS is the public ceremony's, by its points", "7")
+        return holds("srs-ceremony", "the SRS is the public ceremony's, by its points", "7")
     if not allow_test_material:
         raise PolicyNotMet(
             "srs-test-only",
@@ -219,7 +219,3 @@ def check_srs_trust(section: LockSection, *, allow_test_material: bool) -> Findi
         "INSECURE-TEST SRS, allowed by request: whoever generated it can forge this proof",
         step="7",
     )
-
-
-def _holds(code: str, message: str, step: str) -> Finding:
-    return Finding(code, Outcome.HOLDS, message, step=step)

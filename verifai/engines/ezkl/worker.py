@@ -132,13 +132,13 @@ def _get_srs(args: Args) -> None:
 
 
 def _cut_srs(args: Args) -> None:
-    from verifai.engines.ezkl.srs_cut import write_cut
+    from verifai.engines.ezkl.srs.cut import write_cut
 
     write_cut(Path(args["source"]), args["logrows"], Path(args["output"]))
 
 
 def _is_srs_cut(args: Args) -> bool:
-    from verifai.engines.ezkl.srs_cut import is_cut
+    from verifai.engines.ezkl.srs.cut import is_cut
 
     return is_cut(Path(args["candidate"]), Path(args["source"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from verifai.domain.digest import Sha256
-from verifai.domain.findings import Finding, Outcome
+from verifai.domain.findings import Finding, holds
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
@@ -74,8 +74,8 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         ("opening_budget", "opening budget", section.opening_budget == circuit.opening_budget),
         ("soundness_millibits", "soundness", section.soundness_millibits == weakest_step(circuit)),
     )
-    for field, what, holds in checks:
-        if not holds:
+    for field, what, same in checks:
+        if not same:
             message = f"the pinned circuit has other {what} than the section says"
             raise UsageError("bad-lock", message, where=f"{WHERE}.{field}")
     check_boundary(section, circuit)
@@ -114,11 +114,16 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
     statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), checked.roots)
     bits = weakest_step(verified.circuit) / 1000
     findings = (
-        _holds("sumcheck-circuit-pinned", "the circuit is the pinned one, and keeps every rule", verified.circuit_digest, "1"),
-        _holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], section.weights_sha256, "2"),
+        holds(
+            "sumcheck-circuit-pinned",
+            "the circuit is the pinned one, and keeps every rule",
+            "1",
+            evidence=verified.circuit_digest,
+        ),
+        holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], "2", evidence=section.weights_sha256),
         *_about_roots(checked.roots),
-        _holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "", "3"),
-        _holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "", "4"),
+        holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "3"),
+        holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "4"),
     )
     return VerifiedProof(statement, findings)
 
@@ -127,10 +132,10 @@ def _about_roots(roots: WeightRoots | None) -> list[Finding]:
     if roots is None:
         return []
     message = "the weights under the pinned root are proven to keep the circuit's bounds, with padding 0"
-    found = [_holds("sumcheck-weights-registered", message, "", "2")]
+    found = [holds("sumcheck-weights-registered", message, "2")]
     if roots.linked:
         message = "the proof opened an epoch root, proven to commit to the same weights as the pinned one"
-        found.append(_holds("sumcheck-weights-linked", message, roots.root, "2"))
+        found.append(holds("sumcheck-weights-linked", message, "2", evidence=roots.root))
     return found
 
 
@@ -141,7 +146,3 @@ def _read(name: str, request: VerifyRequest) -> bytes:
         return read_limited(request.files[name], limit=limits.get(name, MAX_FILE))
     except UsageError as problem:
         raise EvidenceRejected("payload-mismatch", problem.message, where=name) from None
-
-
-def _holds(code: str, message: str, evidence: str, step: str) -> Finding:
-    return Finding(code, Outcome.HOLDS, message, evidence=evidence, step=step)

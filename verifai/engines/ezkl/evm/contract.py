@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from verifai.engines.ezkl.calls import Fence, first_line
+from verifai.engines.ezkl.evm.solidity import solidity_verifier
 from verifai.engines.ezkl.evm.tools import Tools
 from verifai.engines.ezkl.proof import Proof
-from verifai.engines.ezkl.solidity import solidity_verifier
 from verifai.errors import EngineCrashed, ResourceExhausted, Undecided
 from verifai.execution import child
 from verifai.execution.child import Limits, Step, private_directory

@@ -18,9 +18,9 @@ from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS, MAX_RANK
 from verifai.engines.sumcheck.circuit.ops import Lookup, Op, Requant
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Weight, WeightVisibility, log2_ceil
 from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, tabulate
 from verifai.engines.sumcheck.quantise.scales import Quantisation, Scale
-from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.errors import EvidenceRejected, UnsupportedModel
 
 MAX_WIDTH = 16
@@ -264,4 +264,6 @@ class Builder:
     def finish(self, inputs: Sequence[Port], outputs: Sequence[Port], weights: WeightVisibility) -> Circuit:
         """The whole draft circuit, not yet checked."""
         draft = self.draft()
-        return Circuit(INTEGRITY.name, draft.tensors, draft.weights, draft.tables, draft.ops, tuple(inputs), tuple(outputs), weights)
+        return Circuit(
+            INTEGRITY.name, draft.tensors, draft.weights, draft.tables, draft.ops, tuple(inputs), tuple(outputs), weights
+        )

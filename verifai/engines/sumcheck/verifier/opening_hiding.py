@@ -1,7 +1,7 @@
 """Openings of the zero-knowledge suite: the same as :mod:`.opening`, with messages encrypted and everything shown masked.
 
-1. All products of pads are checked (:mod:`..protocol.products`); then nothing is left but linear equations in committed cells: claims on
-   columns, and equations between forms in pads. α batches both.
+1. All products of pads are checked (:mod:`..protocol.products`); then nothing is left but linear equations in committed cells:
+   claims on columns, and equations between forms in pads. α batches both.
 2. The final rounds are encrypted by the mask rows' pads g; after them the claim is ĉ + ⟨D, g⟩, D public.
 3. Values v_c, which the blind rows make uniform, and x2 = ⟨D, y_x on the mask region⟩; then λ, κ; then
    u = y_x + λ·y_w + κ·g for the first group, u = y_io for every other.

@@ -1,0 +1,1 @@
+"""Values of voting rounds: jobs, votes, rounds, tallies, decisions, calibrations, reputation."""

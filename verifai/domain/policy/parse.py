@@ -1,0 +1,209 @@
+"""Reading a policy file strictly: every field typed, every unknown one refused, with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from verifai.domain.digest import Sha256, is_sha256, sha256
+from verifai.domain.policy.demands import (
+    DEFAULT_SKEW_SECONDS,
+    SCHEMA,
+    ConsensusDemand,
+    EvidenceKind,
+    FidelityDemand,
+    GateDemand,
+    ModelDemand,
+    Policy,
+    PrivacyLevel,
+    ProofDemand,
+    SrsLevel,
+)
+from verifai.domain.policy.lines import line_of
+from verifai.domain.policy.waiver import parse_waivers
+from verifai.domain.record import Record
+from verifai.domain.statement import EngineName
+from verifai.errors import UsageError
+
+MAX_MODELS = 256
+_NAME = r"[a-z0-9][a-z0-9-]{0,63}"
+_DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
+_SECONDS = {"min": 60, "h": 3600, "d": 86400}
+
+K = TypeVar("K", bound=StrEnum)
+
+
+def parse_policy(data: bytes, where: str) -> Policy:
+    """Read a policy file.
+
+    Args:
+        data: the file's bytes.
+        where: its path, for messages.
+
+    Raises:
+        UsageError: ``bad-policy`` with line and field; ``empty-policy`` when it demands nothing of any model.
+    """
+    try:
+        text = data.decode("utf-8")
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
+        raise UsageError("bad-policy", f"not TOML: {problem}", where=where) from None
+
+    def place(field: str) -> str:
+        field = field.removeprefix("policy").removeprefix(".")
+        line = line_of(text, field) if field else 0
+        return (f"{where}:{line}" if line else where) + (f": {field}" if field else "")
+
+    try:
+        policy = _policy(document, sha256(data))
+    except UsageError as problem:
+        raise UsageError(problem.code, problem.message, where=place(problem.where), hint=problem.hint) from None
+    bad = tuple(replace(finding, where=place(finding.where)) for finding in policy.waivers.bad)
+    return replace(policy, waivers=replace(policy.waivers, bad=bad))
+
+
+def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
+    root = Record(document, "policy", error=UsageError, code="bad-policy")
+    if not document or not document.get("model"):
+        raise UsageError(
+            "empty-policy",
+            "the policy demands nothing of any model",
+            where="policy",
+            hint="Write one that does with: verifai gate-init BUNDLE --lock circuit.lock",
+        )
+    root.text("schema", pattern=SCHEMA)
+    models = tuple(_model(item) for item in root.tables("model", max_length=MAX_MODELS))
+    policy = Policy(
+        name=root.text("name", "release", max_length=100),
+        sha256=digest,
+        models=models,
+        trust=root.text("trust", None, max_length=1024),
+        waivers=parse_waivers(root),
+    )
+    root.done()
+    if not policy.name.isprintable():
+        raise root.refuse("control characters", "name")
+    for index, model in enumerate(models):
+        if model.name in [other.name for other in models[:index]]:
+            raise root.refuse(f"two models are named {model.name!r}", f"model[{index}].name")
+        if policy.trust is None:
+            _refuse_without_trust(root, model, f"model[{index}]")
+    return policy
+
+
+def _refuse_without_trust(root: Record, model: ModelDemand, place: str) -> None:
+    needs = {
+        "signatures": model.signatures > 0,
+        "log": model.log,
+        "consensus": model.consensus is not None,
+        "gate": model.gate is not None,
+    }
+    for field, needed in needs.items():
+        if needed:
+            raise root.refuse(
+                "this demand needs keys, and keys come from a trust file",
+                f"{place}.{field}",
+                hint='Name one at the top of the policy: trust = "trust.toml"',
+            )
+
+
+def _model(record: Record) -> ModelDemand:
+    evidence = _choices(record, "evidence", EvidenceKind)
+    for kind in EvidenceKind:
+        if record.has(kind.value) and kind not in evidence:
+            raise record.refuse(f"[{kind.value}] is described, but `evidence` does not ask for it", kind.value)
+    if record.has("fidelity") and EvidenceKind.PROOF not in evidence:
+        raise record.refuse('fidelity is a figure of circuits, so it needs evidence = ["proof"]', "fidelity")
+    any_kind = record.text("evidence_needed", "all", pattern="all|any") == "any"
+    if any_kind and len(evidence) < 2:
+        raise record.refuse("one kind is no choice; name two or more in `evidence`", "evidence_needed")
+    demand = ModelDemand(
+        name=record.text("name", pattern=_NAME),
+        lock=record.text("lock", max_length=1024),
+        evidence=evidence,
+        release=record.text("release", None, max_length=1024),
+        proof=_proof(record.table("proof")) if EvidenceKind.PROOF in evidence else None,
+        consensus=_consensus(record.table("consensus", {})) if EvidenceKind.CONSENSUS in evidence else None,
+        gate=_gate(record.table("gate")) if EvidenceKind.GATE in evidence else None,
+        fidelity=_fidelity(record.table("fidelity", {})),
+        max_age_seconds=_duration(record, "max_age", None),
+        skew_seconds=_duration(record, "clock_skew", DEFAULT_SKEW_SECONDS) or 0,
+        signatures=record.integer("signatures", 0, low=0, high=64),
+        log=record.flag("log", False),
+        any_kind=any_kind,
+    )
+    record.done()
+    if demand.skew_seconds > 86400:
+        raise record.refuse("more than a day ahead is no clock skew", "clock_skew")
+    return demand
+
+
+def _proof(record: Record) -> ProofDemand:
+    demand = ProofDemand(
+        engines=_choices(record, "engines", EngineName),
+        inferences=record.integer("inferences", 1, low=1, high=10**6),
+        privacy=record.choice("privacy", PrivacyLevel, PrivacyLevel.ZERO_KNOWLEDGE.value),
+        srs=record.choice("srs", SrsLevel, SrsLevel.CEREMONY.value),
+        insecure=record.texts("insecure", (), max_length=16),
+        context=record.text("context", None),
+    )
+    record.done()
+    return demand
+
+
+def _fidelity(record: Record) -> FidelityDemand:
+    demand = FidelityDemand(
+        top1_agreement=record.number("top1_agreement", None, low=0.0, high=1.0),
+        max_abs_error=record.number("max_abs_error", None, low=0.0, high=1e9),
+        samples=record.integer("samples", 1, low=1, high=10**9),
+    )
+    record.done()
+    return demand
+
+
+def _consensus(record: Record) -> ConsensusDemand:
+    # Fewer than three verifiers cannot outvote a single faulty one.
+    verifiers = record.integer("verifiers", 3, low=3, high=1024)
+    demand = ConsensusDemand(verifiers, record.integer("environments", 1, low=1, high=verifiers))
+    record.done()
+    return demand
+
+
+def _gate(record: Record) -> GateDemand:
+    policies = record.texts("policies", max_length=64)
+    if not policies or not all(is_sha256(one) for one in policies):
+        raise record.refuse(
+            "expected the digest of at least one policy", "policies", hint="`verifai gate --explain` prints a policy's digest."
+        )
+    demand = GateDemand(
+        policies=tuple(Sha256(one) for one in policies),
+        signatures=record.integer("signatures", 1, low=1, high=64),
+        waivers=record.flag("waivers", False),
+    )
+    record.done()
+    return demand
+
+
+def _choices(record: Record, field: str, kind: type[K]) -> tuple[K, ...]:
+    words = record.texts(field, max_length=16)
+    try:
+        values = tuple(kind(word) for word in words)
+    except ValueError:
+        unknown = next(word for word in words if word not in {member.value for member in kind})
+        names = ", ".join(repr(member.value) for member in kind)
+        raise record.refuse(f"expected some of {names}, found {unknown[:40]!r}", field) from None
+    if not values or len(set(values)) != len(values):
+        raise record.refuse("expected at least one, each once", field)
+    return values
+
+
+def _duration(record: Record, field: str, default: int | None) -> int | None:
+    if not record.has(field):
+        return default
+    match = _DURATION.fullmatch(record.text(field, max_length=16))
+    if match is None:
+        raise record.refuse("expected a length of time", field, hint='Write "30d", "12h" or "5min".')
+    return int(match[1]) * _SECONDS[match[2]]

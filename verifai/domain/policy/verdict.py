@@ -1,0 +1,297 @@
+"""The gate's verdict as a value: per bundle, per model, and over all. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from verifai.domain.digest import Sha256, short
+from verifai.domain.findings import STATUS, Finding, Outcome, worst
+from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
+from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, WaiversInForce
+from verifai.domain.utc_time import format_utc
+
+WORDS = {0: "accepted", 1: "rejected", 3: "policy-not-met", 4: "undecided"}
+"""The word for each status of a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one bundle came to, before waivers.
+
+    Attributes:
+        path: as it was named.
+        bundle_id: ``None`` when it could not be read that far.
+        models: the policy's models that it is about, with their pinned digests; none when none was recognised.
+        shows: per kind of evidence, the identity of what it shows; equal identities count once.
+        findings: one per check.
+        facts: for people, such as engine, privacy, creation date.
+        opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
+        words: what a verified statement hides and does not hide, in sentences.
+    """
+
+    path: str
+    bundle_id: Sha256 | None
+    models: Mapping[str, Sha256]
+    findings: tuple[Finding, ...]
+    shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    opened: OpenedBy | None = None
+    words: tuple[str, ...] = ()
+
+    def scopes(self) -> tuple[Scope, ...]:
+        """What a waiver may name to cover a finding about this bundle."""
+        scopes = []
+        if self.bundle_id is not None:
+            scopes.append(Scope(ScopeKind.BUNDLE, self.bundle_id))
+        if len(self.models) == 1:  # a waiver for one model must not lift a demand for another that the same bundle speaks for
+            scopes += [Scope(ScopeKind.MODEL, pin) for pin in self.models.values()]
+        return tuple(scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleVerdict:
+    """One bundle, decided.
+
+    Attributes:
+        judgement: with the findings that stand.
+        waived: those that a waiver covers.
+        duplicate_of: path of the same bundle given before; such a bundle never counts.
+    """
+
+    judgement: Judgement
+    waived: tuple[WaivedFinding, ...] = ()
+    duplicate_of: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the findings that stand; accepted only when something was checked and holds."""
+        return worst(self.judgement.findings)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it counts as evidence."""
+        return self.outcome is Outcome.HOLDS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVerdict:
+    """One model of the policy, decided.
+
+    Attributes:
+        counted: distinct accepted pieces of evidence, per kind.
+    """
+
+    name: str
+    model_sha256: Sha256
+    findings: tuple[Finding, ...]
+    waived: tuple[WaivedFinding, ...]
+    counted: Mapping[EvidenceKind, int]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the findings that stand."""
+        return worst(self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """The release decision.
+
+    Attributes:
+        policy_sha256: of the policy with all its anchors (:func:`effective_digest`).
+        anchors: every file that the verdict rests on, with its SHA-256.
+        decided: UTC.
+        findings: about the policy itself: waivers that do not hold.
+    """
+
+    policy: str
+    policy_sha256: Sha256
+    anchors: tuple[tuple[str, Sha256], ...]
+    decided: str
+    bundles: tuple[BundleVerdict, ...]
+    models: tuple[ModelVerdict, ...]
+    findings: tuple[Finding, ...] = ()
+
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Every finding that stands, in order: policy, models, bundles."""
+        return (
+            *self.findings,
+            *(finding for model in self.models for finding in model.findings),
+            *(finding for bundle in self.bundles for finding in bundle.judgement.findings),
+        )
+
+    def all_waived(self) -> tuple[WaivedFinding, ...]:
+        """Every finding that a waiver covers."""
+        return (
+            *(waived for model in self.models for waived in model.waived),
+            *(waived for bundle in self.bundles for waived in bundle.waived),
+        )
+
+    @property
+    def status(self) -> int:
+        """Exit status: 1 before 3 before 4 before 0."""
+        own = {worst(self.findings)} if self.findings else set()
+        outcomes = {*own, *(one.outcome for one in self.models), *(one.outcome for one in self.bundles)}
+        order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED)
+        return next((STATUS[one] for one in order if one in outcomes), 0)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the release may go ahead."""
+        return self.status == 0
+
+    @property
+    def verdict(self) -> str:
+        """In one word."""
+        return WORDS[self.status]
+
+
+def effective_digest(policy: Policy, anchors: Iterable[tuple[str, Sha256]]) -> Sha256:
+    """Digest of a policy file together with every file that it names, so that no anchor can be swapped under one digest."""
+    from verifai.domain.digest import sha256
+
+    lines = ["verifai/policy-digest/v1", policy.sha256, *(f"{digest} {name!r}" for name, digest in sorted(anchors))]
+    return sha256("\n".join(lines).encode("utf-8", "backslashreplace"))
+
+
+def decide(
+    policy: Policy,
+    pins: Mapping[str, Sha256],
+    judgements: Sequence[Judgement],
+    now: datetime,
+    *,
+    anchors: Sequence[tuple[str, Sha256]] = (),
+    releases: Mapping[str, Finding] | None = None,
+) -> GateVerdict:
+    """Judgements, demands and waivers become one verdict.
+
+    Args:
+        pins: the pinned model digest per model name.
+        judgements: in the order in which the bundles were given.
+        releases: per model name, the finding about the file that is being released.
+    """
+    in_force = policy.waivers.at(now)
+    bundles = _bundles(judgements, in_force)
+    models = tuple(
+        _model(demand, pins[demand.name], bundles, in_force, (releases or {}).get(demand.name)) for demand in policy.models
+    )
+    return GateVerdict(
+        policy.name,
+        effective_digest(policy, anchors),
+        tuple(sorted(anchors)),
+        format_utc(now),
+        bundles,
+        models,
+        in_force.findings,
+    )
+
+
+def _bundles(judgements: Sequence[Judgement], in_force: WaiversInForce) -> tuple[BundleVerdict, ...]:
+    seen: dict[Sha256, str] = {}
+    verdicts = []
+    repeated = repeated_openings([one.opened for one in judgements])
+    for judgement, repeats in zip(judgements, repeated, strict=True):
+        stand, waived = in_force.apply((*judgement.findings, *repeats), judgement.scopes())
+        if not judgement.shows and worst(stand) is Outcome.HOLDS:
+            # An intact container, a good signature or a waiver is no evidence about a model.
+            stand = (*stand, Finding("nothing-to-check", Outcome.UNDECIDED, "no evidence was checked", where=judgement.path))
+        duplicate = ""
+        if judgement.bundle_id in seen:
+            duplicate = seen[judgement.bundle_id]
+            message = "the same bundle was given before; it counts once"
+            stand = (*stand, Finding("duplicate-bundle", Outcome.NOT_CHECKED, message, where=duplicate))
+        elif judgement.bundle_id is not None:
+            seen[judgement.bundle_id] = judgement.path
+        verdicts.append(BundleVerdict(replace(judgement, findings=stand), waived, duplicate))
+    return tuple(verdicts)
+
+
+def _model(
+    demand: ModelDemand,
+    pin: Sha256,
+    bundles: Sequence[BundleVerdict],
+    in_force: WaiversInForce,
+    release: Finding | None,
+) -> ModelVerdict:
+    findings = [release] if release is not None else []
+    counts: list[Finding] = []
+    counted: dict[EvidenceKind, int] = {}
+    for kind in demand.evidence:
+        needed = demand.proof.inferences if kind is EvidenceKind.PROOF and demand.proof is not None else 1
+        shown = {one.judgement.shows[kind] for one in bundles if _speaks(one, demand, kind)}
+        counted[kind] = len(shown)
+        counts.append(_count(demand.name, kind, len(shown), needed, _others(demand, kind, bundles)))
+    findings += _alternatives(counts) if demand.any_kind else counts
+    stand, waived = in_force.apply(findings, (Scope(ScopeKind.MODEL, pin),))
+    if waived and not any(finding.outcome is Outcome.HOLDS for finding in stand) and any(counted.values()):
+        stand = (*stand, Finding("evidence-met", Outcome.HOLDS, f"model {demand.name!r}: what there is was accepted"))
+    return ModelVerdict(demand.name, pin, stand, waived, counted)
+
+
+def _alternatives(counts: Sequence[Finding]) -> list[Finding]:
+    """One kind that is met is enough; what the others lack is still told. A bundle that fails, fails by its own findings."""
+    if not any(one.code == "evidence-met" for one in counts):
+        return list(counts)
+    told = [one for one in counts if one.code == "evidence-met"]
+    lacking = (one for one in counts if one.code != "evidence-met")
+    return [*told, *(Finding("evidence-alternative", Outcome.NOT_CHECKED, f"{one.message}; not needed") for one in lacking)]
+
+
+def _speaks(bundle: BundleVerdict, demand: ModelDemand, kind: EvidenceKind) -> bool:
+    return (
+        bundle.accepted
+        and demand.name in bundle.judgement.models
+        and kind in bundle.judgement.shows
+        and not bundle.duplicate_of
+    )
+
+
+def _others(demand: ModelDemand, kind: EvidenceKind, bundles: Sequence[BundleVerdict]) -> int:
+    """Bundles that failed and may have been about this model: their own findings say why they do not count."""
+    return sum(not one.accepted and (not one.judgement.models or demand.name in one.judgement.models) for one in bundles)
+
+
+def _count(name: str, kind: EvidenceKind, shown: int, needed: int, failed: int) -> Finding:
+    unit = "distinct inferences" if kind is EvidenceKind.PROOF else f"{kind.value} verdicts"
+    message = f"model {name!r}: {shown} of {needed} {unit} shown"
+    if shown >= needed:
+        return Finding("evidence-met", Outcome.HOLDS, message)
+    if shown + failed >= needed:
+        return Finding("evidence-failed", Outcome.NOT_CHECKED, f"{message}; the bundles that failed say why")
+    if shown == 0:
+        return Finding(
+            "evidence-missing",
+            Outcome.POLICY_NOT_MET,
+            f"model {name!r}: no {kind.value} was shown",
+            where=f"{name}: {kind.value}",
+            remedy="`verifai gate --explain` says how to make it.",
+        )
+    return Finding(
+        "too-few-inferences",
+        Outcome.POLICY_NOT_MET,
+        message,
+        where=f"{name}: inferences",
+        remedy="Prove more inputs; the same statement twice is one.",
+    )
+
+
+def summary(verdict: GateVerdict) -> str:
+    """The verdict in one sentence."""
+    accepted = sum(one.accepted and not one.duplicate_of for one in verdict.bundles)
+    duplicates = sum(bool(one.duplicate_of) for one in verdict.bundles)
+    failed = sum(not one.accepted for one in verdict.bundles)
+    met = sum(one.outcome is Outcome.HOLDS for one in verdict.models)
+    parts = [f"{accepted} of {len(verdict.bundles)} bundles accepted", f"{met} of {len(verdict.models)} models met"]
+    if failed:
+        parts.append(f"{failed} failed")
+    if duplicates:
+        parts.append(f"{duplicates} given twice")
+    waived = len(verdict.all_waived())
+    if waived:
+        parts.append(f"{waived} findings waived")
+    if any(finding.code == "insecure-accepted" for finding in verdict.all_findings()):
+        parts.append("INSECURE modes accepted by the policy")
+    return f"{', '.join(parts)}; policy {verdict.policy!r} ({short(verdict.policy_sha256)})"

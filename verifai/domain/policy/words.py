@@ -1,0 +1,127 @@
+"""A policy in plain words: what it demands, and what would satisfy each demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from verifai.domain.digest import Sha256
+from verifai.domain.policy.demands import EvidenceKind, FidelityDemand, ModelDemand, Policy, ProofDemand, SrsLevel
+
+
+def explain_policy(policy: Policy, pins: Mapping[str, Sha256], digest: Sha256, now: datetime) -> tuple[str, ...]:
+    """One line per demand.
+
+    Args:
+        pins: the pinned model digest per model name.
+        digest: of the policy with all anchors, as a later gate names it.
+    """
+    lines = [
+        f"Policy {policy.name!r}, digest {digest} (the file and every file that it names).",
+        f"It lets a release through when every bundle it is given holds, and when {_count(len(policy.models), 'model')} "
+        f"{'has' if len(policy.models) == 1 else 'have'} shown the following.",
+    ]
+    for demand in policy.models:
+        lines += ["", *_model(demand, pins[demand.name])]
+    lines += ["", *_waivers(policy, now)]
+    return tuple(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
+    lines = [
+        f"Model {demand.name!r}: the one whose canonical ONNX file has SHA-256 {pin}, as {demand.lock} pins it.",
+    ]
+    if demand.release is not None:
+        lines.append(f"  The released file {demand.release} must be that file, byte for byte.")
+    if demand.any_kind:
+        lines.append(f"  One of these is enough: {' or '.join(demand.evidence)}. What is given all the same must hold.")
+    if demand.proof is not None:
+        lines += _proof(demand.proof, demand)
+        lines += _fidelity(demand.fidelity)
+    if demand.consensus is not None:
+        lines += [
+            f"  Consensus: at least {demand.consensus.verifiers} verifiers with distinct trusted keys agree, "
+            f"in {_count(demand.consensus.environments, 'environment')} or more.",
+            "    To satisfy it: verifai vote-commit, vote-reveal and consensus, then give the bundle to the gate.",
+        ]
+    if demand.gate is not None:
+        wanted = ", ".join(demand.gate.policies)
+        lines += [
+            f"  Earlier gate: a verdict PASSED under policy {wanted}, signed by {_count(demand.gate.signatures, 'gate key')}"
+            + ("; it may rest on waivers." if demand.gate.waivers else "; it may not rest on waivers."),
+            "    To satisfy it: verifai gate --attest DIR --key KEY with that policy, then give DIR to this gate.",
+        ]
+    lines += _always(demand)
+    return lines
+
+
+_PER_ENGINE = "    Counted per engine: one input proven with two engines counts as two; allow one engine to count inputs."
+
+
+def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
+    engines = " or ".join(engine.value for engine in proof.engines)
+    lines = [
+        f"  Proof: at least {_count(proof.inferences, 'distinct inference')}, proven with {engines}.",
+        *([_PER_ENGINE] if len(proof.engines) > 1 and proof.inferences > 1 else []),
+        f"    To satisfy it: verifai prove CIRCUIT INPUT -o DIR, with the circuit that {demand.lock} pins.",
+        f"  Privacy: {proof.privacy.value} or stronger.",
+    ]
+    if proof.srs is SrsLevel.TEST:
+        lines.append("  Set-up: INSECURE, a test set-up is accepted, whose maker can forge proofs.")
+    elif proof.srs is SrsLevel.CEREMONY:
+        lines.append("  Set-up: the SRS of a public ceremony, or none at all (transparent).")
+    else:
+        lines.append("  Set-up: none at all (transparent).")
+    lines += [f"  INSECURE: mode {mode!r} is accepted." for mode in proof.insecure]
+    if proof.context is not None:
+        lines += [
+            f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
+            "    To satisfy it: verifai prove --context TEXT.",
+        ]
+    return lines
+
+
+def _fidelity(demand: FidelityDemand) -> list[str]:
+    if demand == FidelityDemand():
+        return ["  Fidelity: no floor; whatever the lock pins is accepted."]
+    floors = []
+    if demand.top1_agreement is not None:
+        floors.append(f"top-1 agreement of {demand.top1_agreement:g} or more")
+    if demand.max_abs_error is not None:
+        floors.append(f"largest error {demand.max_abs_error:g} or less")
+    floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
+    return [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
+
+
+def _always(demand: ModelDemand) -> list[str]:
+    lines = []
+    if demand.signatures:
+        lines.append(f"  Signatures: {_count(demand.signatures, 'distinct trusted release key')} signed each bundle.")
+        lines.append("    To satisfy it: verifai seal BUNDLE --key KEY.")
+    elif EvidenceKind.PROOF in demand.evidence:
+        lines.append("  Signatures: the policy itself asks for none; the trust file may.")
+    if demand.max_age_seconds is not None:
+        lines.append(f"  Age: made at most {demand.max_age_seconds / 86400:g} days ago.")
+    else:
+        lines.append("  Age: no limit.")
+    if demand.log:
+        lines.append("  Log: the trusted audit log holds every attestation.")
+        lines.append("    To satisfy it: verifai seal BUNDLE --log LOG --log-key KEY -o NEW.")
+    return lines
+
+
+def _waivers(policy: Policy, now: datetime) -> list[str]:
+    in_force = policy.waivers.at(now)
+    if not in_force.waivers and not in_force.findings:
+        return ["Waivers: none."]
+    lines = [
+        f"Waiver {waiver.id}: {waiver.code} on {waiver.scope} until {waiver.expires}, "
+        f"approved by {waiver.approver}: {waiver.reason}"
+        for waiver in in_force.waivers
+    ]
+    lines += [f"Waiver that does not hold, so the gate fails: {one.message} ({one.code})" for one in in_force.findings]
+    return lines

@@ -1,0 +1,1 @@
+"""What an ezkl circuit will cost, before any cost."""

@@ -1,0 +1,1 @@
+"""The structured reference string: files, store, ceremony, and the curve's arithmetic."""

@@ -1,0 +1,1 @@
+"""Finds the cheapest ezkl circuit that keeps the fidelity asked for."""

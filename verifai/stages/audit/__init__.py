@@ -1,0 +1,1 @@
+"""The audit: everything verify does, and what only an auditor takes the time for."""

@@ -1,0 +1,296 @@
+"""audit: everything that verify does, and everything that can be done again: keys, model, bill of materials, log, signatures.
+
+The steps are those of ``docs/bundle-format.md``: V (verify), T (trust file), L (log), A (audit). An audit is passive: it runs
+none of the bundle's code. It goes on after a failure, so that a report shows all that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifai.bundle.dsse import check_signatures
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.trust_check import check_trust
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Envelope
+from verifai.domain.attestation.manifest import MANIFEST_NAME, MODEL_FILE, SIDE_FILES
+from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.findings import Finding, Outcome, at_step, not_checked
+from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.trust import Trust, TrustedCircuit
+from verifai.domain.utc_time import format_utc
+from verifai.engines.interface import VerifyRequest
+from verifai.engines.registry import engine_for
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
+from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.steps import (
+    check_circuit_key,
+    check_log_copy,
+    check_materials,
+    check_model_shapes,
+    check_section,
+    check_unrelated,
+    compare_with_reference,
+    load_model,
+    second_opinion,
+)
+from verifai.stages.evidence import fidelity_figures
+from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_open
+from verifai.trust_file import TrustFile
+
+if TYPE_CHECKING:
+    from verifai.bundle.reader import OpenBundle
+    from verifai.engines.interface import SectionSummary, VerifyRequest
+    from verifai.onnx_graph.model import OnnxModel
+
+REDERIVED = "A2"
+"""Number of the step under which the engine's own comparisons are listed, as ``A2.A1`` and so on."""
+
+
+def audit_bundle(path: Path, trust: TrustFile, options: AuditOptions | None = None) -> AuditReport:
+    """Audit the bundle at ``path``, a folder or a single file, by a trust file.
+
+    Returns:
+        A report with one finding per check; ``outcome`` and ``status`` say what they come to together.
+
+    Raises:
+        UsageError: the auditor's own files cannot be used: trust file, lock, log.
+    """
+    options = options or AuditOptions()
+    now = options.now or format_utc(datetime.now(UTC))
+    try:
+        with open_bundle(path) as bundle:  # V1: steps R1–R9
+            return _Audit(bundle, trust, replace(options, now=now)).run(str(path), now)
+    except (EvidenceRejected, Undecided) as problem:  # one bundle's trouble must not hide what the others came to
+        return AuditReport(str(path), None, (), (Finding.from_error(problem, step="V1"),), audited=now)
+
+
+class _Audit:
+    """One audit under way."""
+
+    def __init__(self, bundle: OpenBundle, trust_file: TrustFile, options: AuditOptions) -> None:
+        self._bundle = bundle
+        self._trust_file = trust_file
+        self._trust: Trust = trust_file.trust
+        self._options = options
+        self._findings: list[Finding] = []
+        self._words: tuple[str, ...] = ()
+        self._comparisons: tuple[OutputComparison, ...] = ()
+        self._model: OnnxModel | None = None
+        self._opened: OpenedBy | None = None
+
+    def run(self, path: str, now: str) -> AuditReport:
+        """All steps, in order."""
+        summary: SectionSummary | None = None
+        circuit: CircuitPredicate | None = None
+        proof: ProofPredicate | None = None
+        trusted_findings = check_trust(self._bundle, self._trust, now)
+        try:
+            circuit, proof = find_claims(self._bundle)
+            trusted, lock = self._trust_file.circuit(circuit.name)
+            if circuit.engine not in lock.engines:
+                raise EvidenceRejected(
+                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
+                )
+            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
+            verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
+            self._again(circuit, proof, trusted, lock)
+            self._reference(verified, circuit)
+            if self._options.evm:
+                self._second_opinion(circuit, lock)
+        except VerifaiError as problem:
+            self._add(problem, "V2")
+        self._findings += trusted_findings
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
+        return AuditReport(
+            path=path,
+            bundle_id=self._bundle.bundle_id,
+            words=self._words,
+            findings=tuple(self._findings),
+            chain=chain_of(self._bundle, self._trust),
+            comparisons=self._comparisons,
+            # As the lock pins them: what rejected evidence says of itself is nothing to print as pinned.
+            fidelity=None if summary is None else fidelity_figures(summary.fidelity),
+            insecure=() if summary is None else summary.insecure,
+            facts=_facts(self._bundle, circuit, proof),
+            audited=now,
+            opened=None if self._opened is None else replace(self._opened, where=path),
+        )
+
+    def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
+        """V2 to V9; ``None`` when the proof does not hold."""
+        expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs, context_signed=context_signed)
+        try:
+            verified = verify_open(self._bundle, lock, expect, budget=self._options.budget, progress=self._options.progress)
+        except VerifaiError as problem:
+            self._add(problem, "V")
+            return None
+        # Verify alone cannot judge signatures; steps T2 and T3 do.
+        self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
+        self._opened = verified.opened
+        self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
+        return verified
+
+    def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
+        """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
+        self._each("A1", lambda: check_section(circuit, lock))
+        self._model = self._load_model(lock)
+        if self._model is not None and self._options.rederive:
+            self._rederive(circuit, lock, self._model)
+        else:
+            why = "the bundle holds no readable model that the lock pins" if self._model is None else "the auditor asked not to"
+            self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
+        self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
+        self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
+
+    def _load_model(self, lock: CircuitLock) -> OnnxModel | None:
+        listed = {entry.path: entry.sha256 for entry in self._bundle.manifest.files}
+        if listed.get(f"payload/{MODEL_FILE}") != lock.model_sha256:
+            return None  # there is none, or V4 has refused it: a stranger's graph is not worth a parser's risk
+        try:
+            return load_model(self._bundle, self._options)
+        except VerifaiError as problem:
+            self._add(problem, "A2")
+            return None
+
+    def _rederive(self, circuit: CircuitPredicate, lock: CircuitLock, model: OnnxModel) -> None:
+        try:
+            findings = engine_for(circuit.engine).rederive(self._request(circuit, lock), model)
+        except VerifaiError as problem:
+            self._add(problem, REDERIVED)
+            return
+        self._findings += [at_step(one, f"{REDERIVED}.{one.step}" if one.step else REDERIVED) for one in findings]
+
+    def _request(self, circuit: CircuitPredicate, lock: CircuitLock) -> VerifyRequest:
+        return VerifyRequest(
+            files={name: path for name, path in self._bundle.payload.items() if name not in SIDE_FILES},
+            section=lock.section(circuit.engine),
+            model_sha256=lock.model_sha256,
+            allow_test_material=self._trust.allow_test_srs,
+            setup_material=self._options.setup_material,
+            budget=self._options.budget,
+            progress=self._options.progress,
+        )
+
+    def _reference(self, verified: VerifiedBundle | None, circuit: CircuitPredicate) -> None:
+        """A4 to A6: the float model on the proven input; a statement that was not proven is not looked into."""
+        model = self._model
+        if verified is None or model is None:
+            why = "the proof does not hold" if verified is None else "the bundle holds no readable model that the lock pins"
+            self._findings.append(not_checked("reference-not-run", f"the float model was not run: {why}", "A5"))
+            return
+        self._each("A4", lambda: check_model_shapes(verified.statement, model))
+        try:
+            findings, self._comparisons = compare_with_reference(verified.statement, circuit, model, self._options)
+        except VerifaiError as problem:
+            self._add(problem, "A5")
+            return
+        self._findings += findings
+
+    def _second_opinion(self, circuit: CircuitPredicate, lock: CircuitLock) -> None:
+        """A10: asked of a proof that was refused, too: the two verdicts must be equal, not favourable."""
+        self._each("A10", lambda: second_opinion(circuit.engine, self._request(circuit, lock)))
+
+    def _each(self, step: str, check: Callable[[], Finding]) -> None:
+        try:
+            self._findings.append(at_step(check(), step))
+        except VerifaiError as problem:
+            self._add(problem, step)
+
+    def _add(self, problem: VerifaiError, step: str) -> None:
+        if problem.status in (2, 70, 130) and not isinstance(problem, EvidenceRejected):
+            # The auditor's own files, a bug of ours, or Ctrl-C: no verdict about the bundle.
+            raise problem
+        self._findings.append(Finding.from_error(problem, step=step))
+
+
+def _context_signed(bundle: OpenBundle, findings: Sequence[Finding]) -> bool:
+    """Whether enough trusted keys signed the manifest, or the proof's attestation: either holds the context."""
+    holders = {MANIFEST_NAME, *(f"attestations/{one.id}.dsse.json" for one in bundle.of_type(ProofPredicate.TYPE))}
+    return any(one.code == "signed" and one.where in holders for one in findings)
+
+
+def chain_of(bundle: OpenBundle, trust: Trust) -> tuple[ChainNode, ...]:
+    """The provenance chain: model and circuit first, the bundle's manifest last."""
+    nodes: dict[str, ChainNode] = {}
+    for one in bundle.of_type(CircuitPredicate.TYPE):
+        assert isinstance(one.predicate, CircuitPredicate)
+        model = one.predicate.model_sha256
+        nodes[model] = ChainNode(model, "model", ())
+    pending = [one for _, one in sorted(bundle.attestations.items())]
+    while pending:  # parents first; identifiers are hashes, so there is no circle
+        later = []
+        for one in pending:
+            parents: tuple[str, ...] = one.predicate.parents()
+            if not all(parent in nodes for parent in parents):
+                later.append(one)
+                continue
+            if isinstance(one.predicate, CircuitPredicate):
+                parents = (one.predicate.model_sha256,)
+            kind = one.predicate.TYPE.split(":")[2]
+            nodes[one.id] = ChainNode(one.id, kind, parents, _signers(one.envelope, trust))
+        if len(later) == len(pending):
+            break
+        pending = later
+    leaves = tuple(key for key in nodes if not any(key in node.parents for node in nodes.values()))
+    nodes[bundle.bundle_id] = ChainNode(bundle.bundle_id, "bundle", leaves, _signers(bundle.envelope, trust))
+    return tuple(nodes.values())
+
+
+def _signers(envelope: object, trust: Trust) -> tuple[str, ...]:
+    assert isinstance(envelope, Envelope)
+    try:
+        check = check_signatures(envelope, trust.keys.values(), where="")
+    except EvidenceRejected:
+        return ()  # T2 and T3 have reported it; the drawing shows no signer
+    return tuple(sorted(trust.names[key] for key in check.signers))
+
+
+def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPredicate | None) -> dict[str, str]:
+    facts = {"Written": bundle.manifest.created}
+    if circuit is not None and proof is not None:
+        facts |= {
+            "Circuit": circuit.name,
+            "Engine": f"{circuit.engine.value} {circuit.engine_version}",
+            "Model (SHA-256)": circuit.model_sha256,
+            "Circuit (SHA-256)": circuit.circuit_sha256,
+            "Made": proof.created,
+            "Context": proof.statement.context or "none",
+            "Privacy": proof.statement.privacy.value,
+        }
+    if bundle.manifest.succeeds is not None:
+        facts["Extends bundle"] = bundle.manifest.succeeds
+    return facts
+
+
+def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
+    """Audit several bundles, each on its own: one that cannot be asked about hides nothing about the others.
+
+    What only shows when they are laid side by side is V10: an opening number of a hidden commitment that two proofs use. The
+    audit log cannot help there, for it holds identifiers alone; whoever keeps old bundles gives them, too.
+
+    Raises:
+        UsageError: none of them can be audited as asked.
+    """
+    reports: list[AuditReport] = []
+    problems: list[UsageError] = []
+    for path in paths:
+        try:
+            reports.append(audit_bundle(path, trust, options))
+        except UsageError as problem:
+            problems.append(problem)
+            finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
+            reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
+    if problems and len(problems) == len(reports):
+        raise problems[0]
+    repeated = repeated_openings([report.opened for report in reports])
+    return tuple(
+        replace(report, findings=(*report.findings, *repeats)) for report, repeats in zip(reports, repeated, strict=True)
+    )

@@ -1,0 +1,36 @@
+"""What the auditor brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verifai.domain.circuit_spec import Budget
+from verifai.domain.progress import SILENT, Progress
+from verifai.stages.verify import Expectations
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """What the auditor brings.
+
+    Attributes:
+        expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on when the
+            statement hashes them.
+        rederive: whether to rebuild the verification key, at about the cost of one set-up.
+        log: the audit log's own file, or a copy: then the checkpoint in the bundle is compared with the whole tree.
+        seen: an older checkpoint of the log, which must be a prefix of ``log``.
+        evm: whether to put the proof to a second verifier as well, where the engine offers one (ezkl: the Solidity contract).
+        setup_material: further places (files or folders) with SRS files, for the re-derivation.
+        now: UTC; by default the clock.
+    """
+
+    expect: Expectations = field(default_factory=Expectations)
+    rederive: bool = True
+    evm: bool = False
+    log: Path | None = None
+    seen: Path | None = None
+    setup_material: tuple[Path, ...] = ()
+    now: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress = SILENT

@@ -1,0 +1,1 @@
+"""Voting rounds: votes, calibrations, decisions, and what is recorded of them."""

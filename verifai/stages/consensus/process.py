@@ -1,0 +1,66 @@
+"""Run a verifier's model in a process of its own: a model that hangs, dies or eats all memory takes nobody with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from verifai.consensus.runner import Tensors
+from verifai.domain.consensus.job import Job
+from verifai.errors import EngineCrashed, UsageError
+from verifai.execution.child import ChildReport, Limits, private_directory, run
+from verifai.fingerprints.output import Output, decode_output, encode_output
+
+WORKER = "verifai.stages.consensus.worker"
+
+
+def run_apart(
+    model: Path, job: Job, samples: Sequence[Tensors], *, threads: int = 1, limits: Limits | None = None, worker: str = WORKER
+) -> tuple[Output, ...]:
+    """:func:`verifai.stages.consensus.vote.run_job` in a fenced child.
+
+    Args:
+        samples: already known to be the job's.
+        worker: the child's module; the seam where another executor, or a test's broken verifier, is put in.
+
+    Raises:
+        DeadlineExceeded, ResourceExhausted: a limit was reached.
+        EngineCrashed: ``verifier-process``, when the child died or answered nonsense.
+    """
+    subject = job.subject
+    with private_directory() as folder:
+        for index, sample in enumerate(samples):
+            (folder / f"in{index}").write_bytes(encode_output(dict(sample)))
+        args = {
+            "model": str(model.resolve()),
+            "model_sha256": subject.model_sha256,
+            "batch": subject.runtime.batch,
+            "optimisation": subject.runtime.optimisation.value,
+            "x64quantprecision": subject.runtime.x64quantprecision,
+            "threads": threads,
+            "samples": len(samples),
+            "tensors": list(subject.tensors),
+            "folder": str(folder),
+        }
+        report = run(worker, {"steps": [{"op": "run", "args": args}]}, folder=folder, limits=limits or Limits())
+        return _outputs(report, folder, len(samples))
+
+
+def _outputs(report: ChildReport, folder: Path, count: int) -> tuple[Output, ...]:
+    if report.death is not None:
+        if report.death.status == 4 and report.death.code == "engine-crashed":
+            raise EngineCrashed("verifier-process", f"the verifier's process died: {report.death.message}")
+        raise report.death
+    step = report.steps[0] if report.steps else None
+    if step is None or step.failure:
+        told = "" if step is None else step.message
+        raise UsageError("runner-refused", f"the model could not be run: {told[:300]}")
+    if step.value != {"outputs": count}:
+        raise EngineCrashed("verifier-process", "the verifier's process answered nonsense")
+    found = []
+    for index in range(count):
+        path = folder / f"out{index}"
+        if not path.is_file():
+            raise EngineCrashed("verifier-process", f"the verifier's process left no output for sample {index}")
+        found.append(decode_output(path.read_bytes(), where=f"output of sample {index}"))
+    return tuple(found)

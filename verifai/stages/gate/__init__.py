@@ -1,0 +1,1 @@
+"""The release gate: evidence is collected, judged against a policy, and the verdict is signed."""

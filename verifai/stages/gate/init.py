@@ -1,0 +1,205 @@
+"""gate-init: a policy that one good bundle meets, as a start to make stricter."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from verifai.bundle.reader import open_bundle
+from verifai.circuit_folder import read_lock, read_toml
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.digest import Sha256, short
+from verifai.domain.findings import Outcome
+from verifai.domain.policy.demands import PRIVACY_OF, SrsLevel
+from verifai.domain.trust import Trust, TrustRole, parse_trust
+from verifai.engines.interface import Fidelity, SectionSummary
+from verifai.engines.registry import engine_for
+from verifai.errors import PolicyNotMet, UsageError
+from verifai.execution.files import write_atomic
+from verifai.stages.gate.bundle import srs_level
+from verifai.stages.gate.gate import gate
+from verifai.stages.gate.load import load_policy
+from verifai.stages.verify import Expectations, VerifiedBundle, find_claims, verify_bundle
+
+
+@dataclass(frozen=True)
+class WrittenPolicy:
+    """A policy file that was written.
+
+    Attributes:
+        digest: of the policy with all anchors.
+        warnings: what its reader should know before using it.
+    """
+
+    path: Path
+    model: str
+    digest: Sha256
+    warnings: tuple[str, ...]
+
+
+def init_policy(
+    bundle: Path, output: Path, *, lock: Path | None, trust: Path | None, force: bool, now: datetime
+) -> WrittenPolicy:
+    """Verify ``bundle`` against ``lock`` and write a policy at ``output`` that it meets.
+
+    Args:
+        lock: the trust anchor; by default the one lock below ``circuits/`` that pins the bundle's model.
+        now: the clock, with its zone.
+
+    Raises:
+        UsageError: ``file-exists``; ``no-lock`` when no lock is given and none, or more than one, fits.
+        EvidenceRejected, Undecided: the bundle does not hold.
+        PolicyNotMet: it does not meet what the trust file asks for.
+    """
+    if os.path.lexists(output) and not force:
+        raise UsageError("file-exists", "there is a policy already", where=str(output), hint="Pass --force to write over it.")
+    lock_path = lock if lock is not None else _find_lock(bundle)
+    pinned = read_lock(lock_path)
+    verified = verify_bundle(bundle, pinned, Expectations(allow_test_srs=True))
+    engine = verified.statement.engine
+    summary = engine_for(engine).summarise(pinned.section(engine))
+    trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
+    signatures = 0 if trusted is None else _release_signatures(bundle, trusted)
+    text = _policy(verified, pinned, summary, output, lock_path, trust, trusted, signatures)
+    draft = output.with_name(f".{output.name[:100]}.draft")
+    write_atomic(draft, text.encode())
+    try:
+        loaded = load_policy(draft)
+        verdict = gate(loaded, [bundle], now=now, jobs=1)
+        if not verdict.passed:
+            first = next(one for one in verdict.all_findings() if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED))
+            raise PolicyNotMet(first.code, first.message, where=first.where, hint=first.remedy)
+        draft.replace(output)
+    finally:
+        draft.unlink(missing_ok=True)
+    return WrittenPolicy(output, pinned.name, loaded.digest, _warnings(summary, signatures))
+
+
+def _find_lock(bundle: Path) -> Path:
+    with open_bundle(bundle) as opened:
+        model = find_claims(opened)[0].model_sha256
+    found = [path for path in sorted(Path("circuits").glob("*/circuit.lock")) if read_lock(path).model_sha256 == model]
+    if len(found) != 1:
+        which = "none of" if not found else "more than one of"
+        raise UsageError(
+            "no-lock",
+            f"{which} the locks below circuits/ pins model {short(model)}",
+            where="--lock",
+            hint="Name the circuit.lock that you trust: --lock FILE.",
+        )
+    return found[0]
+
+
+def _release_signatures(bundle: Path, trust: Trust) -> int:
+    rule = trust.roles.get(TrustRole.RELEASE)
+    if rule is None:
+        return 0
+    with open_bundle(bundle) as opened:
+        return len(opened.check_signatures(rule.keys).signers)
+
+
+def _warnings(summary: SectionSummary, signatures: int) -> tuple[str, ...]:
+    warnings = [f"INSECURE: the policy accepts mode {mode!r}, because the bundle was made in it." for mode in summary.insecure]
+    if not signatures:
+        warnings.append("The policy asks for no signature: it says what was proven, not by whom or when.")
+    return tuple(warnings)
+
+
+def _policy(
+    verified: VerifiedBundle,
+    lock: CircuitLock,
+    summary: SectionSummary,
+    output: Path,
+    lock_path: Path,
+    trust_path: Path | None,
+    trust: Trust | None,
+    signatures: int,
+) -> str:
+    statement = verified.statement
+    level = srs_level(summary)
+    modes = [mode for mode in summary.insecure if level is not SrsLevel.TEST or mode != "test-srs"]
+    dated = trust is not None and bool({TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles))
+    logged = trust is not None and trust.log is not None and trust.log.required
+    insecure = "# INSECURE: whoever made a test set-up can forge proofs. Good for trying things out, never for a release.\n"
+    lines = [
+        "# What a release of this model must show. `verifai gate --explain` says it in words; review it like code.",
+        "# Every bundle given to the gate must hold, and every model named here must have shown its evidence.",
+        'schema = "verifai/policy/v1"',
+        'name = "release"',
+        "# Whose keys count, and which audit log: see `verifai trust init`.",
+        f"trust = {_text(_relative(trust_path, output))}" if trust_path is not None else '# trust = "trust.toml"',
+        "",
+        "[[model]]",
+        f"name = {_text(lock.name)}",
+        f"# The trust anchor: it pins model {lock.model_sha256[:16]}… and its circuit.",
+        f"lock = {_text(_relative(lock_path, output))}",
+        "# The file that is being released; it must be the pinned model, byte for byte.",
+        '# release = "dist/model.onnx"',
+        '# Each of these kinds must be shown: "proof", "consensus", "gate".',
+        'evidence = ["proof"]',
+        "# How old evidence may be. The date is the signer's, so somebody trusted has to sign.",
+        'max_age = "30d"' if dated else '# max_age = "30d"',
+        "# Distinct trusted release keys that must have signed the bundle.",
+        f"signatures = {signatures}",
+        "# Whether the trusted audit log must hold the evidence.",
+        f"log = {str(logged).lower()}",
+        "",
+        "[model.proof]",
+        f"engines = [{_text(statement.engine.value)}]",
+        "# Distinct inferences that must be shown; the same statement twice is one.",
+        "inferences = 1",
+        '# Least privacy: "integrity-only", "zero-knowledge-unaudited" or "zero-knowledge".',
+        f"privacy = {_text(PRIVACY_OF[statement.privacy].value)}",
+        '# Least trust in the set-up: "test", "ceremony" or "transparent".',
+        f"{insecure if level is SrsLevel.TEST else ''}srs = {_text(level.value)}",
+        *([f"# INSECURE modes accepted by name.\ninsecure = {json.dumps(modes)}"] if modes else []),
+        "# A text, such as a release's name, that every statement must carry; it keeps old proofs from being shown again.",
+        '# context = "release-1.0"',
+        "",
+        "# Floors under the figures that the lock pins, never under those that the bundle claims.",
+        "[model.fidelity]",
+        *_fidelity(summary.fidelity),
+        "",
+        *_WAIVER,
+        f'# scope = "bundle:{verified.bundle_id}"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_WAIVER = (
+    "# A waiver lifts one demand on one digest until a date. False or missing evidence is never waived.",
+    "# [waivers]",
+    "# max_days = 90",
+    '# approvers = ["alice@example.org"]',
+    "# [[waiver]]",
+    '# id = "W-1"',
+    '# code = "stale"',
+    '# reason = "The proving machine is being replaced; see ticket 42."',
+    '# approver = "alice@example.org"',
+    '# expires = "2027-01-31T00:00:00Z"',
+)
+
+
+def _fidelity(fidelity: Fidelity) -> list[str]:
+    lines = []
+    if fidelity.top1_matches is not None:
+        # Rounded down, so that the pinned figure meets it.
+        floor = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
+        lines.append(f"top1_agreement = {floor!r}")
+    digits = 10.0 ** (2 - math.floor(math.log10(fidelity.max_abs_error))) if fidelity.max_abs_error > 0 else 1.0
+    lines.append(f"max_abs_error = {math.ceil(fidelity.max_abs_error * digits) / digits!r}")
+    lines.append(f"samples = {fidelity.samples}")
+    return lines
+
+
+def _relative(path: Path, output: Path) -> str:
+    return Path(os.path.relpath(path, output.parent)).as_posix()
+
+
+def _text(text: str) -> str:
+    # A JSON string is a TOML basic string as well, once it is ASCII.
+    return json.dumps(text, ensure_ascii=True)

@@ -41,7 +41,7 @@ test-slow: $(STAMP) ## the tests that take minutes
 
 fuzz: $(STAMP) ## every parser, coverage-guided, a fixed number of runs (installs atheris)
 	$(PIP) install -c constraints.txt -e '.[fuzz]' || echo 'atheris has no wheel here: mutating without coverage'
-	$(BIN)/python tests/fuzz/fuzz_run.py
+	$(BIN)/python -m tests.fuzz.fuzz_run
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

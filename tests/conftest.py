@@ -25,12 +25,11 @@ def _marks_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 if TYPE_CHECKING:
-    from ezkl_small import SmallCircuit
+    from tests.support.ezkl_small import SmallCircuit
 
 
 def _compiled(factory: pytest.TempPathFactory, visibility: str) -> SmallCircuit:
-    from ezkl_small import compile_small
-
+    from tests.support.ezkl_small import compile_small
     from verifai.domain.statement import Visibility
 
     folder = factory.mktemp(f"ezkl-{visibility}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.domain.codes import all_codes
 
-SOURCE = Path(__file__).resolve().parents[2] / "verifai"
+SOURCE = ROOT / "verifai"
 CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 ERRORS = {
     "EvidenceRejected": 1,

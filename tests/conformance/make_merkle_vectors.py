@@ -1,6 +1,6 @@
 """Writes ``vectors/merkle.json``: roots and proofs made by pymerkle, an independent implementation of RFC 9162.
 
-Run it by hand: ``python tests/conformance/make_merkle_vectors.py``. The result is committed, so tests need no pymerkle.
+Run it by hand: ``python -m tests.conformance.make_merkle_vectors``. The result is committed, so tests need no pymerkle.
 pymerkle orders a path its own way and includes the leaf, so proofs are stored as sorted sets of hashes; the order, and
 consistency proofs (which it composes differently), are pinned by the roots they must lead to.
 """

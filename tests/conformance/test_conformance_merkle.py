@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.bundle.merkle import (
     check_consistency,
     check_inclusion,
@@ -20,7 +21,6 @@ from verifai.bundle.merkle import (
 )
 from verifai.errors import EvidenceRejected
 
-ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "vectors" / "rfc6962.json"
 OWN = json.loads((Path(__file__).parent / "vectors" / "merkle.json").read_text())
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from make_sumcheck_operators import TARGET, render, results
-from onnx_node_cases import cases, evaluate, operators
+
+from tests.conformance.make_sumcheck_operators import TARGET, render, results
+from tests.support.onnx_node_cases import cases, evaluate, operators
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -27,12 +28,12 @@ def test_the_claimed_operators_pass_some_case_and_claims_are_not_empty() -> None
 
 
 def test_the_table_in_the_documentation_is_current() -> None:
-    assert TARGET.read_text(encoding="utf-8") == render(results()), "run: python tests/conformance/make_sumcheck_operators.py"
+    assert TARGET.read_text(encoding="utf-8") == render(results()), "run: python -m tests.conformance.make_sumcheck_operators"
 
 
 def test_a_wrong_circuit_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tolerance is tight: a result that is off by a hundredth of its range fails."""
-    import onnx_node_cases as node_cases
+    from tests.support import onnx_node_cases as node_cases
 
     genuine = node_cases.run
     case = next(iter(cases("Conv")))

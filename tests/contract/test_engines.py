@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
-from engine_cases import CONTEXT, OPTIONS, EngineCase, asked_of, make_case
-from ezkl_small import SAMPLES, small_onnx
 
+from tests.support.engine_cases import CONTEXT, OPTIONS, EngineCase, asked_of, make_case
+from tests.support.ezkl_small import SAMPLES, small_onnx
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import AskedPrivacy
 from verifai.domain.findings import Outcome

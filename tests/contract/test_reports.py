@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from jsonschema import Draft7Validator
 from junitparser import Error, Failure, JUnitXml
 from markdown_it import MarkdownIt
 
+from tests.support.paths import ROOT
 from verifai.domain import strict_json
 from verifai.domain.digest import sha256
 from verifai.domain.findings import Finding, Outcome
@@ -24,7 +24,7 @@ from verifai.reports.interface import Entry, Report
 from verifai.reports.markdown_format import MAX_BYTES
 from verifai.reports.registry import ReportName, format_for
 
-SARIF_SCHEMA = Path(__file__).resolve().parents[1] / "data" / "sarif-2.1.0-rtm.5.schema.json"
+SARIF_SCHEMA = ROOT / "tests" / "data" / "sarif-2.1.0-rtm.5.schema.json"
 HOSTILE = (
     "plain",
     "a\n::error::forged",

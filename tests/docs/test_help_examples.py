@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import typer
-from token_round import make_token_round
 
+from tests.support.paths import ROOT
+from tests.support.token_round import make_token_round
 from verifai.bundle.keys import new_key
 from verifai.cli import app as cli
 
-ROOT = Path(__file__).resolve().parents[2]
 FIRST = ("key new", "export", "init", "check", "compile", "prove", "verify", "trust init")
 """These come first, in this order: the others use what they make."""
 OTHER_STATUS = {

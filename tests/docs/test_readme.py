@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+from tests.support.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:
@@ -22,14 +24,14 @@ def test_the_python_example_runs_as_printed(tmp_path: Path) -> None:
     script.write_text(_blocks("python")[0], encoding="utf-8")
     work = tmp_path / "work"
     work.mkdir()
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     done = subprocess.run([sys.executable, str(script), str(work)], capture_output=True, text=True, timeout=280, cwd=root)
     assert done.returncode == 0, done.stderr
     assert "zero-knowledge" in done.stdout
 
 
 def test_the_console_lines_name_existing_commands_and_targets() -> None:
-    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     lines = [line.removeprefix("$ ") for block in _blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     assert len(lines) >= 5
     for line in lines:

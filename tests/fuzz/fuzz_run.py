@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of every parser with atheris, for a fixed number of runs.
 
-    python tests/fuzz/fuzz_run.py                 every target, each in a process of its own, with its fixed number of runs
-    python tests/fuzz/fuzz_run.py TARGET [-runs=N …]   one target; further options go to libFuzzer
+    python -m tests.fuzz.fuzz_run                 every target, each in a process of its own, with its fixed number of runs
+    python -m tests.fuzz.fuzz_run TARGET [-runs=N …]   one target; further options go to libFuzzer
 
 A crash, a hang of 30 s or 2 GiB of memory ends it with a status other than 0 and leaves the input as ``crash-*``. atheris has
 wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random instead, without coverage.
@@ -16,19 +16,17 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 try:
     import atheris
 except ImportError:
     atheris = None
 if atheris is None or len(sys.argv) < 2:
-    from fuzz_targets import Target, targets
+    from tests.fuzz.fuzz_targets import Target, targets
 else:
     # Only our own modules are instrumented; numpy and onnx would slow every run down and tell nothing about the parsers.
     with atheris.instrument_imports(include=["verifai"]):
-        from fuzz_targets import Target, targets
-from fuzz_mutate import mutate, try_one
+        from tests.fuzz.fuzz_targets import Target, targets
+from tests.fuzz.fuzz_mutate import mutate, try_one
 
 HANG_SECONDS, MEMORY_MIB, SEED = 30, 2048, 20260131
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from verifai.domain.circuit_lock import parse_lock
 from verifai.domain.statement import EngineName
 from verifai.engines.sumcheck.circuit import codec
@@ -24,7 +24,6 @@ from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTens
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
-ROOT = Path(__file__).resolve().parents[2]
 FROZEN = ROOT / "tests" / "golden" / "sumcheck-1"
 NAMES = ("products-public", "mlp-hashed-committed", "cnn-public")
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fuzz_sumcheck import (
+from tests.fuzz.fuzz_sumcheck import (
     NAMES,
     encode_statement,
     frozen,
@@ -23,7 +23,7 @@ from fuzz_sumcheck import (
     verifier,
     weights_reader,
 )
-
+from tests.support.paths import ROOT
 from verifai.bundle.consistency import encode_consistency, parse_consistency
 from verifai.bundle.keys import parse_public_key
 from verifai.bundle.note import parse_checkpoint, parse_log_proof
@@ -50,7 +50,6 @@ from verifai.fingerprints.output import decode_output
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
 
-ROOT = Path(__file__).resolve().parents[2]
 V1 = ROOT / "fixtures" / "bundles" / "v1"
 FOLDER = V1 / "accept" / "folder"
 

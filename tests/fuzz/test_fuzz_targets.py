@@ -6,9 +6,9 @@ import random
 import time
 
 import pytest
-from fuzz_mutate import mutate, try_one
-from fuzz_targets import targets
 
+from tests.fuzz.fuzz_mutate import mutate, try_one
+from tests.fuzz.fuzz_targets import targets
 from verifai.errors import InternalError, VerifaiError
 
 TARGETS = targets()

@@ -1,6 +1,6 @@
 """Freeze proofs of a sumcheck suite: run once per suite; the files are then verified for ever by every later release.
 
-python tests/golden/make_sumcheck_proofs.py sumcheck-1|sumcheck-zk-1
+python -m tests.golden.make_sumcheck_proofs sumcheck-1|sumcheck-zk-1
 
 Zero-knowledge proofs are frozen with fixed coins, so that the same prover makes the same bytes again. Nobody else may do that.
 """

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from make_sumcheck_proofs import CASES, SUITES, frozen_key, frozen_proof, stated
 
+from tests.golden.make_sumcheck_proofs import CASES, SUITES, frozen_key, frozen_proof, stated
 from verifai.engines.sumcheck.circuit.codec import decode, encode
 from verifai.engines.sumcheck.circuit.weights import decode_weights
 from verifai.engines.sumcheck.interpreter.weights import decode_arrays

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.cli import app as cli
 
-V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
+V1 = ROOT / "fixtures" / "bundles" / "v1"
 FILE = V1 / "accept" / "single-file.vbundle"
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.bundle.keys import load_public_key, new_key
 from verifai.cli.app import run
 from verifai.consensus.attacks import standard_model_attacks
 from verifai.fingerprints.output import Output
 
-FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "digits-cnn"
+FIXTURE = ROOT / "fixtures" / "digits-cnn"
 VOTERS = ("a", "b", "c")
 BEACON = {"source": "lottery", "number": 7, "value": "5a" * 32}
 

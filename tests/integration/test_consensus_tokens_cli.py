@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from token_round import HONEST, STEPS, TIE, TIED, VOCABULARY, VOTERS, generated, make_token_round
 
+from tests.support.token_round import HONEST, STEPS, TIE, TIED, VOCABULARY, VOTERS, generated, make_token_round
 from verifai.bundle.keys import new_key
 from verifai.cli.app import run
 

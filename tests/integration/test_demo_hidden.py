@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import EngineName, Role, Visibility
@@ -16,8 +17,6 @@ from verifai.onnx_graph.inputs import read_samples
 from verifai.showcase import demo_hidden
 from verifai.showcase.demo_hidden import HiddenPicture, hidden_picture
 from verifai.showcase.demo_steps import CONTEXT, Refused, refusals
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_both_engines_prove_the_digit_of_a_hidden_picture(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from tests.support.paths import ROOT
 from verifai.domain.digest import sha256
 from verifai.errors import InputRejected, UnsupportedModel, UsageError
 from verifai.exporters import registry
@@ -18,7 +19,7 @@ from verifai.onnx_graph.load import load_canonical
 from verifai.stages import export as stage
 from verifai.stages.export import export
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+FIXTURES = ROOT / "fixtures"
 
 
 def small(path: Path, *, dtype: type = np.float32, shape: tuple[Any, ...] = (1, 4)) -> Path:

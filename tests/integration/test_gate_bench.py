@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import read_samples
 from verifai.showcase.bench_gate import bench_gate
 from verifai.stages.compile import compile_circuit
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_more_verify_runs_than_bundles_are_refused(tmp_path: Path) -> None:

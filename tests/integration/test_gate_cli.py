@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import GATE_KEY, LOG_KEY, World, fake_engines, section
 from junitparser import JUnitXml
 
+from tests.support.gate_world import GATE_KEY, LOG_KEY, World, fake_engines, section
 from verifai.bundle.log import create_log
 from verifai.cli import app as cli
 from verifai.domain.statement import EngineName

@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 import yaml
-from gate_world import GATE_KEY, World, fake_engines
 from junitparser import JUnitXml
 
+from tests.support.gate_world import GATE_KEY, World, fake_engines
+from tests.support.paths import ROOT
+
 __all__ = ["fake_engines"]
-ROOT = Path(__file__).resolve().parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
 GITLAB: dict[str, Any] = yaml.safe_load((ROOT / "integrations" / "gitlab" / "verifai.gitlab-ci.yml").read_text())
 HOOKS: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
@@ -45,11 +46,11 @@ def script(path: Path, text: str) -> None:
 def environment(folder: Path) -> dict[str, str]:
     """A shell environment with a ``verifai`` that knows the engine of these tests."""
     program = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import gate_world; gate_world.use_fake_engines(); "
+        "import sys; from tests.support import gate_world; gate_world.use_fake_engines(); "
         "from verifai.cli.app import run; sys.exit(run(sys.argv[1:]))"
     )
     script(folder / "bin" / "verifai", f'#!/bin/sh\nexec {sys.executable} -c "{program}" "$@"\n')
-    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8"}
+    return {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
 
 
 @dataclass

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import EngineName
 from verifai.stages.compile import compile_circuit
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 PINNED_BY_SIZES = ("settings_sha256", "vk_sha256", "circuit_onnx_sha256", "parameters", "tensors", "srs", "proof_bytes")
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.cli import app as cli
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 
 

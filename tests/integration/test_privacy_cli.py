@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
 from verifai.domain.circuit_spec import CircuitSpec
@@ -18,7 +19,6 @@ from verifai.engines.interface import PrivacySupport
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.stages.chain.split import split_model
 
-ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "fixtures" / "digits-cnn"
 MODEL = str(FIXTURE / "model.onnx")
 

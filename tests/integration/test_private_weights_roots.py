@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.openings import repeated_openings
 from verifai.domain.statement import EngineName
@@ -19,7 +20,6 @@ from verifai.stages.prove import prove
 from verifai.stages.verify import verify_bundle
 from verifai.stages.weights import renew_root, show_roots
 
-ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "fixtures" / "digits-mlp"
 SPEC = f"""
 [circuit]

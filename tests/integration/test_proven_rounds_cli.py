@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.bundle.keys import new_key
 from verifai.cli.app import run
 from verifai.consensus.attacks import swap_layer
 from verifai.consensus.runner import VoteRunner
 from verifai.domain.consensus.job import RuntimeOptions
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "digits-mlp"
 COUNT = 24
 VOTERS = ("a", "b", "c")

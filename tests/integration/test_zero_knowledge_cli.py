@@ -17,10 +17,10 @@ import onnx
 import pytest
 from onnx import helper
 
+from tests.support.paths import ROOT
 from verifai.cli import app as cli
 from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "fixtures" / "digits-mlp"
 HELDOUT = str(FIXTURE / "heldout.npz")
 

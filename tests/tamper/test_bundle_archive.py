@@ -14,8 +14,9 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from bundle_forge import Forge, archive_of, read_folder, write_files
 
+from tests.support.bundle_forge import Forge, archive_of, read_folder, write_files
+from tests.support.paths import ROOT
 from verifai.bundle.archive import pack, unpack
 from verifai.bundle.archive_format import Member, end_record
 from verifai.bundle.limits import Limits
@@ -23,7 +24,7 @@ from verifai.bundle.reader import open_bundle
 from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 
-V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1" / "accept"
+V1 = ROOT / "fixtures" / "bundles" / "v1" / "accept"
 GOOD = read_folder(V1 / "folder")
 PACKED = (V1 / "single-file.vbundle").read_bytes()
 

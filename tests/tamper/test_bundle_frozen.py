@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.bundle.archive import pack
 from verifai.domain.findings import Outcome
 from verifai.stages.audit.audit import audit_bundle
@@ -14,7 +15,7 @@ from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
 
-FROZEN = Path(__file__).resolve().parents[2] / "fixtures" / "bundles"
+FROZEN = ROOT / "fixtures" / "bundles"
 CASES = sorted(FROZEN.glob("v*/*/*.expected.json"))
 
 

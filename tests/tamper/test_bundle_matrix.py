@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundle_forge import RELEASE, SECOND, Forge, archive_of, envelope_document, read_folder, write_files
 
+from tests.support.bundle_forge import RELEASE, SECOND, Forge, archive_of, envelope_document, read_folder, write_files
+from tests.support.paths import ROOT
 from verifai.bundle import canonical
 from verifai.bundle.archive import unpack
 from verifai.bundle.dsse import sign
@@ -33,7 +34,7 @@ from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
 
-V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
+V1 = ROOT / "fixtures" / "bundles" / "v1"
 GOOD = read_folder(V1 / "accept" / "folder")
 TRUST = read_trust(V1 / "trust.toml")
 OPTIONS = AuditOptions(expect=Expectations(context="frozen"), rederive=False, now="2026-12-01T00:00:00Z")

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundle_forge import Forge, read_folder, write_files
-from test_bundle_matrix import edits_of
 
+from tests.support.bundle_forge import Forge, read_folder, write_files
+from tests.support.paths import ROOT
+from tests.tamper.test_bundle_matrix import edits_of
 from verifai.bundle import canonical
 from verifai.circuit_folder import read_lock
 from verifai.engines.ezkl import verifying
 from verifai.errors import VerifaiError
 from verifai.stages.verify import Expectations, verify_bundle
 
-V1 = Path(__file__).resolve().parents[2] / "fixtures" / "bundles" / "v1"
+V1 = ROOT / "fixtures" / "bundles" / "v1"
 GOOD = read_folder(V1 / "accept" / "folder")
 LOCK = read_lock(V1 / "circuit.lock")
 EXPECT = Expectations(context="frozen", context_signed=True, allow_test_srs=True)

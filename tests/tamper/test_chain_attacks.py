@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.cli.app import run
 from verifai.domain.circuit_lock import CircuitLock
@@ -31,7 +32,7 @@ from verifai.stages.chain.verify_chain import VerifiedChain, _link, verify_chain
 from verifai.stages.compile import compile_circuit
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
-FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "digits-cnn"
+FIXTURE = ROOT / "fixtures" / "digits-cnn"
 CUTS = ("max_pool2d", "relu_1")
 SAMPLES = 2
 

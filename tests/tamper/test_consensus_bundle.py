@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from consensus_rounds import calibration, environment
-from gate_world import ALICE, BOB, LOG_KEY, MALLORY, NOW, Key, World, codes, fake_engines
 
+from tests.support.consensus_rounds import calibration, environment
+from tests.support.gate_world import ALICE, BOB, LOG_KEY, MALLORY, NOW, Key, World, codes, fake_engines
 from verifai.bundle.dsse import attest
 from verifai.bundle.log import create_log
 from verifai.bundle.reader import open_bundle

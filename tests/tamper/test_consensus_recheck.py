@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from consensus_rounds import ABOUT, NOW, Simulation, claim, outputs
 
+from tests.support.consensus_rounds import ABOUT, NOW, Simulation, claim, outputs
 from verifai.bundle.dsse import attest
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.consensus.decision import ConsensusDecision

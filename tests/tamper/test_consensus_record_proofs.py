@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_world import World, fake_engines, section
 
+from tests.support.gate_world import World, fake_engines, section
+from tests.support.paths import ROOT
 from verifai.consensus.environment import this_environment
 from verifai.consensus.files import RunsFile, read_runs
 from verifai.consensus.runner import VoteRunner
@@ -27,7 +28,7 @@ __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
 NUMBERS = (3, 5, 9)
-FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "digits-mlp"
+FIXTURE = ROOT / "fixtures" / "digits-mlp"
 MODEL = (FIXTURE / "model.onnx").read_bytes()
 
 

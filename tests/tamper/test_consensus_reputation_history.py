@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from consensus_rounds import Simulation, claim, outputs
-
+from tests.support.consensus_rounds import Simulation, claim, outputs
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.reputation import WEIGHT_CAP
 from verifai.domain.consensus.reputation_history import past_round, weights_from

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import LOG_KEY, MALLORY, World, fake_engines
-from test_consensus_bundle import CHAIR, VOTERS, Played, _files, answers, decision_of
 
+from tests.support.gate_world import LOG_KEY, MALLORY, World, fake_engines
+from tests.tamper.test_consensus_bundle import CHAIR, VOTERS, Played, _files, answers, decision_of
 from verifai.bundle.log import create_log
 from verifai.bundle.log_check import proof_file
 from verifai.bundle.reader import open_bundle

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from consensus_rounds import ABOUT, BEACON, NOW, SAMPLES, Simulation, claim, environment, faults_of, keys, outputs
 
+from tests.support.consensus_rounds import ABOUT, BEACON, NOW, SAMPLES, Simulation, claim, environment, faults_of, keys, outputs
 from verifai.bundle.dsse import attest
 from verifai.domain.attestation.envelope import parse_envelope
 from verifai.domain.attestation.types import parse_attestation

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ezkl_batch import ACCEPTED, Case, Verdict, flipped, judge, repinned
-from ezkl_small import SRS, SmallCircuit
 
+from tests.support.ezkl_batch import ACCEPTED, Case, Verdict, flipped, judge, repinned
+from tests.support.ezkl_small import SRS, SmallCircuit
 from verifai.domain.findings import Outcome
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.engines.ezkl.srs.file import read_srs

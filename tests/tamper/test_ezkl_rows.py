@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ezkl_batch import ACCEPTED, Case, judge, repinned
-from ezkl_small import SAMPLES, SmallCircuit, small_onnx, spec_of, starting_section
 
+from tests.support.ezkl_batch import ACCEPTED, Case, judge, repinned
+from tests.support.ezkl_small import SAMPLES, SmallCircuit, small_onnx, spec_of, starting_section
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import field, proof

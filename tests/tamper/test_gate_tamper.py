@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from gate_world import ALICE, GATE_KEY, MALLORY, NOW, World, codes, fake_engines, waiver
 
+from tests.support.gate_world import ALICE, GATE_KEY, MALLORY, NOW, World, codes, fake_engines, waiver
 from verifai.bundle import canonical
 from verifai.bundle.archive import pack
 from verifai.bundle.dsse import attest

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import ALICE, NOW, World, codes, fake_engines, waiver
-from gate_world import FakeEngine as Fake
 
+from tests.support.gate_world import ALICE, NOW, World, codes, fake_engines, waiver
+from tests.support.gate_world import FakeEngine as Fake
 from verifai.bundle.reader import open_bundle
 from verifai.cli import app as cli
 from verifai.domain.digest import Sha256
@@ -248,7 +248,7 @@ def test_an_attestation_that_hides_or_changes_an_opening_is_rejected(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, attested: tuple[CommitmentOpening, ...]
 ) -> None:
     """Consistently sealed: only the comparison with what the proof says stops it."""
-    import gate_world
+    from tests.support import gate_world
 
     genuine = gate_world.proof_attestation
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from gate_world import ALICE, ENGINE_USERS, NOW, FakeEngine, World, codes, seal, section
 
+from tests.support.gate_world import ALICE, ENGINE_USERS, NOW, FakeEngine, World, codes, seal, section
+from tests.support.paths import ROOT
 from verifai.bundle import canonical
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder, read_lock, render_lock
@@ -34,7 +35,6 @@ from verifai.stages.prove import prove, refuse_other_privacy
 from verifai.stages.verify import describe, verify_bundle
 from verifai.trust_file import read_trust
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "fixtures" / "digits-mlp" / "model.onnx"
 SUMCHECK, PRIVATE, UNAUDITED = EngineName.SUMCHECK, WeightVisibility.PRIVATE, Privacy.ZERO_KNOWLEDGE_UNAUDITED
 HIDDEN = {"engine": SUMCHECK, "weights": PRIVATE, "privacy": UNAUDITED, "private_input": True, "bound": True}

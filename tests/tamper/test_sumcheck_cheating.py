@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
 
+from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.prover import examples

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sumcheck_cheats import Cheat as Prover
 
+from tests.support.sumcheck_cheats import Cheat as Prover
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.prover.examples import Sketch, Table
 

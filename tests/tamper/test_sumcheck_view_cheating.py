@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from test_sumcheck_cheating import Cheat
 
+from tests.tamper.test_sumcheck_cheating import Cheat
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.lowering.lower import lower

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sumcheck_cheats import WEIGHTS_SEED, Cheat
-from sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 
+from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat
+from tests.support.sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol import proof as proofs

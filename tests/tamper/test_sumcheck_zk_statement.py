@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sumcheck_cheats import Cheat
 
+from tests.support.sumcheck_cheats import Cheat
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.planning.plan import planned

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import zk_circuits as circuits
-from test_zk_rank_views import CASES, SHORT, stage
 
+from tests.support import zk_circuits as circuits
+from tests.zero_knowledge.test_zk_rank_views import CASES, SHORT, stage
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import examples

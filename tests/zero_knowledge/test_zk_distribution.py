@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-import zk_circuits as circuits
 from scipy.stats import chi2
-from zk_views import Scene
 
+from tests.support import zk_circuits as circuits
+from tests.support.zk_views import Scene
 from verifai.engines.sumcheck.protocol import field, hiding
 from verifai.engines.sumcheck.protocol.hiding import PadPlan
 from verifai.engines.sumcheck.protocol.products import check_products

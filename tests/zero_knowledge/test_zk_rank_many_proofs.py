@@ -25,9 +25,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-import zk_circuits as circuits
-from zk_rank import Act, Stage, apart, cross_equations, overlap
 
+from tests.support import zk_circuits as circuits
+from tests.support.zk_rank import Act, Stage, apart, cross_equations, overlap
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.layout import hashed_tensors

@@ -29,11 +29,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-import zk_circuits as circuits
-from test_zk_rank_views import SHORT, stage
-from zk_rank import Act, Stage
-from zk_views import Script, obey_base
 
+from tests.support import zk_circuits as circuits
+from tests.support.zk_rank import Act, Stage
+from tests.support.zk_views import Script, obey_base
+from tests.zero_knowledge.test_zk_rank_views import SHORT, stage
 from verifai.engines.sumcheck.protocol.proof import log_length
 from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import commitment

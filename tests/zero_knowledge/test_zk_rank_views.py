@@ -15,9 +15,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-import zk_circuits as circuits
-from zk_rank import Act, Stage
 
+from tests.support import zk_circuits as circuits
+from tests.support.zk_rank import Act, Stage
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.protocol.field import ZERO

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_world import World
 
+from tests.support.gate_world import World
 from verifai.bundle import canonical
 from verifai.domain.digest import Sha256
 from verifai.domain.openings import OpenedBy, opening_words, repeated_openings

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
@@ -29,7 +30,6 @@ from verifai.showcase.bench_circuits import (
     row_names,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
 HIDDEN = {  # inputs, weights
     "ezkl-private": ("private", "public"),
     "sumcheck-zk-a": ("private", "public"),

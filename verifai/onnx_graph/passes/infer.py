@@ -122,7 +122,7 @@ def _type_node(graph: Graph, node: Node) -> int:
 def _guard_inference(graph: Graph, node: Node) -> None:
     """Refuse what ONNX's shape inference (1.23) reads or writes outside its memory for; found by trying random graphs.
 
-    ``tests/unit/onnx_graph/test_onnx_random_graphs.py`` keeps looking.
+    ``tests/unit/onnx_graph/test_random_graphs.py`` keeps looking.
     """
     ranks = [len(graph.types[name].shape) for name in node.inputs if name]
     largest = max(ranks, default=0)

@@ -6,8 +6,6 @@ constants has C tables, and its product with a matrix has one table per column, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,13 +25,12 @@ def _kind(state: State, name: str) -> str:
     return state.graph.types.get(name, "float32")
 
 
-def _equal(state: State, node: Node) -> None:
+def equal_integers(state: State, node: Node) -> None:
+    """An integer compared with one constant, or with one per place of the last axis: rows of 0 and 1."""
     sides = [name in state.graph.constants for name in node.inputs]
     if sum(sides) != 1:
         raise unsupported(node, "one side must be constant")
     position = sides.index(False)
-    if _kind(state, node.inputs[position]) not in INTEGERS:
-        raise unsupported(node, "only integers are compared: a real number is known to its rounding only")
     constants = state.graph.constants[node.inputs[1 - position]].astype(np.int64)
     x, shape = state.held(node, position), state.graph.shapes[node.outputs[0]]
     if x.step != 1 or x.zero_point != 0:
@@ -57,7 +54,7 @@ def _equal(state: State, node: Node) -> None:
     state.set_lazy(node, form)
 
 
-def _cast(state: State, node: Node) -> None:
+def cast_integers(state: State, node: Node) -> None:
     """A cast that changes no number: the value itself."""
     name = node.inputs[0]
     source, target = _kind(state, name), _kind(state, node.outputs[0])
@@ -100,6 +97,3 @@ def chosen_product(state: State, node: Node, matrix: Floats) -> bool:
 
 def _one_hot(rows: NDArray[np.float64]) -> bool:
     return bool(((rows == 0) | (rows == 1)).all()) and bool((rows.sum(axis=1) <= 1).all())
-
-
-HANDLERS: dict[str, Callable[[State, Node], None]] = {"Equal": _equal, "Cast": _cast}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.ops import View
+from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
@@ -144,11 +145,15 @@ def _split(state: State, node: Node) -> None:
 
 def _concat(state: State, node: Node) -> None:
     if any(name not in state.values for name in node.inputs):
-        raise unsupported(node, "constant parts are not supported")
+        with_constant_parts(state, node)
+        return
     if state.graph.types.get(node.outputs[0], "float32") != "float32":
         stored = [state.held(node, position) for position in range(len(node.inputs))]
         if len({(part.step, part.zero_point) for part in stored}) > 1:
             raise unsupported(node, "its parts are stored under different scales or zero points")
+        axis = node.integer("axis", 0) % len(stored[0].shape)
+        state.set_held(node, concatenate(state.builder, stored, axis, node.outputs[0]))
+        return
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
     parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]

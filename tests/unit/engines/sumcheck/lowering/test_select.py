@@ -150,13 +150,17 @@ def test_a_comparison_with_one_number_and_a_cast_to_float() -> None:
     assert worst(equal, made_of(equal)) <= 0.5001
     cast = net([n("Cast", "x", out="f", to=1), n("Neg", "f")], (1, 4))
     assert worst(cast, made_of(cast)) <= 0.5001
+    real = net(
+        [n("Cast", "x", out="f", to=1), n("Equal", "f", "r", out="e"), n("Cast", "e", to=1)],
+        (1, 4),
+        constants={"r": np.array(3.0, np.float32)},
+    )
+    assert worst(real, made_of(real)) <= 0.5001
     wider = net([n("Cast", "x", out="w", to=7), n("Cast", "w", to=1)], (1, 4))
     assert worst(wider, made_of(wider)) <= 0.5001
 
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
-    "a comparison of reals": ([n("Cast", "x", out="f", to=1), n("Equal", "f", "r", out="e"), n("Cast", "e", to=1)], "integers"),
-    "a comparison of two values": ([n("Equal", "x", "x", out="e"), n("Cast", "e", to=1)], "constant"),
     "a sum of integers": ([n("Add", "x", "three", out="a"), n("Cast", "a", to=1)], "int32"),
     "a cast that may wrap": ([n("Cast", "x", out="b", to=3), n("Cast", "b", to=1)], ""),
     "a cast of a real": (

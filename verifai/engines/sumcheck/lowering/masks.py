@@ -21,6 +21,8 @@ from verifai.onnx_graph.graph import Node
 
 UNDERFLOW = 11
 """2^14·exp(−11) < ½: from there on the table is 0."""
+_ABSORBS = 2.0**24
+"""A number this many times larger leaves nothing of a float32 that is added to it: such a row is uniform."""
 _BEYOND_TABLES = 1 << 17
 """More than any table's last row, which is 0."""
 
@@ -35,11 +37,15 @@ def masked_rows(state: State, node: Node, axis: int) -> Held | None:
     position, constants, inside = found
     constants = np.moveaxis(np.broadcast_to(constants, shape), axis, -1)
     top = constants.max(axis=-1, keepdims=True)
-    if inside is None and bool((constants > top - UNDERFLOW).all()):
+    if inside is None and bool((constants > top - UNDERFLOW).all()) and float(np.ptp(top)) < UNDERFLOW:
         return None
     low, high = _range(state, made.inputs[position])
     if inside is None:
         masked = constants + high <= top + low - UNDERFLOW
+        absorbed = np.broadcast_to(top <= -_ABSORBS * max(high, -low), masked.shape)
+        if (absorbed & (constants != top)).any():
+            return None
+        masked |= absorbed
         rest = np.where(masked, 0.0, constants - top)
     else:
         outside = ~np.moveaxis(np.broadcast_to(inside, shape), axis, -1)

@@ -161,6 +161,14 @@ def require_types(graph: SourceGraph, node: Node) -> None:
         raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
+def lower_node(state: State, node: Node) -> None:
+    """Apply the node's rule: its results are values of ``state``. Raises UnsupportedModel."""
+    handler = handler_of(node)
+    require_types(state.graph, node)
+    if not quantised.move_weights(state, node):
+        handler(state, node)
+
+
 def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
     """A model input's scale: the model's own, or the calibrated one. Raises UnsupportedModel."""
     own = quantised.input_scale(graph, name)
@@ -183,9 +191,7 @@ def _lower_once(
         inputs.append(Port(number, tensors[name]))
         state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
     for node in graph.nodes:
-        handler = handler_of(node)
-        require_types(graph, node)
-        handler(state, node)
+        lower_node(state, node)
     taken: set[int] = {port.tensor for port in inputs}
     outputs = []
     for name in graph.outputs:

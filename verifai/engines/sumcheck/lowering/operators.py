@@ -10,7 +10,7 @@ from verifai.engines.sumcheck.lowering.builder import Builder, Plan
 from verifai.engines.sumcheck.lowering.comparisons import boolean_scales
 from verifai.engines.sumcheck.lowering.fuse import fuse
 from verifai.engines.sumcheck.lowering.graph import read_graph
-from verifai.engines.sumcheck.lowering.lower import handler_of, require_types
+from verifai.engines.sumcheck.lowering.lower import lower_node
 from verifai.engines.sumcheck.lowering.poles import small_power
 from verifai.engines.sumcheck.lowering.quantised import input_scale
 from verifai.engines.sumcheck.lowering.select import INTEGERS
@@ -92,9 +92,7 @@ def _stand_in(state: State, name: str) -> None:
 def _try(state: State, node: Node) -> UnsupportedModel | None:
     before = len(state.builder.ops)
     try:
-        handler = handler_of(node)
-        require_types(state.graph, node)
-        handler(state, node)
+        lower_node(state, node)
         for name in node.outputs:
             # What a value needs beyond its operands shows when it becomes cells.
             if name and name in state.values:

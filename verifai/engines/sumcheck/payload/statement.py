@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import assert_never
 
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
@@ -70,6 +71,8 @@ def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
             parts.append(stated.root)
             if circuit.zero_knowledge:
                 parts.append(struct.pack("<Q", stated.number))
+        elif not isinstance(stated, PrivateTensor):
+            assert_never(stated)
     parts.append(statement.context)
     return b"".join(parts)
 
@@ -96,13 +99,15 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
             at += 4 * size
         elif port.visibility is Binding.PRIVATE:
             tensors.append(PrivateTensor())
-        else:
+        elif port.visibility is Binding.HASHED:
             root, number = data[at : at + _ROOT], 0
             at += _ROOT
             if circuit.zero_knowledge:
                 (number,) = struct.unpack_from("<Q", data, at)
                 at += _NUMBER
             tensors.append(HashedTensor(root, number))
+        else:
+            assert_never(port.visibility)
     context = data[at:]
     try:
         context.decode("utf-8")

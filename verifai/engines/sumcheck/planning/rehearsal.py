@@ -86,7 +86,7 @@ class RehearsalParty:
         self.openings: list[OpeningClaim] = []
         self.claims = self.equations = self.products = self.encrypted = 0
         self.pending: dict[int, list[PendingClaim]] = {
-            out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+            out: [] for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
         self._deferred: dict[int, list[DeferredClaim]] = {}
         self._shown = frozenset(public_tensors(circuit))

@@ -105,7 +105,7 @@ def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
         if port.visibility is Visibility.PRIVATE
     }
     for number, op in enumerate(circuit.ops):
-        if isinstance(op, ops.HELD_OUTPUT):
+        if ops.holds_results(op):
             for out in ops.results(op):
                 if out not in stated:
                     columns["tensor", out, 0] = circuit.tensors[out].log_cells

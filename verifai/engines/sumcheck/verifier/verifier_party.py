@@ -34,7 +34,7 @@ class VerifierParty:
         self.channel = channel
         self.openings: list[OpeningClaim] = []
         self.pending: dict[int, list[PendingClaim]] = {
-            out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+            out: [] for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
         self.claimed: set[int] = set()
         self._deferred: dict[int, list[DeferredClaim]] = {}

@@ -22,6 +22,7 @@ Key: TypeAlias = tuple[str, int, int]
 ("pad", column of pads, 0)."""
 
 MAX_CLAIMS = 1 << 16
+"""Claims and equations that one opening batches: the degree in α of their sum (docs/engine/protocol.md, "Soundness")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The constraint list: what the proof must enforce for each operation, derived from the circuit alone.
 
-Written from the operations' definitions, apart from prover and verifier, as a second opinion: :func:`audit` compares it with
-the columns that the protocol's plan commits, and refuses any column without a range and a claim.
+It is written from the definitions of the operations and shares no code with prover and verifier, as a second opinion.
+:func:`audit` compares it with the columns that the protocol's plan commits, and refuses any column without a range and a claim.
 
 A *range* bounds a column's cells (a lookup, or equality with something bounded). A *claim* ties it, at a random point drawn
 after the commitment, to the rest of the computation. A multiplicity column needs no range: the lookups' sum of fractions
@@ -259,10 +259,10 @@ def committed_columns(circuit: Circuit) -> frozenset[Column]:
 
 
 def audit(circuit: Circuit, committed: Iterable[Column] | None = None) -> tuple[Constraint, ...]:
-    """The constraints, after holding the committed columns to them.
+    """The constraints, after checking that they cover every committed column.
 
     Args:
-        committed: the columns to hold; by default those of the protocol's plan.
+        committed: the columns to check; by default those of the protocol's plan.
 
     Raises:
         InternalError: code ``bug``: a column without a range or a claim, or one that no constraint mentions.
@@ -273,7 +273,7 @@ def audit(circuit: Circuit, committed: Iterable[Column] | None = None) -> tuple[
     claimed = {column for one in found if one.kind == CLAIM for column in one.columns}
     columns = committed_columns(circuit) if committed is None else frozenset(committed)
     for column in sorted(columns):
-        if column[0] in ("count", "pad"):  # any values do: the fractions add up or they do not; a pad is whatever it is
+        if column[0] in ("count", "pad"):  # no range is needed: the fractions determine counts, and a pad may be any value
             continue
         if column not in ranged or column not in claimed:
             missing = "range" if column not in ranged else "claim"

@@ -24,7 +24,7 @@ MAX_OPENINGS = 64
 
 
 def check(circuit: Circuit) -> None:
-    """Hold ``circuit`` to every rule of :mod:`.program` and :mod:`.ops`.
+    """Check ``circuit`` against every rule of :mod:`.program` and :mod:`.ops`.
 
     Raises:
         EvidenceRejected: code ``circuit-invalid``, with the tensor, weight, table or operation named.

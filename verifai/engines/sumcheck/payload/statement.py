@@ -1,4 +1,4 @@
-"""``statement.bin``: what a proof claims, as bytes; and the same in the domain's terms.
+"""``statement.bin``: what a proof claims, as bytes, and as the statement type that all engines share.
 
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
@@ -122,7 +122,7 @@ _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HAS
 def domain_statement(
     circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, roots: WeightRoots | None
 ) -> DomainStatement:
-    """A verified statement in the terms of every engine. ``roots``: of private weights."""
+    """A verified statement as the type that all engines share. ``roots``: of private weights, else None."""
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -158,7 +158,7 @@ def domain_statement(
 def _openings(
     circuit: Circuit, section: LockSection, statement: Statement, roots: WeightRoots | None
 ) -> tuple[CommitmentOpening, ...]:
-    """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
+    """Every opening of a hiding commitment that other proofs open too, so that repeated numbers can be found across bundles."""
     if not circuit.zero_knowledge:
         return ()
     found = []

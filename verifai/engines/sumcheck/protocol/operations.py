@@ -1,6 +1,7 @@
 """The script of the protocol, operation by operation: what is looked up, and how claims move from results to operands.
 
-Both sides run it (:mod:`.party`). Everything here is a statement about integers that the no-wrap rule lets us check mod p.
+Prover and verifier both run it (:mod:`.party`). Every equation here is about integers. The no-wrap rule bounds them, so it is
+enough to check it modulo p.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
     return value.plus(field.scale(field.sub(ax.total(axes), inside), source.low))
 
 
-# --- checks that an operation needs besides its lookups -----------------------------------------------------------------------
+# --- checks besides the lookups -----------------------------------------------------------------------
 
 
 def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:

@@ -62,7 +62,7 @@ class Statement:
 
 
 def check_statement(circuit: Circuit, statement: Statement) -> None:
-    """Hold the statement to the circuit: kinds, counts, ranges.
+    """Check the statement against the circuit: kinds, counts, ranges.
 
     Raises:
         EvidenceRejected: code ``statement-invalid``, the tensor named.

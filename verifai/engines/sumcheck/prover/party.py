@@ -1,4 +1,4 @@
-"""The prover's way of answering the script: compute every value, send it, and run the sumchecks on arrays."""
+"""The prover's :class:`..protocol.party.Party`: it computes values, sends them, and runs sumchecks on arrays."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ProverParty:
         return prove_layers(self.channel, *build_leaves(bus, self._make_blocks(self._counts), alpha, beta))
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
-        """Nothing of the prover's depends on a table's value at the leaves: it only enters what the verifier knows."""
+        """Zeros: no message depends on the tables' values at the leaves. Only the verifier computes them."""
         return (public(field.ZERO),) * (1 if block.kind == RANGE else 2)
 
     def advance(self) -> None:
@@ -122,7 +122,7 @@ class ProverParty:
         return self.channel.send(label, [functionals.evaluate(axes, self._witness.message(operation))])[0]
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
-        """One more functional of a value already given."""
+        """Note a second claim on the same value."""
         if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._witness.hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
@@ -133,7 +133,7 @@ class ProverParty:
         return self.committed(("weight", weight, 0), axes, label)
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """Send, held to the product."""
+        """Send the product's value, and assert that the message equals the product."""
         (claim,) = self.channel.send(label, [self.channel.truth(product)])
         (claim - product).assert_zero(label)
         return claim

@@ -305,8 +305,8 @@ def _square(witness: Witness, number: int, op: ops.Isqrt) -> Ints:
 
 _MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
     {
-        ops.Requant: Witness.saturated_quotient,
-        ops.RowMax: Witness.saturated_difference,
+        ops.Requant: lambda witness, number, op: witness.saturated_quotient(number, op),
+        ops.RowMax: lambda witness, number, op: witness.saturated_difference(number, op),
         ops.Isqrt: _square,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),

@@ -44,7 +44,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     Raises:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
     """
-    from verifai.engines.sumcheck.quantise.ranges import calibrate, samples_of
+    from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, samples_of
 
     began = perf_counter()
     seconds: dict[str, float] = {}
@@ -59,7 +59,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         )
         names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
         integers = {tensor.name for tensor in request.model.inputs if tensor.dtype in INTEGERS}
-        chosen = choose_scales(ranges, names[0], names[1], options, integers)
+        chosen = choose_scales(ranges, names[0], names[1], options, integers, column_ranges(request.model, samples))
         scales: Mapping[str, Scale] = {**chosen, **options.boundary}
     else:
         pinned = parse_section(request.locked)
@@ -69,16 +69,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     request.progress.phase("lower")
     began = perf_counter()
     suite = suite_of(request.spec)
-    lowered = build_circuit(
-        request.model,
-        tensors,
-        request.spec.weights,
-        scales,
-        options.split,
-        options.boundary,
-        suite,
-        options.opening_budget,
-    )
+    lowered = build_circuit(request.model, tensors, request.spec.weights, scales, options, suite)
     seconds["lower"] = perf_counter() - began
     began = perf_counter()
     fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)

@@ -11,21 +11,10 @@ from numpy.typing import NDArray
 
 from verifai.domain.progress import Progress
 from verifai.engines.interface import Fidelity
-from verifai.engines.sumcheck.circuit import program as ir
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered
-from verifai.engines.sumcheck.tensors import centred
+from verifai.engines.sumcheck.tensors import saturated_inputs
 from verifai.onnx_graph.model import OnnxModel
-
-
-def saturated_inputs(model: OnnxModel, circuit: ir.Circuit, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[np.int64]]:
-    """A calibration sample's integers, clamped to the inputs' ranges."""
-    found = []
-    for spec, port in zip(model.inputs, circuit.inputs, strict=True):
-        tensor = circuit.tensors[port.tensor]
-        steps = centred(spec.name, sample[spec.name], Fraction(*tensor.scale), tensor.zero_point)
-        found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
-    return found
 
 
 def measure(
@@ -39,7 +28,7 @@ def measure(
     worst, worst_sample, total, cells, matches = -1.0, 0, 0.0, 0, 0
     for number, sample in enumerate(samples):
         expected = reference.run(sample)
-        trace = run(lowered.circuit, lowered.weights, saturated_inputs(model, lowered.circuit, sample))
+        trace = run(lowered.circuit, lowered.weights, saturated_inputs(model.inputs, lowered.circuit, sample, lowered.scales))
         agree, largest = True, 0.0
         for spec, port, values in zip(model.outputs, lowered.circuit.outputs, trace.outputs(), strict=True):
             tensor = lowered.circuit.tensors[port.tensor]

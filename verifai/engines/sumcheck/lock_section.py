@@ -100,7 +100,7 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         weights_sha256=record.sha256("weights_sha256"),
         soundness_millibits=record.integer("soundness_millibits", low=0, high=1_000_000),
         tensors=tuple(_tensor(item) for item in record.tables("tensors", max_length=512)),
-        options=parse_options(record.table("options")),
+        options=parse_options(record.table("options"), pinned=True),
         scales=dict(parse_scale(item) for item in record.tables("scales")),
         fidelity=_fidelity(record.table("fidelity")),
         opening_budget=record.integer("opening_budget", 0, low=0, high=MAX_OPENINGS),

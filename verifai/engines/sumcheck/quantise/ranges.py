@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.sumcheck.quantise.scales import Method, Range
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -24,6 +25,17 @@ def samples_of(calibration: Mapping[str, NDArray[Any]], model: OnnxModel) -> lis
         {spec.name: np.asarray(calibration[spec.name][i]).reshape(spec.shape).astype(spec.dtype) for spec in model.inputs}
         for i in range(count)
     ]
+
+
+def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, list[Range]]:
+    """The range of every column of each float input that is one row of a table: shape (F,) or (1, F), F at most 4096."""
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32" or len(spec.shape) not in (1, 2) or spec.size != spec.shape[-1] or spec.size > MAX_COLUMNS:
+            continue
+        rows = np.stack([sample[spec.name].reshape(-1) for sample in samples]).astype(np.float64)
+        found[spec.name] = [Range(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
+    return found
 
 
 def _with_all_values(model: OnnxModel) -> tuple[bytes, list[str]]:

@@ -17,7 +17,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.paths import ROOT
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.ezkl.engine import EzklEngine
 from verifai.engines.ezkl.srs.file import read_srs

@@ -24,6 +24,7 @@ from verifai.domain import strict_json
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict, Judgement
 from verifai.domain.record import Record
@@ -39,7 +40,7 @@ from verifai.domain.statement import (
 )
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import format_utc
-from verifai.engines.interface import EngineProof, Fidelity, SectionSummary, VerifiedProof, VerifyRequest
+from verifai.engines.interface import EngineProof, SectionSummary, VerifiedProof, VerifyRequest
 from verifai.errors import EvidenceRejected
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 from verifai.stages.gate.bundle import judge_bundle

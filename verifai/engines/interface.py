@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility, WeightVisibility
@@ -80,29 +81,6 @@ class CostEstimate:
     setup_seconds: float
     prove_seconds: float
     basis: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """Circuit against onnxruntime on the calibration set.
-
-    Attributes:
-        samples: how many were compared.
-        top1_matches: how many arg-maxes agree; ``None`` without classes.
-        max_abs_error, mean_abs_error: over all output values.
-        worst_sample: index of the sample with the largest error.
-    """
-
-    samples: int
-    top1_matches: int | None
-    max_abs_error: float
-    mean_abs_error: float
-    worst_sample: int
-
-    @property
-    def top1_agreement(self) -> float | None:
-        """Share of samples whose arg-max agrees."""
-        return None if self.top1_matches is None else self.top1_matches / self.samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.fidelity import Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy
+from verifai.engines.fidelity import Measure
 from verifai.errors import InternalError, UsageError, VerifaiError
 from verifai.execution.child import Limits
 from verifai.onnx_graph.inputs import Samples, read_samples
@@ -214,11 +218,13 @@ def _baseline(
 
 
 def _agreement(folder: CircuitFolder, samples: Sequence[Mapping[str, Any]], outputs: Sequence[Sequence[int]]) -> float | None:
-    if not folder.spec.classes:
+    """Of integers under an unknown scale, so only where a row of several cells names a class."""
+    output = folder.model.outputs[0]
+    if folder.spec.task is not Task.CLASSIFICATION or not output.shape or output.shape[-1] < 2:
         return None
-    expected = [next(iter(result.values())).argmax() for result in Reference(folder.model).run_batch(samples)]
-    found = [max(range(len(row)), key=row.__getitem__) for row in outputs]
-    return sum(int(one) == other for one, other in zip(expected, found, strict=True)) / len(found)
+    reference = [{output.name: result[output.name]} for result in Reference(folder.model).run_batch(samples)]
+    found = np.array([row[: output.size] for row in outputs], np.float64).reshape(len(outputs), *output.shape)
+    return Measure(Task.CLASSIFICATION, reference).compare({output.name: found}).top1_agreement
 
 
 def _save(path: Path, sample: Mapping[str, Any]) -> None:

@@ -214,6 +214,8 @@ def judge_fidelity(demand: FidelityDemand, figures: FidelityFigures | None) -> t
                 where="max_abs_error",
             )
         )
+    if demand.spread_error is not None:
+        findings += _judge_spread_error(demand.spread_error, figures)
     if any(finding.outcome is not Outcome.HOLDS for finding in findings):
         return tuple(finding for finding in findings if finding.outcome is not Outcome.HOLDS)
     return (holds("fidelity-met", f"fidelity on {figures.samples} calibration samples meets the floors"),)
@@ -232,6 +234,17 @@ def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
             where="top1_agreement",
         )
     return holds("fidelity-met", "top-1 agreement meets the floor")
+
+
+def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:
+    code, where = "fidelity-below-floor", "spread_error"
+    if figures.spread_error is None:
+        message = "the lock pins no error in spreads of the output"
+        return (_missed(code, message, "Compile again: older releases did not measure it.", where=where),)
+    if figures.spread_error > Fraction(str(limit)):
+        found = f"99th percentile of the error {float(figures.spread_error):.4g} spreads of the output"
+        return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
+    return ()
 
 
 _MORE = "Compile again with more calibration samples."

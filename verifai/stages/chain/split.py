@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.sumcheck.building import bindings, options_of
@@ -77,7 +78,7 @@ def read_source(path: Path, calibration: Path | None, name: str) -> tuple[OnnxMo
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        classes=False,
+        task=Task.REGRESSION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )
@@ -184,7 +185,7 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, 
             "model": "model.onnx",
             "engine": EngineName.SUMCHECK.value,
             # An inner tensor's largest cell is no class.
-            "classes": spec.classes and last,
+            "task": (spec.task if last else Task.REGRESSION).value,
         },
         "tensors": tensors,
         "weights": {"visibility": spec.weights.value},

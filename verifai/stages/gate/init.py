@@ -13,10 +13,11 @@ from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, short
+from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, Task
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.demands import PRIVACY_OF, SrsLevel
 from verifai.domain.trust import Trust, TrustRole, parse_trust
-from verifai.engines.interface import Fidelity, SectionSummary
+from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import write_atomic
@@ -190,6 +191,12 @@ def _fidelity(fidelity: Fidelity) -> list[str]:
         # Rounded down, so that the pinned figure meets it.
         floor = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
         lines.append(f"top1_agreement = {floor!r}")
+    if fidelity.spread_error is not None:
+        # The default floor, not the measured figure: a policy that accepts whatever was measured cannot fail.
+        task = Task.REGRESSION if fidelity.top1_matches is None else Task.CLASSIFICATION
+        lines.append(f"spread_error = {DEFAULT_FLOORS[task].spread_error!r}")
+        lines.append(f"samples = {fidelity.samples}")
+        return lines
     digits = 10.0 ** (2 - math.floor(math.log10(fidelity.max_abs_error))) if fidelity.max_abs_error > 0 else 1.0
     lines.append(f"max_abs_error = {math.ceil(fidelity.max_abs_error * digits) / digits!r}")
     lines.append(f"samples = {fidelity.samples}")

@@ -12,7 +12,8 @@ import pytest
 from onnx import helper
 
 from tests.support.sumcheck_models import Array, encoder_block, float_constants, model, samples, small_cnn
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest

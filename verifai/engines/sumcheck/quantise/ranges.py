@@ -14,6 +14,8 @@ from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
 
+LARGEST_EXPONENT, SMALLEST_EXPONENT = 0, -8
+"""Of a step that all values of an input are multiples of: whole numbers, halves, … A coarser one would be an accident."""
 BINS = 2048
 _CLIPS = 64
 
@@ -35,6 +37,20 @@ def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]
             continue
         rows = np.stack([sample[spec.name].reshape(-1) for sample in samples]).astype(np.float64)
         found[spec.name] = [Range(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
+    return found
+
+
+def exact_exponents(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, int]:
+    """For each float input whose values are all multiples of a power of two not below 2^−8: the exponent of the largest."""
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32":
+            continue
+        for exponent in range(LARGEST_EXPONENT, SMALLEST_EXPONENT - 1, -1):
+            step = 2.0**exponent
+            if all(bool((np.remainder(sample[spec.name].astype(np.float64), step) == 0).all()) for sample in samples):
+                found[spec.name] = exponent
+                break
     return found
 
 

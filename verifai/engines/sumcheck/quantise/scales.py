@@ -115,6 +115,7 @@ def choose_scale(values: Range, bits: int) -> Scale:
 
 FLOAT32_BITS = 24
 """Of a float32's significand: no column needs a step finer than its largest value's last bit."""
+MAX_INPUT_BITS = 16
 ALIKE = 16
 """Columns whose spans differ less than so many times share one scale: pixels of a picture, words of a vocabulary."""
 
@@ -165,6 +166,21 @@ def alike(columns: Sequence[Range]) -> bool:
     spans = [values.high - values.low for values in columns if values.high - values.low > SMALLEST_RANGE]
     whole = max(0.0, *(values.high for values in columns)) - min(0.0, *(values.low for values in columns))
     return not spans or whole <= ALIKE * min(spans)
+
+
+def exact_scale(values: Range, exponent: int, margin: float) -> Scale | None:
+    """Step 2^exponent, which every value is a multiple of, and the least range of 2^b steps that holds values and margin.
+
+    ``None`` when that takes more than 16 bits: pixels, counts and flags fit, measurements do not.
+    """
+    step = Fraction(2) ** exponent
+    span = (values.high - values.low) * margin
+    low = 0 if values.low >= 0 else int((Fraction(values.low) - Fraction(span)) // step)
+    high = int((Fraction(values.high) + Fraction(span)) / step)
+    bits = max(1, (high - low).bit_length())
+    if bits > MAX_INPUT_BITS:
+        return None
+    return Scale(1 << (MANTISSA_BITS - 1), exponent + 1 - MANTISSA_BITS, low, low + (1 << bits) - 1)
 
 
 def integer_scale(values: Range) -> Scale:
@@ -344,23 +360,35 @@ def choose_scales(
     options: QuantiserOptions,
     integers: Collection[str] = (),
     columns: Mapping[str, Sequence[Range]] | None = None,
+    exact: Mapping[str, int] | None = None,
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
     Args:
         integers: inputs of an integer type, which are taken as they are.
         columns: ranges per column, of inputs that are one row of a table.
+        exact: exponent of a power of two that all values of an input are multiples of.
     """
-    scales = {}
+    scales: dict[str, Scale] = {}
+    tried = {
+        name: exact_scale(ranges[name], exponent, options.input_margin)
+        for name, exponent in (exact or {}).items()
+        if options.fold and name in ranges
+    }
+    whole = {name: scale for name, scale in tried.items() if scale is not None}
     for name, values in ranges.items():
         table = (columns or {}).get(name)
         if name in integers:
             scales[name] = integer_scale(values)
         elif table is not None and options.fold:
-            if alike(table):
+            if alike(table) and name in whole:
+                scales[name] = whole[name]
+            elif alike(table):
                 scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
             else:
                 scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
+        elif name in whole:
+            scales[name] = whole[name]
         elif name in inputs:
             scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
         elif name in outputs:

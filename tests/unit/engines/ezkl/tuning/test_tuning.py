@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import Fidelity, FidelityFloor
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import proving
 from verifai.engines.ezkl.build import Sample, build
@@ -21,7 +22,6 @@ from verifai.engines.ezkl.srs.file import read_srs
 from verifai.engines.ezkl.tuning.calibration import Calibration, meets
 from verifai.engines.ezkl.tuning.candidates import candidates, variants
 from verifai.engines.ezkl.tuning.tune import read_options, tune
-from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.child import Limits, private_directory
 from verifai.onnx_graph.model import OnnxModel

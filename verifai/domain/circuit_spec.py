@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from verifai.domain.fidelity import FidelityFloor, Task
+from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -63,6 +63,7 @@ class CircuitSpec:
         weights: how the weights are bound.
         calibration: path of the ``.npz`` calibration data, relative like ``model``.
         calibration_samples: how many of its samples are used; ``None`` for all.
+        fidelity: what its author asked for. floorless: whether they asked that nothing is required (``floor = "none"``).
         task: what the outputs mean, and so which decisions have to agree with the float model's.
         options: per engine, its own settings.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
@@ -82,6 +83,12 @@ class CircuitSpec:
     description: str = ""
     local_locks: frozenset[EngineName] = frozenset()
     privacy: AskedPrivacy | None = None
+    floorless: bool = False
+
+    @property
+    def floor(self) -> FidelityFloor:
+        """What compile requires: what was asked for, or the task's default when nothing was."""
+        return DEFAULT_FLOORS[self.task] if self.fidelity.empty and not self.floorless else self.fidelity
 
     @property
     def zero_knowledge(self) -> bool:
@@ -165,6 +172,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         ),
         options=options,
         local_locks=frozenset(local_locks),
+        floorless=_floorless(fidelity),
         # An empty table asks for nothing, which nobody means.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
@@ -172,6 +180,16 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         record.done()
     spec.refuse_contradiction(where)
     return spec
+
+
+def _floorless(fidelity: Record) -> bool:
+    """Whether nothing is required, which has to be said: for a part of a model, whose own error says little."""
+    if not fidelity.has("floor"):
+        return False
+    fidelity.text("floor", pattern="none")
+    if fidelity.names() != ("floor",):
+        raise fidelity.refuse("a floor beside no floor", "floor", hint='Remove floor = "none", or the other fields.')
+    return True
 
 
 def _task(circuit: Record) -> Task:

@@ -10,7 +10,7 @@ from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName
 from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, PrivacySupport
@@ -115,8 +115,7 @@ def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:
 
 def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
     """Raise PolicyNotMet when the measured fidelity is below the specification's floor."""
-    floor = DEFAULT_FLOORS[spec.task] if spec.fidelity.empty else spec.fidelity
-    missed = floor.missed(fidelity)
+    missed = spec.floor.missed(fidelity)
     if missed:
         raise PolicyNotMet(
             "fidelity-below-floor",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, FidelityFloor
+from verifai.domain.fidelity import Fidelity, FidelityFloor
 from verifai.domain.progress import Progress
 from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.building import build_circuit
@@ -104,7 +104,7 @@ class Tuner:
     ) -> None:
         self._model, self._spec, self._samples, self._suite = model, spec, samples, suite
         self._options, self._given, self._progress = options, given, progress
-        self.floor: FidelityFloor = DEFAULT_FLOORS[spec.task] if spec.fidelity.empty else spec.fidelity
+        self.floor = spec.floor
         progress.phase("calibrate", len(samples))
         self.measure = Measure(spec.task, Reference(model).run_batch(samples))
         few = samples[:SEARCH_SAMPLES]
@@ -120,8 +120,8 @@ class Tuner:
         """Search.
 
         Raises:
-            PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it. UnsupportedModel: an operator, or a bound
-                that no bits keep.
+            PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it.
+            UnsupportedModel: an operator, or a bound that no bits keep.
         """
         best = self._climb()
         if best is None:

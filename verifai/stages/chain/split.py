@@ -191,6 +191,7 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, 
         "weights": {"visibility": spec.weights.value},
         **({} if level is None else {"privacy": {"level": level.value}}),
         "calibration": {"data": "calibration.npz"},
+        "fidelity": {"floor": "none"},
         "budget": {**memory, **{name: value for name, value in limits.items() if value is not None}},
         "engine": {"sumcheck": options.to_document()},
     }

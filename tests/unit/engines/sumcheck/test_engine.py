@@ -13,7 +13,7 @@ from onnx import helper
 
 from tests.support.sumcheck_models import Array, encoder_block, float_constants, model, samples, small_cnn
 from verifai.domain.circuit_spec import Budget, CircuitSpec
-from verifai.domain.fidelity import FidelityFloor
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest
@@ -34,7 +34,7 @@ def spec_of(net: OnnxModel, weights: WeightVisibility = WeightVisibility.PUBLIC,
         weights=weights,
         calibration=None,
         calibration_samples=None,
-        classes=True,
+        task=Task.CLASSIFICATION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )

@@ -70,7 +70,9 @@ def test_segments_keep_the_specification_and_hash_their_boundary(circuit: Path, 
         {"max_pool2d": Visibility.HASHED, "relu_1": Visibility.HASHED},
         {"relu_1": Visibility.HASHED, "logits": Visibility.PUBLIC},
     ]
-    assert [spec.classes for spec in specs] == [False, False, True] and len({spec.name for spec in specs}) == 3
+    assert [spec.task.value for spec in specs] == ["regression", "regression", "classification"] and len(
+        {spec.name for spec in specs}
+    ) == 3
     pinned = [{one["value"]: one for one in spec.options["sumcheck"]["boundary"]} for spec in specs]
     assert pinned[0]["max_pool2d"] == pinned[1]["max_pool2d"] and pinned[1]["relu_1"] == pinned[2]["relu_1"]
     assert all((one.folder / "calibration.npz").stat().st_mode & 0o077 == 0 for one in made)

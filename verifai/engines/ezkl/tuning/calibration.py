@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, FidelityFloor
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.ezkl.build import Sample, Witness
 from verifai.engines.fidelity import Measure
@@ -50,10 +50,6 @@ class Calibration:
         names, session = [tensor.name for tensor in model.outputs], open_session(model.data)
         outputs = [dict(zip(names, session.run(names, one), strict=True)) for one in inputs]
         return cls(model, inputs, Measure(spec.task, outputs))
-
-    def floor(self, asked: FidelityFloor) -> FidelityFloor:
-        """The floor to tune for: what was asked, or the task's default when nothing was."""
-        return DEFAULT_FLOORS[self.measure.task] if asked.empty else asked
 
     def compare(self, outputs: Floats) -> Fidelity:
         """Fidelity of ``outputs`` ([samples, cells of all outputs]) against the reference."""

@@ -140,7 +140,7 @@ def tune(
     if wanted.parameters is not None:
         return Tuned(wanted.parameters, rewrites.apply(model.data, wanted.parameters.rewrites), ())
     calibration = Calibration.of(model, spec, samples)
-    floor = calibration.floor(spec.fidelity)
+    floor = spec.floor
     limit = max_logrows if srs is None else min(max_logrows, srs.logrows)
     forms = probe(variants(model, wanted.rewrites), visibility, fence)
     proposed = candidates(calibration, visibility, floor, spec.budget, forms=forms, max_logrows=limit, margin=wanted.margin)

@@ -47,7 +47,14 @@ from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 NOW = datetime(2026, 6, 15, 12, 0, 0, tzinfo=UTC)
-ENGINE_USERS = ("verifai.stages.verify", "verifai.stages.gate.load", "verifai.stages.gate.init")
+ENGINE_USERS = (
+    "verifai.stages.verify",
+    "verifai.stages.gate.load",
+    "verifai.stages.gate.init",
+    "verifai.stages.audit.audit",
+    "verifai.stages.audit.steps",
+)
+"""Modules that ask for an engine by name: a stand-in is put into each."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 HIDING_ROOT = "tensor-secret-needed"
-"""An engine's word that a tensor cannot be compared with what binds it, because that hides it too well."""
+"""The code of an engine's refusal to compare a tensor with a hiding root: the root cannot be made without its secret seed."""
 
 TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
 """Plain tensors by name, or how to get them once the statement says which there are."""
@@ -46,8 +46,8 @@ class Expectations:
     Attributes:
         inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
         context: the nonce that was asked for; ``None`` accepts any.
-        context_signed: whether somebody trusted signed what carries the context. Where the proof does not bind it, anybody else
-            could have written a fresh one beside an old proof.
+        context_signed: whether a trusted key signed what carries the context. Where the proof does not bind it, a fresh
+            context could have been written beside an old proof.
         allow_test_srs: accept set-up material whose maker can forge.
     """
 
@@ -102,7 +102,7 @@ def verify_open(
     circuit, proof = find_claims(bundle)
     findings = [holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
     findings.append(note_signatures(bundle))
-    if circuit.engine not in lock.engines:  # the bundle's word, so no mistake of whoever asks
+    if circuit.engine not in lock.engines:  # the bundle names the engine, so this is no usage error
         message = f"the lock pins no circuit for engine {circuit.engine.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="engine", hint="Use the lock of that circuit.")
     engine = engine_for(circuit.engine)
@@ -134,7 +134,7 @@ def verify_open(
     if expect.context is not None and not (verified.statement.context_bound or expect.context_signed):
         raise PolicyNotMet(
             "context-not-bound",
-            "it is the expected context, but neither the proof nor a trusted signature binds it: anybody could have written it",
+            "the context is the expected one, but neither the proof nor a trusted signature binds it to the proof",
             hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
         )
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)

@@ -17,13 +17,14 @@ PAGES = [
 ]
 """The change log is no page of these: it may name what was."""
 FOLDERS = ("verifai", "tests", "docs", "tools", "fixtures", "circuits", "integrations")
-ELSEWHERE = {"circuits/*/build", "verifai/openings"}
-"""Not in git: what compile makes, and a folder of the user's own state."""
+ELSEWHERE = {"circuits/*/build", "verifai/openings", "verifai.toml"}
+"""Not in git: what compile makes, a folder of the user's own state, and a policy of the user's."""
 _SPAN = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./*{{}},-]*\Z")
 _FORMAT = re.compile(r"verifai/[a-z-]+/v?\d+\Z")
 """The name of a document's format, such as ``verifai/gate/v1``."""
 _MODULE = re.compile(r"[\w./*-]+\.py\Z")
+_DOTTED = re.compile(r"verifai(?:\.\w+)+\Z")
 
 
 @cache
@@ -54,18 +55,20 @@ def named(page: str) -> list[str]:
     text = re.sub(r"```.*?```", "", page, flags=re.S)
     words = [word for span in _SPAN.findall(text) for word in span.split()]
     words = [word.rstrip(".,:;").replace("NAME", "*") for word in words]
-    return [word for word in words if (_PATH.match(word) or _MODULE.match(word)) and not _FORMAT.match(word)]
+    kinds = (_PATH, _MODULE, _DOTTED)
+    return [word for word in words if any(kind.match(word) for kind in kinds) and not _FORMAT.match(word)]
 
 
 def is_there(name: str) -> bool:
     """Whether every alternative of ``name`` is a file or folder, or the ending of a module's path."""
-    for one in _alternatives(name):
-        if _PATH.match(one):
-            if one not in ELSEWHERE and not any(ROOT.glob(one.rstrip("/"))):
-                return False
-        elif one not in _modules():
-            return False
-    return True
+    return all(one in ELSEWHERE or _exists(one) for one in _alternatives(name))
+
+
+def _exists(name: str) -> bool:
+    if _DOTTED.match(name):
+        path = ROOT / name.replace(".", "/")
+        return path.is_dir() or path.with_suffix(".py").is_file()
+    return any(ROOT.glob(name.rstrip("/"))) if _PATH.match(name) else name in _modules()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -86,6 +89,8 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
         ("`verifai/stages/gate/*.py`", True),
         ("`verifai/stages/gate_*.py`", False),
         ("run `pytest tests/nowhere/test_it.py`", False),
+        ("`verifai.bundle.reader` reads", True),
+        ("`verifai.bundle.raeder` reads", False),
     ],
 )
 def test_a_wrong_path_is_found(text: str, found: bool) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,6 +85,15 @@ def test_imports_point_downward_in_a_drawing(package: str) -> None:
         if line_of[other] <= line_of[own]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_contract_over_the_parts_of_a_package_draws_the_same() -> None:
+    """Where pyproject.toml has layers for a drawn package, the page shows these."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    for contract in contracts:
+        for package in set(contract.get("containers", ())) & DRAWINGS.keys():
+            layers = [sorted(name.strip() for name in line.split("|")) for line in contract["layers"]]
+            assert [sorted(line) for line in DRAWINGS[package]] == layers
 
 
 def test_every_package_has_a_row() -> None:

@@ -105,9 +105,6 @@ class FakeEngine:
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
 
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        return "as the tests say"
-
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
         return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))
 

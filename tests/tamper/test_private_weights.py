@@ -24,7 +24,6 @@ from verifai.domain.privacy_words import privacy_words
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import EngineProof, ProveRequest, VerifyRequest
-from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.reports.from_gate import report_of
 from verifai.reports.html_audit import render_html
@@ -45,9 +44,6 @@ POLICY = 'engines = ["sumcheck"]\nprivacy = "zero-knowledge-unaudited"'
 @dataclass(frozen=True)
 class Engine(FakeEngine):
     """The fake engine with what prove and audit use beside; its proofs are of private weights."""
-
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        return SumcheckEngine().hides(visibility, privacy)
 
     def prove(self, request: ProveRequest) -> EngineProof:
         sides = ((Role.INPUT, request.model.inputs), (Role.OUTPUT, request.model.outputs))
@@ -105,7 +101,7 @@ def test_a_private_model_stays_with_its_owner_and_its_absence_is_said(world: Wor
 
 def test_verify_says_what_is_hidden_and_what_is_not(world: World) -> None:
     statement = verify_bundle(world.bundle("a", **HIDDEN), world.circuit_lock).statement
-    lines = describe(statement, SumcheckEngine())
+    lines = describe(statement)
     assert "Privacy: zero-knowledge, unaudited." in lines
     assert set(privacy_words(statement)) < set(lines)
     text = "\n".join(lines)
@@ -114,7 +110,7 @@ def test_verify_says_what_is_hidden_and_what_is_not(world: World) -> None:
     open_statement = verify_bundle(
         world.bundle("b", engine=SUMCHECK, privacy=Privacy.INTEGRITY_ONLY), world.circuit_lock
     ).statement
-    text = "\n".join(describe(open_statement, SumcheckEngine()))
+    text = "\n".join(describe(open_statement))
     assert "Hidden: nothing." in text and "integrity-only (not zero-knowledge)" in text
     assert "unaudited" not in text and "extraction" not in text
 

@@ -20,7 +20,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, at_step, holds, not_checked
 from verifai.domain.openings import OpenedBy, opening_words, proof_digest
-from verifai.domain.privacy_words import privacy_words, weights_words
+from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
@@ -357,7 +357,7 @@ def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
     return bool(np.array_equal(proven, given.astype(np.float64).astype(np.float32).reshape(-1)))
 
 
-def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
+def describe(statement: Statement) -> Sequence[str]:
     """The statement in plain words, including what it does not say."""
     lines = [
         f"Model {short(statement.model_sha256)}… (SHA-256 of the canonical ONNX) was evaluated by circuit "
@@ -366,7 +366,7 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
-        lines.append(f"{what}: {engine.hides(tensor.visibility, statement.privacy)}")
+        lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

@@ -135,7 +135,7 @@ class _Audit:
         # Verify alone cannot judge signatures; steps T2 and T3 do.
         self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
         self._opened = verified.opened
-        self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
+        self._words = tuple(describe(verified.statement))
         return verified
 
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:

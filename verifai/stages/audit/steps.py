@@ -18,7 +18,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
-from verifai.engines.interface import OffersSecondOpinion
+from verifai.engines.capabilities import OffersSecondOpinion
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.child import Limits

@@ -48,7 +48,14 @@ from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 NOW = datetime(2026, 6, 15, 12, 0, 0, tzinfo=UTC)
-ENGINE_USERS = ("verifai.stages.verify", "verifai.stages.gate.load", "verifai.stages.gate.init")
+ENGINE_USERS = (
+    "verifai.stages.verify",
+    "verifai.stages.gate.load",
+    "verifai.stages.gate.init",
+    "verifai.stages.audit.audit",
+    "verifai.stages.audit.steps",
+)
+"""Modules that ask for an engine by name: a stand-in is put into each."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,6 @@ class FakeEngine:
         return SectionSummary(
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
-
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        return "as the tests say"
 
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
         return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))

@@ -1,4 +1,4 @@
-"""Consistency proofs as files, and witnesses: who signs a log's checkpoint only after seeing that its past did not change."""
+"""Consistency proofs as files, and witnesses. A witness cosigns a checkpoint only after a proof that the log only grew."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return frame.fail(Interrupted("interrupted", "stopped; nothing was left half-written"))
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); nobody is left to tell.
+        # The reader of our output went away (`| head`), so nothing can be reported.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:

@@ -157,7 +157,7 @@ def _describe(summary: BundleSummary) -> list[Any]:
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
-        lines += ["  By its own word:", *(f"    {plain(line)}" for line in words)]
+        lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     if summary.log is not None:
         lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]

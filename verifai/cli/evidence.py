@@ -181,7 +181,6 @@ def _verify_one(
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:
     from verifai.domain.openings import repeated_openings
     from verifai.domain.privacy_words import privacy_document
-    from verifai.engines.registry import engine_for
     from verifai.stages.verify import describe
 
     lines: list[Any] = []
@@ -202,7 +201,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
         every = (*outcome.findings, *repeats)
         head = "[bold yellow]POLICY NOT MET[/]" if repeats else "[bold green]ACCEPTED[/]"
         lines += [f"{head} {plain(str(path))}", *finding_lines(every)]
-        lines += ["   " + plain(line) for line in describe(statement, engine_for(statement.engine))]
+        lines += ["   " + plain(line) for line in describe(statement)]
         findings += every
         documents.append(
             {

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from verifai.stages.check import EngineCheck
 
 PrivateOption = Annotated[
-    list[str] | None, typer.Option("--private", help="Tensor that nobody may learn; repeatable.", metavar="NAME")
+    list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
 ]
-PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Nobody may learn the weights.")]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Keep the weights hidden.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ import typer
 from verifai.cli.frame import Result, current, plain, verb
 
 if TYPE_CHECKING:
-    from verifai.stages.weights import RootState
+    from verifai.engines.capabilities import RootState
 
 CircuitFolderArgument = Annotated[Path, typer.Argument(help="Circuit folder with private weights.", show_default=False)]
 

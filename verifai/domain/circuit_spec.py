@@ -173,7 +173,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         options=options,
         local_locks=frozenset(local_locks),
         floorless=_floorless(fidelity),
-        # An empty table asks for nothing, which nobody means.
+        # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
     for record in (circuit, budget, fidelity, calibration, weights, privacy, engine_options, root):

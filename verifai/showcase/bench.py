@@ -33,6 +33,7 @@ from verifai.onnx_graph.reference import Reference
 from verifai.showcase.bench_circuits import BASELINE, copy_circuit, engine_of, own_marks, refuse_too_many_runs
 from verifai.stages.compile import compile_circuit
 from verifai.stages.prove import prove
+from verifai.stages.srs import generate_file
 
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 PLAIN = "sumcheck"
@@ -192,11 +193,10 @@ def _baseline(
     from verifai.engines.ezkl import baseline
     from verifai.engines.ezkl.calls import Fence
     from verifai.engines.ezkl.proving import flatten
-    from verifai.engines.ezkl.srs.store import SrsStore
 
     fence = Fence(Limits(memory_bytes=max_memory), progress=progress)
     logrows = baseline.default_logrows(folder.model.data, fence)
-    srs = SrsStore(scratch / "srs").generate(logrows, progress=progress)
+    srs = generate_file(logrows, root=scratch / "srs", progress=progress)
     chosen = samples[:_FIDELITY_SAMPLES]
     flat = [flatten(folder.model.inputs, sample) for sample in chosen]
     progress.phase(f"{folder.spec.name}: {BASELINE}, k = {logrows}, set up and prove {runs} times")

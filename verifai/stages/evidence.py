@@ -1,4 +1,4 @@
-"""Attestations from compiled circuits and proofs; shared by prove and verify so that both say the same."""
+"""Attestations from compiled circuits and proofs; prove, verify, audit and gate share them, so that all say the same."""
 
 from __future__ import annotations
 

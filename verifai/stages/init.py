@@ -27,13 +27,13 @@ model = {model}
 engine = "{engine}"       # the default engine; `--engine` chooses another
 task = "{task}"   # what the outputs mean: "classification", "multi-label" or "regression"
 
-# Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: whoever holds the
-# tensor can match it), "private" (nobody learns it, and nothing binds it to anything outside the proof).
+# Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: a holder of the
+# tensor can match it), "private" (hidden, and bound to nothing outside the proof).
 [tensors]
 {tensors}
 
 # "public": the model travels with the evidence. "withheld": its owner keeps it; the verification key fixes it (ezkl).
-# "committed": bound by a commitment root, not hidden. "private": bound by a hiding commitment root; nobody learns them.
+# "committed": bound by a commitment root, not hidden. "private": bound by a hiding commitment root, values hidden.
 [weights]
 visibility = "{weights}"
 

@@ -1,4 +1,4 @@
-"""inspect: what a bundle holds, by its own word. That it is well formed and complete is checked; whether it is true is not."""
+"""inspect: what a bundle claims to hold. It is checked to be well formed and complete; its claims are not verified."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A decision as a bundle: terms, calibration, commitments, votes, replays and the decision, so that everybody can tally again.
+"""A decision as a bundle: terms, calibration, commitments, votes, replays and the decision, so that any reader can tally again.
 
-Only messages that a known verifier signed go in: what anybody can send in a verifier's name is no evidence, and would make the
-bundle fail everywhere. Before anything is written the decision is tallied again from exactly what will be in the bundle.
+Only messages that a known verifier signed go in. A message without such a signature is no evidence, and would make every check
+of the bundle fail. Before anything is written the decision is tallied again from exactly what will be in the bundle.
 """
 
 from __future__ import annotations

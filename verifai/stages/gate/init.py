@@ -125,7 +125,7 @@ def _policy(
     modes = [mode for mode in summary.insecure if level is not SrsLevel.TEST or mode != "test-srs"]
     dated = trust is not None and bool({TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles))
     logged = trust is not None and trust.log is not None and trust.log.required
-    insecure = "# INSECURE: whoever made a test set-up can forge proofs. Good for trying things out, never for a release.\n"
+    insecure = "# INSECURE: the maker of a test set-up can forge proofs. Good for trying things out, never for a release.\n"
     lines = [
         "# What a release of this model must show. `verifai gate --explain` says it in words; review it like code.",
         "# Every bundle given to the gate must hold, and every model named here must have shown its evidence.",
@@ -142,7 +142,7 @@ def _policy(
         '# release = "dist/model.onnx"',
         '# Each of these kinds must be shown: "proof", "consensus", "gate".',
         'evidence = ["proof"]',
-        "# How old evidence may be. The date is the signer's, so somebody trusted has to sign.",
+        "# How old evidence may be. The date is the signer's, so a trusted key has to sign it.",
         'max_age = "30d"' if dated else '# max_age = "30d"',
         "# Distinct trusted release keys that must have signed the bundle.",
         f"signatures = {signatures}",

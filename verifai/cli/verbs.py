@@ -54,10 +54,10 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "inspect": Verb("bundles", "Show what a bundle says it holds."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "calibrate": Verb(
-        "votes", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
+        "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),
     "record-proofs": Verb(
-        "votes", "Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims."
+        "calibrate", "Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims."
     ),
     "vote-open": Verb(
         "votes", "Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."

@@ -57,7 +57,7 @@ def test_help_lists_what_typer_would_list(
 
 
 @pytest.mark.parametrize(("arguments", "meant"), [(["verfy"], "'verify'"), (["srs", "fetsh"], "'fetch'")])
-def test_a_slip_of_the_pen_is_answered_with_what_was_meant(
+def test_a_misspelt_verb_is_answered_with_what_was_meant(
     arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == 2

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, table
-
-if TYPE_CHECKING:
-    from verifai.engines.capabilities import SetUpFile
+from verifai.engines.capabilities import SetUpFile
+from verifai.stages.srs import cut_file, fetch_file, generate_file, import_file, judge_file, list_files
 
 LogrowsOption = Annotated[int, typer.Option("--logrows", "-k", help="log2 of the circuit rows it serves.", min=1, max=26)]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        rich_markup_mode=None,
-        help="Keep the ezkl engine's set-up files.",
-        no_args_is_help=True,
-    )
-    app.add_typer(group, name="srs")
+def register(group: typer.Typer) -> None:
+    """Add the group's verbs."""
 
     @verb(group, "list", group="srs", example="verifai srs list")
     def list_() -> Result:
         """List the local store; every file is judged again."""
-        from verifai.stages.srs import list_files
-
         store = list_files()
         rows = [[str(srs.logrows), _trust(srs), srs.sha256[:16], plain(str(srs.path))] for srs in store.files]
         lines: list[Any] = [table(["k", "trust", "sha256", "file"], rows)] if rows else [f"No SRS in {plain(str(store.root))}"]
@@ -38,8 +29,6 @@ def register(app: typer.Typer) -> None:
     @verb(group, "check", group="srs", example="verifai srs check fixtures/srs/INSECURE-TEST-k12.srs")
     def check(file: Annotated[Path, typer.Argument(help="SRS file, whole or cut.", show_default=False)]) -> Result:
         """Judge a file by its digest and points: the public ceremony's, or test material, or neither."""
-        from verifai.stages.srs import judge_file
-
         srs = judge_file(file)
         lines = [f"{_trust(srs)}  k = {srs.logrows}, sha256 {srs.sha256}"]
         if srs.insecure:
@@ -52,8 +41,6 @@ def register(app: typer.Typer) -> None:
         test: Annotated[bool, typer.Option("--test", help="INSECURE: accept test material.")] = False,
     ) -> Result:
         """Check a file against the ceremony's digests and points, then copy it into the store."""
-        from verifai.stages.srs import import_file
-
         srs = import_file(file, allow_test=test)
         return Result(
             {"srs": _json(srs)}, [f"Imported {_trust(srs)} k = {srs.logrows} as {plain(str(srs.path))}"], verdict="done"
@@ -62,8 +49,6 @@ def register(app: typer.Typer) -> None:
     @verb(group, "fetch", group="srs", example="verifai srs fetch -k 17")
     def fetch(logrows: LogrowsOption) -> Result:
         """Download the ceremony's file with ezkl's own download; keep it only when its digest is the pinned one."""
-        from verifai.stages.srs import fetch_file
-
         with current().progress() as progress:
             srs = fetch_file(logrows, progress=progress)
         return _made("Fetched", srs)
@@ -71,8 +56,6 @@ def register(app: typer.Typer) -> None:
     @verb(group, "generate", group="srs", example="verifai srs generate -k 8")
     def generate(logrows: LogrowsOption) -> Result:
         """INSECURE, for tests only: make an SRS whose maker can forge every proof."""
-        from verifai.stages.srs import generate_file
-
         frame = current()
         frame.err().print(
             "[bold red]INSECURE-TEST[/] the maker of this SRS can forge proofs. Never use it for a release.", highlight=False
@@ -90,8 +73,6 @@ def register(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False)],
     ) -> Result:
         """Cut a file to fewer rows: the same set-up, no better and no worse; compile does it by itself."""
-        from verifai.stages.srs import cut_file
-
         with current().progress() as progress:
             srs = cut_file(file, logrows, output, progress=progress)
         return _made("Cut", srs)

@@ -8,6 +8,7 @@ import typer
 
 from verifai.cli.frame import Result, current, verb
 from verifai.cli.text import seconds_text
+from verifai.stages.warm_up import warm_up as run
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +20,6 @@ def register(app: typer.Typer) -> None:
 
         Proves and verifies small circuits of every kind, so that the first real proof does not wait for the compiler.
         """
-        from verifai.stages.warm_up import warm_up as run
-
         begun = time.monotonic()
         with current().progress() as progress:
             run(progress=progress)

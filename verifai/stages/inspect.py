@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from verifai.bundle.reader import open_bundle
-from verifai.bundle.summary import summarise
-
-if TYPE_CHECKING:
-    from verifai.bundle.summary import BundleSummary
+from verifai.bundle.summary import BundleSummary, summarise
 
 
 def inspect_bundle(path: Path) -> BundleSummary:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from verifai.bundle.dsse import attest, check_signatures
 from verifai.bundle.log import open_log
 from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
-from verifai.bundle.writer import write_bundle
+from verifai.bundle.writer import Content, write_bundle
 from verifai.domain.attestation.envelope import Attestation, Subject
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
@@ -25,9 +24,6 @@ from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import write_atomic
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
 from verifai.stages.consensus.recheck import recheck
-
-if TYPE_CHECKING:
-    from verifai.bundle.writer import Content
 
 
 @dataclass(frozen=True, slots=True)

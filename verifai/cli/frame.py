@@ -1,5 +1,7 @@
 """The frame around every verb: common options, one JSON object or text, progress, and the exit status.
 
+Rich is imported where something is printed with it: help and JSON do without.
+
 A verb is a function that returns a :class:`Result`; :func:`verb` adds ``--json``, ``-q`` and ``-v``, prints, and exits.
 """
 

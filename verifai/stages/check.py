@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import CostEstimate, OperatorSupport, PrivacySupport
 from verifai.engines.registry import engine_for, engine_names
@@ -133,7 +134,7 @@ def all_public(model: OnnxModel) -> CircuitSpec:
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        classes=True,
+        task=Task.CLASSIFICATION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )

@@ -68,11 +68,11 @@ def prove(
     Args:
         samples: one mapping of input name → array each, of the model's exact shapes and dtypes.
         output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …
-        context: text bound into the statement, such as a nonce from whoever asked.
+        context: text bound into the statement, such as a verifier's nonce.
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
-        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that nobody bound before.
+        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.

@@ -1,4 +1,4 @@
-"""The proof attestation: one inference, as claimed by whoever made the proof."""
+"""The proof attestation: one inference, as the prover claims it."""
 
 from __future__ import annotations
 

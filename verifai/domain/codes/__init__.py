@@ -1,4 +1,4 @@
-"""Every stable code with its meaning and remedy: one file per room, merged here; ``docs/codes.md`` is generated from it."""
+"""Every stable code with its meaning and remedy: one file per subject, merged here; ``docs/codes.md`` is generated from it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Code:
 
 
 def all_codes() -> dict[str, Code]:
-    """All codes by name. Raises ValueError when two rooms define one name."""
+    """All codes by name. Raises ValueError when two files define one name."""
     from verifai.domain.codes import bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
 
     merged: dict[str, Code] = {}
-    for room in (core, onnx, circuit, engine, ezkl, sumcheck, opening, bundle, chain, consensus, gate):
-        for name, code in room.CODES.items():
+    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, bundle, chain, consensus, gate):
+        for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")
             merged[name] = code

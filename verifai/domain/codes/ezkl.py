@@ -1,4 +1,4 @@
-"""Codes of the ezkl room."""
+"""Codes of the ezkl engine."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
     ),
     "srs-test-only": Code(
         (3,),
-        "The SRS is INSECURE-TEST material: whoever generated it can forge.",
+        "The SRS is INSECURE-TEST material: its maker can forge proofs.",
         "Compile with a ceremony SRS; `--allow-test-srs` accepts a test.",
     ),
     "srs-test-allowed": Code((0,), "An INSECURE-TEST SRS was accepted by request.", "Never do so for a release."),

@@ -1,4 +1,4 @@
-"""Codes of the ONNX room: models, exporters, input files."""
+"""Codes of ONNX models, exporters and input files."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class ConsensusDecision:
 
     @property
     def agreeing_environments(self) -> frozenset[str]:
-        """Distinct environments, by the voters' word, inside the ball; a gate counts these."""
+        """Distinct environments inside the ball, as the voters state them; a gate counts these."""
         return frozenset(one.environment for one in self.votes if one.node.relation is Relation.WITHIN)
 
     def to_json(self) -> Mapping[str, Any]:

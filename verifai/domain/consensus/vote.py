@@ -27,7 +27,7 @@ def commitment_value(outputs_root: str, salt: str, voter: str) -> Sha256:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a verifier ran, by its own word.
+    """Where a verifier ran, as it states itself; unverified.
 
     Attributes:
         machine: architecture, such as ``x86_64``.
@@ -155,7 +155,7 @@ class Vote:
     Attributes:
         commitment: identifier of this voter's commitment attestation.
         commitments: digest of all commitments that the seed rests on.
-        seed: as the voter computed it; whoever tallies computes it again.
+        seed: as the voter computed it; a tally computes it again.
         salt: 32 random bytes, hex.
         outputs_root: Merkle root over the encoded outputs.
         fingerprints: one per sample, in order.

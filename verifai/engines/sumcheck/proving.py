@@ -39,7 +39,7 @@ def prove(request: ProveRequest) -> EngineProof:
     expect_suite(section)
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
-    inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs)
+    inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
     began = perf_counter()
     request.progress.phase("run")
     try:

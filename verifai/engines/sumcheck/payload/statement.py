@@ -15,9 +15,11 @@ from typing import assert_never
 
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
+    Column,
     CommitmentOpening,
     EngineName,
     Privacy,
+    Role,
     TensorStatement,
     Visibility,
     WeightVisibility,
@@ -25,7 +27,7 @@ from verifai.domain.statement import (
 from verifai.domain.statement import Statement as DomainStatement
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.program import Visibility as Binding
-from verifai.engines.sumcheck.lock_section import LockSection
+from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor
 from verifai.engines.sumcheck.payload.weight_roots import WeightRoots
 from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.protocol.statement import (
@@ -140,6 +142,7 @@ def domain_statement(
                 quantised=None if public is None else tuple(cell + tensor.zero_point for cell in public),
                 digest=root,
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
+                columns=_columns(section, pinned),
             )
         )
     return DomainStatement(
@@ -153,6 +156,13 @@ def domain_statement(
         weights=WeightVisibility(section.weights),
         openings=_openings(circuit, section, statement, roots),
     )
+
+
+def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
+    """Scales of an input's columns: the lock says what the circuit's integers stand for."""
+    if pinned.role is not Role.INPUT or pinned.name not in section.scales:
+        return ()
+    return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
 
 
 def _openings(

@@ -260,19 +260,24 @@ def _pair(party: Party, a: int, b: int, axes: tuple[Functional, Functional], lab
     return first.mul(second)
 
 
-def _product(party: Party, number: int, op: ops.Mul | ops.BatchedMatMul, axes: Functional, claim: Claim) -> None:
-    """Mul: Σ g·a·b over cells. BatchedMatMul: Σ g_b·(Σ_i g_i·a[b, i, k])·(Σ_j g_j·b[b, k, j]) over b and k."""
-    first = party.circuit.tensors[op.a]
+def _mul(party: Party, number: int, op: ops.Mul, axes: Functional, claim: Claim) -> None:
+    """Σ g·a·b over cells."""
+    bits = party.circuit.tensors[op.a].bits
     claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
-    if isinstance(op, ops.Mul):
-        weights, bits = axes, first.bits
-    else:
-        weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
+    claim, point = party.weighted_product(number, 0, axes, axes, claim, sum(bits), "product")
+    inner = point_axes(point, bits)
+    value = _pair(party, op.a, op.b, (inner, inner), "product.x")
+    (value.scale(ax.weight_at(axes, point)) - claim).assert_zero("product")
+
+
+def _batched(party: Party, number: int, op: ops.BatchedMatMul, axes: Functional, claim: Claim) -> None:
+    """Σ g_b·(Σ_i g_i·a[b, i, k])·(Σ_j g_j·b[b, k, j]) over b and k."""
+    first = party.circuit.tensors[op.a]
+    weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
+    claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
     claim, point = party.weighted_product(number, 0, weights, axes, claim, sum(bits), "product")
     inner = point_axes(point, bits)
-    operands = (inner, inner)
-    if isinstance(op, ops.BatchedMatMul):
-        operands = (*inner[:-1], axes[-2], inner[-1]), (*inner, axes[-1])
+    operands = ((*inner[:-1], axes[-2], inner[-1]), (*inner, axes[-1]))
     value = _pair(party, op.a, op.b, operands, "product.x")
     (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")
 
@@ -343,8 +348,8 @@ _REDUCTIONS: Dispatch[Callable[[Party, int, Any, Functional, Claim], None]] = di
     {
         ops.MatMul: _matmul,
         ops.Conv: _conv,
-        ops.BatchedMatMul: _product,
-        ops.Mul: _product,
+        ops.BatchedMatMul: _batched,
+        ops.Mul: _mul,
         ops.LinearCombination: _combination,
         ops.WindowSum: _window_sum,
         ops.RowSum: _row_sum,

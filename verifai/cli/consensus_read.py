@@ -192,13 +192,7 @@ def _proven_claim(options: ClaimOptions, job: Job, folder: Path) -> ClaimEvidenc
     packed = [folder / proof_file(index) for index in range(len(options.claims))]
     for source, target in zip(options.claims, packed, strict=True):
         pack_bundle(source, target)
-    tensors = stated_inputs(packed[0])
-    names = StatedInputs(
-        tuple(one.name for one in tensors),
-        {one.name: len(one.shape) for one in tensors},
-        {one.name: "float32" for one in tensors},
-    )
-    samples = require_inputs(job, read_samples(options.inputs, names))
+    samples = require_inputs(job, read_samples(options.inputs, StatedInputs(stated_inputs(packed[0]))))
     with current().progress() as progress:
         claim = claim_of_proofs(
             packed, read_lock(options.lock), job, samples, allow_test_srs=options.allow_test_srs, progress=progress

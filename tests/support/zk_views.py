@@ -25,7 +25,7 @@ from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import eq_table
 from verifai.engines.sumcheck.protocol.proof import decode
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
@@ -67,8 +67,8 @@ def obey_base(monkeypatch):
     """Let scripts put challenges into F_p."""
     honest = Transcript.challenge
 
-    def challenge(self, label, domain=Domain.OUTSIDE_BASE):
-        value = honest(self, label, domain)
+    def challenge(self, label):
+        value = honest(self, label)
         coins = self._coins
         return (value[0], 0) if (label, coins.drawn[label] - 1) in getattr(coins, "in_base", ()) else value
 
@@ -268,4 +268,4 @@ def coupled(scene, view, given, fixed=()):
 def challenges(script, label, count):
     """The first ``count`` challenges of ``label``, as the transcript draws them."""
     transcript = Transcript(script.again())
-    return [transcript.challenge(label, Domain.OUTSIDE_BASE) for _ in range(count)]
+    return [transcript.challenge(label) for _ in range(count)]

@@ -87,15 +87,6 @@ class Manifest:
     created: str
     succeeds: Sha256 | None = None
 
-    def attestation_ids(self) -> tuple[Sha256, ...]:
-        """The attestations listed, by identifier."""
-        prefix, suffix = "attestations/", ".dsse.json"
-        return tuple(
-            Sha256(entry.path.removeprefix(prefix).removesuffix(suffix))
-            for entry in self.files
-            if entry.path.startswith(prefix)
-        )
-
     def to_json(self) -> dict[str, Any]:
         """The in-toto Statement as a JSON object."""
         predicate: dict[str, Any] = {"created": self.created}

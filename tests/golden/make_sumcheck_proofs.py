@@ -11,14 +11,14 @@ import json
 import sys
 from pathlib import Path
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import ProvenStatement, ProvingKey, TensorSecret, prepare, prove
 
 WEIGHTS_SEED = bytes(range(32))

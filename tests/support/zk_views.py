@@ -18,6 +18,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from tests.support.sumcheck_scripted import prove_heard, verify_scripted
 from tests.support.zk_algebra import subtract
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
@@ -30,9 +31,9 @@ from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
 from verifai.engines.sumcheck.prover.party import padded_weight
-from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove
+from verifai.engines.sumcheck.prover.prove import TensorSecret
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights
 
 CLEAR = ("product", "products.values", "openings.round", "openings.values", "openings.mask", "openings.combination")
 """Messages that no pad of the witness encrypts as they are."""
@@ -125,7 +126,6 @@ class Scene:
         witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
         given = own or GivenCoins(coins.get("x"))
         owners = {_seed(owner): coins.get(owner) for owner, _ in self.secrets.values()}
-        heard = []
         honest, rounds = proving.commitment_coins, opening_hiding.FinalRounds
 
         def listening(members):
@@ -136,21 +136,20 @@ class Scene:
         proving.commitment_coins = lambda plan, columns, seed: GivenCoins(owners[seed])
         opening_hiding.FinalRounds = listening
         try:
-            proven = commit_and_prove(
+            proven, channel = prove_heard(
                 key,
                 witness,
                 opening_number=self.number,
                 secrets={tensor: TensorSecret(_seed(owner), number) for tensor, (owner, number) in self.secrets.items()},
                 coins=self.script(),
                 own_coins=given,
-                listener=heard.append,
             )
         finally:
             proving.commitment_coins, opening_hiding.FinalRounds = honest, rounds
         self.last = key, proven
         proof = decode(proven.proof, key.layout.commitments())
         public = [one for one in proven.statement.tensors if hasattr(one, "cells")]
-        return View(self, _flat(proof), tuple(heard[0].labels), heard[0].pads, getattr(given, "sizes", {}), tuple(public))
+        return View(self, _flat(proof), tuple(channel.labels), channel.pads, getattr(given, "sizes", {}), tuple(public))
 
     def _key(self, coins):
         """The proving key for these weights and coins."""
@@ -168,7 +167,9 @@ class Scene:
         data = encode(key.circuit)
         trusted = trust_circuit(data, circuit_digest(data))
         blob = encode_weights(key.circuit, [np.asarray(cells).reshape(-1).tolist() for cells in self.weights])
-        return verify(trusted, trust_weights(trusted, key.identity, blob), proven.statement, proven.proof, self.script())
+        return verify_scripted(
+            trusted, trust_weights(trusted, key.identity, blob), proven.statement, proven.proof, self.script()
+        )
 
     def members(self):
         """(owner, prefix of purposes, plan, opening number, group), in the order of the proof's openings."""

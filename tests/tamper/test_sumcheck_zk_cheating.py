@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat
 from tests.support.sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 from verifai.engines.sumcheck.circuit import ops
@@ -19,7 +20,6 @@ from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.batching import row_weights
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import TensorSecret, prepare, prove
 from verifai.engines.sumcheck.verifier import opening_hiding
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify

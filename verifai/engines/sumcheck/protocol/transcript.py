@@ -17,7 +17,7 @@ from verifai.engines.sumcheck.protocol.field import Ext, P
 
 
 class Coins(Protocol):
-    """Source of challenge seeds, replaceable in tests (scripted coins)."""
+    """Takes what is said and gives the seeds of challenges."""
 
     def absorb(self, data: bytes) -> None:
         """Enter bytes."""
@@ -64,7 +64,7 @@ class Stream:
         return word
 
     def outside_base(self) -> Ext:
-        """A uniform element of F without F_p: never a public constant such as 0 or 1. Zero knowledge needs that of coordinates."""
+        """A uniform element of F without F_p: never a public constant such as 0 or 1; zero knowledge needs that."""
         a = self.base()
         while (b := self.base()) == 0:
             pass
@@ -72,9 +72,10 @@ class Stream:
 
 
 class Transcript:
-    """What was said so far. ``coins`` is scripted in tests only."""
+    """What was said so far."""
 
     def __init__(self, coins: Coins | None = None) -> None:
+        """``coins``: fresh :class:`HashCoins` unless given. Whoever gives them can read afterwards what was entered."""
         self._coins: Coins = coins if coins is not None else HashCoins()
 
     def absorb(self, label: str, data: bytes) -> None:

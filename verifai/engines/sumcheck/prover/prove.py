@@ -26,7 +26,6 @@ from verifai.engines.sumcheck.protocol.proof import encode as encode_proof
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor, Statement
 from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
-from verifai.engines.sumcheck.protocol.transcript import Coins as TranscriptCoins
 from verifai.engines.sumcheck.protocol.transcript import HashCoins, Transcript
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
@@ -158,44 +157,95 @@ def commit_and_prove(
     opening_number: int | None = None,
     secrets: Mapping[int, TensorSecret] | None = None,
     rng: Randomness = os.urandom,
-    coins: TranscriptCoins | None = None,
-    own_coins: Coins | None = None,
     progress: Progress = SILENT,
     threads: int = 1,
-    listener: Callable[[ProverChannel], None] | None = None,
 ) -> ProvenStatement:
-    """Commit ``witness`` and prove. ``coins`` of the transcript, ``own_coins`` of the prover and ``listener``, who sees the
-    finished channel, are for tests."""
+    """:func:`prove` for a witness that is made already."""
     progress.phase("commit", 2)
-    hiding = key.circuit.zero_knowledge
+    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, threads=threads)
+    own_coins = draw_coins(key, bound, rng)
+    transcript = start_transcript(key.digest, key.circuit, key.identity, bound.statement)
+    progress.advance()
+    talk, openings = converse(key, witness, bound, transcript, own_coins, progress, threads)
+    proof = encode_proof(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
+    return ProvenStatement(bound.statement, proof, bound.secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a proof is about, once it is fixed.
+
+    Attributes:
+        columns: of the witness, not yet committed. hashed: commitments to the hashed tensors.
+        secrets: by hashed tensor; empty in the integrity-only suite.
+    """
+
+    statement: Statement
+    columns: Mapping[Key, U64]
+    hashed: Mapping[int, CommittedMatrix]
+    secrets: Mapping[int, TensorSecret]
+
+
+def bind(
+    key: ProvingKey,
+    witness: Witness,
+    context: bytes,
+    *,
+    opening_number: int | None,
+    secrets: Mapping[int, TensorSecret] | None,
+    rng: Randomness,
+    threads: int,
+) -> Bound:
+    """Commit the hashed tensors and fix the statement. Raises ValueError as :func:`prove`."""
     number = _opening_number(key.circuit, opening_number)
     witness.counts = witness.multiplicities()
     columns = witness.columns()
     known = dict(secrets or {})
-    if hiding:
+    if key.circuit.zero_knowledge:
         known = {**_fresh_secrets(key, witness, columns, context, number, rng), **known}
     hashed = {
         tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
         for tensor in key.layout.hashed
     }
     statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number)
-    if hiding and own_coins is None:
-        own_coins = SecretCoins(proof_key(rng(SEED_BYTES), values_digest(columns), _fingerprint(key, statement)))
-    transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
-    progress.advance()
-    talk = begin_talk(key.layout, transcript, columns, own_coins, threads)
-    party = ProverParty(talk.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
+    kept = {tensor: known[tensor] for tensor in key.layout.hashed} if key.circuit.zero_knowledge else {}
+    return Bound(statement, columns, hashed, kept)
+
+
+def draw_coins(key: ProvingKey, bound: Bound, rng: Randomness) -> Coins | None:
+    """The coins of this proof alone; None in the integrity-only suite."""
+    if not key.circuit.zero_knowledge:
+        return None
+    return SecretCoins(proof_key(rng(SEED_BYTES), values_digest(bound.columns), _fingerprint(key, bound.statement)))
+
+
+def converse(
+    key: ProvingKey,
+    witness: Witness,
+    bound: Bound,
+    transcript: Transcript,
+    own_coins: Coins | None,
+    progress: Progress,
+    threads: int,
+) -> tuple[Talk, tuple[Opening, ...]]:
+    """Commit the witness and run the script over ``transcript``, which holds what is fixed before the witness.
+
+    Args:
+        own_coins: required where the suite hides; never used for another proof.
+    """
+    talk = begin_talk(key.layout, transcript, bound.columns, own_coins, threads)
+    party = ProverParty(
+        talk.channel, witness, key.weights, partial(lookup_blocks, key.circuit, key.layout.bus, witness), progress
+    )
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
-    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(number)]
-    openings = talk.open([joint, *([one] for one in hashed.values())], party.openings)
-    if listener is not None:
-        listener(talk.channel)
-    proof = encode_proof(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
-    return ProvenStatement(statement, proof, {tensor: known[tensor] for tensor in key.layout.hashed} if hiding else {})
+    joint = [talk.matrix]
+    if key.committed is not None:
+        joint.append(key.committed.for_opening(bound.statement.opening_number))
+    return talk, talk.open([joint, *([one] for one in bound.hashed.values())], party.openings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +341,7 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
     return stated
 
 
-def _blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
+def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
     result = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):

@@ -6,11 +6,12 @@ import hashlib
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_scripted import prove_heard
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.transcript import HashCoins, Stream, Transcript
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
+from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
 from verifai.errors import EvidenceRejected
@@ -121,7 +122,7 @@ def test_everything_is_said_in_the_order_that_soundness_needs():
     circuit, weights = examples.mlp(hashed_input=True, committed=True)
     trace = run(circuit, weights, examples.random_input(circuit))
     key, script = prepare(circuit, weights), Script()
-    commit_and_prove(key, Witness(circuit, key.layout, trace.tensors, trace.columns), b"c", coins=script)
+    prove_heard(key, Witness(circuit, key.layout, trace.tensors, trace.columns), b"c", coins=script)
     labels = []
     for item in script.items:
         label = item[1 : 1 + item[0]].decode()
@@ -150,7 +151,7 @@ def test_scripted_coins_drive_prover_and_verifier_alike():
     trace = run(circuit, weights, examples.random_input(circuit))
     key = prepare(circuit, weights)
     proofs = [
-        commit_and_prove(key, Witness(circuit, key.layout, trace.tensors, trace.columns), coins=Script(seed)).proof
+        prove_heard(key, Witness(circuit, key.layout, trace.tensors, trace.columns), coins=Script(seed))[0].proof
         for seed in (b"1" * 32, b"1" * 32, b"2" * 32, None)
     ]
     assert proofs[0] == proofs[1] and len({*proofs}) == 3

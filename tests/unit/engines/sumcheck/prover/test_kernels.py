@@ -11,11 +11,12 @@ import random
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import eq_table
 from verifai.engines.sumcheck.protocol.field import P
-from verifai.engines.sumcheck.prover import examples, kernels, lookup_kernels, parallel
+from verifai.engines.sumcheck.prover import kernels, lookup_kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import embed, scalars, to_field, vector
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 

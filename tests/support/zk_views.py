@@ -31,7 +31,7 @@ from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
 from verifai.engines.sumcheck.prover.party import padded_weight
-from verifai.engines.sumcheck.prover.prove import TensorSecret
+from verifai.engines.sumcheck.prover.prove import TensorOpening
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights
 
@@ -140,7 +140,7 @@ class Scene:
                 key,
                 witness,
                 opening_number=self.number,
-                secrets={tensor: TensorSecret(_seed(owner), number) for tensor, (owner, number) in self.secrets.items()},
+                secrets={tensor: TensorOpening(_seed(owner), number) for tensor, (owner, number) in self.secrets.items()},
                 coins=self.script(),
                 own_coins=given,
             )

@@ -23,7 +23,7 @@ from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
-from verifai.engines.sumcheck.prover.prove import TensorSecret, prepare
+from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare
 from verifai.engines.sumcheck.verifier.verify import TrustedWeights, verify
 from verifai.errors import EvidenceRejected
 
@@ -280,7 +280,7 @@ def test_weights_opened_under_the_blind_pair_of_another_number(stated, used, mon
 def test_a_tensor_opened_under_the_blind_pair_of_another_number(stated, used, monkeypatch):
     cheat = _everything()
     tensor = cheat.circuit.outputs[0].tensor
-    assert cheat.verify(secrets={tensor: TensorSecret(bytes(32), stated)})
+    assert cheat.verify(secrets={tensor: TensorOpening(bytes(32), stated)})
     honest = proving._state
 
     def misstated(circuit, witness, hashed):
@@ -288,7 +288,7 @@ def test_a_tensor_opened_under_the_blind_pair_of_another_number(stated, used, mo
 
     monkeypatch.setattr(proving, "_state", misstated)
     name = f"io:{cheat.circuit.tensors[tensor].name}"
-    assert cheat.refused(secrets={tensor: TensorSecret(bytes(32), used)}).stopped == name
+    assert cheat.refused(secrets={tensor: TensorOpening(bytes(32), used)}).stopped == name
 
 
 @pytest.mark.parametrize("claimed", [False, True])

@@ -25,7 +25,7 @@ from verifai.engines.interface import (
     VerifyRequest,
 )
 from verifai.engines.sumcheck.lock_section import parse_section
-from verifai.engines.sumcheck.protocol.suite import SUITE
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -39,7 +39,7 @@ class SumcheckEngine:
 
     def version(self) -> str:
         """The protocol suite, which proofs depend on."""
-        return SUITE
+        return INTEGRITY.name
 
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""

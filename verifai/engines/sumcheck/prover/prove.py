@@ -46,7 +46,7 @@ Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class TensorSecret:
+class TensorOpening:
     """What opens a hashed tensor's hiding commitment: 32 secret bytes, and which opening of the root this proof makes.
 
     Whoever knows the seed and the tensor makes the same root again; whoever knows the seed and the root can confirm a guess.
@@ -83,7 +83,7 @@ class ProvenStatement:
 
     statement: Statement
     proof: bytes
-    secrets: Mapping[int, TensorSecret] = field(default_factory=dict)
+    secrets: Mapping[int, TensorOpening] = field(default_factory=dict)
 
 
 def prepare(
@@ -125,7 +125,7 @@ def prove(
     context: bytes = b"",
     *,
     opening_number: int | None = None,
-    secrets: Mapping[int, TensorSecret] | None = None,
+    secrets: Mapping[int, TensorOpening] | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
@@ -155,7 +155,7 @@ def commit_and_prove(
     context: bytes = b"",
     *,
     opening_number: int | None = None,
-    secrets: Mapping[int, TensorSecret] | None = None,
+    secrets: Mapping[int, TensorOpening] | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
@@ -183,7 +183,7 @@ class Bound:
     statement: Statement
     columns: Mapping[Key, U64]
     hashed: Mapping[int, CommittedMatrix]
-    secrets: Mapping[int, TensorSecret]
+    secrets: Mapping[int, TensorOpening]
 
 
 def bind(
@@ -192,7 +192,7 @@ def bind(
     context: bytes,
     *,
     opening_number: int | None,
-    secrets: Mapping[int, TensorSecret] | None,
+    secrets: Mapping[int, TensorOpening] | None,
     rng: Randomness,
     threads: int,
 ) -> Bound:
@@ -284,7 +284,7 @@ def _opening_number(circuit: Circuit, given: int | None) -> int:
 
 def _fresh_secrets(
     key: ProvingKey, witness: Witness, columns: Mapping[Key, U64], context: bytes, number: int, rng: Randomness
-) -> dict[int, TensorSecret]:
+) -> dict[int, TensorOpening]:
     """Seeds for hashed tensors that nobody bound before; this proof makes their opening number 0."""
     if not key.layout.hashed:
         return {}
@@ -292,7 +292,7 @@ def _fresh_secrets(
     values = values_digest({**columns, **cells})
     unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number)
     facts, entropy = _fingerprint(key, unbound), rng(SEED_BYTES)
-    return {tensor: TensorSecret(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
+    return {tensor: TensorOpening(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
 
 
 def values_digest(columns: Mapping[Key, U64]) -> bytes:
@@ -310,7 +310,7 @@ def _fingerprint(key: ProvingKey, statement: Statement) -> bytes:
     return recorded.seed()
 
 
-def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: TensorSecret | None = None) -> bytes:
+def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: TensorOpening | None = None) -> bytes:
     """The root that a statement shows for a hashed tensor with these true cells (centred integers)."""
     described = key.circuit.tensors[tensor]
     full = np.zeros(described.padded, dtype=np.int64)
@@ -318,7 +318,7 @@ def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: Tenso
     return _commit_tensor(key, to_field(full.reshape(-1)), tensor, 1, secret).root
 
 
-def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secret: TensorSecret | None) -> CommittedMatrix:
+def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secret: TensorOpening | None) -> CommittedMatrix:
     plan, columns = key.layout.hashed[tensor], {("tensor", tensor, 0): cells}
     if secret is None:
         return commit(plan, columns, threads)

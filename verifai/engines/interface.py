@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
-from verifai.onnx_graph.model import OnnxModel
 
-Tensors = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:  # a proof is verified without a model, and so without ONNX
+    from numpy.typing import NDArray
+
+    from verifai.onnx_graph.model import OnnxModel
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 """Arrays by tensor name, exactly of the model's shapes and dtypes."""
 
 

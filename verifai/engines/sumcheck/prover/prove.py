@@ -107,7 +107,7 @@ def prepare(
     blob = encode_weights(circuit, [np.asarray(cells).reshape(-1).tolist() for cells in weights])
     arrays = tuple(padded_weight(weight, np.asarray(cells)) for weight, cells in zip(circuit.weights, weights, strict=True))
     committed = None
-    identity: str = weights_digest(blob)
+    identity = weights_digest(blob)
     if layout.weights is not None:
         columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
         if circuit.zero_knowledge:

@@ -5,7 +5,7 @@ With challenges, positions and triples of pads fixed, everything that a proof sh
     view = offset(witness, triples) + matrix · coins
 
 Hash outputs (roots, paths, salts) are left out: they are another argument's business. :class:`Scene` runs the engine with
-scripted challenges and coins; :mod:`zk_matrix` writes the matrix down from the protocol. That it is the *engine's* matrix is
+scripted challenges and coins; :mod:`.zk_matrix` writes the matrix down from the protocol. That it is the *engine's* matrix is
 for the tests to check: for random coins, the engine's view is offset + matrix·coins in every element.
 """
 

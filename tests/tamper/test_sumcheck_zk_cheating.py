@@ -1,7 +1,7 @@
 """Provers of the zero-knowledge suite that cheat with its pads, masks, blind rows and openings are refused.
 
-109 cheats; the same run without one is verified first (:class:`sumcheck_cheats.Cheat`), and where a cheat needs tools of
-its own, so are the tools.
+109 cheats. The same run without one is verified first (:class:`tests.support.sumcheck_cheats.Cheat`). Tools that a cheat needs
+of its own are verified too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share. Heavy ones are built once per run, and only when a test asks for them."""
+"""Fixtures that several packages of tests share. Heavy ones are built once per run, and only when a test asks for them."""
 
 from __future__ import annotations
 

@@ -21,11 +21,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from verifai.bundle.keys import load_public_key as load_public_key
+    from verifai.bundle.keys import load_signer as load_signer
+    from verifai.bundle.keys import new_key as new_key
+    from verifai.bundle.keys import read_key as read_key
+    from verifai.bundle.note import NoteKey as NoteKey
     from verifai.circuit_folder import CircuitFolder as CircuitFolder
     from verifai.circuit_folder import read_lock as read_lock
+    from verifai.domain.circuit_spec import Budget as Budget
+    from verifai.domain.consensus.job import OutputKind as OutputKind
+    from verifai.domain.consensus.round import BeaconRule as BeaconRule
+    from verifai.domain.fidelity import Task as Task
     from verifai.domain.statement import EngineName as EngineName
+    from verifai.domain.statement import Role as Role
     from verifai.domain.statement import Statement as Statement
     from verifai.domain.statement import Visibility as Visibility
+    from verifai.domain.statement import WeightVisibility as WeightVisibility
     from verifai.errors import EvidenceRejected as EvidenceRejected
     from verifai.errors import PolicyNotMet as PolicyNotMet
     from verifai.errors import Undecided as Undecided
@@ -33,21 +44,84 @@ if TYPE_CHECKING:
     from verifai.errors import VerifaiError as VerifaiError
     from verifai.onnx_graph.inputs import read_samples as read_samples
     from verifai.onnx_graph.load import load_path as load_model  # noqa: F401 - the public name differs
+    from verifai.reports.from_gate import report_of as gate_report  # noqa: F401 - the public name differs
+    from verifai.reports.registry import ReportName as ReportName
+    from verifai.reports.registry import format_for as report_format  # noqa: F401 - the public name differs
+    from verifai.showcase.bench import run_bench as run_bench
+    from verifai.stages.audit.audit import audit_all as audit_bundles  # noqa: F401 - the public name differs
+    from verifai.stages.audit.options import AuditOptions as AuditOptions
+    from verifai.stages.chain.split import split_model as split_model
+    from verifai.stages.chain.verify_chain import verify_chain as verify_chain
     from verifai.stages.check import check_model as check_model
     from verifai.stages.compile import compile_circuit as compile_circuit
+    from verifai.stages.consensus.bundle import write_decision as write_decision
+    from verifai.stages.consensus.decide import decide as decide_round  # noqa: F401 - the public name differs
+    from verifai.stages.consensus.open_round import RoundOptions as RoundOptions
+    from verifai.stages.consensus.open_round import open_round as open_round
+    from verifai.stages.consensus.read_round import ClaimedOutputs as ClaimedOutputs
+    from verifai.stages.consensus.read_round import ClaimedProofs as ClaimedProofs
+    from verifai.stages.consensus.read_round import read_round as read_round
+    from verifai.stages.consensus.read_round import read_weights as read_weights
+    from verifai.stages.consensus.recording import record_proven_runs as record_proven_runs
+    from verifai.stages.consensus.recording import record_runs as record_runs
+    from verifai.stages.consensus.subject import SubjectOptions as SubjectOptions
+    from verifai.stages.consensus.take_part import commit_to_round as commit_to_round
+    from verifai.stages.consensus.take_part import replay_for_round as replay_for_round
+    from verifai.stages.consensus.take_part import reveal_to_round as reveal_to_round
+    from verifai.stages.consensus.tolerance import measure_tolerance as measure_tolerance
+    from verifai.stages.diff import diff_bundles as diff_bundles
     from verifai.stages.export import export as export_model  # noqa: F401 - the public name differs
+    from verifai.stages.gate.attest import attest_verdict as attest_verdict
+    from verifai.stages.gate.gate import gate as gate
+    from verifai.stages.gate.init import init_policy as init_policy
+    from verifai.stages.gate.load import load_policy as load_policy
     from verifai.stages.init import init_circuit as init_circuit
+    from verifai.stages.inspect import inspect_bundle as inspect_bundle
+    from verifai.stages.log import append_entries as append_to_log  # noqa: F401 - the public name differs
+    from verifai.stages.log import check_log_file as check_log  # noqa: F401 - the public name differs
+    from verifai.stages.log import cosign_checkpoint as cosign_checkpoint
+    from verifai.stages.log import make_log as make_log
+    from verifai.stages.log import prove_consistency as prove_log_consistency  # noqa: F401 - the public name differs
+    from verifai.stages.log import prove_entry as prove_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.log import sign_checkpoint as sign_checkpoint
+    from verifai.stages.log import verify_entry as verify_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.pack import pack_bundle as pack_bundle
+    from verifai.stages.pack import unpack_bundle as unpack_bundle
     from verifai.stages.prove import prove as prove
+    from verifai.stages.seal import seal_bundle as seal_bundle
+    from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import generate_file as generate_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import import_file as import_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import judge_file as check_srs  # noqa: F401 - the public name differs
+    from verifai.stages.srs import list_files as list_srs  # noqa: F401 - the public name differs
+    from verifai.stages.trust import TrustRequest as TrustRequest
+    from verifai.stages.trust import init_trust as init_trust
     from verifai.stages.verify import Expectations as Expectations
     from verifai.stages.verify import VerifiedBundle as VerifiedBundle
     from verifai.stages.verify import verify_bundle as verify_bundle
+    from verifai.stages.warm_up import warm_up as warm_up
+    from verifai.stages.weights import renew_root as renew_root
+    from verifai.stages.weights import show_roots as show_roots
+    from verifai.trust_file import read_trust as read_trust
 
 _HOME = {
+    "load_public_key": ("verifai.bundle.keys", "load_public_key"),
+    "load_signer": ("verifai.bundle.keys", "load_signer"),
+    "new_key": ("verifai.bundle.keys", "new_key"),
+    "read_key": ("verifai.bundle.keys", "read_key"),
+    "NoteKey": ("verifai.bundle.note", "NoteKey"),
     "CircuitFolder": ("verifai.circuit_folder", "CircuitFolder"),
     "read_lock": ("verifai.circuit_folder", "read_lock"),
+    "Budget": ("verifai.domain.circuit_spec", "Budget"),
+    "OutputKind": ("verifai.domain.consensus.job", "OutputKind"),
+    "BeaconRule": ("verifai.domain.consensus.round", "BeaconRule"),
+    "Task": ("verifai.domain.fidelity", "Task"),
     "EngineName": ("verifai.domain.statement", "EngineName"),
+    "Role": ("verifai.domain.statement", "Role"),
     "Statement": ("verifai.domain.statement", "Statement"),
     "Visibility": ("verifai.domain.statement", "Visibility"),
+    "WeightVisibility": ("verifai.domain.statement", "WeightVisibility"),
     "EvidenceRejected": ("verifai.errors", "EvidenceRejected"),
     "PolicyNotMet": ("verifai.errors", "PolicyNotMet"),
     "Undecided": ("verifai.errors", "Undecided"),
@@ -55,14 +129,66 @@ _HOME = {
     "VerifaiError": ("verifai.errors", "VerifaiError"),
     "read_samples": ("verifai.onnx_graph.inputs", "read_samples"),
     "load_model": ("verifai.onnx_graph.load", "load_path"),
+    "gate_report": ("verifai.reports.from_gate", "report_of"),
+    "ReportName": ("verifai.reports.registry", "ReportName"),
+    "report_format": ("verifai.reports.registry", "format_for"),
+    "run_bench": ("verifai.showcase.bench", "run_bench"),
+    "audit_bundles": ("verifai.stages.audit.audit", "audit_all"),
+    "AuditOptions": ("verifai.stages.audit.options", "AuditOptions"),
+    "split_model": ("verifai.stages.chain.split", "split_model"),
+    "verify_chain": ("verifai.stages.chain.verify_chain", "verify_chain"),
     "check_model": ("verifai.stages.check", "check_model"),
     "compile_circuit": ("verifai.stages.compile", "compile_circuit"),
+    "write_decision": ("verifai.stages.consensus.bundle", "write_decision"),
+    "decide_round": ("verifai.stages.consensus.decide", "decide"),
+    "RoundOptions": ("verifai.stages.consensus.open_round", "RoundOptions"),
+    "open_round": ("verifai.stages.consensus.open_round", "open_round"),
+    "ClaimedOutputs": ("verifai.stages.consensus.read_round", "ClaimedOutputs"),
+    "ClaimedProofs": ("verifai.stages.consensus.read_round", "ClaimedProofs"),
+    "read_round": ("verifai.stages.consensus.read_round", "read_round"),
+    "read_weights": ("verifai.stages.consensus.read_round", "read_weights"),
+    "record_proven_runs": ("verifai.stages.consensus.recording", "record_proven_runs"),
+    "record_runs": ("verifai.stages.consensus.recording", "record_runs"),
+    "SubjectOptions": ("verifai.stages.consensus.subject", "SubjectOptions"),
+    "commit_to_round": ("verifai.stages.consensus.take_part", "commit_to_round"),
+    "replay_for_round": ("verifai.stages.consensus.take_part", "replay_for_round"),
+    "reveal_to_round": ("verifai.stages.consensus.take_part", "reveal_to_round"),
+    "measure_tolerance": ("verifai.stages.consensus.tolerance", "measure_tolerance"),
+    "diff_bundles": ("verifai.stages.diff", "diff_bundles"),
     "export_model": ("verifai.stages.export", "export"),
+    "attest_verdict": ("verifai.stages.gate.attest", "attest_verdict"),
+    "gate": ("verifai.stages.gate.gate", "gate"),
+    "init_policy": ("verifai.stages.gate.init", "init_policy"),
+    "load_policy": ("verifai.stages.gate.load", "load_policy"),
     "init_circuit": ("verifai.stages.init", "init_circuit"),
+    "inspect_bundle": ("verifai.stages.inspect", "inspect_bundle"),
+    "append_to_log": ("verifai.stages.log", "append_entries"),
+    "check_log": ("verifai.stages.log", "check_log_file"),
+    "cosign_checkpoint": ("verifai.stages.log", "cosign_checkpoint"),
+    "make_log": ("verifai.stages.log", "make_log"),
+    "prove_log_consistency": ("verifai.stages.log", "prove_consistency"),
+    "prove_log_entry": ("verifai.stages.log", "prove_entry"),
+    "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
+    "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
+    "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
     "prove": ("verifai.stages.prove", "prove"),
+    "seal_bundle": ("verifai.stages.seal", "seal_bundle"),
+    "list_srs": ("verifai.stages.srs", "list_files"),
+    "check_srs": ("verifai.stages.srs", "judge_file"),
+    "import_srs": ("verifai.stages.srs", "import_file"),
+    "fetch_srs": ("verifai.stages.srs", "fetch_file"),
+    "generate_srs": ("verifai.stages.srs", "generate_file"),
+    "cut_srs": ("verifai.stages.srs", "cut_file"),
+    "TrustRequest": ("verifai.stages.trust", "TrustRequest"),
+    "init_trust": ("verifai.stages.trust", "init_trust"),
     "Expectations": ("verifai.stages.verify", "Expectations"),
     "VerifiedBundle": ("verifai.stages.verify", "VerifiedBundle"),
     "verify_bundle": ("verifai.stages.verify", "verify_bundle"),
+    "warm_up": ("verifai.stages.warm_up", "warm_up"),
+    "renew_root": ("verifai.stages.weights", "renew_root"),
+    "show_roots": ("verifai.stages.weights", "show_roots"),
+    "read_trust": ("verifai.trust_file", "read_trust"),
 }
 
 __all__ = sorted(_HOME)

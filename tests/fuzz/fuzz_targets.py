@@ -24,7 +24,7 @@ from tests.fuzz.fuzz_sumcheck import (
     weights_reader,
 )
 from tests.support.paths import ROOT
-from verifai.bundle.consistency import encode_consistency, parse_consistency
+from verifai.bundle.consistency import ConsistencyProof, parse_consistency
 from verifai.bundle.keys import parse_public_key
 from verifai.bundle.note import parse_checkpoint, parse_log_proof
 from verifai.bundle.reader import open_bundle
@@ -132,7 +132,9 @@ def targets() -> dict[str, Target]:
         "attestation": Target(lambda data: parse_attestation(Envelope(data), ""), (payloads["circuit"], payloads["proof"])),
         "checkpoint": Target(lambda data: parse_checkpoint(data, ""), (_read("log/checkpoint"),), 30_000),
         "log-proof": Target(lambda data: parse_log_proof(data, ""), (log_proof,), 30_000),
-        "log-consistency": Target(lambda data: parse_consistency(data, ""), (encode_consistency(1, 2, [bytes(32)]),), 15_000),
+        "log-consistency": Target(
+            lambda data: parse_consistency(data, ""), (ConsistencyProof(1, 2, (bytes(32),)).to_bytes(),), 15_000
+        ),
         "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 2_000, 80_000),
         "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 4_000),
         "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 15_000),

@@ -17,7 +17,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.paths import ROOT
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.ezkl.engine import EzklEngine
 from verifai.engines.ezkl.srs.file import read_srs
@@ -117,7 +118,7 @@ def spec_of(inputs: Visibility, outputs: Visibility, **changes: Any) -> CircuitS
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        classes=True,
+        task=Task.CLASSIFICATION,
         budget=Budget(memory_bytes=2 * 2**30, prove_seconds=120, setup_seconds=120),
         fidelity=FidelityFloor(),
         options={"ezkl": {"srs": str(SRS)}},

@@ -24,6 +24,7 @@ from verifai.domain import strict_json
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict, Judgement
 from verifai.domain.record import Record
@@ -39,7 +40,7 @@ from verifai.domain.statement import (
 )
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import format_utc
-from verifai.engines.interface import EngineProof, Fidelity, SectionSummary, VerifiedProof, VerifyRequest
+from verifai.engines.interface import EngineProof, SectionSummary, VerifiedProof, VerifyRequest
 from verifai.errors import EvidenceRejected
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 from verifai.stages.gate.bundle import judge_bundle
@@ -47,7 +48,14 @@ from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 NOW = datetime(2026, 6, 15, 12, 0, 0, tzinfo=UTC)
-ENGINE_USERS = ("verifai.stages.verify", "verifai.stages.gate.load", "verifai.stages.gate.init")
+ENGINE_USERS = (
+    "verifai.stages.verify",
+    "verifai.stages.gate.load",
+    "verifai.stages.gate.init",
+    "verifai.stages.audit.audit",
+    "verifai.stages.audit.steps",
+)
+"""Modules that ask for an engine by name: a stand-in is put into each."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,6 @@ class FakeEngine:
         return SectionSummary(
             "1.0", section["circuit_sha256"], pins, Fidelity(**{"top1_matches": None, **figures}), tuple(modes)
         )
-
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        return "as the tests say"
 
     def quantise(self, tensor: TensorStatement, values: Any) -> tuple[int, ...]:
         return tuple(round(Fraction(float(one)) / tensor.scale) for one in values.reshape(-1))

@@ -7,28 +7,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
-from verifai.engines.sumcheck.protocol import layout as layouts
 from verifai.engines.sumcheck.protocol import soundness
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover.examples import Sketch
 
 
 @contextmanager
 def security(bits):
     """Plan for fewer bits: fewer queries, shorter tails. Hiding does not depend on how many there are."""
     honest = soundness.SECURITY_BITS
-    soundness.SECURITY_BITS = layouts.SECURITY_BITS = bits
+    soundness.SECURITY_BITS = planner.SECURITY_BITS = bits
     soundness.queries_needed.cache_clear()
     try:
         yield
     finally:
-        soundness.SECURITY_BITS = layouts.SECURITY_BITS = honest
+        soundness.SECURITY_BITS = planner.SECURITY_BITS = honest
         soundness.queries_needed.cache_clear()
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.bundle_forge import Forge, read_folder, write_files
 from tests.support.paths import ROOT
-from verifai.bundle import reader
 from verifai.bundle.reader import open_bundle
 from verifai.cli.audit import _result
 from verifai.domain.attestation.circuit import CircuitPredicate
@@ -46,7 +45,7 @@ def test_a_full_disk_at_one_bundle_does_not_hide_that_another_is_false(tmp_path:
         with open_bundle(path) as bundle:
             yield bundle
 
-    monkeypatch.setattr(reader, "open_bundle", opened)
+    monkeypatch.setattr("verifai.stages.audit.audit.open_bundle", opened)
     assert [report.status for report in audit_all([false, GOOD], TRUST, OPTIONS)] == [1, 4]
 
 

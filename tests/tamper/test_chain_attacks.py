@@ -228,6 +228,34 @@ def test_locks_of_another_split_or_of_no_split_are_refused(chain: Chain, all_thr
     chain.refused(bundles, [locks[0], folder.lock(), locks[2]], "chain-locks", 2)
 
 
+def _repinned(lock: CircuitLock, **changes: Any) -> CircuitLock:
+    section = lock.section(EngineName.SUMCHECK)
+    return lock.with_section(EngineName.SUMCHECK, {**section, **changes})
+
+
+def test_a_lock_of_a_suite_that_this_release_does_not_speak_is_not_compared(chain: Chain, all_three: Any) -> None:
+    """Said before all else, a missing segment for instance: such a lock's boundaries may mean something else."""
+    bundles, locks = all_three
+    for number in range(2):
+        given = [_repinned(lock, suite="sumcheck/0") if place == number else lock for place, lock in enumerate(locks[:2])]
+        chain.refused(bundles[:2], given, "engine-version", 2)
+
+
+@pytest.mark.parametrize("change", [{"high": 254}, {"low": -1}, {"exponent": 1}, {"mantissa": 1}, {"zero_point": 1}])
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_pin_of_a_boundary_is_compared(chain: Chain, all_three: Any, number: int, change: dict[str, int]) -> None:
+    bundles, locks = all_three
+    lock = locks[number - 1]
+    options = dict(lock.section(EngineName.SUMCHECK)["options"])
+    pins = [{**one, **change} if one["value"] == "max_pool2d" else one for one in options["boundary"]]
+    locks[number - 1] = _repinned(lock, options={**options, "boundary": pins})
+    problem = chain.refused(bundles, locks, "chain-locks", 2)
+    assert "scales, ranges or zero points" in problem.message
+    unpinned = [one for one in options["boundary"] if one["value"] != "max_pool2d"]
+    locks[number - 1] = _repinned(lock, options={**options, "boundary": unpinned})
+    assert "no pinned boundary" in chain.refused(bundles, locks, "chain-locks", 2).message
+
+
 def test_one_cell_changed_on_the_way_breaks_the_chain(chain: Chain, all_three: Any, tmp_path: Path) -> None:
     bundles, locks = all_three
     arrays = read_npz((chain.root / "evidence" / "1.npz").read_bytes(), "npz")

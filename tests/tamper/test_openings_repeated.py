@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.gate_world import ALICE, NOW, World, codes, fake_engines, waiver
+from tests.support.gate_world import ALICE, ENGINE_USERS, NOW, World, codes, fake_engines, waiver
 from tests.support.gate_world import FakeEngine as Fake
 from verifai.bundle.reader import open_bundle
 from verifai.cli import app as cli
@@ -27,7 +27,8 @@ WORDS = "opening 3 of 16 of the commitment to 'weights' (root aaaaaaaaaaaa…)"
 
 @pytest.fixture(autouse=True)
 def _engines(fake_engines: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifai.engines.registry.engine_for", Fake)
+    for name in ("verifai.engines.registry", *ENGINE_USERS):
+        monkeypatch.setattr(f"{name}.engine_for", Fake)
 
 
 @pytest.fixture

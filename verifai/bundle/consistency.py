@@ -1,9 +1,9 @@
-"""Consistency proofs as files, and witnesses: who signs a log's checkpoint only after seeing that its past did not change."""
+"""Consistency proofs as files, and witnesses. A witness cosigns a checkpoint only after a proof that the log only grew."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from verifai.bundle import canonical
@@ -18,14 +18,22 @@ from verifai.execution.files import read_limited, write_atomic
 SCHEMA = "verifai/log-consistency/v1"
 
 
-def encode_consistency(first: int, second: int, hashes: Iterable[bytes]) -> bytes:
-    """A consistency proof as a JSON file."""
-    texts = [base64.b64encode(one).decode() for one in hashes]
-    return canonical.encode({"schema": SCHEMA, "first": first, "second": second, "hashes": texts})
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof:
+    """That the log of ``second`` entries begins with the log of ``first`` entries. ``hashes``: as in RFC 6962, 2.1.2."""
+
+    first: int
+    second: int
+    hashes: tuple[bytes, ...]
+
+    def to_bytes(self) -> bytes:
+        """As a JSON file."""
+        texts = [base64.b64encode(one).decode() for one in self.hashes]
+        return canonical.encode({"schema": SCHEMA, "first": self.first, "second": self.second, "hashes": texts})
 
 
-def parse_consistency(data: bytes, where: str) -> tuple[int, int, tuple[bytes, ...]]:
-    """``(first size, second size, hashes)``. Raises EvidenceRejected (``log-malformed``)."""
+def parse_consistency(data: bytes, where: str) -> ConsistencyProof:
+    """The inverse of :meth:`ConsistencyProof.to_bytes`. Raises EvidenceRejected (``log-malformed``)."""
     root = Record(
         strict_json.loads(data, where=where, max_bytes=MAX_NOTE_BYTES, code="log-malformed"), where, code="log-malformed"
     )
@@ -36,7 +44,7 @@ def parse_consistency(data: bytes, where: str) -> tuple[int, int, tuple[bytes, .
     except ValueError as problem:
         raise root.refuse(str(problem), "hashes") from None
     root.done()
-    return first, second, hashes
+    return ConsistencyProof(first, second, hashes)
 
 
 def cosign(
@@ -47,7 +55,7 @@ def cosign(
     signer: Signer,
     state: Path,
     seconds: int,
-    consistency: tuple[int, int, tuple[bytes, ...]] | None,
+    consistency: ConsistencyProof | None,
 ) -> Checkpoint:
     """Cosign ``checkpoint`` as witness ``name``, once it extends what this witness saw last.
 
@@ -76,7 +84,7 @@ def cosign(
     return checkpoint.cosigned_by(name, signer, seconds)
 
 
-def _check_extends(seen: Checkpoint, new: Checkpoint, consistency: tuple[int, int, tuple[bytes, ...]] | None) -> None:
+def _check_extends(seen: Checkpoint, new: Checkpoint, consistency: ConsistencyProof | None) -> None:
     if consistency is None and seen.size != new.size:
         if new.size < seen.size:
             check_consistency(seen.size, new.size, (), seen.root, new.root, where="checkpoint")
@@ -86,11 +94,11 @@ def _check_extends(seen: Checkpoint, new: Checkpoint, consistency: tuple[int, in
             where="--consistency",
             hint=f"Get the proof from the log: verifai log consistency LOG --from {seen.size} --to {new.size} -o FILE",
         )
-    first, second, hashes = consistency or (seen.size, new.size, ())
-    if (first, second) != (seen.size, new.size):
+    proof = consistency or ConsistencyProof(seen.size, new.size, ())
+    if (proof.first, proof.second) != (seen.size, new.size):
         raise PolicyNotMet(
             "consistency-missing",
-            f"the proof is about sizes {first} and {second}, needed are {seen.size} and {new.size}",
+            f"the proof is about sizes {proof.first} and {proof.second}, needed are {seen.size} and {new.size}",
             where="--consistency",
         )
-    check_consistency(first, second, hashes, seen.root, new.root, where="checkpoint")
+    check_consistency(proof.first, proof.second, proof.hashes, seen.root, new.root, where="checkpoint")

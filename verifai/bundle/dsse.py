@@ -1,4 +1,4 @@
-"""Signing and checking DSSE envelopes with Ed25519. Who counts is decided by key, never by the envelope's own identifiers."""
+"""Signing and checking DSSE envelopes with Ed25519. What counts is the key that verifies, not the identifier given."""
 
 from __future__ import annotations
 

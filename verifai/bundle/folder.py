@@ -15,7 +15,7 @@ from verifai.errors import EvidenceRejected, UsageError
 
 FOLDERS = ("attestations", "log", "payload")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
+# Without O_NONBLOCK, opening a FIFO in the file's place would wait for ever.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -39,7 +39,7 @@ class FolderSource:
                     if len(self.sizes) == before:
                         raise EvidenceRejected("bad-path", "an empty folder belongs to no bundle", where=folder)
             check_listing(self.sizes, limits, self._where)
-        except OSError as problem:  # somebody changes the folder while it is read
+        except OSError as problem:  # the folder is changed while it is read
             self.close()
             raise EvidenceRejected("file-absent", f"cannot list: {problem.strerror}", where=self._where) from None
         except BaseException:

@@ -1,9 +1,9 @@
-"""Keyless signing: an identity (an e-mail address, a CI workflow) instead of a key that somebody keeps. Extra ``[sigstore]``.
+"""Keyless signing: an identity (an e-mail address, a CI workflow) instead of a stored key. Extra ``[sigstore]``.
 
 The Sigstore bundle lies beside ours as ``BUNDLE.sigstore.json`` and is over the manifest's exact payload bytes. It comes on top
 of Ed25519 signatures: keys and identities are asked for apart in the trust file.
 
-The seam is tested offline with a stand-in that is not Sigstore; signing with Sigstore itself needs the network and an identity
+The tests use a substitute for Sigstore, offline; signing with Sigstore itself needs the network and an identity
 token, and is not part of any test.
 """
 
@@ -25,14 +25,14 @@ def sidecar_path(bundle: Path) -> Path:
 
 
 class KeylessSigner(Protocol):
-    """Whoever can vouch under an identity."""
+    """Signs a payload under an identity."""
 
     def sign(self, payload: bytes) -> bytes:
         """A Sigstore bundle (JSON) over ``payload``. Raises UsageError, Undecided."""
 
 
 class KeylessVerifier(Protocol):
-    """Whoever can check that."""
+    """Checks a signature that was made under an identity."""
 
     def verify(self, payload: bytes, sidecar: bytes, wanted: KeylessTrust) -> None:
         """Raises EvidenceRejected (``keyless-invalid``) unless ``wanted`` vouched for ``payload``; Undecided when unable."""

@@ -104,6 +104,22 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
 _NEW = "Make one with: verifai key new PATH"
 
 
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A key file that was read: its public half, and whether it holds the private half too."""
+
+    public_key: PublicKey
+    private: bool
+
+
+def read_key(path: Path) -> KeyFile:
+    """Read a private or a public key file. Raises UsageError (``file-missing``, ``bad-key``, ``bad-passphrase``)."""
+    data = read_limited(path, limit=MAX_KEY_BYTES)
+    if b"PRIVATE KEY-----" in data:
+        return KeyFile(load_signer(path).public_key, private=True)
+    return KeyFile(parse_public_key(data, str(path)), private=False)
+
+
 def load_public_key(path: Path) -> PublicKey:
     """Read a public key file: PEM, or one line of ``ed25519:BASE64``. Raises UsageError (``file-missing``, ``bad-key``)."""
     return parse_public_key(read_limited(path, limit=MAX_KEY_BYTES), str(path))

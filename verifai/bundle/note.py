@@ -134,7 +134,7 @@ def _cosigned(text: bytes, seconds: int) -> bytes:
 
 
 def parse_checkpoint(data: bytes, where: str) -> Checkpoint:
-    """Read a checkpoint strictly; extension lines are refused because nobody audits them.
+    """Read a checkpoint strictly; extension lines are refused because nothing here checks them.
 
     Raises:
         EvidenceRejected: code ``log-malformed``.

@@ -2,7 +2,7 @@
 
 Nothing is extracted by name, and nothing is read twice: every file is hashed while it is copied once into a private folder, and
 those copies are what engines get. Opening a bundle says that it is *well formed and complete*; who signed it and whether it is
-true are questions for afterwards.
+true is checked later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PAYLOAD = "payload/"
 
 BundleId = Sha256
-"""SHA-256 of the manifest's payload: the name of a bundle, whoever signed it."""
+"""SHA-256 of the manifest's payload: the bundle's identifier. Signatures do not change it."""
 
 
 @dataclass(frozen=True, slots=True)

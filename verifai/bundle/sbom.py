@@ -92,7 +92,7 @@ def check_sbom(data: bytes, circuit: CircuitPredicate, created: str, files: Mapp
     """Check that an SBOM is the one of this evidence.
 
     Returns:
-        What it claims and nobody can recompute: the packages that were installed, with their versions.
+        The part that cannot be recomputed and stays a claim: the packages that were installed, with their versions.
 
     Raises:
         EvidenceRejected: ``malformed``, ``not-canonical`` or ``sbom-mismatch``.

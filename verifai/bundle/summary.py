@@ -1,4 +1,4 @@
-"""What a bundle holds, by its own word: for people and for comparison, never for a verdict."""
+"""What a bundle claims to hold, unverified: for display and comparison, never for a verdict."""
 
 from __future__ import annotations
 

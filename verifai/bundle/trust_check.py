@@ -1,4 +1,4 @@
-"""Who says so, and when: the steps T1 to T6 of ``docs/bundle-format.md``, one finding each."""
+"""Steps T1 to T6 of ``docs/bundle-format.md``: signatures, dates, set-up and log against a trust file. One finding each."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _guard(step: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _check_expiry(trust: Trust, now: str) -> Finding:
-    """T1: the trust file itself still counts."""
+    """T1: the trust file has not expired."""
     if trust.is_expired(now):
         raise PolicyNotMet(
             "trust-expired", f"the trust file expired at {trust.expires}", hint="Review it, then give it a new date."
@@ -79,7 +79,7 @@ def require_signers(envelope: Envelope, rule: RoleRule, role: TrustRole, names: 
     if check.unsigned:
         raise PolicyNotMet(
             "unsigned",
-            f"nobody signed it, {rule.threshold} of role {role.value!r} must",
+            f"it has no signature; {rule.threshold} of role {role.value!r} must sign",
             where=where,
             hint="verifai seal --key KEY",
         )
@@ -101,7 +101,7 @@ def _check_manifest(bundle: OpenBundle, trust: Trust) -> Finding:
     if rule is None:
         # An invalid signature of any key we know is false evidence, whatever role the key has.
         check_signatures(bundle.envelope, trust.keys.values(), where=MANIFEST_NAME)
-        return not_checked("signature-not-required", "the trust file names nobody who must sign releases", "T2", MANIFEST_NAME)
+        return not_checked("signature-not-required", "the trust file demands no signature on releases", "T2", MANIFEST_NAME)
     return at_step(require_signers(bundle.envelope, rule, TrustRole.RELEASE, trust, MANIFEST_NAME), "T2")
 
 
@@ -113,12 +113,12 @@ def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
     if role is None or rule is None:
         check_signatures(attestation.envelope, trust.keys.values(), where=where)
         kind = attestation.predicate.TYPE
-        return not_checked("signature-not-required", f"the trust file names nobody who must sign {kind}", "T3", where)
+        return not_checked("signature-not-required", f"the trust file demands no signature on {kind}", "T3", where)
     return at_step(require_signers(attestation.envelope, rule, role, trust, where), "T3")
 
 
 def _check_age(bundle: OpenBundle, trust: Trust, now: str) -> Finding:
-    """T4: neither from the future nor too old. A maker's clock is a claim; the log's order is evidence."""
+    """T4: neither from the future nor too old. The dates are claims of the bundle's maker; only the log's order is evidence."""
     moment, written = parse_utc(now), parse_utc(bundle.manifest.created)
     times = [parse_utc(one.created) for one in _predicates(bundle, ProofPredicate)]
     for claimed in (*times, written):

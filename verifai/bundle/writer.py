@@ -41,7 +41,7 @@ def write_bundle(
     It is written under a temporary name beside ``directory``, synced, and renamed, so it is there whole or not at all.
 
     Args:
-        payload: name below ``payload/`` → content, as bytes or as the path of a file that nobody changes meanwhile.
+        payload: name below ``payload/`` → content, as bytes, or as the path of a file that does not change during the call.
         signers: who signs the manifest; none for an unsigned bundle.
         created: UTC, such as ``2026-01-31T23:59:59Z``.
         log: name below ``log/`` → content.

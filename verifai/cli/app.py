@@ -1,4 +1,4 @@
-"""The command line's entry: registers the verbs, turns every ending into the contract's exit status.
+"""The command line's entry: hands over to a verb, turns every ending into the contract's exit status.
 
 0 accepted · 1 rejected · 2 usage · 3 policy not met · 4 undecided · 70 a bug of ours · 130 interrupted
 """
@@ -14,11 +14,12 @@ import typer
 from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
-from verifai.cli.verbs import register_all
-from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
+from verifai.cli.lazy import LazyGroup
+from verifai.errors import InternalError, Interrupted, ResourceExhausted, Undecided, UsageError, VerifaiError
 
 app = typer.Typer(
     name="verifai",
+    cls=LazyGroup,
     help=(
         "Make machine-learning inference verifiable: prove that an output came from this model on this input, "
         "hand the evidence over, re-check it offline, and stop releases whose evidence does not hold."
@@ -34,7 +35,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from importlib.metadata import version  # costs 20 ms, and only this option asks
 
         sys.stdout.write(f"verifai {version('verifai')}\n")
         raise typer.Exit(0)
@@ -45,9 +46,6 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
 ) -> None:
     """Options that come before a command."""
-
-
-register_all(app)
 
 
 def run(arguments: list[str]) -> int:
@@ -70,16 +68,12 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return frame.fail(Interrupted("interrupted", "stopped; nothing was left half-written"))
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); nobody is left to tell.
+        # The reader of our output went away (`| head`), so nothing can be reported.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        from verifai.errors import ResourceExhausted
-
         return frame.fail(ResourceExhausted("out-of-memory", "no memory left"))
     except OSError as problem:
-        from verifai.errors import Undecided
-
         return frame.fail(Undecided("disk", f"{problem.strerror or problem}", where=str(problem.filename or "")))
     except Exception as problem:  # the one place where an unforeseen failure becomes status 70
         if os.environ.get("VERIFAI_TRACEBACK") == "1":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from verifai.cli.frame import current
 from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName, Role
 from verifai.domain.tensor import TensorSpec
@@ -26,6 +27,7 @@ _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
 _MAX_STDIN_BYTES = 256 * 2**20
 
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 
@@ -37,8 +39,7 @@ def memory_limit(text: str | None) -> int | None:
 
 def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
-    from verifai.cli.frame import current
-    from verifai.onnx_graph.inputs import read_samples
+    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
     read = read_samples(source, model, stdin=stdin_bytes(source))
     for note in read.notes:
@@ -48,8 +49,7 @@ def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
 
 def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
     """One sample of the tensors that a statement names, float32. Raises InputRejected, UsageError."""
-    from verifai.cli.frame import current
-    from verifai.onnx_graph.inputs import read_samples
+    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
     specs = tuple(TensorSpec(tensor.name, _DTYPE[tensor.role], tensor.shape) for tensor in tensors)
     read = read_samples(source, _Named(specs), stdin=stdin_bytes(source))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
+from verifai.domain.audit import AuditReport
+from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
 from verifai.errors import UsageError
-
-if TYPE_CHECKING:
-    from verifai.domain.audit import AuditReport
+from verifai.execution.files import write_atomic
+from verifai.reports.html_audit import render_html
+from verifai.stages.audit.audit import audit_all
+from verifai.stages.audit.options import AuditOptions
+from verifai.stages.verify import Expectations
+from verifai.trust_file import read_trust
 
 _FORMATS = ("html", "json")
 
@@ -56,12 +62,6 @@ def register(app: typer.Typer) -> None:
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
-        from verifai.domain.circuit_spec import Budget
-        from verifai.stages.audit.audit import audit_all
-        from verifai.stages.audit.options import AuditOptions
-        from verifai.stages.verify import Expectations
-        from verifai.trust_file import read_trust
-
         targets = _targets(report or [])
         if len(set(bundles)) != len(bundles):
             raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
@@ -117,15 +117,9 @@ def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -
 
 
 def _write(kind: str, path: Path, reports: tuple[AuditReport, ...], documents: list[dict[str, Any]]) -> None:
-    from verifai.execution.files import write_atomic
-
     if kind == "html":
-        from verifai.reports.html_audit import render_html
-
         write_atomic(path, render_html(reports))
     else:
-        import json
-
         write_atomic(path, (json.dumps({"schema": "verifai/audit/v1", "bundles": documents}, indent=2) + "\n").encode())
 
 

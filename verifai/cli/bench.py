@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.engines.registry import engine_names
 from verifai.errors import UsageError
-
-if TYPE_CHECKING:
-    from verifai.showcase.bench import BenchRow, Skipped
+from verifai.execution.files import write_atomic
+from verifai.reports.bench_plot import bench_plot
+from verifai.showcase.bench import SMALL, BenchRow, Skipped, machine, privacy_costs, ratios, run_bench
+from verifai.showcase.bench_circuits import row_names
+from verifai.showcase.demo import find_checkout
 
 
 def register(app: typer.Typer) -> None:
@@ -38,12 +42,6 @@ def register(app: typer.Typer) -> None:
         circuit.toml asks for. Variants hide something else, outputs always being public: ezkl-private and sumcheck-zk-a the
         inputs, sumcheck-zk-b the weights, sumcheck-zk-c both.
         """
-        from verifai.circuit_folder import CircuitFolder
-        from verifai.engines.registry import engine_names
-        from verifai.showcase.bench import SMALL, BenchRow, machine, privacy_costs, ratios, run_bench
-        from verifai.showcase.bench_circuits import row_names
-        from verifai.showcase.demo import find_checkout
-
         known = row_names(engine_names())
         for name in engine or []:
             if name not in known:
@@ -74,9 +72,6 @@ def register(app: typer.Typer) -> None:
             ],
         }
         if plot is not None and rows:
-            from verifai.execution.files import write_atomic
-            from verifai.reports.bench_plot import bench_plot
-
             write_atomic(plot, bench_plot([row.to_json() for row in rows]).encode())
             current().note(f"plot: {plot}")
         return Result(data, _lines(rows, comparison, costs, skipped), verdict="done", status=4 if not rows else 0)

@@ -1,20 +1,23 @@
-"""``seal``, ``pack``, ``unpack``, ``inspect``, ``diff``: bundles as things to hand on."""
+"""``seal``, ``pack``, ``unpack``, ``inspect``: bundles as things to hand on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, plain, printable, verb
-from verifai.cli.text import bytes_text, table
+from verifai.bundle.keyless import SigstoreSigner
+from verifai.bundle.keys import load_signer
+from verifai.bundle.summary import BundleSummary
+from verifai.cli.arguments import BundleArgument
+from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.printable import printable
+from verifai.cli.text import bytes_text, escaped_table
 from verifai.domain.privacy_words import privacy_words, weights_words
-
-if TYPE_CHECKING:
-    from verifai.bundle.summary import BundleSummary
-
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+from verifai.stages.inspect import inspect_bundle
+from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
+from verifai.stages.seal import seal_bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -43,15 +46,10 @@ def _register_seal(app: typer.Typer) -> None:
 
         With --log, also put its attestations on the audit log, and the log's proofs into a new bundle.
         """
-        from verifai.bundle.keys import load_signer
-        from verifai.stages.seal import seal_bundle
-
         signers = [load_signer(path) for path in key or []]
         log_signer = None if log_key is None else load_signer(log_key)
         keyless = None
         if sigstore:
-            from verifai.bundle.keyless import SigstoreSigner
-
             keyless = SigstoreSigner()
         sealed = seal_bundle(
             bundle,
@@ -89,8 +87,6 @@ def _register_pack(app: typer.Typer) -> None:
 
         The same bytes for the same bundle, on every machine.
         """
-        from verifai.stages.pack import pack_bundle
-
         return _written("Packed", pack_bundle(bundle, output))
 
     @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
@@ -99,12 +95,10 @@ def _register_pack(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     ) -> Result:
         """Write a bundle as a folder."""
-        from verifai.stages.pack import unpack_bundle
-
         return _written("Unpacked", unpack_bundle(bundle, output))
 
 
-def _written(done: str, written: Any) -> Result:
+def _written(done: str, written: WrittenBundle) -> Result:
     line = f"{done} {plain(str(written.path))}  bundle {written.bundle_id}"
     return Result({"path": str(written.path), "bundle_id": written.bundle_id}, [line], verdict="done")
 
@@ -116,28 +110,8 @@ def _register_show(app: typer.Typer) -> None:
 
         Nothing is verified but that it is well formed and complete.
         """
-        from verifai.stages.inspect import inspect_bundle
-
         summary = inspect_bundle(bundle)
         return Result(summary.to_json(), _describe(summary), verdict="done")
-
-    @verb(app, "diff", example="verifai diff evidence/000000 evidence/000000")
-    def diff(
-        before: BundleArgument,
-        after: Annotated[Path, typer.Argument(help="The newer bundle.", show_default=False)],
-    ) -> Result:
-        """Show what changed between two bundles.
-
-        Weights, operators, scale, fidelity, cost, signers. Neither bundle is verified.
-        """
-        from verifai.stages.diff import diff_bundles
-
-        changes = diff_bundles(before, after)
-        rows = [[one.aspect.value, *(printable(cell) for cell in (one.item, one.before, one.after))] for one in changes]
-        lines: list[Any] = (
-            [_table(["", "what", "before", "after"], rows)] if rows else ["No difference that matters to a release."]
-        )
-        return Result({"changes": [one.to_json() for one in changes]}, lines, verdict="done")
 
 
 def _describe(summary: BundleSummary) -> list[Any]:
@@ -157,19 +131,13 @@ def _describe(summary: BundleSummary) -> list[Any]:
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
-        lines += ["  By its own word:", *(f"    {plain(line)}" for line in words)]
+        lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     if summary.log is not None:
         lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]
-    lines.append(_table(["attestation", "type", "signatures"], rows))
+    lines.append(escaped_table(["attestation", "type", "signatures"], rows))
     lines.append(
-        _table(["file", "size", "sha256"], [[one.path, bytes_text(one.size), one.sha256[:16]] for one in summary.files])
+        escaped_table(["file", "size", "sha256"], [[one.path, bytes_text(one.size), one.sha256[:16]] for one in summary.files])
     )
     lines.append("Nothing here was verified. Next: verifai verify, or verifai audit.")
     return lines
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> Any:
-    from rich.markup import escape
-
-    return table(headings, [[escape(cell) for cell in row] for row in rows])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
-
-if TYPE_CHECKING:
-    from verifai.stages.chain.verify_chain import VerifiedChain
+from verifai.domain.circuit_spec import Budget
+from verifai.onnx_graph.load import load_path
+from verifai.stages.chain.split import split_model
+from verifai.stages.chain.verify_chain import VerifiedChain, describe_chain
+from verifai.stages.chain.verify_chain import verify_chain as run_chain
+from verifai.stages.verify import Expectations
 
 _SPLIT = (
     "verifai split fixtures/digits-cnn/model.onnx --calibration fixtures/digits-cnn/calibration.npz --at max_pool2d -o chain "
@@ -43,8 +47,6 @@ def register(app: typer.Typer) -> None:
 
         Each segment is a circuit folder of its own, for the sumcheck engine: compile and prove them on different machines.
         """
-        from verifai.stages.chain.split import split_model
-
         with current().progress() as progress:
             segments = split_model(model, at, output, calibration=calibration, progress=progress)
         lines = [
@@ -86,19 +88,13 @@ def register(app: typer.Typer) -> None:
 
         Each bundle is verified against its own lock; each segment must have taken what the one before put out.
         """
-        from verifai.circuit_folder import read_lock
-        from verifai.domain.circuit_spec import Budget
-        from verifai.onnx_graph.load import load_path
-        from verifai.stages.chain.verify_chain import verify_chain as run
-        from verifai.stages.verify import Expectations
-
         expect = Expectations(
             inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
             outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
             context=expect_context,
         )
         with current().progress() as progress:
-            chain = run(
+            chain = run_chain(
                 bundles,
                 [read_lock(path) for path in lock],
                 expect,
@@ -110,8 +106,6 @@ def register(app: typer.Typer) -> None:
 
 
 def _verified(paths: list[Path], chain: VerifiedChain) -> Result:
-    from verifai.stages.chain.verify_chain import describe_chain
-
     lines: list[Any] = []
     documents = []
     for path, bundle in zip(paths, chain.bundles, strict=True):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from verifai.bundle.keys import load_public_key, load_signer
+from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import STATUS, worst
+from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
+from verifai.execution.files import write_atomic
+from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, short_names
+from verifai.stages.consensus.bundle import WrittenDecision, check_targets, write_decision
+from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
+from verifai.stages.consensus.read_round import ClaimedOutputs, ClaimedProofs, GivenRound, read_round, read_weights
+from verifai.trust_file import read_trust
 
-if TYPE_CHECKING:
-    from verifai.cli.consensus_read import GivenRound
-    from verifai.domain.trust_keys import Signer
-    from verifai.stages.consensus.bundle import WrittenDecision
-    from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
+_OUTPUT_SUFFIXES = (".npz", ".json")
 
 
 def register(app: typer.Typer) -> None:
@@ -84,30 +90,68 @@ def register(app: typer.Typer) -> None:
         Names every verifier that failed, lied, copied, replayed, voted twice or came late, and says how far each answer is from
         the common one and which attack that looks like.
         """
-        from verifai.cli.consensus_read import ClaimOptions, read_round, read_weights
-        from verifai.stages.consensus.decide import decide
-
         if history_trust is not None and not (history or canary):
             raise UsageError("bad-option", "--history-trust goes with --history or --canary")
         targets = _targets(report or [])
         signers, log_signer = _check_output(output, key, log, log_key)
-        options = ClaimOptions(tuple(claim or ()), lock, inputs, allow_test_srs)
-        with read_round(messages, beacon, voter, coordinator, options, late or []) as given:
+        claimed = _claimed(claim or [], lock, inputs, allow_test_srs)
+        past = [*(history or []), *(canary or [])]
+        _note_what_nobody_checks(coordinator, claimed, reputation=bool(past) and history_trust is None)
+        keys = [load_public_key(path) for path in voter]
+        chair = None if coordinator is None else load_public_key(coordinator)
+        with (
+            current().progress() as progress,
+            read_round(messages, beacon, keys, coordinator=chair, claim=claimed, late=late or [], progress=progress) as given,
+        ):
             request = given.request
-            if history or canary:
-                request = replace(request, weights=read_weights(history or [], canary or [], history_trust))
+            if past:
+                trust = None if history_trust is None else read_trust(history_trust)
+                request = replace(request, weights=read_weights(history or [], canary or [], trust))
             result = decide(request)
             written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
         _write_reports(targets, request, result)
         return _render(result, written)
 
 
+def _claimed(
+    claims: Sequence[Path], lock: Path | None, inputs: Path | None, allow_test_srs: bool
+) -> ClaimedOutputs | ClaimedProofs | None:
+    """What ``--claim`` and the options that go with it name."""
+    if not claims:
+        if lock is not None or inputs is not None or allow_test_srs:
+            raise UsageError("bad-option", "--lock, --inputs and --allow-test-srs go with --claim BUNDLE")
+        return None
+    files = [path for path in claims if path.suffix in _OUTPUT_SUFFIXES and not path.is_dir()]
+    if files and len(claims) != 1:
+        raise UsageError("bad-option", "one file of outputs, or one proof bundle per sample", where="--claim")
+    if files:
+        return ClaimedOutputs(files[0])
+    if lock is None or inputs is None:
+        raise UsageError(
+            "bad-option",
+            "a proof bundle as claim needs --lock (the circuit.lock that you trust) and --inputs (the round's inputs)",
+            where="--claim",
+        )
+    return ClaimedProofs(tuple(claims), read_lock(lock), inputs, allow_test_srs)
+
+
+def _note_what_nobody_checks(
+    coordinator: Path | None, claimed: ClaimedOutputs | ClaimedProofs | None, *, reputation: bool
+) -> None:
+    note = current().note
+    if coordinator is None:
+        note("No --coordinator: anybody may have written these terms and this tolerance. Read them before you rely on them.")
+    if isinstance(claimed, ClaimedOutputs):
+        note("The claim is a file: nothing says that these outputs were computed. A proof bundle would.")
+    if isinstance(claimed, ClaimedProofs) and claimed.allow_test_srs:
+        note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
+    if reputation:
+        note("Reputation rests on the decisions given, and nobody checked who made them: give --history-trust.")
+
+
 def _check_output(
     output: Path | None, key: Path | None, log: Path | None, log_key: Path | None
 ) -> tuple[list[Signer], Signer | None]:
-    from verifai.bundle.keys import load_signer
-    from verifai.stages.consensus.bundle import check_targets
-
     if output is None:
         if key is not None or log is not None or log_key is not None:
             raise UsageError("bad-option", "--key, --log and --log-key go with --output", hint="Give -o BUNDLE.")
@@ -127,8 +171,6 @@ def _write(
     log: Path | None,
     log_signer: Signer | None,
 ) -> WrittenDecision:
-    from verifai.stages.consensus.bundle import write_decision
-
     return write_decision(
         output,
         given.terms,
@@ -153,18 +195,12 @@ def _targets(reports: Sequence[str]) -> list[tuple[str, Path]]:
 
 
 def _write_reports(targets: Sequence[tuple[str, Path]], request: ConsensusRequest, result: ConsensusResult) -> None:
-    import json
-
-    from verifai.execution.files import write_atomic
-
     for kind, path in targets:
         data = _page(request, result) if kind == "html" else json.dumps(_document(result), indent=2).encode()
         write_atomic(path, data)
 
 
 def _page(request: ConsensusRequest, result: ConsensusResult) -> bytes:
-    from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, short_names
-
     calibration, tau = request.calibration, result.tau
     names = short_names([*request.terms.voters, *(one.voter for one in result.decision.faults)])
     honest: tuple[Band, ...] = ()

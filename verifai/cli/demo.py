@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import bytes_text, seconds_text
-
-if TYPE_CHECKING:
-    from verifai.cli.frame import Frame
-    from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide
-    from verifai.showcase.demo_hidden import HiddenPicture
-    from verifai.showcase.demo_steps import Proved, Refused
+from verifai.cli.frame import Frame, Result, current, plain, verb
+from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.errors import UsageError
+from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide, run_demo
+from verifai.showcase.demo_hidden import HiddenPicture
+from verifai.showcase.demo_steps import Proved, Refused
 
 
 def register(app: typer.Typer) -> None:
@@ -31,12 +31,6 @@ def register(app: typer.Typer) -> None:
         In under a minute: exported, compiled, proven on real inputs, verified; then forgeries, each refused; then the same with
         the second engine, and the digit of a hidden picture with both.
         """
-        import tempfile
-        import time
-
-        from verifai.errors import UsageError
-        from verifai.showcase.demo import run_demo
-
         if output is not None and output.exists():
             raise UsageError("file-exists", "the folder exists already", where=str(output), hint="Choose another --output.")
         frame = current()
@@ -78,10 +72,6 @@ class _Painter:
 
     def show(self, event: DemoEvent) -> dict[str, Any]:
         """Print ``event``; return it as a JSON object."""
-        from verifai.showcase.demo import Compiled, Exported, SideBySide
-        from verifai.showcase.demo_hidden import HiddenPicture
-        from verifai.showcase.demo_steps import Proved
-
         if isinstance(event, Exported):
             return self._exported(event)
         if isinstance(event, Compiled):
@@ -150,8 +140,6 @@ class _Painter:
         }
 
     def _side_by_side(self, event: SideBySide) -> dict[str, Any]:
-        from verifai.cli.text import table
-
         self._say(
             "\n[bold cyan]5 compare[/]  the same picture with the sumcheck engine: fast, no set-up to trust, nothing hidden\n"
         )
@@ -178,8 +166,6 @@ class _Painter:
         }
 
     def _hidden(self, event: HiddenPicture) -> dict[str, Any]:
-        from verifai.cli.text import table
-
         first = next(iter(event.proofs.values()))
         self._say("\n[bold cyan]6 hide[/]     the same picture, now hidden: the verifier gets the ten logits and no picture\n")
         self._say(

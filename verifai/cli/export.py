@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from verifai.cli.arguments import read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.errors import UsageError
+from verifai.execution.files import write_atomic
+from verifai.stages.export import export as export_model
 
 
 def register(app: typer.Typer) -> None:
@@ -39,10 +42,6 @@ def register(app: typer.Typer) -> None:
 
         Static shapes, one opset, explicit defaults, float32; then compare it with its source on real or generated inputs.
         """
-        from verifai.cli.arguments import read_tensors
-        from verifai.execution.files import write_atomic
-        from verifai.stages.export import export as run
-
         frame = current()
         if output.exists() and not force:
             raise UsageError(
@@ -55,7 +54,7 @@ def register(app: typer.Typer) -> None:
         dims = {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(dim or [], "--dim")}
         shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
         with frame.progress() as progress:
-            result = run(
+            result = export_model(
                 source,
                 dims=dims,
                 shapes=shapes,

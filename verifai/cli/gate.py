@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from verifai.bundle.keys import FileSigner, load_signer
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.frame import VERDICTS, Result, current, verb
 from verifai.cli.text import finding_lines
+from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.policy.words import explain_policy
+from verifai.domain.utc_time import format_utc
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
-
-if TYPE_CHECKING:
-    from verifai.bundle.keys import FileSigner
-    from verifai.reports.interface import Entry, Report
-    from verifai.stages.gate.attest import AttestedVerdict
-    from verifai.stages.gate.load import LoadedPolicy
+from verifai.reports.from_gate import report_of, report_of_error
+from verifai.reports.interface import Entry, Report
+from verifai.reports.json_format import details
+from verifai.reports.registry import ReportName, format_for
+from verifai.reports.text import visible
+from verifai.reports.write import ReportTarget, parse_targets, write_reports
+from verifai.stages.gate.attest import AttestedVerdict, attest_verdict, check_attest_options
+from verifai.stages.gate.gate import gate as run_gate
+from verifai.stages.gate.init import init_policy
+from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 SHOWN = 20
 """How many accepted bundles are listed one by one; those that fail always are."""
@@ -72,10 +83,6 @@ class _Run:
     """One run of the gate: whatever becomes of it, every report is written before it ends."""
 
     def __init__(self, policy: Path, bundles: Sequence[Path], reports: Sequence[str], now: datetime) -> None:
-        from importlib.metadata import version
-
-        from verifai.reports.write import parse_targets
-
         self._policy = policy
         self._bundles = bundles
         self._now = now
@@ -83,9 +90,6 @@ class _Run:
         self._targets, self._problem = parse_targets(reports)
 
     def explain(self, attest: Path | None) -> Result:
-        from verifai.domain.policy.words import explain_policy
-        from verifai.stages.gate.load import load_policy
-
         if self._bundles or self._targets or self._problem or attest is not None:
             # A pipeline must not take an explanation for a verdict.
             raise UsageError(
@@ -107,9 +111,6 @@ class _Run:
         jobs: int | None,
         memory: int | None,
     ) -> Result:
-        from verifai.reports.from_gate import report_of_error
-        from verifai.reports.write import write_reports
-
         try:
             if self._problem is not None:
                 raise self._problem
@@ -129,8 +130,6 @@ class _Run:
         return _result(report, attested, self._targets)
 
     def _created(self) -> str:
-        from verifai.domain.utc_time import format_utc
-
         return format_utc(self._now)
 
     def _decide(
@@ -142,22 +141,16 @@ class _Run:
         jobs: int | None,
         memory: int | None,
     ) -> tuple[Report, AttestedVerdict | None]:
-        from verifai.domain.circuit_spec import Budget
-        from verifai.reports.from_gate import report_of
-        from verifai.stages.gate.attest import check_attest_options
-        from verifai.stages.gate.gate import gate
-        from verifai.stages.gate.load import load_policy
-
         if attest is None and (keys or log or log_key):
             message = "--key, --log and --log-key go with --attest"
             raise UsageError("bad-option", message, where="--attest", hint="Name a folder for the verdict.")
-        signers = [_signer(path) for path in keys]
-        log_signer = None if log_key is None else _signer(log_key)
+        signers = [load_signer(path) for path in keys]
+        log_signer = None if log_key is None else load_signer(log_key)
         if attest is not None:
             check_attest_options(attest, signers=len(signers), log=log, log_key=log_signer is not None)
         loaded = load_policy(self._policy)
         with current().progress() as progress:
-            verdict = gate(
+            verdict = run_gate(
                 loaded, self._bundles, now=self._now, jobs=jobs, budget=Budget(memory_bytes=memory), progress=progress
             )
         report = report_of(verdict, version=self._version)
@@ -168,16 +161,13 @@ class _Run:
     def _attest(
         self,
         loaded: LoadedPolicy,
-        verdict: Any,
+        verdict: GateVerdict,
         report: Report,
         target: Path,
         signers: Sequence[FileSigner],
         log: Path | None,
         log_signer: FileSigner | None,
     ) -> tuple[Report, AttestedVerdict | None]:
-        from verifai.reports.registry import ReportName, format_for
-        from verifai.stages.gate.attest import attest_verdict
-
         try:
             attested = attest_verdict(
                 loaded,
@@ -193,12 +183,6 @@ class _Run:
             return _with_error(report, problem), None
         facts = {**report.facts, "attestation": attested.attestation_id, "attestation_bundle": attested.bundle_id}
         return replace(report, facts=facts), attested
-
-
-def _signer(path: Path) -> FileSigner:
-    from verifai.bundle.keys import load_signer
-
-    return load_signer(path)
 
 
 def _told(problem: BaseException) -> VerifaiError:
@@ -218,16 +202,10 @@ def _with_error(report: Report, problem: VerifaiError) -> Report:
 
 
 def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    from verifai.reports.text import visible
-
     return str(escape(visible(text)))
 
 
-def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[Any]) -> Result:
-    from verifai.reports.json_format import details
-
+def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[ReportTarget]) -> Result:
     colour = "green" if report.status == 0 else "red"
     lines = [f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"]
     accepted = 0
@@ -269,8 +247,6 @@ def _entry_lines(entry: Entry) -> list[str]:
 
 def _clean(finding: Finding) -> Finding:
     """Foreign names on one line: a line break in one could start a line that looks like ours, or a workflow command."""
-    from verifai.reports.text import visible
-
     return replace(finding, message=visible(finding.message), where=visible(finding.where), remedy=visible(finding.remedy))
 
 
@@ -290,8 +266,6 @@ def _register_init(app: typer.Typer) -> None:
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
         """Write a commented policy that this bundle meets. The bundle is verified first."""
-        from verifai.stages.gate.init import init_policy
-
         made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
         for warning in made.warnings:
             current().note(warning)

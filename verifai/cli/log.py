@@ -6,18 +6,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from verifai.bundle.keys import load_public_key, load_signer
+from verifai.bundle.note import NoteKey
 from verifai.cli.frame import Result, plain, verb
+from verifai.execution.files import write_atomic
+from verifai.stages.log import (
+    append_entries,
+    check_log_file,
+    cosign_checkpoint,
+    make_log,
+    one_entry,
+    prove_consistency,
+    prove_entry,
+    sign_checkpoint,
+    verify_entry,
+)
 
 LogArgument = Annotated[Path, typer.Argument(help="The log's file.", show_default=False)]
 LogKeyOption = Annotated[Path, typer.Option("--key", help="The log's private key.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(rich_markup_mode=None, help="Append to and prove the audit log.", no_args_is_help=True)
-    app.add_typer(group, name="log")
+def register(group: typer.Typer) -> None:
+    """Add the group's verbs."""
     _register_writing(group)
     _register_proving(group)
     _register_witness(group)
@@ -31,9 +44,6 @@ def _register_writing(group: typer.Typer) -> None:
         key: Annotated[Path, typer.Option("--key", help="Public key that signs its checkpoints.")],
     ) -> Result:
         """Make an empty audit log in one file."""
-        from verifai.bundle.keys import load_public_key
-        from verifai.stages.log import make_log
-
         public = load_public_key(key)
         make_log(log, origin, public)
         line = f"Made {plain(str(log))}: log {origin!r}"
@@ -45,8 +55,6 @@ def _register_writing(group: typer.Typer) -> None:
         entries: Annotated[list[str], typer.Argument(help="Bundles, or SHA-256 digests in hex.", show_default=False)],
     ) -> Result:
         """Append bundles (manifest and attestations) or digests; what is there already keeps its place."""
-        from verifai.stages.log import append_entries
-
         done = append_entries(log, entries)
         lines = [f"{position:>8}  {one}" for one, position in done.positions.items()]
         lines.append(f"{plain(str(log))} has {done.size} entries")
@@ -58,8 +66,6 @@ def _register_writing(group: typer.Typer) -> None:
         seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
     ) -> Result:
         """Recompute the whole tree from its entries; with --seen, check that the past was not changed."""
-        from verifai.stages.log import check_log_file
-
         size = check_log_file(log, seen)
         prefix = "" if seen is None else f", and extends {plain(str(seen))}"
         return Result({"path": str(log), "size": size}, [f"{plain(str(log))}: {size} entries, tree intact{prefix}"])
@@ -69,11 +75,7 @@ def _register_proving(group: typer.Typer) -> None:
     @verb(group, "checkpoint", group="log", example="verifai log checkpoint audit.log --key signing.key -o checkpoint")
     def checkpoint(log: LogArgument, key: LogKeyOption, output: OutputOption = None) -> Result:
         """Sign the current tree head (C2SP checkpoint)."""
-        from verifai.bundle.keys import load_signer
-        from verifai.bundle.log import open_log
-
-        with open_log(log) as audit_log:
-            return _write(audit_log.checkpoint(load_signer(key)).to_bytes(), output)
+        return _write(sign_checkpoint(log, load_signer(key)).to_bytes(), output)
 
     @verb(
         group,
@@ -88,9 +90,6 @@ def _register_proving(group: typer.Typer) -> None:
         output: OutputOption = None,
     ) -> Result:
         """Prove that an entry is in the log (C2SP tlog-proof)."""
-        from verifai.bundle.keys import load_signer
-        from verifai.stages.log import one_entry, prove_entry
-
         return _write(prove_entry(log, one_entry(entry), load_signer(key)).to_bytes(), output)
 
     @verb(
@@ -106,9 +105,6 @@ def _register_proving(group: typer.Typer) -> None:
         key: Annotated[Path, typer.Option("--key", help="The log's public key that you trust.")],
     ) -> Result:
         """Check a log proof: the entry must be exactly this one."""
-        from verifai.bundle.keys import load_public_key
-        from verifai.stages.log import one_entry, verify_entry
-
         one = one_entry(entry)
         found = verify_entry(proof, one, origin, load_public_key(key))
         line = f"{one} is in log {plain(found.origin)}, among its first {found.size} entries"
@@ -122,12 +118,7 @@ def _register_proving(group: typer.Typer) -> None:
         output: OutputOption = None,
     ) -> Result:
         """Prove that an older tree is a prefix of a newer one."""
-        from verifai.bundle.consistency import encode_consistency
-        from verifai.bundle.log import open_log
-
-        with open_log(log) as audit_log:
-            newer = second if second is not None else audit_log.size
-            return _write(encode_consistency(first, newer, audit_log.prove_consistency(first, newer)), output)
+        return _write(prove_consistency(log, first, second).to_bytes(), output)
 
 
 def _register_witness(group: typer.Typer) -> None:
@@ -152,34 +143,18 @@ def _register_witness(group: typer.Typer) -> None:
         output: OutputOption = None,
     ) -> Result:
         """Cosign a checkpoint as a witness, once it extends what you saw last."""
-        import time
-
-        from verifai.bundle.consistency import cosign as run
-        from verifai.bundle.consistency import parse_consistency
-        from verifai.bundle.keys import load_public_key, load_signer
-        from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
-        from verifai.execution.files import read_limited
-
-        proof = None
-        if consistency is not None:
-            proof = parse_consistency(read_limited(consistency, limit=MAX_NOTE_BYTES), str(consistency))
-        cosigned = run(
-            parse_checkpoint(read_limited(checkpoint, limit=MAX_NOTE_BYTES), str(checkpoint)),
+        cosigned = cosign_checkpoint(
+            checkpoint,
             NoteKey(origin, load_public_key(log_key)),
             name=name,
             signer=load_signer(key),
             state=state,
-            seconds=int(time.time()),
-            consistency=proof,
+            consistency=consistency,
         )
         return _write(cosigned.to_bytes(), output)
 
 
 def _write(data: bytes, output: Path | None) -> Result:
-    from rich.markup import escape
-
-    from verifai.execution.files import write_atomic
-
     text = data.decode()
     if output is None:
         return Result({"text": text, "path": None}, [escape(text.removesuffix("\n"))], verdict="done")

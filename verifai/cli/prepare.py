@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.engines.interface import CompiledCircuit, PrivacySupport
 from verifai.errors import UsageError
-
-if TYPE_CHECKING:
-    from verifai.engines.interface import CompiledCircuit, PrivacySupport
-    from verifai.onnx_graph.model import OnnxModel
-    from verifai.stages.check import EngineCheck
+from verifai.onnx_graph.load import load_path
+from verifai.onnx_graph.model import OnnxModel
+from verifai.stages.check import EngineCheck, all_public, check_model, hiding
+from verifai.stages.compile import compile_circuit
+from verifai.stages.init import init_circuit
 
 PrivateOption = Annotated[
-    list[str] | None, typer.Option("--private", help="Tensor that nobody may learn; repeatable.", metavar="NAME")
+    list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
 ]
-PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Nobody may learn the weights.")]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Keep the weights hidden.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +47,6 @@ def register(app: typer.Typer) -> None:
         yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
     ) -> Result:
         """Write a commented circuit.toml for a model."""
-        from verifai.onnx_graph.load import load_path
-        from verifai.stages.init import init_circuit
-
         loaded = load_path(model)
         visibility = _with_private(_visibilities(tensor or []), private or [])
         if not yes and not current().json:
@@ -79,10 +78,6 @@ def register(app: typer.Typer) -> None:
 
         Says before any cost whether a model can be proven, by which engine, what it would hide, and what it will take.
         """
-        from verifai.circuit_folder import CircuitFolder
-        from verifai.onnx_graph.load import load_path
-        from verifai.stages.check import all_public, check_model, hiding
-
         spec = None
         if model.is_dir() or model.name == "circuit.toml":
             folder = CircuitFolder(model)
@@ -110,9 +105,6 @@ def register(app: typer.Typer) -> None:
 
         Searches for the cheapest circuit that meets the fidelity floor, and prints how faithful it is to the float model.
         """
-        from verifai.circuit_folder import CircuitFolder
-        from verifai.stages.compile import compile_circuit
-
         with current().progress() as progress:
             made = compile_circuit(
                 CircuitFolder(circuit), engine=engine, locked=locked, max_memory=memory_limit(max_memory), progress=progress

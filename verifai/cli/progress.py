@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from verifai.cli.printable import printable
+
 
 class ProgressDisplay:
     """Implements ``verifai.domain.progress.Progress``; use it in a ``with`` block."""
@@ -75,4 +77,4 @@ class ProgressDisplay:
     def note(self, text: str) -> None:
         """A remark that stays on the screen."""
         if not self._quiet:
-            self._console.print(text, style="dim", markup=False, highlight=False)
+            self._console.print(printable(text), style="dim", markup=False, highlight=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
 from verifai.cli.frame import plain
 from verifai.domain.findings import Finding, Outcome
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _MARK = {
     Outcome.HOLDS: "[green]✓[/]",
@@ -39,13 +39,15 @@ def seconds_text(seconds: float) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> Table:
     """A plain table; cells may hold markup, so escape foreign text first."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     result = Table(*headings, title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold", pad_edge=False)
     for row in rows:
         result.add_row(*row)
     return result
+
+
+def escaped_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table whose cells are shown as they are."""
+    return table(headings, [[escape(cell) for cell in row] for row in rows])
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:

@@ -1,143 +1,29 @@
-"""``calibrate``, ``vote-open``, ``vote-commit``, ``vote-reveal`` and ``consensus``: when an output is too large to prove."""
+"""``vote-open``, ``vote-commit``, ``vote-reveal`` and ``vote-replay``: when an output is too large to prove."""
 
 from __future__ import annotations
 
-import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.domain.consensus.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
-from verifai.errors import UsageError
-
-_MODEL_LIMIT = 1 << 31
-KindOption = Annotated[OutputKind, typer.Option("--kind", help="What the output is.")]
-PrecisionOption = Annotated[
-    PrecisionClass | None, typer.Option("--precision", help="Precision class; by default what the graph shows.")
-]
-TensorOption = Annotated[list[str] | None, typer.Option("--tensor", help="Output to vote on; repeatable. Default: all.")]
-LevelOption = Annotated[Optimisation, typer.Option("--optimisation", help="onnxruntime's graph optimisation level.")]
-KeyOption = Annotated[Path | None, typer.Option("--key", help="Private key that signs.")]
-ParameterOption = Annotated[
-    list[str] | None,
-    typer.Option("--parameter", help="Fingerprint parameter, such as projections=16; repeatable.", metavar="NAME=VALUE"),
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N samples of the data.")]
-ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of one run; not part of the job.")]
+from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.round import BeaconRule
+from verifai.stages.consensus.open_round import RoundOptions, open_round
+from verifai.stages.consensus.subject import SubjectOptions
+from verifai.stages.consensus.take_part import WrittenReplay, commit_to_round, replay_for_round, reveal_to_round
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    _register_calibrate(app)
-    _register_record_proofs(app)
     _register_open(app)
     _register_commit(app)
     _register_reveal(app)
     _register_replay(app)
-
-
-def _register_calibrate(app: typer.Typer) -> None:
-    @verb(
-        app,
-        "calibrate",
-        example="verifai calibrate fixtures/digits-cnn/model.onnx fixtures/digits-cnn/calibration.npz -o tolerance.json",
-    )
-    def calibrate(
-        model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
-        data: Annotated[Path, typer.Argument(help="Inputs: .npz (axis 0 = sample) or .json.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The tolerance, as an attestation.")],
-        kind: KindOption = OutputKind.LOGITS,
-        precision: PrecisionOption = None,
-        tensor: TensorOption = None,
-        parameter: ParameterOption = None,
-        batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per run.")] = 1,
-        optimisation: LevelOption = Optimisation.ALL,
-        runs: Annotated[list[Path] | None, typer.Option("--runs", help="Runs recorded on other machines; repeatable.")] = None,
-        proven: Annotated[
-            list[Path] | None,
-            typer.Option("--proven", help="Runs of a circuit, from record-proofs: for rounds with a proven claim; repeatable."),
-        ] = None,
-        record: Annotated[
-            Path | None, typer.Option("--record", help="Only record runs here, for a calibration elsewhere.")
-        ] = None,
-        not_covered: Annotated[list[str] | None, typer.Option("--not-covered", help="Attack to leave out, openly.")] = None,
-        days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Validity.")] = 90,
-        preprocessing: Annotated[
-            Path | None, typer.Option("--preprocessing", help="File that defines the preprocessing.")
-        ] = None,
-        limit: LimitOption = None,
-        key: KeyOption = None,
-        threads: ThreadsOption = 1,
-    ) -> Result:
-        """Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse.
-
-        Exits with 3 ("not separable") when they are less than ten times apart.
-        """
-        from verifai.cli.votes_run import calibrate_now, record_now
-        from verifai.stages.consensus.messages import subject_of
-
-        content = _read_model(model)
-        options = RuntimeOptions(batch, optimisation)
-        subject = subject_of(content, kind, precision, options, tuple(tensor or ()), _parameters(parameter), preprocessing)
-        if record is not None:
-            count = record_now(content, subject, data, record, threads, limit)
-            return Result(
-                {"recorded": str(record), "samples": count},
-                [f"Recorded {count} runs in {plain(str(record))}"],
-                verdict="done",
-            )
-        if output.exists():
-            raise UsageError("file-exists", "the output exists already", where=str(output))
-        created = datetime.now(UTC)
-        return calibrate_now(
-            content,
-            subject,
-            data,
-            output,
-            tuple(runs or ()),
-            tuple(proven or ()),
-            frozenset(not_covered or ()),
-            limit,
-            created,
-            created + timedelta(days=days),
-            _signers(key),
-        )
-
-
-def _register_record_proofs(app: typer.Typer) -> None:
-    @verb(
-        app,
-        "record-proofs",
-        example="verifai record-proofs fixtures/digits-mlp/model.onnx fixtures/digits-mlp/heldout.npz evidence/000000 "
-        "--limit 1 --lock circuits/digits-mlp/circuit.lock --allow-test-srs -o proven.runs.json",
-    )
-    def record_proofs(
-        model: Annotated[Path, typer.Argument(help="ONNX model that the proofs are about.", show_default=False)],
-        data: Annotated[Path, typer.Argument(help="The inputs that were proven, as for calibrate.", show_default=False)],
-        bundles: Annotated[list[Path], typer.Argument(help="One proof bundle per input, in order.", show_default=False)],
-        lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven.")],
-        tensor: TensorOption = None,
-        limit: LimitOption = None,
-        allow_test_srs: Annotated[
-            bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")
-        ] = False,
-    ) -> Result:
-        """Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims.
-
-        Every proof is verified against the lock, and must be about this model and the input in its place. What is recorded is
-        what the statements say.
-        """
-        from verifai.cli.votes_run import record_proofs_now
-
-        if output.exists():
-            raise UsageError("file-exists", "the output exists already", where=str(output))
-        return record_proofs_now(
-            _read_model(model), data, tuple(bundles), lock, output, tuple(tensor or ()), limit, allow_test_srs
-        )
 
 
 def _register_open(app: typer.Typer) -> None:
@@ -165,26 +51,31 @@ def _register_open(app: typer.Typer) -> None:
         key: KeyOption = None,
     ) -> Result:
         """Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."""
-        from verifai.cli.votes_run import open_round
-
-        now = datetime.now(UTC)
-        deadlines = (now + timedelta(minutes=minutes), now + timedelta(minutes=2 * minutes))
-        return open_round(
-            _read_model(model),
+        uncalibrated = SubjectOptions(kind or OutputKind.EXACT, parameters=parameters_of(parameter))
+        signers = signers_of(key)
+        made = open_round(
+            model,
             data,
+            uncalibrated if calibration is None else calibration,
+            RoundOptions(
+                [load_public_key(path) for path in voter],
+                BeaconRule(beacon_source, beacon_number),
+                tolerate,
+                samples_beyond,
+                openings,
+                timedelta(minutes=minutes),
+            ),
             output,
-            voters=tuple(voter),
-            calibration=calibration,
-            kind=kind,
-            parameters=_parameters(parameter),
-            tolerate=tolerate,
-            samples_beyond=samples_beyond,
-            openings=openings,
-            beacon=(beacon_source, beacon_number),
-            nonce=secrets.token_hex(16),
-            deadlines=deadlines,
-            signers=_signers(key),
+            signers=signers,
         )
+        terms = made.message
+        lines = [
+            f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), "
+            f"tolerating {tolerate} faulty",
+            f"{plain(str(output))}: send it to the verifiers. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
+        ]
+        found = {"output": str(output), "round": made.id, "job": terms.job.id, "voters": list(terms.voters)}
+        return Result(found, lines, verdict="done")
 
 
 def _register_commit(app: typer.Typer) -> None:
@@ -211,11 +102,17 @@ def _register_commit(app: typer.Typer) -> None:
         threads: ThreadsOption = 1,
     ) -> Result:
         """Run the model in a process of its own and commit to its outputs, showing nothing of them yet."""
-        from verifai.cli.votes_run import commit_now
-
-        return commit_now(
-            round_, model, data, key, output, secret or output.with_name(output.name + ".secret"), outputs, deadline, threads
+        kept = secret or output.with_name(output.name + ".secret")
+        made = commit_to_round(
+            round_, model, data, load_signer(key), output, kept, outputs=outputs, deadline=deadline, threads=threads
         )
+        voter = made.message.voter
+        lines = [
+            f"Committed as {voter[:12]}… in round {made.message.round[:12]}…: {plain(str(output))}",
+            f"{plain(str(kept))}: keep it private until the beacon is out, then run verifai vote-reveal.",
+        ]
+        found = {"output": str(output), "secret": str(kept), "commitment": made.id, "voter": voter}
+        return Result(found, lines, verdict="done")
 
 
 def _register_reveal(app: typer.Typer) -> None:
@@ -237,9 +134,12 @@ def _register_reveal(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="The vote.")],
     ) -> Result:
         """Draw the seed from all commitments and the beacon, and show fingerprints and the outputs that it picks."""
-        from verifai.cli.votes_run import reveal_now
-
-        return reveal_now(round_, tuple(commitments), beacon, secret, key, output)
+        made = reveal_to_round(round_, commitments, beacon, secret, load_signer(key), output)
+        vote = made.message
+        lines = [
+            f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(commitments)} commitments: {plain(str(output))}"
+        ]
+        return Result({"output": str(output), "vote": made.id, "seed": vote.seed, "voter": vote.voter}, lines, verdict="done")
 
 
 def _register_replay(app: typer.Typer) -> None:
@@ -267,31 +167,34 @@ def _register_replay(app: typer.Typer) -> None:
 
         Two sequences that differ agree when both sides' replays lose by no more than the tolerance.
         """
-        from verifai.cli.votes_run import replay_now
+        made = replay_for_round(
+            round_,
+            model,
+            data,
+            votes,
+            load_signer(key),
+            output,
+            shown=shown,
+            token_input=token_input,
+            deadline=deadline,
+            threads=threads,
+        )
+        for voter, sample in made.result.unseen:
+            current().note(
+                f"sample {sample} of {voter[:12]}… differs, but nobody showed it: open the round with more --openings"
+            )
+        for sample, reason in made.result.failed:
+            current().note(f"a sequence claimed for sample {sample} could not be replayed: {reason}")
+        return _replayed(made)
 
-        return replay_now(round_, model, data, tuple(votes), key, output, shown, token_input, deadline, threads)
 
-
-def _read_model(path: Path) -> bytes:
-    from verifai.execution.files import read_limited
-
-    return read_limited(path, limit=_MODEL_LIMIT)
-
-
-def _signers(key: Path | None) -> list[Any]:
-    from verifai.bundle.keys import load_signer
-
-    if key is None:
-        current().note("No --key: unsigned, so nobody vouches for it.")
-        return []
-    return [load_signer(key)]
-
-
-def _parameters(given: list[str] | None) -> dict[str, int | str]:
-    found: dict[str, int | str] = {}
-    for one in given or ():
-        name, equals, value = one.partition("=")
-        if not equals or name in found:
-            raise UsageError("bad-option", f"{one!r} is not NAME=VALUE, or comes twice", where="--parameter")
-        found[name] = int(value) if value.isdigit() else value
-    return found
+def _replayed(made: WrittenReplay) -> Result:
+    told = {"unseen": len(made.result.unseen), "failed": len(made.result.failed)}
+    if made.written is None:
+        line = "Nothing to replay: what the votes show is equal to this verifier's tokens, or far from them."
+        return Result({"output": None, "claims": 0, **told}, [line], verdict="done")
+    claims, output = made.written.message.claims, made.written.path
+    worst = max(one.worst_margin for one in claims)
+    line = f"Replayed {len(claims)} sequence(s), worst margin {worst:.3g} logits: {plain(str(output))}"
+    found = {"output": str(output), "replay": made.written.id, "claims": len(claims), "worst_margin": worst, **told}
+    return Result(found, [line], verdict="done")

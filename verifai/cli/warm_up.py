@@ -1,4 +1,4 @@
-"""``warm-up``: compile the sumcheck engine's kernels ahead of the first proof."""
+"""``warm-up``: compile the engines' kernels ahead of the first proof."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from verifai.cli.frame import Result, current, verb
 from verifai.cli.text import seconds_text
+from verifai.stages.warm_up import warm_up as run
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +20,8 @@ def register(app: typer.Typer) -> None:
 
         Proves and verifies small circuits of every kind, so that the first real proof does not wait for the compiler.
         """
-        from verifai.engines.sumcheck.prover.resources import warm_up as run
-
         begun = time.monotonic()
         with current().progress() as progress:
-            run(progress)
+            run(progress=progress)
         seconds = time.monotonic() - begun
         return Result({"seconds": seconds}, [f"Kernels compiled and checked in {seconds_text(seconds)}."], verdict="done")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from verifai.circuit_folder import CircuitFolder
 from verifai.cli.frame import Result, current, plain, verb
-
-if TYPE_CHECKING:
-    from verifai.stages.weights import RootState
+from verifai.engines.capabilities import RootState
+from verifai.stages.weights import renew_root, show_roots
 
 CircuitFolderArgument = Annotated[Path, typer.Argument(help="Circuit folder with private weights.", show_default=False)]
 
@@ -22,17 +22,12 @@ def _example(verb_: str, folder: str) -> str:
     )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(help="Look after the hiding roots of private weights.", no_args_is_help=True)
-    app.add_typer(group, name="weights")
+def register(group: typer.Typer) -> None:
+    """Add the group's verbs."""
 
     @verb(group, "show", group="weights", example=_example("show", "hidden"))
     def show(circuit: CircuitFolderArgument) -> Result:
         """List the roots that commit to a circuit's private weights, and how often each may still be opened."""
-        from verifai.circuit_folder import CircuitFolder
-        from verifai.stages.weights import show_roots
-
         found = show_roots(CircuitFolder(circuit))
         return Result({"roots": [_document(one) for one in found]}, [_line(one) for one in found], verdict="done")
 
@@ -42,9 +37,6 @@ def register(app: typer.Typer) -> None:
 
         Proofs use the newest root that has openings left. The lock does not change.
         """
-        from verifai.circuit_folder import CircuitFolder
-        from verifai.stages.weights import renew_root
-
         with current().progress() as progress:
             made = renew_root(CircuitFolder(circuit), progress=progress)
         return Result({"root": _document(made)}, [_line(made)], verdict="done")

@@ -114,7 +114,7 @@ class AuditReport:
 
     @property
     def not_checked(self) -> tuple[Finding, ...]:
-        """What nobody looked at."""
+        """The checks that were not made."""
         return tuple(one for one in self.findings if one.outcome is Outcome.NOT_CHECKED)
 
     def to_json(self) -> dict[str, Any]:

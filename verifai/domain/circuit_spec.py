@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -42,19 +43,6 @@ class Budget:
     max_logrows: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FidelityFloor:
-    """What the circuit must reach against onnxruntime on the calibration data.
-
-    Attributes:
-        top1_agreement: least share of samples whose arg-max agrees, in [0, 1]; ``None`` for outputs without classes.
-        max_abs_error: largest absolute error of any output value.
-    """
-
-    top1_agreement: float | None = None
-    max_abs_error: float | None = None
-
-
 class AskedPrivacy(StrEnum):
     """What an author asks of the proofs, in ``[privacy] level``."""
 
@@ -75,7 +63,8 @@ class CircuitSpec:
         weights: how the weights are bound.
         calibration: path of the ``.npz`` calibration data, relative like ``model``.
         calibration_samples: how many of its samples are used; ``None`` for all.
-        classes: whether the arg-max of each output is a class, so that top-1 agreement means something.
+        fidelity: what its author asked for. floorless: whether they asked that nothing is required (``floor = "none"``).
+        task: what the outputs mean, and so which decisions have to agree with the float model's.
         options: per engine, its own settings.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
@@ -87,13 +76,19 @@ class CircuitSpec:
     weights: WeightVisibility
     calibration: str | None
     calibration_samples: int | None
-    classes: bool
+    task: Task
     budget: Budget
     fidelity: FidelityFloor
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     description: str = ""
     local_locks: frozenset[EngineName] = frozenset()
     privacy: AskedPrivacy | None = None
+    floorless: bool = False
+
+    @property
+    def floor(self) -> FidelityFloor:
+        """What compile requires: what was asked for, or the task's default when nothing was."""
+        return DEFAULT_FLOORS[self.task] if self.fidelity.empty and not self.floorless else self.fidelity
 
     @property
     def zero_knowledge(self) -> bool:
@@ -163,7 +158,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         weights=weights.choice("visibility", WeightVisibility, WeightVisibility.PUBLIC.value),
         calibration=calibration.text("data", None),
         calibration_samples=calibration.integer("samples", None, low=1, high=10**6),
-        classes=circuit.flag("classes", True),
+        task=_task(circuit),
         budget=Budget(
             memory_bytes=None if memory is None else parse_bytes(memory, f"{where}.budget.memory"),
             prove_seconds=budget.number("prove_seconds", None, low=0.001, high=1e6),
@@ -173,13 +168,34 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         fidelity=FidelityFloor(
             top1_agreement=fidelity.number("top1_agreement", None, low=0.0, high=1.0),
             max_abs_error=fidelity.number("max_abs_error", None, low=0.0, high=1e9),
+            spread_error=fidelity.number("spread_error", None, low=0.0, high=1e9),
         ),
         options=options,
         local_locks=frozenset(local_locks),
-        # An empty table asks for nothing, which nobody means.
+        floorless=_floorless(fidelity),
+        # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
     for record in (circuit, budget, fidelity, calibration, weights, privacy, engine_options, root):
         record.done()
     spec.refuse_contradiction(where)
     return spec
+
+
+def _floorless(fidelity: Record) -> bool:
+    """Whether nothing is required, which has to be said: for a part of a model, whose own error says little."""
+    if not fidelity.has("floor"):
+        return False
+    fidelity.text("floor", pattern="none")
+    if fidelity.names() != ("floor",):
+        raise fidelity.refuse("a floor beside no floor", "floor", hint='Remove floor = "none", or the other fields.')
+    return True
+
+
+def _task(circuit: Record) -> Task:
+    """``task``, or what ``classes``, which older specifications have instead, says of it."""
+    if circuit.has("task") and circuit.has("classes"):
+        raise circuit.refuse("task and classes say the same thing", "classes", hint="Keep task, and remove classes.")
+    if circuit.has("classes"):
+        return Task.CLASSIFICATION if circuit.flag("classes") else Task.REGRESSION
+    return circuit.choice("task", Task, Task.CLASSIFICATION.value)

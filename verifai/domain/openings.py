@@ -1,7 +1,7 @@
 """Openings of hidden commitments, over several proofs: a number used twice gives away what the commitment hides.
 
-A proof stays as sound as it was, so nothing here makes evidence false. Only proofs that were verified are compared: else
-anybody could write a root and a number beside a proof that does not hold, and have somebody else's evidence refused.
+A repeat concerns privacy, not soundness: the proofs stay genuine. Only verified proofs are compared. Otherwise an attacker
+could write another prover's root and number beside a false proof, and have the other's evidence refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a statement hides and what it does not, in words: the one place that ``verify``, ``audit``, ``gate``, ``inspect`` and
 every report take them from.
 
-The words depend on nothing but the statement. They say what a proof of that kind hides from somebody who holds the evidence and
-the lock; whether the statement is *true* is for the verifier, so callers pass a verified statement, or say that it is not one.
+The words depend on the statement alone. They say what such a proof hides from a reader who has the evidence and the lock. They
+do not say that the statement is true: callers pass a verified statement, or say beside the words that it is not verified.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TENSORS: Mapping[tuple[EngineName, Privacy], Mapping[Visibility, str]] = {
         Visibility.PUBLIC: _PUBLIC,
         Visibility.PRIVATE: "the proof hides its values (zero-knowledge) and binds it to nothing: some such tensor exists.",
         Visibility.HASHED: (
-            "bound to its unsalted Poseidon digest: whoever holds the tensor can match it, and whoever can guess it (few "
+            "bound to its unsalted Poseidon digest: a holder of the tensor can match it, and a reader who can guess it (few "
             "possible values) can confirm the guess."
         ),
     },
@@ -30,7 +30,7 @@ _TENSORS: Mapping[tuple[EngineName, Privacy], Mapping[Visibility, str]] = {
         ),
         Visibility.HASHED: (
             "bound to the root of an unsalted commitment and not stated, but not hidden: opened columns show parts of it, and "
-            "whoever can guess the tensor can confirm the guess."
+            "a reader who can guess the tensor can confirm the guess."
         ),
     },
     (EngineName.SUMCHECK, Privacy.ZERO_KNOWLEDGE_UNAUDITED): {
@@ -58,11 +58,11 @@ _FEW, _NAME = 8, 80
 """Tensors named in one sentence, and characters of a name; a statement lists each with its whole name anyway."""
 
 EXTRACTION = "model extraction by queries remains possible"
-"""What no proof system prevents: whoever may ask a model often enough can train a copy of it on the answers."""
+"""What no proof system prevents: with enough queries, a copy of a model can be trained on its answers."""
 
 WITHHELD_SHOWS = (
-    "withheld weights, from whoever can guess them: the verification key fixes them without hiding them, so a guess can be "
-    "confirmed, and each proof shows evaluations of the columns that hold them"
+    "withheld weights, from a reader who can guess them: the verification key fixes them without hiding them, so a guess can "
+    "be confirmed, and each proof shows evaluations of the columns that hold them"
 )
 """halo2 sends the evaluation of each fixed column at the challenge point, and commits to it without blinding."""
 
@@ -113,7 +113,7 @@ def shown(statement: Statement) -> tuple[str, ...]:
     if Visibility.PUBLIC in seen:
         found.append(f"{_names(statement, Visibility.PUBLIC)}, and what follows from that")
     if Visibility.HASHED in seen and not _commitments_hide(statement):
-        found.append(f"{_names(statement, Visibility.HASHED)} to whoever can guess the values")
+        found.append(f"{_names(statement, Visibility.HASHED)} to a reader who can guess the values")
     if not _hiding(statement) and (Visibility.HASHED in seen or secret_weights):
         found.append("parts of what is committed to, in the columns that each proof opens")
     if statement.weights is WeightVisibility.PRIVATE and _commitments_hide(statement):
@@ -143,7 +143,7 @@ def chain_words(statements: Sequence[Statement]) -> str:
     order = (Privacy.ZERO_KNOWLEDGE, Privacy.ZERO_KNOWLEDGE_UNAUDITED, Privacy.INTEGRITY_ONLY)
     weakest = max((one.privacy for one in statements), key=order.index)
     if all(_commitments_hide(one) for one in statements):
-        return f"Privacy: {weakest.value}. A hashed boundary is bound by its salted root, and hidden from who lacks its seed."
+        return f"Privacy: {weakest.value}. A hashed boundary is bound by its salted root, and hidden from all without its seed."
     return f"Privacy: {weakest.value}. A hashed boundary is bound by its root, not hidden."
 
 

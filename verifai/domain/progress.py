@@ -1,4 +1,4 @@
-"""How long work reports where it stands, without knowing who listens."""
+"""How long-running work reports its progress, whatever listens."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Record:
         return tuple(self._value)
 
     def items(self) -> tuple[tuple[str, Any], ...]:
-        """All fields, taken as they are: for tables that somebody else parses."""
+        """All fields, taken as they are: for tables that another parser reads."""
         self._taken.update(self._value)
         return tuple(self._value.items())
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from itertools import cycle
 from math import prod
 from typing import Any
 
@@ -63,6 +64,23 @@ class Privacy(StrEnum):
     INTEGRITY_ONLY = "integrity-only (not zero-knowledge)"
 
 
+MAX_COLUMNS = 4096
+"""No tensor has scales for more columns."""
+MAX_COLUMN_ZERO_POINT = 2**52
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one column of a table's row is represented: real value = (quantised − zero_point) · scale."""
+
+    scale: Fraction
+    zero_point: int
+
+    def to_json(self) -> list[str]:
+        """Numerator, denominator and zero point, in decimal."""
+        return [str(self.scale.numerator), str(self.scale.denominator), str(self.zero_point)]
+
+
 @dataclass(frozen=True, slots=True)
 class TensorStatement:
     """What is claimed about one input or output.
@@ -73,6 +91,7 @@ class TensorStatement:
         quantised: all cells, row-major, signed integers; only when public.
         digest: hex of the binding digest; only when hashed.
         digest_scheme: how ``digest`` was made, such as ``ezkl-poseidon``.
+        columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
     """
 
     role: Role
@@ -84,8 +103,13 @@ class TensorStatement:
     quantised: tuple[int, ...] | None = None
     digest: str | None = None
     digest_scheme: str | None = None
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.columns and (not self.shape or len(self.columns) != self.shape[-1]):
+            raise ValueError(f"{self.name}: {len(self.columns)} columns for shape {self.shape}")
+        if self.columns and (self.scale != 1 or self.zero_point != 0):
+            raise ValueError(f"{self.name}: scales of columns stand beside a scale of the whole")
         if (self.quantised is not None) != (self.visibility is Visibility.PUBLIC):
             raise ValueError(f"{self.name}: exactly the public tensors carry values")
         if (self.digest is not None) != (self.visibility is Visibility.HASHED):
@@ -97,6 +121,9 @@ class TensorStatement:
         """The public values as floats, row-major. Raises ValueError when the tensor is not public."""
         if self.quantised is None:
             raise ValueError(f"{self.name} is {self.visibility.value}, its values are not in the statement")
+        if self.columns:
+            pairs = zip(self.quantised, cycle(self.columns))
+            return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
         return tuple(float((q - self.zero_point) * self.scale) for q in self.quantised)
 
     def to_json(self) -> dict[str, Any]:
@@ -109,6 +136,8 @@ class TensorStatement:
             "scale": [str(self.scale.numerator), str(self.scale.denominator)],
             "zero_point": self.zero_point,
         }
+        if self.columns:  # else left out: statements that need none keep the bytes that they were signed with
+            result["columns"] = [column.to_json() for column in self.columns]
         if self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
         if self.digest is not None:
@@ -134,11 +163,32 @@ class TensorStatement:
                 quantised=None if quantised is None else tuple(_canonical_int(text) for text in quantised),
                 digest=record.text("digest", None),
                 digest_scheme=record.text("digest_scheme", None),
+                columns=_columns(record),
             )
         except (ValueError, ZeroDivisionError) as problem:
             raise record.refuse(str(problem)) from None
         record.done()
         return tensor
+
+
+def _columns(record: Record) -> tuple[Column, ...]:
+    """Scales of columns, or none. Raises ValueError, ZeroDivisionError."""
+    if not record.has("columns"):
+        return ()
+    found = record.array("columns", lambda value, _: _column(value), max_length=MAX_COLUMNS)
+    if not found:
+        raise ValueError("an empty list of columns is left out")
+    return found
+
+
+def _column(entry: object) -> Column:
+    if not isinstance(entry, list) or len(entry) != 3 or not all(isinstance(text, str) and len(text) <= 400 for text in entry):
+        raise ValueError("a column is not three decimal numbers")
+    numerator, denominator, zero_point = (_canonical_int(text) for text in entry)
+    scale = Fraction(numerator, denominator)
+    if scale <= 0 or scale.as_integer_ratio() != (numerator, denominator) or abs(zero_point) > MAX_COLUMN_ZERO_POINT:
+        raise ValueError("a column's scale is not a positive fraction in lowest terms, or its zero point is too large")
+    return Column(scale, zero_point)
 
 
 MAX_OPENINGS = 4096

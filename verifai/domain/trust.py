@@ -1,4 +1,4 @@
-"""``trust.toml``: what a verdict may rest on besides ``circuit.lock``. It lies outside every bundle, in its reader's hands.
+"""``trust.toml``: what a verdict may rest on besides ``circuit.lock``. The reader keeps it, outside every bundle.
 
 Roles: *release* signs manifests; *prover* signs circuit and proof attestations; *voter*, *consensus* and *gate* sign theirs.
 A role that the file does not mention is not asked for; a role that it mentions must be met.
@@ -11,6 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from verifai.domain.attestation.predicate_types import (
+    CIRCUIT_TYPE,
+    CONSENSUS_TYPE,
+    GATE_TYPE,
+    PROOF_TYPE,
+    ROUND_TYPE,
+    VOTE_COMMITMENT_TYPE,
+    VOTE_REPLAY_TYPE,
+    VOTE_TYPE,
+)
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
@@ -34,14 +44,14 @@ class TrustRole(StrEnum):
 
 
 ROLE_OF: Mapping[str, TrustRole] = {
-    "urn:verifai:circuit:v1": TrustRole.PROVER,
-    "urn:verifai:proof:v1": TrustRole.PROVER,
-    "urn:verifai:vote-commitment:v1": TrustRole.VOTER,
-    "urn:verifai:vote:v1": TrustRole.VOTER,
-    "urn:verifai:vote-replay:v1": TrustRole.VOTER,
-    "urn:verifai:round:v1": TrustRole.CONSENSUS,
-    "urn:verifai:consensus:v1": TrustRole.CONSENSUS,
-    "urn:verifai:gate:v1": TrustRole.GATE,
+    CIRCUIT_TYPE: TrustRole.PROVER,
+    PROOF_TYPE: TrustRole.PROVER,
+    VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
+    VOTE_TYPE: TrustRole.VOTER,
+    VOTE_REPLAY_TYPE: TrustRole.VOTER,
+    ROUND_TYPE: TrustRole.CONSENSUS,
+    CONSENSUS_TYPE: TrustRole.CONSENSUS,
+    GATE_TYPE: TrustRole.GATE,
 }
 """The role that must sign an attestation, by predicate type."""
 
@@ -60,7 +70,7 @@ class TrustedCircuit:
 
     Attributes:
         lock: path of its ``circuit.lock``, relative to the trust file's folder.
-        lock_sha256: digest of that file; ``None`` leaves it to whoever keeps the file.
+        lock_sha256: digest of that file; ``None``: the file is not pinned, and its keeper is trusted.
         verification_key: ``re-derive``: an audit must rebuild it from the model; or the SHA-256 that it must have.
     """
 
@@ -71,7 +81,7 @@ class TrustedCircuit:
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """Somebody who watches the log."""
+    """A witness of the audit log: it cosigns checkpoints."""
 
     name: str
     key: PublicKey
@@ -160,7 +170,7 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
     for record in (circuits, srs, fresh, root):
         record.done()
     if not (trust.roles or trust.circuits or trust.log or trust.keyless):
-        raise root.refuse("it trusts nobody and nothing", hint="Make one with: verifai trust init")
+        raise root.refuse("it names no role, circuit, log or identity to trust", hint="Make one with: verifai trust init")
     return trust
 
 

@@ -1,4 +1,4 @@
-"""Ed25519 public keys as values. A key is its 32 bytes; its identifier is derived, so nobody can claim another's."""
+"""Ed25519 public keys as values. A key is its 32 bytes. Its identifier is derived from them, so it cannot be another key's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PublicKey:
 
 
 class Signer(Protocol):
-    """Whoever can sign: a key file, or a stand-in for a hardware key."""
+    """Anything that signs with one Ed25519 key: a key file, or a substitute for a hardware key."""
 
     @property
     def public_key(self) -> PublicKey:

@@ -1,26 +1,31 @@
 """What a proof engine must offer. ``tests/contract/test_engines.py`` holds every engine to it.
 
 An engine owns the meaning of its lock section and of its files in a bundle; it never decides where they are stored, who signs
-them, or whether a policy is met.
+them, or whether a policy is met. What only some engines can do is in :mod:`.capabilities`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility, WeightVisibility
+from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
-from verifai.onnx_graph.model import OnnxModel
 
-Tensors = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:  # a proof is verified without a model, and so without ONNX
+    from numpy.typing import NDArray
+
+    from verifai.onnx_graph.model import OnnxModel
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 """Arrays by tensor name, exactly of the model's shapes and dtypes."""
 
 
@@ -83,29 +88,6 @@ class CostEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Fidelity:
-    """Circuit against onnxruntime on the calibration set.
-
-    Attributes:
-        samples: how many were compared.
-        top1_matches: how many arg-maxes agree; ``None`` without classes.
-        max_abs_error, mean_abs_error: over all output values.
-        worst_sample: index of the sample with the largest error.
-    """
-
-    samples: int
-    top1_matches: int | None
-    max_abs_error: float
-    mean_abs_error: float
-    worst_sample: int
-
-    @property
-    def top1_agreement(self) -> float | None:
-        """Share of samples whose arg-max agrees."""
-        return None if self.top1_matches is None else self.top1_matches / self.samples
-
-
-@dataclass(frozen=True, slots=True)
 class CompileRequest:
     """Inputs of compile.
 
@@ -148,6 +130,48 @@ class CompiledCircuit:
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedScale:
+    """How a tensor between two segments is represented: real value = x·scale with integers x in [low, high], shown as
+    q = x + zero_point."""
+
+    scale: Fraction
+    low: int
+    high: int
+    zero_point: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTensor:
+    """One input or output of a segment, shape as in its model. ``pin`` is ``None`` where the section pins no boundary."""
+
+    role: Role
+    name: str
+    shape: tuple[int, ...]
+    visibility: Visibility
+    pin: PinnedScale | None
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedSegment:
+    """Which part of a split model a section pins.
+
+    Attributes:
+        model_sha256: of the whole model.
+        number: the segment's place among ``of`` segments, from 1.
+        tensors: inputs, then outputs, each in the model's order.
+    """
+
+    model_sha256: Sha256
+    number: int
+    of: int
+    tensors: tuple[SegmentTensor, ...]
+
+    def side(self, role: Role) -> tuple[SegmentTensor, ...]:
+        """Its inputs, or its outputs."""
+        return tuple(tensor for tensor in self.tensors if tensor.role is role)
+
+
+@dataclass(frozen=True, slots=True)
 class SectionSummary:
     """What a pinned lock section says, in terms that do not depend on the engine.
 
@@ -158,6 +182,7 @@ class SectionSummary:
         fidelity: as measured by compile.
         insecure: insecure modes in force, sorted: ``test-srs``, or none.
         weights: how the weights are bound. tensors: visibility of each input and output, by name.
+        segment: of a part of a split model, which part it is and what it pins of its boundaries.
     """
 
     engine_version: str
@@ -167,6 +192,7 @@ class SectionSummary:
     insecure: tuple[str, ...] = ()
     weights: WeightVisibility | None = None
     tensors: Mapping[str, Visibility] = field(default_factory=dict)
+    segment: PinnedSegment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +301,6 @@ class ProofEngine(Protocol):
     def name(self) -> EngineName:
         """Its name in specs, locks and statements."""
 
-    def version(self) -> str:
-        """The version that proofs depend on, as pinned in the lock."""
-
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
 
@@ -313,14 +336,3 @@ class ProofEngine(Protocol):
 
         Never raises for false evidence: one finding per comparison.
         """
-
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        """What that visibility hides and does not hide in a proof of this engine and level, in one sentence for a person."""
-
-
-@runtime_checkable
-class OffersSecondOpinion(Protocol):
-    """What an engine may offer beyond :class:`ProofEngine`: a verifier of its proofs that somebody else could run instead."""
-
-    def second_opinion(self, request: VerifyRequest) -> Finding:
-        """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""

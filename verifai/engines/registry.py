@@ -15,6 +15,11 @@ def engine_names() -> tuple[EngineName, ...]:
     return _ENGINES
 
 
+def all_engines() -> tuple[ProofEngine, ...]:
+    """Every engine, in that order: what to ask for a capability (:mod:`.capabilities`)."""
+    return tuple(engine_for(name) for name in _ENGINES)
+
+
 def engine_for(name: EngineName) -> ProofEngine:
     """The engine of that name."""
     match name:

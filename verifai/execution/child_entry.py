@@ -78,7 +78,7 @@ def _send(answer: int, message: Mapping[str, Any]) -> None:
 
 def _fence(document: Mapping[str, Any]) -> None:
     os.umask(0o077)
-    # Foreign libraries log inputs at debug level; nobody reads this child's log, so nothing is formatted at all.
+    # Foreign libraries log inputs at debug level. This child's log is not used, so no message is formatted at all.
     logging.disable(logging.CRITICAL)
     if sys.platform == "linux":
         # Dies with the parent, even when the parent is killed.

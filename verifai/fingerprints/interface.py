@@ -1,7 +1,7 @@
 """What a fingerprint must offer. ``tests/contract/test_fingerprints.py`` holds every kind to it.
 
-A fingerprint turns one sample's output into few bytes such that (a) close outputs have close codes, (b) nobody who does not
-know the seed can find a wrong output whose code is close, and (c) equal bytes in give equal bytes out on every machine.
+A fingerprint turns one sample's output into few bytes such that (a) close outputs have close codes, (b) without the
+seed, no wrong output can be found whose code is close, and (c) equal bytes in give equal bytes out on every machine.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 One flipped tie changes all tokens after it, so counting equal tokens says little. Replay feeds the *claimed* tokens to the
 verifier's own model and looks at each step: would it have chosen the same token, and if not, by how much did the claimed one
-lose? Honest rounding loses by little; another model loses by much. MinHash only sorts out the sequences that are far apart, so
-that nobody replays those.
+lose? Honest rounding loses by little; another model loses by much. MinHash only finds the sequences that are far apart;
+those need no replay.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class TokensFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a verifier's model says to tokens that somebody else claims.
+    """What a verifier's model says to the tokens that another verifier claims.
 
     Attributes:
         positions: generated tokens replayed.

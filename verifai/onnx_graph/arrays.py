@@ -1,4 +1,4 @@
-"""``.npy`` and ``.npz`` from strangers: no pickles, and no allocation before the declared sizes were checked against the bytes.
+"""Untrusted ``.npy`` and ``.npz`` files: no pickles; declared sizes are checked against the bytes before any allocation.
 
 Source: NumPy Enhancement Proposal 1 (the NPY format); APPNOTE.TXT for ZIP.
 """

@@ -1,7 +1,7 @@
-"""A stranger's model, read and run in a fenced child process.
+"""An untrusted model, read and run in a fenced child process.
 
-Decoding, shape inference and onnxruntime are C++ that a file steers. In the child a fault, or a model that eats memory or time,
-ends as one of our errors; the caller keeps its findings. What the child answers is parsed strictly.
+Decoding, shape inference and onnxruntime are C++ code, and a model file can make it fail. In the child a fault, or a model that
+uses too much memory or time, becomes one of our errors; the caller keeps its findings. The child's answer is parsed strictly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The graph while passes rewrite it: plain nodes, constants as arrays, static types. Never leaves this room."""
+"""The graph while passes rewrite it: plain nodes, constants as arrays, static types."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ _MODES = {1: "L", 3: "RGB"}
 def read_image(data: bytes, spec: TensorSpec, where: str) -> Array:
     """One image as a float32 tensor of shape (1, C, H, W), C = 1 (grey) or 3 (RGB); pixel p becomes p / 255.
 
-    The image must have the model's width and height and carry no transparency: resizing and blending are choices that belong
-    to whoever prepares the data.
+    The image must have the model's width and height and carry no transparency: resizing and blending are
+    choices for the author of the data.
 
     Raises:
         InputRejected: ``input-shape``, ``input-dtype``, ``input-malformed``.

@@ -1,4 +1,4 @@
-"""The child process that reads and runs a stranger's model. Run by :mod:`verifai.onnx_graph.fenced` only; never imported by the
+"""The child process that reads and runs an untrusted model. Run by :mod:`verifai.onnx_graph.fenced` only; never imported by the
 parent.
 
 The model's bytes are in a file of the private working directory; what refuses them is an answer, not a failure.

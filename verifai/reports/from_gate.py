@@ -1,4 +1,4 @@
-"""A gate's verdict, or what kept it from one, as a report."""
+"""A gate's verdict as a report; also a run that ended before a verdict."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _section(report: AuditReport) -> str:
     return f"<article>{''.join(part for part in parts if part)}</article>"
 
 
-_INSECURE = {"test-srs": "the set-up of this circuit was made for tests only. Whoever made it can forge proofs of anything."}
+_INSECURE = {"test-srs": "the set-up of this circuit was made for tests only. Its maker can forge proofs of anything."}
 
 
 def _insecure(report: AuditReport) -> str:
@@ -201,7 +201,7 @@ def _not_checked(report: AuditReport) -> str:
             body += "<p>The proof did not hold; what builds on it was not checked.</p>"
     always = (
         "<p>No audit of this kind says that the model is good or fair, that it was trained as claimed, that the input is "
-        "authentic, or that nobody made other proofs and kept them back.</p>"
+        "authentic, or that no other proofs were made and kept back.</p>"
     )
     return f"<section><h2>What was not checked</h2>{body}{always}</section>"
 
@@ -215,12 +215,12 @@ def _facts(report: AuditReport) -> str:
 _GLOSSARY = {
     "Proof": "a short file by which a computer can check that a computation was carried out correctly, without repeating it.",
     "Circuit": "the computation, fixed once; its key is what a proof is checked against.",
-    "SHA-256": "a fingerprint of a file: nobody can make two different files with the same one.",
+    "SHA-256": "a fingerprint of a file: no two different files with the same one can be made.",
     "Signature": "shows that the holder of a secret key vouched for exactly this content.",
     "Audit log": "a public list to which entries can be added, but in which none can be changed or removed without trace.",
-    "Public, private, hashed": "whether a tensor can be read by all, by nobody, or only be matched by those who hold it.",
+    "Public, private, hashed": "whether all can read a tensor, no one can, or only its holders can match it.",
     "Zero-knowledge": (
-        "the proof shows that a statement is true and nothing else about what is private. “Unaudited”: nobody outside this "
+        "the proof shows that a statement is true and nothing else about what is private. “Unaudited”: no one outside this "
         "project has checked that claim. “Integrity-only”: the proof shows that the computation is right, and hides nothing."
     ),
 }

@@ -1,1 +1,1 @@
-"""The whole way, shown and measured: the demo and the benchmarks. They compose stages; nothing composes them."""
+"""The demo and the benchmarks: the whole way from a model to a verdict, shown and measured. They call stages."""

@@ -19,9 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.fidelity import Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy
+from verifai.engines.fidelity import Measure
 from verifai.errors import InternalError, UsageError, VerifaiError
 from verifai.execution.child import Limits
 from verifai.onnx_graph.inputs import Samples, read_samples
@@ -29,6 +33,7 @@ from verifai.onnx_graph.reference import Reference
 from verifai.showcase.bench_circuits import BASELINE, copy_circuit, engine_of, own_marks, refuse_too_many_runs
 from verifai.stages.compile import compile_circuit
 from verifai.stages.prove import prove
+from verifai.stages.srs import generate_file
 
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 PLAIN = "sumcheck"
@@ -188,11 +193,10 @@ def _baseline(
     from verifai.engines.ezkl import baseline
     from verifai.engines.ezkl.calls import Fence
     from verifai.engines.ezkl.proving import flatten
-    from verifai.engines.ezkl.srs.store import SrsStore
 
     fence = Fence(Limits(memory_bytes=max_memory), progress=progress)
     logrows = baseline.default_logrows(folder.model.data, fence)
-    srs = SrsStore(scratch / "srs").generate(logrows, progress=progress)
+    srs = generate_file(logrows, root=scratch / "srs", progress=progress)
     chosen = samples[:_FIDELITY_SAMPLES]
     flat = [flatten(folder.model.inputs, sample) for sample in chosen]
     progress.phase(f"{folder.spec.name}: {BASELINE}, k = {logrows}, set up and prove {runs} times")
@@ -214,11 +218,13 @@ def _baseline(
 
 
 def _agreement(folder: CircuitFolder, samples: Sequence[Mapping[str, Any]], outputs: Sequence[Sequence[int]]) -> float | None:
-    if not folder.spec.classes:
+    """Of integers under an unknown scale, so only where a row of several cells names a class."""
+    output = folder.model.outputs[0]
+    if folder.spec.task is not Task.CLASSIFICATION or not output.shape or output.shape[-1] < 2:
         return None
-    expected = [next(iter(result.values())).argmax() for result in Reference(folder.model).run_batch(samples)]
-    found = [max(range(len(row)), key=row.__getitem__) for row in outputs]
-    return sum(int(one) == other for one, other in zip(expected, found, strict=True)) / len(found)
+    reference = [{output.name: result[output.name]} for result in Reference(folder.model).run_batch(samples)]
+    found = np.array([row[: output.size] for row in outputs], np.float64).reshape(len(outputs), *output.shape)
+    return Measure(Task.CLASSIFICATION, reference).compare({output.name: found}).top1_agreement
 
 
 def _save(path: Path, sample: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
+from verifai.stages.srs import generate_file
 
 BASELINE = "ezkl-default"
 _LARGEST_LOGROWS = 17
@@ -101,9 +102,8 @@ def _changed(folder: CircuitFolder, variant: Variant) -> dict[str, Any]:
 
 def _with_test_srs(folder: CircuitFolder, scratch: Path, progress: Progress) -> CircuitFolder:
     """The copy with an INSECURE-TEST SRS made for this run: it costs the same, and nothing leaves the bench."""
-    from verifai.engines.ezkl.srs.store import SrsStore
-
-    srs = SrsStore(scratch / "srs").generate(folder.spec.budget.max_logrows or _LARGEST_LOGROWS, progress=progress)
+    logrows = folder.spec.budget.max_logrows or _LARGEST_LOGROWS
+    srs = generate_file(logrows, root=scratch / "srs", progress=progress)
     document = tomllib.loads((folder.folder / "circuit.toml").read_text("utf-8"))
     document.setdefault("engine", {}).setdefault("ezkl", {})["srs"] = str(srs.path)
     _write(folder.folder, document)

@@ -1,4 +1,4 @@
-"""The demo's last part: the digit of a picture that nobody else sees, proven by both engines."""
+"""The demo's last part: the digit of a hidden picture, proven by both engines."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Refused:
 
 
 def check(folder: CircuitFolder, bundle: ProvedBundle, sample: Mapping[str, Any], label: int, progress: Progress) -> Proved:
-    """Verify ``bundle`` as somebody who holds the picture."""
+    """Verify ``bundle`` as a verifier who has the picture."""
     begun = time.monotonic()
     context = CONTEXT if bundle.statement.context_bound else None  # an unsigned context that no proof binds shows nothing
     expect = Expectations(inputs=sample, context=context, allow_test_srs=True)

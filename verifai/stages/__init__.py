@@ -1,4 +1,5 @@
-"""The arrows of the house: one file per stage, one public function each.
+"""The stages between a model and a verdict: a module each, or a package each where a stage has several parts.
 
-Stages do not import each other, except that audit builds on verify.
+Most stages import no other stage. ``audit``, ``chain``, ``consensus`` and ``gate`` build on ``verify``, and ``gate`` on
+``consensus``; ``docs/architecture.md`` draws it.
 """

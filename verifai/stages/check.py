@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.attestation.manifest import MODEL_FILE
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import CostEstimate, OperatorSupport, PrivacySupport
 from verifai.engines.registry import engine_for, engine_names
@@ -127,13 +129,13 @@ def all_public(model: OnnxModel) -> CircuitSpec:
     """A specification that hides nothing and limits nothing."""
     return CircuitSpec(
         name="model",
-        model="model.onnx",
+        model=MODEL_FILE,
         engine=EngineName.EZKL,
         tensors={tensor.name: Visibility.PUBLIC for tensor in (*model.inputs, *model.outputs)},
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        classes=True,
+        task=Task.CLASSIFICATION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )

@@ -1,4 +1,4 @@
-"""Attestations from compiled circuits and proofs; shared by prove and verify so that both say the same."""
+"""Attestations from compiled circuits and proofs; prove, verify, audit and gate share them, so that all say the same."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import rfc8785
 from verifai.bundle.dsse import attest
 from verifai.domain.attestation.circuit import CircuitPredicate, FidelityFigures
 from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.statement import EngineName, WeightVisibility
 from verifai.domain.trust_keys import Signer
-from verifai.engines.interface import EngineProof, Fidelity, SectionSummary
+from verifai.engines.interface import EngineProof, SectionSummary
 
 
 def section_digest(section: Mapping[str, Any]) -> Sha256:
@@ -56,7 +58,7 @@ def circuit_predicate(
 
 def circuit_attestation(predicate: CircuitPredicate, signers: Sequence[Signer]) -> Attestation:
     """The circuit attestation; its subject is the canonical model."""
-    return attest(predicate, (Subject("model.onnx", predicate.model_sha256),), signers)
+    return attest(predicate, (Subject(MODEL_FILE, predicate.model_sha256),), signers)
 
 
 def proof_attestation(
@@ -81,4 +83,7 @@ def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
         max_abs_error=Fraction(fidelity.max_abs_error),
         mean_abs_error=Fraction(fidelity.mean_abs_error),
         worst_sample=fidelity.worst_sample,
+        spread_error=None if fidelity.spread_error is None else Fraction(fidelity.spread_error),
+        r2=None if fidelity.r2 is None else Fraction(fidelity.r2),
+        close_decisions=fidelity.close_decisions,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.fidelity import DEFAULT_FLOORS, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
@@ -24,15 +25,15 @@ _TEMPLATE = """\
 name = "{name}"
 model = {model}
 engine = "{engine}"       # the default engine; `--engine` chooses another
-classes = {classes}       # whether the arg-max of the output is a class (top-1 agreement is measured then)
+task = "{task}"   # what the outputs mean: "classification", "multi-label" or "regression"
 
-# Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: whoever holds the
-# tensor can match it), "private" (nobody learns it, and nothing binds it to anything outside the proof).
+# Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: a holder of the
+# tensor can match it), "private" (hidden, and bound to nothing outside the proof).
 [tensors]
 {tensors}
 
 # "public": the model travels with the evidence. "withheld": its owner keeps it; the verification key fixes it (ezkl).
-# "committed": bound by a commitment root, not hidden. "private": bound by a hiding commitment root; nobody learns them.
+# "committed": bound by a commitment root, not hidden. "private": bound by a hiding commitment root, values hidden.
 [weights]
 visibility = "{weights}"
 
@@ -45,7 +46,8 @@ visibility = "{weights}"
 memory = "{memory}"
 prove_seconds = {seconds}
 
-# What the circuit must reach against onnxruntime on the calibration data; compile refuses less.
+# What the circuit must reach against onnxruntime on the calibration data; compile looks for the cheapest that does.
+# spread_error: 99th percentile of error / standard deviation of that output; top1_agreement: share of equal decisions.
 [fidelity]
 {fidelity}
 
@@ -67,7 +69,7 @@ def init_circuit(
     weights: WeightVisibility = WeightVisibility.PUBLIC,
     calibration: Path | None = None,
     srs: Path | None = None,
-    classes: bool = True,
+    task: Task = Task.CLASSIFICATION,
     memory: str = "8 GiB",
     prove_seconds: int = 600,
 ) -> CircuitFolder:
@@ -75,7 +77,8 @@ def init_circuit(
 
     Args:
         visibility: of the tensors that are not public. weights: how they are bound.
-        calibration: real inputs (``.npz``). srs: a set-up file for the ezkl engine; by default the local store is asked.
+        task: what the outputs mean. calibration: real inputs (``.npz``).
+        srs: a set-up file for the ezkl engine; by default the local store is asked.
 
     Raises:
         UsageError: ``file-exists`` when there is one already; ``bad-spec`` for a name that cannot be used;
@@ -99,13 +102,13 @@ def init_circuit(
         name=circuit_name,
         model=_quoted(os.path.relpath(model_path.resolve(), output.resolve())),
         engine=engine.value,
-        classes="true " if classes else "false",
+        task=task.value,
         tensors="\n".join(f'{_quoted(t.name)} = "{given.get(t.name, Visibility.PUBLIC).value}"' for t in tensors),
         weights=weights.value,
         privacy='[privacy]\nlevel = "zero-knowledge"' if asks else '# [privacy]\n# level = "zero-knowledge"',
         memory=memory,
         seconds=prove_seconds,
-        fidelity="top1_agreement = 0.99" if classes else "max_abs_error = 0.05",
+        fidelity=_floor(task),
         calibration=(
             f"data = {_quoted(os.path.relpath(calibration.resolve(), output.resolve()))}"
             if calibration is not None
@@ -122,6 +125,11 @@ def init_circuit(
     folder = CircuitFolder(output)
     _ = folder.spec
     return folder
+
+
+def _floor(task: Task) -> str:
+    asked = {name: getattr(DEFAULT_FLOORS[task], name) for name in ("top1_agreement", "spread_error")}
+    return "\n".join(f"{name} = {value!r}" for name, value in asked.items() if value is not None)
 
 
 def _quoted(text: str) -> str:

@@ -1,15 +1,11 @@
-"""inspect: what a bundle holds, by its own word. That it is well formed and complete is checked; whether it is true is not."""
+"""inspect: what a bundle claims to hold. It is checked to be well formed and complete; its claims are not verified."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from verifai.bundle.reader import open_bundle
-from verifai.bundle.summary import summarise
-
-if TYPE_CHECKING:
-    from verifai.bundle.summary import BundleSummary
+from verifai.bundle.summary import BundleSummary, summarise
 
 
 def inspect_bundle(path: Path) -> BundleSummary:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifai.bundle.consistency import ConsistencyProof, cosign, parse_consistency
 from verifai.bundle.log import create_log, open_log
 from verifai.bundle.merkle import check_inclusion, leaf_hash
 from verifai.bundle.note import MAX_NOTE_BYTES, Checkpoint, LogProof, NoteKey, parse_checkpoint, parse_log_proof
@@ -63,6 +65,60 @@ def verify_entry(proof: Path, entry: Sha256, origin: str, key: PublicKey) -> Che
     leaf = leaf_hash(bytes.fromhex(entry))
     check_inclusion(leaf, parsed.index, parsed.checkpoint.size, parsed.hashes, parsed.checkpoint.root, where=where)
     return parsed.checkpoint
+
+
+def sign_checkpoint(log: Path, signer: Signer) -> Checkpoint:
+    """Sign the log's current tree head with its own key. Raises UsageError (``wrong-log-key``), Undecided."""
+    with open_log(log) as audit_log:
+        return audit_log.checkpoint(signer)
+
+
+def prove_consistency(log: Path, first: int, second: int | None = None) -> ConsistencyProof:
+    """Prove that the log's first ``first`` entries are where they were when it had ``second``, by default all that it has now.
+
+    Raises:
+        UsageError: sizes that the log never had.
+    """
+    with open_log(log) as audit_log:
+        newer = second if second is not None else audit_log.size
+        return ConsistencyProof(first, newer, audit_log.prove_consistency(first, newer))
+
+
+def cosign_checkpoint(
+    checkpoint: Path,
+    log: NoteKey,
+    *,
+    name: str,
+    signer: Signer,
+    state: Path,
+    consistency: Path | None = None,
+    seconds: int | None = None,
+) -> Checkpoint:
+    """Cosign a checkpoint file as witness ``name``, once it extends what this witness saw last.
+
+    Args:
+        log: the log's name and public key, from outside.
+        state: file that remembers what this witness cosigned last; written first.
+        consistency: file with the proof from the last size to this one; needed unless it is the first sight or the same tree.
+        seconds: since 1970; by default the clock.
+
+    Raises:
+        EvidenceRejected: ``log-malformed``; ``log-signature-invalid``; ``log-inconsistent``, when the past changed.
+        PolicyNotMet: ``consistency-missing``.
+        UsageError: ``file-missing``; ``bad-option`` for a name that cannot be one.
+    """
+    proof = None
+    if consistency is not None:
+        proof = parse_consistency(read_limited(consistency, limit=MAX_NOTE_BYTES), str(consistency))
+    return cosign(
+        parse_checkpoint(read_limited(checkpoint, limit=MAX_NOTE_BYTES), str(checkpoint)),
+        log,
+        name=name,
+        signer=signer,
+        state=state,
+        seconds=int(time.time()) if seconds is None else seconds,
+        consistency=proof,
+    )
 
 
 def check_log_file(log: Path, seen: Path | None, origin: str | None = None) -> int:

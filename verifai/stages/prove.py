@@ -11,7 +11,7 @@ from typing import Any
 from verifai.bundle.sbom import make_sbom
 from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.attestation.manifest import SBOM_FILE
+from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
@@ -22,9 +22,6 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
-
-MODEL_FILE = "model.onnx"
-"""The canonical model in a bundle's payload; there only when the weights are public."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,11 @@ def prove(
     Args:
         samples: one mapping of input name → array each, of the model's exact shapes and dtypes.
         output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …
-        context: text bound into the statement, such as a nonce from whoever asked.
+        context: text bound into the statement, such as a verifier's nonce.
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
-        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that nobody bound before.
+        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.

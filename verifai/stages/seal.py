@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SealedBundle:
-    """A bundle with more to show for it.
+    """A bundle with signatures or log proofs added.
 
     Attributes:
         signers: the keys that signed now.

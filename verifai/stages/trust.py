@@ -1,4 +1,4 @@
-"""trust init: a first trust file, to be read and kept by whoever judges evidence."""
+"""trust init: write a first trust file, for the person who will judge evidence."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, at_step, holds, not_checked
 from verifai.domain.openings import OpenedBy, opening_words, proof_digest
-from verifai.domain.privacy_words import privacy_words, weights_words
+from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 HIDING_ROOT = "tensor-secret-needed"
-"""An engine's word that a tensor cannot be compared with what binds it, because that hides it too well."""
+"""The code of an engine's refusal to compare a tensor with a hiding root: the root cannot be made without its secret seed."""
 
 TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
 """Plain tensors by name, or how to get them once the statement says which there are."""
@@ -46,8 +46,8 @@ class Expectations:
     Attributes:
         inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
         context: the nonce that was asked for; ``None`` accepts any.
-        context_signed: whether somebody trusted signed what carries the context. Where the proof does not bind it, anybody else
-            could have written a fresh one beside an old proof.
+        context_signed: whether a trusted key signed what carries the context. Where the proof does not bind it, a fresh
+            context could have been written beside an old proof.
         allow_test_srs: accept set-up material whose maker can forge.
     """
 
@@ -102,7 +102,7 @@ def verify_open(
     circuit, proof = find_claims(bundle)
     findings = [holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
     findings.append(note_signatures(bundle))
-    if circuit.engine not in lock.engines:  # the bundle's word, so no mistake of whoever asks
+    if circuit.engine not in lock.engines:  # the bundle names the engine, so this is no usage error
         message = f"the lock pins no circuit for engine {circuit.engine.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="engine", hint="Use the lock of that circuit.")
     engine = engine_for(circuit.engine)
@@ -134,7 +134,7 @@ def verify_open(
     if expect.context is not None and not (verified.statement.context_bound or expect.context_signed):
         raise PolicyNotMet(
             "context-not-bound",
-            "it is the expected context, but neither the proof nor a trusted signature binds it: anybody could have written it",
+            "the context is the expected one, but neither the proof nor a trusted signature binds it to the proof",
             hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
         )
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
@@ -357,7 +357,7 @@ def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
     return bool(np.array_equal(proven, given.astype(np.float64).astype(np.float32).reshape(-1)))
 
 
-def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
+def describe(statement: Statement) -> Sequence[str]:
     """The statement in plain words, including what it does not say."""
     lines = [
         f"Model {short(statement.model_sha256)}… (SHA-256 of the canonical ONNX) was evaluated by circuit "
@@ -366,7 +366,7 @@ def describe(statement: Statement, engine: ProofEngine) -> Sequence[str]:
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
-        lines.append(f"{what}: {engine.hides(tensor.visibility, statement.privacy)}")
+        lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

@@ -116,11 +116,11 @@ def test_a_bug_names_the_place_but_prints_no_trace(monkeypatch: pytest.MonkeyPat
     def explode(*_: object, **__: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("verifai.circuit_folder.read_lock", explode)
+    monkeypatch.setattr("verifai.cli.verify.read_lock", explode)
     assert cli.run(["verify", "x", "--lock", "y"]) == 70
     text = capsys.readouterr().err
     assert "ZeroDivisionError" in text
-    assert "verifai.cli.evidence" in text
+    assert "verifai.cli.verify" in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

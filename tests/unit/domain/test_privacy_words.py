@@ -102,7 +102,7 @@ def test_the_public_tensors_are_named_with_what_follows_from_them() -> None:
 
 
 def test_a_hash_without_salt_is_open_to_guesses_and_one_with_salt_is_not() -> None:
-    guess = "hashed input 'image' to whoever can guess the values"
+    guess = "hashed input 'image' to a reader who can guess the values"
     assert guess in shown(statement(EZKL, ZK, given=Visibility.HASHED))
     assert guess in shown(statement(SUMCHECK, INTEGRITY, given=Visibility.HASHED))
     assert guess not in shown(statement(SUMCHECK, UNAUDITED, given=Visibility.HASHED))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.bundle_samples import CREATED, PAYLOAD, TestSigner, attestations, circuit_predicate, write_sample
 from tests.support.paths import ROOT
-from verifai.bundle.consistency import cosign, encode_consistency, parse_consistency
+from verifai.bundle.consistency import ConsistencyProof, cosign, parse_consistency
 from verifai.bundle.dsse import attest
 from verifai.bundle.log import create_log, open_log
 from verifai.bundle.note import NoteKey, parse_checkpoint
@@ -140,8 +140,8 @@ def test_a_witness_signs_only_what_extends_what_it_saw(tmp_path: Path) -> None:
         assert len(cosign(first, log_key, consistency=None, **arguments).signatures) == 2  # type: ignore[arg-type]
         append_entries(tmp_path / "log", [sha256(b"3")])
         second, forked = log.checkpoint(LOG), fork.checkpoint(LOG)
-        proof = parse_consistency(encode_consistency(2, 3, log.prove_consistency(2, 3)), "")
-        their_proof = (2, 3, fork.prove_consistency(2, 3))
+        proof = parse_consistency(ConsistencyProof(2, 3, log.prove_consistency(2, 3)).to_bytes(), "")
+        their_proof = ConsistencyProof(2, 3, fork.prove_consistency(2, 3))
     seen = (tmp_path / "state").read_bytes()
     with pytest.raises(PolicyNotMet) as missing:
         cosign(second, log_key, consistency=None, **arguments)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import CIRCUIT_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, WeightVisibility
@@ -19,16 +20,17 @@ def ratio_to_json(value: Fraction | float) -> list[str]:
     return [str(fraction.numerator), str(fraction.denominator)]
 
 
-def ratio_from_record(record: Record, name: str) -> Fraction:
-    """The inverse of :func:`ratio_to_json`; non-negative."""
+def ratio_from_record(record: Record, name: str, *, signed: bool = False) -> Fraction:
+    """The inverse of :func:`ratio_to_json`; non-negative unless ``signed``."""
     pair = record.texts(name, max_length=2)
     try:
         fraction = Fraction(int(pair[0]), int(pair[1]))
         float(fraction)  # every ratio of ours came from a double; readers may turn it back into one
     except (ValueError, IndexError, ZeroDivisionError, OverflowError):
         raise record.refuse("expected a ratio of two integers", name) from None
-    if ratio_to_json(fraction) != list(pair) or fraction < 0:
-        raise record.refuse("expected a non-negative ratio in lowest terms", name)
+    if ratio_to_json(fraction) != list(pair) or (fraction < 0 and not signed):
+        wanted = "a ratio" if signed else "a non-negative ratio"
+        raise record.refuse(f"expected {wanted} in lowest terms", name)
     return fraction
 
 
@@ -41,6 +43,7 @@ class FidelityFigures:
         top1_matches: how many arg-maxes agree; ``None`` without classes.
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
+        spread_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out of documents where not measured.
     """
 
     samples: int
@@ -48,6 +51,9 @@ class FidelityFigures:
     max_abs_error: Fraction
     mean_abs_error: Fraction
     worst_sample: int
+    spread_error: Fraction | None = None
+    r2: Fraction | None = None
+    close_decisions: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Integers and strings only."""
@@ -59,6 +65,12 @@ class FidelityFigures:
         }
         if self.top1_matches is not None:
             result["top1_matches"] = self.top1_matches
+        if self.spread_error is not None:
+            result["spread_error"] = ratio_to_json(self.spread_error)
+        if self.r2 is not None:
+            result["r2"] = ratio_to_json(self.r2)
+        if self.close_decisions is not None:
+            result["close_decisions"] = self.close_decisions
         return result
 
     @classmethod
@@ -71,6 +83,9 @@ class FidelityFigures:
             max_abs_error=ratio_from_record(record, "max_abs_error"),
             mean_abs_error=ratio_from_record(record, "mean_abs_error"),
             worst_sample=record.integer("worst_sample", low=0, high=samples - 1),
+            spread_error=ratio_from_record(record, "spread_error") if record.has("spread_error") else None,
+            r2=ratio_from_record(record, "r2", signed=True) if record.has("r2") else None,
+            close_decisions=record.integer("close_decisions", None, low=0, high=samples),
         )
         record.done()
         if figures.mean_abs_error > figures.max_abs_error:
@@ -93,7 +108,7 @@ class CircuitPredicate:
         insecure: insecure modes in force, such as ``test-srs``; sorted.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:circuit:v1"
+    TYPE: ClassVar[str] = CIRCUIT_TYPE
 
     name: str
     engine: EngineName

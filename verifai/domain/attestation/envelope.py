@@ -45,7 +45,7 @@ class Envelope:
 
     @property
     def id(self) -> Sha256:
-        """SHA-256 of the payload: the name of what it says, whoever signed it."""
+        """SHA-256 of the payload: the attestation's identifier. Signatures do not change it."""
         return sha256(self.payload)
 
     @property

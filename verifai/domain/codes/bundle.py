@@ -1,8 +1,8 @@
-"""Codes of the bundle room."""
+"""Codes of bundles, signatures, the audit log, trust files and audits."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _AGAIN = "Get the bundle again from its maker; do not use this copy."
 
@@ -13,8 +13,10 @@ CODES: dict[str, Code] = {
     ),
     "bad-path": Code((1,), "A name cannot be that of a file in a bundle.", _AGAIN),
     "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),
-    "bundle-too-large": Code((1,), "Too many files, or more bytes than any bundle has.", _AGAIN),
-    "bad-archive": Code((1,), "A single-file bundle is not the one zip that its content has.", "Make it with: verifai pack."),
+    "bundle-too-large": Code((1,), "Too many files, or more bytes than a bundle may have.", _AGAIN),
+    "bad-archive": Code(
+        (1,), "A single-file bundle is not byte for byte the zip that its content gives.", "Make it with: verifai pack."
+    ),
     "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
     "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
     "file-absent": Code((1,), "A file that is listed is not there.", _AGAIN),
@@ -43,10 +45,10 @@ CODES: dict[str, Code] = {
     "bad-trust": Code((2,), "A trust file is not what its format allows.", "Mend the field that is named."),
     "trust-expired": Code((3,), "The trust file's end date has passed.", "Review it, then give it a new date."),
     "trust-current": Code((0,), "The trust file may be used.", ""),
-    "unsigned": Code((3,), "Nobody signed what somebody must sign.", "Sign it: verifai seal --key KEY."),
+    "unsigned": Code((3,), "A required signature is missing.", "Sign it: verifai seal --key KEY."),
     "below-threshold": Code((3,), "Too few distinct trusted keys signed.", "Ask the missing signers."),
     "signed": Code((0,), "Enough distinct trusted keys signed.", ""),
-    "signature-not-required": Code((0,), "Nobody has to sign this.", "Name a role in the trust file to require it."),
+    "signature-not-required": Code((0,), "No signature is required on this.", "Name a role in the trust file to require it."),
     "from-the-future": Code((1,), "Something says that it was made later than it can have been.", _AGAIN),
     "stale": Code((3,), "The evidence is older than allowed.", "Ask for a fresh proof."),
     "fresh": Code((0,), "The evidence is young enough.", ""),
@@ -85,7 +87,7 @@ CODES: dict[str, Code] = {
     # Keyless signing.
     "no-identity": Code((2,), "The environment offers no identity token.", "Run it in CI with permission id-token: write."),
     "keyless-signed": Code((0,), "The identity that the trust file names vouched for the manifest.", ""),
-    "keyless-missing": Code((3,), "Nobody vouched for the manifest under the identity.", "verifai seal --sigstore."),
-    "keyless-invalid": Code((1,), "Somebody else, or nobody, vouched for this manifest.", _AGAIN),
+    "keyless-missing": Code((3,), "The manifest has no keyless signature of the identity.", "verifai seal --sigstore."),
+    "keyless-invalid": Code((1,), "The keyless signature is not the identity's, or not over this manifest.", _AGAIN),
     "keyless-unavailable": Code((4,), "Sigstore could not be used.", "Install the extra sigstore, or try again."),
 }

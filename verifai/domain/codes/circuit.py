@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
     "bad-spec": Code((2,), "circuit.toml is not as its schema says.", "Mend the field that the message names."),
@@ -40,7 +40,9 @@ CODES: dict[str, Code] = {
         (1,), "An attestation is about other files than those in the bundle.", "Get the bundle again from its maker."
     ),
     "bundle-intact": Code((0,), "Every file matches the manifest.", ""),
-    "signatures-not-judged": Code((0,), "No trust file was given, so nobody asked who signed.", "Use `verifai audit --trust`."),
+    "signatures-not-judged": Code(
+        (0,), "No trust file was given, so the signatures were not judged.", "Use `verifai audit --trust`."
+    ),
     "circuit-pinned": Code((0,), "The circuit is the one that the lock pins.", ""),
     "model-not-pinned": Code((1,), "The evidence is about another model.", "Use the right lock, or reject the release."),
     "circuit-not-pinned": Code(

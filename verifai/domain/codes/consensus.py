@@ -1,8 +1,8 @@
-"""Codes of the consensus room."""
+"""Codes of voting rounds, calibrations, decisions and claims."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
     "consensus-reached": Code((0,), "Enough verifiers agree within the tolerance.", "Nothing to do."),
@@ -113,7 +113,9 @@ CODES: dict[str, Code] = {
     "job-model": Code((2,), "The model is not the one that the job names.", "Get the model of that digest."),
     "not-asked": Code((2,), "The round does not ask this verifier.", "Sign with the key that the round names."),
     "terms-not-signed": Code(
-        (1,), "The coordinator did not sign the round's terms or the tolerance.", "Get them from whoever you let call rounds."
+        (1,),
+        "The coordinator did not sign the round's terms or the tolerance.",
+        "Get terms and tolerance that your coordinator signed.",
     ),
     "verifier-process": Code(
         (4,), "A verifier's process died or answered nonsense.", "Run it again; the message says how it ended."

@@ -1,8 +1,8 @@
-"""Codes of the ezkl room."""
+"""Codes of the ezkl engine."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _REJECT_KEY = "Reject it: the key does not belong to this model."
 
@@ -61,7 +61,7 @@ CODES: dict[str, Code] = {
     ),
     "srs-test-only": Code(
         (3,),
-        "The SRS is INSECURE-TEST material: whoever generated it can forge.",
+        "The SRS is INSECURE-TEST material: its maker can forge proofs.",
         "Compile with a ceremony SRS; `--allow-test-srs` accepts a test.",
     ),
     "srs-test-allowed": Code((0,), "An INSECURE-TEST SRS was accepted by request.", "Never do so for a release."),

@@ -1,8 +1,8 @@
-"""Codes of the gate room."""
+"""Codes of the release gate: policies, waivers, demands."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _SHOW = "Run: verifai gate --explain --policy FILE"
 
@@ -10,7 +10,7 @@ CODES: dict[str, Code] = {
     # Policies and waivers.
     "bad-policy": Code((2,), "The policy is not as its schema says.", "Mend the line and field that the message names."),
     "empty-policy": Code((2,), "The policy demands nothing of any model.", "Write one with: verifai gate-init BUNDLE."),
-    "waiver-malformed": Code((3,), "A waiver is not of the form that waivers have; it waives nothing.", "Mend or delete it."),
+    "waiver-malformed": Code((3,), "A waiver is malformed; it waives nothing.", "Mend or delete it."),
     "waiver-expired": Code((3,), "A waiver's expiry has passed; it waives nothing.", "Delete it, or renew it."),
     "waiver-too-broad": Code((3,), "A waiver reaches further than the policy allows; it waives nothing.", "Narrow it."),
     # Models and releases.
@@ -33,7 +33,7 @@ CODES: dict[str, Code] = {
     "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
     "insecure-accepted": Code((0,), "The policy accepts an insecure mode that is in force.", "Never for a release."),
     "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
-    "date-not-signed": Code((3,), "An age is demanded of a date that nobody trusted signed.", "Ask for a signature."),
+    "date-not-signed": Code((3,), "A maximum age is demanded, but no trusted key signed the date.", "Ask for a signature."),
     "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
     # Consensus.
     "verifiers-met": Code((0,), "Enough distinct trusted verifiers agree.", ""),

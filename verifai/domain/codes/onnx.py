@@ -1,8 +1,8 @@
-"""Codes of the ONNX room: models, exporters, input files."""
+"""Codes of ONNX models, exporters and input files."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _EXPORT_AGAIN = "Export the model again from its source."
 

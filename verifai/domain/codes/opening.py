@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _DEAD = "The root is dead: compile again, which commits anew. Never restore or copy a ledger."
 
@@ -35,14 +35,14 @@ CODES: dict[str, Code] = {
     "tensor-secret-needed": Code(
         (2, 3),
         "A tensor under a hiding root cannot be compared without its secret seed.",
-        "Ask whoever holds the seed, or have the tensor public.",
+        "Ask the holder of the seed, or make the tensor public.",
     ),
     "tensor-secret-malformed": Code((2,), "The seed that came with a hashed tensor is not one.", "Ask its maker again."),
     "tensor-secrets-malformed": Code(
         (2,), "The file of seeds is not one, or not for these samples.", "Use the file that prove wrote beside the tensors."
     ),
     "tensor-secret-unused": Code(
-        (2,), "A seed was given for a tensor that no hashed input of a zero-knowledge circuit is.", "Leave --input-secrets out."
+        (2,), "A seed was given, but no hashed zero-knowledge input has its name.", "Leave --input-secrets out."
     ),
     "tensor-root-mismatch": Code(
         (2,), "A tensor and its seed do not make the root that came with them.", "Ask its maker for tensor and seed again."
@@ -50,7 +50,7 @@ CODES: dict[str, Code] = {
     "opening-ledger-busy": Code((4,), "Another process holds the opening ledger.", "See which process hangs, then try again."),
     "opening-repeated": Code(
         (3,),
-        "Two different proofs use one opening number of a hidden commitment: both are genuine, but what it hides may be out.",
+        "Two proofs use one opening number of a hidden commitment: both are genuine, but its hidden values may have leaked.",
         "Find the copied or restored opening ledger, stop using the root, and compile again.",
     ),
 }

@@ -1,8 +1,8 @@
-"""Codes of the sumcheck room."""
+"""Codes of the sumcheck engine."""
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
     "circuit-malformed": Code(
@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
         (2,), "The circuit is larger than the suite's sizes or error bounds allow.", "Split the model, or use a smaller one."
     ),
     "circuit-not-planned": Code(
-        (2,), "A draft circuit without commitments and error bounds was to be proven.", "Plan the circuit first."
+        (2,), "A circuit without commitments and error bounds cannot be proven.", "Plan the circuit first."
     ),
     "circuit-bound": Code(
         (2,),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import ROUND_TYPE
 from verifai.domain.consensus.job import Job
 from verifai.domain.consensus.vote import Opening, Vote, VoteCommitment, commitment_value
 from verifai.domain.consensus.vote_tree import leaf_hash, root_from_path
@@ -48,7 +49,7 @@ ACCIDENTS = frozenset(
     {Fault.NO_COMMITMENT, Fault.LATE_COMMITMENT, Fault.NO_REVEAL, Fault.LATE_REVEAL, Fault.WRONG_RUNTIME, Fault.WRONG_SEED}
 )
 OUTSIDERS = frozenset({Fault.BAD_SIGNATURE, Fault.UNKNOWN_VOTER, Fault.WRONG_ROUND})
-"""Faults that anybody can cause in a voter's name, by sending rubbish or old votes; they never discard its true vote."""
+"""Faults that others can cause in a voter's name, by sending rubbish or old votes. They never discard the voter's own vote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,10 @@ class Beacon:
 
 @dataclass(frozen=True, slots=True)
 class RoundTerms:
-    """``urn:verifai:round:v1``: what the verifiers are asked, fixed before anybody commits.
+    """``urn:verifai:round:v1``: what the verifiers are asked, fixed before the first commitment.
 
     Attributes:
-        voters: key identifiers of the verifiers asked, ascending, each once; nobody else counts, so Sybils do not.
+        voters: key identifiers of the verifiers asked, ascending, each once; votes of other keys do not count (no Sybils).
         tolerated_faults: f; a decision needs 2f + 1 answers, and at most f who committed may dissent, lie or stay silent.
         samples_beyond: how many of the job's samples may lie beyond the tolerance before two verifiers disagree.
         openings: how many outputs the seed picks to be shown in full.
@@ -99,7 +100,7 @@ class RoundTerms:
         commit_by, reveal_by: deadlines, UTC.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:round:v1"
+    TYPE: ClassVar[str] = ROUND_TYPE
 
     job: Job
     voters: tuple[str, ...]
@@ -295,8 +296,8 @@ class Round:
             return
         if signer not in self._commitments:
             return  # named when the seed was drawn
-        if vote.commitment not in self.commitment_identifiers():  # as good as silent: nobody could tally it again
-            self.refuse_message(signer, Fault.FALSE_OPENING, "it names a commitment that nobody made")
+        if vote.commitment not in self.commitment_identifiers():  # counts as no vote: it could not be tallied again
+            self.refuse_message(signer, Fault.FALSE_OPENING, "it names a commitment that is not in the round")
             return
         self._votes[signer] = (identifier, vote)
         try:
@@ -329,7 +330,7 @@ class Round:
         return dict(self._commitments)
 
     def refuse_message(self, claimed: str, fault: Fault, detail: str) -> None:
-        """Note a message that cannot be attributed, such as one with a bad signature; nobody's vote is touched by it."""
+        """Note a message that cannot be attributed, such as one with a bad signature. It changes no vote."""
         self.faults.append(NamedFault(claimed, fault, detail))
 
     def _admissible(self, round_id: str, claimed: str, signer: str) -> bool:
@@ -348,7 +349,7 @@ class Round:
         for voter, (_, message) in self._commitments.items():
             by_value.setdefault(message.commitment, []).append(voter)
         for voters in by_value.values():
-            # Nobody can tell here who copied whom; the copier's opening will not fit, because the voter is hashed in.
+            # Which of the two is the copy is not known here. The copier's opening will not fit, because the voter is hashed in.
             for voter in voters if len(voters) > 1 else ():
                 others = ", ".join(one[:12] for one in voters if one != voter)
                 self.faults.append(NamedFault(voter, Fault.COPIED_COMMITMENT, f"the same commitment as {others}"))

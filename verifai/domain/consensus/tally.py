@@ -125,10 +125,10 @@ def tally(
 ) -> Tally:
     """Decide.
 
-    ACCEPT needs 2f + 1 verifiers who answered and a ball that holds all but f of those who committed. A proven liar answered,
-    and is outside. Who committed and shows no valid vote is outside too: else whoever collects the votes could drop dissent.
-    Votes whose relation to the centre is indeterminate count for neither side: when they could tip the balance, so is the
-    result.
+    ACCEPT needs 2f + 1 verifiers who answered, and a ball that holds all but f of those who committed. A proven liar counts as
+    answered, and outside the ball. A verifier who committed and shows no valid vote counts as outside too: otherwise the
+    collector of the votes could drop dissent. A vote whose relation to the centre is indeterminate counts for neither side;
+    when such votes could change the result, the result is indeterminate.
 
     Args:
         voters: voters of the valid votes, ascending, each once.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import VOTE_COMMITMENT_TYPE, VOTE_TYPE
 from verifai.domain.consensus.job import MAX_SAMPLES, canonical
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
@@ -27,7 +28,7 @@ def commitment_value(outputs_root: str, salt: str, voter: str) -> Sha256:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a verifier ran, by its own word.
+    """Where a verifier ran, as it states itself; unverified.
 
     Attributes:
         machine: architecture, such as ``x86_64``.
@@ -80,7 +81,7 @@ class VoteCommitment:
         commitment: :func:`commitment_value`.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:vote-commitment:v1"
+    TYPE: ClassVar[str] = VOTE_COMMITMENT_TYPE
 
     round: Sha256
     voter: str
@@ -155,14 +156,14 @@ class Vote:
     Attributes:
         commitment: identifier of this voter's commitment attestation.
         commitments: digest of all commitments that the seed rests on.
-        seed: as the voter computed it; whoever tallies computes it again.
+        seed: as the voter computed it; a tally computes it again.
         salt: 32 random bytes, hex.
         outputs_root: Merkle root over the encoded outputs.
         fingerprints: one per sample, in order.
         openings: the outputs that the seed picked, in ascending order.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:vote:v1"
+    TYPE: ClassVar[str] = VOTE_TYPE
 
     round: Sha256
     voter: str

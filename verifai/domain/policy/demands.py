@@ -79,11 +79,13 @@ class FidelityDemand:
     Attributes:
         top1_agreement: least share of calibration samples whose arg-max agrees, in [0, 1].
         max_abs_error: largest error of any output value.
+        spread_error: largest 99th percentile of error / spread of the output.
         samples: how many calibration samples the figures must rest on.
     """
 
     top1_agreement: float | None = None
     max_abs_error: float | None = None
+    spread_error: float | None = None
     samples: int = 1
 
 

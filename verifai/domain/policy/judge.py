@@ -165,7 +165,7 @@ def _judge_srs(demand: ProofDemand, facts: ProofFacts) -> Finding:
     if facts.srs is SrsLevel.TEST:
         return _missed(
             "srs-test-only",
-            f"{message}; whoever made a test set-up can forge proofs",
+            f"{message}; the maker of a test set-up can forge proofs",
             "Compile with the SRS of the public ceremony.",
             where="srs",
         )
@@ -184,7 +184,7 @@ def _judge_context(expected: str, facts: ProofFacts) -> Finding:
     if not facts.context_bound:
         return _missed(
             "context-not-bound",
-            "neither the proof nor a trusted signature binds the context, so anybody could have written it",
+            "neither the proof nor a trusted signature binds the context: it could have been written beside an old proof",
             "Demand signatures = 1, or use an engine that binds the context.",
             where="context",
         )
@@ -214,6 +214,8 @@ def judge_fidelity(demand: FidelityDemand, figures: FidelityFigures | None) -> t
                 where="max_abs_error",
             )
         )
+    if demand.spread_error is not None:
+        findings += _judge_spread_error(demand.spread_error, figures)
     if any(finding.outcome is not Outcome.HOLDS for finding in findings):
         return tuple(finding for finding in findings if finding.outcome is not Outcome.HOLDS)
     return (holds("fidelity-met", f"fidelity on {figures.samples} calibration samples meets the floors"),)
@@ -234,6 +236,17 @@ def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
     return holds("fidelity-met", "top-1 agreement meets the floor")
 
 
+def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:
+    code, where = "fidelity-below-floor", "spread_error"
+    if figures.spread_error is None:
+        message = "the lock pins no error in spreads of the output"
+        return (_missed(code, message, "Compile again: older releases did not measure it.", where=where),)
+    if figures.spread_error > Fraction(str(limit)):
+        found = f"99th percentile of the error {float(figures.spread_error):.4g} spreads of the output"
+        return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
+    return ()
+
+
 _MORE = "Compile again with more calibration samples."
 _SCALES = "Allow larger scales, then compile again."
 
@@ -241,8 +254,8 @@ _SCALES = "Allow larger scales, then compile again."
 def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, signers: int) -> Finding | None:
     """The evidence's dates against the demanded age; ``None`` without a demand.
 
-    A date ahead of the clock by more than the allowed skew is false, demand or not. A date within the age that nobody trusted
-    signed is worth nothing, for anybody can write a fresh one around an old proof; no waiver lifts that.
+    A date ahead of the clock by more than the allowed skew is false, with or without a demand. A date that no trusted key
+    signed shows nothing, because a fresh date can be written around an old proof; no waiver lifts that.
 
     Args:
         signers: how many distinct trusted keys signed what carries the dates.
@@ -319,10 +332,10 @@ def below_threshold(signers: int, demanded: int, role: str) -> Finding:
 
 
 def date_not_signed() -> Finding:
-    """The finding for an age that rests on nobody's word."""
+    """The finding for a maximum age where no trusted key signed the date."""
     return _missed(
         "date-not-signed",
-        "an age is demanded, and nobody trusted signed the date: anybody could have written a fresh one",
+        "a maximum age is demanded, but no trusted key signed the date: it could have been written anew",
         "Ask for a signature; where it is waived, the demand for an age has to go as well.",
         where="max_age",
     )

@@ -1,4 +1,4 @@
-"""Where a field stands in a TOML text. For messages only: what a field *is* decides the TOML parser alone."""
+"""Where a field stands in a TOML text. For messages only; the TOML parser alone decides what a field is."""
 
 from __future__ import annotations
 

@@ -158,6 +158,7 @@ def _fidelity(record: Record) -> FidelityDemand:
     demand = FidelityDemand(
         top1_agreement=record.number("top1_agreement", None, low=0.0, high=1.0),
         max_abs_error=record.number("max_abs_error", None, low=0.0, high=1e9),
+        spread_error=record.number("spread_error", None, low=0.0, high=1e9),
         samples=record.integer("samples", 1, low=1, high=10**9),
     )
     record.done()

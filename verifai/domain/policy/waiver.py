@@ -112,7 +112,7 @@ class WaiverRules:
 
     Attributes:
         max_days: how far ahead an expiry may lie.
-        approvers: who may approve; empty for anybody who is named.
+        approvers: who may approve; empty: any named person.
     """
 
     max_days: int = DEFAULT_MAX_DAYS
@@ -147,7 +147,7 @@ class WaiverBook:
                         "waiver-too-broad",
                         waiver.id,
                         f"expires at {waiver.expires}, more than {self.rules.max_days} days ahead",
-                        "Set an expiry that somebody will look at.",
+                        "Set an earlier expiry, so that the waiver is reviewed.",
                     )
                 )
             else:
@@ -168,7 +168,7 @@ class WaiversInForce:
     """The waivers that hold at one moment.
 
     Attributes:
-        findings: about every waiver that does not; each makes the gate fail, because somebody believes that it helps.
+        findings: one per waiver that does not hold. Each makes the gate fail, because its author relies on it.
     """
 
     waivers: tuple[Waiver, ...]

@@ -93,6 +93,8 @@ def _fidelity(demand: FidelityDemand) -> list[str]:
         floors.append(f"top-1 agreement of {demand.top1_agreement:g} or more")
     if demand.max_abs_error is not None:
         floors.append(f"largest error {demand.max_abs_error:g} or less")
+    if demand.spread_error is not None:
+        floors.append(f"99th percentile of the error {demand.spread_error:g} spreads of the output or less")
     floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
     return [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.ezkl import calls, proving, verifying
@@ -37,8 +37,10 @@ from verifai.engines.ezkl.settings import VERSION, Settings
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs
 from verifai.engines.ezkl.srs.store import default_store, find_by_digest
 from verifai.engines.ezkl.srs.working import cut_to
-from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
-from verifai.errors import EngineCrashed, UnsupportedModel, UsageError
+from verifai.engines.ezkl.tuning.calibration import by_output
+from verifai.engines.fidelity import Measure
+from verifai.engines.interface import CompiledCircuit, CompileRequest
+from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.child import Limits, private_directory
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -52,7 +54,7 @@ class _Plan:
 
     visibility: CircuitVisibility
     samples: tuple[Sample, ...]
-    reference: tuple[NDArray[Any], ...]
+    measure: Measure
     fence: Fence
 
 
@@ -80,7 +82,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     folder = BuildFolder(request.build_dir)
     built, cut_sha256 = _build(folder, tuned, srs, plan, request, locked)
     witnesses, forward_seconds = _forward(folder, plan, request)
-    fidelity = measure(request.spec, plan, witnesses, built.settings)
+    fidelity = measure(request.model, plan, witnesses, built.settings)
     request.progress.phase("prove once")
     fence = replace(plan.fence, limits=replace(plan.fence.limits, wall_seconds=request.spec.budget.prove_seconds))
     made = proving.run(folder, request.model.inputs, plan.samples[0], built.settings, fence)
@@ -120,15 +122,14 @@ def _plan(request: CompileRequest) -> _Plan:
     rows = [{name: array[index] for name, array in request.calibration.items()} for index in range(count)]
     samples = tuple(proving.flatten(request.model.inputs, row) for row in rows)
     outputs = Reference(request.model).run_batch(rows)
-    names = [tensor.name for tensor in request.model.outputs]
-    reference = tuple(np.concatenate([row[name].reshape(-1) for name in names]).astype(np.float64) for row in outputs)
+    measured = Measure(request.spec.task, outputs)
     budget = request.spec.budget
     fence = Fence(
         Limits(memory_bytes=budget.memory_bytes, wall_seconds=budget.setup_seconds),
         scratch=request.build_dir,
         progress=request.progress,
     )
-    return _Plan(visibility, samples, reference, fence)
+    return _Plan(visibility, samples, measured, fence)
 
 
 def visibility_of(model: OnnxModel, spec: CircuitSpec) -> CircuitVisibility:
@@ -270,29 +271,15 @@ def _forward(folder: BuildFolder, plan: _Plan, request: CompileRequest) -> tuple
     return tuple(parse_witness(item) for item in ran.values[0]), ran.seconds[0]
 
 
-def measure(spec: CircuitSpec, plan: _Plan, witnesses: Sequence[Witness], settings: Settings) -> Fidelity:
+def measure(model: OnnxModel, plan: _Plan, witnesses: Sequence[Witness], settings: Settings) -> Fidelity:
     """Circuit against onnxruntime over the calibration samples."""
-    errors = []
-    matches = 0
-    for witness, expected in zip(witnesses, plan.reference, strict=True):
-        found = np.concatenate(
-            [
-                np.array(cells, dtype=np.float64) / 2.0**scale
-                for cells, scale in zip(witness.outputs, settings.output_scales, strict=True)
-            ]
+    rows = [
+        np.concatenate(
+            [np.array(cells, np.float64) / 2.0**scale for cells, scale in zip(one.outputs, settings.output_scales, strict=True)]
         )
-        if found.shape != expected.shape:
-            raise EngineCrashed("engine-crashed", "the circuit's outputs have another size than the model's")
-        errors.append(np.abs(found - expected))
-        matches += int(np.argmax(found) == np.argmax(expected))
-    table = np.array(errors)
-    return Fidelity(
-        samples=len(witnesses),
-        top1_matches=matches if spec.classes else None,
-        max_abs_error=float(table.max()),
-        mean_abs_error=float(table.mean()),
-        worst_sample=int(table.max(axis=1).argmax()),
-    )
+        for one in witnesses
+    ]
+    return plan.measure.compare(by_output(np.array(rows), model.outputs))
 
 
 def _section(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
-from verifai.domain.privacy_words import hides
-from verifai.domain.statement import EngineName, Privacy, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, TensorStatement
+from verifai.engines.capabilities import SetUpStore
 from verifai.engines.ezkl import tensors
 from verifai.engines.ezkl.lock_section import parse_section
-from verifai.engines.ezkl.settings import VERSION
 from verifai.engines.ezkl.srs.file import SrsTrust
 from verifai.engines.interface import (
     CompiledCircuit,
@@ -31,16 +31,15 @@ from verifai.onnx_graph.model import OnnxModel
 
 
 class EzklEngine:
-    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless."""
+    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
+
+    Beyond that it offers a second opinion and keeps set-up files (:mod:`verifai.engines.capabilities`).
+    """
 
     @property
     def name(self) -> EngineName:
         """``ezkl``."""
         return EngineName.EZKL
-
-    def version(self) -> str:
-        """The release of ezkl that settings, keys and proofs belong to."""
-        return VERSION
 
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
@@ -116,6 +115,8 @@ class EzklEngine:
 
         return second_opinion(request)
 
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        """What that visibility hides and does not hide, in one sentence."""
-        return hides(self.name, privacy, visibility)
+    def set_up_store(self, root: Path | None = None) -> SetUpStore:
+        """SRS files in the folder ``root``; by default the user's own store."""
+        from verifai.engines.ezkl.srs.set_up import srs_store
+
+        return srs_store(root)

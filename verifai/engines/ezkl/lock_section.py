@@ -12,13 +12,13 @@ from math import prod
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity, parse_fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.settings import VERSION, Settings
 from verifai.engines.ezkl.srs import file as srs_module
 from verifai.engines.ezkl.srs.file import SrsTrust
-from verifai.engines.interface import Fidelity
 from verifai.errors import EvidenceRejected, UsageError
 
 WHERE = "circuit.lock: [engine.ezkl]"
@@ -107,13 +107,6 @@ class LockSection:
 
     def to_toml(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_section`."""
-        fidelity = {
-            "samples": self.fidelity.samples,
-            "top1_matches": self.fidelity.top1_matches,
-            "max_abs_error": self.fidelity.max_abs_error,
-            "mean_abs_error": self.fidelity.mean_abs_error,
-            "worst_sample": self.fidelity.worst_sample,
-        }
         return {
             "engine_version": self.engine_version,
             "settings_sha256": self.settings_sha256,
@@ -129,7 +122,7 @@ class LockSection:
                 "verifier": self.srs.verifier.hex(),
             },
             "parameters": self.parameters.to_toml(),
-            "fidelity": {name: value for name, value in fidelity.items() if value is not None},
+            "fidelity": self.fidelity.to_document(),
             "tensors": [
                 {
                     "role": tensor.role.value,
@@ -162,7 +155,7 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         srs=_srs(record.table("srs")),
         tensors=tuple(_tensor(item) for item in record.tables("tensors", max_length=128)),
         parameters=CircuitParameters.from_record(record.table("parameters")),
-        fidelity=_fidelity(record.table("fidelity")),
+        fidelity=parse_fidelity(record.table("fidelity")),
         tried=record.array("tried", _row(record), [], max_length=_MAX_TRIED),
     )
     record.done()
@@ -240,19 +233,6 @@ def _tensor(record: Record) -> PinnedTensor:
     if prod(tensor.shape) > 2**20:
         raise record.refuse("too many cells", "shape")
     return tensor
-
-
-def _fidelity(record: Record) -> Fidelity:
-    samples = record.integer("samples", low=1, high=10**7)
-    fidelity = Fidelity(
-        samples=samples,
-        top1_matches=record.integer("top1_matches", None, low=0, high=samples),
-        max_abs_error=record.number("max_abs_error", low=0.0, high=1e30),
-        mean_abs_error=record.number("mean_abs_error", low=0.0, high=1e30),
-        worst_sample=record.integer("worst_sample", low=0, high=samples - 1),
-    )
-    record.done()
-    return fidelity
 
 
 def _row(record: Record) -> Any:

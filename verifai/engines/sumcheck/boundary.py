@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from verifai.engines.interface import PinnedScale, PinnedSegment, SegmentTensor
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection
-from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale
 from verifai.errors import UsageError
-from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from verifai.onnx_graph.model import OnnxModel
 
 
 def check_names(options: QuantiserOptions, model: OnnxModel) -> None:
@@ -35,3 +40,20 @@ def check_boundary(section: LockSection, circuit: Circuit) -> None:
     if left:
         message = f"{next(iter(left))!r} is no input or output of the circuit"
         raise UsageError("bad-lock", message, where=f"{WHERE}.options.boundary")
+
+
+def pinned_segment(section: LockSection) -> PinnedSegment | None:
+    """Which part of a split model the section pins, with its boundaries; ``None`` for a whole model."""
+    segment = section.options.segment
+    if segment is None:
+        return None
+    pins = {name: _pin(scale) for name, scale in section.options.boundary.items()}
+    tensors = tuple(
+        SegmentTensor(tensor.role, tensor.name, tensor.shape, tensor.visibility, pins.get(tensor.name))
+        for tensor in section.tensors
+    )
+    return PinnedSegment(segment.model_sha256, segment.number, segment.of, tensors)
+
+
+def _pin(scale: Scale) -> PinnedScale:
+    return PinnedScale(scale.step, scale.low, scale.high, scale.zero_point)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from verifai.domain.circuit_spec import CircuitSpec
@@ -44,23 +44,22 @@ def build_circuit(
     spec_tensors: Mapping[str, ir.Visibility],
     weights: WeightVisibility,
     scales: Mapping[str, Scale],
-    split: bool,
-    exact: Collection[str] = (),
+    options: QuantiserOptions,
     suite: Suite = INTEGRITY,
-    opening_budget: int | None = None,
 ) -> Lowered:
-    """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
+    """Lower, plan the proof, complete the circuit, and check it against the constraint list. Raises UnsupportedModel."""
     from verifai.engines.sumcheck.constraints import audit
     from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, planned
 
-    budget = (opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
+    budget = (options.opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
     lowered = lower(
         model,
         scales,
         tensors=spec_tensors,
         weights=weight_binding(weights),
-        split=split,
-        exact=exact,
+        split=options.split,
+        fold=options.fold,
+        exact=options.boundary,
         suite=suite,
         opening_budget=budget,
     )

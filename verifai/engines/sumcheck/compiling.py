@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, WeightVisibility
-from verifai.engines.interface import CompiledCircuit, CompileRequest, Fidelity
+from verifai.engines.fidelity import Measure
+from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.build_folder import write_build
 from verifai.engines.sumcheck.building import bindings, build_circuit, options_of, suite_of, weights_identity
@@ -21,8 +23,8 @@ from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
-from verifai.engines.sumcheck.lowering.select import INTEGERS
-from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, choose_scales
+from verifai.engines.sumcheck.quantise.ranges import samples_of
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.engines.sumcheck.secrets.store import (
     keep_registration,
     make_weights_secret,
@@ -31,8 +33,10 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
+from verifai.engines.sumcheck.tuning import Sample, Tuned, Tuner
 from verifai.execution.memory import peak_rss_bytes
 from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
 
 if TYPE_CHECKING:
     from verifai.engines.sumcheck.prover.prove import ProvingKey
@@ -44,45 +48,13 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     Raises:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
     """
-    from verifai.engines.sumcheck.quantise.ranges import calibrate, samples_of
-
     began = perf_counter()
     seconds: dict[str, float] = {}
-    tensors = bindings(request.spec)
+    bindings(request.spec)
     samples = samples_of(request.calibration, request.model)
-    if request.locked is None:
-        options = options_of(request.spec)
-        check_names(options, request.model)
-        request.progress.phase("calibrate", len(samples))
-        ranges = calibrate(
-            request.model, samples, options.method, percentile=options.percentile, levels=(1 << options.activation_bits) - 1
-        )
-        names = [{tensor.name for tensor in side} for side in (request.model.inputs, request.model.outputs)]
-        integers = {tensor.name for tensor in request.model.inputs if tensor.dtype in INTEGERS}
-        chosen = choose_scales(ranges, names[0], names[1], options, integers)
-        scales: Mapping[str, Scale] = {**chosen, **options.boundary}
-    else:
-        pinned = parse_section(request.locked)
-        expect_suite(pinned)
-        options, scales = pinned.options, {**pinned.scales, **pinned.options.boundary}
-    seconds["calibrate"] = perf_counter() - began
-    request.progress.phase("lower")
-    began = perf_counter()
-    suite = suite_of(request.spec)
-    lowered = build_circuit(
-        request.model,
-        tensors,
-        request.spec.weights,
-        scales,
-        options.split,
-        options.boundary,
-        suite,
-        options.opening_budget,
-    )
-    seconds["lower"] = perf_counter() - began
-    began = perf_counter()
-    fidelity = measure(request.model, lowered, samples, request.spec.classes, request.progress)
-    seconds["fidelity"] = perf_counter() - began
+    found = _search(request, samples) if request.locked is None else _reproduce(request, request.locked, samples)
+    options, lowered, fidelity = found.options, found.lowered, found.fidelity
+    seconds["tune" if request.locked is None else "lower"] = perf_counter() - began
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
@@ -98,11 +70,37 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
         key_bytes=len(lowered.blob),
+        tried=found.tried,
     )
 
 
+def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
+    """The cheapest circuit that meets the floor."""
+    options = options_of(request.spec)
+    check_names(options, request.model)
+    given = frozenset(request.spec.options.get("sumcheck", {}))
+    suite = suite_of(request.spec)
+    return Tuner(request.model, request.spec, samples, options, given, suite, request.progress).run()
+
+
+def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequence[Sample]) -> Tuned:
+    """The pinned circuit, lowered again with the pinned scales and measured again."""
+    pinned = parse_section(locked)
+    expect_suite(pinned)
+    scales = {**pinned.scales, **pinned.options.boundary}
+    request.progress.phase("lower")
+    tensors, weights = bindings(request.spec), request.spec.weights
+    lowered = build_circuit(request.model, tensors, weights, scales, pinned.options, suite_of(request.spec))
+    reference = Measure(request.spec.task, Reference(request.model).run_batch(samples))
+    return Tuned(pinned.options, scales, lowered, measure(request.model, lowered, samples, reference, request.progress), ())
+
+
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
-    """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
+    """The weights' identity: the digest of public weights, the root of committed ones.
+
+    Without a lock, private weights get a new root, with a seed and a ledger of its own. With a lock, the root is computed again
+    from the pinned root's seed, for the caller to compare.
+    """
     if request.spec.weights is not WeightVisibility.PRIVATE:
         return Sha256(weights_identity(lowered))
     from verifai.engines.sumcheck.prover.prove import prepare
@@ -113,7 +111,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
     root = Sha256(key.identity)
     if pinned is not None:
-        weights_ledger(folder, pinned)  # a root without its ledger is dead; better to know it now
+        weights_ledger(folder, pinned)  # raises now if it is missing: the root could not be opened
         if root == pinned and registration(folder, root) is None:
             register_root(folder, key, request.progress)
         return root
@@ -127,7 +125,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
 
 
 def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
-    """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
+    """Prove that the weights under a new root keep the circuit's bounds, by one opening. Store the proof beside the seed."""
     from verifai.engines.sumcheck.payload.weight_roots import encode_registration
     from verifai.engines.sumcheck.prover.relations import prove_registration
 

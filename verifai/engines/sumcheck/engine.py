@@ -4,14 +4,16 @@ zero-knowledge and unaudited."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
-from verifai.domain.privacy_words import hides
-from verifai.domain.statement import EngineName, Privacy, TensorStatement, Visibility
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.statement import EngineName, TensorStatement
+from verifai.engines.capabilities import RootState, SplitRequest
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -24,22 +26,21 @@ from verifai.engines.interface import (
     VerifiedProof,
     VerifyRequest,
 )
-from verifai.engines.sumcheck.lock_section import parse_section
-from verifai.engines.sumcheck.protocol.suite import SUITE
+from verifai.engines.sumcheck.boundary import pinned_segment
+from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
 from verifai.onnx_graph.model import OnnxModel
 
 
 class SumcheckEngine:
-    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless."""
+    """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
+
+    Beyond that it renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
+    """
 
     @property
     def name(self) -> EngineName:
         """``sumcheck``."""
         return EngineName.SUMCHECK
-
-    def version(self) -> str:
-        """The protocol suite, which proofs depend on."""
-        return SUITE
 
     def operator_support(self, model: OnnxModel) -> tuple[OperatorSupport, ...]:
         """One entry per node, in the graph's order."""
@@ -75,6 +76,7 @@ class SumcheckEngine:
             fidelity=parsed.fidelity,
             weights=parsed.weights,
             tensors={tensor.name: tensor.visibility for tensor in parsed.tensors},
+            segment=pinned_segment(parsed),
         )
 
     def prove(self, request: ProveRequest) -> EngineProof:
@@ -107,6 +109,38 @@ class SumcheckEngine:
 
         return rederive(request, model)
 
-    def hides(self, visibility: Visibility, privacy: Privacy) -> str:
-        """What that visibility hides and does not hide, in one sentence."""
-        return hides(self.name, privacy, visibility)
+    def weight_roots(self, section: Mapping[str, Any], secrets_dir: Path, *, where: str) -> tuple[RootState, ...]:
+        """The roots that commit to private weights, with their openings. Raises UsageError."""
+        from verifai.engines.sumcheck.root_renewal import weight_roots
+
+        return weight_roots(section, secrets_dir, where)
+
+    def renew_weight_root(
+        self, section: Mapping[str, Any], build_dir: Path, secrets_dir: Path, *, where: str, progress: Progress = SILENT
+    ) -> RootState:
+        """A fresh root for the same private weights, proven equal to the pinned one. Raises UsageError."""
+        from verifai.engines.sumcheck.root_renewal import renew_weight_root
+
+        return renew_weight_root(section, build_dir, secrets_dir, where, progress)
+
+    def check_split(self, spec: CircuitSpec, *, where: str) -> None:
+        """Refuse what cannot be split. Raises UsageError (``privacy-unsupported``, ``bad-spec``)."""
+        from verifai.engines.sumcheck.splitting import check_split
+
+        check_split(spec, where)
+
+    def split_options(self, request: SplitRequest) -> tuple[Mapping[str, Any], ...]:
+        """Options of each segment, with equal scales and ranges at every boundary. Raises UnsupportedModel."""
+        from verifai.engines.sumcheck.splitting import split_options
+
+        return split_options(request)
+
+    def expect_version(self, section: Mapping[str, Any]) -> None:
+        """Refuse a section of a suite unknown to this release. Raises UsageError (``bad-lock``, ``engine-version``)."""
+        expect_suite(parse_section(section))
+
+    def warm_up(self, progress: Progress = SILENT) -> None:
+        """Compile the kernels, by proving and verifying small circuits. Raises InternalError (``bug``)."""
+        from verifai.engines.sumcheck.prover.resources import warm_up
+
+        warm_up(progress)

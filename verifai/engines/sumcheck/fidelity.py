@@ -1,59 +1,39 @@
-"""How near a circuit is to its float model, on calibration data."""
+"""How near a lowered circuit is to its float model, on calibration data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.progress import Progress
-from verifai.engines.interface import Fidelity
-from verifai.engines.sumcheck.circuit import program as ir
+from verifai.domain.fidelity import Fidelity
+from verifai.domain.progress import SILENT, Progress
+from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered
-from verifai.engines.sumcheck.tensors import centred
+from verifai.engines.sumcheck.tensors import real_outputs, saturated_inputs
 from verifai.onnx_graph.model import OnnxModel
 
 
-def saturated_inputs(model: OnnxModel, circuit: ir.Circuit, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[np.int64]]:
-    """A calibration sample's integers, clamped to the inputs' ranges."""
-    found = []
-    for spec, port in zip(model.inputs, circuit.inputs, strict=True):
-        tensor = circuit.tensors[port.tensor]
-        steps = centred(spec.name, sample[spec.name], Fraction(*tensor.scale), tensor.zero_point)
-        found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
-    return found
-
-
 def measure(
-    model: OnnxModel, lowered: Lowered, samples: Sequence[Mapping[str, NDArray[Any]]], classes: bool, progress: Progress
+    model: OnnxModel,
+    lowered: Lowered,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    reference: Measure,
+    progress: Progress = SILENT,
 ) -> Fidelity:
-    """The circuit against onnxruntime: arg-max agreement of every output, absolute errors, the worst sample."""
-    from verifai.onnx_graph.reference import Reference
+    """Run the circuit on every sample and compare with what the float model says of them.
 
-    reference = Reference(model)
+    Args:
+        samples: those that ``reference`` was made of, in its order.
+    """
     progress.phase("fidelity", len(samples))
-    worst, worst_sample, total, cells, matches = -1.0, 0, 0.0, 0, 0
-    for number, sample in enumerate(samples):
-        expected = reference.run(sample)
-        trace = run(lowered.circuit, lowered.weights, saturated_inputs(model, lowered.circuit, sample))
-        agree, largest = True, 0.0
-        for spec, port, values in zip(model.outputs, lowered.circuit.outputs, trace.outputs(), strict=True):
-            tensor = lowered.circuit.tensors[port.tensor]
-            step = float(Fraction(*tensor.scale))
-            wanted = np.asarray(expected[spec.name], np.float64).reshape(-1)
-            if np.asarray(expected[spec.name]).dtype.kind in "iu":
-                wanted = (wanted - tensor.zero_point) * step
-            found = values.reshape(-1) * step
-            errors = np.abs(found - wanted)
-            largest = max(largest, float(errors.max()))
-            total, cells = total + float(errors.sum()), cells + errors.size
-            agree = agree and int(found.argmax()) == int(wanted.argmax())
-        matches += agree
-        if largest > worst:
-            worst, worst_sample = largest, number
+    found: dict[str, list[NDArray[Any]]] = {spec.name: [] for spec in model.outputs}
+    for sample in samples:
+        trace = run(lowered.circuit, lowered.weights, saturated_inputs(model.inputs, lowered.circuit, sample, lowered.scales))
+        for name, values in real_outputs(lowered.circuit, model.outputs, trace.outputs()).items():
+            found[name].append(values)
         progress.advance()
-    return Fidelity(len(samples), matches if classes else None, worst, total / cells, worst_sample)
+    return reference.compare({name: np.stack(values) for name, values in found.items()})

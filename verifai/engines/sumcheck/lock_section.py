@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity, parse_fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
-from verifai.engines.interface import Fidelity
 from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options, parse_scale
@@ -57,13 +57,6 @@ class LockSection:
 
     def to_toml(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_section`."""
-        fidelity = {
-            "samples": self.fidelity.samples,
-            "top1_matches": self.fidelity.top1_matches,
-            "max_abs_error": self.fidelity.max_abs_error,
-            "mean_abs_error": self.fidelity.mean_abs_error,
-            "worst_sample": self.fidelity.worst_sample,
-        }
         return {
             "suite": self.suite,
             "circuit_sha256": self.circuit_sha256,
@@ -81,7 +74,7 @@ class LockSection:
                 for tensor in self.tensors
             ],
             "options": self.options.to_document(),
-            "fidelity": {name: value for name, value in fidelity.items() if value is not None},
+            "fidelity": self.fidelity.to_document(),
             "scales": [{"value": name, **scale.to_document()} for name, scale in sorted(self.scales.items())],
         }
 
@@ -100,9 +93,9 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         weights_sha256=record.sha256("weights_sha256"),
         soundness_millibits=record.integer("soundness_millibits", low=0, high=1_000_000),
         tensors=tuple(_tensor(item) for item in record.tables("tensors", max_length=512)),
-        options=parse_options(record.table("options")),
+        options=parse_options(record.table("options"), pinned=True),
         scales=dict(parse_scale(item) for item in record.tables("scales")),
-        fidelity=_fidelity(record.table("fidelity")),
+        fidelity=parse_fidelity(record.table("fidelity")),
         opening_budget=record.integer("opening_budget", 0, low=0, high=MAX_OPENINGS),
     )
     record.done()
@@ -139,15 +132,3 @@ def _tensor(record: Record) -> PinnedTensor:
     )
     record.done()
     return tensor
-
-
-def _fidelity(record: Record) -> Fidelity:
-    fidelity = Fidelity(
-        samples=record.integer("samples", low=1, high=10**9),
-        top1_matches=record.integer("top1_matches", None, low=0, high=10**9),
-        max_abs_error=record.number("max_abs_error", low=0.0, high=1e300),
-        mean_abs_error=record.number("mean_abs_error", low=0.0, high=1e300),
-        worst_sample=record.integer("worst_sample", low=0, high=10**9),
-    )
-    record.done()
-    return fidelity

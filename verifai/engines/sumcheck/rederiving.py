@@ -30,9 +30,8 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
     request.progress.phase("lower")
     try:
-        scales, boundary = {**section.scales, **section.options.boundary}, section.options.boundary
-        options, suite = section.options, SUITES[section.suite]
-        lowered = build_circuit(model, tensors, section.weights, scales, options.split, boundary, suite, options.opening_budget)
+        scales = {**section.scales, **section.options.boundary}
+        lowered = build_circuit(model, tensors, section.weights, scales, section.options, SUITES[section.suite])
         hidden = section.weights is WeightVisibility.PRIVATE
         identity = "" if hidden else weights_identity(lowered)
     except (VerifaiError, KeyError) as problem:

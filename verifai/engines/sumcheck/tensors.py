@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.statement import TensorStatement
+from verifai.domain.statement import Column, TensorStatement
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.quantise.scales import Scale
 from verifai.errors import InputRejected
 
 _TIE = 1e-6
@@ -48,19 +49,38 @@ def centred(name: str, values: NDArray[Any], step: Fraction, zero_point: int) ->
     return array.astype(np.int64) - zero_point if array.dtype.kind in "iu" else to_steps(name, array, step)
 
 
-def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True) -> Ints:
+def columns_of(scale: Scale | None) -> tuple[Column, ...]:
+    """A pinned scale's columns in the statement's terms; none where the whole tensor has one scale."""
+    return () if scale is None else tuple(Column(column.step, column.zero_point) for column in scale.columns)
+
+
+def centred_columns(name: str, values: NDArray[Any], columns: Sequence[Column]) -> Ints:
+    """x of every value of rows whose last axis has one scale per column. Raises InputRejected."""
+    array = np.asarray(values)
+    if array.ndim == 0 or array.shape[-1] != len(columns):
+        raise InputRejected("input-shape", f"shape {array.shape}, {len(columns)} columns are expected", where=name)
+    found = [to_steps(name, array[..., place], column.scale) + column.zero_point for place, column in enumerate(columns)]
+    return np.stack(found, axis=-1)
+
+
+def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, columns: Sequence[Column] = ()) -> Ints:
     """The circuit input for float ``values``, of the tensor's shape.
 
     Args:
+        columns: scales of the last axis' places, when each has its own.
         shown: whether proofs show the tensor; errors, which end in logs, tell no cell of one that they hide.
 
     Raises:
         InputRejected: ``input-out-of-range``, with the cell and its value; or as :func:`to_steps`.
     """
-    cells = centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
+    if columns:
+        cells = centred_columns(tensor.name, values, columns).reshape(tensor.shape)
+    else:
+        cells = centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
     outside = np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
     if outside.size:
-        low, high = (float(bound * Fraction(*tensor.scale)) for bound in (tensor.low, tensor.high))
+        column = columns[int(outside[0]) % len(columns)] if columns else Column(Fraction(*tensor.scale), 0)
+        low, high = (float((bound - column.zero_point) * column.scale) for bound in (tensor.low, tensor.high))
         value = float(np.asarray(values).reshape(-1)[outside[0]])
         what = f"cell {int(outside[0])} is {value:g}" if shown else "a cell is out of range"
         raise InputRejected(
@@ -77,19 +97,39 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     array = np.asarray(values)
     if array.shape != tensor.shape:
         raise InputRejected("input-shape", f"shape {array.shape}, the statement has {tensor.shape}", where=tensor.name)
+    if tensor.columns:
+        return tuple(centred_columns(tensor.name, array, tensor.columns).reshape(-1).tolist())
     return tuple((centred(tensor.name, array, tensor.scale, tensor.zero_point).reshape(-1) + tensor.zero_point).tolist())
 
 
-def circuit_inputs(circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[Ints]:
-    """The circuit's inputs for float tensors by ONNX name. Raises InputRejected."""
+def circuit_inputs(
+    circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], scales: Mapping[str, Scale] | None = None
+) -> list[Ints]:
+    """The circuit's inputs for float tensors by ONNX name; ``scales``: those that are pinned. Raises InputRejected."""
     return [
         quantise_input(
             circuit.tensors[port.tensor],
             inputs[name],
             shown=port.visibility is Visibility.PUBLIC or not circuit.zero_knowledge,
+            columns=columns_of((scales or {}).get(name)),
         )
         for port, name in zip(circuit.inputs, names, strict=True)
     ]
+
+
+def saturated_inputs(
+    specs: Sequence[TensorSpec], circuit: Circuit, inputs: Mapping[str, NDArray[Any]], scales: Mapping[str, Scale]
+) -> list[Ints]:
+    """The circuit's inputs for float tensors by ONNX name, clamped to the inputs' ranges instead of refused beyond them."""
+    found = []
+    for spec, port in zip(specs, circuit.inputs, strict=True):
+        tensor, columns = circuit.tensors[port.tensor], columns_of(scales.get(spec.name))
+        if columns:
+            steps = centred_columns(spec.name, inputs[spec.name], columns)
+        else:
+            steps = centred(spec.name, inputs[spec.name], Fraction(*tensor.scale), tensor.zero_point)
+        found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
+    return found
 
 
 def real_outputs(circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints]) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ _NEUTRAL = {"Max": -np.inf, "Min": np.inf}
 
 
 def drop_infinite_bounds(graph: Graph) -> None:
-    """Remove scalar operands of Max, Min and Clip that are the operator's neutral element, and constants nobody reads then."""
+    """Remove scalar operands of Max, Min and Clip that are the operator's neutral element, and constants then unread."""
     made = {node.outputs[0]: node for node in graph.nodes if node.op_type == "Constant"}
     dropped: set[str] = set()
     for node in graph.nodes:

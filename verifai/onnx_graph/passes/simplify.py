@@ -1,4 +1,4 @@
-"""Remove nodes that compute nothing, and values that nobody reads."""
+"""Remove nodes that compute nothing, and values that are never read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def simplify(graph: Graph) -> None:
         if target not in graph.outputs:
             replaced[target] = source
         elif source in producers and source not in graph.outputs:
-            # The output keeps its public name: whoever computed the source now computes it under that name.
+            # The output keeps its public name: the node that computed the source now computes it under that name.
             for other in kept:
                 other.outputs = [target if name == source else name for name in other.outputs]
                 other.inputs = [target if name == source else name for name in other.inputs]

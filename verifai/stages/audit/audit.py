@@ -135,7 +135,7 @@ class _Audit:
         # Verify alone cannot judge signatures; steps T2 and T3 do.
         self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
         self._opened = verified.opened
-        self._words = tuple(describe(verified.statement, engine_for(verified.statement.engine)))
+        self._words = tuple(describe(verified.statement))
         return verified
 
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
@@ -153,7 +153,7 @@ class _Audit:
     def _load_model(self, lock: CircuitLock) -> OnnxModel | None:
         listed = {entry.path: entry.sha256 for entry in self._bundle.manifest.files}
         if listed.get(f"payload/{MODEL_FILE}") != lock.model_sha256:
-            return None  # there is none, or V4 has refused it: a stranger's graph is not worth a parser's risk
+            return None  # there is none, or V4 has refused it: an untrusted graph is not parsed without need
         try:
             return load_model(self._bundle, self._options)
         except VerifaiError as problem:
@@ -271,10 +271,10 @@ def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPre
 
 
 def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
-    """Audit several bundles, each on its own: one that cannot be asked about hides nothing about the others.
+    """Audit several bundles, each on its own: one that cannot be audited keeps no other from being judged.
 
-    What only shows when they are laid side by side is V10: an opening number of a hidden commitment that two proofs use. The
-    audit log cannot help there, for it holds identifiers alone; whoever keeps old bundles gives them, too.
+    Step V10 compares them with each other: two proofs must not use one opening number of a hidden commitment. The audit log
+    does not show this, because it holds identifiers only, so give the older bundles of a root as well.
 
     Raises:
         UsageError: none of them can be audited as asked.

@@ -1,4 +1,4 @@
-"""What the auditor brings."""
+"""What an auditor gives to an audit beside the bundle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from verifai.stages.verify import Expectations
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """What the auditor brings.
+    """What an auditor gives beside bundle and trust file.
 
     Attributes:
         expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on when the

@@ -18,7 +18,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
-from verifai.engines.interface import OffersSecondOpinion
+from verifai.engines.capabilities import OffersSecondOpinion
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.child import Limits
@@ -112,7 +112,7 @@ def compare_with_reference(
     """A5, A6: run the float model on the proven input, in a fenced child, and measure how far the proven output is from it."""
     inputs, missing = _inputs(statement, model, options.expect)
     if missing:
-        message = f"the float model was not run: nobody gave {', '.join(missing)}, which the proof does not show"
+        message = f"the float model was not run: {', '.join(missing)} was not given, and the proof does not show it"
         return [not_checked("reference-not-run", message, "A5", "Give it with --input.")], ()
     values = run_reference_fenced(model, inputs, _limits(options), options.progress)
     comparisons = tuple(

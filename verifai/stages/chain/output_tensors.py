@@ -1,4 +1,4 @@
-"""A segment's outputs for whoever proves the next one: a private file, which quantises back to exactly the proven integers."""
+"""A segment's outputs for the prover of the next one: a private file that quantises back to exactly the proven integers."""
 
 from __future__ import annotations
 

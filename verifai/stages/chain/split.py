@@ -1,43 +1,39 @@
 """split: one model becomes a chain of circuits, so that the parts of one inference are proven by different machines.
 
-Each boundary tensor is hashed in both of its circuits, and its scale and range, chosen once from the whole model's calibration
-data, are written into both specifications: equal integers then have equal roots.
+Each boundary tensor is hashed in both of its circuits, and its scale and range, which the engine chooses once from the whole
+model's calibration data, are written into both specifications: equal integers then have equal roots.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec, FidelityFloor
+from verifai.domain.attestation.manifest import MODEL_FILE
+from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
-from verifai.engines.sumcheck.building import bindings, options_of
-from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
-from verifai.engines.sumcheck.lowering.graph import read_graph
-from verifai.engines.sumcheck.lowering.lower import is_quantised
-from verifai.engines.sumcheck.quantise.ranges import calibrate, samples_of
-from verifai.engines.sumcheck.quantise.scales import Segment, choose_scale
-from verifai.errors import UnsupportedModel, UsageError
+from verifai.engines.capabilities import SplitRequest
+from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.cut import cut_model
 from verifai.onnx_graph.inputs import read_samples, to_arrays
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.npz import write_npz
 from verifai.onnx_graph.reference import Reference
+from verifai.stages.chain.engines import splitting_engines
 
 if TYPE_CHECKING:
-    from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale
+    from verifai.engines.interface import Tensors
     from verifai.onnx_graph.model import OnnxModel
-
-    Sample = Mapping[str, Any]
 
 _HEADER = """\
 # Segment {which}, written by `verifai split`. Its boundary tensors are hashed, and their scale and range are pinned
@@ -62,6 +58,16 @@ class SplitSegment:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A segment's place in the split, and the names of all tensors that pass from one segment to the next."""
+
+    engine: EngineName
+    number: int
+    of: int
+    boundaries: frozenset[str]
+
+
 def read_source(path: Path, calibration: Path | None, name: str) -> tuple[OnnxModel, CircuitSpec, Path | None]:
     """The model to split, what its author wants, and its calibration data: a circuit folder, or an ONNX file, all public."""
     if path.is_dir() or path.name == "circuit.toml":
@@ -72,12 +78,12 @@ def read_source(path: Path, calibration: Path | None, name: str) -> tuple[OnnxMo
     spec = CircuitSpec(
         name=re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-") or "model",
         model=path.name,
-        engine=EngineName.SUMCHECK,
+        engine=splitting_engines()[0].name,
         tensors={tensor.name: Visibility.PUBLIC for tensor in (*model.inputs, *model.outputs)},
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        classes=False,
+        task=Task.REGRESSION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )
@@ -99,108 +105,78 @@ def split_model(
         UnsupportedModel: ``cut-invalid``, with the node named, and what calibration raises.
     """
     model, spec, data = read_source(path, calibration, output.resolve().name)
-    bindings(spec)
-    options = options_of(spec)
-    if options.boundary or options.segment is not None:
-        raise UsageError(
-            "bad-spec", "this circuit is a segment already", where=str(path), hint="Split the whole model at all cuts at once."
-        )
+    able = splitting_engines()
+    engine = next((one for one in able if one.name is spec.engine), able[0])
+    engine.check_split(spec, where=str(path))
     segments, crossing = cut_model(model, cuts)
     folders = [output / str(number + 1) for number in range(len(segments))]
     for folder in folders:
         if folder.exists() or folder.is_symlink():
             raise UsageError("file-exists", "this folder exists already", where=str(folder), hint="Choose another --output.")
     samples = _samples(model, spec, data)
-    scales = boundary_scales(model, samples, [name for cut in crossing for name in cut], options, progress)
+    boundaries = [name for cut in crossing for name in cut]
+    request = SplitRequest(model, spec, segments=segments, boundaries=boundaries, samples=samples, progress=progress)
+    options = engine.split_options(request)
     written = []
-    for number, (folder, segment) in enumerate(zip(folders, segments, strict=True), 1):
-        ends = {tensor.name for tensor in (*segment.inputs, *segment.outputs)}
-        chosen = replace(
-            options,
-            boundary={name: scale for name, scale in scales.items() if name in ends},
-            segment=Segment(model.sha256, number, len(segments)),
-        )
-        document = _document(spec, segment, chosen, number == len(segments))
+    for number, (folder, segment, chosen) in enumerate(zip(folders, segments, options, strict=True), 1):
+        place = _Place(engine.name, number, len(segments), frozenset(boundaries))
+        document = _document(spec, segment, chosen, place)
         secret = spec.weights is not WeightVisibility.PUBLIC
         _write(folder, document, segment, samples, f"{number} of {len(segments)}", secret)
-        names = [tuple(tensor.name for tensor in side) for side in (segment.inputs, segment.outputs)]
-        written.append(SplitSegment(folder, segment.sha256, len(segment.proto.graph.node), *names))
+        inputs, outputs = (tuple(tensor.name for tensor in side) for side in (segment.inputs, segment.outputs))
+        written.append(SplitSegment(folder, segment.sha256, len(segment.proto.graph.node), inputs, outputs))
         samples = _through(segment, samples)
     return tuple(written)
 
 
-def boundary_scales(
-    model: OnnxModel, samples: Sequence[Sample], names: Sequence[str], options: QuantiserOptions, progress: Progress
-) -> dict[str, Scale]:
-    """The scale of each boundary tensor: that of an inner tensor of the whole model, which the segment before saturates to."""
-    if is_quantised(read_graph(model)):
-        raise UnsupportedModel(
-            "cut-invalid",
-            "the model brings its own integers; splitting chooses scales, and would not keep them",
-            where="QuantizeLinear",
-            hint="Split the float model that it was made from.",
-        )
-    progress.phase("calibrate", len(samples))
-    levels = (1 << options.activation_bits) - 1
-    ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
-    scales = {}
-    for name in names:
-        scale = choose_scale(ranges[name], options.activation_bits)
-        if signed_width(scale.low, scale.high) > MAX_WIDTH:  # 16 bits on one side of 0: its table would have 2^17 rows
-            scale = choose_scale(ranges[name], options.activation_bits - 1)
-        scales[name] = scale
-    return scales
-
-
-def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Sample]:
+def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Tensors]:
     if data is None:
         raise UsageError(
             "no-calibration-data",
             "split needs calibration data: the scale of a boundary tensor is chosen from it",
             hint="Give real inputs: --calibration samples.npz.",
         )
-    read = read_samples(data, model).samples
-    return list(samples_of(to_arrays(read[: spec.calibration_samples], model), model))
+    return list(read_samples(data, model).samples[: spec.calibration_samples])
 
 
-def _through(segment: OnnxModel, samples: Sequence[Sample]) -> list[Sample]:
+def _through(segment: OnnxModel, samples: Sequence[Tensors]) -> list[Tensors]:
     """What the float segment makes of the samples: the next segment's calibration data."""
     return list(Reference(segment).run_batch(samples))
 
 
-def _document(spec: CircuitSpec, segment: OnnxModel, options: QuantiserOptions, last: bool) -> dict[str, Any]:
+def _document(spec: CircuitSpec, segment: OnnxModel, options: Mapping[str, Any], place: _Place) -> dict[str, Any]:
     """A segment's specification. A floor on the whole model's fidelity says nothing about a part's, so none is taken over."""
-    assert options.segment is not None
     ends = (*segment.inputs, *segment.outputs)
-    tensors = {one.name: "hashed" if one.name in options.boundary else spec.tensors[one.name].value for one in ends}
+    tensors = {one.name: "hashed" if one.name in place.boundaries else spec.tensors[one.name].value for one in ends}
     memory = {} if spec.budget.memory_bytes is None else {"memory": f"{spec.budget.memory_bytes} B"}
     # A segment without a private tensor of its own would else fall back to hiding nothing, its boundary least of all.
     level = AskedPrivacy.ZERO_KNOWLEDGE if spec.zero_knowledge else spec.privacy
     limits = {"prove_seconds": spec.budget.prove_seconds, "setup_seconds": spec.budget.setup_seconds}
     return {
         "circuit": {
-            "name": f"{spec.name[:_NAME_LENGTH]}-{options.segment.number}",
-            "description": f"Segment {options.segment.number} of {options.segment.of} of {spec.description or spec.name}",
-            "model": "model.onnx",
-            "engine": EngineName.SUMCHECK.value,
+            "name": f"{spec.name[:_NAME_LENGTH]}-{place.number}",
+            "description": f"Segment {place.number} of {place.of} of {spec.description or spec.name}",
+            "model": MODEL_FILE,
+            "engine": place.engine.value,
             # An inner tensor's largest cell is no class.
-            "classes": spec.classes and last,
+            "task": (spec.task if place.number == place.of else Task.REGRESSION).value,
         },
         "tensors": tensors,
         "weights": {"visibility": spec.weights.value},
         **({} if level is None else {"privacy": {"level": level.value}}),
         "calibration": {"data": "calibration.npz"},
+        "fidelity": {"floor": "none"},
         "budget": {**memory, **{name: value for name, value in limits.items() if value is not None}},
-        "engine": {"sumcheck": options.to_document()},
+        "engine": {place.engine.value: dict(options)},
     }
 
 
 def _write(
-    folder: Path, document: Mapping[str, Any], segment: OnnxModel, samples: Sequence[Sample], which: str, secret: bool
+    folder: Path, document: Mapping[str, Any], segment: OnnxModel, samples: Sequence[Tensors], which: str, secret: bool
 ) -> None:
     """``secret``: the weights are not public, so the model is for its owner's eyes only."""
     folder.mkdir(parents=True)
-    write_atomic(folder / "model.onnx", segment.data, mode=0o600 if secret else 0o644)
+    write_atomic(folder / MODEL_FILE, segment.data, mode=0o600 if secret else 0o644)
     # Inner tensors of real inputs: as confidential as the inputs themselves.
     write_atomic(folder / "calibration.npz", write_npz(to_arrays(samples, segment)), mode=0o600)
     write_atomic(folder / "circuit.toml", (_HEADER.format(which=which) + tomli_w.dumps(document)).encode())

@@ -1,7 +1,7 @@
-"""Seeds of hashed tensors, for whoever proves the next segment in zero knowledge: a private file beside the tensors themselves.
+"""Seeds of hashed tensors, for the prover of the next zero-knowledge segment: a private file beside the tensors.
 
-``{"schema": "verifai/tensor-secrets/v1", "samples": [{"NAME": {"root", "seed", "number"}}]}``: per sample, by tensor. Whoever
-has the file and guesses the tensor confirms the guess; whoever has both makes its root again. It is never part of a bundle.
+``{"schema": "verifai/tensor-secrets/v1", "samples": [{"NAME": {"root", "seed", "number"}}]}``: per sample, by tensor.
+With the file, a guess of the tensor can be confirmed; with file and tensor, its root can be made again. Never in a bundle.
 """
 
 from __future__ import annotations

@@ -20,14 +20,15 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import chain_words
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import EngineName, Role, TensorStatement, Visibility
-from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.domain.statement import Role, TensorStatement, Visibility
+from verifai.engines.capabilities import SplitsModels
+from verifai.engines.interface import PinnedSegment, SegmentTensor
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.onnx_graph.cut import cut_at
+from verifai.stages.chain.engines import splitting_engines
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 if TYPE_CHECKING:
-    from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor
     from verifai.onnx_graph.model import OnnxModel
 
 MAX_SEGMENTS = 4096
@@ -77,9 +78,11 @@ def verify_chain(
         PolicyNotMet: ``chain-incomplete``, ``opening-repeated``. Undecided: a bundle could not be checked.
     """
     given = expect or Expectations()
-    sections = _sections(paths, locks)
-    findings = [_check_locks(sections)]
-    findings.append(_check_model(model, locks, sections))
+    _check_counts(paths, locks)
+    engine = _engine(locks)
+    segments = _segments(engine, locks)
+    findings = [_check_locks(segments)]
+    findings.append(_check_model(model, locks, segments))
     bundles: list[VerifiedBundle] = []
     for number, (path, lock) in enumerate(zip(paths, locks, strict=True), 1):
         own = replace(
@@ -89,7 +92,7 @@ def verify_chain(
         )
         progress.phase(f"segment {number} of {len(paths)}")
         bundle = verify_bundle(path, lock, own, budget=budget, progress=progress)
-        if bundle.statement.engine is not EngineName.SUMCHECK:  # a lock may pin another engine beside
+        if bundle.statement.engine is not engine.name:  # a lock may pin another engine beside
             message = f"its proof is of the {bundle.statement.engine.value} engine, whose tensors do not chain"
             raise EvidenceRejected("chain-broken", message, where=str(path))
         bundles.append(bundle)
@@ -98,65 +101,70 @@ def verify_chain(
     return VerifiedChain(tuple(bundles), tuple(findings))
 
 
-def _sections(paths: Sequence[Path], locks: Sequence[CircuitLock]) -> list[LockSection]:
+def _check_counts(paths: Sequence[Path], locks: Sequence[CircuitLock]) -> None:
     if len(paths) != len(locks):
         message = f"{len(paths)} bundles and {len(locks)} locks were given"
         raise UsageError("bad-option", message, where="--lock", hint="Give each bundle its lock, in the order of the segments.")
     if not 2 <= len(paths) <= MAX_SEGMENTS:
         raise UsageError("bad-option", f"a chain has 2 to {MAX_SEGMENTS} segments", hint="For one bundle: verifai verify.")
-    sections = []
-    for lock in locks:
-        section = parse_section(lock.section(EngineName.SUMCHECK))
-        expect_suite(section)
-        sections.append(section)
-    return sections
 
 
-def _check_locks(sections: Sequence[LockSection]) -> Finding:
-    """The locks alone: consecutive segments of one split, with one boundary on both sides, and both ends open."""
-    first = sections[0].options.segment
+def _engine(locks: Sequence[CircuitLock]) -> SplitsModels:
+    """The first engine that splits models and that every lock pins; else the first, whose section is then missed."""
+    able = splitting_engines()
+    return next((engine for engine in able if all(engine.name in lock.engines for lock in locks)), able[0])
+
+
+def _segments(engine: SplitsModels, locks: Sequence[CircuitLock]) -> list[PinnedSegment]:
+    """What each lock pins, read before any of it is compared."""
+    sections = [lock.section(engine.name) for lock in locks]
+    for section in sections:
+        engine.expect_version(section)
+    segments = []
     for number, section in enumerate(sections, 1):
-        own = section.options.segment
-        if first is None or own is None:
+        segment = engine.summarise(section).segment
+        if segment is None:
             raise UsageError("chain-locks", "the lock is not that of a segment", where=f"lock {number}", hint=_HINT)
+        segments.append(segment)
+    return segments
+
+
+def _check_locks(segments: Sequence[PinnedSegment]) -> Finding:
+    """The locks alone: consecutive segments of one split, with one boundary on both sides, and both ends open."""
+    first = segments[0]
+    for number, own in enumerate(segments, 1):
         if own.model_sha256 != first.model_sha256 or own.of != first.of:
             raise UsageError("chain-locks", "the locks are from different splits", where=f"lock {number}", hint=_HINT)
         if own.number != first.number + number - 1:
             message = f"segment {own.number} stands where segment {first.number + number - 1} belongs"
             raise UsageError("chain-locks", message, where=f"lock {number}", hint=_HINT)
-    assert first is not None
-    for number, (left, right) in enumerate(pairwise(sections), 1):
-        before, after = _side(left, Role.OUTPUT), _side(right, Role.INPUT)
+    for number, (left, right) in enumerate(pairwise(segments), 1):
+        before, after = left.side(Role.OUTPUT), right.side(Role.INPUT)
         if len(before) != len(after):
             raise _locks(number, f"{len(before)} tensors come out, {len(after)} go in")
         for one, other in zip(before, after, strict=True):
-            _check_boundary(number, left, one, right, other)
-    if first.of != len(sections):
+            _check_boundary(number, one, other)
+    if first.of != len(segments):
         raise PolicyNotMet(
             "chain-incomplete",
-            f"segments {first.number} to {first.number + len(sections) - 1} of {first.of} were given",
+            f"segments {first.number} to {first.number + len(segments) - 1} of {first.of} were given",
             hint="Give the bundles and locks of all segments.",
         )
-    message = f"the {len(sections)} locks pin equal shapes, scales, zero points and ranges at every boundary, all hashed"
+    message = f"the {len(segments)} locks pin equal shapes, scales, zero points and ranges at every boundary, all hashed"
     return Finding("chain-locks-fit", Outcome.HOLDS, message, step="C1")
 
 
-def _check_boundary(number: int, left: LockSection, one: PinnedTensor, right: LockSection, other: PinnedTensor) -> None:
+def _check_boundary(number: int, one: SegmentTensor, other: SegmentTensor) -> None:
     pair = f"output {one.name!r} and input {other.name!r}"
     if one.visibility is not Visibility.HASHED or other.visibility is not Visibility.HASHED:
         words = f"{one.visibility.value} and {other.visibility.value}"
         raise _locks(number, f"{pair} are {words}; a boundary is hashed on both sides, so that roots can be compared")
     if one.shape != other.shape:
         raise _locks(number, f"{pair} have different shapes")
-    scales = left.options.boundary.get(one.name), right.options.boundary.get(other.name)
-    if None in scales:
+    if one.pin is None or other.pin is None:
         raise _locks(number, f"{pair} have no pinned boundary")
-    if scales[0] != scales[1]:
+    if one.pin != other.pin:
         raise _locks(number, f"{pair} have different scales, ranges or zero points")
-
-
-def _side(section: LockSection, role: Role) -> list[PinnedTensor]:
-    return [tensor for tensor in section.tensors if tensor.role is role]
 
 
 _HINT = "Give the locks in the order of the segments, all compiled from one split."
@@ -166,20 +174,17 @@ def _locks(number: int, message: str) -> UsageError:
     return UsageError("chain-locks", message, where=f"between segments {number} and {number + 1}", hint=_HINT)
 
 
-def _check_model(model: OnnxModel | None, locks: Sequence[CircuitLock], sections: Sequence[LockSection]) -> Finding:
+def _check_model(model: OnnxModel | None, locks: Sequence[CircuitLock], pinned: Sequence[PinnedSegment]) -> Finding:
     """The pinned segments are the parts of ``model``: it is cut again where the locks have their boundaries."""
-    segment = sections[0].options.segment
-    assert segment is not None
+    whole = pinned[0].model_sha256
     if model is None:
-        message = (
-            f"that the segments are the parts of model {short(segment.model_sha256)} is the word of whoever made the locks"
-        )
+        message = f"that the segments are the parts of model {short(whole)} is the word of whoever made the locks"
         remedy = "Give the whole model with --model."
         return Finding("chain-model-not-compared", Outcome.NOT_CHECKED, message, remedy=remedy, step="C2")
-    if model.sha256 != segment.model_sha256:
-        message = f"the locks are of a split of model {short(segment.model_sha256)}, this is {short(model.sha256)}"
+    if model.sha256 != whole:
+        message = f"the locks are of a split of model {short(whole)}, this is {short(model.sha256)}"
         raise EvidenceRejected("chain-model-differs", message, where="--model")
-    cuts = [tuple(tensor.name for tensor in _side(section, Role.OUTPUT)) for section in sections[:-1]]
+    cuts = [tuple(tensor.name for tensor in segment.side(Role.OUTPUT)) for segment in pinned[:-1]]
     try:
         segments = cut_at(model, cuts)
     except UsageError as problem:

@@ -1,7 +1,7 @@
-"""A decision as a bundle: terms, calibration, commitments, votes, replays and the decision, so that everybody can tally again.
+"""A decision as a bundle: terms, calibration, commitments, votes, replays and the decision, so that any reader can tally again.
 
-Only messages that a known verifier signed go in: what anybody can send in a verifier's name is no evidence, and would make the
-bundle fail everywhere. Before anything is written the decision is tallied again from exactly what will be in the bundle.
+Only messages that a known verifier signed go in. A message without such a signature is no evidence, and would make every check
+of the bundle fail. Before anything is written the decision is tallied again from exactly what will be in the bundle.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from verifai.bundle.dsse import attest, check_signatures
 from verifai.bundle.log import open_log
 from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
-from verifai.bundle.writer import write_bundle
+from verifai.bundle.writer import Content, write_bundle
 from verifai.domain.attestation.envelope import Attestation, Subject
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
@@ -25,9 +24,6 @@ from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import write_atomic
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
 from verifai.stages.consensus.recheck import recheck
-
-if TYPE_CHECKING:
-    from verifai.bundle.writer import Content
 
 
 @dataclass(frozen=True, slots=True)

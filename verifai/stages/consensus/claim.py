@@ -1,7 +1,7 @@
-"""A claim beside a round: the output that a proof proved, or that somebody else gives, whose place in the ball is asked for.
+"""A claim beside a round: an output, proven or only given, that is to be placed in the round's ball of agreeing votes.
 
 A proven output is read from the *verified statement*, never from a file beside it, and the proof must be about the round's own
-model and the round's own inputs. The evidence travels with the decision, so that whoever tallies again reads it again.
+model and the round's own inputs. The evidence travels with the decision, so that every later tally reads it again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from verifai.bundle.reader import open_bundle
 from verifai.consensus.runner import Tensors
+from verifai.domain.attestation.predicate_types import PROOF_TYPE
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.job import MAX_SAMPLES, Job, VoteSubject
@@ -43,7 +44,7 @@ _MAX_BYTES = 1 << 29
 
 @dataclass(frozen=True, slots=True)
 class ClaimEvidence:
-    """A claim, and the files that let everybody else read it again.
+    """A claim, and the files from which a later tally reads it again.
 
     Attributes:
         payload: names below ``payload/`` → content; a path is a proof bundle in one file.
@@ -59,7 +60,7 @@ def proof_file(index: int) -> str:
 
 
 def claim_of_outputs(outputs: Sequence[Output]) -> ClaimEvidence:
-    """Outputs that somebody gave, such as a service's answers. Nothing says that they were computed."""
+    """A claim of outputs without a proof, such as a service's answers: nothing shows how they were computed."""
     encoded = [encode_output(one) for one in outputs]
     return ClaimEvidence(Claim(sha256(b"".join(encoded)), tuple(dict(one) for one in outputs)), {OUTPUTS_FILE: _join(encoded)})
 
@@ -126,10 +127,10 @@ def proven_output(
                 hint="A proof of another model says nothing about this one.",
             )
     expect = Expectations(inputs=dict(sample), allow_test_srs=allow_test_srs)
-    # Names first: `verify` takes a tensor that the statement does not have for a mistake of whoever asks.
+    # Names first: `verify` would call a tensor that the statement does not have a usage error.
     _require_inputs_named(bundle, sample)
     verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
-    (claim,) = bundle.of_type("urn:verifai:proof:v1")
+    (claim,) = bundle.of_type(PROOF_TYPE)
     return claim.id, _public_outputs(verified.statement, subject, str(bundle.path))
 
 
@@ -150,7 +151,7 @@ def _public_outputs(statement: Statement, subject: VoteSubject, where: str) -> O
         if tensor.visibility is not Visibility.PUBLIC:
             raise PolicyNotMet(
                 "claim-hidden",
-                f"output {name!r} is {tensor.visibility.value} in the proof, so nobody can place it",
+                f"output {name!r} is {tensor.visibility.value} in the proof, so it cannot be compared with the votes",
                 where=where,
                 hint="Compile the circuit with public outputs.",
             )

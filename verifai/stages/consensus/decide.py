@@ -42,7 +42,7 @@ class Claim:
     Attributes:
         identifier: of the proof attestation, or the SHA-256 of the claimed output.
         outputs: one per sample.
-        proven: whether a verified proof says so; otherwise somebody only gave these outputs.
+        proven: whether a verified proof shows the outputs; else they were only given.
     """
 
     identifier: Sha256
@@ -55,7 +55,7 @@ class ConsensusRequest:
     """Everything a decision rests on.
 
     Attributes:
-        terms: read from ``terms_id``, whose signature the caller has checked against whoever may call rounds.
+        terms: read from ``terms_id``; the caller has checked that a key which may call rounds signed them.
         keys: the verifiers' public keys by identifier, from outside the votes.
         late: identifiers of messages that arrived after their deadline, as the coordinator or the log saw it.
         weights: reputation per voter; ``None`` for none.
@@ -150,7 +150,7 @@ def decide(request: ConsensusRequest) -> ConsensusResult:
     pairs = [[_compare(votes, one, other, request, tau, replays) for other in voters] for one in voters]  # step 4
     matrix = [[one.comparison for one in row] for row in pairs]
     late = {one.voter for one in round_.faults if one.fault is Fault.LATE_COMMITMENT}
-    # Nobody can tell silence from a vote that was dropped, or marked late, because it dissents.
+    # A verifier's silence cannot be told from a vote that was dropped, or marked late, because it dissents.
     absent = (round_.commitments().keys() | late) - votes.keys() - round_.liars
     result = tally(
         voters,

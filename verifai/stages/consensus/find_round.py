@@ -42,5 +42,5 @@ def require_trusted(bundle: OpenBundle, identifier: Sha256, trust: Trust) -> Non
             "below-threshold",
             f"{len(signers)} of the {rule.threshold} required keys of role 'consensus' signed terms, calibration or decision",
             where=where,
-            hint="Whoever sets the tolerance decides what agreement is: let a trusted key sign it.",
+            hint="The tolerance decides what agreement is: a key that the trust file names must sign it.",
         )

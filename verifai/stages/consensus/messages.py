@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Generic, TypeVar
 
 from verifai.bundle import canonical
 from verifai.bundle.dsse import attest
-from verifai.consensus.portability import precision_of
-from verifai.consensus.runner import VoteRunner
-from verifai.domain.attestation.envelope import MAX_ENVELOPE_BYTES, Subject, parse_envelope
+from verifai.domain.attestation.envelope import MAX_ENVELOPE_BYTES, Attestation, Predicate, Subject, parse_envelope
 from verifai.domain.attestation.types import parse_attestation
-from verifai.domain.consensus.job import OutputKind, PrecisionClass, RuntimeOptions, VoteSubject
-from verifai.domain.digest import sha256
+from verifai.domain.consensus.job import VoteSubject
+from verifai.domain.digest import Sha256
+from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 
-if TYPE_CHECKING:
-    from verifai.domain.attestation.envelope import Attestation
-
 P = TypeVar("P")
-_NOTHING = sha256(b"")
+M = TypeVar("M", bound=Predicate)
 
 
-def subject_of(
-    model: bytes,
-    kind: OutputKind,
-    precision: PrecisionClass | None,
-    options: RuntimeOptions,
-    tensors: tuple[str, ...],
-    parameters: Mapping[str, int | str],
-    preprocessing: Path | None,
-) -> VoteSubject:
-    """What is calibrated or voted on, completed from the model."""
-    from onnx import ModelProto
+@dataclass(frozen=True, slots=True)
+class WrittenMessage(Generic[M]):
+    """A message that was signed and written.
 
-    if precision is None:
-        precision = precision_of(ModelProto.FromString(model))
-    outputs = VoteRunner(model, options).outputs
-    for name in tensors:
-        if name not in outputs:
-            raise UsageError("bad-option", f"no output {name!r}", where="--tensor", hint="It has: " + ", ".join(outputs))
-    names = tuple(sorted(set(tensors or outputs)))
-    digest = _NOTHING if preprocessing is None else sha256(read_limited(preprocessing, limit=1 << 28))
-    return VoteSubject(sha256(model), digest, kind, precision, options, parameters, names)
+    Attributes:
+        id: of the attestation.
+        message: what it says.
+    """
+
+    path: Path
+    id: Sha256
+    message: M
 
 
 def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
@@ -55,10 +43,16 @@ def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
     return found, found.predicate
 
 
-def write_attestation(path: Path, predicate: Any, subject: VoteSubject, signers: list[Any]) -> Attestation:
-    """Sign and write; never over an existing file."""
-    if path.exists():
-        raise UsageError("file-exists", "the output exists already", where=str(path))
-    made = attest(predicate, (Subject("model", subject.model_sha256), Subject("subject", subject.id)), signers)
+def require_free(*paths: Path) -> None:
+    """Nothing is written over. Raises UsageError (``file-exists``)."""
+    for path in paths:
+        if path.exists():
+            raise UsageError("file-exists", "the output exists already", where=str(path))
+
+
+def write_message(path: Path, message: M, subject: VoteSubject, signers: Sequence[Signer]) -> WrittenMessage[M]:
+    """Sign and write; never over an existing file. Raises UsageError (``file-exists``), Undecided (``disk``)."""
+    require_free(path)
+    made = attest(message, (Subject("model", subject.model_sha256), Subject("subject", subject.id)), signers)
     write_atomic(path, canonical.encode(made.envelope.to_json()))
-    return made
+    return WrittenMessage(path, made.id, message)

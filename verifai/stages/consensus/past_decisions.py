@@ -1,7 +1,7 @@
-"""Past decisions for reputation, from the audit log: signed by whom one trusts to call rounds, and never taken back.
+"""Past decisions for reputation: signed by a key that is trusted to call rounds, and on the trusted audit log.
 
-The log holds the digest; the decision itself, with its votes, is in its bundle. Whoever gives the record can still
-leave out what speaks against a friend; the log shows that what is given was decided then, as it is.
+The log holds the digest; the decision itself, with its votes, is in its bundle. The log shows that a decision was made then and
+was not changed since. It does not show that all decisions were given: the giver may leave some out.
 """
 
 from __future__ import annotations

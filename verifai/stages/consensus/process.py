@@ -1,4 +1,4 @@
-"""Run a verifier's model in a process of its own: a model that hangs, dies or eats all memory takes nobody with it."""
+"""Run a verifier's model in a process of its own, so that a model which hangs, crashes or uses all memory ends alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tally an attested decision again from the messages it names: a signature under a decision is no reason to believe it."""
+"""Tally an attested decision again from the messages that it names. A signature under a decision does not make it true."""
 
 from __future__ import annotations
 

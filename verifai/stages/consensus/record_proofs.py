@@ -1,4 +1,4 @@
-"""record-proofs: proofs about known inputs → the runs of their circuit, for a calibration that shall hold for proven claims.
+"""record-proofs: outputs that proofs show for known inputs, recorded as runs, to calibrate a round for proven claims.
 
 A circuit computes in fixed point, so its outputs are runs of an environment of their own. Each output is read from a statement
 that was verified against the trusted lock, and only when the proof is about this model and this very input.

@@ -176,7 +176,7 @@ def _run_one(job: Job, sample: Tensors, execute: Execute) -> Output | VerifaiErr
 
 
 def _extended(sample: Tensors, name: str, tokens: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
-    """The prompt, then every claimed token but the last, whose successor nobody claims."""
+    """The prompt, then every claimed token but the last: no claim follows that one."""
     more = tokens[:-1][None]
     fed = dict(sample)
     fed[name] = np.concatenate([sample[name], more.astype(sample[name].dtype)], axis=1)

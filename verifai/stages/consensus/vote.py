@@ -28,7 +28,7 @@ from verifai.fingerprints.registry import fingerprint_for
 from verifai.fingerprints.tokens import TokensFingerprint, read_tokens, replay_margins
 
 _SCHEMA = "verifai/vote-secret/v1"
-_MAX_SECRET_BYTES = 1 << 30
+MAX_SECRET_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class VoteSecret:
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> VoteSecret:
         """The inverse. Raises UsageError (``bad-secret``): it is the verifier's own file."""
-        document = strict_json.loads(data, where=where, max_bytes=_MAX_SECRET_BYTES, error=UsageError, code="bad-secret")
+        document = strict_json.loads(data, where=where, max_bytes=MAX_SECRET_BYTES, error=UsageError, code="bad-secret")
         record = Record(document, where, error=UsageError, code="bad-secret")
         record.text("schema", pattern=_SCHEMA)
         secret = cls(

@@ -74,7 +74,7 @@ def check_attest_options(target: Path, *, signers: int, log: Path | None, log_ke
     if not signers:
         raise UsageError(
             "bad-option",
-            "a verdict that nobody signs proves nothing",
+            "an unsigned verdict proves nothing",
             where="--attest",
             hint="Give --key; see: verifai key new",
         )

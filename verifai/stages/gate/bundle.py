@@ -14,6 +14,7 @@ from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
 from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE, GATE_TYPE, PROOF_TYPE
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
@@ -55,12 +56,10 @@ if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
     from verifai.stages.verify import VerifiedBundle
 
-PROOF_TYPE = "urn:verifai:proof:v1"
-CONSENSUS_TYPE = "urn:verifai:consensus:v1"
 _TYPE_OF = {
     EvidenceKind.PROOF: PROOF_TYPE,
     EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
-    EvidenceKind.GATE: GatePredicate.TYPE,
+    EvidenceKind.GATE: GATE_TYPE,
 }
 
 
@@ -190,7 +189,7 @@ class _Case:
         return [kind for kind in self._present() if kind in demand.evidence]
 
     def _not_judged(self, asked: set[EvidenceKind]) -> list[Finding]:
-        """One finding per attestation that no evidence asked for rests on: nobody may take it for judged."""
+        """One finding per attestation that no demanded evidence rests on, so that no reader takes it for judged."""
         if not asked:
             return []  # nothing was judged at all, and that is said
         rounds = {
@@ -336,7 +335,7 @@ class _Case:
         self._findings += judge_gate(demand.gate, facts)
         self._age(demand, (predicate.time_verified, self._bundle.manifest.created), facts.signers)
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
-        if facts.signers:  # a verdict that nobody trusted signed is no evidence, whatever is waived
+        if facts.signers:  # a verdict without a trusted signature is no evidence, whatever is waived
             self._shows[EvidenceKind.GATE] = facts.gate_id
 
     def _consensus(self, demand: ModelDemand) -> None:
@@ -348,7 +347,7 @@ class _Case:
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created
         # Verifiers may be done before the deadline; the round is never younger than the bundle says.
-        # Checked: a trusted key signed the terms, so the deadline is somebody's word.
+        # Checked: a trusted key signed the terms, and with them the deadline.
         self._age(demand, (created, min(created, checked.reveal_by)), signers=1)
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
@@ -359,9 +358,11 @@ def _has(findings: Sequence[Finding], *codes: str) -> bool:
 
 
 def statement_digest(statement: Statement) -> Sha256:
-    """Names what was proven, whoever asked for it: the context is left out, so that showing one inference under many contexts
-    does not make it many; the openings too, for every new proof of one inference has other numbers, and so are the roots that
-    they open, for every new proof that binds a tensor to a hiding root of its own makes another."""
+    """The identity of one proven inference: the statement's digest without what differs between two proofs of that inference.
+
+    Left out are the context, or one inference under many contexts would count as many; the openings, whose numbers are new in
+    every proof; and the hiding roots that they open, since a proof may bind a tensor to a fresh root.
+    """
     document = dict(statement.to_json())
     document.pop("context")
     document.pop("context_bound")

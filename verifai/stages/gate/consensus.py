@@ -50,10 +50,10 @@ def check_consensus(
 
     Raises:
         EvidenceRejected: the decision does not follow from the votes, its claim not from its proof, or a signature is false.
-        PolicyNotMet: the calibration is stale, or nobody trusted set the terms.
+        PolicyNotMet: the calibration is stale, or no trusted key signed the terms.
     """
     attestation, decision, terms = find_round(bundle)
-    # The decision too: whoever writes it says which votes came late, and which value the beacon had.
+    # The decision too: its author says which votes came late, and which value the beacon had.
     named = [attestation.id, decision.round, *([] if terms.job.calibration == NO_CALIBRATION else [terms.job.calibration])]
     for identifier in named:
         require_trusted(bundle, identifier, trust)

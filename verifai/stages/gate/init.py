@@ -13,10 +13,11 @@ from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, short
+from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, Task
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.demands import PRIVACY_OF, SrsLevel
 from verifai.domain.trust import Trust, TrustRole, parse_trust
-from verifai.engines.interface import Fidelity, SectionSummary
+from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import write_atomic
@@ -124,7 +125,7 @@ def _policy(
     modes = [mode for mode in summary.insecure if level is not SrsLevel.TEST or mode != "test-srs"]
     dated = trust is not None and bool({TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles))
     logged = trust is not None and trust.log is not None and trust.log.required
-    insecure = "# INSECURE: whoever made a test set-up can forge proofs. Good for trying things out, never for a release.\n"
+    insecure = "# INSECURE: the maker of a test set-up can forge proofs. Good for trying things out, never for a release.\n"
     lines = [
         "# What a release of this model must show. `verifai gate --explain` says it in words; review it like code.",
         "# Every bundle given to the gate must hold, and every model named here must have shown its evidence.",
@@ -141,7 +142,7 @@ def _policy(
         '# release = "dist/model.onnx"',
         '# Each of these kinds must be shown: "proof", "consensus", "gate".',
         'evidence = ["proof"]',
-        "# How old evidence may be. The date is the signer's, so somebody trusted has to sign.",
+        "# How old evidence may be. The date is the signer's, so a trusted key has to sign it.",
         'max_age = "30d"' if dated else '# max_age = "30d"',
         "# Distinct trusted release keys that must have signed the bundle.",
         f"signatures = {signatures}",
@@ -190,6 +191,12 @@ def _fidelity(fidelity: Fidelity) -> list[str]:
         # Rounded down, so that the pinned figure meets it.
         floor = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
         lines.append(f"top1_agreement = {floor!r}")
+    if fidelity.spread_error is not None:
+        # The default floor, not the measured figure: a policy that accepts whatever was measured cannot fail.
+        task = Task.REGRESSION if fidelity.top1_matches is None else Task.CLASSIFICATION
+        lines.append(f"spread_error = {DEFAULT_FLOORS[task].spread_error!r}")
+        lines.append(f"samples = {fidelity.samples}")
+        return lines
     digits = 10.0 ** (2 - math.floor(math.log10(fidelity.max_abs_error))) if fidelity.max_abs_error > 0 else 1.0
     lines.append(f"max_abs_error = {math.ceil(fidelity.max_abs_error * digits) / digits!r}")
     lines.append(f"samples = {fidelity.samples}")

@@ -1,4 +1,4 @@
-"""The gate's ground: the policy and every file that it names, read once and digested before any evidence is looked at."""
+"""Load a policy and every file that it names: each is read once and hashed, before any evidence is read."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _check_pinned_lock(trust: Trust, trust_path: Path, path: Path, lock: Circuit
                 "bad-lock",
                 f"the trust file pins {short(circuit.lock_sha256)}… as the lock of {name!r}, {found}",
                 where=str(file),
-                hint="Somebody changed the lock or the trust file: review both.",
+                hint="The lock or the trust file was changed: review both.",
             )
 
 
@@ -137,7 +137,7 @@ def _summaries(path: Path, data: bytes, index: int, demand: ModelDemand, lock: C
 
 
 def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDemand, trust: Trust | None) -> None:
-    """A demand that nobody could meet, or that anybody could, is a mistake of the policy's author."""
+    """Refuse a demand that no evidence could meet, or that an unsigned date would meet: the policy's author erred."""
     roles = trust.roles if trust is not None else {}
     consensus = demand.consensus
     needed = {
@@ -164,7 +164,7 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
             path,
             data,
             f"model[{index}].max_age",
-            "it rests on a date that nobody has to sign, so anybody could write a fresh one",
+            "it rests on a date that no trusted key has to sign, so the date could be written anew",
             "Name a trust file with a role `release` or `prover`.",
         )
 

@@ -15,12 +15,14 @@ import pytest
 from tests.support.ezkl_small import SAMPLES, SRS, SmallCircuit, small_onnx, spec_of, starting_section
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
-from verifai.domain.statement import Privacy, Role, Visibility, WeightVisibility
+from verifai.domain.privacy_words import hides
+from verifai.domain.statement import EngineName, Privacy, Role, Visibility, WeightVisibility
 from verifai.engines.ezkl import build, calls, lock_section, proving, tensors
 from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.evm.solidity import solidity_verifier
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
+from verifai.engines.ezkl.settings import VERSION
 from verifai.engines.ezkl.srs import bn254
 from verifai.engines.ezkl.srs import store as srs_store
 from verifai.engines.interface import CompileRequest
@@ -333,18 +335,19 @@ def test_a_folder_that_cannot_be_written_is_said_so(small_public: SmallCircuit, 
 
 
 @pytest.mark.parametrize("visibility", Visibility)
-def test_what_a_visibility_hides_is_one_sentence(small_public: SmallCircuit, visibility: Visibility) -> None:
-    text = small_public.engine.hides(visibility, Privacy.ZERO_KNOWLEDGE)
+def test_what_a_visibility_hides_is_one_sentence(visibility: Visibility) -> None:
+    text = hides(EngineName.EZKL, Privacy.ZERO_KNOWLEDGE, visibility)
     assert text.endswith(".")
     assert "\n" not in text
 
 
-def test_the_hash_is_not_sold_as_hiding(small_public: SmallCircuit) -> None:
-    text = small_public.engine.hides(Visibility.HASHED, Privacy.ZERO_KNOWLEDGE)
+def test_the_hash_is_not_sold_as_hiding() -> None:
+    text = hides(EngineName.EZKL, Privacy.ZERO_KNOWLEDGE, Visibility.HASHED)
     assert "unsalted" in text and "guess" in text
 
 
 def test_the_summary_names_test_material(small_public: SmallCircuit) -> None:
     summary = small_public.engine.summarise(small_public.section)
     assert summary.insecure == ("test-srs",)
+    assert summary.engine_version == VERSION
     assert summary.circuit_sha256 == summary.pins["vk_sha256"] == small_public.section["vk_sha256"]

@@ -12,12 +12,15 @@ import pytest
 from onnx import helper
 
 from tests.support.sumcheck_models import Array, encoder_block, float_constants, model, samples, small_cnn
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.findings import Outcome
+from verifai.domain.privacy_words import hides
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.errors import EvidenceRejected, InputRejected, UsageError, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
@@ -33,7 +36,7 @@ def spec_of(net: OnnxModel, weights: WeightVisibility = WeightVisibility.PUBLIC,
         weights=weights,
         calibration=None,
         calibration_samples=None,
-        classes=True,
+        task=Task.CLASSIFICATION,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )
@@ -187,9 +190,9 @@ def test_a_specification_that_asks_to_withhold_weights_is_refused_with_the_alter
 
 
 def test_what_visibility_hides_is_said_honestly() -> None:
-    assert "everyone" in ENGINE.hides(Visibility.PUBLIC, Privacy.INTEGRITY_ONLY)
-    assert "not hidden" in ENGINE.hides(Visibility.HASHED, Privacy.INTEGRITY_ONLY)
-    assert "integrity-only (not zero-knowledge)" in ENGINE.hides(Visibility.PRIVATE, Privacy.INTEGRITY_ONLY)
+    assert "everyone" in hides(EngineName.SUMCHECK, Privacy.INTEGRITY_ONLY, Visibility.PUBLIC)
+    assert "not hidden" in hides(EngineName.SUMCHECK, Privacy.INTEGRITY_ONLY, Visibility.HASHED)
+    assert "integrity-only (not zero-knowledge)" in hides(EngineName.SUMCHECK, Privacy.INTEGRITY_ONLY, Visibility.PRIVATE)
 
 
 SECTION_CHANGES: dict[str, Any] = {
@@ -269,5 +272,6 @@ def test_an_encoder_block_proves_and_stays_near_the_float_model(tmp_path: Path) 
     payload.mkdir()
     assert ENGINE.verify(block.request(payload, proof.files)).statement == proof.statement
     summary = ENGINE.summarise(block.section)
+    assert summary.engine_version == INTEGRITY.name
     largest = max(abs(value) for value in proof.statement.tensors[1].values())
     assert summary.fidelity.mean_abs_error < 0.02 * largest

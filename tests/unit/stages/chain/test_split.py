@@ -12,7 +12,10 @@ from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder, render_lock
 from verifai.cli.app import run
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName, Visibility
+from verifai.domain.statement import EngineName, Role, Visibility
+from verifai.engines.interface import PinnedScale
+from verifai.engines.sumcheck.engine import SumcheckEngine
+from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, Segment, parse_options
 from verifai.errors import UsageError, VerifaiError
 from verifai.onnx_graph.arrays import read_npz
@@ -70,7 +73,9 @@ def test_segments_keep_the_specification_and_hash_their_boundary(circuit: Path, 
         {"max_pool2d": Visibility.HASHED, "relu_1": Visibility.HASHED},
         {"relu_1": Visibility.HASHED, "logits": Visibility.PUBLIC},
     ]
-    assert [spec.classes for spec in specs] == [False, False, True] and len({spec.name for spec in specs}) == 3
+    assert [spec.task.value for spec in specs] == ["regression", "regression", "classification"] and len(
+        {spec.name for spec in specs}
+    ) == 3
     pinned = [{one["value"]: one for one in spec.options["sumcheck"]["boundary"]} for spec in specs]
     assert pinned[0]["max_pool2d"] == pinned[1]["max_pool2d"] and pinned[1]["relu_1"] == pinned[2]["relu_1"]
     assert all((one.folder / "calibration.npz").stat().st_mode & 0o077 == 0 for one in made)
@@ -122,6 +127,25 @@ def test_output_tensors_are_private_and_in_the_models_dtype(circuit: Path, tmp_p
                 "--engine", "sumcheck", "--output-tensors", str(target)]) == 0  # fmt: skip
     logits = read_npz(target.read_bytes(), "npz")["logits"]
     assert logits.shape == (3, 1, 10) and logits.dtype == np.float32 and target.stat().st_mode & 0o077 == 0
+
+
+def test_a_segment_s_summary_is_what_its_section_pins(circuit: Path, tmp_path: Path) -> None:
+    first, second = split_model(circuit, ["max_pool2d"], tmp_path / "out")
+    whole = CircuitFolder(circuit).model.sha256
+    for number, made in enumerate((first, second), 1):
+        folder = CircuitFolder(made.folder)
+        compile_circuit(folder)
+        section = folder.lock().section(EngineName.SUMCHECK)
+        segment = SumcheckEngine().summarise(section).segment
+        assert segment is not None
+        assert (segment.model_sha256, segment.number, segment.of) == (whole, number, 2)
+        boundary = parse_section(section).options.boundary["max_pool2d"]
+        pin = PinnedScale(boundary.step, boundary.low, boundary.high, boundary.zero_point)
+        assert {tensor.name: tensor.pin for tensor in segment.tensors} == {
+            name: pin if name == "max_pool2d" else None for name in (*made.inputs, *made.outputs)
+        }
+        assert [tensor.name for tensor in segment.side(Role.INPUT)] == list(made.inputs)
+        assert [tensor.shape for tensor in segment.side(Role.OUTPUT)] == [tensor.shape for tensor in folder.model.outputs]
 
 
 SCALE = {"value": "t", "mantissa": 40000, "exponent": -20, "low": 0, "high": 255, "zero_point": 0}

@@ -11,15 +11,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from verifai.domain.circuit_spec import CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.fidelity import Fidelity
+from verifai.domain.tensor import TensorSpec
 from verifai.engines.ezkl.build import Sample, Witness
-from verifai.engines.interface import Fidelity
+from verifai.engines.fidelity import Measure
+from verifai.errors import EngineCrashed
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import Session, open_session
 
 Floats = NDArray[np.float64]
-DEFAULT_ERROR_SHARE = 0.02
-"""Without a floor in the specification, the largest error allowed, as a share of the range of the reference outputs."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,12 @@ class Calibration:
 
     Attributes:
         inputs: one mapping per sample: input name → float32 array of the model's shape.
-        reference: [samples, all output cells] by onnxruntime.
+        measure: what onnxruntime says of them.
     """
 
     model: OnnxModel
-    classes: bool
     inputs: tuple[Mapping[str, NDArray[Any]], ...]
-    reference: Floats
+    measure: Measure
     _forecasts: dict[tuple[bytes, int, int], Fidelity] = field(default_factory=dict)
 
     @classmethod
@@ -47,27 +47,13 @@ class Calibration:
             }
             for sample in samples
         )
-        names = [tensor.name for tensor in model.outputs]
-        return cls(model, spec.classes, inputs, _outputs(open_session(model.data), names, inputs))
-
-    def floor(self, asked: FidelityFloor) -> FidelityFloor:
-        """The floor to tune for: what was asked, or a default when nothing was."""
-        if asked.max_abs_error is not None or asked.top1_agreement is not None:
-            return asked
-        spread = float(self.reference.max() - self.reference.min()) or 1.0
-        return FidelityFloor(1.0 if self.classes else None, DEFAULT_ERROR_SHARE * spread)
+        names, session = [tensor.name for tensor in model.outputs], open_session(model.data)
+        outputs = [dict(zip(names, session.run(names, one), strict=True)) for one in inputs]
+        return cls(model, inputs, Measure(spec.task, outputs))
 
     def compare(self, outputs: Floats) -> Fidelity:
-        """Fidelity of ``outputs`` ([samples, cells]) against the reference."""
-        error = np.abs(outputs - self.reference)
-        matches = int(np.sum(outputs.argmax(axis=1) == self.reference.argmax(axis=1)))
-        return Fidelity(
-            samples=len(error),
-            top1_matches=matches if self.classes else None,
-            max_abs_error=float(error.max()),
-            mean_abs_error=float(error.mean()),
-            worst_sample=int(error.max(axis=1).argmax()),
-        )
+        """Fidelity of ``outputs`` ([samples, cells of all outputs]) against the reference."""
+        return self.measure.compare(by_output(outputs, self.model.outputs))
 
     def of_witnesses(self, witnesses: Iterable[Witness], scales: Sequence[int]) -> Fidelity:
         """Fidelity of what the circuit computed; ``scales``: log2 of each output's multiplier."""
@@ -113,12 +99,12 @@ class Calibration:
         return ranges
 
 
-def meets(fidelity: Fidelity, floor: FidelityFloor) -> bool:
-    """Whether the floor is reached."""
-    agreement = fidelity.top1_agreement
-    if floor.top1_agreement is not None and (agreement is None or agreement < floor.top1_agreement):
-        return False
-    return floor.max_abs_error is None or fidelity.max_abs_error <= floor.max_abs_error
+def by_output(values: Floats, specs: Sequence[TensorSpec]) -> dict[str, Floats]:
+    """[samples, cells of all outputs], taken apart. Raises EngineCrashed when the circuit has outputs of another size."""
+    if values.shape[1] != sum(spec.size for spec in specs):
+        raise EngineCrashed("engine-crashed", "the circuit's outputs have another size than the model's")
+    ends = np.cumsum([spec.size for spec in specs])[:-1]
+    return {spec.name: part for spec, part in zip(specs, np.split(values, ends, axis=1), strict=True)}
 
 
 def rounded_weights(circuit_onnx: bytes, scale: int) -> bytes:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from verifai.domain.circuit_spec import Budget, FidelityFloor
+from verifai.domain.circuit_spec import Budget
+from verifai.domain.fidelity import FidelityFloor
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl.cost.flow import LOOKUPS, Cells, Flow, Scales, count, flow
 from verifai.engines.ezkl.cost.model import BLINDING_ROWS, MAX_INNER_COLUMNS, CircuitCost, CircuitSize, predict
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.rewrites import registry as rewrites
-from verifai.engines.ezkl.tuning.calibration import Calibration, meets
+from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.onnx_graph.model import OnnxModel
 
 MIN_LOGROWS = 8
@@ -32,7 +33,7 @@ class Variant:
 
     Attributes:
         onnx: after the rewrites ``names``.
-        corrections: by inner columns: how many cells ezkl really uses beyond what :func:`cost_flow.count` says, in the main
+        corrections: by inner columns: how many cells ezkl really uses beyond what :func:`..cost.flow.count` says, in the main
             columns and in Freivalds'. The difference hardly depends on scales and digits, so one probe of ezkl serves all.
     """
 
@@ -155,11 +156,12 @@ def _corrected(cells: Cells, variant: Variant, inner: int) -> Cells:
 
 def _faithful_scales(variant: Variant, calibration: Calibration, floor: FidelityFloor) -> list[tuple[int, int]]:
     """Pairs of input and parameter scale whose forecast meets the floor with a fifth to spare."""
-    strict = FidelityFloor(floor.top1_agreement, None if floor.max_abs_error is None else 0.8 * floor.max_abs_error)
+    limits = [None if limit is None else 0.8 * limit for limit in (floor.max_abs_error, floor.spread_error)]
+    strict = FidelityFloor(floor.top1_agreement, *limits)
     found = []
     for parameters in PARAMETER_SCALES:
         for inputs in INPUT_SCALES:
-            if meets(calibration.forecast(variant.onnx, inputs, parameters), strict):
+            if not strict.missed(calibration.forecast(variant.onnx, inputs, parameters)):
                 found.append((inputs, parameters))
                 if len(found) >= 2 and found[-2][1] == parameters:
                     break  # finer inputs only cost range

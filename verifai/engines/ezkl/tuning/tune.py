@@ -1,6 +1,6 @@
 """The tuner: find the cheapest circuit that is faithful enough.
 
-1. ezkl states the size of each form of the graph once; :mod:`tuning_candidates` derives all candidates and their cost from it.
+1. ezkl states the size of each form of the graph once; :mod:`.candidates` derives all candidates and their cost from it.
 2. The cheapest are run forward by ezkl on every calibration sample: exact size, real fidelity, real ranges.
 3. The best few are set up, when there is an SRS: the key's size shows how many columns the circuit really has.
 
@@ -17,7 +17,8 @@ from typing import Any
 
 import onnx
 
-from verifai.domain.circuit_spec import CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.fidelity import Fidelity, FidelityFloor
 from verifai.domain.record import Record
 from verifai.engines.ezkl.build import Sample, build, trial
 from verifai.engines.ezkl.calls import CallFailed, Fence, call, first_line, run
@@ -26,9 +27,8 @@ from verifai.engines.ezkl.cost.model import MAX_INNER_COLUMNS, CircuitSize
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility, Tuned
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.ezkl.srs.file import Srs
-from verifai.engines.ezkl.tuning.calibration import Calibration, meets
+from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.engines.ezkl.tuning.candidates import MULTIPLIERS, NO_LOOKUP, Candidate, Variant, candidates, variants
-from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.execution.child import private_directory
 from verifai.onnx_graph.model import OnnxModel
@@ -140,7 +140,7 @@ def tune(
     if wanted.parameters is not None:
         return Tuned(wanted.parameters, rewrites.apply(model.data, wanted.parameters.rewrites), ())
     calibration = Calibration.of(model, spec, samples)
-    floor = calibration.floor(spec.fidelity)
+    floor = spec.floor
     limit = max_logrows if srs is None else min(max_logrows, srs.logrows)
     forms = probe(variants(model, wanted.rewrites), visibility, fence)
     proposed = candidates(calibration, visibility, floor, spec.budget, forms=forms, max_logrows=limit, margin=wanted.margin)
@@ -265,7 +265,7 @@ def _attempt(
     reached = [end for one in ran.witnesses for end in (one.lookup_low, one.lookup_high)]
     if ran.settings.required_lookups and not all(low <= end <= high for end in reached):
         return Attempt(resized, "a lookup leaves its range", fidelity)
-    return Attempt(resized, _FITS if meets(fidelity, floor) else "below the fidelity floor", fidelity)
+    return Attempt(resized, _FITS if not floor.missed(fidelity) else "below the fidelity floor", fidelity)
 
 
 def exact_size(predicted: CircuitSize, settings: bytes) -> CircuitSize:

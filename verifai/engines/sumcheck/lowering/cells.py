@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
 from verifai.engines.sumcheck.lowering.values import (
@@ -124,6 +125,9 @@ def _with_constant(state: State, node: Node, position: int, values: Floats, op: 
     state.value(node, position)
     value = state.values[name]
     shape = state.graph.shapes[node.outputs[0]]
+    if state.fold and not isinstance(value, Lazy):
+        _fold(state, node, position, values, op)
+        return
     if values.size and bool((values == values.flat[0]).all()) and value.shape == shape:
         if op == "div" and (position == 1 or values.flat[0] == 0):
             raise unsupported(node, "division by a value, or by 0")
@@ -141,6 +145,23 @@ def _with_constant(state: State, node: Node, position: int, values: Floats, op: 
     if found is None:
         raise unsupported(node, "division by a value, or by 0")
     state.set_lazy(node, replace(found, name=node.outputs[0]))
+
+
+def _fold(state: State, node: Node, position: int, values: Floats, op: str) -> None:
+    """Cells combined with a constant stay an affine function of them."""
+    value, shape = state.values[node.inputs[position]], state.graph.shapes[node.outputs[0]]
+    assert not isinstance(value, Lazy)
+    affine = value if isinstance(value, Affine) else affine_of(value)
+    if op == "div" and (position == 1 or not bool(values.all())):
+        raise unsupported(node, "division by a value, or by 0")
+    one, zero = np.ones(()), np.zeros(())
+    if op == "sub" and position == 1:
+        factor, offset = -one, values
+    elif op in ("add", "sub"):
+        factor, offset = one, values if op == "add" else -values
+    else:
+        factor, offset = (values if op == "mul" else 1.0 / values), zero
+    state.values[node.outputs[0]] = affine.stretched(factor, offset, shape)
 
 
 def channelwise(held: Held, shape: tuple[int, ...], values: Floats, name: str) -> Form:

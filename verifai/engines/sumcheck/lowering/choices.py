@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from verifai.engines.sumcheck.lowering import cells
-from verifai.engines.sumcheck.lowering.comparisons import sloped
+from verifai.engines.sumcheck.lowering.comparisons import shared_form, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast
-from verifai.engines.sumcheck.lowering.values import CellTerm, Floats, Form, Held, Lazy, ProductTerm, Term
+from verifai.engines.sumcheck.lowering.values import CellTerm, Floats, Form, Held, ProductTerm, Term
 from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.onnx_graph.graph import Node
-
-_X = ("x",)
 
 
 def _where(state: State, node: Node) -> None:
@@ -91,24 +89,20 @@ def _by_mask(state: State, node: Node, mask: Floats) -> None:
 
 def _by_table(state: State, node: Node) -> bool:
     """Where all three are functions of one form, or numbers, so is the result: such as a leaky ReLU. Returns whether it is."""
-    shape = state.graph.shapes[node.outputs[0]]
-    condition = state.lazy(node.inputs[0])
-    program: Program = condition.program or (_X,)
-    for position in (1, 2):
-        values = state.constant(node, position)
-        if values is not None:
-            if values.size != 1:
-                return False
-            program = (*program, constant(float(values.flat[0])))
-            continue
-        state.value(node, position)
-        lazy: Lazy = state.lazy(node.inputs[position])
-        if lazy.form is not condition.form or lazy.shape != condition.shape:
-            return False
-        program = (*program, *(lazy.program or (_X,)))
-    if condition.shape != shape or len(program) >= cells.MAX_PROGRAM:
+    numbers = {position: state.constant(node, position) for position in (1, 2)}
+    if any(values is not None and values.size != 1 for values in numbers.values()):
         return False
-    state.set_lazy(node, condition.form, (*program, ("select",)))
+    shared = shared_form(state, [name for place, name in enumerate(node.inputs) if numbers.get(place) is None])
+    if shared is None or shared[0].logical != state.graph.shapes[node.outputs[0]]:
+        return False
+    form, programs = shared
+    found = iter(programs)
+    program: Program = next(found)
+    for values in numbers.values():
+        program = (*program, *(next(found) if values is None else (constant(float(values.flat[0])),)))
+    if len(program) >= cells.MAX_PROGRAM:
+        return False
+    state.set_lazy(node, form, (*program, ("select",)))
     return True
 
 

@@ -1,15 +1,15 @@
 """Comparisons and the logic on their results: booleans are cells of 0 and 1 with step 1.
 
-What is compared is what the circuit has: the quantised value. A cell of a tensor is compared as the integer it is, exactly,
-with the constant as it is. A value that is a sum or a function of others is compared as the argument of its table, which is
-rounded to a quarter of the value's step; two values are compared by the sign of their difference, at a quarter of the finer
-step. So a decision differs from the float model's only where the float values lie nearer than that to each other, or to the
-constant.
+What is compared is what the circuit has: the quantised value. A cell of a tensor, or of a table's row after its scaler, is
+compared as the integer it is, exactly, with the constant as it is (for equality: rounded to the cell's step). A value that is
+a sum or a function of others is compared as the argument of its table, rounded to a quarter of the value's step; two values
+are compared by the sign of their difference, at a quarter of the finer step. So a decision differs from the float model's only
+where the float values lie nearer than that to each other, or to the constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.ops import LinearCombination
 from verifai.engines.sumcheck.lowering import cells
-from verifai.engines.sumcheck.lowering.builder import table_key
+from verifai.engines.sumcheck.lowering.affine import CONSTANT, Value, affine_of
+from verifai.engines.sumcheck.lowering.builder import signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers
-from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
-from verifai.engines.sumcheck.lowering.values import ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
+from verifai.engines.sumcheck.lowering.state import MAX_LONE_WIDTH, State, broadcast, linear_program, selected
+from verifai.engines.sumcheck.lowering.values import CellTerm, ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.quantise.functions import Program, constant, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, dyadic, integer_scale
@@ -65,15 +66,19 @@ def _compare(state: State, node: Node) -> None:
     state.value(node, position)
     assert values is not None
     first = (position == 0) != swapped
-    if bool((values == values.flat[0]).all()) and state.values[node.inputs[position]].shape == shape:
-        pair: Program = (_X, constant(float(values.flat[0])))
+    value = state.values[node.inputs[position]]
+    uniform = bool((values == values.flat[0]).all()) and value.shape == shape
+    if not (uniform and _by_table(state, value)) and _compare_cells(state, node, position, values, instruction, first):
+        return
+    if uniform:
+        number = Fraction(float(values.flat[0]))
+        if instruction == "eq" and isinstance(value, Held):
+            number = floor(number / value.step + Fraction(1, 2)) * value.step
+        pair: Program = (_X, constant(float(number)))
         cells.apply(state, node, (*(pair if first else pair[::-1]), (instruction,)), position)
         return
     step = _step(state, node.inputs[position])
-    value = state.values[node.inputs[position]]
     values = _within_reach(state, node.inputs[position], values)
-    if isinstance(value, Held):
-        values = _between_steps(values, value.step, instruction, first)
     label = f"{node.outputs[0]}.threshold"
     state.reals[label] = values
     inputs = [node.inputs[position], label] if first else [label, node.inputs[position]]
@@ -91,44 +96,94 @@ def _integers(state: State, node: Node) -> bool:
 
 def _within_reach(state: State, name: str, values: Floats) -> Floats:
     """Thresholds that no value comes near, moved to just beyond where values are: their difference then keeps its bounds."""
-    value = state.values[name]
-    if isinstance(value, Held):
-        tensor, margin = state.builder.tensors[value.tensor], float(value.step)
-        low, high = float(min(tensor.low, 0) * value.step), float(max(tensor.high, 0) * value.step)
-    else:
-        scale = state.builder.scale(state.reshaped.get(name, name))
-        low, high = float(min(scale.low, 0) * scale.step), float(max(scale.high, 0) * scale.step)
-        margin = _REACH * (high - low)
+    scale = state.scale(state.reshaped.get(name, name))
+    low, high = float(min(scale.low, 0) * scale.step), float(max(scale.high, 0) * scale.step)
+    margin = _REACH * (high - low)
     return np.clip(values, low - margin, high + margin)
 
 
-def _between_steps(values: Floats, step: Fraction, instruction: str, first: bool) -> Floats:
-    """Thresholds moved to where no cell of this step is, so that rounding cannot decide: X > c just when X > ⌊c⌋ + ½."""
-    up = (instruction == "ge") == first
-    quotients = [Fraction(float(value)) / step for value in values.reshape(-1)]
-    if instruction == "eq":
-        moved = [Fraction(floor(q + Fraction(1, 2))) for q in quotients]
-    else:
-        moved = [ceil(q) - Fraction(1, 2) if up else floor(q) + Fraction(1, 2) for q in quotients]
-    return np.array([float(q * step) for q in moved]).reshape(values.shape)
+def _by_table(state: State, value: Value) -> bool:
+    """Whether a function of the value is a table of all its tensor's values, so that others of it may join it there."""
+    tensor = state.builder.tensors[value.tensor] if isinstance(value, Held) else None
+    return tensor is not None and (not state.fold or signed_width(tensor.low, tensor.high) <= MAX_LONE_WIDTH)
+
+
+def _compare_cells(state: State, node: Node, position: int, values: Floats, instruction: str, first: bool) -> bool:
+    """Compare cells of one tensor, or factor·cell + offset of them, as the integers that they are. Returns whether they are."""
+    value, name = state.values[node.inputs[position]], node.outputs[0]
+    if isinstance(value, Lazy):
+        return False
+    found = affine_of(value) if isinstance(value, Held) else value
+    if len(found.used()) != 1 or bool((found.source == CONSTANT).any()) or not bool(found.factor.all()):
+        return False
+    x, shape = found.part(found.used()[0]), state.graph.shapes[name]
+    slope, offset = (np.broadcast_to(one, shape) for one in (found.factor, found.offset))
+    sign = np.sign(slope) * (1.0 if first else -1.0)
+    tensor = state.builder.tensors[x.tensor]
+    edges = _edges((np.broadcast_to(values, shape) - offset) / slope, x.step, sign, instruction, tensor.low, tensor.high)
+    label = state.builder.derive(f"{name}.difference", dyadic(x.step, -_SIGN_STEPS, _SIGN_STEPS))
+    # d > 0 just when the comparison holds; for equality d = 0.
+    form = difference(x, shape, sign, edges, label)
+    test: Program = (_X, constant(0.0), ("eq" if instruction == "eq" else "gt",))
+    state.set_lazy(node, form, test)
+    return True
+
+
+def _edges(values: Floats, step: Fraction, sign: Floats, instruction: str, low: int, high: int) -> Floats:
+    """Thresholds moved to where no cell of this step is, so that no rounding decides: X > c just when X > ⌊c⌋ + ½."""
+    moved, half = [], Fraction(1, 2)
+    for value, side in zip(values.reshape(-1).tolist(), sign.reshape(-1).tolist(), strict=True):
+        quotient = Fraction(value) / step
+        if instruction == "eq":
+            edge = Fraction(floor(quotient + half))
+        else:
+            edge = ceil(quotient) - half if (instruction == "ge") == (side > 0) else floor(quotient) + half
+        moved.append(float(min(max(edge, low - 1 - half), high + 1 + half) * step))
+    return np.array(moved).reshape(values.shape)
+
+
+def difference(x: Held, shape: tuple[int, ...], sign: Floats, edges: Floats, name: str) -> Form:
+    """sign·(x − edge), cell by cell; one sum where all cells have the same."""
+    if bool((sign == sign.flat[0]).all()) and bool((edges == edges.flat[0]).all()):
+        held = broadcast(x, shape)
+        held = held if held.shape else held.at(held.index.reshape(1))
+        factor = float(sign.flat[0])
+        return Form((CellTerm(held, factor),), -factor * float(edges.flat[0]), held.shape, shape, name)
+    return sloped(x, shape, narrowed(sign), narrowed(-sign * edges), name)
 
 
 def _compare_values(state: State, node: Node, instruction: str, swapped: bool) -> None:
     for position in (0, 1):
         state.value(node, position)
-    first, second = (state.lazy(name) for name in (node.inputs[::-1] if swapped else node.inputs))
-    if first.form is second.form and first.shape == second.shape:
-        program: Program = (*(first.program or (_X,)), *(second.program or (_X,)), (instruction,))
-        if len(program) < cells.MAX_PROGRAM:
-            state.set_lazy(node, first.form, program)
-            return
+    shared = shared_form(state, node.inputs[::-1] if swapped else node.inputs)
+    if shared is not None and len(program := (*shared[1][0], *shared[1][1], (instruction,))) < cells.MAX_PROGRAM:
+        state.set_lazy(node, shared[0], program)
+        return
     step = min(_step(state, name) for name in node.inputs)
     _sign(state, node, list(node.inputs[::-1] if swapped else node.inputs), instruction, step)
 
 
+def shared_form(state: State, names: Sequence[str]) -> tuple[Form, list[Program]] | None:
+    """One form, and the programs of it that the values are; None when they are functions of different ones."""
+    lazies = [state.lazy(name) for name in names]
+    form, shape = lazies[0].form, lazies[0].shape
+    if all(lazy.form is form and lazy.shape == shape for lazy in lazies):
+        return form, [lazy.program or (_X,) for lazy in lazies]
+    lone = [lazy.form.terms[0] for lazy in lazies if len(lazy.form.terms) == 1]
+    terms = [term for term in lone if isinstance(term, CellTerm)]
+    same = len(terms) == len(lazies) and all(lazy.shape == shape for lazy in lazies)
+    if not same or any(t.x.tensor != terms[0].x.tensor or not np.array_equal(t.x.index, terms[0].x.index) for t in terms):
+        return None
+    # The same cells, stretched or moved in different ways.
+    inner = [linear_program(term.factor, lazy.form.constant) for term, lazy in zip(terms, lazies, strict=True)]
+    programs = [substitute(lazy.program or (_X,), one) or (_X,) for lazy, one in zip(lazies, inner, strict=True)]
+    plain = replace(form, terms=(replace(terms[0], factor=1.0),), constant=0.0)
+    return plain, programs
+
+
 def _step(state: State, name: str) -> Fraction:
     value = state.values[name]
-    return value.step if isinstance(value, Held) else state.builder.scale(state.reshaped.get(name, name)).step
+    return value.step if isinstance(value, Held) else state.scale(state.reshaped.get(name, name)).step
 
 
 def _sign(state: State, node: Node, inputs: list[str], instruction: str, step: Fraction) -> None:
@@ -166,12 +221,12 @@ def _logic(state: State, node: Node) -> None:
             return
     for position in (0, 1):
         state.value(node, position)
-    first, second = (state.lazy(operand) for operand in node.inputs)
-    program: Program = (*(first.program or (_X,)), *(second.program or (_X,)), ("add",))
-    program = substitute(_JOINED[node.op_type], program)
-    if first.form is second.form and first.shape == second.shape == shape and len(program) < cells.MAX_PROGRAM:
-        state.set_lazy(node, first.form, program)
-        return
+    shared = shared_form(state, node.inputs)
+    if shared is not None and shared[0].logical == shape:
+        program = substitute(_JOINED[node.op_type], (*shared[1][0], *shared[1][1], ("add",)))
+        if len(program) < cells.MAX_PROGRAM:
+            state.set_lazy(node, shared[0], program)
+            return
     tensors = []
     for position in (0, 1):
         held = broadcast(state.held(node, position), shape)
@@ -201,6 +256,14 @@ def sloped(x: Held, shape: tuple[int, ...], slope: Floats, shift: Floats, name: 
     assert isinstance(term, ConvTerm)
     weight, bias = (_per_channel(values, form) for values in (slope, shift))
     return replace(form, terms=(replace(term, weight=weight.reshape(-1, 1, 1, 1), bias=bias),))
+
+
+def narrowed(values: Floats) -> Floats:
+    """The array without the axes along which nothing changes, as axes of size 1: fewer channels to tell apart."""
+    for axis in range(values.ndim):
+        if bool((values == values.take([0], axis=axis)).all()):
+            values = values.take([0], axis=axis)
+    return values
 
 
 def _per_channel(values: Floats, form: Form) -> NDArray[np.float64]:

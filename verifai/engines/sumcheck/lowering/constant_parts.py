@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifai.engines.sumcheck.lowering.comparisons import sloped
+from verifai.engines.sumcheck.lowering.comparisons import narrowed, sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Floats
+from verifai.engines.sumcheck.lowering.values import ZERO_CELL
 from verifai.engines.sumcheck.lowering.views import concatenate
 from verifai.onnx_graph.graph import Node
 
@@ -35,12 +35,4 @@ def with_constant_parts(state: State, node: Node) -> None:
     index = np.full(shape, ZERO_CELL, np.int64)
     along = np.flatnonzero(places.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
     np.moveaxis(index, axis, 0)[along] = np.moveaxis(joined.index, axis, 0)
-    state.set_lazy(node, sloped(joined.at(index), shape, np.ones(()), _narrowed(constants), name))
-
-
-def _narrowed(values: Floats) -> Floats:
-    """The array without the axes along which nothing changes, as axes of size 1: fewer channels to tell apart."""
-    for axis in range(values.ndim):
-        if bool((values == values.take([0], axis=axis)).all()):
-            values = values.take([0], axis=axis)
-    return values
+    state.set_lazy(node, sloped(joined.at(index), shape, np.ones(()), narrowed(constants), name))

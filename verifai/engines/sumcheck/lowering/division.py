@@ -298,7 +298,7 @@ def _summed(state: State, name: str, form: Form, largest: int, step: Fraction, s
 def _rounded(state: State, node: Node, sign: int, largest: int, step: Fraction, scale: Scale) -> tuple[Held, _Grid]:
     """q: the divisor's magnitude on a part of its own step, at least C; functions of one form stay such."""
     name, source = node.outputs[0], node.inputs[1]
-    own = state.builder.scale(state.reshaped.get(source, source))
+    own = state.scale(state.reshaped.get(source, source))
     most = max(own.high, -own.low)
     finer = max(0, min(_ARGUMENT, MAX_WIDTH - 1 - most.bit_length()))
     fine = own.step / (1 << finer)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.program import padded_shape
+from verifai.engines.sumcheck.lowering.affine import Affine, folded_convolution, folded_product
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import chosen_product
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm
+from verifai.engines.sumcheck.lowering.values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm, Term
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
@@ -28,15 +29,22 @@ def _gemm(state: State, node: Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2] and bias is None:
         raise unsupported(node, "the bias must be constant")
     if bias is None:
-        state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), weight, None)))
+        state.set_lazy(node, state.new_form(node, *product_terms(state, node, weight, None)))
         return
     bias = bias * node.number("beta", 1.0)
     if bias.ndim < 2 or bias.shape[0] == 1:
         row = np.broadcast_to(bias.reshape(-1), (len(weight),))
-        state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), weight, row)))
+        state.set_lazy(node, state.new_form(node, *product_terms(state, node, weight, row)))
         return
     # One bias per row too: x·W with x taken as a column of pictures of one cell, channels (row, column).
     raise unsupported(node, "the bias must be one number per output column", "Write it as MatMul and Add.")
+
+
+def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None) -> tuple[Term, ...]:
+    """The first operand times weightᵀ, plus bias; constants that move or stretch its cells are folded in."""
+    value = state.value(node, 0)
+    folded = folded_product(value, weight, bias) if isinstance(value, Affine) else None
+    return folded or (MatMulTerm(state.held(node, 0), weight, bias),)
 
 
 def _matmul(state: State, node: Node) -> None:
@@ -45,7 +53,7 @@ def _matmul(state: State, node: Node) -> None:
         if right.ndim != 2:
             raise unsupported(node, "a constant second operand must be a matrix")
         if not chosen_product(state, node, right):
-            state.set_lazy(node, state.new_form(node, MatMulTerm(state.held(node, 0), right.T, None)))
+            state.set_lazy(node, state.new_form(node, *product_terms(state, node, right.T, None)))
         return
     if state.constant(node, 0) is not None:
         raise unsupported(node, "a constant first operand is not supported", "Transpose both operands and the result.")
@@ -111,6 +119,13 @@ def _conv(state: State, node: Node) -> None:
     bias = state.constant(node, 2)
     if weight is None or (len(node.inputs) > 2 and node.inputs[2] and bias is None):
         raise unsupported(node, "weights and bias must be constant")
+    value = state.value(node, 0)
+    if isinstance(value, Affine) and len(value.used()) == 1 and node.integer("group", 1) == 1:
+        term, shape = conv_term(state, node, value.part(value.used()[0]), weight, bias)
+        folded = folded_convolution(value, term)
+        if folded is not None:
+            state.set_lazy(node, state.new_form(node, folded, shape=shape))
+            return
     term, shape = conv_term(state, node, state.held(node, 0), weight, bias)
     state.set_lazy(node, state.new_form(node, term, shape=shape))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
-from verifai.engines.sumcheck.circuit.ops import HELD_OUTPUT, results
+from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.interpreter.weights import encode_arrays
@@ -26,6 +28,7 @@ from verifai.engines.sumcheck.lowering import (
     rows,
     shapes,
 )
+from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS
@@ -97,6 +100,7 @@ def lower(
     suite: Suite = INTEGRITY,
     opening_budget: int = 0,
     coarse: bool = False,
+    fold: bool = True,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -108,6 +112,7 @@ def lower(
         suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
         opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
         coarse: as :class:`.builder.Builder` has it, for estimates.
+        fold: whether constants that move or stretch cells are folded into the next linear layer.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -118,7 +123,7 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived)
-        ports = _lower_once(graph, builder, tensors, exact)
+        ports = _lower_once(graph, builder, tensors, exact, fold)
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
@@ -179,9 +184,9 @@ def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
 
 
 def _lower_once(
-    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str]
+    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str], fold: bool
 ) -> tuple[list[Port], list[Port]]:
-    state = State(graph, builder, finer=IMPORT_BITS if is_quantised(graph) else 0)
+    state = State(graph, builder, fold, finer=IMPORT_BITS if is_quantised(graph) else 0)
     inputs = []
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
@@ -189,7 +194,8 @@ def _lower_once(
         scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
-        state.values[name] = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
+        held = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
+        state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)
     taken: set[int] = {port.tensor for port in inputs}
@@ -201,6 +207,13 @@ def _lower_once(
         taken.add(number)
         outputs.append(Port(number, tensors[name]))
     return inputs, outputs
+
+
+def _table_row(held: Held, scale: Scale) -> Affine:
+    """The input whose columns have scales of their own: (x − zero point)·step per column, exact in float64."""
+    steps = np.array([float(column.step) for column in scale.columns])
+    zero_points = np.array([float(column.zero_point) for column in scale.columns])
+    return affine_of(held).stretched(steps, -zero_points * steps, held.shape)
 
 
 def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> int:
@@ -219,4 +232,4 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
 
 
 def _is_held(builder: Builder, number: int) -> bool:
-    return any(isinstance(op, HELD_OUTPUT) and number in results(op) for op in builder.ops)
+    return any(holds_results(op) and number in results(op) for op in builder.ops)

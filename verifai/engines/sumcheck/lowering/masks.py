@@ -93,7 +93,7 @@ def _range(state: State, name: str) -> tuple[float, float]:
         tensor, step = state.builder.tensors[value.tensor], value.step
         low, high = tensor.low, tensor.high
     else:
-        scale = state.builder.scale(state.reshaped.get(name, name))
+        scale = state.scale(state.reshaped.get(name, name))
         step, low, high = scale.step, scale.low, scale.high
     return float(min(low, 0) * step), float(max(high, 0) * step)
 

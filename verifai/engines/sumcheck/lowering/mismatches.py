@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered
-from verifai.engines.sumcheck.tensors import centred
+from verifai.engines.sumcheck.tensors import saturated_inputs
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
@@ -67,7 +66,9 @@ def count_mismatches(model: OnnxModel, lowered: Lowered, samples: Sequence[Mappi
         session = open_session(proto.SerializeToString(deterministic=True))
         for sample in samples:
             expected = dict(zip(compared, session.run(list(compared), sample), strict=True))
-            trace = run(lowered.circuit, lowered.weights, _inputs(model, lowered, sample))
+            trace = run(
+                lowered.circuit, lowered.weights, saturated_inputs(model.inputs, lowered.circuit, sample, lowered.scales)
+            )
             for name, number in compared.items():
                 zero_point = lowered.circuit.tensors[number].zero_point
                 difference = np.abs(trace.true(number).reshape(-1) + zero_point - expected[name].astype(np.int64).reshape(-1))
@@ -76,12 +77,3 @@ def count_mismatches(model: OnnxModel, lowered: Lowered, samples: Sequence[Mappi
     except RuntimeFailure as problem:
         raise UnsupportedModel("reference-failed", f"onnxruntime cannot run the model: {problem}") from None
     return Mismatches(cells, different, largest)
-
-
-def _inputs(model: OnnxModel, lowered: Lowered, sample: Mapping[str, NDArray[Any]]) -> list[NDArray[np.int64]]:
-    found = []
-    for spec, port in zip(model.inputs, lowered.circuit.inputs, strict=True):
-        tensor = lowered.circuit.tensors[port.tensor]
-        steps = centred(spec.name, sample[spec.name], Fraction(*tensor.scale), tensor.zero_point)
-        found.append(np.clip(steps, tensor.low, tensor.high).reshape(tensor.shape))
-    return found

@@ -29,7 +29,7 @@ def side_of_zero(state: State, node: Node, position: int = 0) -> int:
         UnsupportedModel: ``range-holds-pole``; ``no-scale``.
     """
     name = state.reshaped.get(node.inputs[position], node.inputs[position])
-    scale = state.builder.scale(name)
+    scale = state.scale(name)
     if scale.low >= 0 or scale.high <= 0:
         return 1 if scale.low >= 0 else -1
     low, high = (float(bound * scale.step) for bound in (scale.low, scale.high))

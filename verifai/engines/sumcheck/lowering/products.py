@@ -13,6 +13,7 @@ import numpy as np
 
 from verifai.engines.sumcheck.circuit.program import padded_shape
 from verifai.engines.sumcheck.lowering import linear
+from verifai.engines.sumcheck.lowering.affine import Affine, folded_convolution
 from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast
@@ -41,8 +42,8 @@ def _matmul(state: State, node: Node) -> None:
     if left is not None:
         _left(state, node, left)
     elif right is not None and right.ndim == 1:
-        x = state.held(node, 0)
-        state.set_lazy(node, state.new_form(node, MatMulTerm(x, right[None, :], None), shape=(*x.shape[:-1], 1)))
+        shape = (*state.graph.shapes[node.inputs[0]][:-1], 1)
+        state.set_lazy(node, state.new_form(node, *linear.product_terms(state, node, right[None, :], None), shape=shape))
     elif right is not None and right.ndim > 2:
         _batched_right(state, node, right)
     else:
@@ -50,13 +51,14 @@ def _matmul(state: State, node: Node) -> None:
 
 
 def _left(state: State, node: Node, left: Floats) -> None:
-    x, out = state.held(node, 1), state.graph.shapes[node.outputs[0]]
+    source, out = state.graph.shapes[node.inputs[1]], state.graph.shapes[node.outputs[0]]
     matrix = left if left.ndim > 1 else left[None, :]
-    columns = x if len(x.shape) > 1 else x.at(x.index[:, None])
-    if prod(matrix.shape[:-2]) == 1 and len(matrix.shape) <= max(2, len(columns.shape)):
-        term, shape = _line(matrix.reshape(matrix.shape[-2:]), columns, None)
+    if prod(matrix.shape[:-2]) == 1 and len(matrix.shape) <= max(2, len(source)):
+        term, shape = _line(state, node, matrix.reshape(matrix.shape[-2:]), None)
         state.set_lazy(node, state.new_form(node, term, shape=shape))
         return
+    x = state.held(node, 1)
+    columns = x if len(x.shape) > 1 else x.at(x.index[:, None])
     lead = np.broadcast_shapes(matrix.shape[:-2], columns.shape[:-2])
     weight = np.broadcast_to(matrix, (*lead, *matrix.shape[-2:]))
     index = np.broadcast_to(columns.index, (*lead, *columns.shape[-2:]))
@@ -64,13 +66,22 @@ def _left(state: State, node: Node, left: Floats) -> None:
     state.set_held(node, held.at(held.index.reshape(out or (1,))))
 
 
-def _line(matrix: Floats, columns: Held, bias: Floats | None) -> tuple[ConvTerm, tuple[int, ...]]:
-    """matrix @ columns (…, K, N) with a bias per row, and the shape of its tensor."""
-    inner, count = columns.shape[-2:]
-    batch = prod(columns.shape[:-2])
-    x = columns.at(np.ascontiguousarray(columns.index).reshape(batch, inner, 1, count))
-    term = ConvTerm(x, matrix[:, :, None, None], bias, (1, 1), (1, 1), (0, 0, 0, 0), 1)
-    return term, (batch, len(matrix), 1, count)
+def _line(state: State, node: Node, matrix: Floats, bias: Floats | None) -> tuple[ConvTerm, tuple[int, ...]]:
+    """matrix @ operand 1 (…, K, N) with a bias per row, and the shape of its tensor; a scaler of the operand is folded in."""
+    source = state.graph.shapes[node.inputs[1]]
+    *lead, inner, count = source if len(source) > 1 else (*source, 1)
+    batch, value = prod(lead), state.value(node, 1)
+    planar, full = (batch, inner, 1, count), (batch, len(matrix), 1, count)
+
+    def line(x: Held) -> ConvTerm:
+        cells_of = x.at(np.ascontiguousarray(x.index).reshape(planar))
+        return ConvTerm(cells_of, matrix[:, :, None, None], bias, (1, 1), (1, 1), (0, 0, 0, 0), 1)
+
+    if isinstance(value, Affine) and len(value.used()) == 1:
+        folded = folded_convolution(value.mapped(lambda one: one.reshape(planar)), line(value.part(value.used()[0])))
+        if folded is not None:
+            return folded, full
+    return line(state.held(node, 1)), full
 
 
 def _grouped(state: State, node: Node, weight: Floats, columns: Held) -> Held:
@@ -127,7 +138,7 @@ def _plain_product(
     out = state.graph.shapes[node.outputs[0]]
     if left is not None:
         line = None if bias is None else np.broadcast_to(bias.reshape(-1), (len(left),))
-        return _line(left, state.held(node, 1), line)
+        return _line(state, node, left, line)
     if right is not None:
         return MatMulTerm(state.held(node, 0), right.T, None), out
     return BatchedTerm(state.held(node, 0), state.held(node, 1), 1.0), out

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.ops import View
+from verifai.engines.sumcheck.lowering.affine import Affine, affine_of, constant_of, joined
 from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import chosen_rows
@@ -37,12 +39,19 @@ def _reshaped(state: State, node: Node) -> None:
         state.set_lazy(node, replace(value.form, logical=shape), value.program)
         state.reshaped[node.outputs[0]] = state.reshaped.get(node.inputs[0], node.inputs[0])
         return
+    if isinstance(value, Affine):
+        state.values[node.outputs[0]] = value.mapped(lambda one: one.reshape(shape))
+        return
     held = state.held(node, 0)
     state.set_held(node, held.at(held.index.reshape(shape)))
 
 
 def _rearrange(change: Callable[[State, Node, Index], Index]) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
+        value = state.value(node, 0)
+        if isinstance(value, Affine):
+            state.values[node.outputs[0]] = value.mapped(lambda one: change(state, node, one))
+            return
         held = state.held(node, 0)
         state.set_held(node, held.at(np.ascontiguousarray(change(state, node, held.index))))
 
@@ -96,11 +105,11 @@ def _gather(state: State, node: Node) -> None:
     if places is None:
         raise unsupported(node, "the indices must be constant")
     axis = node.integer("axis", 0)
-    held = state.held(node, 0)
-    size = held.shape[axis]
+    size = state.graph.shapes[node.inputs[0]][axis]
     if places.size == 0 or int(places.min()) < -size or int(places.max()) >= size:
         raise unsupported(node, f"an index lies outside the {size} places of axis {axis}, or there is none")
-    state.set_held(node, held.at(held.index.take(np.where(places < 0, places + size, places).astype(np.int64), axis=axis)))
+    wanted = np.where(places < 0, places + size, places).astype(np.int64)
+    _rearrange(lambda state, node, one: one.take(wanted, axis=axis))(state, node)
 
 
 def _expand(state: State, node: Node, index: Index) -> Index:
@@ -138,17 +147,45 @@ def _pad(state: State, node: Node) -> None:
 
 
 def _split(state: State, node: Node) -> None:
-    held = state.held(node, 0)
-    axis = node.integer("axis", 0) % len(held.shape)
+    value = state.value(node, 0)
+    value = value if isinstance(value, Affine) else state.held(node, 0)
+    axis = node.integer("axis", 0) % len(value.shape)
     start = 0
     for name in node.outputs:
-        size = state.graph.shapes[name][axis]
-        places = np.arange(start, start + size)
-        state.values[name] = held.at(held.index.take(places, axis=axis))
-        start += size
+        places = np.arange(start, start + state.graph.shapes[name][axis])
+        if isinstance(value, Affine):
+            state.values[name] = value.mapped(partial(np.take, indices=places, axis=axis))
+        else:
+            state.values[name] = value.at(value.index.take(places, axis=axis))
+        start += places.size
+
+
+def _affine_parts(state: State, node: Node) -> list[Affine] | None:
+    """The parts as affine functions of cells, where that spares a rounding: scales differ, or a part is constant."""
+    if not state.fold or state.graph.types.get(node.outputs[0], "float32") != "float32":
+        return None
+    found: list[Affine] = []
+    for position in range(len(node.inputs)):
+        constant = state.constant(node, position)
+        value = None if constant is not None else state.value(node, position)
+        if isinstance(value, Lazy):
+            return None
+        if constant is not None:
+            found.append(constant_of(constant))
+        else:
+            found.append(value if isinstance(value, Affine) else affine_of(value))  # type: ignore[arg-type]
+    values = [state.values.get(name) for name in node.inputs]
+    steps = {value.step for value in values if isinstance(value, Held)}
+    plain = all(isinstance(value, Held) for value in values) and len(steps) == 1
+    return None if plain or not any(part.sources for part in found) else found
 
 
 def _concat(state: State, node: Node) -> None:
+    affine = _affine_parts(state, node)
+    if affine is not None:
+        axis = node.integer("axis", 0) % len(affine[0].shape)
+        state.values[node.outputs[0]] = joined(affine, axis)
+        return
     if any(name not in state.values for name in node.inputs):
         with_constant_parts(state, node)
         return

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
@@ -18,17 +19,18 @@ from verifai.engines.sumcheck.lowering.values import (
     Held,
     Lazy,
     SelectTerm,
-    Value,
     affine,
     affine_program,
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
-from verifai.engines.sumcheck.quantise.scales import Scale
+from verifai.engines.sumcheck.quantise.scales import Scale, narrow_scale, whole_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node
 
+MAX_LONE_WIDTH = 13
+"""A function of one cell of a wider tensor reads the cell rounded, not from a table of all its values."""
 ARGUMENT_BITS = 2
 """An activation's argument has this many bits more than its value's range would give."""
 
@@ -38,6 +40,7 @@ class State:
     """One lowering in progress.
 
     Attributes:
+        fold: whether constants that move or stretch cells are folded into the next linear layer.
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
@@ -46,6 +49,7 @@ class State:
 
     graph: SourceGraph
     builder: Builder
+    fold: bool = True
     values: dict[str, Value] = field(default_factory=dict)
     forced: dict[tuple[str, str], Held] = field(default_factory=dict)
     cells: dict[str, Lazy] = field(default_factory=dict)
@@ -77,13 +81,17 @@ class State:
         if isinstance(value, Lazy):
             return value
         if name not in self.cells:
-            form = Form((CellTerm(value, 1.0),), 0.0, value.shape, value.shape, name)
-            self.cells[name] = Lazy(form)
+            if isinstance(value, Affine):
+                self.cells[name] = Lazy(affine_form(value, name))
+            else:
+                self.cells[name] = Lazy(Form((CellTerm(value, 1.0),), 0.0, value.shape, value.shape, name))
         return self.cells[name]
 
     def linear(self, name: str) -> Form | None:
         """The value as a linear form of which nothing else is read, else None: such a form may be merged into another."""
         value = self.values[name]
+        if isinstance(value, Affine):
+            return self.lazy(name).form
         if not isinstance(value, Lazy) or self.graph.readers.get(name, 0) != 1 or selected(value) is not None:
             return None
         found = affine_program(value.program)
@@ -93,14 +101,19 @@ class State:
         """The value as cells of a held tensor or a view of one. Raises UnsupportedModel."""
         value, name = self.values[name], self.reshaped.get(name, name)
         target = scale_of or name
-        if isinstance(value, Held):
-            if not scale_of or value.step == self.builder.scale(target).step:
-                return value
+        if isinstance(value, Held) and (not scale_of or value.step == self.scale(target).step):
+            return value
+        if not isinstance(value, Lazy):
             value = self.lazy(name)
         if (name, target) not in self.forced:
-            self.forced[name, target] = self.requantise(name, value, self.builder.scale(target))
+            self.forced[name, target] = self.requantise(name, value, self.scale(target))
         found = self.forced[name, target]
         return found if found.shape == value.shape else found.at(found.index.reshape(value.shape))
+
+    def scale(self, name: str) -> Scale:
+        """The scale of a value; of a table's row, whose columns have scales of their own, one for all of it."""
+        scale = self.builder.scale(name)
+        return whole_scale(scale) if scale.columns else scale
 
     def rescale(self, name: str, scale: Scale, result: str) -> Held:
         """The value under ``scale``: a new tensor named ``result``, unless it has that scale. Raises UnsupportedModel."""
@@ -120,12 +133,12 @@ class State:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
         form, program = value.form, value.program
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
-        if lone is not None:
+        if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
         if keeps_scale(program):
             step, floor = scale.step, signed_width(scale.low, scale.high)
         else:
-            argument = self.builder.scale(form.name)
+            argument = narrow_scale(self.scale(form.name))
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
         least = least_shift(self.builder, form, step) + self.finer
@@ -140,7 +153,7 @@ class State:
 
     def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:
         """A function of one tensor's cells: looked up on the whole tensor, so that an index map stays one."""
-        inner = _linear_program(term.factor, form.constant)
+        inner = linear_program(term.factor, form.constant)
         key = table_key(substitute(program, inner), term.x.step, scale.step, scale.low, scale.high)
         x = term.x
         if (x.index == ZERO_CELL).any():
@@ -149,6 +162,11 @@ class State:
             return replace(x, index=x.index.reshape(form.logical), zero_point=scale.zero_point)
         tensor = self.builder.lookup(x.tensor, key, name, scale.step, scale.zero_point)
         return Held(tensor, x.index.reshape(form.logical), scale.step, scale.zero_point)
+
+    def _wide(self, term: CellTerm) -> bool:
+        """Whether a table of all values of the cell's tensor would be larger than what rounding it first costs."""
+        tensor = self.builder.tensors[term.x.tensor]
+        return signed_width(tensor.low, tensor.high) > MAX_LONE_WIDTH
 
     def _within(self, tensor: int, scale: Scale) -> bool:
         return scale.low <= self.builder.tensors[tensor].low and self.builder.tensors[tensor].high <= scale.high
@@ -174,7 +192,8 @@ def selected(value: Value) -> SelectTerm | None:
     return lone if isinstance(lone, SelectTerm) else None
 
 
-def _linear_program(factor: float, constant: float) -> Program:
+def linear_program(factor: float, constant: float) -> Program:
+    """factor·x + constant."""
     if factor == 1.0 and constant == 0.0:
         return IDENTITY
     slope, intercept = Fraction(factor), Fraction(constant)

@@ -157,9 +157,6 @@ class Lazy:
         return self.form.logical
 
 
-Value: TypeAlias = Held | Lazy
-
-
 def whole(tensor: int, shape: tuple[int, ...], step: Fraction, zero_point: int = 0) -> Held:
     """All cells of a circuit tensor, in order, under ``shape``."""
     return Held(tensor, np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape), step, zero_point)

@@ -1,4 +1,4 @@
-"""``statement.bin``: what a proof claims, as bytes; and the same in the domain's terms.
+"""``statement.bin``: what a proof claims, as bytes, and as the statement type that all engines share.
 
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import assert_never
 
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
+    Column,
     CommitmentOpening,
     EngineName,
     Privacy,
+    Role,
     TensorStatement,
     Visibility,
     WeightVisibility,
@@ -24,7 +27,7 @@ from verifai.domain.statement import (
 from verifai.domain.statement import Statement as DomainStatement
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.program import Visibility as Binding
-from verifai.engines.sumcheck.lock_section import LockSection
+from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor
 from verifai.engines.sumcheck.payload.weight_roots import WeightRoots
 from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.protocol.statement import (
@@ -70,6 +73,8 @@ def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
             parts.append(stated.root)
             if circuit.zero_knowledge:
                 parts.append(struct.pack("<Q", stated.number))
+        elif not isinstance(stated, PrivateTensor):
+            assert_never(stated)
     parts.append(statement.context)
     return b"".join(parts)
 
@@ -96,13 +101,15 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
             at += 4 * size
         elif port.visibility is Binding.PRIVATE:
             tensors.append(PrivateTensor())
-        else:
+        elif port.visibility is Binding.HASHED:
             root, number = data[at : at + _ROOT], 0
             at += _ROOT
             if circuit.zero_knowledge:
                 (number,) = struct.unpack_from("<Q", data, at)
                 at += _NUMBER
             tensors.append(HashedTensor(root, number))
+        else:
+            assert_never(port.visibility)
     context = data[at:]
     try:
         context.decode("utf-8")
@@ -117,7 +124,7 @@ _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HAS
 def domain_statement(
     circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, roots: WeightRoots | None
 ) -> DomainStatement:
-    """A verified statement in the terms of every engine. ``roots``: of private weights."""
+    """A verified statement as the type that all engines share. ``roots``: of private weights, else None."""
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -135,6 +142,7 @@ def domain_statement(
                 quantised=None if public is None else tuple(cell + tensor.zero_point for cell in public),
                 digest=root,
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
+                columns=_columns(section, pinned),
             )
         )
     return DomainStatement(
@@ -150,10 +158,17 @@ def domain_statement(
     )
 
 
+def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
+    """Scales of an input's columns: the lock says what the circuit's integers stand for."""
+    if pinned.role is not Role.INPUT or pinned.name not in section.scales:
+        return ()
+    return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
+
+
 def _openings(
     circuit: Circuit, section: LockSection, statement: Statement, roots: WeightRoots | None
 ) -> tuple[CommitmentOpening, ...]:
-    """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
+    """Every opening of a hiding commitment that other proofs open too, so that repeated numbers can be found across bundles."""
     if not circuit.zero_knowledge:
         return ()
     found = []

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.sumcheck.quantise.scales import Method, Range
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
 
+LARGEST_EXPONENT, SMALLEST_EXPONENT = 0, -8
+"""Of a step that all values of an input are multiples of: whole numbers, halves, … A coarser one would be an accident."""
 BINS = 2048
 _CLIPS = 64
 
@@ -24,6 +27,31 @@ def samples_of(calibration: Mapping[str, NDArray[Any]], model: OnnxModel) -> lis
         {spec.name: np.asarray(calibration[spec.name][i]).reshape(spec.shape).astype(spec.dtype) for spec in model.inputs}
         for i in range(count)
     ]
+
+
+def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, list[Range]]:
+    """The range of every column of each float input that is one row of a table: shape (F,) or (1, F), F at most 4096."""
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32" or len(spec.shape) not in (1, 2) or spec.size != spec.shape[-1] or spec.size > MAX_COLUMNS:
+            continue
+        rows = np.stack([sample[spec.name].reshape(-1) for sample in samples]).astype(np.float64)
+        found[spec.name] = [Range(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
+    return found
+
+
+def exact_exponents(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, int]:
+    """For each float input whose values are all multiples of a power of two not below 2^−8: the exponent of the largest."""
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32":
+            continue
+        for exponent in range(LARGEST_EXPONENT, SMALLEST_EXPONENT - 1, -1):
+            step = 2.0**exponent
+            if all(bool((np.remainder(sample[spec.name].astype(np.float64), step) == 0).all()) for sample in samples):
+                found[spec.name] = exponent
+                break
+    return found
 
 
 def _with_all_values(model: OnnxModel) -> tuple[bytes, list[str]]:

@@ -7,7 +7,7 @@ one; the lock pins them, so that a second compile does not calibrate again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from fractions import Fraction
@@ -16,6 +16,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.statement import MAX_COLUMN_ZERO_POINT, MAX_COLUMNS
 from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
 
 MANTISSA_BITS = 16
@@ -38,23 +39,47 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnScale:
+    """How one column of a table's row is represented: real value = (x − zero_point)·2^exponent.
+
+    Powers of two keep integers, halves and quarters exact, so that counts, flags and rounded prices are what they were.
+    """
+
+    exponent: int
+    zero_point: int
+
+    @property
+    def step(self) -> Fraction:
+        """The real value of one integer step."""
+        return Fraction(2) ** self.exponent
+
+
+@dataclass(frozen=True, slots=True)
 class Scale:
-    """How a tensor is represented: real value = x·mantissa·2^exponent, x in [low, high]; shown as q = x + zero_point."""
+    """How a tensor is represented: real value = x·mantissa·2^exponent, x in [low, high]; shown as q = x + zero_point.
+
+    Attributes:
+        columns: one per place of the last axis, when each has a scale of its own; then the step is 1 and the zero point 0.
+    """
 
     mantissa: int
     exponent: int
     low: int
     high: int
     zero_point: int = 0
+    columns: tuple[ColumnScale, ...] = ()
 
     @property
     def step(self) -> Fraction:
         """The real value of one integer step."""
         return self.mantissa * Fraction(2) ** self.exponent
 
-    def to_document(self) -> dict[str, int]:
+    def to_document(self) -> dict[str, Any]:
         """As TOML values."""
-        return asdict(self)
+        document: dict[str, Any] = {name: getattr(self, name) for name in ("mantissa", "exponent", "low", "high", "zero_point")}
+        if self.columns:
+            document["columns"] = [[column.exponent, column.zero_point] for column in self.columns]
+        return document
 
 
 def dyadic_up(value: float) -> tuple[int, int]:
@@ -91,6 +116,76 @@ def choose_scale(values: Range, bits: int) -> Scale:
         return Scale(mantissa, exponent, -levels, 0)
     least = int(Fraction(low) // step)
     return Scale(mantissa, exponent, least, least + levels)
+
+
+FLOAT32_BITS = 24
+"""Of a float32's significand: no column needs a step finer than its largest value's last bit."""
+MAX_INPUT_BITS = 16
+ALIKE = 16
+"""Columns whose spans differ less than so many times share one scale: pixels of a picture, words of a vocabulary."""
+
+
+def choose_column_scale(columns: Sequence[Range], bits: int) -> Scale:
+    r"""A scale per column: the finest power of two on which each range fits 2^bits integers around 0.
+
+    A column that is constant on the data gets the range [v − m, v + m], m = max(1, \|v\|): nothing is known of its spread.
+    """
+    half = 1 << (bits - 1)
+    found = []
+    for values in columns:
+        low, high = values.low, values.high
+        if high - low <= SMALLEST_RANGE:
+            reach = max(1.0, abs(low))
+            low, high = low - reach, high + reach
+        # One step is left over at each end, for the rounding of the zero point.
+        exponent = max(_log2_ceil((high - low) / ((1 << bits) - 2)), frexp(max(abs(low), abs(high)))[1] - FLOAT32_BITS)
+        step = Fraction(2) ** exponent
+        found.append(ColumnScale(exponent, -round((Fraction(low) + Fraction(high)) / 2 / step)))
+    return Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -half, half - 1, 0, tuple(found))
+
+
+WHOLE_BITS = 12
+"""Of a table's row that something else than a linear layer reads, under one scale for all its columns."""
+
+
+def whole_scale(scale: Scale) -> Scale:
+    """One scale for a row whose columns have scales of their own, over the hull of their ranges."""
+    ends = [(end - column.zero_point) * column.step for column in scale.columns for end in (scale.low, scale.high)]
+    return choose_scale(Range(float(min(ends)), float(max(ends))), WHOLE_BITS)
+
+
+def narrow_scale(scale: Scale) -> Scale:
+    """The scale, or one of as many bits as an activation's argument may have."""
+    if scale.high - scale.low < 1 << WHOLE_BITS:
+        return scale
+    return choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), WHOLE_BITS)
+
+
+def _log2_ceil(value: float) -> int:
+    fraction, exponent = frexp(value)
+    return exponent - (fraction == 0.5)
+
+
+def alike(columns: Sequence[Range]) -> bool:
+    """Whether one scale suits all columns: the hull of all ranges is not much wider than the narrowest that is no constant."""
+    spans = [values.high - values.low for values in columns if values.high - values.low > SMALLEST_RANGE]
+    whole = max(0.0, *(values.high for values in columns)) - min(0.0, *(values.low for values in columns))
+    return not spans or whole <= ALIKE * min(spans)
+
+
+def exact_scale(values: Range, exponent: int, margin: float) -> Scale | None:
+    """Step 2^exponent, which every value is a multiple of, and the least range of 2^b steps that holds values and margin.
+
+    ``None`` when that takes more than 16 bits: pixels, counts and flags fit, measurements do not.
+    """
+    step = Fraction(2) ** exponent
+    span = (values.high - values.low) * margin
+    low = 0 if values.low >= 0 else int((Fraction(values.low) - Fraction(span)) // step)
+    high = int((Fraction(values.high) + Fraction(span)) / step)
+    bits = max(1, (high - low).bit_length())
+    if bits > MAX_INPUT_BITS:
+        return None
+    return Scale(1 << (MANTISSA_BITS - 1), exponent + 1 - MANTISSA_BITS, low, low + (1 << bits) - 1)
 
 
 def integer_scale(values: Range) -> Scale:
@@ -134,7 +229,12 @@ class QuantiserOptions:
         input_margin, output_margin: how far their ranges are widened beyond the data, as a share of the span, at each end that
             is not 0: a later input outside the range is refused, a later output outside it saturates.
         percentile: for that method, the share of values kept, in per cent.
+        column_bits, column_margin: the same of inputs that are one row of a table; its columns have scales of their own unless
+            one suits all. The
+            margin also holds at an end that is 0, and is wider: rows that nobody has seen yet lie outside more often.
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
+        fold: whether constants that move or stretch input cells, such as a scaler's, are folded into the next linear layer, and
+            columns have scales of their own. Circuits pinned before either existed were lowered without.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -147,7 +247,10 @@ class QuantiserOptions:
     output_bits: int = 10
     input_margin: float = 0.125
     output_margin: float = 0.25
+    column_bits: int = 16
+    column_margin: float = 1.0
     split: bool = True
+    fold: bool = True
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -156,6 +259,9 @@ class QuantiserOptions:
         """As TOML values; the inverse of :func:`parse_options`. A model that is not split has no fields for that."""
         plain = [entry.name for entry in fields(self) if entry.name not in ("boundary", "segment", "opening_budget")]
         document: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        if not self.fold:
+            for name in ("fold", "column_bits", "column_margin"):
+                del document[name]
         document["method"] = self.method.value
         if self.boundary:
             document["boundary"] = [{"value": name, **scale.to_document()} for name, scale in sorted(self.boundary.items())]
@@ -166,9 +272,13 @@ class QuantiserOptions:
         return document
 
 
-def parse_options(record: Record) -> QuantiserOptions:
-    """Read ``[engine.sumcheck]``. Raises the record's error, with the field named."""
-    default = QuantiserOptions()
+def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
+    """Read ``[engine.sumcheck]``. Raises the record's error, with the field named.
+
+    Args:
+        pinned: whether it is a lock's; one without ``fold`` was written before that existed.
+    """
+    default = QuantiserOptions(fold=not pinned)
     options = QuantiserOptions(
         method=record.choice("method", Method, default.method.value),
         percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
@@ -177,7 +287,10 @@ def parse_options(record: Record) -> QuantiserOptions:
         output_bits=record.integer("output_bits", default.output_bits, low=2, high=16),
         input_margin=record.number("input_margin", default.input_margin, low=0.0, high=16.0),
         output_margin=record.number("output_margin", default.output_margin, low=0.0, high=16.0),
+        column_bits=record.integer("column_bits", default.column_bits, low=4, high=16),
+        column_margin=record.number("column_margin", default.column_margin, low=0.0, high=16.0),
         split=record.flag("split", default.split),
+        fold=record.flag("fold", default.fold),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),
@@ -195,11 +308,24 @@ def parse_scale(record: Record) -> tuple[str, Scale]:
         record.integer("low", low=-(2**32), high=2**32),
         record.integer("high", low=-(2**32), high=2**32),
         record.integer("zero_point", low=-(2**31), high=2**31),
+        record.array("columns", lambda value, _: _column(record, value), (), max_length=MAX_COLUMNS),
     )
     record.done()
     if scale.low > scale.high:
         raise record.refuse("low is greater than high", "low")
+    if scale.columns and (scale.step != 1 or scale.zero_point != 0):
+        raise record.refuse("scales of columns stand beside a scale of the whole", "columns")
+    if record.has("columns") and not scale.columns:
+        raise record.refuse("an empty list is left out", "columns")
     return name, scale
+
+
+def _column(record: Record, value: object) -> ColumnScale:
+    numbers = value if isinstance(value, list | tuple) else ()
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if len(numbers) != 2 or not whole or abs(numbers[0]) > 1100 or abs(numbers[1]) > MAX_COLUMN_ZERO_POINT:
+        raise record.refuse("a column is an exponent and a zero point", "columns")
+    return ColumnScale(numbers[0], numbers[1])
 
 
 def _boundary(record: Record) -> dict[str, Scale]:
@@ -227,18 +353,47 @@ def _widened(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low != 0 else values.low, values.high + span if values.high != 0 else values.high)
 
 
+def _spread(values: Range, margin: float) -> Range:
+    span = (values.high - values.low) * margin
+    return Range(values.low - span, values.high + span)
+
+
 def choose_scales(
     ranges: Mapping[str, Range],
     inputs: Collection[str],
     outputs: Collection[str],
     options: QuantiserOptions,
     integers: Collection[str] = (),
+    columns: Mapping[str, Sequence[Range]] | None = None,
+    exact: Mapping[str, int] | None = None,
 ) -> dict[str, Scale]:
-    """One scale per value with a range; ``integers``: inputs of an integer type, which are taken as they are."""
-    scales = {}
+    """One scale per value with a range.
+
+    Args:
+        integers: inputs of an integer type, which are taken as they are.
+        columns: ranges per column, of inputs that are one row of a table.
+        exact: exponent of a power of two that all values of an input are multiples of.
+    """
+    scales: dict[str, Scale] = {}
+    tried = {
+        name: exact_scale(ranges[name], exponent, options.input_margin)
+        for name, exponent in (exact or {}).items()
+        if options.fold and name in ranges
+    }
+    whole = {name: scale for name, scale in tried.items() if scale is not None}
     for name, values in ranges.items():
+        table = (columns or {}).get(name)
         if name in integers:
             scales[name] = integer_scale(values)
+        elif table is not None and options.fold:
+            if alike(table) and name in whole:
+                scales[name] = whole[name]
+            elif alike(table):
+                scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
+            else:
+                scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
+        elif name in whole:
+            scales[name] = whole[name]
         elif name in inputs:
             scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
         elif name in outputs:

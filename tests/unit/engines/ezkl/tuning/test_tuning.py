@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.circuit_spec import Budget, CircuitSpec, FidelityFloor
+from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, FidelityFloor
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl import proving
 from verifai.engines.ezkl.build import Sample, build
@@ -18,10 +19,9 @@ from verifai.engines.ezkl.calls import Fence
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.rewrites.registry import PLANS, apply
 from verifai.engines.ezkl.srs.file import read_srs
-from verifai.engines.ezkl.tuning.calibration import Calibration, meets
+from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.engines.ezkl.tuning.candidates import candidates, variants
 from verifai.engines.ezkl.tuning.tune import read_options, tune
-from verifai.engines.interface import Fidelity
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.child import Limits, private_directory
 from verifai.onnx_graph.model import OnnxModel
@@ -96,7 +96,7 @@ def test_a_tuning_in_the_specification_is_taken_without_a_search() -> None:
     ],
 )
 def test_a_floor_is_reached_only_by_both_figures(fidelity: Fidelity, reached: bool) -> None:
-    assert meets(fidelity, FidelityFloor(1.0, 0.1)) is reached
+    assert (not FidelityFloor(1.0, 0.1).missed(fidelity)) is reached
 
 
 @pytest.mark.parametrize("margin", [1.0, 50.0])
@@ -121,12 +121,9 @@ def test_candidates_come_cheapest_first_and_always_in_the_same_order() -> None:
     assert [one.cost.rank for one in first] == sorted(one.cost.rank for one in first)
 
 
-def test_without_a_floor_one_is_taken_from_the_range_of_the_outputs() -> None:
-    model, spec, samples = loaded("digits-mlp", 10)
-    calibration = Calibration.of(model, spec, samples)
-    floor = calibration.floor(FidelityFloor())
-    assert floor.top1_agreement == 1.0
-    assert floor.max_abs_error is not None and 0 < floor.max_abs_error < float(np.ptp(calibration.reference))
+def test_without_a_floor_the_tasks_default_is_required() -> None:
+    _, spec, _ = loaded("digits-mlp", 1)
+    assert replace(spec, fidelity=FidelityFloor()).floor == DEFAULT_FLOORS[spec.task]
 
 
 def test_the_forecast_is_what_the_circuit_reaches_and_the_choice_repeats() -> None:

@@ -1,0 +1,103 @@
+"""The tuner meets the floor with the coarsest bits that do, says what it tried, and advises only what it has seen."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Ridge
+
+from tests.support.sumcheck_models import model
+from verifai.domain.circuit_spec import CircuitSpec, parse_spec
+from verifai.domain.progress import SILENT
+from verifai.engines.sumcheck.building import options_of, suite_of
+from verifai.engines.sumcheck.tuning import Tuned, Tuner
+from verifai.errors import PolicyNotMet
+from verifai.onnx_graph.model import OnnxModel
+
+DATA, TARGET = load_diabetes(return_X_y=True, scaled=False)
+
+
+def ridge() -> tuple[OnnxModel, list[dict[str, np.ndarray]]]:
+    from onnx import helper
+
+    fitted = Ridge().fit(DATA, TARGET)
+    constants = {"w": fitted.coef_.reshape(-1, 1).astype(np.float32), "b": np.array([fitted.intercept_], np.float32)}
+    net = model([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], {"x": (1, 10)}, {"y": (1, 1)}, constants)
+    return net, [{"x": row[None].astype(np.float32)} for row in DATA]
+
+
+def classifier(bits: int = 0) -> tuple[OnnxModel, list[dict[str, np.ndarray]]]:
+    from onnx import helper
+
+    rng = np.random.default_rng(5)
+    constants = {"w": rng.standard_normal((10, 24)).astype(np.float32), "v": rng.standard_normal((24, 3)).astype(np.float32)}
+    make = helper.make_node
+    nodes = [make("MatMul", ["x", "w"], ["h"]), make("Tanh", ["h"], ["t"]), make("MatMul", ["t", "v"], ["y"])]
+    net = model(nodes, {"x": (1, 10)}, {"y": (1, 3)}, constants)
+    return net, [{"x": rng.standard_normal((1, 10)).astype(np.float32)} for _ in range(200)]
+
+
+def spec(task: str, fidelity: dict[str, Any] | None = None, engine: dict[str, Any] | None = None) -> CircuitSpec:
+    return parse_spec(
+        {
+            "circuit": {"name": "c", "model": "m.onnx", "engine": "sumcheck", "task": task},
+            "tensors": {"x": "public", "y": "public"},
+            **({} if fidelity is None else {"fidelity": fidelity}),
+            **({} if engine is None else {"engine": {"sumcheck": engine}}),
+        },
+        "circuit.toml",
+    )
+
+
+def tune(net: OnnxModel, feeds: list[dict[str, np.ndarray]], asked: CircuitSpec) -> Tuned:
+    given = frozenset(asked.options.get("sumcheck", {}))
+    return Tuner(net, asked, feeds, options_of(asked), given, suite_of(asked), SILENT).run()
+
+
+def test_a_regression_on_raw_columns_meets_one_per_cent_of_its_spread_by_default() -> None:
+    found = tune(*ridge(), spec("regression"))
+    assert found.fidelity.spread_error is not None and found.fidelity.spread_error < 0.01
+    assert found.fidelity.top1_matches is None
+
+
+def test_sharper_floors_get_more_bits_and_no_more_than_needed() -> None:
+    net, feeds = classifier()
+    chosen = []
+    for limit in (0.1, 0.01, 0.003):
+        found = tune(net, feeds, spec("classification", {"spread_error": limit}))
+        assert found.fidelity.spread_error is not None and found.fidelity.spread_error <= limit
+        chosen.append(found.options.activation_bits)
+        rows = {row["activation_bits"]: row["outcome"] for row in found.tried}
+        assert rows[found.options.activation_bits] == "chosen"
+        assert found.options.activation_bits == 8 or rows.get(found.options.activation_bits - 1, "meets").startswith("error")
+    assert chosen == sorted(chosen) and chosen[0] < chosen[-1]
+
+
+def test_a_floor_out_of_reach_is_refused_with_a_floor_that_was_reached() -> None:
+    net, feeds = classifier()
+    with pytest.raises(PolicyNotMet) as refused:
+        tune(net, feeds, spec("classification", {"spread_error": 1e-7}))
+    assert refused.value.code == "fidelity-below-floor"
+    advised = re.search(r"spread_error = ([0-9.e-]+)", refused.value.hint)
+    assert advised is not None
+    found = tune(net, feeds, spec("classification", {"spread_error": float(advised[1])}))
+    assert found.fidelity.spread_error is not None and found.fidelity.spread_error <= float(advised[1])
+
+
+def test_given_bits_are_kept_and_named_when_they_are_what_is_in_the_way() -> None:
+    net, feeds = classifier()
+    found = tune(net, feeds, spec("classification", {"spread_error": 0.2}, {"activation_bits": 11}))
+    assert found.options.activation_bits == 11 and len(found.tried) == 1
+    with pytest.raises(PolicyNotMet) as refused:
+        tune(net, feeds, spec("classification", {"spread_error": 0.005}, {"activation_bits": 4}))
+    assert "activation_bits" in refused.value.hint
+
+
+def test_without_a_floor_the_coarsest_circuit_is_taken() -> None:
+    net, feeds = classifier()
+    found = tune(net, feeds, spec("classification", {"floor": "none"}))
+    assert found.options.activation_bits == 8 and len(found.tried) == 1

@@ -1,0 +1,82 @@
+"""The one measure of fidelity: what it counts as a decision, and that it can fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
+from verifai.engines.fidelity import Measure
+
+
+def measure(task: Task, values: np.ndarray, dtype: str = "float32") -> Measure:
+    return Measure(task, [{"y": row} for row in np.asarray(values, dtype)])
+
+
+def test_agreement_of_one_number_is_that_of_its_side_and_can_fail() -> None:
+    probabilities = np.array([[0.9], [0.1], [0.8], [0.2]])
+    found = measure(Task.CLASSIFICATION, probabilities).compare({"y": np.array([[0.9], [0.6], [0.8], [0.2]])})
+    assert found.top1_matches == 3 and found.top1_agreement == 0.75
+    scores = np.array([[3.0], [-1.0], [2.0]])
+    assert measure(Task.CLASSIFICATION, scores).compare({"y": -scores}).top1_matches == 0
+
+
+def test_a_regression_has_no_decision_and_its_error_is_told_in_spreads() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(150.0, 50.0, (400, 1))
+    found = measure(Task.REGRESSION, values).compare({"y": values + 0.05 * values.std()})
+    assert found.top1_matches is None and found.close_decisions is None
+    assert found.spread_error == pytest.approx(0.05, rel=1e-3)
+    assert DEFAULT_FLOORS[Task.REGRESSION].missed(found), "off by 5 % of the spread"
+    near = measure(Task.REGRESSION, values).compare({"y": values + 0.005 * values.std()})
+    assert not DEFAULT_FLOORS[Task.REGRESSION].missed(near) and near.r2 is not None and near.r2 > 0.9999
+
+
+def test_outputs_laid_end_to_end_are_not_one_class() -> None:
+    # The largest of all cells is always the first output's, whatever the second one says.
+    first, second = np.array([[9.0, 1.0]]), np.array([[0.2, 0.1]])
+    reference = Measure(Task.CLASSIFICATION, [{"a": first[0], "b": second[0]}])
+    assert reference.compare({"a": first, "b": second[:, ::-1]}).top1_matches == 0
+
+
+def test_every_row_of_an_output_is_a_decision() -> None:
+    values = np.array([[[2.0, 1.0], [0.0, 1.0]]])
+    assert measure(Task.CLASSIFICATION, values).compare({"y": values}).top1_matches == 1
+    turned = values.copy()
+    turned[0, 1] = turned[0, 1, ::-1]
+    assert measure(Task.CLASSIFICATION, values).compare({"y": turned}).top1_matches == 0
+
+
+def test_each_label_of_several_is_a_decision() -> None:
+    values = np.array([[0.9, 0.8, 0.1]])
+    found = measure(Task.MULTI_LABEL, values).compare({"y": np.array([[0.9, 0.4, 0.1]])})
+    assert found.top1_matches == 0
+
+
+def test_integer_outputs_agree_when_equal() -> None:
+    labels = np.array([[1], [2], [0]])
+    found = measure(Task.CLASSIFICATION, labels, "int64").compare({"y": np.array([[1], [2], [1]])})
+    assert found.top1_matches == 2 and found.spread_error is None
+    assert FidelityFloor(spread_error=0.1).missed(found), "what was not measured meets nothing"
+
+
+def test_spreads_are_per_column_and_a_constant_column_borrows_the_wholes() -> None:
+    rng = np.random.default_rng(1)
+    values = np.stack([rng.normal(0, 1, 200), rng.normal(0, 1000, 200), np.full(200, 7.0)], axis=1)
+    reference = measure(Task.REGRESSION, values)
+    small, large, constant = reference.spread("y")
+    assert small == pytest.approx(1, rel=0.2) and large == pytest.approx(1000, rel=0.2) and constant > 1
+    off = values + np.array([0.5, 0.0, 0.0])
+    assert reference.compare({"y": off}).spread_error > 0.4, "the wide column does not hide the narrow one"
+
+
+def test_decisions_within_rounding_are_counted() -> None:
+    values = np.array([[0.50, 0.49], [0.9, 0.1], [0.2, 0.8]])
+    found = measure(Task.CLASSIFICATION, values).compare({"y": values + np.array([0.01, 0.0])})
+    assert found.close_decisions == 1
+
+
+@pytest.mark.parametrize("values", [[[3.0]], [[0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
+def test_constant_models_and_single_samples_have_a_spread(values: list[list[float]]) -> None:
+    found = measure(Task.REGRESSION, np.array(values)).compare({"y": np.array(values) + 0.5})
+    assert found.spread_error is not None and np.isfinite(found.spread_error) and found.spread_error > 0

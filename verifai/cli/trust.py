@@ -1,0 +1,50 @@
+"""``trust``: the file that says whom and what is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifai.cli.frame import Result, plain, verb
+from verifai.stages.trust import TrustRequest, init_trust
+
+
+def register(group: typer.Typer) -> None:
+    """Add the group's verb."""
+
+    @verb(
+        group,
+        "init",
+        group="trust",
+        example="verifai trust init -o trust.toml --lock circuits/digits-mlp/circuit.lock --allow-test-srs",
+    )
+    def init(
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+        lock: Annotated[list[Path] | None, typer.Option("--lock", help="circuit.lock that you trust; repeatable.")] = None,
+        key: Annotated[list[Path] | None, typer.Option("--key", help="Public key that must sign releases; repeatable.")] = None,
+        threshold: Annotated[int, typer.Option("--threshold", min=1, help="How many distinct keys must sign.")] = 1,
+        log_origin: Annotated[str, typer.Option("--log-origin", help="Name of the audit log.")] = "",
+        log_key: Annotated[Path | None, typer.Option("--log-key", help="Public key of the audit log.")] = None,
+        allow_test_srs: Annotated[
+            bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")
+        ] = False,
+    ) -> Result:
+        """Write a commented trust file. Read it before you use it: verdicts rest on it."""
+        request = TrustRequest(
+            locks=tuple(lock or ()),
+            keys=tuple(key or ()),
+            threshold=threshold,
+            log_origin=log_origin,
+            log_key=log_key,
+            allow_test_srs=allow_test_srs,
+        )
+        trust = init_trust(output, request)
+        lines = [
+            f"Wrote {plain(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
+            f"Next: verifai audit BUNDLE --trust {plain(str(output))}",
+        ]
+        return Result(
+            {"path": str(output), "circuits": sorted(trust.circuits), "keys": sorted(trust.keys)}, lines, verdict="done"
+        )

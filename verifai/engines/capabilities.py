@@ -1,0 +1,188 @@
+"""What an engine may offer beyond :class:`verifai.engines.interface.ProofEngine`, one protocol each. Ask with ``isinstance``.
+
+Stages and the command line use these protocols, never the modules of one engine; so another engine can offer the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.digest import Sha256
+from verifai.domain.findings import Finding
+from verifai.domain.progress import SILENT, Progress
+from verifai.engines.interface import ProofEngine, Tensors, VerifyRequest
+from verifai.onnx_graph.model import OnnxModel
+
+
+@runtime_checkable
+class OffersSecondOpinion(ProofEngine, Protocol):
+    """A verifier of the engine's proofs that somebody else could run instead."""
+
+    def second_opinion(self, request: VerifyRequest) -> Finding:
+        """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootState:
+    """One root of private weights. ``used`` of ``budget`` openings are spent; ``pinned``: it is the lock's own, else an epoch
+    root for it."""
+
+    root: Sha256
+    pinned: bool
+    used: int
+    budget: int
+
+
+@runtime_checkable
+class RenewsWeightRoots(ProofEngine, Protocol):
+    """Private weights under hiding roots, each good for a number of openings, and fresh roots for the pinned one."""
+
+    def weight_roots(self, section: Mapping[str, Any], secrets_dir: Path, *, where: str) -> tuple[RootState, ...]:
+        """The pinned root, then its epoch roots, the oldest first.
+
+        Args:
+            section: the engine's pinned lock section.
+            secrets_dir: as in :class:`~verifai.engines.interface.CompileRequest`.
+            where: what errors name: the circuit's folder.
+
+        Raises:
+            UsageError: ``weights-not-private``, ``bad-lock``, ``engine-version``; a ledger that is missing or damaged.
+        """
+
+    def renew_weight_root(
+        self, section: Mapping[str, Any], build_dir: Path, secrets_dir: Path, *, where: str, progress: Progress = SILENT
+    ) -> RootState:
+        """Make an epoch root, with a proof that spends one opening of each root: both commit to the same weights.
+
+        Args:
+            build_dir: what compile wrote.
+
+        Raises:
+            UsageError: as :meth:`weight_roots`; ``opening-budget-spent``, ``stale-build``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRequest:
+    """Inputs of split.
+
+    Attributes:
+        model, spec: the whole model and what its author asked for.
+        segments: its parts, in order.
+        boundaries: names of the tensors that one segment hands to the next.
+        samples: calibration data of the whole model: feeds of exact shapes and dtypes, at least one.
+    """
+
+    model: OnnxModel
+    spec: CircuitSpec
+    segments: Sequence[OnnxModel]
+    boundaries: Sequence[str]
+    samples: Sequence[Tensors]
+    progress: Progress = SILENT
+
+
+@runtime_checkable
+class SplitsModels(ProofEngine, Protocol):
+    """Proofs of consecutive segments that chain: each takes exactly the integers that the one before put out."""
+
+    def check_split(self, spec: CircuitSpec, *, where: str) -> None:
+        """Refuse, before any cost, a circuit that cannot be split. ``where`` is what errors name.
+
+        Raises:
+            UsageError: ``privacy-unsupported``; ``bad-spec``, of a segment for instance.
+        """
+
+    def split_options(self, request: SplitRequest) -> tuple[Mapping[str, Any], ...]:
+        """The engine's options of each segment's ``circuit.toml``: TOML values, with its place in the split and with one scale
+        and range per boundary, equal on both sides.
+
+        Raises:
+            UnsupportedModel: ``cut-invalid``, and what calibration raises.
+        """
+
+    def expect_version(self, section: Mapping[str, Any]) -> None:
+        """Refuse a pinned section whose proofs this release does not check: its boundaries may mean something else.
+
+        Raises:
+            UsageError: ``bad-lock``, ``engine-version``.
+        """
+
+
+@runtime_checkable
+class WarmsUp(ProofEngine, Protocol):
+    """Work that the first proof would have to wait for, and that can be done ahead."""
+
+    def warm_up(self, progress: Progress = SILENT) -> None:
+        """Do that work, and check its result. Raises InternalError (``bug``) when a proof of our own does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetUpFile:
+    """A set-up file (SRS) that was read and judged.
+
+    Attributes:
+        logrows: log2 of the circuit rows that it serves.
+        sha256: of the whole file. size: in bytes.
+        trust: where it comes from, decided by its contents: ``ceremony`` or ``INSECURE-TEST``.
+        insecure: whether its maker can forge every proof that is checked with it.
+    """
+
+    path: Path
+    logrows: int
+    sha256: Sha256
+    size: int
+    trust: str
+    insecure: bool
+
+
+class SetUpStore(Protocol):
+    """Set-up files in one folder. Nothing is trusted because it is there: every file is judged whenever it is read."""
+
+    @property
+    def root(self) -> Path:
+        """The folder; it may not exist yet."""
+
+    def files(self) -> tuple[SetUpFile, ...]:
+        """The store's files, smallest first. Raises EvidenceRejected (``srs-malformed``, ``srs-not-ceremony``)."""
+
+    def judge(self, path: Path) -> SetUpFile:
+        """Read any file. Raises as :meth:`files`; UsageError (``file-missing``)."""
+
+    def import_file(self, path: Path, *, allow_test: bool = False) -> SetUpFile:
+        """Judge a file, then copy it into the store.
+
+        Raises:
+            EvidenceRejected: as :meth:`files`; ``srs-not-ceremony`` for test material that was not asked for.
+            UsageError: ``file-missing``. Undecided: ``disk``.
+        """
+
+    def fetch(self, logrows: int, *, progress: Progress = SILENT) -> SetUpFile:
+        """Download the public ceremony's file of this size.
+
+        Raises:
+            UsageError: ``bad-option``. Undecided: ``srs-unavailable``, ``deadline``, ``disk``.
+            EvidenceRejected: something else came down.
+        """
+
+    def generate(self, logrows: int, *, progress: Progress = SILENT) -> SetUpFile:
+        """Make INSECURE test material. Raises UsageError (``bad-option``), Undecided."""
+
+    def cut(self, source: Path, logrows: int, output: Path, *, progress: Progress = SILENT) -> SetUpFile:
+        """Cut a file to fewer rows, into the new file ``output``, in the store or elsewhere.
+
+        Raises:
+            UsageError: ``file-missing``, ``file-exists``, ``bad-option``.
+            EvidenceRejected: as :meth:`files`. Undecided: memory, disk, or a crash.
+        """
+
+
+@runtime_checkable
+class KeepsSetUpFiles(ProofEngine, Protocol):
+    """Set-up files (SRS) that circuits of any model can share, kept in a store."""
+
+    def set_up_store(self, root: Path | None = None) -> SetUpStore:
+        """The store in the folder ``root``; by default the user's own."""

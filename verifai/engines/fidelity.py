@@ -1,0 +1,114 @@
+"""The one measure of fidelity, for every engine: decisions, errors in output spreads, absolute errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.fidelity import Fidelity, Task
+
+Floats = NDArray[np.float64]
+QUANTILE = 0.99
+
+
+class Measure:
+    """What the float model says of a set of samples, and how near other outputs are to it.
+
+    Args:
+        outputs: per sample, the float model's outputs by name, of the model's shapes and dtypes; at least one sample.
+    """
+
+    def __init__(self, task: Task, outputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        self.task = task
+        self._names = tuple(outputs[0])
+        self._wanted = {name: np.stack([np.asarray(one[name]) for one in outputs]) for name in self._names}
+        self._rows = {name: _rows(values) for name, values in self._wanted.items()}
+        self.real = tuple(name for name in self._names if self._wanted[name].dtype.kind == "f")
+        self._spreads = {name: _spreads(self._rows[name]) for name in self.real}
+        # A score that is a probability decides at one half, any other at 0; the float model's own values tell which it is.
+        self._thresholds = {
+            name: 0.5 if rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0 else 0.0
+            for name, rows in self._rows.items()
+        }
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self._wanted[self._names[0]])
+
+    def spread(self, name: str) -> Floats:
+        """Spread of each cell of a real output, row-major."""
+        return self._spreads[name]
+
+    def compare(self, found: Mapping[str, NDArray[Any]]) -> Fidelity:
+        """Fidelity of ``found``: by output name, [samples, …] in the model's units; integer outputs as integers."""
+        rows = {name: _rows(np.asarray(found[name])) for name in self._names}
+        errors = {name: np.abs(rows[name] - self._rows[name]) for name in self._names}
+        joined = np.concatenate([errors[name].reshape(self.samples, -1) for name in self._names], axis=1)
+        relative = [errors[name] / self._spreads[name] for name in self.real]
+        decided = None if self.task is Task.REGRESSION else self._decided(rows)
+        return Fidelity(
+            samples=self.samples,
+            top1_matches=None if decided is None else int(decided.sum()),
+            max_abs_error=float(joined.max()),
+            mean_abs_error=float(joined.mean()),
+            worst_sample=int(joined.max(axis=1).argmax()),
+            spread_error=_quantile(np.concatenate([one.reshape(-1) for one in relative])) if relative else None,
+            r2=self._r2(rows) if relative else None,
+            close_decisions=None if decided is None else self._close(errors),
+        )
+
+    def _decided(self, rows: Mapping[str, Floats]) -> NDArray[np.bool_]:
+        """Per sample, whether every decision is the float model's."""
+        agree = np.ones(self.samples, bool)
+        for name in self._names:
+            mine, wanted = (self._decisions(name, side[name]) for side in (rows, self._rows))
+            agree &= (mine == wanted).all(axis=1)
+        return agree
+
+    def _decisions(self, name: str, values: Floats) -> NDArray[Any]:
+        """[samples, decisions] of one output."""
+        shape = self._wanted[name].shape[1:]
+        if self._wanted[name].dtype.kind != "f":
+            return values
+        if self.task is Task.MULTI_LABEL or not shape or shape[-1] == 1:
+            return values >= self._thresholds[name]
+        return np.asarray(values.reshape(self.samples, -1, shape[-1]).argmax(axis=2))
+
+    def _close(self, errors: Mapping[str, Floats]) -> int:
+        """Samples with a decision that the circuit's error could turn."""
+        close = np.zeros(self.samples, bool)
+        for name in self.real:
+            reach = 2 * _quantile(errors[name].reshape(-1))
+            shape, values = self._wanted[name].shape[1:], self._rows[name]
+            if self.task is Task.MULTI_LABEL or not shape or shape[-1] == 1:
+                margins = np.abs(values - self._thresholds[name])
+            else:
+                ordered = np.sort(values.reshape(self.samples, -1, shape[-1]), axis=2)
+                margins = ordered[:, :, -1] - ordered[:, :, -2]
+            close |= (margins <= reach).any(axis=1)
+        return int(close.sum())
+
+    def _r2(self, rows: Mapping[str, Floats]) -> float:
+        missed = sum(float(((rows[name] - self._rows[name]) ** 2).sum()) for name in self.real)
+        total = sum(float(((self._rows[name] - self._rows[name].mean(axis=0)) ** 2).sum()) for name in self.real)
+        return 1.0 - missed / total if total > 0 else float(missed == 0)
+
+
+def _rows(values: NDArray[Any]) -> Floats:
+    return np.asarray(values, np.float64).reshape(len(values), -1)
+
+
+def _quantile(values: Floats) -> float:
+    return float(np.quantile(values, QUANTILE))
+
+
+def _spreads(rows: Floats) -> Floats:
+    """Standard deviation per column; of a column that is constant, the whole output's, or else its size: never 0."""
+    spreads = rows.std(axis=0)
+    whole = float(rows.std()) or float(np.abs(rows).max(initial=0.0)) or 1.0
+    floor = 1e-6 * whole
+    return np.where(spreads > floor, spreads, whole)

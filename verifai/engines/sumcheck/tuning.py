@@ -1,0 +1,237 @@
+"""The tuner: the cheapest bits that meet the fidelity floor, found by lowering and running circuits on the calibration data.
+
+Bits are tried from coarse to fine, in :data:`LADDER`'s steps: up by leaps until a circuit meets the floor, then back between
+the last that did not and the first that did. Each attempt is a whole circuit, lowered and run on real samples, so what is
+advised was tried. Fields that ``circuit.toml`` gives are taken as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.fidelity import Fidelity, FidelityFloor
+from verifai.domain.progress import Progress
+from verifai.engines.fidelity import Measure
+from verifai.engines.sumcheck.building import build_circuit
+from verifai.engines.sumcheck.fidelity import measure
+from verifai.engines.sumcheck.lowering.lower import Lowered
+from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.payload.bindings import BINDINGS
+from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.protocol.suite import Suite
+from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, exact_exponents
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, choose_scales
+from verifai.errors import PolicyNotMet, UnsupportedModel
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
+
+LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
+"""Bits of inner tensors, coarse to fine."""
+_LEAPS = (0, 2, 4, 7)
+SEARCH_SAMPLES = 256
+"""Most samples that a search runs on; what it finds is measured on all."""
+OUTPUT_SHARE = 0.25
+"""An output's own rounding takes at most this share of the error allowed."""
+MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
+_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
+
+Sample = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found.
+
+    Attributes:
+        tried: a row per circuit tried, with equal keys.
+    """
+
+    options: QuantiserOptions
+    scales: Mapping[str, Scale]
+    lowered: Lowered
+    fidelity: Fidelity
+    tried: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    options: QuantiserOptions
+    scales: Mapping[str, Scale]
+    lowered: Lowered | None
+    fidelity: Fidelity | None
+    reason: str
+
+    def row(self, chosen: bool) -> Mapping[str, Any]:
+        """For people: bits, cost, fidelity, outcome."""
+        found = self.fidelity
+        return {
+            **{name: getattr(self.options, name) for name in _FIELDS},
+            "cells": 0 if self.lowered is None else committed_cells(self.lowered),
+            "spread_error": -1.0 if found is None or found.spread_error is None else found.spread_error,
+            "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
+            "outcome": "chosen" if chosen else self.reason or "meets the floor",
+        }
+
+
+def committed_cells(lowered: Lowered) -> int:
+    """Cells that a proof of the circuit commits to, as far as its prove time depends on them."""
+    layout = plan(lowered.circuit)
+    return sum(1 << log for log in layout.witness.logs.values()) + (1 << layout.bus.log_leaves)
+
+
+class Tuner:
+    """One search.
+
+    Args:
+        samples: feeds of exact model shapes. given: the fields of ``[engine.sumcheck]`` that its author wrote.
+    """
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        spec: CircuitSpec,
+        samples: Sequence[Sample],
+        options: QuantiserOptions,
+        given: frozenset[str],
+        suite: Suite,
+        progress: Progress,
+    ) -> None:
+        self._model, self._spec, self._samples, self._suite = model, spec, samples, suite
+        self._options, self._given, self._progress = options, given, progress
+        self.floor = spec.floor
+        progress.phase("calibrate", len(samples))
+        self.measure = Measure(spec.task, Reference(model).run_batch(samples))
+        few = samples[:SEARCH_SAMPLES]
+        same = len(few) == len(samples)
+        self._search = (few, self.measure if same else Measure(spec.task, Reference(model).run_batch(few)))
+        levels = (1 << options.activation_bits) - 1
+        self._ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        self._columns = column_ranges(model, samples)
+        self._exact = exact_exponents(model, samples)
+        self._tried: list[_Attempt] = []
+
+    def run(self) -> Tuned:
+        """Search.
+
+        Raises:
+            PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it.
+            UnsupportedModel: an operator, or a bound that no bits keep.
+        """
+        best = self._climb()
+        if best is None:
+            raise self._refusal()
+        assert best.lowered is not None
+        fidelity = best.fidelity if len(self._search[0]) == len(self._samples) else None
+        if fidelity is None:
+            fidelity = measure(self._model, best.lowered, self._samples, self.measure, self._progress)
+        assert fidelity is not None
+        tried = tuple(one.row(one is best) for one in self._tried)
+        return Tuned(best.options, best.scales, best.lowered, fidelity, tried)
+
+    def _climb(self) -> _Attempt | None:
+        """The first rung of the ladder that meets the floor; ``None`` when none does."""
+        rungs = [self._options.activation_bits] if "activation_bits" in self._given else list(LADDER)
+        below, found, at = -1, None, len(rungs)
+        for leap in [one for one in _LEAPS if one < len(rungs)]:
+            attempt = self._try(rungs[leap])
+            if not attempt.reason:
+                found, at = attempt, leap
+                break
+            below = leap
+        while found is not None and at - below > 1:
+            middle = (at + below) // 2
+            attempt = self._try(rungs[middle])
+            if attempt.reason:
+                below = middle
+            else:
+                found, at = attempt, middle
+        return found
+
+    def _try(self, bits: int) -> _Attempt:
+        options = self.options(bits)
+        scales = {**self._scales(options), **options.boundary}
+        self._progress.phase(f"try {bits} bits")
+        try:
+            tensors = {name: BINDINGS[visibility] for name, visibility in self._spec.tensors.items()}
+            lowered = build_circuit(self._model, tensors, self._spec.weights, scales, options, self._suite)
+        except UnsupportedModel as problem:
+            if problem.code != "circuit-bound" or bits == LADDER[-1] == LADDER[0]:
+                raise
+            attempt = _Attempt(options, scales, None, None, f"a bound does not hold: {problem.message} (at {problem.where})")
+            self._tried.append(attempt)
+            return attempt
+        fidelity = measure(self._model, lowered, *self._search)
+        missed = "; ".join(self.floor.missed(fidelity))
+        attempt = _Attempt(options, scales, lowered, fidelity, missed)
+        self._tried.append(attempt)
+        return attempt
+
+    def options(self, bits: int) -> QuantiserOptions:
+        """The options of a rung: inner tensors of ``bits``, ends as fine as the floor needs; given fields as given."""
+        hidden = any(self._spec.tensors[spec.name].value != "public" for spec in self._model.inputs)
+        wanted: dict[str, Any] = {
+            "activation_bits": bits,
+            "input_bits": min(16, max(8, bits + 1)),
+            # Public cells cost nothing; hidden ones are looked up in a table of their range.
+            "column_bits": min(16, bits + 4) if hidden else 16,
+            "output_bits": self._output_bits(),
+        }
+        return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
+
+    def _output_bits(self) -> int:
+        """So many that rounding alone takes a small share of the error allowed."""
+        limit = self.floor.spread_error
+        bits = MIN_OUTPUT_BITS + 2
+        for name in self.measure.real:
+            values = self._ranges[name]
+            reach = (max(values.high, 0.0) - min(values.low, 0.0)) * (1 + 2 * self._options.output_margin)
+            allowed = [] if limit is None else [limit * float(self.measure.spread(name).min())]
+            allowed += [] if self.floor.max_abs_error is None else [self.floor.max_abs_error]
+            if allowed and min(allowed) > 0:
+                step = 2 * OUTPUT_SHARE * min(allowed)
+                bits = max(bits, int(np.ceil(np.log2(max(reach / step, 2.0)))))
+        return min(bits, MAX_OUTPUT_BITS)
+
+    def _scales(self, options: QuantiserOptions) -> dict[str, Scale]:
+        names = [{tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs)]
+        integers = {tensor.name for tensor in self._model.inputs if tensor.dtype in INTEGERS}
+        ranges: Mapping[str, Range] = self._ranges
+        return choose_scales(ranges, names[0], names[1], options, integers, self._columns, self._exact)
+
+    def _refusal(self) -> PolicyNotMet | UnsupportedModel:
+        """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""
+        measured = [one for one in self._tried if one.fidelity is not None]
+        if not measured:
+            return UnsupportedModel("circuit-bound", self._tried[-1].reason, where="circuit.toml: [engine.sumcheck]")
+        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
+        assert best.fidelity is not None
+        bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in _FIELDS if name not in self._given)
+        fixed = sorted(self._given & set(_FIELDS))
+        advice = _reachable(self.floor, best.fidelity)
+        hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
+        if fixed:
+            hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
+        return PolicyNotMet(
+            "fidelity-below-floor", f"{self._spec.name}: {best.reason}", where="circuit.toml: [fidelity]", hint=hint
+        )
+
+
+def _reachable(floor: FidelityFloor, fidelity: Fidelity) -> str:
+    """The fields of a floor that this fidelity meets, as TOML; only those that were missed are changed."""
+    found = []
+    agreement = fidelity.top1_agreement
+    if floor.top1_agreement is not None:
+        reached = 0.0 if agreement is None else np.floor(min(agreement, floor.top1_agreement) * 10_000) / 10_000
+        found.append(f"top1_agreement = {float(reached)!r}")
+    for name in ("spread_error", "max_abs_error"):
+        limit, value = getattr(floor, name), getattr(fidelity, name)
+        if limit is not None and value is not None:
+            digits = 10.0 ** (1 - np.floor(np.log10(value))) if value > 0 else 1.0
+            found.append(f"{name} = {max(limit, float(np.ceil(value * digits) / digits))!r}")
+    return ", ".join(found)

@@ -1,0 +1,156 @@
+"""take part: a verifier's messages of a round: a commitment, then the vote, then the replay of the others' tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifai.consensus.environment import this_environment
+from verifai.consensus.files import read_beacon, read_outputs
+from verifai.consensus.runner import Tensors
+from verifai.domain.consensus.job import OutputKind
+from verifai.domain.consensus.round import RoundTerms
+from verifai.domain.consensus.vote import Vote, VoteCommitment
+from verifai.domain.consensus.vote_replay import VoteReplay
+from verifai.domain.digest import sha256
+from verifai.domain.trust_keys import Signer
+from verifai.errors import UsageError
+from verifai.execution.child import Limits
+from verifai.execution.files import read_limited, write_atomic
+from verifai.fingerprints.output import Output
+from verifai.stages.consensus.messages import WrittenMessage, read_attestation, require_free, write_message
+from verifai.stages.consensus.process import run_apart
+from verifai.stages.consensus.replay import ReplayResult, replay_votes
+from verifai.stages.consensus.subject import read_inputs, read_model
+from verifai.stages.consensus.vote import MAX_SECRET_BYTES, VoteSecret, commit_vote, require_inputs, reveal_vote
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReplay:
+    """What a verifier replayed. ``written``: ``None`` when nothing had to be replayed, so that there is no message."""
+
+    result: ReplayResult
+    written: WrittenMessage[VoteReplay] | None
+
+
+def commit_to_round(
+    terms: Path,
+    model: Path,
+    data: Path,
+    signer: Signer,
+    output: Path,
+    secret: Path,
+    *,
+    outputs: Path | None = None,
+    deadline: float | None = None,
+    threads: int = 1,
+) -> WrittenMessage[VoteCommitment]:
+    """Run the model in a process of its own and write a commitment to its outputs, which shows nothing of them.
+
+    Args:
+        terms: file of the round's terms.
+        model, data: the model and the inputs that the terms name.
+        signer: this verifier's key; the terms must ask it.
+        secret: gets what the reveal needs (0600): keep it private until the beacon is out.
+        outputs: outputs that something else computed, in place of running the model.
+        deadline: seconds that the model may run.
+
+    Raises:
+        UsageError: ``file-exists``, ``file-missing``, ``job-model``, ``not-asked``.
+        InputRejected: ``job-input`` and those of reading inputs; an output that is not of the job's kind.
+        EvidenceRejected: the terms are malformed.
+        Undecided: the model's process died or reached a limit.
+    """
+    found, agreed = read_attestation(terms, RoundTerms)
+    require_free(output, secret)
+    samples = _job_inputs(agreed, model, data)
+    given: Sequence[Output]
+    if outputs is not None:
+        given = read_outputs(outputs, agreed.job.subject.kind, agreed.job.subject.tensors)
+    else:
+        given = run_apart(model, agreed.job, samples, threads=threads, limits=Limits(wall_seconds=deadline))
+    message, kept = commit_vote(agreed, found.id, given, signer.public_key.keyid, this_environment(threads))
+    write_atomic(secret, kept.to_bytes(), mode=0o600)
+    return write_message(output, message, agreed.job.subject, [signer])
+
+
+def reveal_to_round(
+    terms: Path, commitments: Sequence[Path], beacon: Path, secret: Path, signer: Signer, output: Path
+) -> WrittenMessage[Vote]:
+    """Draw the seed from all commitments and the beacon, and write the vote: fingerprints, and the outputs that the seed picks.
+
+    Args:
+        commitments: every commitment of the round, this verifier's own included.
+        beacon: file of the published randomness.
+        secret: from :func:`commit_to_round`.
+
+    Raises:
+        UsageError: ``file-exists``, ``file-missing``, ``bad-beacon``; ``bad-secret``, also for one of another round or key.
+        EvidenceRejected: ``beacon-mismatch``, ``seed-mismatch``; a message is malformed.
+    """
+    found, agreed = read_attestation(terms, RoundTerms)
+    kept = VoteSecret.from_bytes(read_limited(secret, limit=MAX_SECRET_BYTES), str(secret))
+    if kept.round != found.id or kept.voter != signer.public_key.keyid:
+        raise UsageError("bad-secret", "the secret is of another round or another key", where=str(secret))
+    messages = [read_attestation(path, VoteCommitment) for path in commitments]
+    vote = reveal_vote(agreed, kept, {one.id: predicate for one, predicate in messages}, read_beacon(beacon))
+    return write_message(output, vote, agreed.job.subject, [signer])
+
+
+def replay_for_round(
+    terms: Path,
+    model: Path,
+    data: Path,
+    votes: Sequence[Path],
+    signer: Signer,
+    output: Path,
+    *,
+    shown: Path | None = None,
+    token_input: str = "",
+    deadline: float | None = None,
+    threads: int = 1,
+) -> WrittenReplay:
+    """Feed the tokens that others claim to this verifier's model, and write by how much each loses at worst.
+
+    Args:
+        model, data: the model and the prompts that the terms name.
+        votes: this verifier's own, and the others'.
+        shown: token sequences that were exchanged beside the votes.
+        token_input: the model's input that takes the tokens; may be empty when there is only one that can.
+        deadline: seconds that each run of the model may take.
+
+    Raises:
+        UsageError: ``file-exists``, ``file-missing``, ``job-model``, ``replay-input``, ``replay-kind``; ``bad-option``, when
+            not exactly one of the votes is this verifier's.
+        InputRejected: ``job-input`` and those of reading inputs.
+        EvidenceRejected: ``seed-mismatch``, ``output-unfit``; a message is malformed.
+        Undecided: ``replay-failed``; the model's process died or reached a limit.
+    """
+    found, agreed = read_attestation(terms, RoundTerms)
+    require_free(output)
+    samples = _job_inputs(agreed, model, data)
+    messages = [read_attestation(path, Vote) for path in votes]
+    own = [(one.id, vote) for one, vote in messages if vote.voter == signer.public_key.keyid]
+    if len({identifier for identifier, _ in own}) != 1:
+        raise UsageError("bad-option", f"{len(own)} of the votes are by this key, exactly one must be", where="--key")
+    result = replay_votes(
+        agreed,
+        found.id,
+        own[0],
+        [vote for _, vote in messages if vote.voter != signer.public_key.keyid],
+        samples,
+        lambda job, fed: run_apart(model, job, fed, threads=threads, limits=Limits(wall_seconds=deadline)),
+        shown=() if shown is None else read_outputs(shown, OutputKind.TOKENS),
+        token_input=token_input,
+    )
+    written = None if result.replay is None else write_message(output, result.replay, agreed.job.subject, [signer])
+    return WrittenReplay(result, written)
+
+
+def _job_inputs(terms: RoundTerms, model: Path, data: Path) -> Sequence[Tensors]:
+    """The round's inputs, once model and inputs are known to be those that the terms name."""
+    content = read_model(model)
+    if sha256(content) != terms.job.subject.model_sha256:
+        raise UsageError("job-model", "the model is not the one that the round names", where=str(model))
+    return require_inputs(terms.job, read_inputs(data, content, terms.job.subject.runtime))

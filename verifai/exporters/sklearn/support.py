@@ -1,0 +1,112 @@
+"""Support vector machines: kernels, dual coefficients, and the vote between pairs of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifai.exporters.sklearn.build import Build, Rules, class_count, inconsistent, numbers, unsupported
+from verifai.exporters.sklearn.kernels import kernel
+from verifai.exporters.sklearn.writer import Array, Row
+
+
+def _machine(build: Build, estimator: Any, row: Row, weights: Array, bias: Array) -> Row:
+    """kernel(row, support vectors) · weightsᵀ + bias; with a linear kernel one product without the vectors."""
+    points = numbers(estimator, "support_vectors_", weights.shape[1], row.width)
+    if estimator.kernel == "linear":
+        return build.linear(row, weights @ points, bias)
+    gamma = numbers(estimator, "_gamma").item()
+    values = kernel(build, estimator, row, points, estimator.kernel, gamma, float(estimator.coef0), float(estimator.degree))
+    return build.linear(values, weights, bias)
+
+
+def _checked(estimator: Any) -> Array:
+    """The dual coefficients, after the fields that libsvm reads without checking them were compared with each other.
+
+    Raises:
+        UsageError: ``source-failed``.
+        UnsupportedModel: for machines fitted on sparse data.
+    """
+    if estimator._sparse or not isinstance(estimator.support_vectors_, np.ndarray):
+        raise unsupported(estimator, "was fitted on sparse data", "Fit it on a dense array.")
+    if estimator.kernel not in ("linear", "poly", "rbf", "sigmoid"):
+        raise unsupported(estimator, "has a kernel of its own, or a precomputed one", "Use linear, poly, rbf or sigmoid.")
+    if "_impl" in vars(estimator):
+        raise inconsistent(estimator, "its kind of machine was changed")
+    classes = len(estimator.classes_) if hasattr(estimator, "classes_") else 2
+    vectors = len(numbers(estimator, "support_vectors_", None, estimator.n_features_in_))
+    dual = numbers(estimator, "_dual_coef_", classes - 1, vectors)
+    numbers(estimator, "_intercept_", classes * (classes - 1) // 2)
+    classifier = hasattr(estimator, "classes_")
+    counts = np.asarray(estimator._n_support)
+    wide = counts.shape == (classes,) and counts.dtype == np.int32 and (counts >= 0).all()
+    held = counts.sum() if classifier else counts[:1].sum()
+    if not (wide and held == vectors and np.shape(estimator.support_) == (vectors,)):
+        raise inconsistent(estimator, "its numbers of support vectors contradict each other")
+    for attribute in ("_probA", "_probB"):
+        if np.size(getattr(estimator, attribute)) not in (0, 1, classes * (classes - 1) // 2):
+            raise inconsistent(estimator, f"{attribute} has the wrong size")
+    contiguous = (estimator.support_vectors_, estimator._dual_coef_, estimator._intercept_)
+    if not all(array.dtype == np.float64 and array.flags.c_contiguous for array in contiguous):
+        raise inconsistent(estimator, "its arrays are not those of a fitted machine")
+    return dual
+
+
+def _one(build: Build, estimator: Any, row: Row) -> Row:
+    """SVR, NuSVR and OneClassSVM: one number."""
+    return _machine(build, estimator, row, _checked(estimator), numbers(estimator, "_intercept_", 1))
+
+
+def _decision(build: Build, estimator: Any, row: Row) -> Row:
+    """SVC and NuSVC: one number for two classes; else scikit-learn's ``ovr`` form of the votes between pairs."""
+    dual, classes = _checked(estimator), class_count(estimator)
+    if classes == 2:
+        # libsvm's number is positive for the first class.
+        return _machine(build, estimator, row, -dual, -numbers(estimator, "_intercept_", 1))
+    owner = np.repeat(np.arange(classes), estimator._n_support)
+    weights = np.zeros((classes * (classes - 1) // 2, dual.shape[1]))
+    for pair, (first, second) in enumerate(_pairs(classes)):
+        weights[pair] = np.where(owner == first, dual[second - 1], 0) + np.where(owner == second, dual[first], 0)
+    # Positive for the second class of a pair, as `voted` takes it.
+    return voted(build, _machine(build, estimator, row, -weights, -numbers(estimator, "_intercept_", len(weights))), classes)
+
+
+def _pairs(classes: int) -> list[tuple[int, int]]:
+    return [(first, second) for first in range(classes) for second in range(first + 1, classes)]
+
+
+def voted(build: Build, confidences: Row, classes: int, threshold: float = 0.0) -> Row:
+    """Votes between pairs of classes, ties broken by confidence (``sklearn.utils.multiclass._ovr_decision_function``).
+
+    Args:
+        confidences: one column per pair (0, 1), (0, 2), …; above ``threshold`` it is a vote for the pair's second class.
+    """
+    sides: NDArray[np.float64] = np.zeros((classes, confidences.width))
+    for pair, (first, second) in enumerate(_pairs(classes)):
+        sides[first, pair], sides[second, pair] = -1, 1
+    choice = build.apply("Cast", build.apply("Greater", confidences, build.constant(np.array(threshold))), to=1)
+    votes = build.linear(choice, sides, (sides == -1).sum(axis=1))
+    total = build.linear(confidences, sides)
+    size = build.add(build.multiply(build.apply("Abs", total), 3.0), 3.0)
+    return build.apply("Add", votes, build.apply("Div", total, size))
+
+
+def _probability(build: Build, estimator: Any, row: Row) -> Row:
+    """Platt's sigmoid of the decision, for two classes."""
+    if class_count(estimator) > 2:
+        raise unsupported(
+            estimator,
+            "finds probabilities of more than two classes by iteration, which has no fixed formula",
+            "Export the scores, or wrap it: CalibratedClassifierCV(SVC(), ensemble=False).",
+        )
+    slope, shift = numbers(estimator, "_probA", 1).item(), numbers(estimator, "_probB", 1).item()
+    return build.apply("Sigmoid", build.add(build.multiply(build.decision(estimator, row), -slope), shift))
+
+
+RULES = Rules(
+    predictions=dict.fromkeys(("SVR", "NuSVR"), _one),
+    decisions={**dict.fromkeys(("SVC", "NuSVC"), _decision), "OneClassSVM": _one},
+    probabilities=dict.fromkeys(("SVC", "NuSVC"), _probability),
+)

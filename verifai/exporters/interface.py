@@ -42,13 +42,19 @@ class Source:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the source says about its numbers; see :class:`verifai.domain.model_facts.ModelFacts`."""
+    """What the source says about its numbers; see :class:`verifai.domain.model_facts.ModelFacts`.
+
+    Attributes:
+        certain: whether the largest output surely is the class that the source names; else the labels are kept only when
+            both agree on all inputs of the parity check.
+    """
 
     task: Task
     input: str
     columns: tuple[str, ...]
     output: str
     labels: tuple[str, ...]
+    certain: bool = True
 
 
 @dataclass(frozen=True)

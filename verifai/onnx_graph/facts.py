@@ -19,7 +19,7 @@ def facts_path(model: Path) -> Path:
 
 
 def read_facts(model: Path) -> ModelFacts | None:
-    """The facts beside ``model``; ``None`` when there are none. They are said by whoever wrote the file: no verdict rests on them.
+    """The facts beside ``model``; ``None`` when there are none. Whoever wrote the file says them: no verdict rests on them.
 
     Raises:
         UsageError: ``bad-facts`` when the file is malformed or belongs to another model; ``file-missing``.

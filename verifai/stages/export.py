@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.model_facts import MAX_NAME, MAX_NAMES, ModelFacts
+from verifai.domain.model_facts import MAX_NAME, MAX_NAMES, ModelFacts, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InternalError, UnsupportedModel, UsageError
@@ -21,6 +21,7 @@ from verifai.onnx_graph.inputs import exact_cast
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
+from verifai.onnx_graph.refusal import printable
 
 PARITY_LIMIT = 1e-3
 """Largest error that is accepted unless the caller says otherwise, as a share of the outputs' spread."""
@@ -114,14 +115,16 @@ def export(
     model = _checked(canonical.model)
     progress.phase("compare")
     parity = _compare(model, found, samples(model) if callable(samples) else samples, parity_limit)
-    facts, said = _facts(model, found.meaning)
+    facts, said = _facts(model, found.meaning, parity)
     return ExportResult(model, (*found.notices, *canonical.notices, *said, *_undecided(parity)), parity, facts)
 
 
-def _facts(model: OnnxModel, meaning: Meaning | None) -> tuple[ModelFacts | None, tuple[str, ...]]:
+def _facts(model: OnnxModel, meaning: Meaning | None, parity: Parity) -> tuple[ModelFacts | None, tuple[str, ...]]:
     """The facts, without names that a facts file cannot hold or that do not fit the tensors, and what to say about these."""
     if meaning is None:
         return None, ()
+    if not meaning.certain and (parity.decisions_differ or not parity.decisions):
+        return None, (f"The largest of {meaning.output!r} is not always the class label of the file; no labels were kept.",)
     widths = {spec.name: spec.shape[-1] if spec.shape else 1 for spec in (*model.inputs, *model.outputs)}
     said = []
     names = {"columns": meaning.columns, "labels": meaning.labels}
@@ -129,6 +132,11 @@ def _facts(model: OnnxModel, meaning: Meaning | None) -> tuple[ModelFacts | None
         if names[kind] and not (len(names[kind]) == widths.get(tensor) and _can_hold(names[kind])):
             said.append(f"The names of the {kind} were left out: there must be one per column, printable and different.")
             names[kind] = ()
+    if names["labels"]:
+        shown = printable(", ".join(names["labels"][:20]), 200) + (", …" if len(names["labels"]) > 20 else "")
+        several = meaning.task is Task.MULTILABEL
+        how = "has one column per label, each for itself" if several else "has the class label in its largest column"
+        said.append(f"{meaning.output!r} {how}, in this order: {shown}.")
     return ModelFacts(model.sha256, meaning.task, meaning.input, names["columns"], meaning.output, names["labels"]), tuple(said)
 
 
@@ -140,8 +148,8 @@ def _undecided(parity: Parity) -> tuple[str, ...]:
     if not parity.decisions_differ:
         return ()
     return (
-        f"On {parity.decisions_differ} of {parity.decisions} compared inputs the largest output is not the class that the source "
-        "names: the source breaks ties by another rule, or they are closer than float32 tells apart.",
+        f"On {parity.decisions_differ} of {parity.decisions} compared inputs the largest output is not the class that the "
+        "source names: it breaks ties by another rule, or they are closer than float32 tells apart.",
     )
 
 

@@ -1,9 +1,9 @@
 """skops files, read without running code from them (docs/decisions/0105).
 
-skops constructs each object of a file by its type's name, and by a loader that the file also names; a name that is trusted may be
-called with whatever arguments the file gives. So this reader trusts few names of scikit-learn, each with one loader; and parts that
-no prediction needs (search trees, scorers, splitters, score functions) are taken out before skops sees the file, so that nothing
-of them is ever constructed. Everything else that skops does not know is refused by name.
+skops constructs each object of a file by its type's name, and by a loader that the file also names; a trusted name may be
+called with whatever arguments the file gives. So this reader trusts few names of scikit-learn, each with one loader; and what
+no prediction needs (search trees, scorers, splitters, score functions) is taken out before skops sees the file, so that nothing
+of it is ever constructed. Everything else that skops does not know is refused by name.
 
 Source: skops/io/_audit.py, _general.py and _trusted_types.py, skops 0.16.
 """
@@ -39,6 +39,8 @@ LOADERS: dict[str, str] = {
     "sklearn.calibration._SigmoidCalibration": "ObjectNode",
     "sklearn.calibration._TemperatureScaling": "ObjectNode",
     "sklearn.compose._column_transformer._RemainderColsList": "ObjectNode",
+    "sklearn.compose._column_transformer.make_column_selector": "ObjectNode",
+    **dict.fromkeys(("builtins.object", "numpy.number", "numpy.floating", "numpy.integer"), "TypeNode"),
     "sklearn._loss.loss.HalfTweedieLoss": "ObjectNode",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "ObjectNode",
     **{f"sklearn.gaussian_process.kernels.{name}": "ObjectNode" for name in _KERNELS},
@@ -48,6 +50,7 @@ LOADERS: dict[str, str] = {
 _SPARE: dict[str, str] = {
     "_optimizer": "sklearn.neural_network._stochastic_optimizers.",
     "_tree": "sklearn.neighbors.",
+    "_checked_cv_orig": "sklearn.model_selection._split.",
     "cv": "sklearn.model_selection._split.",
     "named_estimators_": "sklearn.utils._bunch.Bunch",
     "score_func": "sklearn.feature_selection.",
@@ -89,11 +92,14 @@ def _refused(source: Source, kinds: set[str]) -> UsageError:
     names = sorted(kinds)
     listed = printable(", ".join(names[:3]), 300) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     options = " ".join(f"--trust-type {shlex.quote(printable(name, 200))}" for name in sorted({*names, *source.trusted_types}))
+    hint = f"If you trust its maker: verifai export {shlex.quote(source.text)} -o model.onnx {options}"
+    if any(name.startswith("__main__.") or "<" in name for name in names):
+        hint = "What a script or notebook defines cannot be loaded elsewhere: put it into a module, or name a factory."
     return UsageError(
         "pickle-refused",
         f"the file needs types that are not known to be safe: {listed}",
         where=source.text,
-        hint=f"If you trust its maker: verifai export {shlex.quote(source.text)} -o model.onnx {options}",
+        hint=hint,
     )
 
 

@@ -1,4 +1,4 @@
-"""Classifiers by densities: naive Bayes, discriminant analysis, Gaussian mixtures. Probabilities are the softmax of log densities."""
+"""Classifiers by densities: naive Bayes, discriminant analysis, mixtures. Probabilities are the softmax of log densities."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def _categorical(build: Build, estimator: Any, row: Row) -> Row:
     tables = [np.asarray(table, dtype=np.float64) for table in parts(estimator, "feature_log_prob_")]
     if len(tables) != row.width or any(table.ndim != 2 or len(table) != class_count(estimator) for table in tables):
         raise inconsistent(estimator, "feature_log_prob_ does not fit its columns and classes")
+    build.note("CategoricalNB takes whole numbers; another number is rounded down by it, and belongs to no category here.")
     encoded = one_hot(build, row, [np.arange(table.shape[1], dtype=np.float64) for table in tables])
     return build.linear(encoded, np.hstack(tables), numbers(estimator, "class_log_prior_", class_count(estimator)))
 

@@ -28,8 +28,8 @@ from verifai.exporters.sklearn.writer import Array, Row, Writer
 Rule: TypeAlias = "Callable[[Build, Any, Row], Row]"
 
 
-class NoRule(Exception):  # noqa: N818 - says what is missing; the exporter asks skl2onnx then
-    """No rule converts this method of this estimator."""
+class NoRule(Exception):
+    """No rule converts this method of this estimator; the exporter asks skl2onnx then."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def numbers(estimator: Any, attribute: str, *shape: int | None) -> Array:
 
 def matrix(estimator: Any, attribute: str, columns: int) -> Array:
     """A fitted attribute of shape (any, columns) or (columns,), as two-dimensional float64."""
-    flat = np.ndim(getattr(estimator, attribute, None)) == 1
+    flat = np.ndim(getattr(estimator, attribute, 0)) == 1
     return numbers(estimator, attribute, columns)[None] if flat else numbers(estimator, attribute, None, columns)
 
 

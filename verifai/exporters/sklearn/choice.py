@@ -125,7 +125,8 @@ def preferred(estimator: Any) -> str:
     if name in ("SVC", "NuSVC", "NearestCentroid", "OneVsOneClassifier"):
         # Their predictions do not follow their probabilities.
         return SCORES
-    if name == "SGDClassifier" and head.loss != "log_loss":
+    if name == "SGDClassifier" and (head.loss != "log_loss" or len(head.classes_) > 2):
+        # Several sigmoids far from 0 are all 0 or all 1, where the scores still differ.
         return SCORES
     if name == "OneVsRestClassifier" and any(preferred(part) == SCORES for part in head.estimators_):
         return SCORES
@@ -189,10 +190,10 @@ def _compared(part: Any, rows: Any) -> NDArray[Any]:
 
 def _centroid_scores(head: Any, rows: Any) -> NDArray[Any]:
     if not equal_priors(head):
-        return np.asarray(head._decision_function(rows))
+        return np.asarray(head._decision_function(rows), dtype=np.float64)
     from sklearn.metrics import pairwise_distances
 
-    distances = pairwise_distances(rows, head.centroids_, metric=head.metric)
+    distances = np.asarray(pairwise_distances(rows, head.centroids_, metric=head.metric), dtype=np.float64)
     return -np.square(distances) if head.metric == "euclidean" else -distances
 
 

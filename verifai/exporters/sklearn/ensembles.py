@@ -193,7 +193,7 @@ def _tempered(build: Build, part: Any, values: Row, by_decision: bool) -> Row:
     beta = numbers(parts(part, "calibrators")[0], "beta_").item()
     if not by_decision:
         full = build.complement(values) if values.width == 1 else values
-        return build.softmax(build.multiply(build.apply("Log", build.add(full, 1e-30)), beta))
+        return build.softmax(build.multiply(build.apply("Log", build.add(full, 1e-12)), beta))
     if values.width == 1:
         return build.apply("Sigmoid", build.multiply(values, 2 * beta))
     return build.softmax(build.multiply(values, beta))

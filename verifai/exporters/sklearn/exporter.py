@@ -21,10 +21,10 @@ from verifai.exporters.sklearn import choice
 from verifai.exporters.sklearn.archive import load_skops
 from verifai.exporters.sklearn.build import Build, NoRule
 from verifai.exporters.sklearn.fallback import convert_by_skl2onnx
+from verifai.exporters.sklearn.positional import positional
 from verifai.exporters.sklearn.rules import RULES
 from verifai.exporters.sklearn.typical import typical_rows
 from verifai.exporters.sklearn.writer import INPUT
-from verifai.onnx_graph.refusal import printable
 
 _SUFFIXES = (".skops", ".pkl", ".pickle", ".joblib")
 _MAX_WIDTH = 1 << 24
@@ -63,19 +63,21 @@ class SklearnExporter:
         if len(source.select) > 1:
             raise UsageError("bad-option", "an estimator has one output at a time", where="--select")
         with _failing(source):
-            width = getattr(value, "n_features_in_", None)
+            # IsotonicRegression takes one column, and does not count it.
+            width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
             if not isinstance(width, (int, np.integer)) or not 0 < width <= _MAX_WIDTH:
                 raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.")
             chosen = choice.choose(value, source.select[0] if source.select else "")
             data, notices = _convert(value, int(width), chosen.output, source)
+            plain = positional(value)
         return Exported(
             data=data,
             where=source.text,
-            run=_Runner(value, chosen.output, source),
+            run=_Runner(plain, chosen.output, source),
             made=_Typical(value, int(width)),
             notices=(*_explained(value, chosen), *notices),
             meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels),
-            decide=_Decider(value, chosen, source),
+            decide=_Decider(plain, chosen, source),
         )
 
 
@@ -89,24 +91,15 @@ def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes
     }[output]
     try:
         row = method(value, build.features)
-    except NoRule:
-        return convert_by_skl2onnx(value, width, output, source), ()
+    except NoRule as missing:
+        return convert_by_skl2onnx(value, width, output, str(missing), source), ()
     return build.model(row, output), tuple(build.notices)
 
 
 def _explained(value: Any, chosen: choice.Choice) -> tuple[str, ...]:
-    """What the numbers mean, in a sentence."""
-    shown = printable(", ".join(chosen.labels[:20]), 200) + (", …" if len(chosen.labels) > 20 else "")
-    if chosen.task is choice.Task.MULTILABEL:
-        return (f"{chosen.output!r} has one column per label, each for itself: {shown}.",)
-    if not chosen.labels:
+    if chosen.output != choice.SCORES or not hasattr(value, "predict_proba"):
         return ()
-    said = [f"The class label is left out; it is the largest of {chosen.output!r}, in this order: {shown}."]
-    if chosen.output == choice.SCORES and hasattr(value, "predict_proba"):
-        said.append(
-            "predict follows the scores, not predict_proba; --select probabilities exports those, where they have a formula."
-        )
-    return tuple(said)
+    return ("Scores were exported, because predict follows them and not predict_proba; see --select probabilities.",)
 
 
 def _columns(value: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Kernels between the row and stored points, and what is built on them: Gaussian processes, kernel ridge regression, Nyström maps.
+"""Kernels between the row and stored points, and what is built on them: Gaussian processes, kernel ridge, Nyström maps.
 
 |x − s|² is written as |x|² − 2 x·s + |s|², measured from the points' middle, so that little cancels.
 """
@@ -96,6 +96,19 @@ def _nystroem(build: Build, estimator: Any, row: Row) -> Row:
     return build.linear(
         _pairwise(build, estimator, row, points), numbers(estimator, "normalization_", len(points), len(points))
     )
+
+
+def _kernel_components(build: Build, estimator: Any, row: Row) -> Row:
+    """KernelPCA: the centred kernel times the scaled eigenvectors; centring is linear in the kernel."""
+    points = numbers(estimator, "X_fit_", None, row.width)
+    count = len(points)
+    values = numbers(estimator, "eigenvalues_", None)
+    vectors = numbers(estimator, "eigenvectors_", count, len(values))
+    means, mean = numbers(estimator._centerer, "K_fit_rows_", count), numbers(estimator._centerer, "K_fit_all_").item()
+    scaled = np.where(values > 0, vectors / np.sqrt(np.where(values > 0, values, 1.0)), 0.0)
+    gamma = numbers(estimator, "gamma_").item()
+    given = kernel(build, estimator, row, points, estimator.kernel, gamma, float(estimator.coef0), float(estimator.degree))
+    return build.linear(given, (scaled - scaled.mean(axis=0)).T, (mean - means) @ scaled)
 
 
 def _process(build: Build, estimator: Any, row: Row) -> Row:
@@ -199,5 +212,6 @@ _COVARIANCES: dict[str, Callable[[Build, Any, Any, Row, Array], Row]] = {
 }
 
 RULES = Rules(
-    predictions={"GaussianProcessRegressor": _process, "KernelRidge": _kernel_ridge}, transforms={"Nystroem": _nystroem}
+    predictions={"GaussianProcessRegressor": _process, "KernelRidge": _kernel_ridge},
+    transforms={"Nystroem": _nystroem, "KernelPCA": _kernel_components},
 )

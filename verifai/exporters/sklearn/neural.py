@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from verifai.exporters.sklearn.build import Build, Rules, inconsistent, parts, unsupported
 from verifai.exporters.sklearn.writer import Row
-
-import numpy as np
 
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "exp": "Exp"}
 

@@ -54,13 +54,12 @@ def _clipped(build: Build, row: Row, low: float, high: float) -> Row:
 
 def _normalizer(build: Build, estimator: Any, row: Row) -> Row:
     """row over its norm; a row of zeros stays as it is."""
-    axis = build.constant(np.array([1]))
     operator = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}.get(estimator.norm)
     if operator is None:
         raise inconsistent(estimator, "its norm is unknown")
     measured = build.apply("Abs", row) if estimator.norm == "max" else row
-    norm = build.apply(operator, measured, axis, width=1, base="norm", keepdims=1)
-    # A float32 that vanishes beside any other norm, and lets 0 / 0 be 0.
+    norm = build.apply(operator, measured, build.constant(np.array([1])), width=1, base="norm", keepdims=1)
+    # A float32 that vanishes beside any other norm, and lets 0 over it be 0.
     return build.apply("Div", row, build.add(norm, 1e-30))
 
 
@@ -111,23 +110,31 @@ def _powered(build: Build, row: Row, exponents: Array) -> tuple[Row, Array, Arra
 
 
 def _polynomial(build: Build, estimator: Any, row: Row) -> Row:
-    """Products of columns: each of degree d is one of degree d − 1 times a column, so that degree d costs d − 1 products."""
+    """Products of columns; each of degree d is one of degree d − 1 times a column, so that every product is made once."""
     powers = np.asarray(estimator.powers_)
     if powers.ndim != 2 or powers.shape[1] != row.width or powers.dtype.kind not in "iu" or powers.min() < 0:
         raise inconsistent(estimator, f"powers_ has the shape {powers.shape}")
-    factors = [np.repeat(np.arange(row.width), power) for power in powers]
-    degree = max(len(columns) for columns in factors)
-    one = np.array([[1.0]])
-    # Column row.width holds 1, which fills up terms of lower degree.
-    padded = [np.concatenate([columns, np.full(degree - len(columns), row.width)]) for columns in factors]
-    short = degree == 0 or any(len(columns) < degree for columns in factors)
-    extended = build.apply("Concat", row, build.constant(one, "one"), width=row.width + 1, axis=1) if short else row
-    if degree == 0:
-        return build.columns(extended, [row.width] * len(factors))
-    result = build.columns(extended, [columns[0] for columns in padded])
-    for place in range(1, degree):
-        result = build.apply("Mul", result, build.columns(extended, [columns[place] for columns in padded]))
-    return result
+    terms = [tuple(np.repeat(np.arange(row.width), power).tolist()) for power in powers]
+    blocks: list[Row] = []
+    order: list[tuple[int, ...]] = []
+    known: dict[tuple[int, ...], int] = {(column,): column for column in range(row.width)}
+    block = row
+    for degree in range(max(len(term) for term in terms) + 1):
+        if degree == 0:
+            made = sorted({term for term in terms if not term})
+            rows = [build.linear(row, np.zeros((1, row.width)), np.array(1.0))] if made else []
+        elif degree == 1:
+            made, rows = sorted(known), [row]
+        else:
+            # Also the beginnings of longer terms.
+            made = sorted({term[:degree] for term in terms if len(term) >= degree})
+            left = build.columns(block, [known[term[:-1]] for term in made])
+            block = build.apply("Mul", left, build.columns(row, [term[-1] for term in made]))
+            known, rows = {term: place for place, term in enumerate(made)}, [block]
+        order += made
+        blocks += rows
+    places = {term: place for place, term in enumerate(order)}
+    return build.columns(build.concatenate(blocks), [places[term] for term in terms])
 
 
 def _components(build: Build, estimator: Any, row: Row) -> Row:

@@ -61,14 +61,14 @@ def chosen_columns(estimator: Any, chosen: Any) -> list[int]:
     Raises:
         UsageError: ``source-failed``.
     """
-    width = estimator.n_features_in_
+    width = int(estimator.n_features_in_)
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
 
     def index(value: Any) -> int:
         place = names.index(value) if isinstance(value, str) and value in names else value
         if not isinstance(place, (int, np.integer)) or not -width <= place < width:
             raise inconsistent(estimator, f"it selects a column that it was not fitted on: {value!r}"[:120])
-        return int(place) % width
+        return int(place) % int(width)
 
     if isinstance(chosen, slice):
         if isinstance(chosen.start, str) or isinstance(chosen.stop, str):
@@ -95,7 +95,8 @@ def _selected(build: Build, estimator: Any, row: Row) -> Row:
 
 def _imputer(build: Build, estimator: Any, row: Row) -> Row:
     """Columns without any value at fitting are dropped; a missing value that is a number is replaced."""
-    missing, fitted = estimator.missing_values, getattr(estimator, "statistics_", None)
+    missing = estimator.missing_values
+    fitted = getattr(getattr(estimator, "initial_imputer_", estimator), "statistics_", None)
     if fitted is not None and np.asarray(fitted).dtype.kind not in "fiub":
         raise unsupported(estimator, "fills in text", _ENCODE)
     if getattr(estimator, "add_indicator", False) and estimator.indicator_.features_.size:
@@ -103,11 +104,13 @@ def _imputer(build: Build, estimator: Any, row: Row) -> Row:
     if not (isinstance(missing, float) and np.isnan(missing)):
         return _replaced(build, estimator, row)
     build.note(
-        f"{type(estimator).__name__} fills in missing values (NaN). A proof's inputs are finite, so that it does nothing; it was left out."
+        f"{type(estimator).__name__} fills in missing values (NaN); inputs with NaN are refused, so it was left out: "
+        "fill them in before proving."
     )
-    if fitted is None or getattr(estimator, "keep_empty_features", False):
+    if getattr(estimator, "keep_empty_features", False):
         return row
-    return build.columns(row, np.flatnonzero(~np.isnan(np.asarray(fitted, dtype=np.float64))))
+    known = getattr(estimator, "_valid_mask", None) if fitted is None else ~np.isnan(np.asarray(fitted, dtype=np.float64))
+    return row if known is None else build.columns(row, np.flatnonzero(known))
 
 
 def _replaced(build: Build, estimator: Any, row: Row) -> Row:
@@ -209,7 +212,7 @@ def _ordinal_encoder(build: Build, estimator: Any, row: Row) -> Row:
 
 def _bins(build: Build, estimator: Any, row: Row) -> Row:
     """KBinsDiscretizer: the number of inner edges that a cell has reached, or one column per bin."""
-    edges = [np.asarray(values, dtype=np.float64)[1:-1] for values in parts(estimator, "bin_edges_")]
+    edges = [np.asarray(values, dtype=np.float64)[1:-1] for values in estimator.bin_edges_]
     if len(edges) != row.width:
         raise inconsistent(estimator, f"it has edges for {len(edges)} of {row.width} columns")
     owner = np.repeat(np.arange(row.width), [len(values) for values in edges])
@@ -235,8 +238,8 @@ def _bins(build: Build, estimator: Any, row: Row) -> Row:
 
 
 _SELECTORS = (
-    "SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect", "SelectFromModel", "RFE",
-    "RFECV", "SequentialFeatureSelector", "VarianceThreshold",
+    "SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect", "SelectFromModel",
+    "RFE", "RFECV", "SequentialFeatureSelector", "VarianceThreshold",
 )  # fmt: skip
 
 RULES = Rules(

@@ -94,15 +94,11 @@ def voted(build: Build, confidences: Row, classes: int, threshold: float = 0.0) 
 
 
 def _probability(build: Build, estimator: Any, row: Row) -> Row:
-    """Platt's sigmoid of the decision, for two classes."""
-    if class_count(estimator) > 2:
-        raise unsupported(
-            estimator,
-            "finds probabilities of more than two classes by iteration, which has no fixed formula",
-            "Export the scores, or wrap it: CalibratedClassifierCV(SVC(), ensemble=False).",
-        )
-    slope, shift = numbers(estimator, "_probA", 1).item(), numbers(estimator, "_probB", 1).item()
-    return build.apply("Sigmoid", build.add(build.multiply(build.decision(estimator, row), -slope), shift))
+    raise unsupported(
+        estimator,
+        "finds its probabilities by an iteration that stops early, which is no fixed formula",
+        "Export its scores; or wrap it: CalibratedClassifierCV(SVC(), ensemble=False).",
+    )
 
 
 RULES = Rules(

@@ -1,6 +1,6 @@
 """Rows like those that an estimator was fitted on, made up from what it remembers of them: means, ranges, points, categories.
 
-For the parity check only. Inputs far from the data saturate probabilities, leave the range of scalers and raise errors in encoders.
+For the parity check only. Inputs far from the data saturate probabilities, leave the range of scalers, and make encoders fail.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ def _remembered(estimator: Any, width: int, generator: np.random.Generator, coun
         lists = [np.asarray(values) for values in categories]
         if all(values.dtype.kind in "fiub" and values.size for values in lists):
             return np.stack([generator.choice(values.astype(np.float64), count) for values in lists], axis=1)
+    counts = _field(estimator, "n_categories_", (width,))
+    if counts is not None:
+        return np.floor(counts * generator.random((count, width)))
     for centre, scale in _PAIRS:
         middle, spread = _field(estimator, centre, (width,)), _field(estimator, scale, (width,))
         if middle is not None:
@@ -96,10 +99,12 @@ def _remembered(estimator: Any, width: int, generator: np.random.Generator, coun
 
 
 def _around(points: Array, generator: np.random.Generator, count: int) -> Array:
-    """Somewhere between two of the points, and a little aside."""
+    """Every second one a point itself; the others between two of them, and a little aside."""
     first, second = (points[generator.integers(0, len(points), count)] for _ in range(2))
     share = generator.random((count, 1))
-    return first * share + second * (1 - share) + 0.05 * points.std(axis=0) * generator.normal(size=first.shape)
+    rows = first * share + second * (1 - share) + 0.05 * points.std(axis=0) * generator.normal(size=first.shape)
+    rows[::2] = first[::2]
+    return np.asarray(rows)
 
 
 def _field(estimator: Any, attribute: str, shape: tuple[int | None, ...]) -> Array | None:

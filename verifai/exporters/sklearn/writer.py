@@ -1,7 +1,8 @@
 """Writes one ONNX graph of a single row: float32 values of shape (1, width) in, the same out.
 
 What the converters need and no more. Constants are float64 until the model is written, and rounded once. Linear parts take in
-factors and constants that follow, and those that stand side by side are put together: five classifiers on one input are one product.
+factors and constants that follow, and those that stand side by side are put together: five classifiers on one input are one
+product.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Writer:
         return result
 
     def centred_linear(self, row: Row, middle: Array, weights: Array, bias: Any = 0.0) -> Row:
-        """(row − middle) · weightsᵀ + bias; the middle goes into the bias where it is small, and float32 loses nothing by it."""
+        """(row − middle) · weightsᵀ + bias; a middle so small that float32 loses nothing by it goes into the bias."""
         if np.abs(middle).max() <= _SMALL:
             return self.linear(row, weights, bias - weights @ middle)
         return self.linear(self.subtract(row, middle), weights, bias)
@@ -180,6 +181,10 @@ class Writer:
         chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
         if np.array_equal(chosen, np.arange(row.width)):
             return row
+        node = self._nodes.get(row.name)
+        if node is not None and node.op == "Gather" and node.attributes.get("axis") == 1 and not self._read(row.name):
+            node.inputs[1] = self._store(self._constants.pop(node.inputs[1])[chosen], "columns")
+            return Row(row.name, len(chosen))
         return self.apply("Gather", row, self.constant(chosen, "columns"), width=len(chosen), base="columns", axis=1)
 
     def total(self, row: Row) -> Row:

@@ -178,14 +178,29 @@ def _scores(head: Any, rows: Any) -> NDArray[Any]:
     if getattr(head, "decision_function_shape", "ovr") == "ovo":
         head = copy.copy(head)
         head.decision_function_shape = "ovr"
-    if name == "OneVsRestClassifier" and not hasattr(head, "decision_function"):
-        return np.stack([np.ravel(_compared(part, rows)) for part in head.estimators_], axis=1)
-    decision = np.asarray(head.decision_function(rows), dtype=np.float64)
+    if name in ("OneVsRestClassifier", "OneVsOneClassifier") and not _decides(head):
+        parts = head.estimators_
+        columns = [_compared(part, rows) for part in parts]
+        threshold = 0.0 if hasattr(parts[0], "decision_function") else 0.5
+        decision = columns[0] - threshold if len(parts) == 1 else np.stack(columns, axis=1)
+    else:
+        decision = np.asarray(head.decision_function(rows), dtype=np.float64)
     return np.stack([-decision, decision], axis=1) if decision.ndim == 1 else decision
 
 
-def _compared(part: Any, rows: Any) -> NDArray[Any]:
-    return np.asarray(part.predict_proba(rows)[:, 1] if hasattr(part, "predict_proba") else part.predict(rows))
+def _decides(head: Any) -> bool:
+    """Whether its ``predict`` follows a decision function, above 0 for the second of two classes."""
+    if type(head).__name__ == "OneVsOneClassifier":
+        return len(head.classes_) > 2
+    return hasattr(head, "decision_function")
+
+
+def _compared(part: Any, rows: Any) -> NDArray[np.float64]:
+    """What ``predict`` compares of a binary part: its decision, else the second class's probability, else its prediction."""
+    if hasattr(part, "decision_function"):
+        return np.ravel(np.asarray(part.decision_function(rows), dtype=np.float64))
+    found = part.predict_proba(rows)[:, 1] if hasattr(part, "predict_proba") else part.predict(rows)
+    return np.ravel(np.asarray(found, dtype=np.float64))
 
 
 def _centroid_scores(head: Any, rows: Any) -> NDArray[Any]:

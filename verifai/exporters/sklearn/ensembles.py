@@ -227,8 +227,10 @@ def _rest(build: Build, estimator: Any, row: Row) -> Row:
 
 def _rest_decision(build: Build, estimator: Any, row: Row) -> Row:
     """``decision_function``, or what ``predict`` compares where the parts have none: predictions or probabilities."""
-    inner = parts(estimator)
-    return build.concatenate([_binary(build, part, row)[0] for part in inner])
+    found = [_binary(build, part, row) for part in parts(estimator)]
+    if len(found) == 1:
+        return build.subtract(*found[0])
+    return build.concatenate([confidence for confidence, _ in found])
 
 
 def _binary(build: Build, part: Any, row: Row) -> tuple[Row, float]:
@@ -247,6 +249,13 @@ def _one_to_one(build: Build, estimator: Any, row: Row) -> Row:
     found = [_binary(build, part, row) for part in inner]
     result = voted(build, build.concatenate([confidence for confidence, _ in found]), classes, found[0][1])
     return build.columns(result, [1]) if classes == 2 else result
+
+
+def _pair(build: Build, estimator: Any, row: Row) -> Row:
+    """The scores of OneVsOneClassifier: its votes; for two classes what the one part compares, without a vote."""
+    if class_count(estimator) > 2:
+        return build.decision(estimator, row)
+    return build.two_sided(build.subtract(*_binary(build, parts(estimator)[0], row)))
 
 
 # Several targets
@@ -300,7 +309,7 @@ RULES = Rules(
         "OneVsRestClassifier": _rest_decision,
         "OneVsOneClassifier": _one_to_one,
     },
-    scores={**_wrappers("scores"), "VotingClassifier": _hard_vote},
+    scores={**_wrappers("scores"), "VotingClassifier": _hard_vote, "OneVsOneClassifier": _pair},
     probabilities={
         **_wrappers("probabilities"),
         "VotingClassifier": _soft_vote,

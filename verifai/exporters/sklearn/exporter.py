@@ -23,6 +23,7 @@ from verifai.exporters.sklearn.build import Build, NoRule
 from verifai.exporters.sklearn.fallback import convert_by_skl2onnx
 from verifai.exporters.sklearn.positional import positional
 from verifai.exporters.sklearn.rules import RULES
+from verifai.exporters.sklearn.stored import check_stored
 from verifai.exporters.sklearn.typical import typical_rows
 from verifai.exporters.sklearn.writer import INPUT
 
@@ -67,6 +68,7 @@ class SklearnExporter:
             width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
             if not isinstance(width, (int, np.integer)) or not 0 < width <= _MAX_WIDTH:
                 raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.")
+            check_stored(value)
             chosen = choice.choose(value, source.select[0] if source.select else "")
             data, notices = _convert(value, int(width), chosen.output, source)
             plain = positional(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from verifai.exporters.sklearn.build import Build, Rules, class_count, inconsistent, numbers, unsupported
+from verifai.exporters.sklearn.build import Build, Rules, class_count, numbers, unsupported
 from verifai.exporters.sklearn.kernels import squared_distances
 from verifai.exporters.sklearn.writer import Array, Row
 
@@ -37,29 +37,17 @@ def _exponent(estimator: Any) -> float:
 def _table(estimator: Any, row: Row) -> tuple[Array, Array]:
     """Training points (points, columns) and one row per point of what neighbours contribute.
 
-    Cython code of scikit-learn reads both without checking, so that they are compared with each other here.
-
     Raises:
-        UsageError: ``source-failed``.
         UnsupportedModel: for sparse data, weights of the user's own, and several targets that are classes.
     """
-    stored = estimator._fit_X
-    if not isinstance(stored, np.ndarray):
+    if not isinstance(estimator._fit_X, np.ndarray):
         raise unsupported(estimator, "was fitted on sparse data", "Fit it on a dense array.")
     if estimator.weights not in (None, "uniform", "distance"):
         raise unsupported(estimator, "weighs neighbours by a function of its own", "Use weights='uniform' or 'distance'.")
-    points = numbers(estimator, "_fit_X", None, row.width)
-    targets = np.asarray(estimator._y)
-    if not stored.flags.c_contiguous or stored.dtype not in (np.float32, np.float64) or targets.shape[:1] != (len(points),):
-        raise inconsistent(estimator, f"it holds {len(points)} points and {len(targets)} targets")
-    if estimator.n_samples_fit_ != len(points) or not 0 < estimator.n_neighbors <= len(points):
-        raise inconsistent(estimator, f"{estimator.n_neighbors} neighbours of {len(points)} points")
+    points, targets = numbers(estimator, "_fit_X", None, row.width), np.asarray(estimator._y)
     if not hasattr(estimator, "classes_"):
         return points, np.asarray(targets, dtype=np.float64).reshape(len(points), -1)
-    classes = class_count(estimator)
-    if targets.ndim != 1 or targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
-        raise inconsistent(estimator, "its targets are not numbers of its classes")
-    return points, np.eye(classes)[targets]
+    return points, np.eye(class_count(estimator))[targets.reshape(-1)]
 
 
 def _neighbours(build: Build, estimator: Any, row: Row) -> Row:

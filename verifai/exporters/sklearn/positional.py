@@ -7,22 +7,20 @@ The places of the names were fixed at fitting, so that the parity check can do w
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
-from verifai.exporters.sklearn.build import own
 from verifai.exporters.sklearn.selection import chosen_columns
+from verifai.exporters.sklearn.stored import reachable
 
 _OUTPUT = "_sklearn_output_config"
-_MAX_OBJECTS = 100_000
 
 
 def positional(estimator: Any) -> Any:
     """The estimator itself, or a copy of it that selects columns by number and gives plain arrays."""
-    if not any(_by_name(part) for part in _estimators(estimator)):
+    if not any(_by_name(part) for part in reachable(estimator)):
         return estimator
     result = copy.deepcopy(estimator)
-    for part in _estimators(result):
+    for part in reachable(result):
         if getattr(part, _OUTPUT, None):
             setattr(part, _OUTPUT, {})
         if type(part).__name__ == "ColumnTransformer" and hasattr(part, "transformers_"):
@@ -40,21 +38,3 @@ def _by_name(part: Any) -> bool:
         not isinstance(chosen, slice) or isinstance(chosen.start, str) or isinstance(chosen.stop, str)
         for _, _, chosen in getattr(part, "transformers_", ())
     )
-
-
-def _estimators(estimator: Any) -> Iterator[Any]:
-    """Every estimator of scikit-learn's own that is reachable through fields, lists, tuples and dictionaries."""
-    seen: set[int] = set()
-    stack = [estimator]
-    while stack and len(seen) < _MAX_OBJECTS:
-        value = stack.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, (list, tuple)):
-            stack.extend(value)
-        elif isinstance(value, dict):
-            stack.extend(value.values())
-        elif own(value) and hasattr(value, "get_params") and not isinstance(value, type):
-            yield value
-            stack.extend(vars(value).values())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.exporters.sklearn.build import Build, Rules, class_count, inconsistent, numbers, unsupported
+from verifai.exporters.sklearn.build import Build, Rules, class_count, numbers, unsupported
 from verifai.exporters.sklearn.kernels import kernel
 from verifai.exporters.sklearn.writer import Array, Row
 
@@ -22,46 +22,23 @@ def _machine(build: Build, estimator: Any, row: Row, weights: Array, bias: Array
     return build.linear(values, weights, bias)
 
 
-def _checked(estimator: Any) -> Array:
-    """The dual coefficients, after the fields that libsvm reads without checking them were compared with each other.
-
-    Raises:
-        UsageError: ``source-failed``.
-        UnsupportedModel: for machines fitted on sparse data.
-    """
-    if estimator._sparse or not isinstance(estimator.support_vectors_, np.ndarray):
+def _dual(estimator: Any) -> Array:
+    """The dual coefficients, one row less than classes. Raises UnsupportedModel for sparse data and kernels of one's own."""
+    if not isinstance(estimator.support_vectors_, np.ndarray):
         raise unsupported(estimator, "was fitted on sparse data", "Fit it on a dense array.")
     if estimator.kernel not in ("linear", "poly", "rbf", "sigmoid"):
         raise unsupported(estimator, "has a kernel of its own, or a precomputed one", "Use linear, poly, rbf or sigmoid.")
-    if "_impl" in vars(estimator):
-        raise inconsistent(estimator, "its kind of machine was changed")
-    classes = len(estimator.classes_) if hasattr(estimator, "classes_") else 2
-    vectors = len(numbers(estimator, "support_vectors_", None, estimator.n_features_in_))
-    dual = numbers(estimator, "_dual_coef_", classes - 1, vectors)
-    numbers(estimator, "_intercept_", classes * (classes - 1) // 2)
-    classifier = hasattr(estimator, "classes_")
-    counts = np.asarray(estimator._n_support)
-    wide = counts.shape == (classes,) and counts.dtype == np.int32 and (counts >= 0).all()
-    held = counts.sum() if classifier else counts[:1].sum()
-    if not (wide and held == vectors and np.shape(estimator.support_) == (vectors,)):
-        raise inconsistent(estimator, "its numbers of support vectors contradict each other")
-    for attribute in ("_probA", "_probB"):
-        if np.size(getattr(estimator, attribute)) not in (0, 1, classes * (classes - 1) // 2):
-            raise inconsistent(estimator, f"{attribute} has the wrong size")
-    contiguous = (estimator.support_vectors_, estimator._dual_coef_, estimator._intercept_)
-    if not all(array.dtype == np.float64 and array.flags.c_contiguous for array in contiguous):
-        raise inconsistent(estimator, "its arrays are not those of a fitted machine")
-    return dual
+    return numbers(estimator, "_dual_coef_", None, len(estimator.support_vectors_))
 
 
 def _one(build: Build, estimator: Any, row: Row) -> Row:
     """SVR, NuSVR and OneClassSVM: one number."""
-    return _machine(build, estimator, row, _checked(estimator), numbers(estimator, "_intercept_", 1))
+    return _machine(build, estimator, row, _dual(estimator), numbers(estimator, "_intercept_", 1))
 
 
 def _decision(build: Build, estimator: Any, row: Row) -> Row:
     """SVC and NuSVC: one number for two classes; else scikit-learn's ``ovr`` form of the votes between pairs."""
-    dual, classes = _checked(estimator), class_count(estimator)
+    dual, classes = _dual(estimator), class_count(estimator)
     if classes == 2:
         # libsvm's number is positive for the first class.
         return _machine(build, estimator, row, -dual, -numbers(estimator, "_intercept_", 1))

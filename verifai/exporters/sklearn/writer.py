@@ -23,7 +23,7 @@ INPUT = "features"
 Array = NDArray[Any]
 
 _FLOAT = onnx.TensorProto.FLOAT
-_CELLWISE = frozenset({"Sigmoid", "Tanh", "Relu", "Exp"})
+_CELLWISE = ("Sigmoid", "Tanh", "Relu", "Exp")
 """Operators that give the same cell by cell, whether the cells stand together or apart."""
 _SMALL = 10.0
 
@@ -50,8 +50,17 @@ def _rounded(array: Array) -> Array:
         return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """operand · weightsᵀ + bias, with weights of shape (outputs, inputs)."""
+
+    operand: str
+    weights: Array
+    bias: Array
+
+
 class Writer:
-    """The graph so far.
+    """The graph so far. Rows are values: no call changes what a row that was given out earlier means.
 
     Attributes:
         features: the model's input.
@@ -63,6 +72,7 @@ class Writer:
         self.notices: list[str] = []
         self._nodes: dict[str, _Node] = {}
         self._constants: dict[str, Array] = {}
+        self._rows = {INPUT: self.features}
         self._taken = {INPUT}
 
     def note(self, text: str) -> None:
@@ -75,11 +85,8 @@ class Writer:
     def constant(self, array: Any, base: str = "constant") -> str:
         """Add a constant: integers as int64, everything else as float32 (infinite where float32 cannot hold it)."""
         values = np.asarray(array)
-        return self._store(values.astype(np.int64 if values.dtype.kind in "iu" else np.float64), base)
-
-    def _store(self, array: Array, base: str) -> str:
         name = self._fresh(base)
-        self._constants[name] = array
+        self._constants[name] = values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
         return name
 
     def node(self, op: str, inputs: Sequence[str], base: str = "", **attributes: Any) -> str:
@@ -102,7 +109,9 @@ class Writer:
         """An operator on rows and constants; as wide as its widest row unless said otherwise."""
         names = [operand.name if isinstance(operand, Row) else operand for operand in operands]
         widths = [operand.width for operand in operands if isinstance(operand, Row)]
-        return Row(self.node(op, names, base, **attributes), max(widths) if width is None else width)
+        row = Row(self.node(op, names, base, **attributes), max(widths) if width is None else width)
+        self._rows[row.name] = row
+        return row
 
     def add(self, row: Row, values: Any) -> Row:
         """Row + constants, one per column or one for all; in the bias where the row comes from a linear part."""
@@ -133,13 +142,9 @@ class Writer:
         matrix = np.asarray(weights, dtype=np.float64)
         shift = np.broadcast_to(np.asarray(0.0 if bias is None else bias, dtype=np.float64), (len(matrix),))
         before = self._linear_of(row)
-        if before is not None and len(matrix) * before[1].shape[1] <= matrix.size + before[1].size:
-            node, inner, inner_bias = before
-            self._set_linear(node.outputs[0], matrix @ inner, matrix @ inner_bias + shift)
-            return Row(row.name, len(matrix))
-        result = Row(self.node("Gemm", [row.name], "linear"), len(matrix))
-        self._set_linear(result.name, matrix, shift)
-        return result
+        if before is not None and len(matrix) * before.weights.shape[1] <= matrix.size + before.weights.size:
+            return self._gemm(before.operand, matrix @ before.weights, matrix @ before.bias + shift)
+        return self._gemm(row.name, matrix, shift)
 
     def centred_linear(self, row: Row, middle: Array, weights: Array, bias: Any = 0.0) -> Row:
         """(row − middle) · weightsᵀ + bias; a middle so small that float32 loses nothing by it goes into the bias."""
@@ -147,44 +152,40 @@ class Writer:
             return self.linear(row, weights, bias - weights @ middle)
         return self.linear(self.subtract(row, middle), weights, bias)
 
-    def _set_linear(self, name: str, matrix: Array, shift: Array) -> None:
-        """Give a Gemm these weights (outputs, inputs) and biases (outputs,); float64 until the model is written."""
-        node = self._nodes[name]
-        for old in node.inputs[1:]:
-            del self._constants[old]
-        node.inputs[1:] = [self._store(np.ascontiguousarray(matrix.T), "weight")]
-        if np.any(shift):
-            node.inputs.append(self._store(shift, "bias"))
+    def _gemm(self, operand: str, weights: Array, bias: Array) -> Row:
+        operands = [operand, self.constant(np.ascontiguousarray(weights.T), "weight")]
+        if np.any(bias):
+            operands.append(self.constant(bias, "bias"))
+        row = Row(self.node("Gemm", operands, "linear"), len(weights))
+        self._rows[row.name] = row
+        return row
 
-    def _linear_of(self, row: Row) -> tuple[_Node, Array, Array] | None:
-        """The Gemm that makes the row, if nothing else reads it, with its weights (outputs, inputs) and biases."""
-        node = self._nodes.get(row.name)
-        if node is None or node.op != "Gemm" or self._read(row.name):
+    def _linear_of(self, row: Row) -> _Linear | None:
+        """The linear part that makes the row, if nothing else reads the row yet."""
+        node = self._unread(row, "Gemm")
+        if node is None:
             return None
-        matrix = self._constants[node.inputs[1]].T
-        return node, matrix, self._constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros(len(matrix))
+        weights = self._constants[node.inputs[1]].T
+        bias = self._constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros(len(weights))
+        return _Linear(node.inputs[0], weights, bias)
 
     def _in_linear(self, row: Row, factors: Any, shifts: Any) -> Row | None:
         """row · factors + shifts, put into the linear part that makes the row; ``None`` when none does."""
         found = self._linear_of(row)
         if found is None:
             return None
-        node, matrix, bias = found
         factor = np.broadcast_to(np.asarray(factors, dtype=np.float64).reshape(-1), (row.width,))
-        self._set_linear(
-            node.outputs[0], factor[:, None] * matrix, factor * bias + np.asarray(shifts, dtype=np.float64).reshape(-1)
-        )
-        return row
+        shift = np.asarray(shifts, dtype=np.float64).reshape(-1)
+        return self._gemm(found.operand, factor[:, None] * found.weights, factor * found.bias + shift)
 
     def columns(self, row: Row, indices: Sequence[int] | Array) -> Row:
         """The columns of these indices, in this order."""
         chosen = np.asarray(indices, dtype=np.int64).reshape(-1)
         if np.array_equal(chosen, np.arange(row.width)):
             return row
-        node = self._nodes.get(row.name)
-        if node is not None and node.op == "Gather" and node.attributes.get("axis") == 1 and not self._read(row.name):
-            node.inputs[1] = self._store(self._constants.pop(node.inputs[1])[chosen], "columns")
-            return Row(row.name, len(chosen))
+        node = self._unread(row, "Gather")
+        if node is not None and node.attributes.get("axis") == 1:
+            return self.columns(self._rows[node.inputs[0]], self._constants[node.inputs[1]][chosen])
         return self.apply("Gather", row, self.constant(chosen, "columns"), width=len(chosen), base="columns", axis=1)
 
     def total(self, row: Row) -> Row:
@@ -215,49 +216,42 @@ class Writer:
         return self._doubled(row, 1.0) if logit is None else self.apply("Sigmoid", self.two_sided(logit))
 
     def under_sigmoid(self, row: Row) -> Row | None:
-        """s for a row that is the sigmoid of s and that nothing else reads."""
-        node = self._nodes.get(row.name)
-        if node is None or node.op != "Sigmoid" or self._read(row.name):
-            return None
-        del self._nodes[row.name]
-        return Row(node.inputs[0], row.width)
+        """s for a row that is the sigmoid of s, and that nothing else reads yet."""
+        node = self._unread(row, "Sigmoid")
+        return None if node is None else Row(node.inputs[0], row.width)
 
     def _doubled(self, row: Row, total: float) -> Row:
         """[total − s, s]."""
         found = self._linear_of(row)
         if found is None:
-            return self.linear(row, np.array([[-1.0], [1.0]]), np.array([total, 0.0]))
-        node, matrix, bias = found
-        self._set_linear(node.outputs[0], np.concatenate([-matrix, matrix]), np.concatenate([total - bias, bias]))
-        return Row(row.name, 2)
+            return self._gemm(row.name, np.array([[-1.0], [1.0]]), np.array([total, 0.0]))
+        weights, bias = found.weights, found.bias
+        return self._gemm(found.operand, np.concatenate([-weights, weights]), np.concatenate([total - bias, bias]))
 
     def _merged_linear(self, rows: Sequence[Row]) -> Row | None:
         found = [part for part in (self._linear_of(row) for row in rows) if part is not None]
-        if len({row.name for row in rows}) < len(rows) or len(found) < len(rows):
+        if len(found) < len(rows) or len({part.operand for part in found}) > 1:
             return None
-        if len({node.inputs[0] for node, _, _ in found}) > 1:
-            return None
-        for node, _, _ in found:
-            for name in node.inputs[1:]:
-                del self._constants[name]
-            del self._nodes[node.outputs[0]]
-        weights = np.concatenate([matrix for _, matrix, _ in found])
-        return self.linear(
-            Row(found[0][0].inputs[0], weights.shape[1]), weights, np.concatenate([bias for _, _, bias in found])
-        )
+        weights, bias = (np.concatenate([getattr(part, name) for part in found]) for name in ("weights", "bias"))
+        return self._gemm(found[0].operand, weights, bias)
 
     def _merged_cellwise(self, rows: Sequence[Row]) -> Row | None:
-        nodes = [self._nodes.get(row.name) for row in rows]
-        found = [node for node in nodes if node is not None and node.op in _CELLWISE and not self._read(node.outputs[0])]
-        if len({row.name for row in rows}) < len(rows) or len(found) < len(rows) or len({node.op for node in found}) > 1:
-            return None
-        for node in found:
-            del self._nodes[node.outputs[0]]
-        inner = [Row(node.inputs[0], row.width) for node, row in zip(found, rows, strict=True)]
-        return self.apply(found[0].op, self.concatenate(inner))
+        for op in _CELLWISE:
+            nodes = [node for node in (self._unread(row, op) for row in rows) if node is not None]
+            if len(nodes) == len(rows):
+                inner = [Row(node.inputs[0], row.width) for node, row in zip(nodes, rows, strict=True)]
+                return self.apply(op, self.concatenate(inner))
+        return None
 
-    def _read(self, name: str) -> bool:
-        return any(name in node.inputs for node in self._nodes.values())
+    def _unread(self, row: Row, op: str) -> _Node | None:
+        """The node that makes the row, if it is such an operator and nothing reads it yet.
+
+        It stays, since its row may still be read; what nothing reads in the end is left out of the model.
+        """
+        node = self._nodes.get(row.name)
+        if node is None or node.op != op or any(row.name in other.inputs for other in self._nodes.values()):
+            return None
+        return node
 
     def _fresh(self, base: str) -> str:
         name, count = base, 1

@@ -6,7 +6,6 @@ verification key depends on a locally imported SRS), and its sections come befor
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,10 @@ import tomli_w
 
 from verifai.domain.circuit_lock import CircuitLock, parse_lock
 from verifai.domain.circuit_spec import CircuitSpec, parse_spec
+from verifai.domain.foreign import other_than
+from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
+from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 from verifai.onnx_graph.model import OnnxModel
@@ -33,9 +35,12 @@ def read_toml(path: Path, *, code: str) -> dict[str, Any]:
     """
     data = read_limited(path, limit=MAX_TOML_BYTES)
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
-        raise UsageError(code, f"not TOML: {problem}", where=str(path)) from None
+        if not data.strip():
+            raise ValueError("no field")
+        return parse_toml(data)
+    except ValueError as problem:
+        message, hint = other_than("TOML", data, str(problem))
+        raise UsageError(code, message, where=str(path), hint=hint) from None
 
 
 def read_lock(path: Path) -> CircuitLock:
@@ -108,7 +113,10 @@ class CircuitFolder:
         local = read_lock(self.local_lock_path) if self.local_lock_path.is_file() else None
         if local is None and not self.lock_path.is_file():
             raise UsageError(
-                "no-lock", "this circuit was not compiled", where=str(self.folder), hint=f"Run: verifai compile {self.folder}"
+                "no-lock",
+                "this circuit was not compiled",
+                where=str(self.folder),
+                hint=f"Run: verifai compile {shell(self.folder)}",
             )
         tracked = read_lock(self.lock_path) if self.lock_path.is_file() else None
         if local is None or tracked is None:
@@ -120,7 +128,7 @@ class CircuitFolder:
                 "bad-lock",
                 "the local lock pins another model than circuit.lock",
                 where=str(self.local_lock_path),
-                hint=f"Delete it and run: verifai compile {self.folder}",
+                hint=f"Delete it and run: verifai compile {shell(self.folder)}",
             )
         return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
 

@@ -9,6 +9,7 @@ import typer
 
 from verifai.cli.arguments import read_tensors
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.shell import shell
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.stages.export import export as export_model
@@ -72,7 +73,7 @@ def register(app: typer.Typer) -> None:
             f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
             f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
             f"{parity.max_abs_error:.3g}, relative {parity.max_error:.3g} (limit {parity.limit:g})",
-            f"Next: verifai check {plain(str(output))}",
+            f"Next: verifai check {plain(shell(output))}",
         ]
         data = {
             "path": str(output),

@@ -20,6 +20,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
+from verifai.domain.shell import shell
 from verifai.domain.utc_time import format_utc
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
 from verifai.reports.from_gate import report_of, report_of_error
@@ -271,7 +272,7 @@ def _register_init(app: typer.Typer) -> None:
             current().note(warning)
         lines = [
             f"Wrote {_plain(str(made.path))}: the bundle meets it.",
-            f"Next: verifai gate --explain --policy {_plain(str(made.path))}",
+            f"Next: verifai gate --explain --policy {_plain(shell(made.path))}",
         ]
         data = {"path": str(made.path), "model": made.model, "policy_digest": made.digest, "warnings": list(made.warnings)}
         return Result(data, lines, verdict="done")

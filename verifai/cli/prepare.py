@@ -12,6 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, PrivacySupport
 from verifai.errors import UsageError
@@ -63,7 +64,7 @@ def register(app: typer.Typer) -> None:
             srs=srs,
         )
         path = str(folder.folder / "circuit.toml")
-        lines = [f"Wrote {plain(path)}", f"Next: verifai compile {plain(str(folder.folder))}"]
+        lines = [f"Wrote {plain(path)}", f"Next: verifai compile {plain(shell(folder.folder))}"]
         return Result({"path": path, "name": folder.spec.name}, lines, verdict="done")
 
     @verb(app, "check", example="verifai check fixtures/digits-mlp/model.onnx --max-memory '4 GiB'")

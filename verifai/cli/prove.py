@@ -12,6 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text
+from verifai.domain.shell import shell
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.prove import prove as prove_samples
@@ -87,7 +88,7 @@ def register(app: typer.Typer) -> None:
             f"peak memory {bytes_text(one.peak_rss_bytes)}"
             for one in made
         ]
-        lines.append(f"Next: verifai verify {plain(str(made[0].path))} --lock {plain(str(folder.lock_path))}")
+        lines.append(f"Next: verifai verify {plain(shell(made[0].path))} --lock {plain(shell(folder.lock_path))}")
         bundles = [
             {
                 "path": str(one.path),

@@ -15,6 +15,7 @@ from verifai.domain.attestation.manifest import SBOM_FILE
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
@@ -94,7 +95,7 @@ def prove(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {folder.folder}",
+            hint=f"Run: verifai compile {shell(folder.folder)}",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -205,7 +206,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {folder.folder}",
+                hint=f"Run: verifai compile {shell(folder.folder)}",
             )
 
 

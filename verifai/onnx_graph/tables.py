@@ -183,7 +183,7 @@ def _assigned(
                 "input-shape",
                 f"nothing says which columns are the input {spec.name!r}",
                 where=where,
-                hint="Name them in circuit.toml, [inputs.columns], or give an .npz file.",
+                hint="Name them in circuit.toml, columns below [inputs.NAME], or give an .npz file.",
             )
         missing = [name for name in names if name not in table.columns]
         if missing:
@@ -210,12 +210,12 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(repr(printable(name, 40)) for name in names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
 
 
-_DROP = "A column that is no input is left out with --drop NAME, or [inputs] drop in circuit.toml."
+_DROP = "A column that is no input is left out with --drop NAME, or drop below [tables] in circuit.toml."
 
 
 def _drop(names: Sequence[str]) -> str:
     options = " ".join(f"--drop {shlex.quote(name)}" for name in names[:_SHOWN])
-    return f"Leave out of the file what is no input, or say so: {options}; in circuit.toml: [inputs] drop."
+    return f"Leave out of the file what is no input, or say so: {options}; or drop below [tables] in circuit.toml."
 
 
 def _array(table: Table, names: Sequence[str], spec: TensorSpec, where: str) -> Array:

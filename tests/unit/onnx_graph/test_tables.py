@@ -146,7 +146,7 @@ def test_wide_inputs_of_a_model_with_several_need_names() -> None:
     model = Takes(*WINE.inputs, TensorSpec("age", "float32", (1, 1)))
     with pytest.raises(InputRejected) as caught:
         read("alcohol,ash,hue,age\n1,2,3,4\n", model, UNNAMED)
-    assert "[inputs.columns]" in caught.value.hint
+    assert "[inputs.NAME]" in caught.value.hint
     assert values(read("age,alcohol,ash,hue\n4,1.5,-2,3\n", model)) == ROWS[:1]
 
 

@@ -132,6 +132,16 @@ class CircuitFolder:
             )
         return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
 
+    def engine(self, asked: EngineName | None = None) -> EngineName:
+        """What a verb works with: ``asked``; else the only engine that the lock pins; else what ``circuit.toml`` names."""
+        if asked is not None:
+            return asked
+        if self.lock_path.is_file() or self.local_lock_path.is_file():
+            pinned = list(self.lock().engines)
+            if len(pinned) == 1:
+                return pinned[0]
+        return self.spec.engine
+
     def pinned_section(self, engine: EngineName) -> Mapping[str, Any] | None:
         """The section of ``engine``, or None when it was never compiled or belongs to another model."""
         if not self.lock_path.is_file() and not self.local_lock_path.is_file():

@@ -48,7 +48,7 @@ def compile_circuit(
     """Compile the circuit in ``folder``, and pin it in its lock.
 
     Args:
-        engine: by default the one that ``circuit.toml`` names.
+        engine: by default the one that ``circuit.toml`` names; with ``locked`` the only one that the lock pins.
         locked: reproduce the pinned tuning without searching; anything but the pinned digests is an error.
         max_memory: refuse before any cost when the estimate exceeds this many bytes; also caps the child processes.
 
@@ -60,7 +60,7 @@ def compile_circuit(
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    name = folder.engine(engine) if locked else engine or spec.engine
     backend = engine_for(name)
     privacy = backend.privacy_support(spec)
     privacy.require(name)

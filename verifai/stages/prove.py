@@ -84,7 +84,7 @@ def prove(
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
     targets = _free_targets(output, len(samples))
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    name = folder.engine(engine)
     backend = engine_for(name)
     lock = folder.lock()
     if lock.model_sha256 != model.sha256:

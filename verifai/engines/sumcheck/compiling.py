@@ -58,6 +58,8 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        _ensure_kernels(request.progress)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -93,6 +95,12 @@ def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequ
     lowered = build_circuit(request.model, tensors, weights, scales, pinned.options, suite_of(request.spec))
     reference = Measure(request.spec.task, Reference(request.model).run_batch(samples))
     return Tuned(pinned.options, scales, lowered, measure(request.model, lowered, samples, reference, request.progress), ())
+
+
+def _ensure_kernels(progress: Progress) -> None:
+    from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels  # loads Numba, which public weights do without
+
+    ensure_kernels(progress)
 
 
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:

@@ -11,7 +11,8 @@ from verifai.bundle.keyless import SigstoreSigner
 from verifai.bundle.keys import load_signer
 from verifai.bundle.summary import BundleSummary
 from verifai.cli.arguments import BundleArgument
-from verifai.cli.frame import Result, current, plain, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.printable import printable
 from verifai.cli.text import bytes_text, escaped_table
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shown import shown_line

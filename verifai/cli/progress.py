@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from verifai.cli.frame import printable
+from verifai.cli.printable import printable
 
 
 class ProgressDisplay:

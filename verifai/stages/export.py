@@ -16,7 +16,7 @@ from verifai.errors import InternalError, UnsupportedModel, UsageError
 from verifai.exporters.interface import Arrays, Exported, Source
 from verifai.exporters.registry import export_source
 from verifai.onnx_graph.canonicalise import canonicalise
-from verifai.onnx_graph.inputs import exact_cast
+from verifai.onnx_graph.exact import exact_cast
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -174,4 +174,4 @@ def _fitted(sample: Arrays, model: OnnxModel) -> dict[str, NDArray[Any]]:
         spec.name: sample[spec.name].astype(spec.dtype) if spec.dtype == "float32" else sample[spec.name]
         for spec in model.inputs
     }
-    return {spec.name: exact_cast(rounded[spec.name], spec, f"example input {spec.name!r}") for spec in model.inputs}
+    return {spec.name: exact_cast(rounded[spec.name], spec.dtype, f"example input {spec.name!r}") for spec in model.inputs}

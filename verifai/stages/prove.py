@@ -11,7 +11,7 @@ from typing import Any
 from verifai.bundle.sbom import make_sbom
 from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.attestation.manifest import SBOM_FILE
+from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
@@ -25,9 +25,6 @@ from verifai.errors import UsageError
 from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 from verifai.stages.nearness import Nearness
-
-MODEL_FILE = "model.onnx"
-"""The canonical model in a bundle's payload; there only when the weights are public."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import tomli_w
 from verifai.domain.circuit_lock import CircuitLock, parse_lock
 from verifai.domain.circuit_spec import CircuitSpec, parse_spec
 from verifai.domain.foreign import other_than
+from verifai.domain.names import PlaceNames, resolve_names
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
 from verifai.domain.toml import parse_toml
@@ -130,7 +131,8 @@ class CircuitFolder:
                 where=str(self.local_lock_path),
                 hint=f"Delete it and run: verifai compile {shell(self.folder)}",
             )
-        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
+        names = local.names if local.names.to_document() else tracked.names
+        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names)
 
     def engine(self, asked: EngineName | None = None) -> EngineName:
         """What a verb works with: ``asked``; else the only engine that the lock pins; else what ``circuit.toml`` names."""
@@ -149,12 +151,17 @@ class CircuitFolder:
         lock = self.lock()
         return lock.engines.get(engine) if lock.model_sha256 == self.model.sha256 else None
 
+    @cached_property
+    def names(self) -> PlaceNames:
+        """What ``circuit.toml`` calls classes and columns, by tensor. Raises UsageError (``bad-spec``)."""
+        return resolve_names(self.spec.names, self.model.inputs, self.model.outputs, str(self.folder / "circuit.toml"))
+
     def write_section(self, engine: EngineName, section: Mapping[str, Any]) -> Path:
-        """Pin ``section``; every other section of the same model stays byte for byte. Returns the lock's path."""
+        """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""
         path = self.local_lock_path if engine in self.spec.local_locks else self.lock_path
         old = read_lock(path) if path.is_file() else None
         kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
-        lock = CircuitLock(self.spec.name, self.model.sha256, kept).with_section(engine, section)
+        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names).with_section(engine, section)
         write_atomic(path, render_lock(lock))
         return path
 

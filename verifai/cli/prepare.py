@@ -12,6 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, PrivacySupport
@@ -248,6 +249,10 @@ def _fidelity_json(circuit: CompiledCircuit) -> dict[str, Any]:
         "max_abs_error": fidelity.max_abs_error,
         "mean_abs_error": fidelity.mean_abs_error,
         "worst_sample": fidelity.worst_sample,
+        "task": None if fidelity.task is None else fidelity.task.value,
+        "spread_error": fidelity.spread_error,
+        "r2": fidelity.r2,
+        "close_decisions": fidelity.close_decisions,
     }
 
 
@@ -257,16 +262,26 @@ def _compile_lines(circuit: CompiledCircuit, lock: str, reproduced: bool) -> lis
         headings = list(circuit.tried[0])
         rows = [[_cell(row[name]) for name in headings] for row in circuit.tried]
         lines.append(table(headings, rows, title="What was tried"))
-    fidelity = circuit.fidelity
-    agreement = "" if fidelity.top1_matches is None else f"top-1 agrees on {fidelity.top1_matches}/{fidelity.samples}, "
-    lines.append(
-        f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {agreement}"
-        f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample}), mean error {fidelity.mean_abs_error:.3g}"
-    )
+    lines += _fidelity_lines(circuit.fidelity)
     timing = ", ".join(f"{phase} {seconds_text(spent)}" for phase, spent in circuit.seconds.items())
     lines.append(f"{timing}; peak memory {bytes_text(circuit.peak_rss_bytes)}; keys {bytes_text(circuit.key_bytes)}")
     lines.append(f"Reproduced exactly what {plain(lock)} pins." if reproduced else f"Pinned in {plain(lock)}")
     return lines
+
+
+def _fidelity_lines(fidelity: Fidelity) -> list[str]:
+    said = []
+    if fidelity.top1_matches is not None:
+        said.append(f"decisions agree on {fidelity.top1_matches}/{fidelity.samples}")
+    if fidelity.close_decisions:
+        said.append(f"{fidelity.close_decisions} of them lie within rounding")
+    if fidelity.spread_error is not None:
+        said.append(f"99th percentile of the error {fidelity.spread_error:.2g} standard deviations of the output")
+    if fidelity.r2 is not None and fidelity.top1_matches is None:
+        said.append(f"R² {fidelity.r2:.6f}")
+    said.append(f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample})")
+    said.append(f"mean error {fidelity.mean_abs_error:.3g}")
+    return [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]
 
 
 def _cell(value: Any) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from verifai.cli.frame import plain
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shown import ShownTensor, shown_line
 
 _MARK = {
     Outcome.HOLDS: "[green]✓[/]",
@@ -48,6 +49,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str 
 def escaped_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A plain table whose cells are shown as they are."""
     return table(headings, [[escape(cell) for cell in row] for row in rows])
+
+
+def value_lines(shown: Sequence[ShownTensor]) -> list[str]:
+    """One line per public tensor: what was proven, in values."""
+    return [f"   {plain(shown_line(one))}" for one in shown]
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:

@@ -11,12 +11,13 @@ import typer
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
+from verifai.domain.shown import statement_document
 from verifai.errors import PolicyNotMet, UsageError, VerifaiError
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
@@ -98,7 +99,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
         statement = outcome.statement
         every = (*outcome.findings, *repeats)
         head = "[bold yellow]POLICY NOT MET[/]" if repeats else "[bold green]ACCEPTED[/]"
-        lines += [f"{head} {plain(str(path))}", *finding_lines(every)]
+        lines += [f"{head} {plain(str(path))}", *value_lines(outcome.values), *finding_lines(every)]
         lines += ["   " + plain(line) for line in describe(statement)]
         findings += every
         documents.append(
@@ -106,7 +107,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
                 "path": str(path),
                 "verdict": "policy-not-met" if repeats else "accepted",
                 "bundle_id": outcome.bundle_id,
-                "statement": statement.to_json(),
+                "statement": statement_document(statement, outcome.values),
                 "privacy": privacy_document(statement),
                 "findings": [finding.to_json() for finding in every],
             }

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
+from verifai.domain.names import PlaceNames, names_from_spec
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -66,6 +67,7 @@ class CircuitSpec:
         fidelity: what its author asked for. floorless: whether they asked that nothing is required (``floor = "none"``).
         task: what the outputs mean, and so which decisions have to agree with the float model's.
         options: per engine, its own settings.
+        names: labels of classes and names of columns, as written; checked against the model when that is read.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
@@ -84,6 +86,7 @@ class CircuitSpec:
     local_locks: frozenset[EngineName] = frozenset()
     privacy: AskedPrivacy | None = None
     floorless: bool = False
+    names: PlaceNames = field(default_factory=PlaceNames)
 
     @property
     def floor(self) -> FidelityFloor:
@@ -173,6 +176,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         options=options,
         local_locks=frozenset(local_locks),
         floorless=_floorless(fidelity),
+        names=names_from_spec(root),
         # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )

@@ -54,12 +54,14 @@ def compile_circuit(
 
     Raises:
         UnsupportedModel: an operator that the engine cannot prove, with its node.
-        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``;
+        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``, also where
+            labels or column names are not those that the lock has;
             ``privacy-unsupported`` when the engine cannot hide what the specification asks it to.
         PolicyNotMet: ``fidelity-below-floor``.
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
+    _ = folder.names  # refused before any cost
     name = folder.engine(engine) if locked else engine or spec.engine
     backend = engine_for(name)
     privacy = backend.privacy_support(spec)
@@ -81,6 +83,8 @@ def compile_circuit(
             where=str(folder.folder),
             hint="Compile without --locked first.",
         )
+    if locked:
+        _require_same(folder.lock().names.to_document(), folder.names.to_document(), folder)
     request = CompileRequest(
         model=model,
         spec=_with_memory(spec, limit),
@@ -157,6 +161,8 @@ def _same(pinned: Any, made: Any, *, rounding: bool) -> bool:
     pinned fields only: older locks lack figures that are measured now."""
     if rounding and isinstance(pinned, Mapping) and isinstance(made, Mapping):
         return set(pinned) <= set(made) and all(_same(pinned[name], made[name], rounding=True) for name in pinned)
+    if rounding and isinstance(pinned, list | tuple) and isinstance(made, list | tuple):
+        return len(pinned) == len(made) and all(_same(*pair, rounding=True) for pair in zip(pinned, made, strict=True))
     if rounding and isinstance(pinned, float) and isinstance(made, float):
         return math.isclose(pinned, made, rel_tol=1e-4, abs_tol=1e-7)
     return bool(pinned == made)

@@ -19,6 +19,7 @@ from verifai.engines.sumcheck.payload.statement import domain_statement, encode_
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
+from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
@@ -63,6 +64,7 @@ def prove(request: ProveRequest) -> EngineProof:
         peak_rss_bytes=peak_rss_bytes(),
         outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
         secrets=_output_secrets(request, circuit, proven),
+        findings=saturated_outputs(section, circuit, checked.verified.statement),
     )
 
 

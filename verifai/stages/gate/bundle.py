@@ -41,6 +41,7 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
+from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
@@ -62,6 +63,8 @@ _TYPE_OF = {
     EvidenceKind.GATE: GATE_TYPE,
 }
 
+MAX_VALUES = 64
+"""Values of a tensor that a judgement keeps: a gate judges thousands of bundles."""
 
 _BALLOTS = VoteCommitment | Vote | VoteReplay
 
@@ -97,6 +100,7 @@ class _Case:
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
+        self._values: tuple[ShownTensor, ...] = ()
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -126,6 +130,7 @@ class _Case:
             self._facts,
             opened=self._opened,
             words=self._words,
+            values=self._values,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
@@ -253,6 +258,7 @@ class _Case:
         self._findings += verified.findings
         self._opened = replace(verified.opened, where=self._path)
         self._words = privacy_words(verified.statement)
+        self._values = tuple(one.cut(MAX_VALUES) for one in verified.values)
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)

@@ -214,7 +214,8 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
             "model-control-flow",
             "dynamic control flow cannot be proven",
             place,
-            "Export with fixed control flow: unroll the loop, or keep one branch.",
+            "Export with fixed control flow: unroll the loop, or keep one branch."
+            + (" Of a scikit-learn estimator, export its .skops file instead." if node.op_type == "Scan" else ""),
         )
     if any(a.type in _SPARSE_KINDS for a in node.attribute):
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")

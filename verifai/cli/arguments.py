@@ -76,7 +76,10 @@ def stdin_bytes(source: str) -> bytes | None:
     """All of standard input when ``source`` is ``-``. Raises UsageError when that is too much."""
     if source != "-":
         return None
-    data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    try:
+        data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    except OSError as problem:
+        raise UsageError("file-missing", f"cannot read standard input: {problem.strerror}", where="-") from None
     if len(data) > _MAX_STDIN_BYTES:
         raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data

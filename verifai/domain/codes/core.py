@@ -14,7 +14,14 @@ CODES: dict[str, Code] = {
     "interrupted": Code((130,), "The user interrupted the work.", "Run it again; nothing was left half-written."),
     "out-of-memory": Code((4,), "The memory limit was reached.", "Raise the limit, or use a smaller circuit."),
     "deadline": Code((4,), "The time limit was reached.", "Raise the limit, or use a smaller circuit."),
-    "disk": Code((4,), "The file system refused a write.", "Free some space or check the permissions."),
+    "package-missing": Code(
+        (4,),
+        "A package that verifai depends on is missing or cannot be loaded.",
+        "Install verifai again with its dependencies.",
+    ),
+    "disk": Code(
+        (4,), "Something could not be read, written or shown.", "Free some space, or check the permissions and the device."
+    ),
     "nothing-to-check": Code((4,), "There was nothing to check.", "Name at least one bundle."),
     "bench-failed": Code((2,), "A command that bench measures did not succeed.", "Run that command by itself."),
     "demo-accepted-forgery": Code((70,), "The demo's verifier accepted a forgery.", "Do not use this release; report it."),

@@ -95,7 +95,7 @@ def _open_source(path: Path, limits: Limits) -> Source:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise UsageError("file-missing", f"cannot read: {reason}", where=str(path)) from None
     if stat.S_ISLNK(kind):
-        raise EvidenceRejected("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
     if stat.S_ISDIR(kind):
         from verifai.bundle.folder import FolderSource
 
@@ -108,6 +108,8 @@ def _open_source(path: Path, limits: Limits) -> Source:
 
 
 def _read(path: Path, source: Source, private: Path) -> OpenBundle:
+    if MANIFEST_NAME in source.folders:
+        raise _not_a_file(MANIFEST_NAME)
     # R5: the manifest, strictly.
     data, _ = _copy(source, MANIFEST_NAME, None)
     envelope = parse_envelope(data, MANIFEST_NAME)
@@ -117,7 +119,7 @@ def _read(path: Path, source: Source, private: Path) -> OpenBundle:
 
     # R6: exactly the listed files, each of the listed size.
     listed = {entry.path: entry for entry in manifest.files}
-    _compare_listing(listed, source.sizes)
+    _compare_listing(listed, source)
 
     # R7: copy once, hash while copying.
     payload: dict[str, Path] = {}
@@ -141,7 +143,12 @@ def _read(path: Path, source: Source, private: Path) -> OpenBundle:
     return OpenBundle(path, envelope.id, envelope, manifest, payload, attestations, log)
 
 
-def _compare_listing(listed: Mapping[str, FileEntry], sizes: Mapping[str, int]) -> None:
+def _compare_listing(listed: Mapping[str, FileEntry], source: Source) -> None:
+    sizes = source.sizes
+    for name in source.folders:
+        if name in listed:
+            raise _not_a_file(name)
+        raise EvidenceRejected("bad-path", "a folder that belongs to no bundle", where=name)
     for name in listed:
         if name not in sizes:
             raise EvidenceRejected("file-absent", "the manifest lists this file, but it is not there", where=name)
@@ -152,6 +159,10 @@ def _compare_listing(listed: Mapping[str, FileEntry], sizes: Mapping[str, int]) 
     for name in sizes:
         if name not in listed and name != MANIFEST_NAME:
             raise EvidenceRejected("file-unlisted", "the manifest does not list this file", where=name)
+
+
+def _not_a_file(name: str) -> Undecided:
+    return Undecided("disk", "cannot read: there is a folder in the place of this file", where=name)
 
 
 def _copy(source: Source, name: str, target: Path | None) -> tuple[bytes, Sha256]:

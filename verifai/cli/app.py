@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
 from verifai.cli.lazy import LazyGroup
-from verifai.errors import InternalError, Interrupted, ResourceExhausted, Undecided, UsageError, VerifaiError
+from verifai.errors import InternalError, Interrupted, Undecided, UsageError, VerifaiError, undecided
 from verifai.execution.packages import install_command
 
 app = typer.Typer(
@@ -72,8 +72,6 @@ def run(arguments: list[str]) -> int:
         return frame.fail(problem)
     except (KeyboardInterrupt, typer.Abort):
         return frame.fail(Interrupted("interrupted", "stopped; nothing was left half-written"))
-    except MemoryError:
-        return frame.fail(ResourceExhausted("out-of-memory", "no memory left"))
     except UnicodeEncodeError as problem:
         if any(not _is_text(argument) for argument in arguments):
             hint = "Give it in UTF-8; only the names of files may be other bytes."
@@ -81,7 +79,7 @@ def run(arguments: list[str]) -> int:
         return frame.fail(_bug(problem))
     except ImportError as problem:
         return frame.fail(_missing_package(problem))
-    except OSError as problem:
+    except (OSError, MemoryError) as problem:
         return frame.fail(_refused(problem))
     except (Exception, SystemExit) as problem:  # the one place where an unforeseen failure becomes status 70
         if os.environ.get("VERIFAI_TRACEBACK") == "1":
@@ -101,13 +99,12 @@ def _missing_package(problem: ImportError) -> VerifaiError:
     return Undecided("package-missing", f"a package of verifai cannot be loaded: {problem}", hint=hint)
 
 
-def _refused(problem: OSError) -> Undecided:
-    where = os.fsdecode(problem.filename) if isinstance(problem.filename, str | bytes) else ""
+def _refused(problem: OSError | MemoryError) -> Undecided:
     try:
         Path.cwd()
     except OSError:
-        return Undecided("disk", "the current folder was removed", where=where, hint="Change to a folder that exists: cd")
-    return Undecided("disk", problem.strerror or str(problem), where=where)
+        return Undecided("disk", "the current folder was removed", hint="Change to a folder that exists.")
+    return undecided(problem)
 
 
 def _is_text(argument: str) -> bool:

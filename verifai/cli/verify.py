@@ -17,7 +17,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
-from verifai.errors import PolicyNotMet, UsageError, VerifaiError
+from verifai.errors import PolicyNotMet, UsageError, VerifaiError, undecided
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -78,6 +78,8 @@ def _verify_one(
         if problem.status in (70, 130):
             raise
         return path, problem
+    except (OSError, MemoryError) as problem:  # of this bundle only; what the others came to is said all the same
+        return path, undecided(problem)
 
 
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:

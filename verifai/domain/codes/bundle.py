@@ -9,7 +9,7 @@ _AGAIN = "Get the bundle again from its maker; do not use this copy."
 CODES: dict[str, Code] = {
     # Container: docs/bundle-format.md, reading steps.
     "link": Code(
-        (1,), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
+        (1, 2), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
     ),
     "bad-path": Code((1,), "A name cannot be that of a file in a bundle.", _AGAIN),
     "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),

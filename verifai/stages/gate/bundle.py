@@ -44,7 +44,7 @@ from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
-from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.consensus.find_round import find_round
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.gate.consensus import check_consensus
@@ -74,6 +74,8 @@ def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget
             return _Case(loaded, bundle, str(path), now, budget).judge()
     except VerifaiError as problem:
         return Judgement(str(path), None, {}, (_finding(problem),))
+    except (OSError, MemoryError) as problem:
+        return Judgement(str(path), None, {}, (_finding(undecided(problem, where=str(path))),))
 
 
 def _finding(problem: VerifaiError) -> Finding:

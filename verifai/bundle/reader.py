@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from verifai.domain.attestation.manifest import MANIFEST_NAME, FileEntry, Manife
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import Sha256
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.scratch import private_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,8 +81,8 @@ def open_bundle(path: Path, *, limits: Limits = DEFAULT) -> Iterator[OpenBundle]
     """
     source = _open_source(path, limits)  # R1 to R4
     try:
-        with tempfile.TemporaryDirectory(prefix="verifai-bundle-") as private:  # mode 0700
-            yield _read(path, source, Path(private))
+        with private_directory() as private:
+            yield _read(path, source, private)
     finally:
         source.close()
 

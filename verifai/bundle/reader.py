@@ -95,7 +95,7 @@ def _open_source(path: Path, limits: Limits) -> Source:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise UsageError("file-missing", f"cannot read: {reason}", where=str(path)) from None
     if stat.S_ISLNK(kind):
-        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+        raise EvidenceRejected("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
     if stat.S_ISDIR(kind):
         from verifai.bundle.folder import FolderSource
 

@@ -26,8 +26,16 @@ _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
 
 _MAX_STDIN_BYTES = 256 * 2**20
 
+
+def no_link(path: Path) -> Path:
+    """A bundle as it was named. Raises UsageError (``link``): that says how it was named, and nothing about the evidence."""
+    if path.is_symlink():
+        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+    return path
+
+
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 

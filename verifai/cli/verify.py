@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from verifai.circuit_folder import read_lock
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.circuit_lock import CircuitLock
@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         if len(set(bundles)) != len(bundles):
             raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
         results = []
-        for path in bundles:
+        for path in map(no_link, bundles):
             expect = _expectations(input_, output, expect_context, allow_test_srs)
             results.append(_verify_one(path, trusted, expect, memory_limit(max_memory)))
         return _summary(results)

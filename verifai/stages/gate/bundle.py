@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifai.bundle import canonical
+from verifai.bundle.dates import decision_signers
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
@@ -28,7 +29,6 @@ from verifai.domain.policy.judge import (
     GateFacts,
     ProofFacts,
     below_threshold,
-    date_not_signed,
     judge_age,
     judge_consensus,
     judge_engine,
@@ -228,7 +228,7 @@ class _Case:
             return
         log = any(demand.log for demand in demands)
         for finding in check_trust(self._bundle, trust, format_utc(self._now)):
-            if log and finding.code == "not-logged":
+            if log and finding.step == "L" and finding.outcome is Outcome.NOT_CHECKED:  # whatever the log lacks is binding here
                 finding = replace(finding, outcome=Outcome.POLICY_NOT_MET)
             self._findings.append(finding)
         demanded = max((demand.signatures for demand in demands), default=0)
@@ -264,7 +264,6 @@ class _Case:
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
         signers = self._proof_signers()
         self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
-        self._trusted_age(signers)
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
@@ -313,14 +312,6 @@ class _Case:
         if finding is not None:
             self._findings.append(finding)
 
-    def _trusted_age(self, signers: int) -> None:
-        """The trust file's own maximum age (T4), where it names who must sign: waiving that must not make dates free."""
-        trust = self._loaded.trust
-        if trust is None or trust.maximum_age_days is None or signers or _has(self._findings, "date-not-signed", "stale"):
-            return
-        if {TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles):
-            self._findings.append(date_not_signed())
-
     def _gate(self, demand: ModelDemand) -> None:
         assert demand.gate is not None
         gates = self._bundle.of_type(GatePredicate.TYPE)
@@ -349,15 +340,12 @@ class _Case:
         self._findings += checked.findings
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created
-        # Verifiers may be done before the deadline; the round is never younger than the bundle says.
-        # Checked: a trusted key signed the terms, and with them the deadline.
-        self._age(demand, (created, min(created, checked.reveal_by)), signers=1)
+        # Verifiers may be done before the deadline; the round is never younger than the bundle says. A deadline may lie far
+        # ahead of the decision, so it shows no age: somebody trusted has to answer for the manifest's date.
+        assert self._loaded.trust is not None
+        self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
-
-
-def _has(findings: Sequence[Finding], *codes: str) -> bool:
-    return any(finding.code in codes for finding in findings)
 
 
 def statement_digest(statement: Statement) -> Sha256:

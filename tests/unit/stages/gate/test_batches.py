@@ -152,7 +152,8 @@ from pathlib import Path
 from tests.unit.stages.gate import test_batches as this
 if __name__ == "__main__":
     paths = [Path(f"{number:03}") for number in range(8)]
-    list(this.judge_all(None, paths, this._now(), jobs=2, budget=this.Budget(), progress=this.Silent(), judge=this.note_and_wait))
+    now, budget, silent = this._now(), this.Budget(), this.Silent()
+    list(this.judge_all(None, paths, now, jobs=2, budget=budget, progress=silent, judge=this.note_and_wait))
 """
 
 

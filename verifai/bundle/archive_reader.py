@@ -10,7 +10,7 @@ from pathlib import Path
 
 from verifai.bundle.archive_format import CENTRAL_SIZE, END_SIZE, MAX_NAME, Member, end_record, parse_central, parse_end
 from verifai.bundle.limits import Limits
-from verifai.bundle.source import CHUNK, check_count, check_listing, too_large
+from verifai.bundle.source import CHUNK, check_count, check_listing, too_large, unreadable
 from verifai.domain.foreign import other_than
 from verifai.errors import EvidenceRejected, UsageError
 
@@ -25,6 +25,7 @@ class ArchiveSource:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._where = str(path)
         self.sizes: dict[str, int] = {}
+        self.folders: set[str] = set()  # in an archive, an entry for a folder is refused
         self._members: dict[str, Member] = {}
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -96,7 +97,7 @@ class ArchiveSource:
         try:
             data = os.pread(self._handle, length, offset)
         except OSError as problem:
-            raise UsageError("file-missing", f"cannot read: {problem.strerror}", where=self._where) from None
+            raise unreadable(problem, self._where) from None
         if len(data) != length:
             raise self._refuse("it shrank while it was read")
         return data

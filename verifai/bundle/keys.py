@@ -11,7 +11,7 @@ from verifai.domain.foreign import other_than
 from verifai.domain.shell import shell
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,8 +60,12 @@ def new_key(path: Path, *, passphrase: str | None = None) -> PublicKey:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     key = PublicKey(private.public_key().public_bytes_raw())
-    write_atomic(path, pem, mode=0o600)
-    write_atomic(public_path, public_pem(key))
+    write_new(path, pem, mode=0o600)
+    try:
+        write_new(public_path, public_pem(key))
+    except BaseException:  # half a pair is no key
+        path.unlink(missing_ok=True)
+        raise
     return key
 
 

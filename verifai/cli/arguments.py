@@ -26,8 +26,16 @@ _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
 
 _MAX_STDIN_BYTES = 256 * 2**20
 
+
+def no_link(path: Path) -> Path:
+    """A bundle as it was named. Raises UsageError (``link``): that says how it was named, and nothing about the evidence."""
+    if path.is_symlink():
+        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+    return path
+
+
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the one that is pinned.")]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 
@@ -76,7 +84,10 @@ def stdin_bytes(source: str) -> bytes | None:
     """All of standard input when ``source`` is ``-``. Raises UsageError when that is too much."""
     if source != "-":
         return None
-    data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    try:
+        data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    except OSError as problem:
+        raise UsageError("file-missing", f"cannot read standard input: {problem.strerror}", where="-") from None
     if len(data) > _MAX_STDIN_BYTES:
         raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
@@ -96,7 +96,7 @@ def register(app: typer.Typer) -> None:
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all(bundles, trust_file, options)
+            reports = audit_all([no_link(path) for path in bundles], trust_file, options)
         return _result(reports, targets)
 
 

@@ -170,10 +170,9 @@ def _ask_visibility(model: OnnxModel, given: Mapping[str, Visibility]) -> dict[s
     for spec in (*model.inputs, *model.outputs):
         if spec.name not in result:
             shape = "×".join(map(str, spec.shape))
-            answer = typer.prompt(
-                f"Who may learn {spec.name!r} ({shape})? public, hashed or private", default="public", err=True
-            )
-            result |= _visibilities([f"{spec.name}={answer.strip().lower()}"])
+            question = f"Who may learn {spec.name!r} ({shape})? public, hashed or private"
+            answer = current().ask(question, default="public", hint="Pass --yes to take the defaults, or name them: --tensor")
+            result |= _visibilities([f"{spec.name}={answer.lower()}"])
     return result
 
 

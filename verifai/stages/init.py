@@ -14,7 +14,7 @@ from verifai.domain.fidelity import DEFAULT_FLOORS, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
-from verifai.execution.files import write_atomic
+from verifai.execution.files import write_new
 from verifai.onnx_graph.model import OnnxModel
 
 _TEMPLATE = """\
@@ -89,6 +89,9 @@ def init_circuit(
         raise UsageError(
             "file-exists", "there is a specification already", where=str(target), hint="Edit it, or choose another folder."
         )
+    for given_file, option in ((calibration, "--calibration"), (srs, "--srs")):
+        if given_file is not None and not given_file.is_file():
+            raise UsageError("file-missing", "no such file", where=f"{option} {given_file}", hint="Check the path.")
     asks = weights is WeightVisibility.PRIVATE or Visibility.PRIVATE in (visibility or {}).values()
     circuit_name = name or re.sub(r"[^a-z0-9-]+", "-", output.resolve().name.lower()).strip("-") or "model"
     given = visibility or {}
@@ -121,7 +124,7 @@ def init_circuit(
     spec = parse_spec(tomllib.loads(text), str(target))
     engine_for(engine).privacy_support(spec).require(engine)
     output.mkdir(parents=True, exist_ok=True)
-    write_atomic(target, text.encode())
+    write_new(target, text.encode())
     folder = CircuitFolder(output)
     _ = folder.spec
     return folder

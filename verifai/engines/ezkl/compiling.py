@@ -40,7 +40,8 @@ from verifai.engines.ezkl.tuning.calibration import by_output
 from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.errors import UnsupportedModel, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 

@@ -176,7 +176,7 @@ def _write(
 ) -> None:
     """``secret``: the weights are not public, so the model is for its owner's eyes only."""
     folder.mkdir(parents=True)
-    write_atomic(folder / MODEL_FILE, segment.data, mode=0o600 if secret else 0o644)
+    write_atomic(folder / MODEL_FILE, segment.data, mode=0o600 if secret else None)
     # Inner tensors of real inputs: as confidential as the inputs themselves.
     write_atomic(folder / "calibration.npz", write_npz(to_arrays(samples, segment)), mode=0o600)
     write_atomic(folder / "circuit.toml", (_HEADER.format(which=which) + tomli_w.dumps(document)).encode())

@@ -16,7 +16,8 @@ from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.srs import ceremony
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs, size_of
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 
 STORE_VARIABLE = "VERIFAI_SRS_DIR"
 _NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k(\d{2})-[0-9a-f]{12}\.srs\Z")

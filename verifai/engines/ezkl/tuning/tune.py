@@ -30,7 +30,7 @@ from verifai.engines.ezkl.srs.file import Srs
 from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.engines.ezkl.tuning.candidates import MULTIPLIERS, NO_LOOKUP, Candidate, Variant, candidates, variants
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 
 DEFAULT_MARGIN = 2.0

@@ -6,7 +6,7 @@ verification key depends on a locally imported SRS), and its sections come befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from verifai.domain.foreign import other_than
 from verifai.domain.names import PlaceNames, resolve_names
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
+from verifai.domain.table_columns import TableColumns
 from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
@@ -155,6 +156,10 @@ class CircuitFolder:
     def names(self) -> PlaceNames:
         """What ``circuit.toml`` calls classes and columns, by tensor. Raises UsageError (``bad-spec``)."""
         return resolve_names(self.spec.names, self.model.inputs, self.model.outputs, str(self.folder / "circuit.toml"))
+
+    def table_columns(self, dropped: Collection[str] = ()) -> TableColumns:
+        """How this circuit's tables are read. ``dropped``: further columns that are no inputs. Raises UsageError."""
+        return TableColumns(self.names.columns, self.spec.dropped | frozenset(dropped))
 
     def write_section(self, engine: EngineName, section: Mapping[str, Any]) -> Path:
         """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""

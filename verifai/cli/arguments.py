@@ -12,6 +12,7 @@ import typer
 from verifai.cli.frame import current
 from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName, Role
+from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import UsageError
 
@@ -37,6 +38,13 @@ def no_link(path: Path) -> Path:
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the one that is pinned.")]
+PrivateOption = Annotated[
+    list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
+]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Keep the weights hidden.")]
+DropOption = Annotated[
+    list[str] | None, typer.Option("--drop", help="Column of tables that is no input; repeatable.", metavar="COLUMN")
+]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 
 
@@ -45,11 +53,11 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
+def read_tensors(source: str, model: OnnxModel, columns: TableColumns = UNNAMED) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
-    read = read_samples(source, model, stdin=stdin_bytes(source))
+    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]

@@ -10,7 +10,7 @@ import typer
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
-from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
+from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_lines
 from verifai.domain.findings import Finding, Outcome
@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
     @verb(app, "prove", example="verifai prove circuits/digits-mlp fixtures/digits-mlp/heldout.npz -o evidence --limit 1")
     def prove(
         circuit: CircuitArgument,
-        inputs: Annotated[list[str], typer.Argument(help="Input files (.npz, .npy, .json, images) or -.", show_default=False)],
+        inputs: Annotated[
+            list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
+        ],
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
@@ -48,6 +50,7 @@ def register(app: typer.Typer) -> None:
                 "--input-secrets", help="Private seeds that came with hashed inputs (zero-knowledge).", metavar="FILE"
             ),
         ] = None,
+        drop: DropOption = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -57,7 +60,8 @@ def register(app: typer.Typer) -> None:
         folder = CircuitFolder(circuit)
         if output_tensors is not None:
             check_target(output_tensors, folder, engine)
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
+        columns = folder.table_columns(drop or ())
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns)]
         samples = samples[:limit] if limit is not None else samples
         secrets = read_secrets(input_secrets, len(samples)) if input_secrets is not None else []
         signers = [load_signer(path) for path in key or []]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, overload
 
@@ -21,7 +21,7 @@ from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
 from verifai.onnx_graph.parquet import PARQUET_MAGIC, parse_parquet
 from verifai.onnx_graph.refusal import printable
-from verifai.onnx_graph.tables import Table, input_arrays, parse_csv
+from verifai.onnx_graph.tables import Table, assigned, input_arrays, label_of, parse_csv
 from verifai.onnx_graph.tensors import Array
 
 LABEL = "label"
@@ -46,11 +46,13 @@ class Samples(Sequence[Mapping[str, Array]]):
         samples: each maps every model input to an array of exactly its shape and dtype, batch included.
         notes: what was ignored or converted, one sentence each.
         label: the file's ``label`` array, axis 0 = sample, when it has one and the model has no such input.
+        columns: of a table, the names of the columns that each input took, in order; empty otherwise.
     """
 
     samples: tuple[dict[str, Array], ...]
     notes: tuple[str, ...] = ()
     label: Array | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -116,9 +118,10 @@ def parse_samples(data: bytes, model: TakesInputs, *, where: str, columns: Table
 
 
 def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str) -> Samples:
-    arrays, notes = input_arrays(table, model.inputs, columns, LABEL, where)
-    read = _from_arrays(arrays, model, where)
-    return Samples(read.samples, (*notes, *read.notes), read.label)
+    taken, notes = assigned(table, model.inputs, columns, LABEL, where)
+    read = _from_arrays(input_arrays(table, model.inputs, taken, where), model, where)
+    label = label_of(table, taken, columns, LABEL)
+    return Samples(read.samples, (*notes, *read.notes), label, taken)
 
 
 def to_arrays(samples: Sequence[Mapping[str, Array]], model: TakesInputs) -> dict[str, Array]:

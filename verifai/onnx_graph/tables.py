@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
@@ -131,21 +131,21 @@ def check_names(names: Sequence[str], where: str) -> None:
         )
 
 
-def input_arrays(
+def assigned(
     table: Table, inputs: Sequence[TensorSpec], columns: TableColumns, label: str, where: str
-) -> tuple[dict[str, Array], list[str]]:
-    """The table's columns as one array per input, axis 0 = row, and what a person should know.
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Which columns each input takes, in order, all of them there; and what a person should know.
 
     An input whose columns have known names takes these, in whatever order the file has them. Else an input of one value takes
     the column of its own name, and the only input of a model takes all columns, in the file's order.
 
     Args:
-        label: a column of this name that is no input becomes an array of that name.
+        label: a column of this name may be there though it is no input.
 
     Raises:
-        InputRejected: ``input-missing``, ``input-unknown``, ``input-shape``, ``input-dtype``, ``input-non-finite``.
+        InputRejected: ``input-missing``, ``input-unknown``, ``input-shape``.
     """
-    taken = _assigned(table, inputs, columns, label, where)
+    taken = {spec.name: _columns_of(spec, table, inputs, columns, label, where) for spec in inputs}
     used = [name for names in taken.values() for name in names]
     extra = [name for name in table.columns if name not in used and name not in columns.dropped and name != label]
     if extra:
@@ -159,42 +159,60 @@ def input_arrays(
     gone = [name for name in table.columns if name in columns.dropped and name not in used]
     if gone:
         notes.append(f"{where}: left out, as asked: {_listed('column', gone)}")
-    arrays = {spec.name: _array(table, taken[spec.name], spec, where) for spec in inputs}
     if label in table.columns and label not in used and label not in columns.dropped:
-        found = table.columns[label]
-        arrays[label] = np.array([] if isinstance(found, Unusable) else found)
-    return arrays, notes
+        notes.append(f"{where}: the column {label!r} is not an input of the model; it was ignored")
+    return taken, notes
 
 
-def _assigned(
-    table: Table, inputs: Sequence[TensorSpec], columns: TableColumns, label: str, where: str
-) -> dict[str, tuple[str, ...]]:
-    """Names of the columns of each input, in order, all of them there."""
-    taken = {}
-    for spec in inputs:
-        if spec.name in columns.names:
-            names = columns.names[spec.name]
-        elif _width(spec) == 1 and (spec.name in table.columns or len(inputs) > 1):
-            names = (spec.name,)
-        elif len(inputs) == 1:
-            names = tuple(name for name in table.columns if name not in columns.dropped and name != label)
-        else:
-            raise InputRejected(
-                "input-shape",
-                f"nothing says which columns are the input {spec.name!r}",
-                where=where,
-                hint="Name them in circuit.toml, columns below [inputs.NAME], or give an .npz file.",
-            )
-        missing = [name for name in names if name not in table.columns]
-        if missing:
-            has = f"The file has: {_names(list(table.columns))}"
-            raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
-        if len(names) != _width(spec):
-            message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
-            hint = f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}. {_DROP}"
-            raise InputRejected("input-shape", message, where=where, hint=hint)
-        taken[spec.name] = tuple(names)
-    return taken
+def input_arrays(
+    table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str
+) -> dict[str, Array]:
+    """One array per input of the columns that it takes, axis 0 = row.
+
+    Raises:
+        InputRejected: ``input-dtype``, ``input-non-finite``, with row and column.
+    """
+    return {spec.name: _array(table, taken[spec.name], spec, where) for spec in inputs}
+
+
+def label_of(table: Table, taken: Mapping[str, Sequence[str]], columns: TableColumns, label: str) -> Array | None:
+    """The column ``label`` as it is, when no input takes it and nobody drops it."""
+    found = table.columns.get(label)
+    if found is None or isinstance(found, Unusable) or label in columns.dropped:
+        return None
+    return None if any(label in names for names in taken.values()) else np.array(found)
+
+
+def _columns_of(
+    spec: TensorSpec, table: Table, inputs: Sequence[TensorSpec], columns: TableColumns, label: str, where: str
+) -> tuple[str, ...]:
+    if spec.name in columns.names:
+        names = columns.names[spec.name]
+    elif _width(spec) == 1 and (spec.name in table.columns or len(inputs) > 1):
+        names = (spec.name,)
+    elif len(inputs) == 1:
+        names = tuple(name for name in table.columns if name not in columns.dropped and name != label)
+    else:
+        raise InputRejected(
+            "input-shape",
+            f"nothing says which columns are the input {spec.name!r}",
+            where=where,
+            hint="Name them in circuit.toml, columns below [inputs.NAME], or give an .npz file.",
+        )
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        has = f"The file has: {_names(list(table.columns))}"
+        raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
+    if len(names) != _width(spec):
+        message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
+        more = names[_width(spec) :] if spec.name not in columns.names else ()
+        options = " ".join(f"--drop {shlex.quote(name)}" for name in more[:_SHOWN])
+        hint = (
+            f"If the last are no inputs, such as the target: {options}; in circuit.toml: drop, below [tables]." if more else ""
+        )
+        hint = hint or f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."
+        raise InputRejected("input-shape", message, where=where, hint=hint)
+    return names
 
 
 def _width(spec: TensorSpec) -> int:
@@ -208,9 +226,6 @@ def _listed(word: str, names: Sequence[str]) -> str:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(repr(printable(name, 40)) for name in names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-
-
-_DROP = "A column that is no input is left out with --drop NAME, or drop below [tables] in circuit.toml."
 
 
 def _drop(names: Sequence[str]) -> str:

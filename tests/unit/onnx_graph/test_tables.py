@@ -129,7 +129,10 @@ def test_without_known_names_all_columns_are_taken_in_order_and_said() -> None:
     assert any("in the file's order" in note for note in samples.notes)
     with pytest.raises(InputRejected) as caught:
         read("a,b,c,d\n1,2,3,4\n", columns=UNNAMED)
-    assert (caught.value.code, "'a', 'b', 'c', 'd'" in caught.value.hint) == ("input-shape", True)
+    assert (caught.value.code, "--drop d;" in caught.value.hint) == ("input-shape", True)
+    with pytest.raises(InputRejected) as caught:
+        read("a,b\n1,2\n", columns=UNNAMED)
+    assert (caught.value.code, "'a', 'b'" in caught.value.hint) == ("input-shape", True)
 
 
 def test_several_inputs_take_the_columns_of_their_names() -> None:

@@ -14,6 +14,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.capabilities import Prediction
 from verifai.engines.ezkl import calls, proving, verifying
 from verifai.engines.ezkl.build import (
     CIRCUIT_FILE,
@@ -25,6 +26,7 @@ from verifai.engines.ezkl.build import (
     Witness,
     build,
     parse_witness,
+    trial,
 )
 from verifai.engines.ezkl.build_folder import SRS_FILE, BuildFolder
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
@@ -105,6 +107,27 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     )
 
 
+def predict(request: CompileRequest) -> Prediction:
+    """A circuit that meets the floor, run by ezkl on the calibration data. Raises as :func:`compile_circuit`, before keys."""
+    visibility = _visibility(request)
+    options = dict(request.spec.options.get("ezkl", {}))
+    named = named_srs(options.pop("srs", None), request.spec_dir)
+    largest = named or require_stored(request.model, request.spec, None)
+    plan = _plan(request, visibility)
+    rows = min(_max_logrows(request), largest.logrows)
+    tuned = _tuned(request, plan, None, None, rows, options, quick=True)
+    fidelity = tuned.fidelity or _fidelity_of(tuned, request, plan)
+    chosen = tuned.parameters
+    bits = {"input_scale": chosen.input_scale, "param_scale": chosen.param_scale, "logrows": chosen.logrows}
+    return Prediction(fidelity, 1 << chosen.logrows, bits, len(tuned.tried))
+
+
+def _fidelity_of(tuned: Tuned, request: CompileRequest, plan: _Plan) -> Fidelity:
+    """Of a tuning that the specification gives, and that was taken without a search."""
+    ran = trial(tuned.circuit_onnx, tuned.parameters, plan.visibility, plan.samples, fence=plan.fence)
+    return measure(request.model, plan, ran.witnesses, ran.settings)
+
+
 def _visibility(request: CompileRequest) -> CircuitVisibility:
     """The circuit's visibility, once it is known that ezkl offers what the specification asks for."""
     visibility = visibility_of(request.model, request.spec)
@@ -183,6 +206,8 @@ def _tuned(
     srs: Srs | None,
     max_logrows: int,
     options: Mapping[str, Any],
+    *,
+    quick: bool = False,
 ) -> Tuned:
     if locked is None:
         from verifai.engines.ezkl.tuning.tune import tune
@@ -197,6 +222,7 @@ def _tuned(
             max_logrows=max_logrows,
             options=options,
             fence=plan.fence,
+            quick=quick,
         )
     expect_version(locked)
     return Tuned(locked.parameters, rewrites.apply(request.model.data, locked.parameters.rewrites), locked.tried)

@@ -73,6 +73,9 @@ class Writer:
         self._nodes: dict[str, _Node] = {}
         self._constants: dict[str, Array] = {}
         self._rows = {INPUT: self.features}
+        # Nodes whose results were put together with what follows. They stay, since their rows may still be read; what
+        # nothing reads in the end is left out of the model.
+        self._replaced: set[str] = set()
         self._taken = {INPUT}
 
     def note(self, text: str) -> None:
@@ -143,6 +146,7 @@ class Writer:
         shift = np.broadcast_to(np.asarray(0.0 if bias is None else bias, dtype=np.float64), (len(matrix),))
         before = self._linear_of(row)
         if before is not None and len(matrix) * before.weights.shape[1] <= matrix.size + before.weights.size:
+            self._replaced.add(row.name)
             return self._gemm(before.operand, matrix @ before.weights, matrix @ before.bias + shift)
         return self._gemm(row.name, matrix, shift)
 
@@ -174,6 +178,7 @@ class Writer:
         found = self._linear_of(row)
         if found is None:
             return None
+        self._replaced.add(row.name)
         factor = np.broadcast_to(np.asarray(factors, dtype=np.float64).reshape(-1), (row.width,))
         shift = np.asarray(shifts, dtype=np.float64).reshape(-1)
         return self._gemm(found.operand, factor[:, None] * found.weights, factor * found.bias + shift)
@@ -185,6 +190,7 @@ class Writer:
             return row
         node = self._unread(row, "Gather")
         if node is not None and node.attributes.get("axis") == 1:
+            self._replaced.add(row.name)
             return self.columns(self._rows[node.inputs[0]], self._constants[node.inputs[1]][chosen])
         return self.apply("Gather", row, self.constant(chosen, "columns"), width=len(chosen), base="columns", axis=1)
 
@@ -218,13 +224,17 @@ class Writer:
     def under_sigmoid(self, row: Row) -> Row | None:
         """s for a row that is the sigmoid of s, and that nothing else reads yet."""
         node = self._unread(row, "Sigmoid")
-        return None if node is None else Row(node.inputs[0], row.width)
+        if node is None:
+            return None
+        self._replaced.add(row.name)
+        return Row(node.inputs[0], row.width)
 
     def _doubled(self, row: Row, total: float) -> Row:
         """[total − s, s]."""
         found = self._linear_of(row)
         if found is None:
             return self._gemm(row.name, np.array([[-1.0], [1.0]]), np.array([total, 0.0]))
+        self._replaced.add(row.name)
         weights, bias = found.weights, found.bias
         return self._gemm(found.operand, np.concatenate([-weights, weights]), np.concatenate([total - bias, bias]))
 
@@ -232,6 +242,7 @@ class Writer:
         found = [part for part in (self._linear_of(row) for row in rows) if part is not None]
         if len(found) < len(rows) or len({part.operand for part in found}) > 1:
             return None
+        self._replaced.update(row.name for row in rows)
         weights, bias = (np.concatenate([getattr(part, name) for part in found]) for name in ("weights", "bias"))
         return self._gemm(found[0].operand, weights, bias)
 
@@ -239,19 +250,20 @@ class Writer:
         for op in _CELLWISE:
             nodes = [node for node in (self._unread(row, op) for row in rows) if node is not None]
             if len(nodes) == len(rows):
+                self._replaced.update(row.name for row in rows)
                 inner = [Row(node.inputs[0], row.width) for node, row in zip(nodes, rows, strict=True)]
                 return self.apply(op, self.concatenate(inner))
         return None
 
     def _unread(self, row: Row, op: str) -> _Node | None:
-        """The node that makes the row, if it is such an operator and nothing reads it yet.
-
-        It stays, since its row may still be read; what nothing reads in the end is left out of the model.
-        """
+        """The node that makes the row, if it is such an operator and nothing reads it yet."""
         node = self._nodes.get(row.name)
-        if node is None or node.op != op or any(row.name in other.inputs for other in self._nodes.values()):
-            return None
-        return node
+        return None if node is None or node.op != op or self._read(row.name) else node
+
+    def _read(self, name: str) -> bool:
+        """Whether a node reads the value; not counting nodes that were replaced, unless their own results are read again."""
+        readers = [node.outputs[-1] for node in self._nodes.values() if name in node.inputs]
+        return any(reader not in self._replaced or self._read(reader) for reader in readers)
 
     def _fresh(self, base: str) -> str:
         name, count = base, 1

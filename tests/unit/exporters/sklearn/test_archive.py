@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import io
 import json
 import shlex
@@ -15,8 +17,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("skl2onnx", reason="needs the [sklearn] extra")
-skops_io = pytest.importorskip("skops.io", reason="needs the [sklearn] extra")
+pytest.importorskip("skops.io", reason="needs the [sklearn] extra")
 
+import skops.io
 from sklearn import svm
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
@@ -90,7 +93,7 @@ def test_what_no_prediction_needs_is_never_constructed(
 ) -> None:
     path = saved(tmp_path, fitted(build, data))
     made: list[str] = []
-    real = skops_io._general.gettype
+    real = importlib.import_module("skops.io._general").gettype
 
     def watched(module: str, name: str) -> Any:
         made.append(f"{module}.{name}")
@@ -123,11 +126,11 @@ UNTRUSTED: dict[str, tuple[Callable[[], Any], str]] = {
     "a ball tree in a parameter": (lambda: Ridge(alpha=BallTree(DATA["iris"][0])), "sklearn.neighbors._ball_tree.BallTree"),
     "splines in compiled code": (lambda: fitted(lambda: make_pipeline(SplineTransformer(), Ridge()), "diabetes"), "BSpline"),
     "a function of the standard library": (lambda: FunctionTransformer(shlex.quote), "shlex.quote"),
-    "a function of scikit-learn": (lambda: FunctionTransformer(skops_io_function()), "sklearn.feature_selection"),
+    "a function of scikit-learn": (lambda: FunctionTransformer(a_score_function()), "sklearn.feature_selection"),
 }
 
 
-def skops_io_function() -> Any:
+def a_score_function() -> Any:
     from sklearn.feature_selection import f_classif
 
     return f_classif
@@ -184,7 +187,7 @@ HOSTILE: dict[str, Callable[[State], None]] = {
         __module__="sklearn.linear_model._ridge",
         __class__="Ridge",
         __loader__="MethodNode",
-        content={"func": "fit", "obj": {**schema, "__id__": 1}},
+        content={"func": "fit", "obj": {**copy.deepcopy(schema), "__id__": 1}},
     ),
     "a partial call": lambda schema: field(schema, "alpha").update(
         __module__="functools",
@@ -223,7 +226,7 @@ def test_a_known_type_is_not_called_with_arguments_of_the_file(kind: str, tmp_pa
 
 def test_a_function_that_is_left_out_never_changes_what_is_computed(tmp_path: Path) -> None:
     """Leaving it out would turn a transformation into none."""
-    path = saved(tmp_path, make_pipeline(FunctionTransformer(skops_io_function()), Ridge()))
+    path = saved(tmp_path, make_pipeline(FunctionTransformer(a_score_function()), Ridge()))
     assert refused(path).code == "pickle-refused"
 
 
@@ -300,9 +303,7 @@ INCONSISTENT: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("wrap", [lambda estimator: estimator, lambda estimator: make_pipeline(fitted_scaler(), estimator)])
 @pytest.mark.parametrize("name", INCONSISTENT)
-def test_arrays_that_compiled_code_would_believe_are_compared_first(
-    name: str, wrap: Callable[[Any], Any], tmp_path: Path
-) -> None:
+def test_arrays_that_compiled_code_believes_are_compared_first(name: str, wrap: Callable[[Any], Any], tmp_path: Path) -> None:
     error = refused(saved(tmp_path, wrap(INCONSISTENT[name]())))
     assert error.code == "source-failed"
     assert error.hint
@@ -330,6 +331,6 @@ def test_a_process_with_points_of_another_width_is_refused(tmp_path: Path) -> No
 
 def test_an_object_from_memory_is_read_like_a_file(tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    skops_io.dump(fitted(Ridge, "diabetes"), buffer)
+    skops.io.dump(fitted(Ridge, "diabetes"), buffer)
     (tmp_path / "m.skops").write_bytes(buffer.getvalue())
     assert export(tmp_path / "m.skops").parity.max_error < 1e-6

@@ -127,9 +127,8 @@ def test_marks_of_missing_values_are_refused(tmp_path: Path) -> None:
 
 def named(estimator: Any, names: list[str]) -> Any:
     """As if fitted on a table with these columns: what scikit-learn keeps of one, without pandas."""
-    for part in (estimator, estimator[0]):
-        part.feature_names_in_ = np.array(names, dtype=object)
     transformer = estimator[0]
+    transformer.feature_names_in_ = np.array(names, dtype=object)
     transformer.transformers_ = [
         (name, step, [names[column] for column in columns]) for name, step, columns in transformer.transformers_
     ]
@@ -158,7 +157,7 @@ def test_a_name_that_is_no_column_is_refused(tmp_path: Path) -> None:
 
 def test_names_that_a_file_of_facts_cannot_hold_are_left_out(tmp_path: Path) -> None:
     estimator = fitted(lambda: make_pipeline(StandardScaler(), Ridge()), "mixed")
-    estimator.feature_names_in_ = np.array(["line\nbreak", *(f"n{place}" for place in range(11))], dtype=object)
+    estimator[0].feature_names_in_ = np.array(["line\nbreak", *(f"n{place}" for place in range(11))], dtype=object)
     result = export(saved(tmp_path, estimator))
     assert result.facts is not None and result.facts.columns == ()
     assert any("columns were left out" in notice for notice in result.notices)

@@ -47,7 +47,8 @@ ONE: dict[str, Build] = {
         kind.__name__: lambda kind=kind: scaled(kind())
         for kind in (
             lm.Ridge, lm.RidgeCV, lm.Lasso, lm.LassoCV, lm.LassoLars, lm.ElasticNet, lm.Lars, lm.BayesianRidge,
-            lm.ARDRegression, lm.OrthogonalMatchingPursuit, lm.PoissonRegressor, lm.GammaRegressor, lm.TweedieRegressor, lm.HuberRegressor,
+            lm.ARDRegression, lm.OrthogonalMatchingPursuit, lm.PoissonRegressor, lm.GammaRegressor, lm.TweedieRegressor,
+            lm.HuberRegressor,
             lm.RANSACRegressor, lm.SGDRegressor, LinearSVR, NuSVR,
         )
     },

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
         ] = None,
         input_: Annotated[
-            str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
+            str | None,
+            typer.Option("--input", help="Input that must be the proven one; the model runs on it.", metavar="FILE"),
         ] = None,
         output: Annotated[
             str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
@@ -59,6 +60,14 @@ def register(app: typer.Typer) -> None:
         evm: Annotated[
             bool, typer.Option("--evm", help="Run the proof's Solidity verifier too (extra evm, Node.js, npm package solc).")
         ] = False,
+        max_spread_error: Annotated[
+            float | None,
+            typer.Option(
+                "--max-spread-error",
+                min=0.0,
+                help="Largest error of a circuit, in standard deviations of the output; by default 0.03 in regressions.",
+            ),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
@@ -83,10 +92,11 @@ def register(app: typer.Typer) -> None:
                 log=log,
                 seen=seen,
                 setup_material=tuple(srs or ()),
+                max_spread_error=max_spread_error,
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all(bundles, trust_file, options)
+            reports = audit_all([no_link(path) for path in bundles], trust_file, options)
         return _result(reports, targets)
 
 
@@ -132,7 +142,7 @@ _WORD = {
 
 
 def _describe(report: AuditReport) -> list[str]:
-    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *finding_lines(report.findings)]
+    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *value_lines(report.values), *finding_lines(report.findings)]
     if report.words:
         lines.append("   What the evidence says:")
         lines += [f"   {plain(line)}" for line in report.words]

@@ -15,6 +15,7 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
 from verifai.cli.text import bytes_text, escaped_table
 from verifai.domain.privacy_words import privacy_words, weights_words
+from verifai.domain.shown import shown_line
 from verifai.stages.inspect import inspect_bundle
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
 from verifai.stages.seal import seal_bundle
@@ -130,6 +131,7 @@ def _describe(summary: BundleSummary) -> list[Any]:
             shape = "×".join(str(size) for size in tensor.shape)
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
+        lines += [f"  As the bundle claims, not verified: {plain(shown_line(one))}" for one in summary.values]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     if summary.log is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,15 @@ import typer
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
-from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
+from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import bytes_text, seconds_text
+from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_lines
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shell import shell
+from verifai.domain.shown import statement_document
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
+from verifai.stages.prove import ProvedBundle
 from verifai.stages.prove import prove as prove_samples
 
 
@@ -23,7 +28,9 @@ def register(app: typer.Typer) -> None:
     @verb(app, "prove", example="verifai prove circuits/digits-mlp fixtures/digits-mlp/heldout.npz -o evidence --limit 1")
     def prove(
         circuit: CircuitArgument,
-        inputs: Annotated[list[str], typer.Argument(help="Input files (.npz, .npy, .json, images) or -.", show_default=False)],
+        inputs: Annotated[
+            list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
+        ],
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
@@ -43,6 +50,7 @@ def register(app: typer.Typer) -> None:
                 "--input-secrets", help="Private seeds that came with hashed inputs (zero-knowledge).", metavar="FILE"
             ),
         ] = None,
+        drop: DropOption = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -52,7 +60,8 @@ def register(app: typer.Typer) -> None:
         folder = CircuitFolder(circuit)
         if output_tensors is not None:
             check_target(output_tensors, folder, engine)
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
+        columns = folder.table_columns(drop or ())
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns)]
         samples = samples[:limit] if limit is not None else samples
         secrets = read_secrets(input_secrets, len(samples)) if input_secrets is not None else []
         signers = [load_signer(path) for path in key or []]
@@ -82,20 +91,39 @@ def register(app: typer.Typer) -> None:
                 current().note(
                     f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
                 )
-        lines = [
-            f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
-            f"peak memory {bytes_text(one.peak_rss_bytes)}"
-            for one in made
-        ]
-        lines.append(f"Next: verifai verify {plain(str(made[0].path))} --lock {plain(str(folder.lock_path))}")
+        lines = [line for one in made for line in _bundle_lines(one)]
+        lines += _told(made)
+        lines.append(f"Next: verifai verify {plain(shell(made[0].path))} --lock {plain(shell(folder.lock_path))}")
         bundles = [
             {
                 "path": str(one.path),
                 "bundle_id": one.bundle_id,
                 "seconds": one.seconds,
                 "peak_rss_bytes": one.peak_rss_bytes,
-                "statement": one.statement.to_json(),
+                "statement": statement_document(one.statement, one.values),
+                "findings": [finding.to_json() for finding in one.findings],
             }
             for one in made
         ]
-        return Result({"bundles": bundles, "signed": bool(signers)}, lines, verdict="done")
+        findings = [finding for one in made for finding in _doubts(one)]
+        return Result({"bundles": bundles, "signed": bool(signers)}, lines, findings, verdict="done")
+
+
+def _bundle_lines(one: ProvedBundle) -> list[str]:
+    head = f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
+    return [head + f"peak memory {bytes_text(one.peak_rss_bytes)}", *value_lines(one.values), *finding_lines(_doubts(one))]
+
+
+def _doubts(one: ProvedBundle) -> list[Finding]:
+    """What keeps a proven value from standing for the float model's."""
+    return [
+        finding for finding in one.findings if finding.outcome is not Outcome.HOLDS and finding.code != "reference-distance"
+    ]
+
+
+def _told(made: Sequence[ProvedBundle]) -> list[str]:
+    """How many of them are doubtful, by what."""
+    told = {"output-saturated": "with values at the end of the circuit's range", "reference-far": "far from the float model"}
+    counts = {code: sum(any(finding.code == code for finding in one.findings) for one in made) for code in told}
+    found = [f"{count} {told[code]}" for code, count in counts.items() if count]
+    return [f"[bold yellow]Of {len(made)} proven:[/] {'; '.join(found)}. The proofs hold, for the circuit."] if found else []

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from verifai.circuit_folder import read_lock
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
-from verifai.errors import PolicyNotMet, UsageError, VerifaiError
+from verifai.domain.shown import statement_document
+from verifai.errors import PolicyNotMet, UsageError, VerifaiError, undecided
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
         if len(set(bundles)) != len(bundles):
             raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
         results = []
-        for path in bundles:
+        for path in map(no_link, bundles):
             expect = _expectations(input_, output, expect_context, allow_test_srs)
             results.append(_verify_one(path, trusted, expect, memory_limit(max_memory)))
         return _summary(results)
@@ -78,6 +79,8 @@ def _verify_one(
         if problem.status in (70, 130):
             raise
         return path, problem
+    except (OSError, MemoryError) as problem:  # of this bundle only; what the others came to is said all the same
+        return path, undecided(problem)
 
 
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:
@@ -98,7 +101,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
         statement = outcome.statement
         every = (*outcome.findings, *repeats)
         head = "[bold yellow]POLICY NOT MET[/]" if repeats else "[bold green]ACCEPTED[/]"
-        lines += [f"{head} {plain(str(path))}", *finding_lines(every)]
+        lines += [f"{head} {plain(str(path))}", *value_lines(outcome.values), *finding_lines(every)]
         lines += ["   " + plain(line) for line in describe(statement)]
         findings += every
         documents.append(
@@ -106,7 +109,7 @@ def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Resul
                 "path": str(path),
                 "verdict": "policy-not-met" if repeats else "accepted",
                 "bundle_id": outcome.bundle_id,
-                "statement": statement.to_json(),
+                "statement": statement_document(statement, outcome.values),
                 "privacy": privacy_document(statement),
                 "findings": [finding.to_json() for finding in every],
             }

@@ -63,6 +63,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "waived": [_waived(one) for one in entry.waived],
         "facts": dict(entry.facts),
         **({"privacy": list(entry.words)} if entry.words else {}),
+        **({"values": [one.to_json() for one in entry.values]} if entry.values else {}),
     }
 
 

@@ -14,7 +14,10 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.findings import Finding, at_step
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shell import shell
+from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
@@ -22,6 +25,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
+from verifai.stages.nearness import Nearness
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class ProvedBundle:
     Attributes:
         index: of the sample among those given.
         seconds: of the prove call itself.
+        values: what was proven, in values.
+        findings: what a reader of the proven values should know: values at an end of the circuit's range, or far from the float
+            model's.
         outputs: what the circuit put out, exactly; not in the bundle. Empty unless asked for.
         secrets: seeds of hashed outputs, where their commitments hide; not in the bundle. Empty unless asked for.
     """
@@ -41,6 +48,8 @@ class ProvedBundle:
     statement: Statement
     seconds: float
     peak_rss_bytes: int
+    values: tuple[ShownTensor, ...] = ()
+    findings: tuple[Finding, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
@@ -58,6 +67,7 @@ def prove(
     max_memory: int | None = None,
     keep_outputs: bool = False,
     input_secrets: Sequence[Mapping[str, TensorSecret]] = (),
+    compare: bool = True,
     progress: Progress = SILENT,
 ) -> Iterator[ProvedBundle]:
     """Prove ``samples`` with a compiled circuit; yield each bundle as soon as it is on disk.
@@ -70,6 +80,7 @@ def prove(
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
         input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
+        compare: whether the float model is run on each sample, so that an output far from it is said.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
@@ -83,7 +94,7 @@ def prove(
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
     targets = _free_targets(output, len(samples))
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    name = folder.engine(engine)
     backend = engine_for(name)
     lock = folder.lock()
     if lock.model_sha256 != model.sha256:
@@ -91,7 +102,7 @@ def prove(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {folder.folder}",
+            hint=f"Run: verifai compile {shell(folder.folder)}",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -107,6 +118,7 @@ def prove(
     circuit = circuit_attestation(described, signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
     output.mkdir(parents=True, exist_ok=True)
+    nearness = Nearness(model, summary.fidelity) if compare else None
 
     def one(index: int) -> ProvedBundle:
         request = ProveRequest(
@@ -135,7 +147,10 @@ def prove(
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if keep_outputs else {}
         secrets = proof.secrets if keep_outputs else {}
-        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, outputs, secrets)
+        values = shown_values(proof.statement, lock.names, summary.fidelity)
+        findings = (*proof.findings, *(() if nearness is None else nearness.judge(proof.statement, samples[index])))
+        findings = tuple(at_step(finding, "") for finding in findings)  # the steps are those of a verifier
+        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, values, findings, outputs, secrets)
 
     yield from _in_order(one, len(samples), jobs)
 
@@ -202,7 +217,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {folder.folder}",
+                hint=f"Run: verifai compile {shell(folder.folder)}",
             )
 
 

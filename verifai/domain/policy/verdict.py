@@ -11,6 +11,7 @@ from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
 from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, WaiversInForce
+from verifai.domain.shown import ShownTensor
 from verifai.domain.utc_time import format_utc
 
 WORDS = {0: "accepted", 1: "rejected", 3: "policy-not-met", 4: "undecided"}
@@ -30,6 +31,7 @@ class Judgement:
         facts: for people, such as engine, privacy, creation date.
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
         words: what a verified statement hides and does not hide, in sentences.
+        values: what a verified statement shows, in values; cut to what a report of many bundles prints.
     """
 
     path: str
@@ -40,6 +42,7 @@ class Judgement:
     facts: Mapping[str, str] = field(default_factory=dict)
     opened: OpenedBy | None = None
     words: tuple[str, ...] = ()
+    values: tuple[ShownTensor, ...] = ()
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

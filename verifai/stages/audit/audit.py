@@ -115,6 +115,8 @@ class _Audit:
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
             self._reference(verified, summary)
+            part, cap = summary.segment is not None, self._options.max_spread_error
+            self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
             if self._options.evm:
                 self._second_opinion(circuit, lock)
         except VerifaiError as problem:
@@ -222,8 +224,6 @@ class _Audit:
 
     def _reference(self, verified: VerifiedBundle | None, summary: SectionSummary) -> None:
         """A4 to A6: the float model beside the proven output; a statement that was not proven is not looked into."""
-        part, cap = summary.segment is not None, self._options.max_spread_error
-        self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
         model = self._model
         if verified is None or model is None:
             why = self._unproven if verified is None else "the bundle holds no readable model that the lock pins"

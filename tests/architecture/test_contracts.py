@@ -171,7 +171,7 @@ def test_what_is_standard_library_only_reaches_nothing_else(
     packages: list[str], allowed: str, graph: grimp.ImportGraph
 ) -> None:
     """A contract lists what it forbids; this finds what nobody listed."""
-    mine = {module for package in packages for module in (package, *graph.find_descendants(package))}
+    mine = {module for one in packages for module in (one, *graph.find_descendants(one))}
     reached = {module for one in mine for module in graph.find_upstream_modules(one)} - mine
     foreign = [one for one in sorted(reached) if one not in sys.stdlib_module_names and not one.startswith(allowed)]
     assert mine and not foreign, foreign

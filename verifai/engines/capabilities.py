@@ -149,6 +149,9 @@ class WarmsUp(ProofEngine, Protocol):
     def warm_up(self, progress: Progress = SILENT) -> None:
         """Do that work, and check its result. Raises InternalError (``bug``) when a proof of our own does not hold."""
 
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Do it where it was not done in this installation, or not in this process where nothing is kept. Raises likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetUpFile:

@@ -150,3 +150,9 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.prover.resources import warm_up
 
         warm_up(progress)
+
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Compile the kernels that neither this process nor the cache has. Raises InternalError (``bug``)."""
+        from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels
+
+        ensure_kernels(progress)

@@ -11,6 +11,7 @@ from verifai.cli.arguments import read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
 from verifai.stages.export import export as export_model
 
 
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),

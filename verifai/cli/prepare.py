@@ -15,6 +15,7 @@ from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.engines.interface import CompiledCircuit, PrivacySupport
 from verifai.errors import UsageError
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
 from verifai.stages.check import EngineCheck, all_public, check_model, hiding
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
     @verb(app, "init", example="verifai init fixtures/digits-mlp/model.onnx -o my-circuit --yes")
     def init(
         model: Annotated[Path, typer.Argument(help="Canonical ONNX file (see export).", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for circuit.toml.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for circuit.toml."), Kind.TREE],
         name: Annotated[str, typer.Option("--name", help="Circuit name; by default the folder's.")] = "",
         engine: Annotated[EngineName, typer.Option("--engine", help="Default engine.")] = EngineName.EZKL,
         calibration: Annotated[Path | None, typer.Option("--calibration", help="Calibration data (.npz).")] = None,

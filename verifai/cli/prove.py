@@ -12,6 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text
+from verifai.execution.outputs import Kind
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.prove import prove as prove_samples
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
     def prove(
         circuit: CircuitArgument,
         inputs: Annotated[list[str], typer.Argument(help="Input files (.npz, .npy, .json, images) or -.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …"), Kind.TREE],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--output-tensors", help="Private .npz of the outputs, for whoever proves the next segment.", metavar="FILE"
             ),
+            Kind.FILE,
         ] = None,
         input_secrets: Annotated[
             Path | None,

@@ -7,13 +7,10 @@ from verifai.domain.codes import Code
 CODES: dict[str, Code] = {
     "malformed": Code((1,), "A document is not what its format allows.", "Get the file again from its maker."),
     "bad-option": Code((2,), "A command-line option cannot be used as given.", "Read the command's --help."),
+    "bad-context": Code((2,), "A statement cannot carry this context.", "Give a shorter text, in UTF-8."),
     "file-missing": Code((2,), "A file that was named does not exist or cannot be read.", "Check the path."),
     "file-exists": Code((2,), "The output exists already.", "Choose another name, or pass --force where offered."),
-    "not-a-file": Code(
-        (2,),
-        "A link, a folder, a pipe or a device is where an output is to be written.",
-        "Name a regular file, or a free name.",
-    ),
+    "bad-output": Code((2,), "An output cannot be written where it was asked for.", "Choose another place or name."),
     "extra-missing": Code((2,), "An optional dependency is not installed.", "Install the extra that the message names."),
     "bug": Code((70,), "verifai itself failed.", "Report it with the text after 'bug'."),
     "interrupted": Code((130,), "The user interrupted the work.", "Run it again; nothing was left half-written."),

@@ -16,6 +16,7 @@ CODES: dict[str, Code] = {
     "interrupted": Code((130,), "The user interrupted the work.", "Run it again; nothing was left half-written."),
     "out-of-memory": Code((4,), "The memory limit was reached.", "Raise the limit, or use a smaller circuit."),
     "deadline": Code((4,), "The time limit was reached.", "Raise the limit, or use a smaller circuit."),
+    "no-home": Code((2,), "The user has no home folder to keep something in.", "Set the variable that the message names."),
     "package-missing": Code(
         (4,),
         "A package that verifai depends on is missing or cannot be loaded.",

@@ -19,6 +19,7 @@ from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
+from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.secrets.store import reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
@@ -72,6 +73,8 @@ def prove(request: ProveRequest) -> EngineProof:
         threads=threads,
     )
     seconds = perf_counter() - began
+    for note in cache_notes():
+        request.progress.note(note)
     files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
     if section.weights is WeightVisibility.PUBLIC:
         files[WEIGHTS_FILE] = blob

@@ -13,6 +13,7 @@ from verifai.domain.shell import shell
 from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.facts import facts_path, write_facts
 from verifai.stages.export import export as export_model
 
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),

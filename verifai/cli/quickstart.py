@@ -14,6 +14,7 @@ from verifai.cli.text import bytes_text, fidelity_json, fidelity_lines, seconds_
 from verifai.domain.fidelity import Task
 from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
+from verifai.execution.outputs import Kind
 from verifai.stages.quickstart import QuickstartRequest, QuickstartResult, quickstart
 from verifai.stages.verify import describe
 
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         output: Annotated[
             Path | None,
             typer.Option("--output", "-o", help="New folder for all that is made; by default MODEL-verifai.", metavar="DIR"),
+            Kind.FOLDER,
         ] = None,
         engine: EngineOption = None,
         task: Annotated[

@@ -3,7 +3,7 @@ zero-knowledge and unaudited."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from verifai.engines.interface import (
     PrivacySupport,
     ProveRequest,
     SectionSummary,
+    Tensors,
     VerifiedProof,
     VerifyRequest,
 )
@@ -90,6 +91,12 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.proving import prove
 
         return prove(request)
+
+    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
+        """Refuse samples outside the circuit's range, spending nothing. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.proving import check_inputs
+
+        check_inputs(request, samples)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""

@@ -166,22 +166,16 @@ def _column_names(request: QuickstartRequest, model: OnnxModel, facts: ModelFact
 
 def _commands(request: QuickstartRequest, private: Sequence[str], model: Path, circuit: Path, bundle: Path) -> tuple[str, ...]:
     """What to type to do the same, step by step, in a folder that is new."""
-    data, at = shell(request.data), shell(circuit)
-    dims = [f"--dim {shell(f'{name}={size}')}" for name, size in (request.dims or {}).items()]
-    options = [f"--drop {_word(name)}" for name in request.dropped]
-    options += [f"--private {_word(name)}" for name in private]
+    dims = "".join(f" --dim {shlex.quote(f'{name}={size}')}" for name, size in (request.dims or {}).items())
+    options = [f"--drop {shlex.quote(name)}" for name in request.dropped]
+    options += [f"--private {shlex.quote(name)}" for name in private]
     options += [] if request.engine is None else [f"--engine {request.engine.value}"]
     options += [] if request.task is None else [f"--task {request.task.value}"]
-    evidence = shell(bundle.parent)
+    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(request.data)}"
     return (
-        " ".join((f"verifai export {shell(request.source)} -o {shell(model)}", *dims)),
-        " ".join((f"verifai init {shell(model)} -o {at} --calibration {data}", *options, "--yes")),
-        f"verifai compile {at}",
-        f"verifai prove {at} {data} --limit 1 -o {evidence}",
+        f"verifai export {shell(request.source)} -o {shell(model)}" + dims,
+        " ".join((init, *options, "--yes")),
+        f"verifai compile {shell(circuit)}",
+        f"verifai prove {shell(circuit)} {shell(request.data)} --limit 1 -o {shell(bundle.parent)}",
         f"verifai verify {shell(bundle)} --lock {shell(circuit / 'circuit.lock')}",
     )
-
-
-def _word(name: str) -> str:
-    """The value of an option, which may begin with a dash."""
-    return shlex.quote(name)

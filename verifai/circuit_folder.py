@@ -23,7 +23,7 @@ from verifai.domain.statement import EngineName
 from verifai.domain.table_columns import TableColumns
 from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import cannot_write, read_limited, write_atomic
 from verifai.onnx_graph.model import OnnxModel
 
 MAX_TOML_BYTES = 4 * 1024 * 1024
@@ -175,11 +175,22 @@ class CircuitFolder:
         return self.folder.absolute() / "secrets" / engine.value
 
     def build_dir(self, engine: EngineName) -> Path:
-        """The private folder (0700) for generated files of ``engine``; they hold weights in clear."""
-        path = self.folder.absolute() / "build" / engine.value
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.chmod(0o700)
+        """The private folder (0700) for generated files of ``engine``, which hold weights in clear; made, to be written into.
+
+        Raises:
+            Undecided: code ``disk``.
+        """
+        path = self.built_dir(engine)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.chmod(0o700)
+        except OSError as problem:
+            raise cannot_write(problem, path) from None
         return path
+
+    def built_dir(self, engine: EngineName) -> Path:
+        """The same, to be read only: the circuit may lie on a read-only disk, or belong to somebody else."""
+        return self.folder.absolute() / "build" / engine.value
 
 
 def render_lock(lock: CircuitLock) -> bytes:

@@ -99,3 +99,30 @@ def stdin_bytes(source: str) -> bytes | None:
     if len(data) > _MAX_STDIN_BYTES:
         raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data
+
+
+def sizes_of_dims(given: Sequence[str]) -> dict[str, int]:
+    """``--dim NAME=SIZE``. Raises UsageError."""
+    return {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(given, "--dim")}
+
+
+def sizes_of_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """``--shape NAME=SIZES``. Raises UsageError."""
+    return {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(given, "--shape")}
+
+
+def _pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for item in given:
+        name, separator, value = item.rpartition("=")
+        if not separator or not name:
+            raise UsageError("bad-option", f"{item!r} is not NAME=SIZE", where=option)
+        found.append((name, value))
+    return found
+
+
+def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
+    parts = text.split(",")
+    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
+        raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
+    return tuple(int(part) for part in parts)

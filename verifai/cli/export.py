@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from verifai.cli.arguments import DropOption, read_tensors
+from verifai.cli.arguments import DropOption, read_tensors, sizes_of_dims, sizes_of_shapes
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.shell import shell
 from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.facts import facts_path, write_facts
 from verifai.stages.export import export as export_model
 
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -68,9 +69,8 @@ def register(app: typer.Typer) -> None:
             frame.note("INSECURE: --trust-pickle runs whatever code the file holds.")
         if trust_type:
             frame.note("INSECURE: --trust-type lets the file construct or call what is named, with arguments of its own.")
-        dims = {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(dim or [], "--dim")}
+        dims, shapes = sizes_of_dims(dim or []), sizes_of_shapes(shape or [])
         columns = TableColumns(dropped=frozenset(drop or ()))
-        shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
         with frame.progress() as progress:
             result = export_model(
                 source,
@@ -114,20 +114,3 @@ def register(app: typer.Typer) -> None:
             "facts": None if result.facts is None else result.facts.to_document(),
         }
         return Result(data, lines, verdict="done")
-
-
-def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:
-    found = []
-    for item in given:
-        name, separator, value = item.rpartition("=")
-        if not separator or not name:
-            raise UsageError("bad-option", f"{item!r} is not NAME=SIZE", where=option)
-        found.append((name, value))
-    return found
-
-
-def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
-    parts = text.split(",")
-    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
-        raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
-    return tuple(int(part) for part in parts)

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from verifai.cli.outputs import check_outputs, output_kind
 from verifai.cli.printable import printable
 from verifai.cli.streams import width_of
 from verifai.domain.findings import Finding
@@ -69,6 +71,8 @@ class Frame:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    inputs: Sequence[Path] = ()
+    """What the command line names, outputs left out: no report may take its place."""
 
     @classmethod
     def for_failure(cls, command: str, arguments: Sequence[str]) -> Frame:
@@ -204,6 +208,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
             frame = Frame(command.replace(" ", "-"), json=json, quiet=quiet, verbose=verbose)
             token = _current.set(frame)
             try:
+                frame.inputs = check_outputs(arguments, outputs)
                 return frame.finish(function(**arguments))
             except VerifaiError as problem:
                 return frame.fail(problem)
@@ -215,6 +220,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
 
         hints = get_type_hints(function, include_extras=True)
         hints.pop("return", None)
+        outputs = {name: kind for name, hint in hints.items() if (kind := output_kind(hint)) is not None}
         parameters = [
             parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(function).parameters.values()

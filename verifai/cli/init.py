@@ -15,6 +15,7 @@ from verifai.domain.fidelity import Task
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.facts import read_facts
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
     @verb(app, "init", example="verifai init fixtures/digits-mlp/model.onnx -o my-circuit --yes")
     def init(
         model: Annotated[Path, typer.Argument(help="Canonical ONNX file (see export).", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for circuit.toml.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for circuit.toml."), Kind.TREE],
         name: Annotated[str, typer.Option("--name", help="Circuit name; by default the folder's.")] = "",
         engine: Annotated[
             EngineName | None, typer.Option("--engine", help="Default engine; by default the one that fits best.")

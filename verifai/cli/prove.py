@@ -16,6 +16,7 @@ from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_line
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
+from verifai.execution.outputs import Kind
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.prove import ProvedBundle
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[
             list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …"), Kind.TREE],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--output-tensors", help="Private .npz of the outputs, for whoever proves the next segment.", metavar="FILE"
             ),
+            Kind.FILE,
         ] = None,
         input_secrets: Annotated[
             Path | None,

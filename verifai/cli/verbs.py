@@ -37,6 +37,7 @@ class VerbGroup:
 
 VERBS: Mapping[str, Verb | VerbGroup] = {
     "demo": Verb("demo", "Take the whole tour on a real model."),
+    "quickstart": Verb("quickstart", "Prove a first sample of your own model, in one command."),
     "export": Verb("export", "Turn a model into canonical ONNX."),
     "init": Verb("init", "Write a commented circuit.toml for a model."),
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),

@@ -21,7 +21,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
             whoever may read the folder may read the file.
 
     Raises:
-        UsageError: code ``not-a-file``, when a link, a folder, a pipe or a device is in its place.
+        UsageError: code ``bad-output``, when a link, a folder, a pipe or a device is in its place.
         Undecided: code ``disk``, when the file system refuses; nothing is left behind.
     """
     refuse_odd_target(path)
@@ -130,20 +130,21 @@ _WRITE_HINTS = {
 
 
 def refuse_odd_target(path: Path) -> None:
-    """Raises UsageError (``not-a-file``) when something else than a regular file, or nothing, is at ``path``."""
+    """Raises UsageError (``bad-output``) when something else than a regular file, or nothing, is at ``path``."""
+    if found := odd_target(path):
+        hint = "Name a regular file, or a free name."
+        raise UsageError("bad-output", f"{found} is where the output is to be written", where=str(path), hint=hint)
+
+
+def odd_target(path: Path) -> str:
+    """What is at ``path`` where a file would be written; empty for a regular file, for nothing, and for what cannot be seen."""
     try:
         kind = path.lstat().st_mode
     except (OSError, ValueError):
-        return  # nothing there, or nothing that can be looked at: writing says what is wrong
+        return ""
     if stat.S_ISREG(kind):
-        return
-    found = next((word for test, word in _KINDS if test(kind)), "something else")
-    raise UsageError(
-        "not-a-file",
-        f"{found} is where the output is to be written",
-        where=str(path),
-        hint="Name a regular file, or a name that is not taken.",
-    )
+        return ""
+    return next((word for test, word in _KINDS if test(kind)), "something else")
 
 
 _KINDS = (

@@ -18,6 +18,7 @@ from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.registry import export_source
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.exact import exact_cast
+from verifai.onnx_graph.facts import facts_path, read_facts
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -117,7 +118,15 @@ def export(
     progress.phase("compare")
     parity = _compare(model, found, samples(model) if callable(samples) else samples, parity_limit)
     facts, said = _facts(model, found.meaning, parity)
+    facts = facts or _kept(source, model)
     return ExportResult(model, (*found.notices, *canonical.notices, *said, *_undecided(parity)), parity, facts)
+
+
+def _kept(source: str | Path, model: OnnxModel) -> ModelFacts | None:
+    """The facts beside an ONNX file that is canonical already: they are about this model. Raises UsageError (``bad-facts``)."""
+    path = Path(source)
+    facts = read_facts(path) if path.suffix.lower() == ".onnx" and facts_path(path).exists() else None
+    return facts if facts is not None and facts.model_sha256 == model.sha256 else None
 
 
 def _facts(model: OnnxModel, meaning: Meaning | None, parity: Parity) -> tuple[ModelFacts | None, tuple[str, ...]]:

@@ -7,18 +7,16 @@ from verifai.domain.codes.code import Code
 CODES: dict[str, Code] = {
     "malformed": Code((1,), "A document is not what its format allows.", "Get the file again from its maker."),
     "bad-option": Code((2,), "A command-line option cannot be used as given.", "Read the command's --help."),
+    "bad-context": Code((2,), "A statement cannot carry this context.", "Give a shorter text, in UTF-8."),
     "file-missing": Code((2,), "A file that was named does not exist or cannot be read.", "Check the path."),
     "file-exists": Code((2,), "The output exists already.", "Choose another name, or pass --force where offered."),
-    "not-a-file": Code(
-        (2,),
-        "A link, a folder, a pipe or a device is where an output is to be written.",
-        "Name a regular file, or a free name.",
-    ),
+    "bad-output": Code((2,), "An output cannot be written where it was asked for.", "Choose another place or name."),
     "extra-missing": Code((2,), "An optional dependency is not installed.", "Install the extra that the message names."),
     "bug": Code((70,), "verifai itself failed.", "Report it with the text after 'bug'."),
     "interrupted": Code((130,), "The user interrupted the work.", "Run it again; nothing was left half-written."),
     "out-of-memory": Code((4,), "The memory limit was reached.", "Raise the limit, or use a smaller circuit."),
     "deadline": Code((4,), "The time limit was reached.", "Raise the limit, or use a smaller circuit."),
+    "no-home": Code((2,), "The user has no home folder to keep something in.", "Set the variable that the message names."),
     "package-missing": Code(
         (4,),
         "A package that verifai depends on is missing or cannot be loaded.",

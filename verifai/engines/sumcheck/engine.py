@@ -3,7 +3,7 @@ zero-knowledge and unaudited."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from verifai.engines.interface import (
     PrivacySupport,
     ProveRequest,
     SectionSummary,
+    Tensors,
     VerifiedProof,
     VerifyRequest,
 )
@@ -91,6 +92,12 @@ class SumcheckEngine:
 
         return prove(request)
 
+    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
+        """Refuse samples outside the circuit's range, spending nothing. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.proving import check_inputs
+
+        check_inputs(request, samples)
+
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
         from verifai.engines.sumcheck.verifying import verify_request
@@ -150,3 +157,9 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.prover.resources import warm_up
 
         warm_up(progress)
+
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Compile the kernels that neither this process nor the cache has. Raises InternalError (``bug``)."""
+        from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels
+
+        ensure_kernels(progress)

@@ -18,6 +18,7 @@ from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs, size_of
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 from verifai.execution.child import Limits
 from verifai.execution.scratch import private_directory
+from verifai.execution.user_folders import NO_HOME, data_home
 
 STORE_VARIABLE = "VERIFAI_SRS_DIR"
 _NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k(\d{2})-[0-9a-f]{12}\.srs\Z")
@@ -146,6 +147,9 @@ class SrsStore:
         return next((srs for srs in found if srs is not None and srs.trust is SrsTrust.CEREMONY), None)
 
     def _make_root(self) -> None:
+        if NO_HOME in self.root.parents:
+            hint = f"Set {STORE_VARIABLE} to a folder that lasts."
+            raise UsageError("no-home", "there is no home folder for the SRS store", hint=hint)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -157,8 +161,7 @@ def default_store() -> SrsStore:
     named = os.environ.get(STORE_VARIABLE)
     if named:
         return SrsStore(Path(named))
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return SrsStore(Path(data) / "verifai" / "srs")
+    return SrsStore((data_home() or NO_HOME) / "verifai" / "srs")
 
 
 def find_by_digest(digest: str, logrows: int, places: Iterable[Path]) -> Srs | None:

@@ -9,6 +9,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan import plan, planned
 from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.prover.jit import cache_notes
 
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
@@ -47,6 +48,8 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
         except EvidenceRejected as problem:
             raise InternalError("bug", f"the kernels compute wrongly here: {problem}", where="warm-up") from problem
         progress.advance()
+    for note in cache_notes():
+        progress.note(note)
 
 
 def _used(commitment: Commitment) -> int:

@@ -22,10 +22,10 @@ class Code:
 
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
-    from verifai.domain.codes import bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
+    from verifai.domain.codes import batch, bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
 
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, bundle, chain, consensus, gate):
+    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

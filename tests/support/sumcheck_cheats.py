@@ -145,7 +145,7 @@ class Cheat:
         assert error.code in ("proof-invalid", "statement-invalid")
         found = ()
         if isinstance(self.channel, HidingProverChannel):
-            theirs = [(where, claim) for where, claim in noted if isinstance(claim.talk, HidingChannel)]
+            theirs = [(where, claim) for where, claim in noted if isinstance(claim.session, HidingChannel)]
             found = false_equations(theirs, self.channel._values)
         return Refusal(error.code, found[0] if found else error.where, error.where, found)
 

@@ -393,14 +393,14 @@ def test_an_activation_inside_the_table_moved_to_the_clamp_by_a_fake_product(mon
     cheat = _saturating(last=True)
     op = cheat.op(ops.Requant)
     inside = int(np.flatnonzero(cheat.witness.extra[1, 3][:4] == 1)[0])
-    honest = Witness.saturated
+    honest = Witness.saturated_quotient
 
     def moved(self, number, op):
         u = honest(self, number, op).copy()
         u[inside] = 15
         return u
 
-    monkeypatch.setattr(Witness, "saturated", moved)
+    monkeypatch.setattr(Witness, "saturated_quotient", moved)
     cheat.witness.tensors[op.out][inside] = 15
     assert cheat.refused().where == "deferred"
 

@@ -96,7 +96,11 @@ def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequ
 
 
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
-    """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
+    """The weights' identity: the digest of public weights, the root of committed ones.
+
+    Without a lock, private weights get a new root, with a seed and a ledger of its own. With a lock, the root is computed again
+    from the pinned root's seed, for the caller to compare.
+    """
     if request.spec.weights is not WeightVisibility.PRIVATE:
         return Sha256(weights_identity(lowered))
     from verifai.engines.sumcheck.prover.prove import prepare
@@ -107,7 +111,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
     root = Sha256(key.identity)
     if pinned is not None:
-        weights_ledger(folder, pinned)  # a root without its ledger is dead; better to know it now
+        weights_ledger(folder, pinned)  # raises now if it is missing: the root could not be opened
         if root == pinned and registration(folder, root) is None:
             register_root(folder, key, request.progress)
         return root
@@ -121,7 +125,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
 
 
 def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
-    """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
+    """Prove that the weights under a new root keep the circuit's bounds, by one opening. Store the proof beside the seed."""
     from verifai.engines.sumcheck.payload.weight_roots import encode_registration
     from verifai.engines.sumcheck.prover.relations import prove_registration
 

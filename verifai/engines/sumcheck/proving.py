@@ -91,7 +91,7 @@ def prove(request: ProveRequest) -> EngineProof:
 
 
 def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorSecret]:
-    """Opening numbers for the tensors that others handed over; the seeds must make the roots that came with them."""
+    """Opening numbers for tensors received from other provers. Each seed must give the root that came with it."""
     circuit = key.circuit
     names = {spec.name: at for at, spec in enumerate(request.model.inputs)}
     found = {}
@@ -108,7 +108,7 @@ def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequen
 
 
 def _output_secrets(request: ProveRequest, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:
-    """What whoever takes a hashed output next needs of it."""
+    """The secrets of hashed outputs, which the prover that takes them as inputs needs."""
     stated = proven.statement.tensors[len(circuit.inputs) :]
     return {
         spec.name: TensorSecret(one.root.hex(), proven.secrets[port.tensor].seed, one.number)

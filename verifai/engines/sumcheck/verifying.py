@@ -30,14 +30,14 @@ def payload_names(section: LockSection) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPayload:
-    """A payload that holds; ``roots``: of private weights."""
+    """A verified payload; ``roots``: of private weights, else None."""
 
     verified: VerifiedStatement
     roots: WeightRoots | None
 
 
 def check_payload(section: LockSection, files: Mapping[str, bytes]) -> CheckedPayload:
-    """All of verification on bytes.
+    """The whole verification, on the bytes of a payload's files.
 
     Raises:
         EvidenceRejected: with the code of the step that fails (:mod:`.verifier.verify`), or ``payload-mismatch``.
@@ -89,12 +89,12 @@ def weakest_step(circuit: Circuit) -> int:
 _WEIGHTS = {
     WeightVisibility.PUBLIC: "the weights are the pinned ones, and keep the circuit's bounds",
     WeightVisibility.COMMITTED: (
-        "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is the word of "
-        "whoever pinned it, for anyone who cannot derive the root from the model"
+        "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is not checked "
+        "here: rely on the lock's author, or derive the root from the model"
     ),
     WeightVisibility.PRIVATE: (
-        "the weights are those under the pinned hiding root; that they are the model's is the word of whoever pinned it: "
-        "nobody without its seed can derive the root"
+        "the weights are those under the pinned hiding root; that they are the model's is not checked here: rely on the lock's "
+        "author, since only the holder of the seed can derive the root"
     ),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
-from verifai.engines.sumcheck.circuit.ops import HELD_OUTPUT, results
+from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.interpreter.weights import encode_arrays
@@ -198,4 +198,4 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
 
 
 def _is_held(builder: Builder, number: int) -> bool:
-    return any(isinstance(op, HELD_OUTPUT) and number in results(op) for op in builder.ops)
+    return any(holds_results(op) and number in results(op) for op in builder.ops)

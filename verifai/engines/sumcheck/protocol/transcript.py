@@ -1,4 +1,4 @@
-"""Fiat–Shamir: one hash over everything that was said, and challenges drawn from it.
+"""Fiat–Shamir: one hash over all public data and messages so far, and challenges drawn from it.
 
 Every item is hashed as ``u8 length ‖ label ‖ u64 length ‖ bytes``, little-endian. A prover's message enters in exactly one way,
 :meth:`Transcript.send`; a challenge leaves in exactly one way, :meth:`Transcript.challenge`. Prover and verifier call the same
@@ -36,7 +36,7 @@ class Coins(Protocol):
 
 
 class HashCoins:
-    """SHA-256 over all bytes so far: the real thing."""
+    """SHA-256 over all bytes so far: what every proof uses outside tests."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -82,7 +82,7 @@ class Stream:
 
 
 class Transcript:
-    """What was said so far. ``coins`` is scripted in tests only."""
+    """Public data and messages in the order of the script. ``coins`` is scripted in tests only."""
 
     def __init__(self, coins: Coins | None = None) -> None:
         self._coins: Coins = coins if coins is not None else HashCoins()

@@ -1,4 +1,6 @@
-"""Goldilocks arithmetic as LLVM intrinsics: branch-free, canonical outputs, quick to compile (design section 7).
+"""Goldilocks arithmetic as LLVM intrinsics: branch-free, canonical outputs, quick to compile.
+
+docs/engine/protocol.md, section "The prover's arithmetic", says why.
 
 Every function takes canonical operands (< p) and returns canonical results. ``ext_*`` work on pairs.
 """

@@ -1,4 +1,4 @@
-"""Proving: commit, then talk. It runs the verifier's own script (:mod:`..verifier.verify`), so the order is the same."""
+"""Proving: commit to the witness, then run the script that the verifier runs too (:mod:`..protocol.script`)."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ Randomness = Callable[[int], bytes]
 class TensorSecret:
     """What opens a hashed tensor's hiding commitment: 32 secret bytes, and which opening of the root this proof makes.
 
-    Whoever knows the seed and the tensor makes the same root again; whoever knows the seed and the root can confirm a guess.
-    A number is used once per root: whoever takes the tensor next uses another than its maker did.
+    Seed and tensor together give the same root again, so a party that knows seed and root can test a guess of the tensor.
+    Each number is used once per root: the proof that takes the tensor as input uses another number than the one that made it.
     """
 
     seed: bytes = field(repr=False)
@@ -164,8 +164,8 @@ def commit_and_prove(
     threads: int = 1,
     listener: Callable[[ProverChannel], None] | None = None,
 ) -> ProvenStatement:
-    """Commit ``witness`` and prove. ``coins`` of the transcript, ``own_coins`` of the prover and ``listener``, who sees the
-    finished channel, are for tests."""
+    """Commit ``witness`` and prove. For tests: ``coins`` of the transcript, ``own_coins`` of the prover, and ``listener``, a
+    function that is called with the finished channel."""
     progress.phase("commit", 2)
     hiding = key.circuit.zero_knowledge
     number = _opening_number(key.circuit, opening_number)
@@ -183,48 +183,52 @@ def commit_and_prove(
         own_coins = SecretCoins(proof_key(rng(SEED_BYTES), values_digest(columns), _fingerprint(key, statement)))
     transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
     progress.advance()
-    talk = begin_talk(key.layout, transcript, columns, own_coins, threads)
-    party = ProverParty(talk.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
+    session = begin_session(key.layout, transcript, columns, own_coins, threads)
+    party = ProverParty(session.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
-    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(number)]
-    openings = talk.open([joint, *([one] for one in hashed.values())], party.openings)
+    joint = [session.matrix] if key.committed is None else [session.matrix, key.committed.for_opening(number)]
+    openings = session.open([joint, *([one] for one in hashed.values())], party.openings)
     if listener is not None:
-        listener(talk.channel)
-    proof = encode_proof(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
+        listener(session.channel)
+    proof = encode_proof(Proof(session.matrix.root, openings, tuple(session.channel.messages)))
     return ProvenStatement(statement, proof, {tensor: known[tensor] for tensor in key.layout.hashed} if hiding else {})
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """A conversation whose witness is committed."""
+class ProverSession:
+    """A proof in progress, after the commitment to its witness.
+
+    Attributes:
+        channel: to send messages by. matrix: the commitment. open: makes the openings of groups of commitments, for all claims.
+    """
 
     channel: ProverChannel
     matrix: CommittedMatrix
     open: Callable[[Sequence[Sequence[CommittedMatrix]], Sequence[OpeningClaim]], tuple[Opening, ...]]
 
 
-def begin_talk(
+def begin_session(
     layout: Layout, transcript: Transcript, columns: Mapping[Key, U64], own_coins: Coins | None, threads: int
-) -> Talk:
+) -> ProverSession:
     """Commit the witness, with pads where the suite hides, and open the channel."""
     if layout.pads is None or own_coins is None:
         matrix = commit(layout.witness, columns, threads)
         transcript.absorb("witness.root", matrix.root)
         channel = ProverChannel(transcript)
-        return Talk(channel, matrix, partial(prove_openings, channel))
+        return ProverSession(channel, matrix, partial(prove_openings, channel))
     pads = draw_pads(layout.pads, own_coins)
     matrix = commit_hiding(layout.witness, {**columns, **pads.committed()}, own_coins, "witness", threads=threads)
     transcript.absorb("witness.root", matrix.root)
     hiding = HidingProverChannel(transcript, layout.pads, pads.values)
-    return Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
+    return ProverSession(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
 
 
 def _opening_number(circuit: Circuit, given: int | None) -> int:
-    """A hiding commitment to weights is never opened under a number that nobody chose."""
+    """The opening number of the weights. Where there is a budget, the caller has to choose: there is no default."""
     if circuit.opening_budget == 0:
         return 0
     if given is None or not 0 <= given < circuit.opening_budget:
@@ -235,7 +239,7 @@ def _opening_number(circuit: Circuit, given: int | None) -> int:
 def _fresh_secrets(
     key: ProvingKey, witness: Witness, columns: Mapping[Key, U64], context: bytes, number: int, rng: Randomness
 ) -> dict[int, TensorSecret]:
-    """Seeds for hashed tensors that nobody bound before; this proof makes their opening number 0."""
+    """New seeds, for hashed tensors that come without a secret; this proof makes opening number 0 of their roots."""
     if not key.layout.hashed:
         return {}
     cells = {("tensor", tensor, 0): witness.cells(tensor, masked=True) for tensor in key.layout.hashed}

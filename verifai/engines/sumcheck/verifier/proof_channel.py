@@ -1,4 +1,4 @@
-"""The verifier's end of the interaction: prover messages in, challenges out, both through one transcript."""
+"""The verifier's side of the interaction: it reads the prover's messages and draws challenges, both through one transcript."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class HidingChannel(ProofChannel):
         self.pads.equations.append(claim)
 
     def invert(self, claim: HiddenClaim, where: str) -> Claim:
-        """A message."""
+        """Take the inverse from the proof."""
         return self.receive(f"{where}.inverse", 1)[0]
 
 
 class MaskedChannel:
-    """The verifier's end of the final rounds."""
+    """The verifier's channel for the final rounds, whose messages the mask rows encrypt."""
 
     def __init__(self, channel: HidingChannel) -> None:
         self._channel = channel

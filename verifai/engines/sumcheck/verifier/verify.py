@@ -95,8 +95,8 @@ def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
 
 
 def trust_weights(trusted: TrustedCircuit, identity: str, blob: bytes | None) -> TrustedWeights:
-    """Step 2. ``identity`` comes from outside the evidence: the blob's digest, or the root, derived from the weights by whoever
-    pins it.
+    """Step 2. ``identity`` comes from outside the evidence: the blob's digest, or the root. That a root is one of the model's
+    weights is not checked here: rely on the party that pinned it, or derive the root from the model.
 
     Raises:
         EvidenceRejected: ``weights-mismatch`` for another digest or a missing blob, ``weights-malformed``.

@@ -28,6 +28,9 @@ _MAX_STDIN_BYTES = 256 * 2**20
 
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+BundlesArgument = Annotated[
+    list[Path], typer.Argument(help="Bundle folders or files, or folders of bundles.", show_default=False)
+]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.bundle.find import FoundBundles, find_distinct
+from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.findings import Outcome
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.reports.html_audit import render_html
@@ -37,7 +41,7 @@ def register(app: typer.Typer) -> None:
         ),
     )
     def audit(
-        bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
+        bundles: BundlesArgument,
         trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
@@ -63,8 +67,7 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
         targets = _targets(report or [])
-        if len(set(bundles)) != len(bundles):
-            raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
+        found = find_distinct(bundles)
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
         trust_file = read_trust(trust)
@@ -86,8 +89,8 @@ def register(app: typer.Typer) -> None:
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all(bundles, trust_file, options)
-        return _result(reports, targets)
+            reports = audit_all(found.paths, trust_file, options)
+        return _result(reports, targets, found)
 
 
 def _targets(requests: list[str]) -> list[tuple[str, Path]]:
@@ -101,19 +104,30 @@ def _targets(requests: list[str]) -> list[tuple[str, Path]]:
     return targets
 
 
-def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -> Result:
-    findings = [finding for report in reports for finding in report.findings]
+def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], found: FoundBundles) -> Result:
+    findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
     documents = [report.to_json() for report in reports]
-    lines: list[Any] = []
-    for report in reports:
-        lines += _describe(report)
+    in_full = len(reports) <= IN_FULL or current().verbose
+    lines: list[Any] = [*(_in_full(reports) if in_full else _in_short(reports)), *other_lines(found)]
     for kind, path in targets:
         _write(kind, path, reports, documents)
         lines.append(f"Report: {plain(str(path))}")
-    statuses = {report.status for report in reports}
-    status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
-    data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
-    return Result(data, lines, findings, status)
+    totals = count_outcomes(
+        _OUTCOME.values(),
+        [(_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports],
+        others=len(found.others),
+    )
+    return Result(
+        {"bundles": documents, "reports": [str(path) for _, path in targets], "totals": totals.to_json()},
+        lines,
+        findings,
+        combined_status({report.status for report in reports}, found),
+        summary=totals.sentence(),
+    )
+
+
+def _failures(report: AuditReport) -> list[Finding]:
+    return [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
 
 
 def _write(kind: str, path: Path, reports: tuple[AuditReport, ...], documents: list[dict[str, Any]]) -> None:
@@ -131,9 +145,37 @@ _WORD = {
 }
 
 
-def _describe(report: AuditReport) -> list[str]:
-    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *finding_lines(report.findings)]
-    if report.words:
-        lines.append("   What the evidence says:")
-        lines += [f"   {plain(line)}" for line in report.words]
+_OUTCOME = {
+    Outcome.HOLDS: "accepted",
+    Outcome.REJECTED: "rejected",
+    Outcome.POLICY_NOT_MET: "policy-not-met",
+    Outcome.UNDECIDED: "undecided",
+}
+
+
+def _in_full(reports: Sequence[AuditReport]) -> list[str]:
+    lines = []
+    for report in reports:
+        lines += [_head(report), *finding_lines(report.findings)]
+        if report.words:
+            lines.append("   What the evidence says:")
+            lines += [f"   {plain(line)}" for line in report.words]
     return lines
+
+
+def _in_short(reports: Sequence[AuditReport]) -> list[str]:
+    """Failures with their findings, a line each for some of the others, and what most bundles leave unchecked, once."""
+    accepted = [report for report in reports if report.outcome is Outcome.HOLDS]
+    lines = [_head(report) for report in accepted[:SHOWN]]
+    if len(accepted) > SHOWN:
+        lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
+    failed = [report for report in reports if report.outcome is not Outcome.HOLDS]
+    for report in failed[:FAILED_SHOWN]:
+        lines += [_head(report), *finding_lines(_failures(report))]
+    if len(failed) > FAILED_SHOWN:
+        lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
+    return lines + unchecked_lines([report.findings for report in reports])
+
+
+def _head(report: AuditReport) -> str:
+    return f"{_WORD[report.outcome]} {plain(report.path)}"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from verifai.domain.findings import Finding
 from verifai.errors import Interrupted, VerifaiError
@@ -49,6 +50,7 @@ class Result:
         findings: one per check.
         status: exit status.
         verdict: the JSON word; by default that of the status. Verbs that judge nothing say ``done``.
+        summary: all of it in one line, printed last, and alone with ``-q``; plain text. Empty where the lines are few.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Result:
     findings: Sequence[Finding] = ()
     status: int = 0
     verdict: str = ""
+    summary: str = ""
 
 
 @dataclass
@@ -103,11 +106,16 @@ class Frame:
                 **result.data,
             }
             _write_json(document)
+        elif self.quiet and result.summary:
+            self._say(plain(result.summary))
         elif not self.quiet or result.status:
-            console = self.out()
-            for line in result.lines:
-                console.print(line, highlight=False, soft_wrap=isinstance(line, str))
+            self._say(*result.lines, *([f"[bold]{plain(result.summary)}[/]"] if result.summary else []))
         return result.status
+
+    def _say(self, *lines: RenderableType) -> None:
+        console = self.out()
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=isinstance(line, str))
 
     def fail(self, error: VerifaiError) -> int:
         """Report ``error`` and return its status."""
@@ -170,13 +178,16 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no pro
 VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 
 
-def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Callable[[Callable[..., Result]], Any]:
+def verb(
+    app: typer.Typer, name: str, *, example: str, group: str = "", cls: type[TyperCommand] = TyperCommand
+) -> Callable[[Callable[..., Result]], Any]:
     """Register a verb.
 
     Args:
         name: as typed.
         example: a worked command line for the end of ``--help``; the tests run it.
         group: name of the group the verb belongs to, such as ``srs``.
+        cls: how its command line is parsed.
     """
     command = f"{group} {name}".strip()
 
@@ -206,7 +217,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del wrapper.__wrapped__
-        app.command(name, epilog=f"Example: {example}")(wrapper)
+        app.command(name, cls=cls, epilog=f"Example: {example}")(wrapper)
         return wrapper
 
     return decorate

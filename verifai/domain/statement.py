@@ -17,6 +17,9 @@ from typing import Any
 from verifai.domain.digest import Sha256, is_sha256, short
 from verifai.domain.record import Record
 
+MAX_CONTEXT = 4096
+"""Characters of a statement's context."""
+
 
 class EngineName(StrEnum):
     """The proof engines; each has one implementation in ``verifai.engines.registry``."""
@@ -314,7 +317,7 @@ class Statement:
                 model_sha256=record.sha256("model_sha256"),
                 circuit_sha256=record.sha256("circuit_sha256"),
                 tensors=tuple(TensorStatement.from_record(item) for item in record.tables("tensors", max_length=256)),
-                context=record.text("context", empty=True),
+                context=record.text("context", empty=True, max_length=MAX_CONTEXT),
                 context_bound=record.flag("context_bound"),
                 privacy=record.choice("privacy", Privacy),
                 weights=record.choice("weights", WeightVisibility),

@@ -23,6 +23,7 @@ from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.findings import Finding, Outcome, at_step, not_checked
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.progress import SILENT
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import VerifyRequest
@@ -281,6 +282,10 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
     """
     reports: list[AuditReport] = []
     problems: list[UsageError] = []
+    whole = options.progress
+    if len(paths) > 1:  # one bar for all
+        whole.phase(f"auditing {len(paths)} bundles", len(paths))
+        options = replace(options, progress=SILENT)
     for path in paths:
         try:
             reports.append(audit_bundle(path, trust, options))
@@ -288,6 +293,8 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
             problems.append(problem)
             finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
             reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
+        if len(paths) > 1:
+            whole.advance()
     if problems and len(problems) == len(reports):
         raise problems[0]
     repeated = repeated_openings([report.opened for report in reports])

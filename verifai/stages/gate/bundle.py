@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifai.bundle import canonical
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
@@ -18,7 +17,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
-from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
@@ -40,13 +39,12 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
-from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures
+from verifai.stages.evidence import fidelity_figures, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -356,24 +354,6 @@ class _Case:
 
 def _has(findings: Sequence[Finding], *codes: str) -> bool:
     return any(finding.code in codes for finding in findings)
-
-
-def statement_digest(statement: Statement) -> Sha256:
-    """The identity of one proven inference: the statement's digest without what differs between two proofs of that inference.
-
-    Left out are the context, or one inference under many contexts would count as many; the openings, whose numbers are new in
-    every proof; and the hiding roots that they open, since a proof may bind a tensor to a fresh root.
-    """
-    document = dict(statement.to_json())
-    document.pop("context")
-    document.pop("context_bound")
-    document.pop("openings", None)
-    opened = {one.root for one in statement.openings}
-    document["tensors"] = [
-        {field: value for field, value in one.items() if field != "digest" or value not in opened}
-        for one in document["tensors"]
-    ]
-    return sha256(canonical.encode(document))
 
 
 def srs_level(summary: SectionSummary) -> SrsLevel:

@@ -89,6 +89,9 @@ class FoundBundles:
         )
 
 
+NOTHING_FOUND = FoundBundles((), False)
+
+
 def find_bundles(paths: Sequence[Path], *, keep_absent: bool = False) -> FoundBundles:
     """The bundles behind ``paths``.
 

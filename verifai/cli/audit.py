@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from verifai.bundle.find import FoundBundles, find_distinct
+from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
 from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
@@ -104,7 +104,9 @@ def _targets(requests: list[str]) -> list[tuple[str, Path]]:
     return targets
 
 
-def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], found: FoundBundles) -> Result:
+def _result(
+    reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], found: FoundBundles = NOTHING_FOUND
+) -> Result:
     findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
     documents = [report.to_json() for report in reports]
     in_full = len(reports) <= IN_FULL or current().verbose

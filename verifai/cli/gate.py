@@ -257,7 +257,9 @@ def _register_init(app: typer.Typer) -> None:
         example="verifai gate-init evidence/000000 --lock circuits/digits-mlp/circuit.lock -o verifai.toml",
     )
     def gate_init(
-        bundle: Annotated[Path, typer.Argument(help="A bundle as releases should have them.", show_default=False)],
+        bundles: Annotated[
+            list[Path], typer.Argument(help="Bundles as releases should have them, or folders of such.", show_default=False)
+        ],
         lock: Annotated[
             Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
         ] = None,
@@ -265,12 +267,12 @@ def _register_init(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("verifai.toml"),
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
-        """Write a commented policy that this bundle meets. The bundle is verified first."""
-        made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
+        """Write a commented policy that these bundles meet. They are verified first."""
+        made = init_policy(bundles, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
         for warning in made.warnings:
             current().note(warning)
         lines = [
-            f"Wrote {_plain(str(made.path))}: the bundle meets it.",
+            f"Wrote {_plain(str(made.path))}: what was given meets it.",
             f"Next: verifai gate --explain --policy {_plain(str(made.path))}",
         ]
         data = {"path": str(made.path), "model": made.model, "policy_digest": made.digest, "warnings": list(made.warnings)}

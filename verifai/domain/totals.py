@@ -31,14 +31,14 @@ class Totals:
         return sum(self.outcomes.values())
 
     def sentence(self) -> str:
-        """``200 bundles: 197 accepted, 3 rejected (proof-invalid 2, digest-mismatch 1)``."""
+        """``200 bundles: 197 accepted, 3 rejected; codes: proof-invalid 2, digest-mismatch 1``."""
         parts = [f"{count} {word.replace('-', ' ')}" for word, count in self.outcomes.items() if count]
         told = f"{_of(self.count, 'bundle')}: {', '.join(parts) or 'none'}"
         if self.codes:
             most = sorted(self.codes.items(), key=lambda item: (-item[1], item[0]))
             named = [f"{code} {count}" for code, count in most[:SHOWN_CODES]]
             more = [f"{len(most) - SHOWN_CODES} more codes"] if len(most) > SHOWN_CODES else []
-            told += f" ({', '.join([*named, *more])})"
+            told += f"; codes: {', '.join([*named, *more])}"
         return told + (f"; {_of(self.others, 'other entry', 'other entries')} not looked at" if self.others else "")
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.fidelity import Fidelity
-from verifai.domain.statement import EngineName, Statement, WeightVisibility
+from verifai.domain.statement import EngineName, Role, Statement, Visibility, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, SectionSummary
 
@@ -105,3 +105,15 @@ def statement_digest(statement: Statement) -> Sha256:
         for one in document["tensors"]
     ]
     return sha256(canonical.encode(document))
+
+
+def shows_inputs(statement: Statement) -> bool:
+    """Whether a statement tells its inputs from others: by their values, or by digests that are functions of them.
+
+    A hiding root is none: each proof draws another for the same tensor.
+    """
+    opened = {one.root for one in statement.openings}
+    return all(
+        tensor.visibility is Visibility.PUBLIC or (tensor.visibility is Visibility.HASHED and tensor.digest not in opened)
+        for tensor in statement.of(Role.INPUT)
+    )

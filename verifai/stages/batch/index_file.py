@@ -10,6 +10,8 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -17,6 +19,9 @@ from threading import Lock
 from verifai.domain.proof_index import INDEX_FILE, MAX_INDEX_BYTES, IndexRow, ProofIndex, parse_index, row_line
 from verifai.errors import Undecided, UsageError
 from verifai.execution.files import read_limited, write_atomic
+
+_UNFINISHED = re.compile(rf"\.([0-9]{{6,}}|{re.escape(INDEX_FILE)})\.[a-z0-9_]+\.tmp")
+"""Temporary names of bundles and of the index."""
 
 
 class IndexFile:
@@ -79,6 +84,21 @@ def read_index(folder: Path) -> ProofIndex | None:
     if path.is_symlink():
         raise UsageError("index-malformed", "it is a link", where=str(path), hint="Prove into another folder.")
     return parse_index(read_limited(path, limit=MAX_INDEX_BYTES), str(path))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed run was writing: folders and files that begin with a dot and are named as this batch names them.
+
+    Only with the folder's lock held: no other run can be writing them. What cannot be removed stays; no reader looks at it.
+    """
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir():
+            if _UNFINISHED.fullmatch(entry.name) is None or entry.is_symlink():
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -44,12 +44,13 @@ def check_same_batch(index: ProofIndex, header: IndexHeader, digests: Sequence[S
     if not differs and begun.inputs_sha256 is None:
         other = differing_hidden_input(secrets_dir, begun.run, digests)
         differs = "" if other is None else f"the input of row {other}"
-    if differs == "the number of samples":
-        differs = f"the number of samples, now {header.samples} and then {begun.samples},"
     if differs:
+        told = f"{differs} changed"
+        if begun.samples != header.samples:
+            told = f"it had {begun.samples} samples, now {header.samples} are given"
         raise UsageError(
             "index-differs",
-            f"this batch began otherwise: {differs} changed",
+            f"this is not the batch that was begun here: {told}",
             where=where,
             hint="Give what the first run was given, or prove into another --output folder.",
         )

@@ -30,7 +30,7 @@ from verifai.errors import (
     VerifaiError,
 )
 from verifai.execution.child import kill_all
-from verifai.stages.batch.index_file import IndexFile, held_folder, read_index
+from verifai.stages.batch.index_file import IndexFile, held_folder, read_index, remove_unfinished
 from verifai.stages.batch.inputs import batch_digest, input_digest, keep_hidden_inputs
 from verifai.stages.batch.outside import outside_samples, refuse_outside
 from verifai.stages.batch.report import BatchOptions, BatchReport
@@ -150,6 +150,7 @@ def _begin(
             _keep_hidden(secrets_dir, header.run, digests, progress)
         return ProofIndex(header)
     check_same_batch(index, header, digests, secrets_dir, str(output / INDEX_FILE))
+    remove_unfinished(output)
     shown = [None if header.inputs_sha256 is None else digest for digest in digests]
     return take_up(index, ready, samples, shown, output, progress)
 

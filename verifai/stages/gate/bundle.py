@@ -21,6 +21,7 @@ from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
+from verifai.domain.policy.contexts import CountedProof
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
 from verifai.domain.policy.judge import (
     TEST_SRS,
@@ -44,7 +45,7 @@ from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures, statement_digest
+from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -96,6 +97,7 @@ class _Case:
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
+        self._counted: CountedProof | None = None
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -125,6 +127,7 @@ class _Case:
             self._facts,
             opened=self._opened,
             words=self._words,
+            counted=self._counted,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
@@ -272,6 +275,10 @@ class _Case:
         if words := [one.words() for one in verified.statement.openings]:
             self._facts["openings"] = "; ".join(words)
         self._shows[EvidenceKind.PROOF] = facts.statement_id
+        if demand.proof.by_context:
+            shown = shows_inputs(verified.statement)
+            self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
+            self._shows[EvidenceKind.PROOF] = self._counted.identity
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
         statement = verified.statement
@@ -285,6 +292,7 @@ class _Case:
             srs=srs_level(summary),
             insecure=summary.insecure,
             fidelity=fidelity_figures(summary.fidelity),
+            context_bound_by_proof=statement.context_bound,
         )
 
     def _proof_signers(self) -> int:

@@ -104,9 +104,7 @@ def _targets(requests: list[str]) -> list[tuple[str, Path]]:
     return targets
 
 
-def _result(
-    reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], found: FoundBundles = NOTHING_FOUND
-) -> Result:
+def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], found: FoundBundles = NOTHING_FOUND) -> Result:
     findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
     documents = [report.to_json() for report in reports]
     in_full = len(reports) <= IN_FULL or current().verbose

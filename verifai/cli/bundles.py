@@ -15,7 +15,8 @@ from verifai.bundle.keys import load_signer
 from verifai.bundle.summary import BundleSummary
 from verifai.cli.arguments import BundleArgument, BundlesArgument
 from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, other_lines
-from verifai.cli.frame import Result, current, plain, printable, verb
+from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.printable import printable
 from verifai.cli.text import bytes_text, escaped_table, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from verifai.cli.printable import printable
 from verifai.domain.findings import Finding
 from verifai.errors import Interrupted, VerifaiError
 
@@ -137,11 +138,6 @@ class Frame:
         if error.hint:
             console.print(f"  [dim]hint[/] {plain(error.hint)}", soft_wrap=True, highlight=False)
         return error.status
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters made visible: names in foreign files must not drive the terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def plain(text: str) -> str:

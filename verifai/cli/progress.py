@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from verifai.cli.frame import printable
+from verifai.cli.printable import printable
 
 
 class LeftColumn(ProgressColumn):

@@ -6,7 +6,7 @@ from verifai.errors import UsageError
 from verifai.exporters.factory import call_factory, is_factory
 from verifai.exporters.interface import Exported, Exporter, Source
 from verifai.exporters.onnx import OnnxExporter
-from verifai.exporters.sklearn import SklearnExporter
+from verifai.exporters.sklearn.exporter import SklearnExporter
 from verifai.exporters.torch import TorchExporter
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Protocol, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import MAX_BYTES, NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
+from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tensors import Array
@@ -132,7 +133,7 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Sa
         if spec.name not in arrays:
             raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
         place = f"{where}: array {spec.name!r}"
-        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec, place), spec, place)
+        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place), spec, place)
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) != 1:
         raise InputRejected("input-shape", f"the inputs differ in their number of samples: {counts}", where=where)
@@ -164,41 +165,6 @@ def _split(array: Array, spec: TensorSpec, where: str) -> list[Array]:
     return rows
 
 
-def exact_cast(array: Array, spec: TensorSpec, where: str) -> Array:
-    """``array`` as ``spec.dtype``, every value unchanged.
-
-    Raises:
-        InputRejected: ``input-dtype`` when a value would change or the kinds do not fit, ``input-non-finite``.
-    """
-    target = np.dtype(spec.dtype)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InputRejected("input-non-finite", f"the value at {list(index)} is {array[index]}", where=where)
-    if array.dtype == target:
-        return array
-    if "b" in (array.dtype.kind, target.kind) or (array.dtype.kind == "f" and target.kind != "f"):
-        raise InputRejected("input-dtype", f"{array.dtype.name} was given; the model takes {target.name}", where=where)
-    with np.errstate(all="ignore"):
-        result = array.astype(target)
-        same = (result.astype(array.dtype) == array) & ((result < 0) == (array < 0)) & _in_range(array, target)
-    if not same.all():
-        index = tuple(int(i) for i in np.argwhere(~same)[0])
-        raise InputRejected(
-            "input-dtype",
-            f"{array.dtype.name} was given and the value at {list(index)} is not exact as {target.name}",
-            where=where,
-            hint=f'Round it yourself first: array.astype("{target.name}").',
-        )
-    return result
-
-
-def _in_range(array: Array, target: np.dtype[Any]) -> Array | np.bool_:
-    """Casting an out-of-range float is undefined in C, and a rounded-up integer can wrap back to itself."""
-    if array.dtype.kind in "iu" and target.kind == "f":
-        return np.abs(array.astype(np.float64)) <= 2**53
-    return np.bool_(True)
-
-
 def _from_json(data: bytes, model: TakesInputs, where: str) -> Samples:
     value = strict_json.loads(data, where=where, floats=True, error=InputRejected, code="input-malformed")
     record = Record(value, where, error=InputRejected, code="input-malformed")
@@ -224,22 +190,9 @@ def _numbers(column: object, spec: TensorSpec, where: str) -> Array:
     if not isinstance(column, list) or len(column) != spec.size:
         count = f"{len(column)} values" if isinstance(column, list) else "no list"
         raise InputRejected("input-shape", f"{count}; the model takes {spec.size} for {spec.name!r}", where=where)
-    target = np.dtype(spec.dtype)
-    kinds: tuple[type, ...] = (int, float) if target.kind == "f" else (bool,) if target.kind == "b" else (int,)
-    for index, value in enumerate(column):
-        if not isinstance(value, kinds) or (isinstance(value, bool) and target.kind != "b"):
-            raise InputRejected(
-                "input-dtype",
-                f"{type(value).__name__} was given; the model takes {target.name}",
-                where=f"{where}[{index}]",
-                hint="Give plain numbers; field elements in hexadecimal are not accepted.",
-            )
-    try:
-        array = np.array(column, dtype=np.float64 if target.kind == "f" else target)
-    except OverflowError:
-        raise InputRejected("input-dtype", f"a value is outside the range of {target.name}", where=where) from None
-    with np.errstate(over="ignore"):
-        array = array.astype(target).reshape(spec.shape)
-    if target.kind == "f" and not np.isfinite(array).all():
-        raise InputRejected("input-non-finite", f"a value is outside the range of {target.name}", where=where)
-    return array
+    array = exact_numbers(column, spec.dtype, where)
+    if array.ndim != 1:
+        raise InputRejected(
+            "input-shape", "nested lists; the model takes one flat list", where=where, hint="Write the values row by row."
+        )
+    return array.reshape(spec.shape)

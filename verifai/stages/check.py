@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
@@ -128,7 +129,7 @@ def all_public(model: OnnxModel) -> CircuitSpec:
     """A specification that hides nothing and limits nothing."""
     return CircuitSpec(
         name="model",
-        model="model.onnx",
+        model=MODEL_FILE,
         engine=EngineName.EZKL,
         tensors={tensor.name: Visibility.PUBLIC for tensor in (*model.inputs, *model.outputs)},
         weights=WeightVisibility.PUBLIC,

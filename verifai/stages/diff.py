@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.summary import summarise
 from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.statement import TensorStatement
 from verifai.onnx_graph.load import load_path
 
@@ -98,7 +99,7 @@ def _circuit(old: CircuitPredicate | None, new: CircuitPredicate | None) -> Iter
 
 
 def _model(bundle: OpenBundle) -> ModelProto:
-    return load_path(bundle.payload["model.onnx"]).proto
+    return load_path(bundle.payload[MODEL_FILE]).proto
 
 
 def _models(old: ModelProto, new: ModelProto) -> Iterator[Change]:

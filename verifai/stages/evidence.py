@@ -12,6 +12,7 @@ from verifai.bundle import canonical
 from verifai.bundle.dsse import attest
 from verifai.domain.attestation.circuit import CircuitPredicate, FidelityFigures
 from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
@@ -58,7 +59,7 @@ def circuit_predicate(
 
 def circuit_attestation(predicate: CircuitPredicate, signers: Sequence[Signer]) -> Attestation:
     """The circuit attestation; its subject is the canonical model."""
-    return attest(predicate, (Subject("model.onnx", predicate.model_sha256),), signers)
+    return attest(predicate, (Subject(MODEL_FILE, predicate.model_sha256),), signers)
 
 
 def proof_attestation(

@@ -14,7 +14,7 @@ from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
-from verifai.domain.attestation.manifest import SBOM_FILE
+from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.progress import SILENT, Progress
@@ -26,9 +26,6 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
-
-MODEL_FILE = "model.onnx"
-"""The canonical model in a bundle's payload; there only when the weights are public."""
 
 
 @dataclass(frozen=True)

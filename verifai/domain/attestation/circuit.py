@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import CIRCUIT_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, WeightVisibility
@@ -107,7 +108,7 @@ class CircuitPredicate:
         insecure: insecure modes in force, such as ``test-srs``; sorted.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:circuit:v1"
+    TYPE: ClassVar[str] = CIRCUIT_TYPE
 
     name: str
     engine: EngineName

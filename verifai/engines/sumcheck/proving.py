@@ -90,7 +90,7 @@ def prove(request: ProveRequest) -> EngineProof:
     )
 
 
-def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorSecret]:
+def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorOpening]:
     """Opening numbers for tensors received from other provers. Each seed must give the root that came with it."""
     circuit = key.circuit
     names = {spec.name: at for at, spec in enumerate(request.model.inputs)}
@@ -100,10 +100,10 @@ def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequen
         if at is None or circuit.inputs[at].visibility is not Visibility.HASHED or not circuit.zero_knowledge:
             raise UsageError("tensor-secret-unused", "no hashed input of a zero-knowledge circuit has this name", where=name)
         tensor = circuit.inputs[at].tensor
-        if prover.tensor_root(key, tensor, inputs[at], prover.TensorSecret(secret.seed, 0)).hex() != secret.root:
+        if prover.tensor_root(key, tensor, inputs[at], prover.TensorOpening(secret.seed, 0)).hex() != secret.root:
             message = "the tensor and its seed do not make the root that came with them"
             raise InputRejected("tensor-root-mismatch", message, where=name, hint="Ask its maker for tensor and seed again.")
-        found[tensor] = prover.TensorSecret(secret.seed, reserve_tensor(secrets_folder(request), secret))
+        found[tensor] = prover.TensorOpening(secret.seed, reserve_tensor(secrets_folder(request), secret))
     return found
 
 

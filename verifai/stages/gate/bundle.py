@@ -13,6 +13,7 @@ from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
 from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE, GATE_TYPE, PROOF_TYPE
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
@@ -54,12 +55,10 @@ if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
     from verifai.stages.verify import VerifiedBundle
 
-PROOF_TYPE = "urn:verifai:proof:v1"
-CONSENSUS_TYPE = "urn:verifai:consensus:v1"
 _TYPE_OF = {
     EvidenceKind.PROOF: PROOF_TYPE,
     EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
-    EvidenceKind.GATE: GatePredicate.TYPE,
+    EvidenceKind.GATE: GATE_TYPE,
 }
 
 

@@ -1,6 +1,6 @@
 """The tuner: find the cheapest circuit that is faithful enough.
 
-1. ezkl states the size of each form of the graph once; :mod:`tuning_candidates` derives all candidates and their cost from it.
+1. ezkl states the size of each form of the graph once; :mod:`.candidates` derives all candidates and their cost from it.
 2. The cheapest are run forward by ezkl on every calibration sample: exact size, real fidelity, real ranges.
 3. The best few are set up, when there is an SRS: the key's size shows how many columns the circuit really has.
 

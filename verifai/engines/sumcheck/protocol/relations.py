@@ -137,7 +137,7 @@ def _joined(party: Party, limbs: Sequence[int], axes: Functional) -> Claim:
 
 
 def begin(
-    kind: Kind, circuit: Circuit, digest: str, roots: Sequence[OpenedRoot], context: bytes, coins: Coins | None
+    kind: Kind, circuit: Circuit, digest: str, roots: Sequence[OpenedRoot], context: bytes, coins: Coins | None = None
 ) -> Transcript:
     """Everything that is fixed before the witness."""
     transcript = Transcript(coins)

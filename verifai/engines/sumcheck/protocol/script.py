@@ -17,7 +17,9 @@ from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
 
 
-def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:
+def start_transcript(
+    digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None = None
+) -> Transcript:
     """Step 5's first half: everything that is fixed before the witness."""
     transcript = Transcript(coins)
     transcript.absorb("suite", SUITES[circuit.suite].parameters)

@@ -56,9 +56,6 @@ ZERO_KNOWLEDGE = Suite(
 )
 SUITES = {suite.name: suite for suite in (INTEGRITY, ZERO_KNOWLEDGE)}
 
-SUITE, PARAMETERS = INTEGRITY.name, INTEGRITY.parameters
-"""Of the integrity-only suite."""
-
 LEAF_TAG = b"vf1-leaf"
 NODE_TAG = b"vf1-node"
 ROOT_TAG = b"verifai/sumcheck/root"

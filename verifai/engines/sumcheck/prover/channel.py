@@ -9,7 +9,7 @@ from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, RIGHT, HiddenClaim, PadPlan, Pads, Tape
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 
 
 class OwnClaim(Claim):
@@ -65,7 +65,7 @@ class ProverChannel:
 
     def challenge(self, label: str) -> Ext:
         """A uniform element of F outside F_p."""
-        return self.transcript.challenge(label, Domain.OUTSIDE_BASE)
+        return self.transcript.challenge(label)
 
     def truth(self, claim: Claim) -> Ext:
         """The element that a claim stands for."""

@@ -21,7 +21,6 @@ def intrinsic(function: Callable[..., Any]) -> Any:
 
 
 _I64 = ir.IntType(64)
-_I128 = ir.IntType(128)
 _P = 2**64 - 2**32 + 1
 _EPS = 2**32 - 1
 

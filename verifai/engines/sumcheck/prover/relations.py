@@ -20,12 +20,11 @@ from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, Relati
 from verifai.engines.sumcheck.protocol.script import check_lookups
 from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
 from verifai.engines.sumcheck.protocol.transcript import HashCoins
-from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, proof_key
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.party import ProverParty
-from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_session, values_digest
+from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_session, lookup_blocks, values_digest
 from verifai.engines.sumcheck.prover.witness import Witness
 
 
@@ -83,9 +82,9 @@ def _prove(
     begin(kind, key.circuit, key.digest, roots, context, facts)
     secret = sha256(values_digest(columns) + values_digest(_weights(key))).digest()
     own = SecretCoins(proof_key(rng(SEED_BYTES), secret, facts.seed()))
-    transcript = begin(kind, key.circuit, key.digest, roots, context, None)
+    transcript = begin(kind, key.circuit, key.digest, roots, context)
     session = begin_session(layout, transcript, columns, own, threads)
-    party = ProverParty(session.channel, witness, key.weights, partial(proving._blocks, plan.circuit, layout.bus, witness))
+    party = ProverParty(session.channel, witness, key.weights, partial(lookup_blocks, plan.circuit, layout.bus, witness))
     if kind is Kind.REGISTRATION:
         check_lookups(party, layout.bus)
     check_relation(kind, party, key.circuit.weights, plan.parts)

@@ -21,17 +21,17 @@ def warm_up(progress: Progress = SILENT) -> None:
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
     from verifai.engines.sumcheck.circuit.weights import encode_weights
     from verifai.engines.sumcheck.interpreter.run import run
-    from verifai.engines.sumcheck.prover import examples
     from verifai.engines.sumcheck.prover.prove import prepare, prove
+    from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
     from verifai.errors import EvidenceRejected, InternalError
 
-    circuits = [examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn(), examples.products()]
+    circuits = warm_up_circuits()
     circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
     progress.phase("warm-up", len(circuits))
     for circuit, weights in circuits:
         key = prepare(circuit, weights)
-        proven = prove(key, run(circuit, weights, examples.random_input(circuit)), opening_number=0)
+        proven = prove(key, run(circuit, weights, random_input(circuit)), opening_number=0)
         data = encode(circuit)
         trusted = trust_circuit(data, circuit_digest(data))
         blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])

@@ -8,7 +8,7 @@ from verifai.engines.sumcheck.protocol.channel import MaskForms
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.hiding import LEFT, RIGHT, HiddenClaim, PadPlan, Pads
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.errors import EvidenceRejected
 
 
@@ -35,7 +35,7 @@ class ProofChannel:
 
     def challenge(self, label: str) -> Ext:
         """A uniform element of F outside F_p."""
-        return self.transcript.challenge(label, Domain.OUTSIDE_BASE)
+        return self.transcript.challenge(label)
 
     def finish(self) -> None:
         """Raise EvidenceRejected (``proof-malformed``) when messages are left over."""

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import infer
 from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS
@@ -28,7 +29,7 @@ from verifai.engines.sumcheck.protocol.proof import log_length
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
-from verifai.engines.sumcheck.prover import examples, functionals
+from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, encode, merkle_layers, stored_rows
 from verifai.engines.sumcheck.prover.opening import prove_openings

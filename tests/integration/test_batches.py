@@ -21,11 +21,13 @@ from verifai.bundle.keys import new_key
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
+from verifai.domain.model_facts import ModelFacts, Task
 from verifai.domain.proof_index import INDEX_FILE, ProofIndex, SampleStatus, parse_index
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EngineCrashed, InternalError, Interrupted, Undecided, UsageError, VerifaiError
+from verifai.onnx_graph.facts import facts_path, write_facts
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.inputs import inputs_path
 from verifai.stages.batch.outside import SamplesOutside
@@ -108,6 +110,35 @@ def test_samples_outside_the_range_refuse_all_and_each_is_named(
     assert cli.run(["prove", str(public.folder), str(data), "-o", str(tmp_path / "e")]) == 2
     text = capsys.readouterr().err
     assert "row 3: input 'x' column 2 is 1e+06" in text and "row 7: input 'x' column 0 is -50" in text
+
+
+def test_a_row_with_a_gap_is_one_of_those_and_no_reason_to_refuse_the_file(
+    public: CircuitFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rows(tmp_path / "in.npz", 4, r1_3=float("nan"), r2_0=float("-inf"))
+    status, document = run(capsys, "prove", public.folder, data, "-o", tmp_path / "e", "--keep-going")
+    assert (status, document["totals"]["proven"], document["totals"]["skipped"]) == (2, 2, 2)
+    assert [(one["row"], one["place"], one["value"]) for one in document["out_of_range"]] == [
+        (1, [0, 3], "nan"),
+        (2, [0, 0], "-inf"),
+    ]
+
+
+def test_columns_are_named_where_the_facts_beside_the_model_name_them(
+    public: CircuitFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = ModelFacts(public.model.sha256, Task.CLASSIFICATION, "x", ("age", "height", "weight", "pulse"), "y", ())
+    data = write_rows(tmp_path / "in.npz", 3, r1_0=1e6, r2_2=1e6)
+    write_facts(public.model_path(), facts)
+    try:
+        assert cli.run(["prove", str(public.folder), str(data), "-o", str(tmp_path / "e")]) == 2
+        shown = capsys.readouterr().err
+        assert "row 1: input 'x' column 0 ('age') is 1e+06" in shown
+        facts_path(public.model_path()).write_text("{}")
+        assert cli.run(["prove", str(public.folder), str(data), "-o", str(tmp_path / "e")]) == 2
+        assert "column 0 is 1e+06" in capsys.readouterr().err
+    finally:
+        write_facts(public.model_path(), None)
 
 
 def test_of_hidden_inputs_rows_are_told_and_no_values(

@@ -40,11 +40,15 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
-    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
+def read_tensors(source: str, model: OnnxModel, *, finite: bool = True) -> list[dict[str, Any]]:
+    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
+
+    Args:
+        finite: whether one value that is not finite refuses the whole file.
+    """
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
-    read = read_samples(source, model, stdin=stdin_bytes(source))
+    read = read_samples(source, model, stdin=stdin_bytes(source), finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]

@@ -102,7 +102,8 @@ def register(app: typer.Typer) -> None:
         if output_tensors is not None:
             _refuse_partial(keep_going, resume)
             check_target(output_tensors, folder, engine)
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
+        # A value that is not finite is found below, with the other samples that cannot be proven.
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, finite=False)]
         samples = samples[:limit] if limit is not None else samples
         options = BatchOptions(
             engine=engine,

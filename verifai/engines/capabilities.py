@@ -35,6 +35,7 @@ class OutsideInput:
         tensor: the input's name.
         cells: how many of its cells lie outside; 0 where proofs hide the tensor, or where the engine cannot tell.
         place: indices of the first of them in the tensor's shape; ``None`` likewise.
+        column: name of its column, where one is known.
         value: that cell's value, as text; empty likewise.
         low, high: the smallest and the largest value that the circuit takes there; ``None`` where there is no such bound.
         reason: what is wrong where it is no range of this cell; a sentence without values of a hidden tensor.
@@ -44,6 +45,7 @@ class OutsideInput:
     tensor: str
     cells: int = 0
     place: tuple[int, ...] | None = None
+    column: str = ""
     value: str = ""
     low: float | None = None
     high: float | None = None

@@ -62,7 +62,7 @@ class Samples(Sequence[Mapping[str, Array]]):
         return iter(self.samples)
 
 
-def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None = None) -> Samples:
+def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None = None, finite: bool = True) -> Samples:
     """Read samples from ``.npz``, ``.npy``, ezkl-style ``.json``, PNG or JPEG.
 
     The content decides the format, not the name. Axis 0 of an array is the sample, unless the array is a single sample already;
@@ -73,6 +73,7 @@ def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None 
     Args:
         source: a path, or ``-`` for ``stdin``.
         stdin: the bytes to read when ``source`` is ``-``.
+        finite: whether infinities and NaN refuse the file; else its reader looks at each sample.
 
     Raises:
         InputRejected: ``input-…``, naming file, tensor and place.
@@ -83,16 +84,16 @@ def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None 
             raise UsageError("bad-option", "'-' was given but there is no standard input", where="-")
         if len(stdin) > MAX_BYTES:
             raise InputRejected("input-too-large", f"{len(stdin):,} bytes; the limit is {MAX_BYTES:,}", where="-")
-        return parse_samples(stdin, model, where="standard input")
-    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source))
+        return parse_samples(stdin, model, where="standard input", finite=finite)
+    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source), finite=finite)
 
 
-def parse_samples(data: bytes, model: TakesInputs, *, where: str) -> Samples:
+def parse_samples(data: bytes, model: TakesInputs, *, where: str, finite: bool = True) -> Samples:
     """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
     if data.startswith(ZIP_MAGIC):
-        return _from_arrays(read_npz(data, where), model, where)
+        return _from_arrays(read_npz(data, where), model, where, finite)
     if data.startswith(NPY_MAGIC):
-        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where)
+        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where, finite)
     if data.startswith(IMAGE_MAGICS):
         spec = _only_input(model, where)
         return Samples(({spec.name: read_image(data, spec, where)},), (f"{where}: pixels were scaled from 0…255 to 0…1",))
@@ -113,7 +114,7 @@ def _only_input(model: TakesInputs, where: str) -> TensorSpec:
     return model.inputs[0]
 
 
-def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Samples:
+def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finite: bool) -> Samples:
     wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None
@@ -133,7 +134,7 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Sa
         if spec.name not in arrays:
             raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
         place = f"{where}: array {spec.name!r}"
-        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place), spec, place)
+        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place, finite=finite), spec, place)
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) != 1:
         raise InputRejected("input-shape", f"the inputs differ in their number of samples: {counts}", where=where)

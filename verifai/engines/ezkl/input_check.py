@@ -55,7 +55,7 @@ def _too_large(request: CheckInputsRequest, row: int, sample: Sample, pinned: se
             except ValueError as problem:
                 if not proving.shows_inputs(pinned):
                     return OutsideInput(row, spec.name)
-                return OutsideInput(row, spec.name, 1, _place(index, spec.shape), f"{value:g}", reason=str(problem))
+                return OutsideInput(row, spec.name, 1, _place(index, spec.shape), value=f"{value:g}", reason=str(problem))
     return None
 
 
@@ -72,7 +72,7 @@ def _run_forward(
             return OutsideInput(row, name if len(specs) == 1 else "", reason=problem.message)
         shape = next(spec.shape for spec in specs if spec.name == name)
         reason = f"{problem.message.partition(';')[0]}; this is the largest value given"
-        return OutsideInput(row, name, 0, _place(index, shape), f"{value:g}", reason=reason)
+        return OutsideInput(row, name, 0, _place(index, shape), value=f"{value:g}", reason=reason)
     except Undecided:
         pass  # what keeps this sample from being run keeps it from being proven, and is told then
     return None

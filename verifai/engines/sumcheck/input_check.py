@@ -44,4 +44,5 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
             first = int(cells[0])
             low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             place = tuple(int(index) for index in np.unravel_index(first, spec.shape))
-            yield OutsideInput(row, spec.name, cells.size, place, f"{float(values.reshape(-1)[first]):g}", low, high)
+            value = f"{float(values.reshape(-1)[first]):g}"
+            yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)

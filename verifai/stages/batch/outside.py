@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.capabilities import CheckInputsRequest, ChecksInputs, OutsideInput
-from verifai.errors import InputRejected
+from verifai.errors import InputRejected, UsageError
+from verifai.onnx_graph.facts import read_facts
 from verifai.stages.prove import ReadyCircuit
 
 TOLD = 20
@@ -45,7 +48,23 @@ def outside_samples(
         threads=ready.threads,
         progress=progress,
     )
-    return engine.outside_inputs(request)
+    return _named(engine.outside_inputs(request), folder)
+
+
+def _named(outside: Sequence[OutsideInput], folder: CircuitFolder) -> tuple[OutsideInput, ...]:
+    """With the names of columns that the facts beside the model tell. A file of facts that cannot be used names nothing."""
+    try:
+        facts = read_facts(folder.model_path()) if outside else None
+    except UsageError:
+        facts = None
+    if facts is None:
+        return tuple(outside)
+    return tuple(
+        replace(one, column=facts.columns[one.place[-1]])
+        if one.tensor == facts.input and one.place and one.place[-1] < len(facts.columns)
+        else one
+        for one in outside
+    )
 
 
 def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
@@ -72,6 +91,7 @@ def outside_words(one: OutsideInput) -> str:
         return f"row {one.row}: input{tensor}, hidden, so no value is shown" + (f"; {one.reason}" if one.reason else "")
     *outer, column = one.place or (0,)
     where = f"cell {list(one.place)}" if any(outer) else f"column {column}"
+    where += f" ({one.column!r})" if one.column else ""
     told = f"row {one.row}: input{tensor} {where} is {one.value}"
     if one.low is not None and one.high is not None:
         told += f"; the circuit takes [{one.low:g}, {one.high:g}]"
@@ -88,6 +108,7 @@ def outside_document(one: OutsideInput) -> dict[str, Any]:
         "tensor": one.tensor or None,
         "cells": one.cells or None,
         "place": None if one.place is None else list(one.place),
+        "column": one.column or None,
         "value": one.value or None,
         "low": one.low,
         "high": one.high,

@@ -12,6 +12,7 @@ import typer
 from verifai.cli.frame import current
 from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName, Role
+from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import UsageError
 
@@ -26,12 +27,32 @@ _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
 
 _MAX_STDIN_BYTES = 256 * 2**20
 
+
+def no_link(path: Path) -> Path:
+    """A bundle as it was named. Raises UsageError (``link``): that says how it was named, and nothing about the evidence."""
+    if path.is_symlink():
+        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+    return path
+
+
+def no_links(paths: list[Path]) -> list[Path]:
+    """Several of them, each as :func:`no_link`."""
+    return [no_link(path) for path in paths]
+
+
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
 BundlesArgument = Annotated[
-    list[Path], typer.Argument(help="Bundle folders or files, or folders of bundles.", show_default=False)
+    list[Path], typer.Argument(help="Bundle folders or files, or folders of bundles.", show_default=False, callback=no_links)
 ]
-EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
+EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the one that is pinned.")]
+PrivateOption = Annotated[
+    list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
+]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Keep the weights hidden.")]
+DropOption = Annotated[
+    list[str] | None, typer.Option("--drop", help="Column of tables that is no input; repeatable.", metavar="COLUMN")
+]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 
 
@@ -40,15 +61,18 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel, *, finite: bool = True) -> list[dict[str, Any]]:
+def read_tensors(
+    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True
+) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
 
     Args:
+        columns: what is known of a table's columns.
         finite: whether one value that is not finite refuses the whole file.
     """
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
-    read = read_samples(source, model, stdin=stdin_bytes(source), finite=finite)
+    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]
@@ -83,7 +107,10 @@ def stdin_bytes(source: str) -> bytes | None:
     """All of standard input when ``source`` is ``-``. Raises UsageError when that is too much."""
     if source != "-":
         return None
-    data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    try:
+        data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    except OSError as problem:
+        raise UsageError("file-missing", f"cannot read standard input: {problem.strerror}", where="-") from None
     if len(data) > _MAX_STDIN_BYTES:
         raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data

@@ -11,9 +11,9 @@ import typer
 
 from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
-from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, other_lines, unchecked_lines
+from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, ended, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
@@ -47,7 +47,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
         ] = None,
         input_: Annotated[
-            str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
+            str | None,
+            typer.Option("--input", help="Input that must be the proven one; the model runs on it.", metavar="FILE"),
         ] = None,
         output: Annotated[
             str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
@@ -63,6 +64,14 @@ def register(app: typer.Typer) -> None:
         evm: Annotated[
             bool, typer.Option("--evm", help="Run the proof's Solidity verifier too (extra evm, Node.js, npm package solc).")
         ] = False,
+        max_spread_error: Annotated[
+            float | None,
+            typer.Option(
+                "--max-spread-error",
+                min=0.0,
+                help="Largest error of a circuit, in standard deviations of the output; by default 0.03 in regressions.",
+            ),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
@@ -86,6 +95,7 @@ def register(app: typer.Typer) -> None:
                 log=log,
                 seen=seen,
                 setup_material=tuple(srs or ()),
+                max_spread_error=max_spread_error,
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
@@ -117,12 +127,12 @@ def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]], f
         [(_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports],
         others=len(found.others),
     )
-    return Result(
-        {"bundles": documents, "reports": [str(path) for _, path in targets], "totals": totals.to_json()},
+    return ended(
+        {"bundles": documents, "reports": [str(path) for _, path in targets]},
         lines,
         findings,
         combined_status({report.status for report in reports}, found),
-        summary=totals.sentence(),
+        totals,
     )
 
 
@@ -156,7 +166,7 @@ _OUTCOME = {
 def _in_full(reports: Sequence[AuditReport]) -> list[str]:
     lines = []
     for report in reports:
-        lines += [_head(report), *finding_lines(report.findings)]
+        lines += [_head(report), *value_lines(report.values), *finding_lines(report.findings)]
         if report.words:
             lines.append("   What the evidence says:")
             lines += [f"   {plain(line)}" for line in report.words]

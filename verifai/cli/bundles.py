@@ -14,12 +14,13 @@ from verifai.bundle.keyless import SigstoreSigner
 from verifai.bundle.keys import load_signer
 from verifai.bundle.summary import BundleSummary
 from verifai.cli.arguments import BundleArgument, BundlesArgument
-from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, other_lines
+from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, ended, other_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
 from verifai.cli.text import bytes_text, escaped_table, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
+from verifai.domain.shown import shown_line
 from verifai.domain.totals import count_outcomes
 from verifai.errors import InternalError
 from verifai.stages.inspect import inspect_bundle
@@ -146,13 +147,13 @@ def _each_result(
     told = [{"path": str(path), "code": problem.code, "message": problem.message} for path, problem in failed]
     findings = [*(Finding.from_error(problem) for _, problem in failed), *found.other_findings()]
     status = combined_status({problem.status for _, problem in failed}, found)
-    return Result(
-        {"bundles": [document_of(result) for result in made], "failed": told, "totals": totals.to_json()},
+    return ended(
+        {"bundles": [document_of(result) for result in made], "failed": told},
         [*lines, *other_lines(found)],
         findings,
         status,
+        totals,
         verdict="" if status else "done",
-        summary=totals.sentence(),
     )
 
 
@@ -231,6 +232,7 @@ def _describe(summary: BundleSummary) -> list[Any]:
             shape = "×".join(str(size) for size in tensor.shape)
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
+        lines += [f"  As the bundle claims, not verified: {plain(shown_line(one))}" for one in summary.values]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     if summary.log is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from verifai.cli.frame import Frame, Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.errors import UsageError
+from verifai.execution.scratch import private_directory
 from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide, run_demo
 from verifai.showcase.demo_hidden import HiddenPicture
 from verifai.showcase.demo_steps import Proved, Refused
@@ -36,8 +36,8 @@ def register(app: typer.Typer) -> None:
         frame = current()
         begun = time.monotonic()
         documents = []
-        with tempfile.TemporaryDirectory(prefix="verifai-demo-") as scratch:
-            work = output or Path(scratch)
+        with private_directory() as scratch:
+            work = output or scratch
             work.mkdir(parents=True, exist_ok=True)
             painter = _Painter(frame)
             with frame.progress() as progress:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from verifai.cli.arguments import read_tensors
+from verifai.cli.arguments import DropOption, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.shell import shell
+from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.facts import facts_path, write_facts
@@ -35,6 +37,7 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[
             str | None, typer.Option("--inputs", help="Real inputs for the parity check.", metavar="FILE")
         ] = None,
+        drop: DropOption = None,
         select: Annotated[
             list[str] | None,
             typer.Option("--select", help="An output to keep; repeatable. Default: all but labels.", metavar="NAME"),
@@ -66,6 +69,7 @@ def register(app: typer.Typer) -> None:
         if trust_type:
             frame.note("INSECURE: --trust-type lets the file construct or call what is named, with arguments of its own.")
         dims = {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(dim or [], "--dim")}
+        columns = TableColumns(dropped=frozenset(drop or ()))
         shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
         with frame.progress() as progress:
             result = export_model(
@@ -76,7 +80,7 @@ def register(app: typer.Typer) -> None:
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
                 # Which shapes the inputs must have is known only once the model is exported.
-                samples=() if inputs is None else lambda model: read_tensors(inputs, model),
+                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns),
                 parity_limit=parity_limit,
                 progress=progress,
             )
@@ -98,7 +102,7 @@ def register(app: typer.Typer) -> None:
                 if names
             ]
             lines.append(f"Facts: {plain(str(facts_path(output)))}  {', '.join(said)}")
-        lines.append(f"Next: verifai check {plain(str(output))}")
+        lines.append(f"Next: verifai check {plain(shell(output))}")
         data = {
             "path": str(output),
             "model_sha256": result.model.sha256,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from verifai.bundle.find import FoundBundles
-from verifai.cli.frame import plain
+from verifai.cli.frame import Result, plain
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import STATUS, Finding, Outcome
+from verifai.domain.totals import Totals
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 IN_FULL = 3
 """Up to this many bundles, everything about each is printed; with ``-v`` about all of them."""
@@ -21,6 +26,27 @@ TEXTS_TOLD = 3
 
 ORDER = (1, 3, 4, 2)
 """Which status comes before which."""
+
+
+def ended(
+    data: Mapping[str, Any],
+    lines: Sequence[RenderableType],
+    findings: Sequence[Finding],
+    status: int,
+    totals: Totals,
+    *,
+    verdict: str = "",
+) -> Result:
+    """The result over several bundles: it ends in totals, and ``-q`` prints these alone."""
+    sentence = plain(totals.sentence())
+    return Result(
+        {**data, "totals": totals.to_json()},
+        [*lines, f"[bold]{sentence}[/]"],
+        findings,
+        status,
+        verdict=verdict,
+        brief=[sentence],
+    )
 
 
 def combined_status(statuses: Collection[int], found: FoundBundles) -> int:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.text import Text
 
 from verifai.cli.printable import printable
+from verifai.cli.streams import can_show
 
 
 class LeftColumn(ProgressColumn):
@@ -45,7 +46,7 @@ class ProgressDisplay:
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
-                SpinnerColumn(),
+                SpinnerColumn("dots" if can_show(self._console.file, "⠋") else "line"),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),

@@ -12,20 +12,16 @@ from typer.core import TyperCommand
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
-from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
-from verifai.cli.frame import VERDICTS, Result, current, plain, verb
-from verifai.cli.text import bytes_text, seconds_text
+from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
+from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.proved import PER_SAMPLE, proved_result, refused_result
 from verifai.domain.statement import Visibility
 from verifai.errors import UsageError
-from verifai.stages.batch.outside import TOLD, SamplesOutside, outside_document, outside_words
-from verifai.stages.batch.report import BatchOptions, BatchReport
+from verifai.stages.batch.outside import SamplesOutside
+from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
-
-SHOWN = 20
-"""How many bundles are listed one by one."""
-PER_SAMPLE = "--context-per-sample"
 
 
 class ProveCommand(TyperCommand):
@@ -64,7 +60,9 @@ def register(app: typer.Typer) -> None:
     )
     def prove(
         circuit: CircuitArgument,
-        inputs: Annotated[list[str], typer.Argument(help="Input files (.npz, .npy, .json, images) or -.", show_default=False)],
+        inputs: Annotated[
+            list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
+        ],
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
@@ -92,6 +90,7 @@ def register(app: typer.Typer) -> None:
                 "--input-secrets", help="Private seeds that came with hashed inputs (zero-knowledge).", metavar="FILE"
             ),
         ] = None,
+        drop: DropOption = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -102,8 +101,9 @@ def register(app: typer.Typer) -> None:
         if output_tensors is not None:
             _refuse_partial(keep_going, resume)
             check_target(output_tensors, folder, engine)
+        columns = folder.table_columns(drop or ())
         # A value that is not finite is found below, with the other samples that cannot be proven.
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, finite=False)]
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns, finite=False)]
         samples = samples[:limit] if limit is not None else samples
         options = BatchOptions(
             engine=engine,
@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
             with current().progress() as progress:
                 report = prove_batch(folder, samples, output, options, progress=progress)
         except SamplesOutside as problem:
-            return _refused(problem)
+            return refused_result(problem)
         if output_tensors is not None:
             write_outputs(output_tensors, folder, report.made)
             seeds = write_secrets(output_tensors, report.made)
@@ -131,7 +131,7 @@ def register(app: typer.Typer) -> None:
                 current().note(
                     f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
                 )
-        return _result(report, folder, bool(options.signers))
+        return proved_result(report, folder, signed=bool(options.signers))
 
 
 def _refuse_partial(keep_going: bool, resume: bool) -> None:
@@ -165,79 +165,3 @@ def _note_beforehand(folder: CircuitFolder, options: BatchOptions, samples: int)
             f"The input {private[0]!r} is private, so its statement is only its output: equal outputs are equal statements, "
             f"and a gate counts them once. {PER_SAMPLE} tells them apart (docs/gate.md)."
         )
-
-
-def _refused(problem: SamplesOutside) -> Result:
-    """The end of a run before anything was spent: every sample that is in the way, and the error."""
-    if current().json:
-        error = {"code": problem.code, "message": problem.message, "where": problem.where, "hint": problem.hint}
-        data = {"error": error, "out_of_range": [outside_document(one) for one in problem.outside]}
-        return Result(data, status=problem.status, verdict=VERDICTS[problem.status])
-    status = current().fail(problem)  # it tells the first
-    rest, more = problem.outside[1 : TOLD + 1], len(problem.outside) - TOLD - 1
-    console = current().err()
-    for line in [*map(outside_words, rest), *([f"… and {more} more"] if more > 0 else [])]:
-        console.print(f"  [dim]and[/]  {plain(line)}", soft_wrap=True, highlight=False)
-    return Result(status=status)
-
-
-def _result(report: BatchReport, folder: CircuitFolder, signed: bool) -> Result:
-    totals = report.totals()
-    _note_collisions(report)
-    lines = [
-        f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
-        f"peak memory {bytes_text(one.peak_rss_bytes)}"
-        for one in report.made[:SHOWN]
-    ]
-    if len(report.made) > SHOWN:
-        lines.append(f"… and {len(report.made) - SHOWN} more bundles in {plain(str(report.folder))}")
-    lines += [f"[yellow]skipped[/] {plain(outside_words(one))}" for one in report.outside[:TOLD]]
-    if len(report.outside) > TOLD:
-        lines.append(f"[yellow]skipped[/] … and {len(report.outside) - TOLD} more; {plain(str(report.index_path))} has all")
-    for row, problem in list(report.problems.items())[:TOLD]:
-        lines.append(f"[red]failed[/] row {row}: {plain(str(problem))} [dim]{problem.code}[/]")
-    if len(report.problems) > TOLD:
-        lines.append(f"[red]failed[/] … and {len(report.problems) - TOLD} more; {plain(str(report.index_path))} has all")
-    if report.made:
-        target = report.made[0].path if totals["samples"] == 1 else report.folder
-        lines.append(f"Next: verifai verify {plain(str(target))} --lock {plain(str(folder.lock_path))}")
-    data = {
-        "bundles": [
-            {
-                "path": str(one.path),
-                "bundle_id": one.bundle_id,
-                "seconds": one.seconds,
-                "peak_rss_bytes": one.peak_rss_bytes,
-                "statement": one.statement.to_json(),
-            }
-            for one in report.made
-        ],
-        "signed": signed,
-        "index": str(report.index_path),
-        "totals": totals,
-        "out_of_range": [outside_document(one) for one in report.outside],
-        "failed": [
-            {"row": row, "code": problem.code, "message": problem.message, "status": problem.status}
-            for row, problem in report.problems.items()
-        ],
-    }
-    return Result(data, lines, status=report.status, verdict="done" if not report.status else "", summary=_summary(totals))
-
-
-def _summary(totals: dict[str, Any]) -> str:
-    parts = [f"{totals['proven']} proven"]
-    parts += [f"{totals['proven_earlier']} proven before"] if totals["proven_earlier"] else []
-    parts += [f"{totals['failed']} failed"] if totals["failed"] else []
-    parts += [f"{totals['skipped']} skipped (out of range)"] if totals["skipped"] else []
-    count = f"{totals['samples']} sample{'s' * (totals['samples'] != 1)}"
-    return f"{count}: {', '.join(parts)}; {seconds_text(totals['seconds'])}, {bytes_text(totals['bytes'])}"
-
-
-def _note_collisions(report: BatchReport) -> None:
-    proven = len(report.made) + report.earlier
-    if not report.hides_inputs or report.index.header.context_per_sample or report.distinct == proven:
-        return
-    current().note(
-        f"The {proven} statements are {report.distinct} distinct ones: what is hidden cannot tell them apart, and gates count "
-        f"{report.distinct} inferences. {PER_SAMPLE} gives each its own context; docs/gate.md says what that shows."
-    )

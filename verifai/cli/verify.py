@@ -12,18 +12,28 @@ import typer
 from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
-from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, grouped_lines, other_lines, unchecked_lines
+from verifai.cli.folders import (
+    FAILED_SHOWN,
+    IN_FULL,
+    SHOWN,
+    combined_status,
+    ended,
+    grouped_lines,
+    other_lines,
+    unchecked_lines,
+)
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shown import ShownTensor, statement_document
 from verifai.domain.statement import Statement
 from verifai.domain.totals import count_outcomes
-from verifai.errors import PolicyNotMet, VerifaiError
+from verifai.errors import PolicyNotMet, VerifaiError, undecided
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -88,6 +98,8 @@ def _verify_one(
         if problem.status in (70, 130):
             raise
         return path, problem
+    except (OSError, MemoryError) as problem:  # of this bundle only; what the others came to is said all the same
+        return path, undecided(problem)
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class _Shown:
     Attributes:
         failed: the findings because of which it is not accepted.
         findings: all of them.
-        statement: what was proven; ``None`` when nothing was.
+        statement, values: what was proven; ``None`` and none when nothing was.
     """
 
     path: Path
@@ -107,6 +119,7 @@ class _Shown:
     findings: tuple[Finding, ...]
     document: dict[str, Any]
     statement: Statement | None = None
+    values: tuple[ShownTensor, ...] = ()
 
 
 _WORD = {1: "rejected", 2: "not-checked", 3: "policy-not-met"}
@@ -125,11 +138,12 @@ def _shown(path: Path, outcome: VerifiedBundle | VerifaiError, repeats: tuple[Fi
         "path": str(path),
         "verdict": verdict,
         "bundle_id": outcome.bundle_id,
-        "statement": outcome.statement.to_json(),
+        "statement": statement_document(outcome.statement, outcome.values),
         "privacy": privacy_document(outcome.statement),
         "findings": [finding.to_json() for finding in every],
     }
-    return _Shown(path, verdict, PolicyNotMet.status if repeats else 0, repeats, every, document, outcome.statement)
+    status = PolicyNotMet.status if repeats else 0
+    return _Shown(path, verdict, status, repeats, every, document, outcome.statement, outcome.values)
 
 
 def _result(results: list[tuple[Path, VerifiedBundle | VerifaiError]], found: FoundBundles) -> Result:
@@ -143,12 +157,12 @@ def _result(results: list[tuple[Path, VerifiedBundle | VerifaiError]], found: Fo
     )
     in_full = len(shown) <= IN_FULL or current().verbose
     findings = [*(finding for one in shown for finding in one.findings), *found.other_findings()]
-    return Result(
-        {"bundles": [one.document for one in shown], "totals": totals.to_json()},
+    return ended(
+        {"bundles": [one.document for one in shown]},
         [*(_in_full(shown) if in_full else _in_short(shown)), *other_lines(found)],
         findings,
         combined_status({one.status for one in shown}, found),
-        summary=totals.sentence(),
+        totals,
     )
 
 
@@ -159,7 +173,7 @@ def _head(one: _Shown) -> str:
 def _in_full(shown: Sequence[_Shown]) -> list[Any]:
     lines: list[Any] = []
     for one in shown:
-        lines += [_head(one), *finding_lines(one.findings)]
+        lines += [_head(one), *value_lines(one.values), *finding_lines(one.findings)]
         if one.statement is not None:
             lines += ["   " + plain(line) for line in describe(one.statement)]
     return lines

@@ -12,9 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import ProofEngine, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -166,6 +167,35 @@ class SplitsModels(ProofEngine, Protocol):
 
         Raises:
             UsageError: ``bad-lock``, ``engine-version``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What compile would find on calibration data.
+
+    Attributes:
+        fidelity: measured on a circuit that was run, not estimated.
+        rows: of that circuit, as in :class:`~verifai.engines.interface.CostEstimate`.
+        bits: what was chosen, by the engine's own words for it.
+        tried: how many circuits were run.
+    """
+
+    fidelity: Fidelity
+    rows: int
+    bits: Mapping[str, int]
+    tried: int
+
+
+@runtime_checkable
+class PredictsCompile(ProofEngine, Protocol):
+    """The part of compile that decides whether it succeeds, without keys."""
+
+    def predict(self, request: CompileRequest) -> Prediction:
+        """Tune, and measure the circuit that is found; ``request.build_dir`` is scratch, and no secret is made.
+
+        Raises:
+            As :meth:`~verifai.engines.interface.ProofEngine.compile`, and for the same reasons.
         """
 
 

@@ -248,6 +248,7 @@ class EngineProof:
         outputs: what the circuit put out, by name, as exact float64 (integer outputs as integers), for whoever proves the next
             segment; never in the bundle. Empty when the engine does not offer it.
         secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
+        findings: what a reader of the statement will be told beside that it holds, such as ``output-saturated``.
     """
 
     files: Mapping[str, bytes]
@@ -256,6 +257,7 @@ class EngineProof:
     peak_rss_bytes: int
     outputs: Tensors = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

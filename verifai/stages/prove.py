@@ -15,10 +15,14 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
+from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.findings import Finding, at_step
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import sample_id
+from verifai.domain.shell import shell
+from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import MAX_CONTEXT, EngineName, Privacy, Statement, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, ProofEngine, ProveRequest, SectionSummary, TensorSecret
@@ -26,6 +30,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
+from verifai.stages.nearness import Nearness
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class ProvedBundle:
     Attributes:
         index: of the sample among those given.
         seconds: of the prove call itself.
+        values: what was proven, in values.
+        findings: what a reader of the proven values should know: values at an end of the circuit's range, or far from the float
+            model's.
         outputs: what the circuit put out, exactly; not in the bundle. Empty unless asked for.
         secrets: seeds of hashed outputs, where their commitments hide; not in the bundle. Empty unless asked for.
     """
@@ -45,6 +53,8 @@ class ProvedBundle:
     statement: Statement
     seconds: float
     peak_rss_bytes: int
+    values: tuple[ShownTensor, ...] = ()
+    findings: tuple[Finding, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
@@ -57,10 +67,12 @@ class ReadyCircuit:
         section, summary: the engine's pinned section, and what it says.
         described, attestation: what the bundles say of the circuit.
         keep_outputs: whether results carry what the circuit put out, where the engine offers it.
+        nearness: the float model, where each proven output is compared with it.
     """
 
     folder: CircuitFolder
     engine: ProofEngine
+    lock: CircuitLock
     section: Mapping[str, Any]
     summary: SectionSummary
     described: CircuitPredicate
@@ -69,6 +81,7 @@ class ReadyCircuit:
     budget: Budget
     threads: int | None
     keep_outputs: bool
+    nearness: Nearness | None
 
     def prove_sample(
         self,
@@ -108,7 +121,10 @@ class ReadyCircuit:
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if self.keep_outputs else {}
         handed = proof.secrets if self.keep_outputs else {}
-        return ProvedBundle(index, target, bundle_id, proof.statement, spent, peak, outputs, handed)
+        values = shown_values(proof.statement, self.lock.names, self.summary.fidelity)
+        near = () if self.nearness is None else self.nearness.judge(proof.statement, sample)
+        findings = tuple(at_step(finding, "") for finding in (*proof.findings, *near))  # the steps are those of a verifier
+        return ProvedBundle(index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed)
 
 
 def ready_circuit(
@@ -119,6 +135,7 @@ def ready_circuit(
     threads: int | None = None,
     max_memory: int | None = None,
     keep_outputs: bool = False,
+    compare: bool = True,
 ) -> ReadyCircuit:
     """Look at everything that every proof needs, before anything is spent, such as an opening of hidden weights.
 
@@ -126,7 +143,7 @@ def ready_circuit(
         UsageError: nothing compiled, or ``stale-lock`` when a proof would show something else than ``circuit.toml`` asks for.
     """
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    name = folder.engine(engine)
     backend = engine_for(name)
     lock = folder.lock()
     if lock.model_sha256 != model.sha256:
@@ -134,7 +151,7 @@ def ready_circuit(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {folder.folder}",
+            hint=f"Run: verifai compile {shell(folder.folder)}",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -150,6 +167,7 @@ def ready_circuit(
     return ReadyCircuit(
         folder=folder,
         engine=backend,
+        lock=lock,
         section=section,
         summary=summary,
         described=described,
@@ -158,6 +176,7 @@ def ready_circuit(
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,
         keep_outputs=keep_outputs,
+        nearness=Nearness(model, summary.fidelity) if compare else None,
     )
 
 
@@ -174,6 +193,7 @@ def prove(
     max_memory: int | None = None,
     keep_outputs: bool = False,
     input_secrets: Sequence[Mapping[str, TensorSecret]] = (),
+    compare: bool = True,
     progress: Progress = SILENT,
 ) -> Iterator[ProvedBundle]:
     """Prove ``samples`` with a compiled circuit; yield each bundle as soon as it is on disk.
@@ -188,6 +208,7 @@ def prove(
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
         input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
+        compare: whether the float model is run on each sample, so that an output far from it is said.
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
@@ -200,7 +221,13 @@ def prove(
     check_context(context)
     targets = free_targets(output, range(len(samples)))
     ready = ready_circuit(
-        folder, engine=engine, signers=signers, threads=threads, max_memory=max_memory, keep_outputs=keep_outputs
+        folder,
+        engine=engine,
+        signers=signers,
+        threads=threads,
+        max_memory=max_memory,
+        keep_outputs=keep_outputs,
+        compare=compare,
     )
     output.mkdir(parents=True, exist_ok=True)
 
@@ -296,7 +323,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {folder.folder}",
+                hint=f"Run: verifai compile {shell(folder.folder)}",
             )
 
 

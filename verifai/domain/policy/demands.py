@@ -106,7 +106,7 @@ class FidelityDemand:
     """Floors under the figures that the lock pins; the bundle's own figures are never used.
 
     Attributes:
-        top1_agreement: least share of calibration samples whose arg-max agrees, in [0, 1].
+        top1_agreement: least share of calibration samples whose decisions agree, in [0, 1].
         max_abs_error: largest error of any output value.
         spread_error: largest 99th percentile of error / spread of the output.
         samples: how many calibration samples the figures must rest on.

@@ -235,11 +235,11 @@ def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
     if Fraction(figures.top1_matches, figures.samples) < Fraction(str(floor)):
         return _missed(
             code,
-            f"top-1 agrees on {figures.top1_matches} of {figures.samples}, {floor:g} is demanded",
+            f"decisions agree on {figures.top1_matches} of {figures.samples}, {floor:g} is demanded",
             _SCALES,
             where="top1_agreement",
         )
-    return holds("fidelity-met", "top-1 agreement meets the floor")
+    return holds("fidelity-met", "agreement of decisions meets the floor")
 
 
 def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.policy.contexts import CountedProof, not_told_apart, repeated_contexts
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
 from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, WaiversInForce
+from verifai.domain.shown import ShownTensor
 from verifai.domain.utc_time import format_utc
 
 WORDS = {0: "accepted", 1: "rejected", 3: "policy-not-met", 4: "undecided"}
@@ -32,6 +33,7 @@ class Judgement:
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
         words: what a verified statement hides and does not hide, in sentences.
         counted: the verified proof, where the policy counts proofs by their contexts.
+        values: what a verified statement shows, in values; cut to what a report of many bundles prints.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Judgement:
     opened: OpenedBy | None = None
     words: tuple[str, ...] = ()
     counted: CountedProof | None = None
+    values: tuple[ShownTensor, ...] = ()
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

@@ -12,8 +12,9 @@ from verifai.engines.ezkl.build_folder import BuildFolder
 from verifai.engines.ezkl.calls import Fence
 from verifai.engines.ezkl.lock_section import expect_version, parse_section
 from verifai.errors import InputRejected, Undecided
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
+from verifai.execution.scratch import private_directory
 
 
 def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:

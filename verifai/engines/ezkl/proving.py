@@ -21,8 +21,9 @@ from verifai.engines.ezkl.lock_section import LockSection, expect_version, parse
 from verifai.engines.ezkl.proof import Proof
 from verifai.engines.interface import EngineProof, ProveRequest, Tensors
 from verifai.errors import EngineCrashed, EvidenceRejected, InputRejected
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
+from verifai.execution.scratch import private_directory
 
 WITNESS_SECONDS = 600.0
 _WITNESS_FILE = "witness.json"

@@ -41,5 +41,5 @@ def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, byte
 
 def stale(message: str, where: Path | str) -> UsageError:
     return UsageError(
-        "stale-build", message, where=str(where), hint="Run: verifai compile --locked, to rebuild what the lock pins."
+        "stale-build", message, where=str(where), hint="To rebuild what the lock pins: verifai compile --locked CIRCUIT"
     )

@@ -13,7 +13,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, RootState, SplitRequest
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, RootState, SplitRequest
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -65,6 +65,12 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.compiling import compile_circuit
 
         return compile_circuit(request)
+
+    def predict(self, request: CompileRequest) -> Prediction:
+        """What compile would find, without pinning it. Raises as compile."""
+        from verifai.engines.sumcheck.compiling import predict
+
+        return predict(request)
 
     def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
         """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""

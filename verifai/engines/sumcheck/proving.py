@@ -11,13 +11,16 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
-from verifai.engines.sumcheck.secrets.store import reserve_tensor, secrets_folder, usable_root, weights_seed
+from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
+from verifai.engines.sumcheck.saturation import saturated_outputs
+from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError
@@ -30,9 +33,6 @@ def prove(request: ProveRequest) -> EngineProof:
     Raises:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
     """
-    from verifai.engines.sumcheck.interpreter.run import run
-    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
-    from verifai.engines.sumcheck.prover.key_cache import KEYS
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
@@ -40,7 +40,41 @@ def prove(request: ProveRequest) -> EngineProof:
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
+    ensure_kernels(request.progress)
     began = perf_counter()
+    with compile_time() as compiling:
+        root, trace, proven = _proven(request, section, circuit, blob, inputs)
+    seconds = perf_counter() - began - compiling.seconds
+    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
+    if section.weights is WeightVisibility.PUBLIC:
+        files[WEIGHTS_FILE] = blob
+    if root is not None:
+        files |= root.files
+    request.progress.phase("verify")
+    try:
+        checked = check_payload(section, files)
+    except EvidenceRejected as problem:
+        raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    model = Sha256(request.model.sha256)
+    statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
+    return EngineProof(
+        files=files,
+        statement=statement,
+        seconds=seconds,
+        peak_rss_bytes=peak_rss_bytes(),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        secrets=_output_secrets(request, circuit, proven),
+        findings=saturated_outputs(section, circuit, checked.verified.statement),
+    )
+
+
+def _proven(
+    request: ProveRequest, section: LockSection, circuit: Circuit, blob: bytes, inputs: Sequence[Ints]
+) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
+    """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private."""
+    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+    from verifai.engines.sumcheck.prover.key_cache import KEYS
+
     request.progress.phase("run")
     try:
         weights = decode_arrays(circuit, blob)
@@ -67,27 +101,7 @@ def prove(request: ProveRequest) -> EngineProof:
         progress=request.progress,
         threads=threads,
     )
-    seconds = perf_counter() - began
-    files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
-    if section.weights is WeightVisibility.PUBLIC:
-        files[WEIGHTS_FILE] = blob
-    if root is not None:
-        files |= root.files
-    request.progress.phase("verify")
-    try:
-        checked = check_payload(section, files)
-    except EvidenceRejected as problem:
-        raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    model = Sha256(request.model.sha256)
-    statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
-    return EngineProof(
-        files=files,
-        statement=statement,
-        seconds=seconds,
-        peak_rss_bytes=peak_rss_bytes(),
-        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
-        secrets=_output_secrets(request, circuit, proven),
-    )
+    return root, trace, proven
 
 
 def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorOpening]:

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.capabilities import CheckInputsRequest, ChecksInputs, OutsideInput
-from verifai.errors import InputRejected, UsageError
-from verifai.onnx_graph.facts import read_facts
+from verifai.errors import InputRejected
 from verifai.stages.prove import ReadyCircuit
 
 TOLD = 20
@@ -48,23 +46,15 @@ def outside_samples(
         threads=ready.threads,
         progress=progress,
     )
-    return _named(engine.outside_inputs(request), folder)
+    columns = ready.lock.names.columns
+    return tuple(_named(one, columns.get(one.tensor, ())) for one in engine.outside_inputs(request))
 
 
-def _named(outside: Sequence[OutsideInput], folder: CircuitFolder) -> tuple[OutsideInput, ...]:
-    """With the names of columns that the facts beside the model tell. A file of facts that cannot be used names nothing."""
-    try:
-        facts = read_facts(folder.model_path()) if outside else None
-    except UsageError:
-        facts = None
-    if facts is None:
-        return tuple(outside)
-    return tuple(
-        replace(one, column=facts.columns[one.place[-1]])
-        if one.tensor == facts.input and one.place and one.place[-1] < len(facts.columns)
-        else one
-        for one in outside
-    )
+def _named(one: OutsideInput, columns: Sequence[str]) -> OutsideInput:
+    """With the name of its column, where the lock has one."""
+    if not one.place or one.place[-1] >= len(columns):
+        return one
+    return replace(one, column=columns[one.place[-1]])
 
 
 def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:

@@ -16,8 +16,9 @@ from verifai.engines.interface import ProofEngine
 from verifai.errors import InputRejected, UsageError, VerifaiError
 from verifai.stages.batch.inputs import differing_hidden_input
 from verifai.stages.evidence import section_digest, statement_digest
+from verifai.stages.matching import HIDING_ROOT
 from verifai.stages.prove import ReadyCircuit
-from verifai.stages.verify import HIDING_ROOT, find_claims
+from verifai.stages.verify import find_claims
 
 MAX_SHOWN_OUTPUTS = 4096
 """Outputs of more cells than this are left out of an index; the bundle has them."""

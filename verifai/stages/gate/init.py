@@ -16,7 +16,7 @@ from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, short
-from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, Task
+from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, FidelityFloor, Task
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.demands import PRIVACY_OF, PRIVACY_ORDER, PrivacyLevel, SrsLevel
 from verifai.domain.statement import EngineName, Statement
@@ -24,7 +24,7 @@ from verifai.domain.trust import Trust, TrustRole, parse_trust
 from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
-from verifai.execution.files import write_atomic
+from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
 from verifai.stages.evidence import shows_inputs, statement_digest
 from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
@@ -39,18 +39,24 @@ class WrittenPolicy:
     Attributes:
         digest: of the policy with all anchors.
         warnings: what its reader should know before using it.
+        missed: what the bundle's circuit lacks of the default floor that the policy asks for, a sentence each; none when the
+            bundle meets the policy.
     """
 
     path: Path
     model: str
     digest: Sha256
     warnings: tuple[str, ...]
+    missed: tuple[str, ...] = ()
 
 
 def init_policy(
     bundles: Sequence[Path], output: Path, *, lock: Path | None, trust: Path | None, force: bool, now: datetime
 ) -> WrittenPolicy:
-    """Verify ``bundles`` against ``lock`` and write a policy at ``output`` that they meet.
+    """Verify ``bundles`` against ``lock`` and write a policy at ``output`` that they meet, if their circuit is near its model.
+
+    The floors under its fidelity are the task's default ones. A circuit below them gets the policy all the same, and is told:
+    a draft that asks for no more than a bad circuit has would let its releases through.
 
     Args:
         bundles: bundle folders, single-file bundles, or folders of either; all about one model.
@@ -75,18 +81,24 @@ def init_policy(
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
     signatures = 0 if trusted is None else min(_release_signatures(path, trusted) for path in paths)
     text = _policy(verified, shown, pinned, summary, output, lock_path, trust, trusted, signatures)
-    draft = output.with_name(f".{output.name[:100]}.draft")
-    write_atomic(draft, text.encode())
+    refuse_odd_target(output)
+    draft = output.with_name(temporary_name(output))
+    write_new(draft, text.encode())
     try:
         loaded = load_policy(draft)
         verdict = gate(loaded, paths, now=now, jobs=1 if len(paths) == 1 else None)
-        if not verdict.passed:
-            first = next(one for one in verdict.all_findings() if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED))
+        bad = [one for one in verdict.all_findings() if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
+        missed = tuple(dict.fromkeys(one.message for one in bad if one.code == "fidelity-below-floor"))
+        first = next((one for one in bad if one.code not in ("fidelity-below-floor", "evidence-failed")), None)
+        if first is not None:
             raise PolicyNotMet(first.code, first.message, where=first.where, hint=first.remedy)
-        draft.replace(output)
+        if force:
+            draft.replace(output)
+        else:
+            place_file(draft, output)
     finally:
         draft.unlink(missing_ok=True)
-    return WrittenPolicy(output, pinned.name, loaded.digest, (*_warnings(summary, signatures), *shown.warnings()))
+    return WrittenPolicy(output, pinned.name, loaded.digest, (*_warnings(summary, signatures), *shown.warnings()), missed)
 
 
 @dataclass(frozen=True)
@@ -162,6 +174,11 @@ def _warnings(summary: SectionSummary, signatures: int) -> tuple[str, ...]:
     warnings = [f"INSECURE: the policy accepts mode {mode!r}, because the bundle was made in it." for mode in summary.insecure]
     if not signatures:
         warnings.append("The policy asks for no signature: it says what was proven, not by whom or when.")
+    if summary.fidelity.task is None:
+        warnings.append(
+            "The lock pins no error in spreads of the output, so the policy asks for no more than this circuit reached: "
+            "compile again, and draft the policy anew."
+        )
     return tuple(warnings)
 
 
@@ -244,20 +261,29 @@ _WAIVER = (
 )
 
 
+def default_floor(fidelity: Fidelity) -> FidelityFloor:
+    """What a policy asks of any circuit of this kind, whatever this one reached: one that it drafted from the figures of a bad
+    circuit would be met by it."""
+    task = fidelity.task or (Task.REGRESSION if fidelity.top1_matches is None else Task.CLASSIFICATION)
+    floor = DEFAULT_FLOORS[task]
+    return FidelityFloor(
+        top1_agreement=None if fidelity.top1_matches is None else floor.top1_agreement,
+        spread_error=None if fidelity.spread_error is None else floor.spread_error,
+    )
+
+
 def _fidelity(fidelity: Fidelity) -> list[str]:
-    lines = []
-    if fidelity.top1_matches is not None:
-        # Rounded down, so that the pinned figure meets it.
-        floor = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
-        lines.append(f"top1_agreement = {floor!r}")
-    if fidelity.spread_error is not None:
-        # The default floor, not the measured figure: a policy that accepts whatever was measured cannot fail.
-        task = Task.REGRESSION if fidelity.top1_matches is None else Task.CLASSIFICATION
-        lines.append(f"spread_error = {DEFAULT_FLOORS[task].spread_error!r}")
-        lines.append(f"samples = {fidelity.samples}")
-        return lines
-    digits = 10.0 ** (2 - math.floor(math.log10(fidelity.max_abs_error))) if fidelity.max_abs_error > 0 else 1.0
-    lines.append(f"max_abs_error = {math.ceil(fidelity.max_abs_error * digits) / digits!r}")
+    floor, lines = default_floor(fidelity), []
+    if floor.top1_agreement is not None and fidelity.top1_matches is not None:
+        # What was reached where that is more, rounded down so that the pinned figure meets it.
+        reached = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
+        lines.append(f"top1_agreement = {max(reached, floor.top1_agreement)!r}")
+    if floor.spread_error is not None:
+        lines.append(f"spread_error = {floor.spread_error!r}")
+    elif fidelity.task is None or fidelity.top1_matches is None:
+        digits = 10.0 ** (2 - math.floor(math.log10(fidelity.max_abs_error))) if fidelity.max_abs_error > 0 else 1.0
+        lines.append("# Only what this circuit reached: the lock pins no error in spreads of the output to ask for.")
+        lines.append(f"max_abs_error = {math.ceil(fidelity.max_abs_error * digits) / digits!r}")
     lines.append(f"samples = {fidelity.samples}")
     return lines
 

@@ -16,7 +16,8 @@ from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.srs import ceremony
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs, size_of
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 
 STORE_VARIABLE = "VERIFAI_SRS_DIR"
 _NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k(\d{2})-[0-9a-f]{12}\.srs\Z")
@@ -138,6 +139,11 @@ class SrsStore:
             if srs is not None and srs.trust is trust:
                 return srs
         return None
+
+    def largest(self) -> Srs | None:
+        """The largest stored SRS of the ceremony; files that do not read are passed over."""
+        found = (_readable(path) for path in reversed(self.files()))
+        return next((srs for srs in found if srs is not None and srs.trust is SrsTrust.CEREMONY), None)
 
     def _make_root(self) -> None:
         try:

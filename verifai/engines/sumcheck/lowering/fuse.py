@@ -162,9 +162,12 @@ def _log_softmax(finder: Finder, node: Node) -> Node | None:
 _PATTERNS: tuple[Callable[[Finder, Node], Node | None], ...] = (_normalised, _softmax, _norm, _log_softmax)
 
 
-def fuse(graph: SourceGraph) -> SourceGraph:
-    """The graph with normalisations and softmaxes as one node each, named as their last part; unread parts are gone."""
-    given, graph = graph, join(graph)
+def fuse(graph: SourceGraph, *, squares: bool = True) -> SourceGraph:
+    """The graph with normalisations and softmaxes as one node each, named as their last part; unread parts are gone.
+
+    ``squares``: as :func:`.joins.join` has it.
+    """
+    given, graph = graph, join(graph, squares=squares)
     finder = Finder(graph, {name: node for node in graph.nodes for name in node.outputs if name})
     nodes: list[Node] = []
     made: dict[str, int] = {}

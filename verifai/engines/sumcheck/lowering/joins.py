@@ -17,9 +17,13 @@ from verifai.engines.sumcheck.lowering.row_statistics import Finder
 from verifai.onnx_graph.graph import Attribute, Node
 
 
-def join(graph: SourceGraph) -> SourceGraph:
-    """The graph with such chains as one node each; parts that nothing reads any more are still there."""
-    return _join_squares(_join_products(graph))
+def join(graph: SourceGraph, *, squares: bool = True) -> SourceGraph:
+    """The graph with such chains as one node each; parts that nothing reads any more are still there.
+
+    ``squares``: whether sums of squares are joined; circuits pinned before that were lowered without.
+    """
+    graph = _join_products(graph)
+    return _join_squares(graph) if squares else graph
 
 
 def _with(

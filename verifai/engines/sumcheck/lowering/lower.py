@@ -112,12 +112,13 @@ def lower(
         suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
         opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
         coarse: as :class:`.builder.Builder` has it, for estimates.
-        fold: whether constants that move or stretch cells are folded into the next linear layer.
+        fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
+            joined, and masks before a softmax are looked for.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph = fuse.fuse(read_graph(model))
+    graph = fuse.fuse(read_graph(model), squares=fold)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)

@@ -28,8 +28,11 @@ _BEYOND_TABLES = 1 << 17
 
 
 def masked_rows(state: State, node: Node, axis: int) -> Held | None:
-    """The softmax's operand with ``axis`` last and masked cells far below all others; None where no mask is known."""
-    made = _maker(state.graph, node.inputs[0])
+    """The softmax's operand with ``axis`` last and masked cells far below all others; None where no mask is known.
+
+    Circuits pinned before masks were looked for were lowered without (``state.fold``).
+    """
+    made = _maker(state.graph, node.inputs[0]) if state.fold else None
     shape = state.graph.shapes[node.inputs[0]]
     found = None if made is None else _added(state, made) if made.op_type == "Add" else _chosen(state, made)
     if made is None or found is None:
@@ -55,13 +58,21 @@ def masked_rows(state: State, node: Node, axis: int) -> Held | None:
         if (outside & ~masked).any() or (np.ptp(constants, axis=-1)[empty] != 0).any():
             return None
         rest = np.zeros(())
-    if not masked.any():
+    if not masked.any() or not (state.builder.weights_in_tables or _triangular(masked)):
         return None
     held = broadcast(state.held(made, position), shape)
     x = held.at(np.ascontiguousarray(np.moveaxis(held.index, axis, -1)))
     if rest.any():
         x = _shifted(state, x, rest, low, high, f"{node.outputs[0]}.shifted")
     return _filled(state, x, masked, f"{node.outputs[0]}.masked")
+
+
+def _triangular(masked: NDArray[np.bool_]) -> bool:
+    """Whether the mask is that of causal attention, which is no secret; others are when the weights are: circuits show them."""
+    matrix = masked.reshape(-1, *masked.shape[-2:])[0] if masked.ndim > 1 else masked[None, :]
+    rows, columns = matrix.shape
+    bands = (np.triu(np.ones((rows, columns), bool), k) for k in range(1 - rows, columns))
+    return bool((masked == matrix).all()) and any(bool((matrix == band).all()) for band in bands)
 
 
 def _maker(graph: SourceGraph, name: str) -> Node | None:

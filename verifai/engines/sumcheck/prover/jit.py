@@ -21,13 +21,34 @@ def _cache_folder() -> str:
     return str(Path(base) / "verifai" / "numba")
 
 
+_KERNELS: list[Any] = []
+
+
 def kernel(function: _Kernel) -> _Kernel:
     """Compile ``function`` in nopython mode, releasing the GIL, cached on disk where the disk allows it."""
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = previous or _cache_folder()
     try:
-        return cast(_Kernel, numba.njit(cache=True, nogil=True)(function))
+        made = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no writable cache folder: compile in memory, every time
-        return cast(_Kernel, numba.njit(nogil=True)(function))
+        made = numba.njit(nogil=True)(function)
     finally:
         numba.config.CACHE_DIR = previous
+    _KERNELS.append(made)
+    return cast(_Kernel, made)
+
+
+def kernels() -> tuple[Any, ...]:
+    """All kernels of the modules that were imported so far."""
+    return tuple(_KERNELS)
+
+
+def is_compiled(made: Any) -> bool:
+    """Whether a call of the kernel finds machine code: in this process, or in a cache that fits source, processor and Numba."""
+    cache = getattr(made, "_cache", None)
+    if cache is None or made.signatures:  # no dispatcher at all: NUMBA_DISABLE_JIT runs Python
+        return True
+    try:
+        return bool(cache._cache_file._load_index())
+    except (AttributeError, OSError):  # no cache on disk, or one that cannot be read
+        return False

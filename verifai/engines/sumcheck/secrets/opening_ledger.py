@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verifai.domain.digest import is_sha256, short
+from verifai.domain.shell import shell
 from verifai.engines.sumcheck.secrets.opening_ledger_format import (
     COMMIT_ANEW,
     LINE_BYTES,
@@ -199,7 +200,7 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe("it belongs to another user", path)
     if found.st_mode & 0o077:
-        raise _unsafe("other users may read or write it", path, f"If no other user used it: chmod 600 {path}")
+        raise _unsafe("other users may read or write it", path, f"If no other user used it: chmod 600 {shell(path)}")
 
 
 def _check_place(handle: int, path: Path) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.lowering_runs import built, feeds_of, n, net, outputs, prove_in_both_suites, supported, worst_steps
+from tests.support.lowering_runs import FINE, built, feeds_of, n, net, outputs, prove_in_both_suites, supported, worst_steps
+from tests.support.sumcheck_models import scales_for
+from verifai.engines.sumcheck.circuit.program import Visibility, WeightVisibility
+from verifai.engines.sumcheck.lowering.lower import lower
 from verifai.onnx_graph.model import OnnxModel
 
 f = np.float32
@@ -73,3 +76,24 @@ def test_a_mask_that_is_barely_one_is_kept_as_numbers() -> None:
 @pytest.mark.parametrize("name", ["causal, added", "with positions", "a row masked in full"])
 def test_a_mask_is_proven_in_both_suites(name: str) -> None:
     prove_in_both_suites(CASES[name], feeds_of(CASES[name]))
+
+
+def hidden(source: OnnxModel) -> list[str]:
+    """The circuit's operations when the weights are committed."""
+    tensors = {"x": Visibility.PUBLIC, "y": Visibility.PUBLIC}
+    scales = scales_for(source, feeds_of(source), FINE)
+    made = lower(source, scales, tensors=tensors, weights=WeightVisibility.COMMITTED, split=True)
+    return [type(op).__name__ for op in made.circuit.ops]
+
+
+def test_only_the_causal_mask_shows_in_a_circuit_whose_weights_are_hidden() -> None:
+    """Any other mask may be a secret of the model: it stays among the weights, at the price of precision."""
+    assert "Conv" not in hidden(CASES["causal, added"])
+    assert "Conv" in hidden(CASES["columns"])
+
+
+def test_circuits_pinned_before_masks_were_looked_for_come_out_as_they_were() -> None:
+    source = CASES["causal, added"]
+    scales = scales_for(source, feeds_of(source), FINE)
+    made = lower(source, scales, tensors={"x": Visibility.PUBLIC, "y": Visibility.PUBLIC}, fold=False)
+    assert "Conv" in [type(op).__name__ for op in made.circuit.ops]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,12 @@ from verifai.stages.compile import compile_circuit
 
 
 def small_circuit(
-    root: Path, name: str, visibility: Visibility, weights: WeightVisibility = WeightVisibility.PUBLIC
+    root: Path,
+    name: str,
+    visibility: Visibility,
+    weights: WeightVisibility = WeightVisibility.PUBLIC,
+    *,
+    columns: Sequence[str] = (),
 ) -> CircuitFolder:
     """``y = argmax(x·w)``: rows of four numbers in [-1, 1] become one of three classes, so that outputs collide."""
     rng = np.random.default_rng(0)
@@ -49,6 +56,7 @@ def small_circuit(
         floor = "none"
         [calibration]
         data = "../{name}-cal.npz"
+        {f"[inputs]{chr(10)}columns = {json.dumps(columns)}" if columns else ""}
         '''
     )
     compile_circuit(folder)

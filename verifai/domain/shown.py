@@ -174,10 +174,14 @@ def _decided(shown: ShownTensor, values: Sequence[float], labels: tuple[str, ...
     if task in (None, Task.REGRESSION):
         return shown
 
-    def label(index: int) -> str:
-        return labels[index] if 0 <= index < len(labels) else ""
+    integers = fidelity.task is not None and figures is None
+    places = 2 if width == 1 and task is Task.CLASSIFICATION else width
 
-    if fidelity.task is not None and figures is None:  # integers: each names a class
+    def label(index: int) -> str:
+        fits = integers or len(labels) == places  # a lock whose labels do not fit names nothing
+        return labels[index] if fits and 0 <= index < len(labels) else ""
+
+    if integers:  # each names a class
         whole = tuple(Decision(row, int(value), label(int(value))) for row, value in enumerate(values))
         return _with(shown, whole, names=())
     threshold = None if figures is None else figures.threshold
@@ -222,9 +226,10 @@ def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
     head = f"{tensor.role.value} {tensor.name}"
     cells, more = _cells(tensor)
-    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f" (step {tensor.steps[0]:.2g})"
-    counted = "" if not more else f", … and {more:,} more ({tensor.size:,} values{_range(tensor)})"
-    return f"{head} = {', '.join(cells)}{counted}{step}{_decisions(tensor)}"
+    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
+    about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
+    counted = f", … and {more:,} more" if more else ""
+    return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}"
 
 
 def _cells(tensor: ShownTensor) -> tuple[list[str], int]:
@@ -246,7 +251,7 @@ def _named(tensor: ShownTensor, cell: int) -> str:
 def _range(tensor: ShownTensor) -> str:
     if tensor.low is None or tensor.high is None or len(tensor.steps) > 1:
         return ""
-    return f", {number_text(tensor.low, tensor.steps[0])} to {number_text(tensor.high, tensor.steps[0])}"
+    return f" from {number_text(tensor.low, tensor.steps[0])} to {number_text(tensor.high, tensor.steps[0])}"
 
 
 def _decisions(tensor: ShownTensor) -> str:

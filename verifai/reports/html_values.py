@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import isfinite
 
 from verifai.domain.shown import ShownTensor
 from verifai.reports.html_text import safe
@@ -85,6 +86,8 @@ def picture_svg(tensor: ShownTensor) -> str:
         return ""
     height, width, channels, last = layout
     low, high, unit = _white(tensor)
+    if not isfinite(high - low):
+        return ""
     values = [value if value is not None else 0.0 for value in tensor.values]
     skip = -(-max(height, width) // MAX_PIXELS)
 
@@ -126,4 +129,4 @@ def _white(tensor: ShownTensor) -> tuple[float, float, str]:
     for most, slack in ((1.0, tensor.steps[0]), (255.0, tensor.steps[0])):
         if -slack <= low and high <= most + slack:
             return 0.0, most, f"black is 0 and white is {most:g}"
-    return low, max(high, low + 1e-300), f"black is {low:.4g} and white is {high:.4g}"
+    return low, high if high > low else low + max(1.0, abs(low)), f"black is {low:.4g} and white is {high:.4g}"

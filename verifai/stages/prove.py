@@ -127,7 +127,8 @@ def prove(
     described = circuit_predicate(lock, name, section, summary, spec.weights)
     circuit = circuit_attestation(described, signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
-    nearness = Nearness(model, summary.fidelity) if compare else None
+    # A segment's own error says little about the whole model, and compile asks nothing of it either.
+    nearness = Nearness(model, summary.fidelity) if compare and summary.segment is None else None
     request = ProveRequest(
         model=model,
         spec=spec,
@@ -169,8 +170,8 @@ def prove(
         outputs = proof.outputs if keep_outputs else {}
         secrets = proof.secrets if keep_outputs else {}
         values = shown_values(proof.statement, lock.names, summary.fidelity)
-        findings = (*proof.findings, *(() if nearness is None else nearness.judge(proof.statement, samples[index])))
-        findings = tuple(at_step(finding, "") for finding in findings)  # the steps are those of a verifier
+        judged = () if nearness is None else nearness.judge(proof.statement, samples[index], proof.outputs)
+        findings = tuple(at_step(finding, "") for finding in (*proof.findings, *judged))  # the steps are those of a verifier
         return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, values, findings, outputs, secrets)
 
     yield from _in_order(one, len(samples), jobs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,8 @@ class _Audit:
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
             self._reference(verified, summary)
+            part, cap = summary.segment is not None, self._options.max_spread_error
+            self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
             if self._options.evm:
                 self._second_opinion(circuit, lock)
         except VerifaiError as problem:
@@ -222,8 +225,6 @@ class _Audit:
 
     def _reference(self, verified: VerifiedBundle | None, summary: SectionSummary) -> None:
         """A4 to A6: the float model beside the proven output; a statement that was not proven is not looked into."""
-        part, cap = summary.segment is not None, self._options.max_spread_error
-        self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
         model = self._model
         if verified is None or model is None:
             why = self._unproven if verified is None else "the bundle holds no readable model that the lock pins"
@@ -235,8 +236,9 @@ class _Audit:
             self._add(problem, "A4")
             return
         try:
+            options = self._options if summary.segment is None else replace(self._options, max_spread_error=inf)
             findings, self._comparisons = compare_with_reference(
-                verified.statement, summary.fidelity, model, self._given, self._options
+                verified.statement, summary.fidelity, model, self._given, options
             )
         except VerifaiError as problem:
             self._add(problem, "A5")

@@ -27,8 +27,9 @@ from verifai.onnx_graph.refusal import printable
 PARITY_LIMIT = 1e-3
 """Largest error that is accepted unless the caller says otherwise, as a share of the outputs' spread."""
 
-_LAST_DIGITS = 2.0**-20
-"""What float32 (24 bits) may lose of an output's size in a few operations without meaning anything."""
+_LEAST_SPREAD = 2.0**-10
+"""Least spread that is divided by, as a share of the outputs' size: of float32's 24 bits, few are left to tell outputs apart
+that vary by less than this around a large number."""
 
 _GENERATED = 8
 _MADE = 16
@@ -43,8 +44,8 @@ class Parity:
         samples: how many inputs were compared.
         generated: how many of them were made up: like the source's data where it remembers that, else uniform in [0, 1).
         max_abs_error: largest absolute difference of any output value.
-        max_error: the same, less the last digits of float32, relative to the spread (standard deviation) of the source's
-            outputs on these inputs; this is what is limited.
+        max_error: the same as a share of the spread (standard deviation) of the source's outputs on these inputs, which counts
+            as at least 1/1024 of their size; this is what is limited.
         limit: the largest accepted ``max_error``.
         decisions: on how many inputs the class that the source names was compared with the largest output.
         decisions_differ: on how many of them they differ.
@@ -241,11 +242,9 @@ class _Gap:
 
     @property
     def relative(self) -> float:
-        """The largest difference, less the last digits of float32, over the spread; over the size where nothing varies."""
+        """The largest difference as a share of the spread, or of a small part of the size where that is larger."""
         spread = float(np.sqrt(self._squares / self._count)) if self._count else 0.0
-        beyond = max(0.0, self.largest - _LAST_DIGITS * self._size)
-        # A spread below the last digits is none.
-        return beyond / (spread if spread > _LAST_DIGITS * self._size else self._size or 1.0)
+        return self.largest / (max(spread, _LEAST_SPREAD * self._size) or 1.0)
 
 
 def generated_inputs(model: OnnxModel, count: int) -> list[dict[str, NDArray[Any]]]:

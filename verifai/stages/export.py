@@ -183,10 +183,12 @@ def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: 
     for inputs in (*real, *made):
         ours = reference.run(inputs)
         theirs = found.run(inputs)
-        for spec in model.outputs:
-            if spec.name not in theirs:
+        for position, spec in enumerate(model.outputs):
+            # An output that is an input has a new name; the order of outputs is the source's.
+            source = spec.name if spec.name in theirs or len(theirs) != len(model.outputs) else list(theirs)[position]
+            if source not in theirs:
                 raise UnsupportedModel("parity-exceeded", "the source has no such output", where=f"output {spec.name!r}")
-            gaps[spec.name].add(ours[spec.name], np.asarray(theirs[spec.name]), spec)
+            gaps[spec.name].add(ours[spec.name], np.asarray(theirs[source]), spec)
         place = found.decide(inputs) if found.decide is not None and found.meaning is not None else None
         if place is not None and found.meaning is not None and found.meaning.labels:
             decisions += 1

@@ -16,6 +16,7 @@ from verifai.domain.policy.demands import (
     SrsLevel,
 )
 from verifai.domain.proof_index import sample_id
+from verifai.domain.shell import shell
 
 
 def explain_policy(policy: Policy, pins: Mapping[str, Sha256], digest: Sha256, now: datetime) -> tuple[str, ...]:
@@ -102,7 +103,7 @@ def _contexts(demand: ContextsDemand | None) -> list[str]:
     binds = "the proof itself" if demand.counts else "the proof or a trusted signature"
     lines = [
         f"  Contexts: every statement carries one of {first!r} to {last!r}, bound by {binds}.",
-        f"    To satisfy it: verifai prove --context-per-sample {demand.prefix.removesuffix('#')}.",
+        f"    To satisfy it: verifai prove --context-per-sample {shell(demand.prefix.removesuffix('#'))}.",
     ]
     if demand.counts:
         lines += [

@@ -30,6 +30,7 @@ TYPES = {
     "NoteKey",
     "OutputKind",
     "PolicyNotMet",
+    "QuickstartRequest",
     "ReportName",
     "Role",
     "RoundOptions",
@@ -50,6 +51,7 @@ READERS = {"load_model", "load_policy", "load_public_key", "load_signer", "read_
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "export": ("export_model",),
     "init": ("init_circuit",),
+    "quickstart": ("quickstart",),
     "check": ("check_model",),
     "compile": ("compile_circuit",),
     "prove": ("prove",),

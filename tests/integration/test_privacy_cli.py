@@ -51,8 +51,11 @@ def edit(folder: Path, old: str, new: str) -> None:
 def test_init_writes_nothing_that_its_engine_cannot_give(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for number, (options, code) in enumerate(
         (
-            (["--private-weights"], "privacy-unsupported"),  # ezkl, the default
-            (["--private-weights", "--private", "image", "--engine", "ezkl"], "privacy-unsupported"),
+            (["--private-weights", "--engine", "ezkl"], "privacy-unsupported"),
+            (["--private-weights", "--private", "image", "--on-chain"], "privacy-unsupported"),
+            (["--weights", "withheld", "--engine", "sumcheck"], "privacy-unsupported"),
+            (["--weights", "withheld", "--private-weights"], "bad-option"),
+            (["--engine", "sumcheck", "--on-chain"], "bad-option"),
             (["--private", "picture"], "unknown-tensor"),
             (["--private", "image", "--tensor", "image=public"], "bad-option"),
             (["--private", "image", "--tensor", "image=hashed"], "bad-option"),

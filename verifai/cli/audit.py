@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Outcome
 from verifai.errors import UsageError
-from verifai.execution.files import write_atomic
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
-
-_FORMATS = ("html", "json")
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +70,7 @@ def register(app: typer.Typer) -> None:
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
-        targets = _targets(report or [])
+        targets = report_targets(report or [])
         if len(set(bundles)) != len(bundles):
             raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
         if seen is not None and log is None:
@@ -96,41 +95,25 @@ def register(app: typer.Typer) -> None:
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all(bundles, trust_file, options)
+            reports = audit_all([no_link(path) for path in bundles], trust_file, options)
         return _result(reports, targets)
 
 
-def _targets(requests: list[str]) -> list[tuple[str, Path]]:
-    targets = []
-    for request in requests:
-        kind, equals, path = request.partition("=")
-        if kind not in _FORMATS or not equals or not path:
-            known = " or ".join(f"{one}=PATH" for one in _FORMATS)
-            raise UsageError("bad-option", f"{request[:80]!r} is not {known}", where="--report")
-        targets.append((kind, Path(path)))
-    return targets
-
-
-def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -> Result:
+def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target]) -> Result:
     findings = [finding for report in reports for finding in report.findings]
     documents = [report.to_json() for report in reports]
     lines: list[Any] = []
     for report in reports:
         lines += _describe(report)
-    for kind, path in targets:
-        _write(kind, path, reports, documents)
-        lines.append(f"Report: {plain(str(path))}")
     statuses = {report.status for report in reports}
     status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
     data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
-    return Result(data, lines, findings, status)
-
-
-def _write(kind: str, path: Path, reports: tuple[AuditReport, ...], documents: list[dict[str, Any]]) -> None:
-    if kind == "html":
-        write_atomic(path, render_html(reports))
-    else:
-        write_atomic(path, (json.dumps({"schema": "verifai/audit/v1", "bundles": documents}, indent=2) + "\n").encode())
+    page = {"schema": "verifai/audit/v1", "bundles": documents}
+    return write_reports(
+        Result(data, lines, findings, status),
+        targets,
+        {"html": lambda: render_html(reports), "json": lambda: (json.dumps(page, indent=2) + "\n").encode()},
+    )
 
 
 _WORD = {

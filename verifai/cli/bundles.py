@@ -16,6 +16,7 @@ from verifai.cli.printable import printable
 from verifai.cli.text import bytes_text, escaped_table
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shown import shown_line
+from verifai.execution.outputs import Kind
 from verifai.stages.inspect import inspect_bundle
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
 from verifai.stages.seal import seal_bundle
@@ -33,7 +34,7 @@ def _register_seal(app: typer.Typer) -> None:
     def seal(
         bundle: BundleArgument,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
-        output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the new bundle.")] = None,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the new bundle."), Kind.FOLDER] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log to append to and prove from.")] = None,
         log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
         checkpoint: Annotated[
@@ -82,7 +83,7 @@ def _register_pack(app: typer.Typer) -> None:
     @verb(app, "pack", example="verifai pack evidence/000000 -o release.vbundle")
     def pack(
         bundle: BundleArgument,
-        output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.FILE],
     ) -> Result:
         """Write a bundle as one file.
 
@@ -93,7 +94,7 @@ def _register_pack(app: typer.Typer) -> None:
     @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
     def unpack(
         bundle: BundleArgument,
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write."), Kind.FOLDER],
     ) -> Result:
         """Write a bundle as a folder."""
         return _written("Unpacked", unpack_bundle(bundle, output))

@@ -13,6 +13,7 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.shown import statement_document
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.load import load_path
 from verifai.stages.chain.split import split_model
 from verifai.stages.chain.verify_chain import VerifiedChain, describe_chain
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
         at: Annotated[
             list[str], typer.Option("--at", help="Tensor or node to cut after, or A,B for several; repeatable.", metavar="NAME")
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segments: 1, 2, …")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segments: 1, 2, …"), Kind.TREE],
         calibration: Annotated[
             Path | None, typer.Option("--calibration", help="Real inputs (.npz); by default the circuit's.")
         ] = None,

@@ -20,9 +20,11 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
+from verifai.domain.shell import shell
 from verifai.domain.shown import shown_line
 from verifai.domain.utc_time import format_utc
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
+from verifai.execution.outputs import Kind
 from verifai.reports.from_gate import report_of, report_of_error
 from verifai.reports.interface import Entry, Report
 from verifai.reports.json_format import details
@@ -63,7 +65,7 @@ def _register_gate(app: typer.Typer) -> None:
         ] = None,
         explain: Annotated[bool, typer.Option("--explain", help="Say what the policy demands; judge nothing.")] = False,
         attest: Annotated[
-            Path | None, typer.Option("--attest", help="Write the signed verdict as a bundle.", metavar="DIR")
+            Path | None, typer.Option("--attest", help="Write the signed verdict as a bundle.", metavar="DIR"), Kind.FOLDER
         ] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
@@ -88,7 +90,7 @@ class _Run:
         self._bundles = bundles
         self._now = now
         self._version = version("verifai")
-        self._targets, self._problem = parse_targets(reports)
+        self._targets, self._problem = parse_targets(reports, current().inputs)
 
     def explain(self, attest: Path | None) -> Result:
         if self._bundles or self._targets or self._problem or attest is not None:
@@ -264,7 +266,7 @@ def _register_init(app: typer.Typer) -> None:
             Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
         ] = None,
         trust: Annotated[Path | None, typer.Option("--trust", help="Trust file, for signatures and the log.")] = None,
-        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("verifai.toml"),
+        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write."), Kind.FILE] = Path("verifai.toml"),
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
         """Write a commented policy that this bundle meets. The bundle is verified first.
@@ -276,7 +278,7 @@ def _register_init(app: typer.Typer) -> None:
             current().note(warning)
         path = _plain(str(made.path))
         lines = [f"Wrote {path}: the bundle meets it."] if not made.missed else _missed_lines(path, made.missed)
-        lines.append(f"Next: verifai gate --explain --policy {path}")
+        lines.append(f"Next: verifai gate --explain --policy {_plain(shell(made.path))}")
         data = {
             "path": str(made.path),
             "model": made.model,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from verifai.cli.printable import printable
+from verifai.cli.streams import can_show
 
 
 class ProgressDisplay:
@@ -26,7 +27,7 @@ class ProgressDisplay:
     def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
-                SpinnerColumn(),
+                SpinnerColumn("dots" if can_show(self._console.file, "⠋") else "line"),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),

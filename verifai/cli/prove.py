@@ -10,11 +10,13 @@ import typer
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
-from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit, read_tensors
+from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_lines
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
+from verifai.execution.outputs import Kind
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.prove import ProvedBundle
@@ -27,8 +29,10 @@ def register(app: typer.Typer) -> None:
     @verb(app, "prove", example="verifai prove circuits/digits-mlp fixtures/digits-mlp/heldout.npz -o evidence --limit 1")
     def prove(
         circuit: CircuitArgument,
-        inputs: Annotated[list[str], typer.Argument(help="Input files (.npz, .npy, .json, images) or -.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …")],
+        inputs: Annotated[
+            list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
+        ],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …"), Kind.TREE],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
@@ -40,6 +44,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--output-tensors", help="Private .npz of the outputs, for whoever proves the next segment.", metavar="FILE"
             ),
+            Kind.FILE,
         ] = None,
         input_secrets: Annotated[
             Path | None,
@@ -47,6 +52,7 @@ def register(app: typer.Typer) -> None:
                 "--input-secrets", help="Private seeds that came with hashed inputs (zero-knowledge).", metavar="FILE"
             ),
         ] = None,
+        drop: DropOption = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove samples: one evidence bundle each.
@@ -56,7 +62,8 @@ def register(app: typer.Typer) -> None:
         folder = CircuitFolder(circuit)
         if output_tensors is not None:
             check_target(output_tensors, folder, engine)
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model)]
+        columns = folder.table_columns(drop or ())
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns)]
         samples = samples[:limit] if limit is not None else samples
         secrets = read_secrets(input_secrets, len(samples)) if input_secrets is not None else []
         signers = [load_signer(path) for path in key or []]
@@ -88,7 +95,7 @@ def register(app: typer.Typer) -> None:
                 )
         lines = [line for one in made for line in _bundle_lines(one)]
         lines += _told(made)
-        lines.append(f"Next: verifai verify {plain(str(made[0].path))} --lock {plain(str(folder.lock_path))}")
+        lines.append(f"Next: verifai verify {plain(shell(made[0].path))} --lock {plain(shell(folder.lock_path))}")
         bundles = [
             {
                 "path": str(one.path),

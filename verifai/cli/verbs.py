@@ -37,10 +37,11 @@ class VerbGroup:
 
 VERBS: Mapping[str, Verb | VerbGroup] = {
     "demo": Verb("demo", "Take the whole tour on a real model."),
+    "quickstart": Verb("quickstart", "Prove a first sample of your own model, in one command."),
     "export": Verb("export", "Turn a model into canonical ONNX."),
-    "init": Verb("prepare", "Write a commented circuit.toml for a model."),
-    "check": Verb("prepare", "Estimate support, privacy and cost, per engine."),
-    "compile": Verb("prepare", "Tune, set up and pin a circuit."),
+    "init": Verb("init", "Write a commented circuit.toml for a model."),
+    "check": Verb("check", "Estimate support, privacy and cost, per engine."),
+    "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(

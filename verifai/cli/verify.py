@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from verifai.circuit_folder import read_lock
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
@@ -18,7 +18,7 @@ from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
 from verifai.domain.shown import statement_document
-from verifai.errors import PolicyNotMet, UsageError, VerifaiError
+from verifai.errors import PolicyNotMet, UsageError, VerifaiError, undecided
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
         if len(set(bundles)) != len(bundles):
             raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
         results = []
-        for path in bundles:
+        for path in map(no_link, bundles):
             expect = _expectations(input_, output, expect_context, allow_test_srs)
             results.append(_verify_one(path, trusted, expect, memory_limit(max_memory)))
         return _summary(results)
@@ -79,6 +79,8 @@ def _verify_one(
         if problem.status in (70, 130):
             raise
         return path, problem
+    except (OSError, MemoryError) as problem:  # of this bundle only; what the others came to is said all the same
+        return path, undecided(problem)
 
 
 def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:

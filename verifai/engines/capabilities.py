@@ -12,9 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import ProofEngine, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, ProveRequest, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -24,6 +25,21 @@ class OffersSecondOpinion(ProofEngine, Protocol):
 
     def second_opinion(self, request: VerifyRequest) -> Finding:
         """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""
+
+
+@runtime_checkable
+class ChecksInputs(ProofEngine, Protocol):
+    """Can say in a moment whether the circuit takes a sample, so that the last of many costs no proof of the others."""
+
+    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
+        """Refuse samples outside the circuit's range, spending nothing.
+
+        Args:
+            request: as for :meth:`~verifai.engines.interface.ProofEngine.prove`; its own ``inputs`` are not looked at.
+
+        Raises:
+            InputRejected: as ``prove`` would; ``where`` names the sample too where there are several. UsageError: as ``prove``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +128,44 @@ class SplitsModels(ProofEngine, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What compile would find on calibration data.
+
+    Attributes:
+        fidelity: measured on a circuit that was run, not estimated.
+        rows: of that circuit, as in :class:`~verifai.engines.interface.CostEstimate`.
+        bits: what was chosen, by the engine's own words for it.
+        tried: how many circuits were run.
+    """
+
+    fidelity: Fidelity
+    rows: int
+    bits: Mapping[str, int]
+    tried: int
+
+
+@runtime_checkable
+class PredictsCompile(ProofEngine, Protocol):
+    """The part of compile that decides whether it succeeds, without keys."""
+
+    def predict(self, request: CompileRequest) -> Prediction:
+        """Tune, and measure the circuit that is found; ``request.build_dir`` is scratch, and no secret is made.
+
+        Raises:
+            As :meth:`~verifai.engines.interface.ProofEngine.compile`, and for the same reasons.
+        """
+
+
 @runtime_checkable
 class WarmsUp(ProofEngine, Protocol):
     """Work that the first proof would have to wait for, and that can be done ahead."""
 
     def warm_up(self, progress: Progress = SILENT) -> None:
         """Do that work, and check its result. Raises InternalError (``bug``) when a proof of our own does not hold."""
+
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Do it where it was not done in this installation, or not in this process where nothing is kept. Raises likewise."""
 
 
 @dataclass(frozen=True, slots=True)

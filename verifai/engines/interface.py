@@ -6,7 +6,7 @@ them, or whether a policy is met. What only some engines can do is in :mod:`.cap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -222,6 +222,8 @@ class ProveRequest:
         input_secrets: by hashed input, what its maker handed over with it, where the engine's commitments hide.
         budget: limits for the child processes.
         threads: worker threads, or ``None`` for the engine's choice.
+        require_space: to be called with the size in bytes of what the engine will hand back, about, once that is known and
+            before anything scarce is spent; raises Undecided when there is no room for it.
     """
 
     model: OnnxModel
@@ -235,6 +237,7 @@ class ProveRequest:
     progress: Progress = SILENT
     secrets_dir: Path | None = None
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    require_space: Callable[[int], None] = lambda count: None
 
 
 @dataclass(frozen=True, slots=True)

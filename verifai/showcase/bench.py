@@ -12,7 +12,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from verifai.domain.statement import EngineName, Privacy
 from verifai.engines.fidelity import Measure
 from verifai.errors import InternalError, UsageError, VerifaiError
 from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.inputs import Samples, read_samples
 from verifai.onnx_graph.reference import Reference
 from verifai.showcase.bench_circuits import BASELINE, copy_circuit, engine_of, own_marks, refuse_too_many_runs
@@ -100,12 +100,12 @@ def run_bench(
         samples = _heldout(folder)
         for engine in engines:
             progress.phase(f"{folder.spec.name}: {engine}")
-            with tempfile.TemporaryDirectory(prefix="verifai-bench-") as scratch, own_marks(Path(scratch) / "openings"):
+            with private_directory() as scratch, own_marks(scratch / "openings"):
                 try:
                     if engine == BASELINE:
-                        yield _baseline(folder, samples, Path(scratch), runs, max_memory, progress)
+                        yield _baseline(folder, samples, scratch, runs, max_memory, progress)
                     elif alone or engine_of(engine) is EngineName.EZKL:  # whose proofs come from children anyway
-                        yield _engine(folder, engine, samples, Path(scratch), runs, max_memory, progress)
+                        yield _engine(folder, engine, samples, scratch, runs, max_memory, progress)
                     else:
                         yield _in_child(folder, engine, runs, max_memory)
                 except VerifaiError as problem:

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName
 from verifai.errors import EngineCrashed, UsageError
+from verifai.execution.scratch import private_directory
 from verifai.stages.gate.init import init_policy
 from verifai.stages.prove import prove
 
@@ -160,9 +160,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     folder = CircuitFolder(options.circuit)
     samples = [dict(one) for path in options.samples for one in read_samples(path, folder.model).samples][: options.bundles]
-    with tempfile.TemporaryDirectory(prefix="verifai-bench-") as workspace:
+    with private_directory() as workspace:
         figures = bench_gate(
-            folder, samples, engine=options.engine, verify_runs=options.verify, workspace=Path(workspace)
+            folder, samples, engine=options.engine, verify_runs=options.verify, workspace=workspace
         )  # fmt: skip
     sys.stdout.write(json.dumps(asdict(figures), indent=2) + "\n")
     return 0

@@ -48,7 +48,7 @@ def compile_circuit(
     """Compile the circuit in ``folder``, and pin it in its lock.
 
     Args:
-        engine: by default the one that ``circuit.toml`` names.
+        engine: by default the one that ``circuit.toml`` names; with ``locked`` the only one that the lock pins.
         locked: reproduce the pinned tuning without searching; anything but the pinned digests is an error.
         max_memory: refuse before any cost when the estimate exceeds this many bytes; also caps the child processes.
 
@@ -62,7 +62,7 @@ def compile_circuit(
     """
     spec, model = folder.spec, folder.model
     _ = folder.names  # refused before any cost
-    name = engine or spec.engine
+    name = folder.engine(engine) if locked else engine or spec.engine
     backend = engine_for(name)
     privacy = backend.privacy_support(spec)
     privacy.require(name)
@@ -88,7 +88,7 @@ def compile_circuit(
     request = CompileRequest(
         model=model,
         spec=_with_memory(spec, limit),
-        calibration=_calibration(folder),
+        calibration=_calibration(folder, progress),
         build_dir=folder.build_dir(name),
         spec_dir=folder.folder,
         secrets_dir=folder.secrets_dir(name),
@@ -129,7 +129,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
         )
 
 
-def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
+def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]:
     spec = folder.spec
     if spec.calibration is None:
         raise UsageError(
@@ -138,7 +138,10 @@ def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
             where=str(folder.folder / "circuit.toml"),
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
-    samples = read_samples(folder.folder / spec.calibration, folder.model).samples
+    read = read_samples(folder.folder / spec.calibration, folder.model, columns=folder.table_columns())
+    for note in read.notes if read.columns else ():  # how a table's columns were matched
+        progress.note(note)
+    samples = read.samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
     return to_arrays(samples, folder.model)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from verifai.bundle.sbom import make_sbom
+from verifai.bundle.sbom import make_sbom, require_sbom_package
 from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
@@ -16,15 +17,22 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shell import shell
 from verifai.domain.shown import ShownTensor, shown_values
-from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility
+from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility, check_context
 from verifai.domain.trust_keys import Signer
+from verifai.engines.capabilities import ChecksInputs
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
+from verifai.execution.files import cannot_write
+from verifai.execution.outputs import ReservedSpace
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 from verifai.stages.nearness import Nearness
+
+DOCUMENT_BYTES = 256 * 1024
+"""What attestations, manifest and bill of materials of a bundle take on a disk, about."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,12 @@ def prove(
 
     if not samples:
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
+    # Whatever can be known is judged here: with private weights, each attempt to prove spends one of few openings.
+    check_context(context)
+    require_sbom_package()
     targets = _free_targets(output, len(samples))
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    name = folder.engine(engine)
     backend = engine_for(name)
     lock = folder.lock()
     if lock.model_sha256 != model.sha256:
@@ -101,7 +112,7 @@ def prove(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {folder.folder}",
+            hint=f"Run: verifai compile {shell(folder.folder)}",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -116,25 +127,36 @@ def prove(
     described = circuit_predicate(lock, name, section, summary, spec.weights)
     circuit = circuit_attestation(described, signers)
     budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
-    output.mkdir(parents=True, exist_ok=True)
     # A segment's own error says little about the whole model, and compile asks nothing of it either.
     nearness = Nearness(model, summary.fidelity) if compare and summary.segment is None else None
+    request = ProveRequest(
+        model=model,
+        spec=spec,
+        section=section,
+        build_dir=folder.built_dir(name),
+        secrets_dir=folder.secrets_dir(name),
+        inputs=samples[0],
+        context=context,
+        budget=budget,
+        threads=threads,
+    )
+    if isinstance(backend, ChecksInputs):
+        backend.check_inputs(request, samples)
+    _make_folder(output)
+    shown = len(model.data) if spec.weights is WeightVisibility.PUBLIC else 0
 
     def one(index: int) -> ProvedBundle:
-        request = ProveRequest(
-            model=model,
-            spec=spec,
-            section=section,
-            build_dir=folder.build_dir(name),
-            secrets_dir=folder.secrets_dir(name),
-            inputs=samples[index],
-            context=context,
-            budget=budget,
-            threads=threads,
-            progress=_OfMany(progress, index, len(samples)),
-            input_secrets=input_secrets[index] if input_secrets else {},
-        )
-        proof = backend.prove(request)
+        with ReservedSpace(output) as space:
+            space.take(shown + DOCUMENT_BYTES)
+            proof = backend.prove(
+                replace(
+                    request,
+                    inputs=samples[index],
+                    progress=_OfMany(progress, index, len(samples)),
+                    input_secrets=input_secrets[index] if input_secrets else {},
+                    require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
+                )
+            )
         refuse_other_privacy(spec, proof.statement, folder)
         payload = _payload(proof, spec, model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -217,7 +239,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {folder.folder}",
+                hint=f"Run: verifai compile {shell(folder.folder)}",
             )
 
 
@@ -230,10 +252,17 @@ def _payload(proof: EngineProof, spec: CircuitSpec, model: bytes) -> dict[str, b
     return payload
 
 
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise cannot_write(problem, output) from None
+
+
 def _free_targets(output: Path, count: int) -> list[Path]:
     targets = [output / f"{index:06d}" for index in range(count)]
     for target in targets:
-        if target.exists() or target.is_symlink():
+        if os.path.lexists(target):
             raise UsageError(
                 "file-exists",
                 "this bundle exists already",

@@ -9,7 +9,7 @@ _AGAIN = "Get the bundle again from its maker; do not use this copy."
 CODES: dict[str, Code] = {
     # Container: docs/bundle-format.md, reading steps.
     "link": Code(
-        (1,), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
+        (1, 2), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
     ),
     "bad-path": Code((1,), "A name cannot be that of a file in a bundle.", _AGAIN),
     "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),
@@ -57,7 +57,7 @@ CODES: dict[str, Code] = {
     "srs-trusted": Code((0,), "The set-up material is on the trust file's list.", ""),
     "srs-not-limited": Code((0,), "The trust file lists no set-up material.", "Set srs.sha256 in the trust file."),
     "not-logged": Code((0, 3), "An attestation is not proven to be in the audit log.", "Log it: verifai seal --log LOG."),
-    "below-witnesses": Code((3,), "Too few witnesses cosigned the log's checkpoint.", "verifai log cosign."),
+    "below-witnesses": Code((0, 3), "Too few witnesses cosigned the log's checkpoint.", "Ask them for: verifai log cosign."),
     "logged": Code((0,), "Every attestation is in the trusted audit log.", ""),
     "log-not-required": Code((0,), "The trust file names no audit log.", "Add [log] to the trust file to require it."),
     "circuit-not-trusted": Code((3,), "The trust file does not name the circuit.", "Review its lock, then add it."),

@@ -52,6 +52,11 @@ CODES: dict[str, Code] = {
         (2,), "A value of the model does not depend on its inputs once quantised.", "Remove it, or raise activation_bits."
     ),
     "no-scale": Code((2,), "Calibration, or the lock, gives no range for a value.", "Compile again without --locked."),
+    "range-holds-pole": Code(
+        (2,),
+        "The operand of a quotient, logarithm or root takes values where the model has no number, or its range reaches there.",
+        "Keep it on one side of 0 in the model, or calibrate with input_margin = 0.",
+    ),
     "not-finite": Code(
         (2,), "A value is infinite or not a number on the calibration data.", "Correct the calibration data or the model."
     ),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from verifai.domain.digest import Sha256, is_sha256, sha256
+from verifai.domain.foreign import other_than
 from verifai.domain.policy.demands import (
     DEFAULT_SKEW_SECONDS,
     SCHEMA,
@@ -26,6 +26,7 @@ from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName
+from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 
 MAX_MODELS = 256
@@ -47,10 +48,11 @@ def parse_policy(data: bytes, where: str) -> Policy:
         UsageError: ``bad-policy`` with line and field; ``empty-policy`` when it demands nothing of any model.
     """
     try:
-        text = data.decode("utf-8")
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
-        raise UsageError("bad-policy", f"not TOML: {problem}", where=where) from None
+        document = parse_toml(data)
+    except ValueError as problem:
+        message, hint = other_than("TOML", data, str(problem))
+        raise UsageError("bad-policy", message, where=where, hint=hint) from None
+    text = data.decode("utf-8-sig")
 
     def place(field: str) -> str:
         field = field.removeprefix("policy").removeprefix(".")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import SetUpStore
+from verifai.engines.capabilities import Prediction, SetUpStore
 from verifai.engines.ezkl import tensors
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.engines.ezkl.srs.file import SrsTrust
@@ -64,6 +64,12 @@ class EzklEngine:
         from verifai.engines.ezkl.compiling import compile_circuit
 
         return compile_circuit(request)
+
+    def predict(self, request: CompileRequest) -> Prediction:
+        """What compile would find, without keys. Raises as compile."""
+        from verifai.engines.ezkl.compiling import predict
+
+        return predict(request)
 
     def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
         """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""

@@ -7,6 +7,7 @@ before, and the proof goes through the verifier's own steps after.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from verifai.engines.ezkl.lock_section import LockSection, expect_version, parse
 from verifai.engines.ezkl.proof import Proof
 from verifai.engines.interface import EngineProof, ProveRequest, Tensors
 from verifai.errors import EngineCrashed, EvidenceRejected, InputRejected
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
+from verifai.execution.scratch import private_directory
 
 WITNESS_SECONDS = 600.0
 _WITNESS_FILE = "witness.json"
@@ -58,7 +60,7 @@ def prove(request: ProveRequest) -> EngineProof:
     fence = Fence(
         Limits(memory_bytes=request.budget.memory_bytes, wall_seconds=request.budget.prove_seconds),
         threads=request.threads,
-        scratch=request.build_dir,
+        scratch=request.build_dir if os.access(request.build_dir, os.W_OK) else None,
         progress=request.progress,
     )
     pinned = settings.parse(read_limited(folder.path(SETTINGS_FILE), limit=settings.MAX_BYTES))

@@ -31,7 +31,7 @@ from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
@@ -78,6 +78,8 @@ def audit_bundle(path: Path, trust: TrustFile, options: AuditOptions | None = No
             return _Audit(bundle, trust, replace(options, now=now)).run(str(path), now)
     except (EvidenceRejected, Undecided) as problem:  # one bundle's trouble must not hide what the others came to
         return AuditReport(str(path), None, (), (Finding.from_error(problem, step="V1"),), audited=now)
+    except (OSError, MemoryError) as problem:
+        return AuditReport(str(path), None, (), (Finding.from_error(undecided(problem), step="V1"),), audited=now)
 
 
 class _Audit:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifai.bundle import canonical
+from verifai.bundle.dates import decision_signers
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
@@ -29,7 +30,6 @@ from verifai.domain.policy.judge import (
     GateFacts,
     ProofFacts,
     below_threshold,
-    date_not_signed,
     judge_age,
     judge_consensus,
     judge_engine,
@@ -46,7 +46,7 @@ from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
-from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.consensus.find_round import find_round
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.gate.consensus import check_consensus
@@ -76,6 +76,8 @@ def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget
             return _Case(loaded, bundle, str(path), now, budget).judge()
     except VerifaiError as problem:
         return Judgement(str(path), None, {}, (_finding(problem),))
+    except (OSError, MemoryError) as problem:
+        return Judgement(str(path), None, {}, (_finding(undecided(problem, where=str(path))),))
 
 
 def _finding(problem: VerifaiError) -> Finding:
@@ -230,7 +232,7 @@ class _Case:
             return
         log = any(demand.log for demand in demands)
         for finding in check_trust(self._bundle, trust, format_utc(self._now)):
-            if log and finding.code == "not-logged":
+            if log and finding.step == "L" and finding.outcome is Outcome.NOT_CHECKED:  # whatever the log lacks is binding here
                 finding = replace(finding, outcome=Outcome.POLICY_NOT_MET)
             self._findings.append(finding)
         demanded = max((demand.signatures for demand in demands), default=0)
@@ -267,7 +269,6 @@ class _Case:
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
         signers = self._proof_signers()
         self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
-        self._trusted_age(signers)
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
@@ -316,14 +317,6 @@ class _Case:
         if finding is not None:
             self._findings.append(finding)
 
-    def _trusted_age(self, signers: int) -> None:
-        """The trust file's own maximum age (T4), where it names who must sign: waiving that must not make dates free."""
-        trust = self._loaded.trust
-        if trust is None or trust.maximum_age_days is None or signers or _has(self._findings, "date-not-signed", "stale"):
-            return
-        if {TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles):
-            self._findings.append(date_not_signed())
-
     def _gate(self, demand: ModelDemand) -> None:
         assert demand.gate is not None
         gates = self._bundle.of_type(GatePredicate.TYPE)
@@ -352,15 +345,12 @@ class _Case:
         self._findings += checked.findings
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created
-        # Verifiers may be done before the deadline; the round is never younger than the bundle says.
-        # Checked: a trusted key signed the terms, and with them the deadline.
-        self._age(demand, (created, min(created, checked.reveal_by)), signers=1)
+        # Verifiers may be done before the deadline; the round is never younger than the bundle says. A deadline may lie far
+        # ahead of the decision, so it shows no age: somebody trusted has to answer for the manifest's date.
+        assert self._loaded.trust is not None
+        self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
-
-
-def _has(findings: Sequence[Finding], *codes: str) -> bool:
-    return any(finding.code in codes for finding in findings)
 
 
 def statement_digest(statement: Statement) -> Sha256:

@@ -20,7 +20,7 @@ from verifai.domain.trust import Trust, TrustRole, parse_trust
 from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
-from verifai.execution.files import write_atomic
+from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
 from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import load_policy
@@ -72,8 +72,9 @@ def init_policy(
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
     signatures = 0 if trusted is None else _release_signatures(bundle, trusted)
     text = _policy(verified, pinned, summary, output, lock_path, trust, trusted, signatures)
-    draft = output.with_name(f".{output.name[:100]}.draft")
-    write_atomic(draft, text.encode())
+    refuse_odd_target(output)
+    draft = output.with_name(temporary_name(output))
+    write_new(draft, text.encode())
     try:
         loaded = load_policy(draft)
         verdict = gate(loaded, [bundle], now=now, jobs=1)
@@ -82,7 +83,10 @@ def init_policy(
         first = next((one for one in bad if one.code not in ("fidelity-below-floor", "evidence-failed")), None)
         if first is not None:
             raise PolicyNotMet(first.code, first.message, where=first.where, hint=first.remedy)
-        draft.replace(output)
+        if force:
+            draft.replace(output)
+        else:
+            place_file(draft, output)
     finally:
         draft.unlink(missing_ok=True)
     return WrittenPolicy(output, pinned.name, loaded.digest, _warnings(summary, signatures), missed)

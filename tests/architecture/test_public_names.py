@@ -19,6 +19,7 @@ from verifai.cli.verbs import VERBS, Verb
 
 TYPES = {
     "AuditOptions",
+    "BatchOptions",
     "BeaconRule",
     "Budget",
     "CircuitFolder",
@@ -44,7 +45,16 @@ TYPES = {
     "Visibility",
     "WeightVisibility",
 }
-READERS = {"load_model", "load_policy", "load_public_key", "load_signer", "read_lock", "read_samples", "read_trust"}
+READERS = {
+    "find_bundles",
+    "load_model",
+    "load_policy",
+    "load_public_key",
+    "load_signer",
+    "read_lock",
+    "read_samples",
+    "read_trust",
+}
 """Functions that give what the others take."""
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
@@ -52,7 +62,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "init": ("init_circuit",),
     "check": ("check_model",),
     "compile": ("compile_circuit",),
-    "prove": ("prove",),
+    "prove": ("prove", "prove_batch"),
     "verify": ("verify_bundle",),
     "audit": ("audit_bundles",),
     "split": ("split_model",),

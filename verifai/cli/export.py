@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from verifai.cli.arguments import DropOption, read_tensors, sizes_of_dims, sizes_of_shapes
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.model_facts import SUFFIX
 from verifai.domain.shell import shell
 from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind
-from verifai.onnx_graph.facts import facts_path, write_facts
+from verifai.onnx_graph.facts import write_facts
 from verifai.stages.export import export as export_model
+
+if TYPE_CHECKING:
+    from verifai.stages.export import ExportResult
 
 
 def register(app: typer.Typer) -> None:
@@ -88,29 +92,27 @@ def register(app: typer.Typer) -> None:
         write_facts(output, result.facts)
         for notice in result.notices:
             frame.note(f"notice: {notice}")
-        parity = result.parity
-        lines = [
-            f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
-            f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
-            f"{parity.max_abs_error:.3g}, {parity.max_error:.3g} of the outputs' spread (limit {parity.limit:g})",
-        ]
-        if result.facts is not None:
-            said = [f"task {result.facts.task}"]
-            said += [
-                f"{len(names)} {kind}"
-                for kind, names in (("labels", result.facts.labels), ("columns", result.facts.columns))
-                if names
-            ]
-            lines.append(f"Facts: {plain(str(facts_path(output)))}  {', '.join(said)}")
-        lines.append(f"Next: verifai check {plain(shell(output))}")
-        data = {
-            "path": str(output),
-            "model_sha256": result.model.sha256,
-            "notices": list(result.notices),
-            "parity": {
-                field: getattr(parity, field)
-                for field in ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")
-            },
-            "facts": None if result.facts is None else result.facts.to_document(),
-        }
-        return Result(data, lines, verdict="done")
+        return _told(output, result)
+
+
+def _told(output: Path, result: ExportResult) -> Result:
+    """What was written, and how close it is to its source."""
+    parity, facts = result.parity, result.facts
+    lines = [
+        f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
+        f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
+        f"{parity.max_abs_error:.3g}, {parity.max_error:.3g} of the outputs' spread (limit {parity.limit:g})",
+    ]
+    if facts is not None:
+        said = [f"{len(names)} {kind}" for kind, names in (("labels", facts.labels), ("columns", facts.columns)) if names]
+        lines.append(f"Facts: {plain(output.name + SUFFIX)}  {', '.join([f'task {facts.task}', *said])}")
+    lines.append(f"Next: verifai check {plain(shell(output))}")
+    fields = ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")
+    data = {
+        "path": str(output),
+        "model_sha256": result.model.sha256,
+        "notices": list(result.notices),
+        "parity": {field: getattr(parity, field) for field in fields},
+        "facts": None if facts is None else facts.to_document(),
+    }
+    return Result(data, lines, verdict="done")

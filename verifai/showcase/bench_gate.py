@@ -91,7 +91,7 @@ def bench_gate(
         paths.append(made.path)
         progress.advance()
     policy = workspace / "verifai.toml"
-    init_policy(paths[0], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
+    init_policy(paths[:1], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
     text = policy.read_text(encoding="utf-8")
     policy.write_text(text.replace("inferences = 1\n", f"inferences = {len(paths)}\n"), encoding="utf-8")
     chosen = [paths[index * len(paths) // verify_runs] for index in range(verify_runs)]

@@ -47,7 +47,7 @@ def choose(estimator: Any, wanted: str = "") -> Choice:
         UsageError: ``bad-option``, when it has no such output.
         UnsupportedModel: when it predicts nothing.
     """
-    from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+    from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 
     if is_classifier(estimator):
         offered = [PROBABILITIES] * hasattr(estimator, "predict_proba") + [SCORES]
@@ -57,7 +57,7 @@ def choose(estimator: Any, wanted: str = "") -> Choice:
     head = last(estimator)
     if type(head).__name__ == "GaussianMixture":
         return Choice(_one_of([PROBABILITIES], wanted, PROBABILITIES), Task.CLUSTERING, _numbered(head.n_components))
-    if is_clusterer(estimator) and hasattr(head, "cluster_centers_"):
+    if isinstance(getattr(head, "cluster_centers_", None), np.ndarray):
         output = _one_of([SCORES, TRANSFORMED], wanted, SCORES)
         labels = _numbered(len(head.cluster_centers_)) if output == SCORES else ()
         return Choice(output, Task.CLUSTERING if output == SCORES else Task.TRANSFORM, labels)

@@ -28,7 +28,7 @@ from verifai.exporters.sklearn.typical import typical_rows
 from verifai.exporters.sklearn.writer import INPUT
 
 _SUFFIXES = (".skops", ".pkl", ".pickle", ".joblib")
-_MAX_WIDTH = 1 << 24
+_MAX_WIDTH = 1 << 20
 
 
 class SklearnExporter:
@@ -101,7 +101,7 @@ def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes
 def _explained(value: Any, chosen: choice.Choice) -> tuple[str, ...]:
     if chosen.output != choice.SCORES or not hasattr(value, "predict_proba"):
         return ()
-    return ("Scores were exported, because predict follows them and not predict_proba; see --select probabilities.",)
+    return ("Scores were exported, because predict follows them and not predict_proba.",)
 
 
 def _columns(value: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from verifai.exporters.sklearn.bayes import binarised
 from verifai.exporters.sklearn.build import Build, Rules, inconsistent, numbers, unsupported, vector
 from verifai.exporters.sklearn.linear import function_of
 from verifai.exporters.sklearn.writer import Array, Row
+
+_MAX_TERMS = 1 << 20
 
 
 def _standard(build: Build, estimator: Any, row: Row) -> Row:
@@ -111,6 +114,9 @@ def _powered(build: Build, row: Row, exponents: Array) -> tuple[Row, Array, Arra
 
 def _polynomial(build: Build, estimator: Any, row: Row) -> Row:
     """Products of columns; each of degree d is one of degree d − 1 times a column, so that every product is made once."""
+    degree = estimator.degree if isinstance(estimator.degree, int) else max(estimator.degree)
+    if not 0 <= degree <= 64 or math.comb(row.width + degree, degree) > _MAX_TERMS:
+        raise unsupported(estimator, f"of degree {degree} has too many terms of {row.width} columns", "Use fewer columns.")
     powers = np.asarray(estimator.powers_)
     if powers.ndim != 2 or powers.shape[1] != row.width or powers.dtype.kind not in "iu" or powers.min() < 0:
         raise inconsistent(estimator, f"powers_ has the shape {powers.shape}")

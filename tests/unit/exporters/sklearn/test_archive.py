@@ -31,7 +31,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, SplineTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer, PolynomialFeatures, SplineTransformer, StandardScaler
 
 from tests.support.estimators import DATA, Build, fitted, saved
 from verifai.errors import UnsupportedModel, UsageError
@@ -334,3 +334,11 @@ def test_an_object_from_memory_is_read_like_a_file(tmp_path: Path) -> None:
     skops.io.dump(fitted(Ridge, "diabetes"), buffer)
     (tmp_path / "m.skops").write_bytes(buffer.getvalue())
     assert export(tmp_path / "m.skops").parity.max_error < 1e-6
+
+
+def test_a_polynomial_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    """scikit-learn lists all its terms when it is asked for them."""
+    estimator = changed(fitted(lambda: PolynomialFeatures(2), "diabetes"), n_features_in_=10**5)
+    assert "too many terms" in refused(saved(tmp_path, estimator)).message
+    huge = changed(fitted(Normalizer, "diabetes"), n_features_in_=10**9)
+    assert "not fitted" in refused(saved(tmp_path, huge)).message

@@ -62,7 +62,7 @@ def scaled(*steps: Any) -> Any:
 PROBABLE: dict[str, Build] = {
     "logistic": lambda: scaled(logistic()),
     "logistic, raw": lambda: LogisticRegression(max_iter=200),
-    "logistic, penalty chosen": lambda: scaled(LogisticRegressionCV(max_iter=2000, Cs=3, use_legacy_attributes=False)),
+    "logistic, penalty chosen": lambda: scaled(LogisticRegressionCV(max_iter=2000, Cs=3)),
     "perceptron with layers": lambda: scaled(MLPClassifier((8,), max_iter=60, random_state=0)),
     "perceptron with layers, logistic": lambda: scaled(
         MLPClassifier((8, 4), activation="logistic", max_iter=60, random_state=0)

@@ -91,6 +91,8 @@ if TYPE_CHECKING:
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
     from verifai.stages.prove import prove as prove
+    from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
+    from verifai.stages.quickstart import quickstart as quickstart
     from verifai.stages.seal import seal_bundle as seal_bundle
     from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
@@ -179,6 +181,8 @@ _HOME = {
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
     "prove": ("verifai.stages.prove", "prove"),
+    "QuickstartRequest": ("verifai.stages.quickstart", "QuickstartRequest"),
+    "quickstart": ("verifai.stages.quickstart", "quickstart"),
     "seal_bundle": ("verifai.stages.seal", "seal_bundle"),
     "list_srs": ("verifai.stages.srs", "list_files"),
     "check_srs": ("verifai.stages.srs", "judge_file"),

@@ -30,6 +30,7 @@ TYPES = {
     "Expectations",
     "NoteKey",
     "OutputKind",
+    "QuickstartRequest",
     "PolicyNotMet",
     "ReportName",
     "Role",
@@ -58,6 +59,7 @@ READERS = {
 """Functions that give what the others take."""
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "quickstart": ("quickstart",),
     "export": ("export_model",),
     "init": ("init_circuit",),
     "check": ("check_model",),

@@ -349,3 +349,19 @@ def test_a_lock_of_an_older_release_is_judged_by_what_it_has(
     assert audited["status"] == 0
     assert (found["fidelity-not-judged"], found["reference-distance"]) == ("not-checked", "not-checked")
     assert found["reference-near"] == "holds"
+
+
+def test_an_output_that_the_proof_hides_is_compared_for_its_owner_without_a_figure(
+    root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = circuit(root, "hashed", Task.REGRESSION)
+    path = folder.folder / "circuit.toml"
+    path.write_text(path.read_text().replace('\ny = "public"', '\ny = "hashed"'))
+    compile_circuit(CircuitFolder(folder.folder))
+    row = DIABETES.data[1:2].copy()
+    row[0, 2:] = DIABETES.data[:, 2:].max(axis=0)
+    np.savez(tmp_path / "beyond.npz", x=row.astype(np.float32))
+    (one,) = ran(capsys, "prove", folder.folder, tmp_path / "beyond.npz", "-o", tmp_path / "e")["bundles"]
+    (far,) = [finding for finding in one["findings"] if finding["code"] == "reference-far"]
+    assert far["message"] == "the proven 'y', which the proof hides, is far from the float model's" and "evidence" not in far
+    assert "values" not in one["statement"]["tensors"][1]

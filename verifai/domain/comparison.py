@@ -123,14 +123,22 @@ def _largest(values: Sequence[float], row: int, width: int) -> int:
 
 
 def compare_outputs(
-    statement: Statement, pinned: Fidelity, reference: Mapping[str, Sequence[float]]
+    statement: Statement,
+    pinned: Fidelity,
+    reference: Mapping[str, Sequence[float]],
+    known: Mapping[str, Sequence[float]] | None = None,
 ) -> tuple[OutputComparison, ...]:
-    """The public outputs beside what the float model gives, by name and row-major."""
+    """The proven outputs beside what the float model gives, by name and row-major.
+
+    Args:
+        known: values of outputs that the statement hides, where their owner asks.
+    """
+    hidden = known or {}
     return tuple(
         OutputComparison(
             tensor.name,
             tensor.shape,
-            tensor.values(),
+            tensor.values() if tensor.visibility is Visibility.PUBLIC else tuple(hidden[tensor.name]),
             tuple(reference[tensor.name]),
             step=float(tensor.scale),
             task=pinned.task,
@@ -138,7 +146,7 @@ def compare_outputs(
             integers=pinned.task is not None and pinned.output(tensor.name) is None,
         )
         for tensor in statement.of(Role.OUTPUT)
-        if tensor.visibility is Visibility.PUBLIC and tensor.name in reference
+        if tensor.name in reference and (tensor.visibility is Visibility.PUBLIC or tensor.name in hidden)
     )
 
 

@@ -124,7 +124,7 @@ class ReadyCircuit:
         outputs = proof.outputs if self.keep_outputs else {}
         handed = proof.secrets if self.keep_outputs else {}
         values = shown_values(proof.statement, self.lock.names, self.summary.fidelity)
-        near = () if self.nearness is None else self.nearness.judge(proof.statement, sample)
+        near = () if self.nearness is None else self.nearness.judge(proof.statement, sample, proof.outputs)
         findings = tuple(at_step(finding, "") for finding in (*proof.findings, *near))  # the steps are those of a verifier
         return ProvedBundle(index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed)
 
@@ -198,7 +198,8 @@ def ready_circuit(
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,
         keep_outputs=keep_outputs,
-        nearness=Nearness(model, summary.fidelity) if compare else None,
+        # A segment's own error says little about the whole model, and compile asks nothing of it either.
+        nearness=Nearness(model, summary.fidelity) if compare and summary.segment is None else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -236,8 +237,9 @@ class _Audit:
             self._add(problem, "A4")
             return
         try:
+            options = self._options if summary.segment is None else replace(self._options, max_spread_error=inf)
             findings, self._comparisons = compare_with_reference(
-                verified.statement, summary.fidelity, model, self._given, self._options
+                verified.statement, summary.fidelity, model, self._given, options
             )
         except VerifaiError as problem:
             self._add(problem, "A5")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import tomli_w
@@ -72,7 +73,10 @@ class CircuitFolder:
         path = self.folder / "circuit.toml"
         if not path.is_file():
             raise UsageError(
-                "file-missing", "no circuit.toml here", where=str(self.folder), hint="Write one with: verifai init MODEL -o DIR"
+                "file-missing",
+                "no circuit.toml here",
+                where=str(self.folder),
+                hint="Write one with: `verifai init MODEL -o DIR`",
             )
         return parse_spec(read_toml(path, code="bad-spec"), str(path))
 
@@ -108,7 +112,10 @@ class CircuitFolder:
         local = read_lock(self.local_lock_path) if self.local_lock_path.is_file() else None
         if local is None and not self.lock_path.is_file():
             raise UsageError(
-                "no-lock", "this circuit was not compiled", where=str(self.folder), hint=f"Run: verifai compile {self.folder}"
+                "no-lock",
+                "this circuit was not compiled",
+                where=str(self.folder),
+                hint=f"Run: `verifai compile {quote(str(self.folder))}`",
             )
         tracked = read_lock(self.lock_path) if self.lock_path.is_file() else None
         if local is None or tracked is None:
@@ -120,7 +127,7 @@ class CircuitFolder:
                 "bad-lock",
                 "the local lock pins another model than circuit.lock",
                 where=str(self.local_lock_path),
-                hint=f"Delete it and run: verifai compile {self.folder}",
+                hint=f"Delete it and run: `verifai compile {quote(str(self.folder))}`",
             )
         return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
 

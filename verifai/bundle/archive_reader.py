@@ -78,7 +78,8 @@ class ArchiveSource:
             raise self._refuse("there are bytes that belong to no file")
 
     def _refuse(self, message: str) -> EvidenceRejected:
-        return EvidenceRejected("bad-archive", message, where=self._where, hint="Make single files with: verifai pack")
+        hint = "Make single files with: `verifai pack BUNDLE -o FILE`"
+        return EvidenceRejected("bad-archive", message, where=self._where, hint=hint)
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

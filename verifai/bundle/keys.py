@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from verifai.domain.trust_keys import PublicKey
@@ -87,7 +88,8 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
 
     data = read_limited(path, limit=MAX_KEY_BYTES)
     if path.stat().st_mode & 0o077:
-        raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {path}")
+        hint = f"Run: `chmod 600 {quote(str(path))}`"
+        raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=hint)
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
     if passphrase is None:
         passphrase = os.environ.get(ENVIRONMENT_NAME)
@@ -105,7 +107,7 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
 
 
-_NEW = "Make one with: verifai key new PATH"
+_NEW = "Make one with: `verifai key new PATH`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class AuditLog:
             if found is None or int(found[0]) >= checkpoint.size:
                 raise UsageError(
                     "not-in-log", f"{one} is not among the first {checkpoint.size} entries", where=str(self._path),
-                    hint="Append it first: verifai log append",
+                    hint="Append it first: `verifai log append LOG BUNDLE`",
                 )  # fmt: skip
             index = int(found[0])
             return LogProof(index, inclusion_proof(self._node, index, checkpoint.size), checkpoint)
@@ -247,7 +247,12 @@ def create_log(path: Path, *, origin: str, key: PublicKey) -> None:
 def open_log(path: Path) -> Iterator[AuditLog]:
     """Open an existing log. Raises UsageError (``file-missing``, ``bad-log``), Undecided (``log-busy``, ``disk``)."""
     if not path.is_file():
-        raise UsageError("file-missing", "no such log", where=str(path), hint="Make one with: verifai log init")
+        raise UsageError(
+            "file-missing",
+            "no such log",
+            where=str(path),
+            hint="Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`",
+        )
     connection = _connect(path)
     try:
         with _transaction(connection, "BEGIN", path):

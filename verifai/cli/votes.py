@@ -110,7 +110,7 @@ def _register_commit(app: typer.Typer) -> None:
         voter = made.message.voter
         lines = [
             f"Committed as {voter[:12]}… in round {made.message.round[:12]}…: {plain(str(output))}",
-            f"{plain(str(kept))}: keep it private until the beacon is out, then run verifai vote-reveal.",
+            f"{plain(str(kept))}: keep it private until the beacon is out, then run `verifai vote-reveal`.",
         ]
         found = {"output": str(output), "secret": str(kept), "commitment": made.id, "voter": voter}
         return Result(found, lines, verdict="done")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from verifai.errors import UnsupportedModel, UsageError
+from verifai.execution.packages import install_hint
 from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Source
 
@@ -193,7 +194,7 @@ def _require(source: Source) -> None:
             "extra-missing",
             "exporting from scikit-learn needs skl2onnx and skops",
             where=source.text,
-            hint="Install the [sklearn] extra.",
+            hint=install_hint("sklearn"),
         ) from None
 
 

@@ -30,7 +30,12 @@ def pull_in(model: ModelProto, folder: Path | None, where: str) -> None:
             continue
         place = printable(f"tensor {tensor.name!r} of {where}")
         if folder is None:
-            raise refuse("model-external-data", "the weights are in another file", place, "Name the model by its path.")
+            raise refuse(
+                "model-external-data",
+                "the weights are in another file",
+                place,
+                "Bring model and weights into one file first: `verifai export MODEL -o FILE`",
+            )
         data = _read(tensor, folder, place, MAX_FILE_BYTES - total)
         total += len(data)
         del tensor.external_data[:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.canonicalise import canonicalise
@@ -25,7 +26,7 @@ def load_canonical(data: bytes, *, where: str) -> OnnxModel:
             "model-not-canonical",
             "the model is not in canonical form",
             where,
-            f"Run: verifai export {where} -o model.onnx, and use the result.",
+            f"Run: `verifai export {quote(where)} -o canonical.onnx`, and use the result.",
         )
     return model
 

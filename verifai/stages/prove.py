@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from verifai.bundle.sbom import make_sbom, require_sbom_package
@@ -105,7 +106,7 @@ def prove(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {folder.folder}",
+            hint=f"Run: `verifai compile {quote(str(folder.folder))}`",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -227,7 +228,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {folder.folder}",
+                hint=f"Run: `verifai compile {quote(str(folder.folder))}`",
             )
 
 

@@ -135,7 +135,7 @@ def verify_open(
         raise PolicyNotMet(
             "context-not-bound",
             "the context is the expected one, but neither the proof nor a trusted signature binds it to the proof",
-            hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
+            hint="Run `verifai audit BUNDLE --trust FILE` with whom you trust, or ask for a proof that binds it (sumcheck).",
         )
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened)

@@ -78,7 +78,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
             "srs-too-small",
             f"the SRS has k = {srs.logrows}, the circuit needs {tuned.parameters.logrows}",
             where=str(srs.path),
-            hint=f"Run: verifai srs fetch -k {tuned.parameters.logrows}, or allow fewer rows in [budget] max_logrows.",
+            hint=f"Run: `verifai srs fetch -k {tuned.parameters.logrows}`, or allow fewer rows in [budget] max_logrows.",
         )
     folder = BuildFolder(request.build_dir)
     built, cut_sha256 = _build(folder, tuned, srs, plan, request, locked)
@@ -205,7 +205,7 @@ def _stored_srs(logrows: int, locked: LockSection | None) -> Srs:
             "srs-missing",
             f"no ceremony SRS of k = {logrows} or more in the local store",
             where=str(store.root),
-            hint=f'Run: verifai srs fetch -k {logrows}. Tests only: verifai srs generate, and srs = "FILE" in [engine.ezkl].',
+            hint=f"Run: `verifai srs fetch -k {logrows}`. For tests only: `verifai srs generate -k {logrows}`",
         )
     return found
 

@@ -56,7 +56,7 @@ def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
                 "model-non-finite",
                 "a constant expression yields NaN or infinity",
                 node.where,
-                "Use a finite value, such as -1e4 in an attention mask.",
+                "No circuit knows NaN or infinity: change what this node is given, then export the model again.",
             )
     return results
 

@@ -19,7 +19,7 @@ def require_finite(graph: Graph) -> None:
     Raises:
         UnsupportedModel: ``model-non-finite``.
     """
-    hint = "Train or export the model again; in attention masks use a finite value such as -1e4."
+    hint = "No circuit knows NaN or infinity: find what makes it, then train or export the model again."
     for name, array in graph.constants.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise refuse("model-non-finite", "a weight is NaN or infinite", f"tensor {printable(name)!r}", hint)

@@ -25,6 +25,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from verifai.domain.digest import is_sha256, short
 from verifai.engines.sumcheck.secrets.opening_ledger_format import (
@@ -199,7 +200,7 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe("it belongs to another user", path)
     if found.st_mode & 0o077:
-        raise _unsafe("other users may read or write it", path, f"If nobody else used it: chmod 600 {path}")
+        raise _unsafe("other users may read or write it", path, f"If nobody else used it: `chmod 600 {quote(str(path))}`")
 
 
 def _check_place(handle: int, path: Path) -> None:

@@ -55,7 +55,7 @@ def frozen(name: str) -> Frozen:
 
 
 def read_circuit(data: bytes) -> object:
-    """Decode, every rule, the plan and the lister; what decodes must be what it encodes to."""
+    """Decode, every rule, the plan and the constraint list; what decodes must be what it encodes to."""
     circuit = codec.decode(data)
     assert codec.encode(circuit) == data
     trusted = trust_circuit(data, codec.circuit_digest(data))

@@ -11,15 +11,15 @@ import json
 import sys
 from pathlib import Path
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import ProvenStatement, ProvingKey, TensorSecret, prepare, prove
+from verifai.engines.sumcheck.prover.prove import ProvenStatement, ProvingKey, TensorOpening, prepare, prove
 
 WEIGHTS_SEED = bytes(range(32))
 OPENINGS = {"mlp-hashed-committed": (3, (2, 1)), "cnn-committed": (15, ())}
@@ -58,7 +58,7 @@ def frozen_proof(name: str, key: ProvingKey, weights) -> ProvenStatement:
     """The proof of a case, from coins that are all fixed."""
     number, numbers = OPENINGS.get(name, (0, ())) if key.circuit.zero_knowledge else (0, ())
     tensors = list(key.layout.hashed)
-    secrets = {tensor: TensorSecret(bytes((i,)) * 32, n) for i, (tensor, n) in enumerate(zip(tensors, numbers, strict=False))}
+    secrets = {tensor: TensorOpening(bytes((i,)) * 32, n) for i, (tensor, n) in enumerate(zip(tensors, numbers, strict=False))}
     trace = run(key.circuit, weights, examples.random_input(key.circuit))
     return prove(key, trace, b"frozen", opening_number=number, secrets=secrets, rng=bytes)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.golden.make_sumcheck_proofs import CASES, SUITES, frozen_key, frozen_proof, stated
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit.codec import decode, encode
 from verifai.engines.sumcheck.circuit.weights import decode_weights
 from verifai.engines.sumcheck.interpreter.weights import decode_arrays
 from verifai.engines.sumcheck.protocol.statement import Statement
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 

@@ -37,12 +37,16 @@ from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
-OPTIONS = QuantiserOptions(activation_bits=10, input_bits=12, output_bits=10)
+OPTIONS = QuantiserOptions(activation_bits=10, input_bits=12, output_bits=10, input_margin=0.0)
+"""No margin: a logarithm's operand, widened, would reach below 0, which is refused."""
 
 STORED = frozenset({"QLinearConv", "QLinearMatMul", "QuantizeLinear", "DequantizeLinear"})
 """Operators on stored integers: their cases must come out exactly."""
 
-BINARY = frozenset({"Add", "Sub", "Mul", "Div", "MatMul"})
+LOGIC = frozenset({"And", "Or", "Xor", "Not", "Where"})
+"""Operators whose booleans are data."""
+
+BINARY = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "And", "Or", "Xor"})
 """Operators whose first two operands are both data, where both have the result's element type."""
 
 
@@ -95,7 +99,7 @@ def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
     arrays = dict(zip((value.name for value in proto.graph.input), case.data_sets[0][0], strict=True))
     node = proto.graph.node[0]
     data = {node.input[0]} | ({node.input[1]} if node.op_type in BINARY else set())
-    if node.op_type in ("Concat", "Max", "Min"):
+    if node.op_type in ("Concat", "Max", "Min", "Sum", "Mean", "Where"):
         data = set(node.input)
     if node.op_type == "QLinearMatMul":
         data.add(node.input[3])
@@ -108,14 +112,14 @@ def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
     return proto.SerializeToString(), kept
 
 
-def error_bounds(circuit: Circuit) -> list[float]:
+def error_bounds(circuit: Circuit, trace: Trace) -> list[float]:
     """Per tensor, how far it can be from the real value, in its own steps, when the inputs are exact and nothing saturates.
 
     Every rounded weight and factor is off by at most ½; Requant and tables round to the nearest; D is a table's largest change
-    per step of its argument.
+    per step of its argument. Sizes are those of the run's cells, which errors are multiplied or divided by.
     """
     bound = [0.0] * len(circuit.tensors)
-    size = [float(t.magnitude) for t in circuit.tensors]
+    size = [float(np.abs(trace.true(number)).max()) for number in range(len(circuit.tensors))]
     for op in circuit.ops:
         if isinstance(op, ops.MatMul | ops.Conv):
             weight = circuit.weights[op.weight]
@@ -123,17 +127,15 @@ def error_bounds(circuit: Circuit) -> list[float]:
             bound[op.out] = weight.row_l1 * bound[op.x] + (terms * (size[op.x] + bound[op.x]) + 1) / 2
         elif isinstance(op, ops.LinearCombination):
             pairs = zip(op.sources, op.multipliers, strict=True)
-            bound[op.out] = 0.5 + sum(abs(m) * bound[s] + (size[s] + bound[s]) / 2 for s, m in pairs)
+            bound[op.out] = 0.5 + sum(abs(m) * bound[s] + rounding(m) * (size[s] + bound[s]) for s, m in pairs)
         elif isinstance(op, ops.WindowSum | ops.RowSum):
             x = circuit.tensors[op.x]
             terms = prod(op.kernel) if isinstance(op, ops.WindowSum) else prod(x.shape[len(x.shape) - op.axes :])
-            # A rounded factor has 10 bits or more, so 1 is exact.
-            rounding = 0.0 if op.multiplier == 1 else (size[op.x] + bound[op.x]) / 2
-            bound[op.out] = terms * (abs(op.multiplier) * bound[op.x] + rounding)
+            bound[op.out] = terms * (abs(op.multiplier) * bound[op.x] + rounding(op.multiplier) * (size[op.x] + bound[op.x]))
         elif isinstance(op, ops.Mul | ops.BatchedMatMul):
             terms = circuit.tensors[op.a].shape[-1] if isinstance(op, ops.BatchedMatMul) else 1
             cross = size[op.a] * bound[op.b] + size[op.b] * bound[op.a] + bound[op.a] * bound[op.b]
-            bound[op.out] = terms * (abs(op.multiplier) * cross + size[op.a] * size[op.b] / 2)
+            bound[op.out] = terms * (abs(op.multiplier) * cross + rounding(op.multiplier) * size[op.a] * size[op.b])
         elif isinstance(op, ops.Requant):
             bound[op.out] = 0.5 + steepness(circuit, op.table) * (bound[op.z] / 2**op.shift + 0.5)
         elif isinstance(op, ops.Lookup):
@@ -143,13 +145,12 @@ def error_bounds(circuit: Circuit) -> list[float]:
             # Only the table's rounding when x is exact; otherwise each unit of x moves E by at most its steepness.
             bound[op.exp] = 0.5 + 2 * steepness(circuit, op.table) * bound[op.x]
         elif isinstance(op, ops.Recip):
-            q = circuit.tensors[op.q]
+            least = float(trace.true(op.q).min())
             # K = 2^46/q up to one unit of R, that is 2^e ≤ 2^30/q, plus what q's own error moves it.
-            bound[op.out] = 2.0**30 / q.low + 2.0**46 * bound[op.q] / q.low**2
+            bound[op.out] = 2.0**30 / least + 2.0**46 * bound[op.q] / least / max(least - bound[op.q], 1.0)
         elif isinstance(op, ops.Isqrt):
-            v = circuit.tensors[op.v]
             # The root moves by at most half the argument's error over the least root, and is rounded down.
-            bound[op.out] = 1.0 + bound[op.v] / (2 * max(1.0, float(v.low) ** 0.5))
+            bound[op.out] = 1.0 + bound[op.v] / (2 * max(1.0, float(trace.true(op.v).min()) ** 0.5))
         elif isinstance(op, ops.View):
             bound[op.out] = max(bound[piece.source] for piece in op.pieces)
         elif isinstance(op, ops.WindowMax | ops.Relabel | ops.Gather | ops.ArgMax) or (
@@ -159,6 +160,11 @@ def error_bounds(circuit: Circuit) -> list[float]:
         else:
             raise AssertionError(f"no error bound for {type(op).__name__}")
     return bound
+
+
+def rounding(factor: int) -> float:
+    """How far an integer factor may be from the real one. Rounded ones have 10 bits or more; smaller ones are exact."""
+    return 0.5 if abs(factor) >= 1 << 9 else 0.0
 
 
 def steepness(circuit: Circuit, table: int) -> float:
@@ -174,7 +180,8 @@ def evaluate(case: Any) -> Outcome:
         return Outcome(name, "a type that NumPy does not have (float8, float4, int4, int2)")
     try:
         data, inputs = with_constants(case)
-        stored = {"uint8", "int8"} if case.model.graph.node[0].op_type in STORED else set()
+        kind = case.model.graph.node[0].op_type
+        stored = {"uint8", "int8"} if kind in STORED else {"bool"} if kind in LOGIC else set()
         odd = sorted({str(array.dtype) for array in inputs.values()} - {"float32"} - stored)
         if odd:
             return Outcome(name, f"{odd[0]} data; values are float32 here")
@@ -202,9 +209,9 @@ def _compare(name: str, case: Any, net: OnnxModel, inputs: Mapping[str, Any]) ->
         real = (steps * float(Fraction(*tensor.scale))).astype(np.float32).reshape(spec.shape)
         exact[spec.name] = real if feed[spec.name].dtype == np.float32 else feed[spec.name]
     moved = Reference(net).run(exact)
-    bounds = error_bounds(circuit)
     worst = (0.0, 0.0)
     trace = run(circuit, made.weights, integers)
+    bounds = error_bounds(circuit, trace)
     results = trace.outputs()
     _prove(circuit, made, trace)
     expected = [np.asarray(array, np.float64) for array in case.data_sets[0][1]]

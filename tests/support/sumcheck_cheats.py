@@ -13,14 +13,15 @@ from hashlib import sha256
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_scripted import prove_heard
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.hiding import HiddenClaim, Tape
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
+from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -115,12 +116,9 @@ class Cheat:
     def op(self, kind, which=0):
         return self.circuit.ops[self.number(kind, which)]
 
-    def _listen(self, channel):
-        self.channel = channel
-
     def prove(self, context=b"", *, opening_number=0, **more):
-        number = {"opening_number": opening_number}
-        return commit_and_prove(self.key, self.witness, context, listener=self._listen, **number, **more)
+        proven, self.channel = prove_heard(self.key, self.witness, context, opening_number=opening_number, **more)
+        return proven
 
     def given(self):
         """What the verifier has from outside: circuit and weights, by their digest and identity."""
@@ -145,7 +143,7 @@ class Cheat:
         assert error.code in ("proof-invalid", "statement-invalid")
         found = ()
         if isinstance(self.channel, HidingProverChannel):
-            theirs = [(where, claim) for where, claim in noted if isinstance(claim.talk, HidingChannel)]
+            theirs = [(where, claim) for where, claim in noted if isinstance(claim.session, HidingChannel)]
             found = false_equations(theirs, self.channel._values)
         return Refusal(error.code, found[0] if found else error.where, error.where, found)
 

@@ -130,7 +130,7 @@ class _Known:
 
 
 def arm(patch, **lies):
-    """Let the prover talk through a :class:`Forger` with these lies."""
+    """Let the prover send its messages through a :class:`Forger` with these lies."""
     for name, value in {"final": {}, "values": {}, "shown": field.ZERO, "repair": True, **lies}.items():
         patch.setattr(Forger, name, value)
     honest_values, honest_mask = FinalRounds.values, MaskForms.coefficients

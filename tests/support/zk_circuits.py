@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.check import check
@@ -16,7 +17,6 @@ from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.protocol import soundness
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover.examples import Sketch
 
 
 @contextmanager

@@ -5,7 +5,7 @@ With challenges, positions and triples of pads fixed, everything that a proof sh
     view = offset(witness, triples) + matrix · coins
 
 Hash outputs (roots, paths, salts) are left out: they are another argument's business. :class:`Scene` runs the engine with
-scripted challenges and coins; :mod:`zk_matrix` writes the matrix down from the protocol. That it is the *engine's* matrix is
+scripted challenges and coins; :mod:`.zk_matrix` writes the matrix down from the protocol. That it is the *engine's* matrix is
 for the tests to check: for random coins, the engine's view is offset + matrix·coins in every element.
 """
 
@@ -18,6 +18,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from tests.support.sumcheck_scripted import prove_heard, verify_scripted
 from tests.support.zk_algebra import subtract
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
@@ -25,14 +26,14 @@ from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import eq_table
 from verifai.engines.sumcheck.protocol.proof import decode
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
 from verifai.engines.sumcheck.prover.party import padded_weight
-from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove
+from verifai.engines.sumcheck.prover.prove import TensorOpening
 from verifai.engines.sumcheck.prover.witness import Witness
-from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights
 
 CLEAR = ("product", "products.values", "openings.round", "openings.values", "openings.mask", "openings.combination")
 """Messages that no pad of the witness encrypts as they are."""
@@ -67,8 +68,8 @@ def obey_base(monkeypatch):
     """Let scripts put challenges into F_p."""
     honest = Transcript.challenge
 
-    def challenge(self, label, domain=Domain.OUTSIDE_BASE):
-        value = honest(self, label, domain)
+    def challenge(self, label):
+        value = honest(self, label)
         coins = self._coins
         return (value[0], 0) if (label, coins.drawn[label] - 1) in getattr(coins, "in_base", ()) else value
 
@@ -125,7 +126,6 @@ class Scene:
         witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
         given = own or GivenCoins(coins.get("x"))
         owners = {_seed(owner): coins.get(owner) for owner, _ in self.secrets.values()}
-        heard = []
         honest, rounds = proving.commitment_coins, opening_hiding.FinalRounds
 
         def listening(members):
@@ -136,21 +136,20 @@ class Scene:
         proving.commitment_coins = lambda plan, columns, seed: GivenCoins(owners[seed])
         opening_hiding.FinalRounds = listening
         try:
-            proven = commit_and_prove(
+            proven, channel = prove_heard(
                 key,
                 witness,
                 opening_number=self.number,
-                secrets={tensor: TensorSecret(_seed(owner), number) for tensor, (owner, number) in self.secrets.items()},
+                secrets={tensor: TensorOpening(_seed(owner), number) for tensor, (owner, number) in self.secrets.items()},
                 coins=self.script(),
                 own_coins=given,
-                listener=heard.append,
             )
         finally:
             proving.commitment_coins, opening_hiding.FinalRounds = honest, rounds
         self.last = key, proven
         proof = decode(proven.proof, key.layout.commitments())
         public = [one for one in proven.statement.tensors if hasattr(one, "cells")]
-        return View(self, _flat(proof), tuple(heard[0].labels), heard[0].pads, getattr(given, "sizes", {}), tuple(public))
+        return View(self, _flat(proof), tuple(channel.labels), channel.pads, getattr(given, "sizes", {}), tuple(public))
 
     def _key(self, coins):
         """The proving key for these weights and coins."""
@@ -168,7 +167,9 @@ class Scene:
         data = encode(key.circuit)
         trusted = trust_circuit(data, circuit_digest(data))
         blob = encode_weights(key.circuit, [np.asarray(cells).reshape(-1).tolist() for cells in self.weights])
-        return verify(trusted, trust_weights(trusted, key.identity, blob), proven.statement, proven.proof, self.script())
+        return verify_scripted(
+            trusted, trust_weights(trusted, key.identity, blob), proven.statement, proven.proof, self.script()
+        )
 
     def members(self):
         """(owner, prefix of purposes, plan, opening number, group), in the order of the proof's openings."""
@@ -268,4 +269,4 @@ def coupled(scene, view, given, fixed=()):
 def challenges(script, label, count):
     """The first ``count`` challenges of ``label``, as the transcript draws them."""
     transcript = Transcript(script.again())
-    return [transcript.challenge(label, Domain.OUTSIDE_BASE) for _ in range(count)]
+    return [transcript.challenge(label) for _ in range(count)]

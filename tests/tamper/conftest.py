@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover.examples import Sketch
 
 
 @pytest.fixture(params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)

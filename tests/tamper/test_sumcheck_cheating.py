@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.protocol.field import P
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 
@@ -113,7 +113,7 @@ def test_a_value_of_another_table_under_this_tables_arguments(monkeypatch):
     assert first.table != second.table
     t = cheat.witness.rows(cheat.number(ops.Requant))[0][0]
     cheat.witness.tensors[first.out][:] = np.array([cheat.circuit.tables[second.table].at(int(v)) for v in t])
-    honest = proving._blocks
+    honest = proving.lookup_blocks
 
     def misbooked(circuit, bus, witness, counts):
         blocks = honest(circuit, bus, witness, counts)
@@ -125,7 +125,7 @@ def test_a_value_of_another_table_under_this_tables_arguments(monkeypatch):
             for b in blocks
         ]
 
-    monkeypatch.setattr(proving, "_blocks", misbooked)
+    monkeypatch.setattr(proving, "lookup_blocks", misbooked)
     cheat.refused()
 
 
@@ -393,14 +393,14 @@ def test_an_activation_inside_the_table_moved_to_the_clamp_by_a_fake_product(mon
     cheat = _saturating(last=True)
     op = cheat.op(ops.Requant)
     inside = int(np.flatnonzero(cheat.witness.extra[1, 3][:4] == 1)[0])
-    honest = Witness.saturated
+    honest = Witness.saturated_quotient
 
     def moved(self, number, op):
         u = honest(self, number, op).copy()
         u[inside] = 15
         return u
 
-    monkeypatch.setattr(Witness, "saturated", moved)
+    monkeypatch.setattr(Witness, "saturated_quotient", moved)
     cheat.witness.tensors[op.out][inside] = 15
     assert cheat.refused().where == "deferred"
 

@@ -11,7 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import Cheat, EncryptingLiar, Liar, PlainLiar
+from tests.support.sumcheck_examples import Sketch, Table
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
@@ -21,9 +23,8 @@ from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.planning.rehearsal import RehearsalParty
 from verifai.engines.sumcheck.protocol.operations import reduce_claim
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY
-from verifai.engines.sumcheck.prover import commitment, examples
+from verifai.engines.sumcheck.prover import commitment
 from verifai.engines.sumcheck.prover import prove as proving
-from verifai.engines.sumcheck.prover.examples import Sketch, Table
 from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel

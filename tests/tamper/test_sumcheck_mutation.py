@@ -13,6 +13,9 @@ from functools import lru_cache
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_scripted import prove_heard
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
@@ -21,9 +24,7 @@ from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare, prove
+from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, VerifaiError
@@ -60,10 +61,9 @@ class Case:
     def __init__(self, circuit, weights, seed=0, context=b"nonce"):
         trace = run(circuit, weights, examples.random_input(circuit, seed))
         self.key = prepare(circuit, weights, weights_seed=WEIGHTS_SEED)
-        channels = []
         witness = Witness(circuit, self.key.layout, trace.tensors, trace.columns)
-        proven = commit_and_prove(self.key, witness, context, opening_number=0, listener=channels.append)
-        self.labels = channels[0].labels
+        proven, channel = prove_heard(self.key, witness, context, opening_number=0)
+        self.labels = channel.labels
         self.statement, self.proof = proven.statement, proven.proof
         self.bytes = encode(circuit)
         self.trusted = trust_circuit(self.bytes, circuit_digest(self.bytes))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.sumcheck_cheats import Cheat as Prover
+from tests.support.sumcheck_examples import Sketch, Table
 from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.prover.examples import Sketch, Table
 
 pytestmark = pytest.mark.usefixtures("suite")
 

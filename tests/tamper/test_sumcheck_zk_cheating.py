@@ -1,7 +1,7 @@
 """Provers of the zero-knowledge suite that cheat with its pads, masks, blind rows and openings are refused.
 
-109 cheats; the same run without one is verified first (:class:`sumcheck_cheats.Cheat`), and where a cheat needs tools of
-its own, so are the tools.
+109 cheats. The same run without one is verified first (:class:`tests.support.sumcheck_cheats.Cheat`). Tools that a cheat needs
+of its own are verified too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat
 from tests.support.sumcheck_zk_forging import arm, blind_rows_to_fit, cheat_when_committing
 from verifai.engines.sumcheck.circuit import ops
@@ -19,11 +20,10 @@ from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
-from verifai.engines.sumcheck.prover.prove import TensorSecret, prepare
+from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare
 from verifai.engines.sumcheck.verifier.verify import TrustedWeights, verify
 from verifai.errors import EvidenceRejected
 
@@ -280,7 +280,7 @@ def test_weights_opened_under_the_blind_pair_of_another_number(stated, used, mon
 def test_a_tensor_opened_under_the_blind_pair_of_another_number(stated, used, monkeypatch):
     cheat = _everything()
     tensor = cheat.circuit.outputs[0].tensor
-    assert cheat.verify(secrets={tensor: TensorSecret(bytes(32), stated)})
+    assert cheat.verify(secrets={tensor: TensorOpening(bytes(32), stated)})
     honest = proving._state
 
     def misstated(circuit, witness, hashed):
@@ -288,7 +288,7 @@ def test_a_tensor_opened_under_the_blind_pair_of_another_number(stated, used, mo
 
     monkeypatch.setattr(proving, "_state", misstated)
     name = f"io:{cheat.circuit.tensors[tensor].name}"
-    assert cheat.refused(secrets={tensor: TensorSecret(bytes(32), used)}).stopped == name
+    assert cheat.refused(secrets={tensor: TensorOpening(bytes(32), used)}).stopped == name
 
 
 @pytest.mark.parametrize("claimed", [False, True])

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import Cheat
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, verify
 from verifai.errors import EvidenceRejected
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.batching import row_weights
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import TensorSecret, prepare, prove
+from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
 from verifai.engines.sumcheck.verifier import opening_hiding
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 
@@ -80,7 +80,7 @@ def test_one_opening_number_used_twice_gives_a_hashed_tensor_away(combinations, 
     trusted = trust_circuit(data, circuit_digest(data))
     weights = trust_weights(trusted, key.identity, encode_weights(circuit, [w.reshape(-1).tolist() for w in sketch.cells]))
     for i, number in enumerate(numbers):
-        proven = prove(key, trace, bytes([i]), secrets={x: TensorSecret(b"secret of the tensor" + bytes(12), number)})
+        proven = prove(key, trace, bytes([i]), secrets={x: TensorOpening(b"secret of the tensor" + bytes(12), number)})
         verify(trusted, weights, proven.statement, proven.proof)  # each alone is a good proof
     if numbers[0] == numbers[1]:
         assert _attack(combinations) == np.asarray(cells).reshape(-1).tolist()

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.domain.digest import Sha256
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.record import Record
@@ -37,10 +39,8 @@ from verifai.engines.sumcheck.payload.statement import DIGEST_SCHEME, HIDING_SCH
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover import relations as prover
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
 from verifai.engines.sumcheck.tensors import circuit_inputs
@@ -48,8 +48,8 @@ from verifai.engines.sumcheck.verifier import relations
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, InternalError, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
-from verifai.stages.gate.bundle import statement_digest
-from verifai.stages.verify import check_tensors
+from verifai.stages.evidence import statement_digest
+from verifai.stages.matching import check_tensors
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
@@ -15,10 +17,8 @@ from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, limb_widths
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import relations as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding, commitment_coins
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.verifier.relations import verify_relation
 from verifai.errors import EvidenceRejected

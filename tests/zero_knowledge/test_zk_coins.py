@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support import zk_circuits as circuits
+from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_scripted import prove_heard
 from tests.zero_knowledge.test_zk_rank_views import CASES, SHORT, stage
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key, tensor_seed
 from verifai.engines.sumcheck.prover.commitment import commitment_coins
-from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import commit_and_prove, prepare
+from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
 
 EXAMPLES = {
@@ -33,11 +34,10 @@ def heard(circuit, weights, inputs, rng=None):
     """The finished channel of one honest proof."""
     key = prepare(circuit, weights)
     trace = run(circuit, weights, inputs)
-    found = []
     more = {} if rng is None else {"rng": rng}
     witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
-    proven = commit_and_prove(key, witness, listener=found.append, opening_number=0, **more)
-    return key, found[0], proven
+    proven, channel = prove_heard(key, witness, opening_number=0, **more)
+    return key, channel, proven
 
 
 def exact(key, channel):

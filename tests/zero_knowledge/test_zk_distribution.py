@@ -42,7 +42,7 @@ class Fixed:
     def send(self, label, values):
         pass
 
-    def challenge(self, label, domain):
+    def challenge(self, label):
         return (self._challenges.pop(0), 0)
 
 

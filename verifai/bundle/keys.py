@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
+from verifai.domain.foreign import other_than
+from verifai.domain.shell import shell
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_new
@@ -88,7 +89,7 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
 
     data = read_limited(path, limit=MAX_KEY_BYTES)
     if path.stat().st_mode & 0o077:
-        hint = f"Run: `chmod 600 {quote(str(path))}`"
+        hint = f"Run: `chmod 600 {shell(path)}`"
         raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=hint)
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
     if passphrase is None:
@@ -101,7 +102,8 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
             raise UsageError("bad-passphrase", "the passphrase does not open this key", where=str(path)) from None
-        raise UsageError("bad-key", "not a private key in PKCS#8 PEM", where=str(path), hint=_NEW) from None
+        message, hint = other_than("a private key in PKCS#8 PEM", data, hint=_NEW)
+        raise UsageError("bad-key", message, where=str(path), hint=hint) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError("bad-key", f"not an Ed25519 key but {type(private).__name__}", where=str(path), hint=_NEW)
     return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
@@ -143,7 +145,8 @@ def parse_public_key(data: bytes, where: str) -> PublicKey:
         body = text.removeprefix("-----BEGIN PUBLIC KEY-----").removesuffix("-----END PUBLIC KEY-----")
         return PublicKey.from_spki(base64.b64decode("".join(body.split()), validate=True))
     except (ValueError, binascii.Error) as problem:
-        raise UsageError("bad-key", f"not an Ed25519 public key: {problem}", where=where, hint=_NEW) from None
+        message, hint = other_than("an Ed25519 public key", data, str(problem), _NEW)
+        raise UsageError("bad-key", message, where=where, hint=hint) from None
 
 
 def public_pem(key: PublicKey) -> bytes:

@@ -12,6 +12,7 @@ from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
 from verifai.domain.consensus.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
+from verifai.domain.shell import shell
 from verifai.execution.outputs import Kind
 from verifai.stages.consensus.recording import record_proven_runs, record_runs
 from verifai.stages.consensus.subject import SubjectOptions
@@ -136,7 +137,7 @@ def _register_record_proofs(app: typer.Typer) -> None:
             )
         lines = [
             f"{made.samples} proofs hold, of {plain(made.environment.instruction_set)}: {plain(str(output))}",
-            f"Next: verifai calibrate MODEL DATA --proven {plain(str(output))} -o tolerance.json",
+            f"Next: verifai calibrate MODEL DATA --proven {plain(shell(output))} -o tolerance.json",
         ]
         circuit = made.environment.to_json()
         data_ = {"output": str(output), "samples": made.samples, "circuit": circuit, "proofs": list(made.proofs)}

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from verifai.cli.arguments import BundleArgument
-from verifai.cli.frame import Result, printable, verb
+from verifai.cli.frame import Result, verb
+from verifai.cli.printable import printable
 from verifai.cli.text import escaped_table
 from verifai.stages.diff import diff_bundles
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from verifai.cli.frame import Result, plain, verb
+from verifai.domain.shell import shell
 from verifai.execution.outputs import Kind
 from verifai.stages.trust import TrustRequest, init_trust
 
@@ -44,7 +45,7 @@ def register(group: typer.Typer) -> None:
         trust = init_trust(output, request)
         lines = [
             f"Wrote {plain(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
-            f"Next: verifai audit BUNDLE --trust {plain(str(output))}",
+            f"Next: verifai audit BUNDLE --trust {plain(shell(output))}",
         ]
         return Result(
             {"path": str(output), "circuits": sorted(trust.circuits), "keys": sorted(trust.keys)}, lines, verdict="done"

@@ -42,7 +42,7 @@ def _register_open(app: typer.Typer) -> None:
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
         beacon_number: Annotated[int, typer.Option("--beacon-number", min=0, help="Its number; must not exist yet.")],
-        calibration: Annotated[Path | None, typer.Option("--calibration", help="From verifai calibrate.")] = None,
+        calibration: Annotated[Path | None, typer.Option("--calibration", help="From `verifai calibrate`.")] = None,
         kind: Annotated[OutputKind | None, typer.Option("--kind", help="Without a calibration: what the output is.")] = None,
         parameter: ParameterOption = None,
         tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, help="Faulty verifiers to tolerate.")] = 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,94 +20,135 @@ from verifai.domain.consensus.round import Beacon
 from verifai.domain.consensus.vote import Environment
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.statement import TensorStatement
 from verifai.domain.trust_keys import decode_base64
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import read_npz
+from verifai.onnx_graph.exact import exact_cast, exact_numbers
+from verifai.onnx_graph.inputs import LABEL
+from verifai.onnx_graph.refusal import printable
 
 MAX_BYTES = 1 << 29
 CIRCUIT_MACHINE = "circuit"
 """What stands for the machine in the environment of runs that a circuit made."""
 
 _RUNS_SCHEMA = "verifai/recorded-runs/v1"
-_LABEL = "label"
 
 
 class ModelInputs(Protocol):
-    """What reading samples needs to know of a model; a :class:`verifai.consensus.runner.VoteRunner` knows it."""
+    """What reading samples needs to know of a model; a :class:`verifai.consensus.runner.VoteRunner` knows it.
 
-    inputs: tuple[str, ...]
-    ranks: dict[str, int]
-    dtypes: dict[str, str]
+    Attributes:
+        inputs: names, in the graph's order.
+        shapes: by name; None stands for a symbolic axis.
+        dtypes: by name; None where nothing says it: then decimal numbers are float32, and integers and booleans of an array
+            are taken as they are.
+    """
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+    @property
+    def shapes(self) -> Mapping[str, tuple[int | None, ...]]: ...
+    @property
+    def dtypes(self) -> Mapping[str, str | None]: ...
 
 
-@dataclass
 class StatedInputs:
-    """The inputs that a proof's statement names, for whoever does not hold the model."""
+    """The inputs that a proof's statement names, for whoever does not hold the model. A statement says no element type."""
 
-    inputs: tuple[str, ...]
-    ranks: dict[str, int]
-    dtypes: dict[str, str]
+    def __init__(self, tensors: Sequence[TensorStatement]) -> None:
+        self.inputs = tuple(one.name for one in tensors)
+        self.shapes: Mapping[str, tuple[int | None, ...]] = {one.name: one.shape for one in tensors}
+        self.dtypes: Mapping[str, str | None] = dict.fromkeys(self.inputs)
 
 
-def read_samples(path: Path, runner: ModelInputs) -> list[Tensors]:
-    """Samples for a model whose axes may be symbolic.
+def read_samples(path: Path, model: ModelInputs) -> list[Tensors]:
+    """Samples for a model whose axes may be symbolic. Values are taken exactly, as :mod:`verifai.onnx_graph.exact` says.
 
     ``.npz``: one array per model input; axis 0 counts the samples. ``.json``: a list of objects, input name → nested lists, so
-    that samples of different length fit; a missing batch axis is added in both.
+    that samples of different length fit. A missing batch axis is added in both. An ``.npz`` array ``label`` that is no input is
+    left out.
 
     Raises:
-        UsageError: ``file-missing``. InputRejected: ``input-malformed``, ``input-missing``, ``input-unknown``.
+        UsageError: ``file-missing``.
+        InputRejected: ``input-malformed``, ``input-missing``, ``input-unknown``, ``input-shape``, ``input-dtype``,
+            ``input-non-finite``, ``input-too-large``.
     """
     data = read_limited(path, limit=MAX_BYTES)
-    rows = _json_samples(data, path, runner) if path.suffix == ".json" else _npz_samples(read_npz(data, str(path)), path)
-    for row in rows:
-        for name in row:
-            if name not in runner.inputs:
-                raise InputRejected(
-                    "input-unknown",
-                    f"the model has no input {name!r}",
-                    where=str(path),
-                    hint="It has: " + ", ".join(runner.inputs),
-                )
-        for name in runner.inputs:
-            if name not in row:
-                raise InputRejected("input-missing", f"no array {name!r}", where=str(path))
-    return [{name: _with_batch(values, runner.ranks[name]) for name, values in row.items()} for row in rows]
+    return _json_samples(data, str(path), model) if path.suffix == ".json" else _npz_samples(data, str(path), model)
 
 
-def _npz_samples(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
-    return _npz_rows({name: values for name, values in arrays.items() if name != _LABEL or len(arrays) == 1}, path)
+def _npz_samples(data: bytes, where: str, model: ModelInputs) -> list[Tensors]:
+    arrays = read_npz(data, where)
+    if LABEL not in model.inputs:
+        arrays.pop(LABEL, None)
+    _require_names(arrays, model, where)
+    exact: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        dtype = model.dtypes[name] or ("float32" if array.dtype.kind == "f" else array.dtype.name)
+        exact[name] = exact_cast(array, dtype, f"{where}: array {name!r}")
+    return [_fitting(row, model, f"{where}: sample {index}") for index, row in enumerate(_npz_rows(exact, where))]
 
 
-def _npz_rows(arrays: dict[str, NDArray[Any]], path: Path) -> list[Tensors]:
+def _npz_rows(arrays: dict[str, NDArray[Any]], where: str) -> list[dict[str, NDArray[Any]]]:
     counts = {values.shape[0] if values.ndim else 0 for values in arrays.values()}
     if len(counts) != 1 or not 0 < next(iter(counts)) <= MAX_SAMPLES:
         raise InputRejected(
-            "input-malformed", f"axis 0 must count the samples in every array, found {sorted(counts)}", where=str(path)
+            "input-malformed", f"axis 0 must count the samples in every array, found {sorted(counts)}", where=where
         )
     return [{name: values[i] for name, values in arrays.items()} for i in range(counts.pop())]
 
 
-def _json_samples(data: bytes, path: Path, runner: ModelInputs) -> list[Tensors]:
-    listed = strict_json.loads(
-        data, where=str(path), floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
-    )
+def _json_samples(data: bytes, where: str, model: ModelInputs) -> list[Tensors]:
+    listed = strict_json.loads(data, where=where, floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed")
     if not isinstance(listed, list) or not 0 < len(listed) <= MAX_SAMPLES:
-        raise InputRejected("input-malformed", "expected a list of samples", where=str(path))
+        raise InputRejected("input-malformed", "expected a list of samples", where=where)
     samples: list[Tensors] = []
     for index, item in enumerate(listed):
+        place = f"{where}[{index}]"
         if not isinstance(item, dict):
-            raise InputRejected("input-malformed", "a sample is an object: input name → nested lists", where=f"{path}[{index}]")
-        try:
-            samples.append({name: np.array(value, dtype=runner.dtypes.get(name, "float32")) for name, value in item.items()})
-        except (ValueError, TypeError, OverflowError) as problem:
-            raise InputRejected("input-malformed", str(problem)[:200], where=f"{path}[{index}]") from None
+            raise InputRejected("input-malformed", "a sample is an object: input name → nested lists", where=place)
+        _require_names(item, model, place)
+        row = {name: exact_numbers(item[name], model.dtypes[name] or "float32", f"{place}.{name}") for name in model.inputs}
+        samples.append(_fitting(row, model, place))
     return samples
 
 
-def _with_batch(values: NDArray[Any], rank: int) -> NDArray[Any]:
-    return values[None] if values.ndim == rank - 1 else values
+def _require_names(found: Collection[str], model: ModelInputs, where: str) -> None:
+    for name in found:
+        if name not in model.inputs:
+            raise InputRejected(
+                "input-unknown",
+                f"the model has no input {printable(name)!r}",
+                where=where,
+                hint="It has: " + ", ".join(model.inputs),
+            )
+    for name in model.inputs:
+        if name not in found:
+            raise InputRejected("input-missing", f"no array {name!r}", where=where)
+
+
+def _fitting(row: Mapping[str, NDArray[Any]], model: ModelInputs, where: str) -> dict[str, NDArray[Any]]:
+    """One sample with its batch axes, once its shapes are known to be the model's."""
+    result = {}
+    for name, values in row.items():
+        shape = model.shapes[name]
+        batched = values[None] if values.ndim == len(shape) - 1 else values
+        # Axis 0 stays open: the runner stacks samples to the batch that a model may fix there.
+        fixed = batched.ndim == len(shape) and all(
+            wanted in (None, size) for wanted, size in zip(shape[1:], batched.shape[1:], strict=True)
+        )
+        if not fixed:
+            told = ", ".join("any" if size is None else str(size) for size in shape)
+            raise InputRejected(
+                "input-shape",
+                f"a sample of shape {values.shape} was given; the model takes ({told})",
+                where=f"{where}: array {name!r}",
+                hint="Axis 0 of an .npz array counts the samples; a sample needs the model's other axes.",
+            )
+        result[name] = batched
+    return result
 
 
 def read_outputs(path: Path, kind: OutputKind, names: Sequence[str] = ()) -> list[dict[str, NDArray[Any]]]:
@@ -122,11 +163,13 @@ def read_outputs(path: Path, kind: OutputKind, names: Sequence[str] = ()) -> lis
         names: the tensors that are voted on; others are left out. Text and tokens have one tensor of a fixed name.
 
     Raises:
-        UsageError: ``file-missing``. InputRejected: ``input-malformed``, ``input-missing``.
+        UsageError: ``file-missing``.
+        InputRejected: ``input-malformed``, ``input-missing``; ``input-dtype`` for booleans among numbers; ``input-non-finite``
+            for a number beyond float32.
     """
     data = read_limited(path, limit=MAX_BYTES)
     if path.suffix != ".json":
-        rows = [dict(row) for row in _npz_rows(read_npz(data, str(path)), path)]
+        rows = _npz_rows(read_npz(data, str(path)), str(path))
     else:
         listed = strict_json.loads(
             data, where=str(path), floats=True, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
@@ -164,17 +207,12 @@ def _json_tensor(values: Any, kind: OutputKind, where: str) -> NDArray[Any]:
     try:
         array = np.array(values)
         if kind is OutputKind.IMAGE and array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 255:
-            return array.astype(np.uint8)
+            return exact_numbers(values, "uint8", where)
     except (ValueError, TypeError, OverflowError) as problem:  # ragged lists
         raise InputRejected("input-malformed", str(problem)[:200], where=where) from None
     if array.dtype.kind not in "bif":
         raise InputRejected("input-malformed", "not a nested list of numbers", where=where)
-    return array.astype({"b": np.bool_, "i": np.int64, "f": np.float32}[array.dtype.kind])
-
-
-def beacon_to_bytes(beacon: Beacon) -> bytes:
-    """A beacon file."""
-    return json.dumps({"source": beacon.source, "number": beacon.number, "value": beacon.value}, indent=1).encode() + b"\n"
+    return exact_numbers(values, {"b": "bool", "i": "int64", "f": "float32"}[array.dtype.kind], where)
 
 
 def read_beacon(path: Path) -> Beacon:

@@ -14,7 +14,8 @@ from verifai.errors import EngineCrashed, InputRejected, UnsupportedModel
 Tensors = Mapping[str, NDArray[Any]]
 _DTYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
-    "tensor(int32)": "int32", "tensor(int8)": "int8", "tensor(uint8)": "uint8", "tensor(bool)": "bool",
+    "tensor(int32)": "int32", "tensor(int16)": "int16", "tensor(int8)": "int8", "tensor(uint64)": "uint64",
+    "tensor(uint32)": "uint32", "tensor(uint16)": "uint16", "tensor(uint8)": "uint8", "tensor(bool)": "bool",
 }  # fmt: skip
 
 
@@ -28,10 +29,10 @@ class VoteRunner:
 
     Attributes:
         inputs, outputs: names in the graph's order.
-        ranks, dtypes: of the inputs.
+        shapes, dtypes: of the inputs, by name; None stands for a symbolic axis.
 
     Raises:
-        UnsupportedModel: ``runner-refused``, when onnxruntime cannot load it.
+        UnsupportedModel: ``runner-refused``, when onnxruntime cannot load it, or when an input is no tensor of numbers.
     """
 
     def __init__(self, model: bytes, options: RuntimeOptions, *, threads: int = 1) -> None:
@@ -46,8 +47,11 @@ class VoteRunner:
         except Exception as problem:  # noqa: BLE001 - the bindings raise a dozen classes without a common base
             raise UnsupportedModel("runner-refused", f"onnxruntime cannot load the model: {_reason(problem)}") from None
         self.inputs: tuple[str, ...] = tuple(one.name for one in self._session.get_inputs())
-        self.ranks: dict[str, int] = {one.name: len(one.shape) for one in self._session.get_inputs()}
-        self.dtypes: dict[str, str] = {one.name: _DTYPES.get(one.type, "float32") for one in self._session.get_inputs()}
+        self.shapes: Mapping[str, tuple[int | None, ...]] = {
+            one.name: tuple(size if isinstance(size, int) and size >= 0 else None for size in one.shape)
+            for one in self._session.get_inputs()
+        }
+        self.dtypes: Mapping[str, str] = {one.name: _dtype_of(one.name, one.type) for one in self._session.get_inputs()}
         self.outputs: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
 
     def run(self, samples: Sequence[Tensors]) -> list[dict[str, NDArray[Any]]]:
@@ -99,6 +103,17 @@ class VoteRunner:
                 "batch-shape", "samples of one batch need one shape with a batch axis of 1", where=name, hint="Use batch 1."
             )
         return np.concatenate(arrays)
+
+
+def _dtype_of(name: str, kind: str) -> str:
+    if kind not in _DTYPES:
+        raise UnsupportedModel(
+            "runner-refused",
+            f"samples cannot be given for an input of type {kind}",
+            where=f"input {name!r}",
+            hint="The types are: " + ", ".join(sorted(_DTYPES.values())),
+        )
+    return _DTYPES[kind]
 
 
 def _session_options(options: RuntimeOptions, threads: int) -> Any:

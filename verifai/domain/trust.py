@@ -11,6 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from verifai.domain.attestation.predicate_types import (
+    CIRCUIT_TYPE,
+    CONSENSUS_TYPE,
+    GATE_TYPE,
+    PROOF_TYPE,
+    ROUND_TYPE,
+    VOTE_COMMITMENT_TYPE,
+    VOTE_REPLAY_TYPE,
+    VOTE_TYPE,
+)
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
@@ -34,14 +44,14 @@ class TrustRole(StrEnum):
 
 
 ROLE_OF: Mapping[str, TrustRole] = {
-    "urn:verifai:circuit:v1": TrustRole.PROVER,
-    "urn:verifai:proof:v1": TrustRole.PROVER,
-    "urn:verifai:vote-commitment:v1": TrustRole.VOTER,
-    "urn:verifai:vote:v1": TrustRole.VOTER,
-    "urn:verifai:vote-replay:v1": TrustRole.VOTER,
-    "urn:verifai:round:v1": TrustRole.CONSENSUS,
-    "urn:verifai:consensus:v1": TrustRole.CONSENSUS,
-    "urn:verifai:gate:v1": TrustRole.GATE,
+    CIRCUIT_TYPE: TrustRole.PROVER,
+    PROOF_TYPE: TrustRole.PROVER,
+    VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
+    VOTE_TYPE: TrustRole.VOTER,
+    VOTE_REPLAY_TYPE: TrustRole.VOTER,
+    ROUND_TYPE: TrustRole.CONSENSUS,
+    CONSENSUS_TYPE: TrustRole.CONSENSUS,
+    GATE_TYPE: TrustRole.GATE,
 }
 """The role that must sign an attestation, by predicate type."""
 

@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
@@ -21,9 +19,13 @@ from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
-from verifai.onnx_graph.model import OnnxModel
 
-Tensors = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:  # a proof is verified without a model, and so without ONNX
+    from numpy.typing import NDArray
+
+    from verifai.onnx_graph.model import OnnxModel
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 """Arrays by tensor name, exactly of the model's shapes and dtypes."""
 
 
@@ -249,6 +251,7 @@ class EngineProof:
         outputs: what the circuit put out, by name, as exact float64 (integer outputs as integers), for whoever proves the next
             segment; never in the bundle. Empty when the engine does not offer it.
         secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
+        findings: what a reader of the statement will be told beside that it holds, such as ``output-saturated``.
     """
 
     files: Mapping[str, bytes]
@@ -257,6 +260,7 @@ class EngineProof:
     peak_rss_bytes: int
     outputs: Tensors = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from onnx import ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto
 
 from verifai.domain.digest import sha256
 from verifai.domain.tensor import TensorSpec
 from verifai.onnx_graph.external import pull_in
-from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute, shortened, to_bytes
+from verifai.onnx_graph.graph import Branch, Graph, Node, TensorType, read_attribute, shortened, to_bytes
 from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_NAME, MAX_TOTAL_BYTES
 from verifai.onnx_graph.lint import lint, parse
 from verifai.onnx_graph.model import OnnxModel
@@ -26,6 +26,7 @@ from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
 from verifai.onnx_graph.passes.infinities import drop_infinite_bounds
+from verifai.onnx_graph.passes.masks import finite_masks, require_plain_masks
 from verifai.onnx_graph.passes.numbers import require_finite, require_safe_division
 from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
@@ -63,8 +64,10 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     opsets = lint(proto, where)
     pull_in(proto, folder, where)
     graph = _read(proto, dims or {}, where)
+    _name_outputs_apart(graph)
     to_float32(graph)
     drop_infinite_bounds(graph)
+    masked = finite_masks(graph)
     require_finite(graph)
     infer(graph, opsets)
     simplify(graph)
@@ -76,6 +79,8 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     simplify(graph)
     _name_nodes(graph)
     require_finite(graph)
+    if masked:
+        require_plain_masks(graph)
     require_safe_division(graph)
     _note_large_integers(graph)
     return Canonical(_model(graph), tuple(graph.notices))
@@ -101,14 +106,7 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
         if total > MAX_TOTAL_BYTES:
             raise refuse("model-size-bomb", f"the weights need more than {MAX_TOTAL_BYTES:,} bytes", where)
         constants[tensor.name] = array
-    nodes = []
-    taken = {node.name for node in source.node}
-    for index, node in enumerate(source.node):
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        name = node.name or _free(f"{node.op_type}_{index}", taken)
-        place = printable(f"node {name!r} ({node.op_type})")
-        attributes = {attribute.name: read_attribute(attribute, place) for attribute in node.attribute}
-        nodes.append(Node(node.op_type, list(node.input), list(node.output), attributes, name, domain))
+    nodes = _nodes(source, {node.name for node in source.node}, where)
     used: set[str] = set()
     inputs = {}
     for value in source.input:
@@ -117,6 +115,29 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
     if spare := sorted(set(dims) - used):
         raise refuse("model-dynamic-shape", f"the model has no open dimension {spare[0]!r}", where, "Remove it from --dim.")
     return Graph("verifai", inputs, [value.name for value in source.output], nodes, constants)
+
+
+def _nodes(source: GraphProto, taken: set[str], where: str) -> list[Node]:
+    """The graph's nodes. Names are the file's where they are its only ones, and new otherwise: only messages use them."""
+    nodes, seen = [], set()
+    for index, node in enumerate(source.node):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        again = node.name in seen
+        name = _free(node.name or f"{node.op_type}_{index}", taken) if again or not node.name else node.name
+        seen.add(node.name)
+        place = printable(f"node {name!r} ({node.op_type})")
+        plain = [attribute for attribute in node.attribute if attribute.type != AttributeProto.GRAPH]
+        attributes = {attribute.name: read_attribute(attribute, place) for attribute in plain}
+        made = Node(node.op_type, list(node.input), list(node.output), attributes, name, domain)
+        inner = {attribute.name: attribute.g for attribute in node.attribute if attribute.type == AttributeProto.GRAPH}
+        made.branches = {key: _branch(graph, taken, where) for key, graph in inner.items()}
+        nodes.append(made)
+    return nodes
+
+
+def _branch(source: GraphProto, taken: set[str], where: str) -> Branch:
+    constants = {tensor.name: to_array(tensor, where) for tensor in source.initializer}
+    return Branch(_nodes(source, taken, where), constants, [value.name for value in source.output])
 
 
 def _free(base: str, taken: set[str]) -> str:
@@ -141,7 +162,8 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
         raise refuse("model-dynamic-shape", "the input's shape is not declared", where, "Export the model with a shape.")
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
-        if dim.HasField("dim_value"):
+        # Some exporters write an open axis as -1, which onnxruntime reads so.
+        if dim.HasField("dim_value") and dim.dim_value != -1:
             size = dim.dim_value
         else:
             key = f"{value.name}:{axis}"  # type: ignore[attr-defined]
@@ -161,6 +183,16 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
         shape.append(size)
     checked_size(shape, dtype, where)
     return TensorType(dtype, tuple(shape))
+
+
+def _name_outputs_apart(graph: Graph) -> None:
+    """An input that is an output too gets another name as one: circuits and statements tell tensors by their names."""
+    for position, name in enumerate(graph.outputs):
+        if name in graph.inputs:
+            other = graph.fresh(f"{name}_output")
+            graph.nodes.append(Node("Identity", [name], [other], {}, other))
+            graph.outputs[position] = other
+            graph.note(f"The input {printable(name)!r} is an output as well; as an output it is named {printable(other)!r}.")
 
 
 def _refuse_constant_outputs(graph: Graph) -> None:

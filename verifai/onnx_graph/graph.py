@@ -20,8 +20,20 @@ Attribute = int | float | bytes | Array | tuple[int, ...] | tuple[float, ...] | 
 
 
 @dataclass
+class Branch:
+    """One side of an ``If``: nodes that may read the values around it, constants of its own, and the values that it yields."""
+
+    nodes: list[Node]
+    constants: dict[str, Array]
+    outputs: list[str]
+
+
+@dataclass
 class Node:
-    """One operator. ``domain`` is empty for ``ai.onnx``; an input named ``""`` is an absent optional one."""
+    """One operator. ``domain`` is empty for ``ai.onnx``; an input named ``""`` is an absent optional one.
+
+    ``branches``: of an ``If``, until its condition is known; empty for every other operator.
+    """
 
     op_type: str
     inputs: list[str]
@@ -29,6 +41,7 @@ class Node:
     attributes: dict[str, Attribute] = field(default_factory=dict)
     name: str = ""
     domain: str = ""
+    branches: dict[str, Branch] = field(default_factory=dict)
 
     @property
     def where(self) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from verifai.domain.foreign import other_than
 from verifai.onnx_graph.graph import attribute_kind
 from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
 from verifai.onnx_graph.refusal import printable, refuse
@@ -20,7 +21,9 @@ MAX_OPSET: int = onnx.defs.onnx_opset_version()
 MAX_IR: int = onnx.IR_VERSION
 ML_DOMAIN = "ai.onnx.ml"
 
-_CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+_CONTROL_FLOW = frozenset({"Loop", "Scan", "SequenceMap"})
+"""``If`` may stand where its condition turns out constant; :mod:`.passes.branches` decides."""
+_MAX_DEPTH = 8
 _STOCHASTIC = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"})
 _FOREIGN_TYPES = ("Sequence", "Optional", "String", "RegexFullMatch", "ImageDecoder", "TfIdfVectorizer")
 _GRAPH_KINDS = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
@@ -46,13 +49,20 @@ def parse(data: bytes, where: str) -> ModelProto:
     """
     if len(data) > MAX_FILE_BYTES:
         raise refuse("model-too-large", f"{len(data):,} bytes; the limit is {MAX_FILE_BYTES:,}", where)
-    if not data:
-        raise refuse("model-malformed", "the file is empty", where)
+    # Protobuf decodes some texts to an empty message, and nothing to an empty one.
+    model = _decoded(data)
+    if model is None or not (model.ir_version or model.HasField("graph")):
+        message, hint = other_than("an ONNX file", data, "it cannot be decoded", "Export the model again.")
+        raise refuse("model-malformed", message, where, hint)
+    _require_utf8(model, where)
+    return model
+
+
+def _decoded(data: bytes) -> ModelProto | None:
     try:
         model: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RecursionError, ValueError):
-        raise refuse("model-malformed", "not an ONNX file: it cannot be decoded", where, "Export the model again.") from None
-    _require_utf8(model, where)
+        return None
     return model
 
 
@@ -102,22 +112,7 @@ def lint(model: ModelProto, where: str) -> dict[str, int]:
     if model.training_info:
         raise refuse("model-stochastic", "the file holds a training graph", where, "Export the model for inference.")
     defined = _definitions(model, where)
-    names: set[str] = set()
-    for index, node in enumerate(graph.node):
-        _node(node, index, opsets, where)
-        if node.name:
-            if node.name in names:
-                raise refuse("model-bad-name", "two nodes have this name", _place(node, index), "Rename one of them.")
-            names.add(node.name)
-        for name in node.input:
-            if name and name not in defined:
-                raise _undefined(model, node, index, name)
-        for name in node.output:
-            if name and name in defined:
-                raise refuse("model-malformed", f"the value {printable(name)!r} is defined twice", _place(node, index))
-            if name:
-                _name(name, f"output of {_place(node, index)}")
-                defined.add(name)
+    _nodes(graph, defined, opsets, where, 0)
     outputs = [value.name for value in graph.output]
     for name in outputs:
         if name not in defined:
@@ -125,6 +120,48 @@ def lint(model: ModelProto, where: str) -> dict[str, int]:
     if not outputs or len(set(outputs)) != len(outputs):
         raise refuse("model-malformed", "the graph needs outputs of different names", where)
     return opsets
+
+
+def _nodes(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: str, depth: int) -> int:
+    """Each node, and those of the branches in it; adds what they define to ``defined``. Returns how many there are."""
+    count = len(graph.node)
+    for index, node in enumerate(graph.node):
+        _node(node, index, opsets, where)
+        for name in node.input:
+            if name and name not in defined:
+                raise _undefined(graph, node, index, name)
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                count += _branch(attribute.g, set(defined), opsets, _place(node, index), depth + 1)
+        for name in node.output:
+            if name and name in defined:
+                raise refuse("model-malformed", f"the value {printable(name)!r} is defined twice", _place(node, index))
+            if name:
+                _name(name, f"output of {_place(node, index)}")
+                defined.add(name)
+    if count > MAX_NODES:
+        raise refuse("model-too-large", f"{count} nodes; the limit is {MAX_NODES}", where)
+    return count
+
+
+def _branch(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: str, depth: int) -> int:
+    """A branch of an ``If``, which may read what is defined around it. Returns how many nodes it has."""
+    if depth > _MAX_DEPTH:
+        raise refuse("model-control-flow", f"branches are nested deeper than {_MAX_DEPTH}", where)
+    if graph.input or graph.sparse_initializer:
+        raise refuse("model-malformed", "a branch has inputs or sparse weights", where)
+    for tensor in graph.initializer:
+        _name(tensor.name, f"a weight in a branch of {where}")
+        if tensor.name in defined:
+            raise refuse("model-malformed", f"the value {tensor.name!r} is defined twice", where)
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise refuse("model-external-data", "a branch keeps weights in another file", where, "Store them in the model.")
+        defined.add(tensor.name)
+    count = _nodes(graph, defined, opsets, where, depth)
+    for value in graph.output:
+        if value.name not in defined:
+            raise refuse("model-malformed", f"a branch's output {printable(value.name)!r} is computed by no node", where)
+    return count
 
 
 def _versions(model: ModelProto, where: str) -> dict[str, int]:
@@ -185,8 +222,8 @@ def _place(node: NodeProto, index: int) -> str:
     return printable(f"node {node.name!r} ({node.op_type})" if node.name else f"node #{index} ({node.op_type})")
 
 
-def _undefined(model: ModelProto, node: NodeProto, index: int, name: str) -> Exception:
-    later = {output for other in model.graph.node[index:] for output in other.output}
+def _undefined(graph: GraphProto, node: NodeProto, index: int, name: str) -> Exception:
+    later = {output for other in graph.node[index:] for output in other.output}
     if name in later:
         return refuse(
             "model-malformed",
@@ -201,12 +238,14 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
     place = _place(node, index)
     if node.name:
         _name(node.name, place)
-    if node.op_type in _CONTROL_FLOW or any(a.type in _GRAPH_KINDS for a in node.attribute):
+    branching = node.op_type == "If" and node.domain in ("", "ai.onnx")
+    if node.op_type in _CONTROL_FLOW or (not branching and any(a.type in _GRAPH_KINDS for a in node.attribute)):
         raise refuse(
             "model-control-flow",
             "dynamic control flow cannot be proven",
             place,
-            "Export with fixed control flow: unroll the loop, or keep one branch.",
+            "Export with fixed control flow: unroll the loop, or keep one branch."
+            + (" Of a scikit-learn estimator, export its .skops file instead." if node.op_type == "Scan" else ""),
         )
     if any(a.type in _SPARSE_KINDS for a in node.attribute):
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")
@@ -258,7 +297,7 @@ def _attributes(attributes: Iterable[AttributeProto], schema: onnx.defs.OpSchema
             raise refuse("model-malformed", f"the operator has no attribute {printable(attribute.name)!r}", place)
         if (
             attribute.ref_attr_name
-            or attribute.type not in _VALUE_KINDS
+            or attribute.type not in _VALUE_KINDS | {AttributeProto.GRAPH}
             or attribute.type != attribute_kind(schema, attribute.name)
         ):
             raise refuse("model-malformed", f"the attribute {attribute.name!r} is not of its type", place)

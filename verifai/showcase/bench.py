@@ -156,9 +156,10 @@ def _engine(
     warm, peak, privacy = [], made.circuit.peak_rss_bytes, ""
     if engine is not EngineName.EZKL:
         # The first call in a process loads the kernels; that belongs to the cold figure. ezkl's child is new every time.
-        list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory))
+        list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory, compare=False))
     for index in range(runs):
-        for bundle in prove(copy, [samples[0]], scratch / f"warm{index}", engine=engine, max_memory=max_memory):
+        target = scratch / f"warm{index}"
+        for bundle in prove(copy, [samples[0]], target, engine=engine, max_memory=max_memory, compare=False):
             warm.append(bundle.seconds)
             peak = max(peak, bundle.peak_rss_bytes)
             privacy = bundle.statement.privacy.value

@@ -87,11 +87,11 @@ def bench_gate(
     evidence = workspace / "evidence"
     progress.phase(f"proving {len(samples)} inputs", len(samples))
     paths = []
-    for made in prove(folder, samples, evidence, engine=engine):
+    for made in prove(folder, samples, evidence, engine=engine, compare=False):
         paths.append(made.path)
         progress.advance()
     policy = workspace / "verifai.toml"
-    init_policy(paths[0], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
+    init_policy(paths[:1], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
     text = policy.read_text(encoding="utf-8")
     policy.write_text(text.replace("inferences = 1\n", f"inferences = {len(paths)}\n"), encoding="utf-8")
     chosen = [paths[index * len(paths) // verify_runs] for index in range(verify_runs)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Role, Statement
 from verifai.errors import UsageError
@@ -174,7 +175,7 @@ def _forgeries(
     attempts: dict[str, Callable[[], VerifiedBundle]] = {
         "one pixel of the picture flipped": other_picture,
         "one output raised by one step": resealed("output", payload={"proof.json": _raise_output}, statement=_raise_logit),
-        "one weight of the model changed": resealed("weight", payload={"model.onnx": _change_weight}),
+        "one weight of the model changed": resealed("weight", payload={MODEL_FILE: _change_weight}),
         "one byte of the verification key changed": resealed("vk", payload={vk: _flip_middle_byte}),
         "one byte of the proof changed": resealed("proof", payload={"proof.json": _flip_proof_byte}),
     }

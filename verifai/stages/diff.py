@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.summary import summarise
 from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.statement import TensorStatement
 from verifai.onnx_graph.load import load_path
 
@@ -93,12 +94,12 @@ def _circuit(old: CircuitPredicate | None, new: CircuitPredicate | None) -> Iter
         yield from _change(Aspect.CIRCUIT, item, getattr(old, item), getattr(new, item))
     for item in sorted(set(old.pins) | set(new.pins)):
         yield from _change(Aspect.CIRCUIT, item, old.pins.get(item), new.pins.get(item))
-    for item in ("samples", "top1_matches", "max_abs_error", "mean_abs_error"):
+    for item in ("samples", "top1_matches", "spread_error", "r2", "close_decisions", "max_abs_error", "mean_abs_error"):
         yield from _change(Aspect.FIDELITY, item, getattr(old.fidelity, item, None), getattr(new.fidelity, item, None))
 
 
 def _model(bundle: OpenBundle) -> ModelProto:
-    return load_path(bundle.payload["model.onnx"]).proto
+    return load_path(bundle.payload[MODEL_FILE]).proto
 
 
 def _models(old: ModelProto, new: ModelProto) -> Iterator[Change]:

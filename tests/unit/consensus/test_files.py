@@ -58,6 +58,24 @@ def test_what_is_no_output_of_the_kind_is_refused(kind: OutputKind, item: Any, t
     assert caught.value.code == "input-malformed"
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "code"),
+    [
+        (OutputKind.LOGITS, [0.5, 1e300], "input-non-finite"),
+        (OutputKind.LOGITS, [0.5, True], "input-dtype"),
+        (OutputKind.EXACT, [3, True], "input-dtype"),
+        (OutputKind.IMAGE, [3, True], "input-dtype"),
+        (OutputKind.LOGITS, [0.5, "1.5"], "input-malformed"),
+    ],
+)
+def test_output_values_are_never_turned_into_others(kind: OutputKind, values: Any, code: str, tmp_path: Path) -> None:
+    path = tmp_path / "outputs.json"
+    path.write_text(json.dumps([{"y": values}]))
+    with pytest.raises(InputRejected) as caught:
+        read_outputs(path, kind)
+    assert caught.value.code == code
+
+
 def test_a_tensor_that_is_voted_on_must_be_there_and_others_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "outputs.npz"
     np.savez(path, a=np.ones((2, 3)), b=np.zeros((2, 3)))

@@ -22,9 +22,30 @@ def refusal(source: onnx.ModelProto | bytes, **options: object) -> UnsupportedMo
     return caught.value
 
 
-def _branch() -> onnx.ModelProto:
-    branch = helper.make_graph([node("Relu", ["x"], ["b"])], "branch", [], [onnx.ValueInfoProto(name="b")])
-    return model([node("If", ["c"], then_branch=branch, else_branch=branch)], {"c": np.array(True)})
+def _side(*nodes: onnx.NodeProto, result: str = "b", **initializers: np.ndarray) -> onnx.GraphProto:
+    tensors = [numpy_helper.from_array(array, name) for name, array in initializers.items()]
+    return helper.make_graph(
+        list(nodes) or [node("Relu", ["x"], ["b"])], "branch", [], [onnx.ValueInfoProto(name=result)], tensors
+    )
+
+
+def _branch(one: onnx.GraphProto | None = None, *, computed: bool = False) -> onnx.ModelProto:
+    """A choice between ``one`` and a Relu: by a constant, or by whether the input's first cell is above 0."""
+    side = one if one is not None else _side()
+    chosen = [node("If", ["c"], then_branch=side, else_branch=_side())]
+    if not computed:
+        return model(chosen, {"c": np.array(True)})
+    before = [node("Slice", ["x", "zero", "one"], ["s"]), node("Greater", ["s", "nought"], ["c"])]
+    constants = {"zero": np.array([0]), "one": np.array([1]), "nought": np.array([0], np.float32)}
+    return model([*before, *chosen], constants)
+
+
+def _nested(depth: int) -> onnx.ModelProto:
+    side = _side()
+    for number in range(depth):
+        inner = node("If", ["c"], [f"b{number}"], name=f"if{number}", then_branch=side, else_branch=_side())
+        side = _side(inner, result=f"b{number}")
+    return _branch(side)
 
 
 def _loop() -> onnx.ModelProto:
@@ -102,7 +123,25 @@ def _weight_of(kind: int, raw: bytes) -> Callable[[], onnx.ModelProto]:
 
 
 CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
-    "a branch on a condition": (_branch, "model-control-flow", "the_If"),
+    "a branch on a computed condition": (lambda: _branch(computed=True), "model-control-flow", "the_If"),
+    "branches too deep": (lambda: _nested(9), "model-control-flow", ""),
+    "a branch that reads what nothing defines": (lambda: _branch(_side(node("Relu", ["q"], ["b"]))), "model-malformed", ""),
+    "a branch whose output nothing computes": (lambda: _branch(_side(result="q")), "model-malformed", "the_If"),
+    "a branch that defines a value again": (
+        lambda: _branch(_side(node("Relu", ["x"], ["x"]), result="x")),
+        "model-malformed",
+        "",
+    ),
+    "a branch with a loop in it": (
+        lambda: _branch(_side(_loop().graph.node[0], result="y")),
+        "model-control-flow",
+        "the_Loop",
+    ),
+    "a branch with a weight of nothing": (
+        lambda: _branch(_side(node("Add", ["x", "w"], ["b"]), w=np.full(4, np.nan, np.float32))),
+        "model-non-finite",
+        "w",
+    ),
     "a loop": (_loop, "model-control-flow", "the_Loop"),
     "a local function": (_function, "model-control-flow", "test.onnx"),
     "sparse weights": (_sparse_weights, "model-sparse", "test.onnx"),
@@ -182,11 +221,6 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         lambda: model([node("Relu", ["x"])], {"x": np.ones(4, np.float32)}),
         "model-malformed",
         "test.onnx",
-    ),
-    "two nodes of one name": (
-        lambda: model([node("Relu", ["x"], ["a"], name="same"), node("Relu", ["a"], name="same")]),
-        "model-bad-name",
-        "same",
     ),
     "a name with a control character": (lambda: model([node("Relu", ["x"], name="a\x1b[31m")]), "model-bad-name", "\\x1b"),
     "a name that is too long": (lambda: model([node("Relu", ["x"], name="n" * (MAX_NAME + 1))]), "model-bad-name", "nnn"),

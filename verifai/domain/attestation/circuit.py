@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import CIRCUIT_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, WeightVisibility
@@ -39,7 +40,7 @@ class FidelityFigures:
 
     Attributes:
         samples: how many were compared.
-        top1_matches: how many arg-maxes agree; ``None`` without classes.
+        top1_matches: in how many every decision agrees; ``None`` without decisions.
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
         spread_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out of documents where not measured.
@@ -107,7 +108,7 @@ class CircuitPredicate:
         insecure: insecure modes in force, such as ``test-srs``; sorted.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:circuit:v1"
+    TYPE: ClassVar[str] = CIRCUIT_TYPE
 
     name: str
     engine: EngineName

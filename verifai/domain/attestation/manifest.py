@@ -9,12 +9,12 @@ from typing import Any
 
 from verifai.domain import strict_json
 from verifai.domain.attestation.envelope import MAX_PAYLOAD_BYTES, STATEMENT_TYPE
+from verifai.domain.attestation.predicate_types import MANIFEST_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.utc_time import utc_from_record
 from verifai.errors import EvidenceRejected
 
-MANIFEST_TYPE = "urn:verifai:manifest:v1"
 MANIFEST_NAME = "bundle.dsse.json"
 MAX_FILES = 1024
 
@@ -87,15 +87,6 @@ class Manifest:
     created: str
     succeeds: Sha256 | None = None
 
-    def attestation_ids(self) -> tuple[Sha256, ...]:
-        """The attestations listed, by identifier."""
-        prefix, suffix = "attestations/", ".dsse.json"
-        return tuple(
-            Sha256(entry.path.removeprefix(prefix).removesuffix(suffix))
-            for entry in self.files
-            if entry.path.startswith(prefix)
-        )
-
     def to_json(self) -> dict[str, Any]:
         """The in-toto Statement as a JSON object."""
         predicate: dict[str, Any] = {"created": self.created}
@@ -163,10 +154,7 @@ def _entry(record: Record, max_file_bytes: int) -> FileEntry:
 
 
 MODEL_FILE = "model.onnx"
-
-
-SIDE_FILES = frozenset({MODEL_FILE, "sbom.cdx.json"})
-"""Payload files that belong to the bundle, not to the engine."""
-
-
+"""The canonical model: in a circuit's folder, and in a bundle's payload when the weights are public."""
 SBOM_FILE = "sbom.cdx.json"
+SIDE_FILES = frozenset({MODEL_FILE, SBOM_FILE})
+"""Payload files that belong to the bundle, not to the engine."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from verifai.domain.attestation.circuit import insecure_from_record
+from verifai.domain.attestation.predicate_types import PROOF_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import Statement
@@ -25,7 +26,7 @@ class ProofPredicate:
         insecure: insecure modes in force, such as ``test-srs``; sorted.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:proof:v1"
+    TYPE: ClassVar[str] = PROOF_TYPE
 
     circuit: Sha256
     statement: Statement

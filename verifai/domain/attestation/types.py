@@ -12,6 +12,17 @@ from typing import TYPE_CHECKING
 
 from verifai.domain import strict_json
 from verifai.domain.attestation.envelope import MAX_PAYLOAD_BYTES, STATEMENT_TYPE, Attestation, Envelope, Predicate, Subject
+from verifai.domain.attestation.predicate_types import (
+    CALIBRATION_TYPE,
+    CIRCUIT_TYPE,
+    CONSENSUS_TYPE,
+    GATE_TYPE,
+    PROOF_TYPE,
+    ROUND_TYPE,
+    VOTE_COMMITMENT_TYPE,
+    VOTE_REPLAY_TYPE,
+    VOTE_TYPE,
+)
 from verifai.domain.record import Record
 from verifai.errors import EvidenceRejected
 
@@ -19,15 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TYPES: Mapping[str, str] = {
-    "urn:verifai:circuit:v1": "verifai.domain.attestation.circuit:CircuitPredicate",
-    "urn:verifai:proof:v1": "verifai.domain.attestation.proof:ProofPredicate",
-    "urn:verifai:gate:v1": "verifai.domain.policy.attestation:GatePredicate",
-    "urn:verifai:calibration:v1": "verifai.domain.consensus.calibration:Calibration",
-    "urn:verifai:round:v1": "verifai.domain.consensus.round:RoundTerms",
-    "urn:verifai:vote-commitment:v1": "verifai.domain.consensus.vote:VoteCommitment",
-    "urn:verifai:vote:v1": "verifai.domain.consensus.vote:Vote",
-    "urn:verifai:vote-replay:v1": "verifai.domain.consensus.vote_replay:VoteReplay",
-    "urn:verifai:consensus:v1": "verifai.domain.consensus.decision:ConsensusDecision",
+    CIRCUIT_TYPE: "verifai.domain.attestation.circuit:CircuitPredicate",
+    PROOF_TYPE: "verifai.domain.attestation.proof:ProofPredicate",
+    GATE_TYPE: "verifai.domain.policy.attestation:GatePredicate",
+    CALIBRATION_TYPE: "verifai.domain.consensus.calibration:Calibration",
+    ROUND_TYPE: "verifai.domain.consensus.round:RoundTerms",
+    VOTE_COMMITMENT_TYPE: "verifai.domain.consensus.vote:VoteCommitment",
+    VOTE_TYPE: "verifai.domain.consensus.vote:Vote",
+    VOTE_REPLAY_TYPE: "verifai.domain.consensus.vote_replay:VoteReplay",
+    CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _AGAIN = "Get the bundle again from its maker; do not use this copy."
 
@@ -93,13 +93,34 @@ CODES: dict[str, Code] = {
         (3,), "The key had to be made again from the model, and was not.", "See step A2 of the report."
     ),
     "shapes-match": Code((0,), "The statement's tensors are the model's.", ""),
-    "reference-not-run": Code((0,), "The float model was not run on the proven input.", "Give the input with --input."),
-    "reference-distance": Code((0,), "How far the proven output is from the float model's.", ""),
+    "input-not-matched": Code(
+        (0,),
+        "A given input is private in the proof, so nothing shows that it is the proven one; the float model runs on it.",
+        'To match inputs, ask for a circuit with this tensor "hashed" or "public".',
+    ),
+    "fidelity-fair": Code((0,), "By the figures that the lock pins, the circuit is near its float model.", ""),
+    "fidelity-poor": Code(
+        (3,),
+        "By the figures that the lock pins, the circuit is not near its float model, whatever compile was told to accept.",
+        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: `verifai audit BUNDLE --trust FILE --max-spread-error LIMIT`.",
+    ),
+    "fidelity-not-judged": Code(
+        (0,),
+        "The lock pins no error in spreads of the output, or is that of a part of a model.",
+        "Compile again: older releases did not measure it.",
+    ),
+    "reference-not-run": Code((0,), "The float model was not run.", "Give the proven input with --input."),
+    "reference-distance": Code(
+        (0,),
+        "How far the proven output is from the float model's was not judged in spreads of the output: the lock pins none.",
+        "Compile again: older releases did not pin it.",
+    ),
     "reference-near": Code((0,), "The proven output is near the float model's.", ""),
     "reference-far": Code(
         (3,),
-        "The proven output is far from the float model's.",
-        "Sharpen [fidelity] max_abs_error in circuit.toml, then compile again.",
+        "The proven output is far from the float model's: its error is too large, or it decides otherwise.",
+        "Do not take the proven value for the model's. Compile with calibration data that covers such inputs, or with a lower "
+        "spread_error in [fidelity], and prove again.",
     ),
     "sbom-matches": Code((0,), "The bill of materials is the one of this evidence.", ""),
     "sbom-missing": Code((0,), "There is no bill of materials.", "Ask for evidence made by a newer release."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
     "consensus-reached": Code((0,), "Enough verifiers agree within the tolerance.", "Nothing to do."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _EXPORT_AGAIN = "Export the model again from its source."
 
@@ -36,8 +36,11 @@ CODES: dict[str, Code] = {
         (2,), "The source framework could not load or convert the model.", "Read the message; fix the source."
     ),
     "pickle-refused": Code(
-        (2,), "The file is a pickle, which can run any code.", "Use a safe format, or `verifai export` with --trust-pickle."
+        (2,),
+        "Loading the file could run code from it.",
+        "Use a safe format; or, if you trust its maker, --trust-type or --trust-pickle.",
     ),
+    "bad-facts": Code((2,), "The file of facts beside the model is malformed, or of another model.", _EXPORT_AGAIN),
     "input-malformed": Code((2,), "An input file is not of its format.", "Write it again, for example with numpy.savez."),
     "input-too-large": Code((2,), "An input file exceeds the size limit.", "Split it."),
     "input-missing": Code((2,), "An input tensor is missing.", "Name each array as the model names its inputs."),

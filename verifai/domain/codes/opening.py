@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 _DEAD = "The root is dead: compile again, which commits anew. Never restore or copy a ledger."
 

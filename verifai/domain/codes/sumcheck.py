@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import Code
+from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
     "circuit-malformed": Code(
@@ -54,6 +54,11 @@ CODES: dict[str, Code] = {
         "Remove it; where [engine.sumcheck] activation_bits is given, remove that, so that more bits are tried.",
     ),
     "no-scale": Code((2,), "Calibration, or the lock, gives no range for a value.", "Compile again without --locked."),
+    "range-holds-pole": Code(
+        (2,),
+        "The operand of a quotient, logarithm or root takes values where the model has no number, or its range reaches there.",
+        "Keep it on one side of 0 in the model, or calibrate with input_margin = 0.",
+    ),
     "not-finite": Code(
         (2,), "A value is infinite or not a number on the calibration data.", "Correct the calibration data or the model."
     ),

@@ -9,6 +9,7 @@ from math import log, sqrt
 from typing import Any, ClassVar
 
 from verifai.domain.attestation.circuit import ratio_from_record, ratio_to_json
+from verifai.domain.attestation.predicate_types import CALIBRATION_TYPE
 from verifai.domain.consensus.job import VoteSubject
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
@@ -128,7 +129,7 @@ class Calibration:
         honest_interval: 95 % bootstrap interval of the honest p99.9, resampled by input.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:calibration:v1"
+    TYPE: ClassVar[str] = CALIBRATION_TYPE
 
     subject: VoteSubject
     runtime: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from verifai.domain.attestation.circuit import ratio_from_record, ratio_to_json
+from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE
 from verifai.domain.consensus.round import MAX_VOTERS, Fault, NamedFault
 from verifai.domain.consensus.tally import NodeResult, Relation, TallyOutcome
 from verifai.domain.digest import Sha256, is_sha256
@@ -67,7 +68,7 @@ class ConsensusDecision:
         claim_relation: its relation to the centre; empty without a claim.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:consensus:v1"
+    TYPE: ClassVar[str] = CONSENSUS_TYPE
 
     round: Sha256
     calibration: Sha256

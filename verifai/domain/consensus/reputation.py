@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import exp, log
+from math import log
 
 CANARY = "canary"
 """Pseudo-player: a job with a known answer. Passing it is a win against it, failing it a loss (proof of capability)."""
@@ -87,8 +87,3 @@ def strengths(record: Iterable[Contest]) -> Mapping[str, float]:
 def weights(log_strengths: Mapping[str, float], *, cap: float = WEIGHT_CAP) -> Mapping[str, float]:
     """Weights in [0, ``cap``]: a newcomer's 1 plus the log-odds of winning against a newcomer, capped on both sides."""
     return {player: min(cap, max(0.0, _NEWCOMER + strength)) for player, strength in log_strengths.items() if player != CANARY}
-
-
-def win_probability(strength: float) -> float:
-    """Probability of winning against a newcomer."""
-    return 1.0 / (1.0 + exp(-strength))

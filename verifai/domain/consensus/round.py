@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import ROUND_TYPE
 from verifai.domain.consensus.job import Job
 from verifai.domain.consensus.vote import Opening, Vote, VoteCommitment, commitment_value
 from verifai.domain.consensus.vote_tree import leaf_hash, root_from_path
@@ -99,7 +100,7 @@ class RoundTerms:
         commit_by, reveal_by: deadlines, UTC.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:round:v1"
+    TYPE: ClassVar[str] = ROUND_TYPE
 
     job: Job
     voters: tuple[str, ...]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import VOTE_COMMITMENT_TYPE, VOTE_TYPE
 from verifai.domain.consensus.job import MAX_SAMPLES, canonical
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
@@ -80,7 +81,7 @@ class VoteCommitment:
         commitment: :func:`commitment_value`.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:vote-commitment:v1"
+    TYPE: ClassVar[str] = VOTE_COMMITMENT_TYPE
 
     round: Sha256
     voter: str
@@ -162,7 +163,7 @@ class Vote:
         openings: the outputs that the seed picked, in ascending order.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:vote:v1"
+    TYPE: ClassVar[str] = VOTE_TYPE
 
     round: Sha256
     voter: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from verifai.domain.attestation.circuit import ratio_from_record, ratio_to_json
+from verifai.domain.attestation.predicate_types import VOTE_REPLAY_TYPE
 from verifai.domain.consensus.job import MAX_SAMPLES
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
@@ -63,7 +64,7 @@ class VoteReplay:
         vote: identifier of this voter's own vote.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:vote-replay:v1"
+    TYPE: ClassVar[str] = VOTE_REPLAY_TYPE
 
     round: Sha256
     voter: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from verifai.domain.attestation.predicate_types import GATE_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.utc_time import utc_from_record
@@ -68,7 +69,7 @@ class GatePredicate:
         waivers: identifiers of the waivers that the result rests on, in ascending order.
     """
 
-    TYPE: ClassVar[str] = "urn:verifai:gate:v1"
+    TYPE: ClassVar[str] = GATE_TYPE
 
     version: str
     time_verified: str

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from verifai.engines.interface import PinnedScale, PinnedSegment, SegmentTensor
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale
 from verifai.errors import UsageError
-from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from verifai.onnx_graph.model import OnnxModel
 
 
 def check_names(options: QuantiserOptions, model: OnnxModel) -> None:

@@ -47,7 +47,7 @@ def build_circuit(
     options: QuantiserOptions,
     suite: Suite = INTEGRITY,
 ) -> Lowered:
-    """Lower, plan the proof, complete the circuit, and hold every committed column to the lister. Raises UnsupportedModel."""
+    """Lower, plan the proof, complete the circuit, and check it against the constraint list. Raises UnsupportedModel."""
     from verifai.engines.sumcheck.constraints import audit
     from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, planned
 

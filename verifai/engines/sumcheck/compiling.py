@@ -13,6 +13,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, WeightVisibility
+from verifai.engines.capabilities import Prediction
 from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
@@ -33,7 +34,7 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
-from verifai.engines.sumcheck.tuning import Sample, Tuned, Tuner
+from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
 from verifai.execution.memory import peak_rss_bytes
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -58,6 +59,8 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        _ensure_kernels(request.progress)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -72,6 +75,14 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         key_bytes=len(lowered.blob),
         tried=found.tried,
     )
+
+
+def predict(request: CompileRequest) -> Prediction:
+    """What :func:`compile_circuit` would find. Raises as it does."""
+    bindings(request.spec)
+    found = _search(request, samples_of(request.calibration, request.model))
+    bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
+    return Prediction(found.fidelity, committed_cells(found.lowered), bits, len(found.tried))
 
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
@@ -95,8 +106,18 @@ def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequ
     return Tuned(pinned.options, scales, lowered, measure(request.model, lowered, samples, reference, request.progress), ())
 
 
+def _ensure_kernels(progress: Progress) -> None:
+    from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels  # loads Numba, which public weights do without
+
+    ensure_kernels(progress)
+
+
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
-    """The weights' identity. Private ones get a new root with its own seed and ledger, or the pinned one's, from its seed."""
+    """The weights' identity: the digest of public weights, the root of committed ones.
+
+    Without a lock, private weights get a new root, with a seed and a ledger of its own. With a lock, the root is computed again
+    from the pinned root's seed, for the caller to compare.
+    """
     if request.spec.weights is not WeightVisibility.PRIVATE:
         return Sha256(weights_identity(lowered))
     from verifai.engines.sumcheck.prover.prove import prepare
@@ -107,7 +128,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
     root = Sha256(key.identity)
     if pinned is not None:
-        weights_ledger(folder, pinned)  # a root without its ledger is dead; better to know it now
+        weights_ledger(folder, pinned)  # raises now if it is missing: the root could not be opened
         if root == pinned and registration(folder, root) is None:
             register_root(folder, key, request.progress)
         return root
@@ -121,7 +142,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
 
 
 def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
-    """Prove, with one opening, that the weights under a new root keep the circuit's bounds; keep the proof beside the seed."""
+    """Prove that the weights under a new root keep the circuit's bounds, by one opening. Store the proof beside the seed."""
     from verifai.engines.sumcheck.payload.weight_roots import encode_registration
     from verifai.engines.sumcheck.prover.relations import prove_registration
 

@@ -1,7 +1,7 @@
-"""The constraint lister: what the proof must enforce for each operation, derived from the circuit alone.
+"""The constraint list: what the proof must enforce for each operation, derived from the circuit alone.
 
-Written from the operations' definitions, apart from prover and verifier, as a second opinion: :func:`audit` compares it with
-the columns that the protocol's plan commits, and refuses any column without a range and a claim.
+It is written from the definitions of the operations and shares no code with prover and verifier, as a second opinion.
+:func:`audit` compares it with the columns that the protocol's plan commits, and refuses any column without a range and a claim.
 
 A *range* bounds a column's cells (a lookup, or equality with something bounded). A *claim* ties it, at a random point drawn
 after the commitment, to the rest of the computation. A multiplicity column needs no range: the lookups' sum of fractions
@@ -181,6 +181,13 @@ def _virtual(at: _Listing, op: Any) -> Iterator[Constraint]:
 
 
 _RULES: dict[type[Any], Callable[[_Listing, Any], Iterator[Constraint]]] = {
+    ops.MatMul: _linear,
+    ops.Conv: _linear,
+    ops.BatchedMatMul: _virtual,
+    ops.Mul: _virtual,
+    ops.LinearCombination: _virtual,
+    ops.WindowSum: _virtual,
+    ops.RowSum: _virtual,
     ops.Requant: _requant,
     ops.Lookup: _lookup,
     ops.WindowMax: _window_max,
@@ -188,8 +195,9 @@ _RULES: dict[type[Any], Callable[[_Listing, Any], Iterator[Constraint]]] = {
     ops.Recip: _recip,
     ops.Isqrt: _isqrt,
     ops.ArgMax: _argmax,
-    ops.MatMul: _linear,
-    ops.Conv: _linear,
+    ops.Relabel: _virtual,
+    ops.View: _virtual,
+    ops.Gather: _virtual,  # what a proof would have to enforce; the planner refuses the operation
 }
 
 
@@ -213,10 +221,16 @@ def _stated(circuit: Circuit) -> Iterator[Constraint]:
 
 
 def constraints(circuit: Circuit) -> tuple[Constraint, ...]:
-    """Every constraint of a checked circuit: the statement's, then per operation."""
+    """Every constraint of a checked circuit: the statement's, then per operation.
+
+    Raises:
+        InternalError: code ``bug``, for an operation whose constraints are not written down.
+    """
     found = list(_stated(circuit))
     for number, op in enumerate(circuit.ops):
-        found.extend(_RULES.get(type(op), _virtual)(_Listing(circuit, number), op))
+        if type(op) not in _RULES:
+            raise InternalError("bug", f"the constraints of {type(op).__name__} are not listed", where=f"op {number}")
+        found.extend(_RULES[type(op)](_Listing(circuit, number), op))
     return tuple(found)
 
 
@@ -245,10 +259,10 @@ def committed_columns(circuit: Circuit) -> frozenset[Column]:
 
 
 def audit(circuit: Circuit, committed: Iterable[Column] | None = None) -> tuple[Constraint, ...]:
-    """The constraints, after holding the committed columns to them.
+    """The constraints, after checking that they cover every committed column.
 
     Args:
-        committed: the columns to hold; by default those of the protocol's plan.
+        committed: the columns to check; by default those of the protocol's plan.
 
     Raises:
         InternalError: code ``bug``: a column without a range or a claim, or one that no constraint mentions.
@@ -259,7 +273,7 @@ def audit(circuit: Circuit, committed: Iterable[Column] | None = None) -> tuple[
     claimed = {column for one in found if one.kind == CLAIM for column in one.columns}
     columns = committed_columns(circuit) if committed is None else frozenset(committed)
     for column in sorted(columns):
-        if column[0] in ("count", "pad"):  # any values do: the fractions add up or they do not; a pad is whatever it is
+        if column[0] in ("count", "pad"):  # no range is needed: the fractions determine counts, and a pad may be any value
             continue
         if column not in ranged or column not in claimed:
             missing = "range" if column not in ranged else "claim"

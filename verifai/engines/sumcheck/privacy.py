@@ -8,7 +8,8 @@ from verifai.engines.interface import PrivacySupport
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 
 ZK_COST_FACTOR_AIM = 1.5
-"""The design's aim for the zero-knowledge suite's prove time, as a multiple of the integrity-only suite's."""
+"""The aim for the zero-knowledge suite's prove time, as a multiple of the integrity-only suite's. What was measured is in
+docs/engine/zero-knowledge.md, section 7."""
 ZK_COST_FACTOR_MEASURED: float | None = 1.59
 """Prove time with private inputs over that of the integrity-only suite: the largest ratio over the circuits of
 docs/benchmarks.md, measured by ``verifai bench`` in one run. ``None`` would mean not measured; then only the aim is told."""

@@ -34,7 +34,7 @@ def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
             "tensor-secret-needed",
             "the tensor is bound by a hiding commitment, whose root only its secret seed makes again",
             where=tensor.name,
-            hint="Ask whoever holds the seed, or have the tensor public or bound by the integrity-only suite.",
+            hint="Ask the holder of the seed, make the tensor public, or bind it by the integrity-only suite.",
         )
     cells = [q - tensor.zero_point for q in quantise(tensor, values)]
     return root_of(tensor.shape, cells).hex()

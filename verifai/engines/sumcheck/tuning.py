@@ -41,7 +41,7 @@ OUTPUT_SHARE = 0.25
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
 _OTHER_BITS_MAY_DO = ("circuit-bound", "constant-value")
 """Refusals that depend on the bits, so that the next rung may keep the bound, or tell a factor from 0."""
-_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
+TUNED_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
 
 Sample = Mapping[str, NDArray[Any]]
 
@@ -74,7 +74,7 @@ class _Attempt:
         """For people: bits, cost, fidelity, outcome."""
         found = self.fidelity
         return {
-            **{name: getattr(self.options, name) for name in _FIELDS},
+            **{name: getattr(self.options, name) for name in TUNED_FIELDS},
             "cells": 0 if self.lowered is None else committed_cells(self.lowered),
             "spread_error": -1.0 if found is None or found.spread_error is None else found.spread_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
@@ -218,8 +218,8 @@ class Tuner:
             return UnsupportedModel(last.code, last.message, where=last.where, hint=hint)
         best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
         assert best.fidelity is not None
-        bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in _FIELDS if name not in self._given)
-        fixed = sorted(self._given & set(_FIELDS))
+        bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
+        fixed = sorted(self._given & set(TUNED_FIELDS))
         advice = _reachable(self.floor, best.fidelity)
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if fixed:

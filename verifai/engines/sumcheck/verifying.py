@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, MAX_FILE, MAX_PROOF, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import decode_statement, domain_statement
 from verifai.engines.sumcheck.payload.weight_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE, WeightRoots, check_roots
+from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
@@ -30,14 +31,14 @@ def payload_names(section: LockSection) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPayload:
-    """A payload that holds; ``roots``: of private weights."""
+    """A verified payload; ``roots``: of private weights, else None."""
 
     verified: VerifiedStatement
     roots: WeightRoots | None
 
 
 def check_payload(section: LockSection, files: Mapping[str, bytes]) -> CheckedPayload:
-    """All of verification on bytes.
+    """The whole verification, on the bytes of a payload's files.
 
     Raises:
         EvidenceRejected: with the code of the step that fails (:mod:`.verifier.verify`), or ``payload-mismatch``.
@@ -89,12 +90,12 @@ def weakest_step(circuit: Circuit) -> int:
 _WEIGHTS = {
     WeightVisibility.PUBLIC: "the weights are the pinned ones, and keep the circuit's bounds",
     WeightVisibility.COMMITTED: (
-        "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is the word of "
-        "whoever pinned it, for anyone who cannot derive the root from the model"
+        "the weights are those under the pinned root; that they are the model's, within the circuit's bounds, is not checked "
+        "here: rely on the lock's author, or derive the root from the model"
     ),
     WeightVisibility.PRIVATE: (
-        "the weights are those under the pinned hiding root; that they are the model's is the word of whoever pinned it: "
-        "nobody without its seed can derive the root"
+        "the weights are those under the pinned hiding root; that they are the model's is not checked here: rely on the lock's "
+        "author, since only the holder of the seed can derive the root"
     ),
 }
 
@@ -124,6 +125,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
         *_about_roots(checked.roots),
         holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "3"),
         holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "4"),
+        *saturated_outputs(section, verified.circuit, verified.statement),
     )
     return VerifiedProof(statement, findings)
 

@@ -24,10 +24,18 @@ def explicit_defaults(graph: Graph) -> None:
             _window(graph, node)
         schema = onnx.defs.get_schema(node.op_type, OPSET, node.domain)
         for name, formal in schema.attributes.items():
+            if _meaningless(graph, node, name):
+                continue
             if name not in node.attributes and formal.default_value.type != onnx.AttributeProto.UNDEFINED:
                 node.attributes[name] = read_attribute(formal.default_value, node.where)
         if node.op_type in _AXIS_BY_RANK:
             _axis(graph, node)
+
+
+def _meaningless(graph: Graph, node: Node, name: str) -> bool:
+    """The axis of a quantisation that has one scale for all cells, where there are fewer axes than its default counts."""
+    rank = len(graph.types[node.inputs[0]].shape) if node.inputs and node.inputs[0] else 0
+    return node.op_type in ("QuantizeLinear", "DequantizeLinear") and name == "axis" and rank == 0
 
 
 def _axis(graph: Graph, node: Node) -> None:

@@ -8,6 +8,7 @@ from onnx import helper
 
 from verifai.onnx_graph.graph import Node, node_proto
 from verifai.onnx_graph.limits import IR_VERSION, OPSET
+from verifai.onnx_graph.passes.masks import HINT as MASK_HINT
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
@@ -15,7 +16,7 @@ from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
 _FOLDABLE = frozenset(
     words(
         "Abs Add And ArgMax ArgMin Cast Ceil Clip Concat ConstantOfShape Cos CumSum Div Equal Erf Exp Expand EyeLike "
-        "Flatten Floor Gather GatherElements GatherND Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max "
+        "Flatten Floor Gather GatherElements GatherND Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max "
         "Mean Min Mod Mul Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd "
         "ReduceSum Relu Reshape Round ScatterElements ScatterND Sigmoid Sign Sin Slice Split Sqrt Squeeze Sub Sum Tanh "
         "Tile Transpose Trilu Unsqueeze Where Xor"
@@ -26,6 +27,11 @@ _FOLDABLE = frozenset(
 def foldable(node: Node) -> bool:
     """Whether the node is evaluated when all its operands are constants: cheap, deterministic operators only."""
     return node.op_type in _FOLDABLE
+
+
+def foldable_alone(node: Node, operands: dict[str, Array]) -> bool:
+    """Whether it is folded because its operands are single numbers: one stored number, which no layer reads as its weights."""
+    return node.op_type == "DequantizeLinear" and all(array.ndim == 0 for array in operands.values())
 
 
 def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
@@ -56,7 +62,7 @@ def evaluate(node: Node, operands: dict[str, Array]) -> dict[str, Array]:
                 "model-non-finite",
                 "a constant expression yields NaN or infinity",
                 node.where,
-                "No circuit knows NaN or infinity: change what this node is given, then export the model again.",
+                MASK_HINT,
             )
     return results
 

@@ -23,7 +23,8 @@ from verifai.onnx_graph.limits import (
     SMALL_TOTAL_BYTES,
     TOTAL_PER_WEIGHT_BYTE,
 )
-from verifai.onnx_graph.passes.fold import evaluate, foldable
+from verifai.onnx_graph.passes.branches import enter_branch
+from verifai.onnx_graph.passes.fold import evaluate, foldable, foldable_alone
 from verifai.onnx_graph.passes.upgrade import upgrade
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, checked_size, element_dtype, from_array
@@ -55,6 +56,9 @@ def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
     budget.charge(sum(kind.nbytes for kind in graph.inputs.values()), "the inputs")
     while graph.pending:
         node = graph.pending.pop()
+        if node.branches:
+            budget.charge(enter_branch(graph, node), node.where)
+            continue
         # Before it is rewritten, since rewriting relies on the operator's own rules.
         _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
         for fresh in upgrade(graph, node, opsets[""]):
@@ -241,9 +245,11 @@ def _fold(graph: Graph, node: Node, budget: _Budget) -> bool:
     if node.op_type == "Size":
         graph.constants[node.outputs[0]] = np.array(np.prod(graph.types[node.inputs[0]].shape, dtype=np.int64))
         return True
-    if not foldable(node) or not all(name in graph.constants for name in node.inputs if name):
+    if not all(name in graph.constants for name in node.inputs if name):
         return False
     operands = {name: graph.constants[name] for name in node.inputs if name}
+    if not foldable(node) and not foldable_alone(node, operands):
+        return False
     size = sum(graph.types[name].nbytes for name in node.outputs if name in graph.types)
     given = sum(array.nbytes for array in operands.values())
     if size > max(MAX_FOLDED_BYTES, given):

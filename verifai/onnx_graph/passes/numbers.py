@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph
+from verifai.onnx_graph.passes.masks import HINT as MASK_HINT
 from verifai.onnx_graph.refusal import printable, refuse
 
 _MAY_BE_NAN = "replaced_value_float"
@@ -19,7 +20,7 @@ def require_finite(graph: Graph) -> None:
     Raises:
         UnsupportedModel: ``model-non-finite``.
     """
-    hint = "No circuit knows NaN or infinity: find what makes it, then train or export the model again."
+    hint = f"Train or export the model again. {MASK_HINT}"
     for name, array in graph.constants.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise refuse("model-non-finite", "a weight is NaN or infinite", f"tensor {printable(name)!r}", hint)

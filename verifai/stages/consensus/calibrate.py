@@ -29,7 +29,6 @@ from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.fingerprints.output import Output
 from verifai.fingerprints.registry import fingerprint_for
 
-MIN_ENVIRONMENTS = 3
 MIN_INPUTS = 20
 FALSE_REJECT_LIMIT = 1e-3
 

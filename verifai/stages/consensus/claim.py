@@ -15,6 +15,7 @@ import numpy as np
 
 from verifai.bundle.reader import open_bundle
 from verifai.consensus.runner import Tensors
+from verifai.domain.attestation.predicate_types import PROOF_TYPE
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.job import MAX_SAMPLES, Job, VoteSubject
@@ -129,7 +130,7 @@ def proven_output(
     # Names first: `verify` would call a tensor that the statement does not have a usage error.
     _require_inputs_named(bundle, sample)
     verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
-    (claim,) = bundle.of_type("urn:verifai:proof:v1")
+    (claim,) = bundle.of_type(PROOF_TYPE)
     return claim.id, _public_outputs(verified.statement, subject, str(bundle.path))
 
 

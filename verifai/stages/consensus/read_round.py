@@ -205,12 +205,6 @@ def _read_claim(given: ClaimedOutputs | ClaimedProofs, job: Job, folder: Path, p
     packed = [folder / proof_file(index) for index in range(len(given.bundles))]
     for source, target in zip(given.bundles, packed, strict=True):
         pack(source, target)
-    tensors = stated_inputs(packed[0])
-    names = StatedInputs(
-        tuple(one.name for one in tensors),
-        {one.name: len(one.shape) for one in tensors},
-        {one.name: "float32" for one in tensors},
-    )
-    samples = require_inputs(job, read_samples(given.inputs, names))
+    samples = require_inputs(job, read_samples(given.inputs, StatedInputs(stated_inputs(packed[0]))))
     claim = claim_of_proofs(packed, given.lock, job, samples, allow_test_srs=given.allow_test_srs, progress=progress)
     return evidence_of_proofs(claim, packed, samples)

@@ -14,7 +14,6 @@ from verifai.domain.consensus.reputation import (
     contests,
     strengths,
     weights,
-    win_probability,
 )
 
 
@@ -57,7 +56,3 @@ def test_no_order_of_the_record_changes_the_result() -> None:
 def test_nobody_is_compared_with_itself() -> None:
     with pytest.raises(ValueError, match="itself"):
         strengths([Contest("a", "a")])
-
-
-def test_win_probability_of_an_equal_is_a_half() -> None:
-    assert win_probability(0.0) == 0.5

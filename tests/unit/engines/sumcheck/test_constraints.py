@@ -1,4 +1,4 @@
-"""The lister explains every committed column, and refuses one that has no range or no claim."""
+"""The constraint list explains every committed column, and refuses one that has no range or no claim."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_section_that_calls_committed_weights_public_is_a_broken_lock(two_inpu
     assert refused.value.code == "bad-lock" and "weights" in str(refused.value.where)
 
 
-def test_a_verdict_about_committed_weights_says_whose_word_their_root_is(two_inputs: Compiled, tmp_path: Path) -> None:
+def test_a_verdict_says_what_is_not_checked_about_the_root_of_committed_weights(two_inputs: Compiled, tmp_path: Path) -> None:
     verified = ENGINE.verify(two_inputs.request(tmp_path, two_inputs.prove().files))
     (finding,) = (f for f in verified.findings if f.code == "sumcheck-weights-pinned")
-    assert ("word of whoever pinned it" in finding.message) == (two_inputs.section["weights"] == "committed")
+    assert ("rely on the lock's author" in finding.message) == (two_inputs.section["weights"] == "committed")

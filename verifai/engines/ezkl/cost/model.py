@@ -34,7 +34,7 @@ PARALLELISM = 1.85
 
 @dataclass(frozen=True, slots=True)
 class CircuitSize:
-    """What decides a circuit's cost, as ezkl's settings state it or as :mod:`cost_cells` predicts it.
+    """What decides a circuit's cost, as ezkl's settings state it or as :mod:`.flow` predicts it.
 
     Attributes:
         cells: assignments of the main columns. einsum_cells: of the columns of Freivalds' argument; 0 without it.

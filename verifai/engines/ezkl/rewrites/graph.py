@@ -74,7 +74,9 @@ class Rewriting:
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self.nodes)
         graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in self.constants.items() if name in used
+            numpy_helper.from_array(np.asarray(array, order="C"), name)
+            for name, array in self.constants.items()
+            if name in used
         )
         inferred = shape_inference.infer_shapes(self.proto, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(inferred)

@@ -55,15 +55,3 @@ def apply(model_onnx: bytes, names: Sequence[str]) -> bytes:
         if REWRITES[name](model):
             data = model.write()
     return data
-
-
-def applicable(model_onnx: bytes) -> tuple[str, ...]:
-    """The rewrites that would change this model, each on top of those before it."""
-    names: list[str] = []
-    data = model_onnx
-    for name in REWRITES:
-        changed = apply(data, (name,))
-        if changed != data:
-            names.append(name)
-            data = changed
-    return tuple(names)

@@ -141,6 +141,11 @@ class SrsStore:
                 return srs
         return None
 
+    def largest(self) -> Srs | None:
+        """The largest stored SRS of the ceremony; files that do not read are passed over."""
+        found = (_readable(path) for path in reversed(self.files()))
+        return next((srs for srs in found if srs is not None and srs.trust is SrsTrust.CEREMONY), None)
+
     def _make_root(self) -> None:
         if NO_HOME in self.root.parents:
             hint = f"Set {STORE_VARIABLE} to a folder that lasts."

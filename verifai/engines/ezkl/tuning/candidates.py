@@ -33,7 +33,7 @@ class Variant:
 
     Attributes:
         onnx: after the rewrites ``names``.
-        corrections: by inner columns: how many cells ezkl really uses beyond what :func:`cost_flow.count` says, in the main
+        corrections: by inner columns: how many cells ezkl really uses beyond what :func:`..cost.flow.count` says, in the main
             columns and in Freivalds'. The difference hardly depends on scales and digits, so one probe of ezkl serves all.
     """
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
-from typing import Any
+from typing import Any, TypeAlias
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, log2_ceil
-from verifai.errors import EvidenceRejected
+from verifai.errors import EvidenceRejected, InternalError
 
 MAX_MAGNITUDE = 1 << 62
 """The no-wrap rule: every value lies strictly inside ±2^62, so congruent values below 2^64 − 2^32 + 1 are equal."""
@@ -311,23 +311,29 @@ def _gather(c: Circuit, op: ops.Gather, shape: tuple[int, ...]) -> tuple[Result,
     return (Result(shape, min(x.low, *constant, x.low), max(x.high, *constant, x.high), 0),)
 
 
-_RULES: dict[type[Any], Callable[[Circuit, Any], tuple[Result, ...]]] = {
-    ops.MatMul: _matmul,
-    ops.Conv: _conv,
-    ops.BatchedMatMul: _batched,
-    ops.Mul: _mul,
-    ops.LinearCombination: _combination,
-    ops.WindowSum: _window_sum,
-    ops.RowSum: _row_sum,
-    ops.Requant: _requant,
-    ops.Lookup: _lookup,
-    ops.WindowMax: _window_max,
-    ops.RowMax: _row_max,
-    ops.Recip: _recip,
-    ops.Isqrt: _isqrt,
-    ops.ArgMax: _argmax,
-}
-_SHAPED: dict[type[Any], Callable[[Circuit, Any, tuple[int, ...]], tuple[Result, ...]]] = {
+_Rule: TypeAlias = Callable[[Circuit, Any, tuple[int, ...]], tuple[Result, ...]]
+
+
+def _determined(rule: Callable[[Circuit, Any], tuple[Result, ...]]) -> _Rule:
+    """The rule of an operation whose operands determine the output shape too."""
+    return lambda circuit, op, _: rule(circuit, op)
+
+
+_RULES: dict[type[Any], _Rule] = {
+    ops.MatMul: _determined(_matmul),
+    ops.Conv: _determined(_conv),
+    ops.BatchedMatMul: _determined(_batched),
+    ops.Mul: _determined(_mul),
+    ops.LinearCombination: _determined(_combination),
+    ops.WindowSum: _determined(_window_sum),
+    ops.RowSum: _determined(_row_sum),
+    ops.Requant: _determined(_requant),
+    ops.Lookup: _determined(_lookup),
+    ops.WindowMax: _determined(_window_max),
+    ops.RowMax: _determined(_row_max),
+    ops.Recip: _determined(_recip),
+    ops.Isqrt: _determined(_isqrt),
+    ops.ArgMax: _determined(_argmax),
     ops.Relabel: _relabel,
     ops.View: _view,
     ops.Gather: _gather,
@@ -342,9 +348,11 @@ def infer(circuit: Circuit, op: ops.Op, shape: tuple[int, ...] = ()) -> tuple[Re
 
     Raises:
         EvidenceRejected: code ``circuit-invalid``, when a rule does not hold, the no-wrap rule among them.
+        InternalError: code ``bug``, for an operation without a rule.
     """
-    shaped = _SHAPED.get(type(op))
-    found = shaped(circuit, op, shape) if shaped is not None else _RULES[type(op)](circuit, op)
+    if type(op) not in _RULES:
+        raise InternalError("bug", f"no rule says what bounds the results of {type(op).__name__} have")
+    found = _RULES[type(op)](circuit, op, shape)
     for result in found:
         need(result.low > -MAX_MAGNITUDE and result.high < MAX_MAGNITUDE, "no-wrap: a value could reach 2^62")
     return found

@@ -5,13 +5,15 @@ The lowering, the prover and the verifier each call :func:`check` before they us
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, infer, need
-from verifai.engines.sumcheck.circuit.ops import HELD_OUTPUT, NONE
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
+from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Table, Tensor, Visibility, Weight, WeightVisibility
 from verifai.errors import EvidenceRejected
 
@@ -22,7 +24,7 @@ MAX_OPENINGS = 64
 
 
 def check(circuit: Circuit) -> None:
-    """Hold ``circuit`` to every rule of :mod:`.program` and :mod:`.ops`.
+    """Check ``circuit`` against every rule of :mod:`.program` and :mod:`.ops`.
 
     Raises:
         EvidenceRejected: code ``circuit-invalid``, with the tensor, weight, table or operation named.
@@ -97,13 +99,62 @@ def _inputs(circuit: Circuit, defined: set[int]) -> None:
         defined.add(port.tensor)
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What an operation names beside tensors: a weight with its bias, which may be absent; a table."""
+
+    weights: tuple[int, ...] = ()
+    table: tuple[int, ...] = ()
+
+
+def _names_weights(op: ops.MatMul | ops.Conv) -> _Named:
+    return _Named(weights=(op.weight, op.bias))
+
+
+def _names_table(op: ops.Requant | ops.Lookup | ops.RowMax) -> _Named:
+    return _Named(table=(op.table,))
+
+
+_NAMED: Dispatch[Callable[[Any], _Named]] = dispatch(
+    {
+        ops.MatMul: _names_weights,
+        ops.Conv: _names_weights,
+        ops.Requant: _names_table,
+        ops.Lookup: _names_table,
+        ops.RowMax: _names_table,
+    },
+    (
+        "it works on tensors and on its own parameters alone",
+        (
+            ops.BatchedMatMul,
+            ops.Mul,
+            ops.LinearCombination,
+            ops.WindowSum,
+            ops.RowSum,
+            ops.WindowMax,
+            ops.Recip,
+            ops.Isqrt,
+            ops.ArgMax,
+            ops.Relabel,
+            ops.View,
+            ops.Gather,
+        ),
+    ),
+)
+
+
+def _named(op: ops.Op) -> _Named:
+    rule = find(_NAMED, op, "weights and tables")
+    return _Named() if rule is None else rule(op)
+
+
 def _indices(circuit: Circuit, op: ops.Op) -> Iterator[tuple[int, int, bool]]:
     """(index, limit, whether it may be absent) of every weight and table that ``op`` names."""
-    if isinstance(op, ops.MatMul | ops.Conv):
-        yield op.weight, len(circuit.weights), False
-        yield op.bias, len(circuit.weights), True
-    elif isinstance(op, ops.Requant | ops.Lookup | ops.RowMax):
-        yield op.table, len(circuit.tables), False
+    named = _named(op)
+    for position, weight in enumerate(named.weights):
+        yield weight, len(circuit.weights), position > 0
+    for index in named.table:
+        yield index, len(circuit.tables), False
 
 
 def _op(circuit: Circuit, op: ops.Op, defined: set[int]) -> None:
@@ -127,7 +178,7 @@ def _op(circuit: Circuit, op: ops.Op, defined: set[int]) -> None:
 
 def _outputs(circuit: Circuit, defined: set[int], read: set[int]) -> None:
     need(len(defined) == len(circuit.tensors), "a tensor is defined by nothing")
-    held = {out for op in circuit.ops if isinstance(op, HELD_OUTPUT) for out in ops.results(op)}
+    held = {out for op in circuit.ops if ops.holds_results(op) for out in ops.results(op)}
     outputs = [port.tensor for port in circuit.outputs]
     need(len(set(outputs)) == len(outputs) and set(outputs) <= held, "an output occurs twice or is not a held tensor")
     maxima = {op.out for op in circuit.ops if isinstance(op, ops.RowMax)}
@@ -143,9 +194,9 @@ def _privacy(circuit: Circuit) -> None:
 
 
 def _no_leftovers(circuit: Circuit) -> None:
-    weights = [w for op in circuit.ops if isinstance(op, ops.MatMul | ops.Conv) for w in (op.weight, op.bias) if w != NONE]
+    weights = [weight for op in circuit.ops for weight in _named(op).weights if weight != NONE]
     need(_once(weights, len(circuit.weights)), "a weight is used by no operation, or by two")
-    tables = {op.table for op in circuit.ops if isinstance(op, ops.Requant | ops.Lookup | ops.RowMax)}
+    tables = {index for op in circuit.ops for index in _named(op).table}
     need(len(tables) == len(circuit.tables), "a table is used by no operation")
     need(len({(t.low, t.values) for t in circuit.tables}) == len(circuit.tables), "two tables are equal")
 

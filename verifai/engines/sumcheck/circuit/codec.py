@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import require
 from verifai.engines.sumcheck.circuit.program import (
     ZERO_KNOWLEDGE_PREFIX,
     Circuit,
@@ -57,9 +58,8 @@ OPERATIONS: tuple[tuple[int, type[Any], str], ...] = (
     (16, ops.View, "pvi"),
     (17, ops.Gather, "iinv"),
 )
-_CODE = {kind: code for code, kind, _ in OPERATIONS}
+_WRITTEN: dict[type[Any], tuple[int, str]] = {kind: (code, fields) for code, kind, fields in OPERATIONS}
 _KIND = {code: (kind, fields) for code, kind, fields in OPERATIONS}
-_FIELDS = {kind: fields for _, kind, fields in OPERATIONS}
 
 
 # --- encoding -----------------------------------------------------------------------------------------------------------------
@@ -131,9 +131,9 @@ _ENCODE: dict[str, Callable[[Any], bytes]] = {
 
 
 def _op(op: ops.Op) -> bytes:
-    kind = type(op)
-    values = (getattr(op, name) for name in kind.__dataclass_fields__)
-    return bytes((_CODE[kind],)) + b"".join(_ENCODE[field](value) for field, value in zip(_FIELDS[kind], values, strict=True))
+    code, fields = require(_WRITTEN, op, "codes")
+    values = (getattr(op, name) for name in type(op).__dataclass_fields__)
+    return bytes((code,)) + b"".join(_ENCODE[field](value) for field, value in zip(fields, values, strict=True))
 
 
 def _port(port: Port) -> bytes:

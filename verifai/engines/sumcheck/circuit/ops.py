@@ -6,8 +6,11 @@ stands for an absent one. Read the conventions in :mod:`.program` first: operand
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from verifai.engines.sumcheck.circuit.dispatch import require
 
 NONE = 0xFFFF_FFFF
 """Stands for "no tensor", "no weight", "no axis" and "no source cell" wherever an index is optional."""
@@ -272,31 +275,101 @@ Op: TypeAlias = (
     | Gather
 )
 
-HELD_OUTPUT = (Requant, Lookup, WindowMax, RowMax, Recip, Isqrt, ArgMax)
-"""Operations whose outputs are held (committed or public); the others' outputs are virtual."""
+HELD, VIRTUAL = True, False
+
+_RESULT_KIND: dict[type[Any], bool] = {
+    MatMul: VIRTUAL,
+    Conv: VIRTUAL,
+    BatchedMatMul: VIRTUAL,
+    Mul: VIRTUAL,
+    LinearCombination: VIRTUAL,
+    WindowSum: VIRTUAL,
+    RowSum: VIRTUAL,
+    Requant: HELD,
+    Lookup: HELD,
+    WindowMax: HELD,
+    RowMax: HELD,
+    Recip: HELD,
+    Isqrt: HELD,
+    ArgMax: HELD,
+    Relabel: VIRTUAL,
+    View: VIRTUAL,
+    Gather: VIRTUAL,
+}
+
+
+def holds_results(op: Op) -> bool:
+    """Whether the results of ``op`` are held tensors (committed or public); else they are virtual, and nothing stores them."""
+    return require(_RESULT_KIND, op, "held and virtual results")
+
+
+def _pair(op: BatchedMatMul | Mul) -> tuple[int, ...]:
+    return (op.a, op.b)
+
+
+def _row_sum_operands(op: RowSum) -> tuple[int, ...]:
+    return (op.x,) if op.y == NONE else (op.x, op.y)
+
+
+def _only_x(op: MatMul | Conv | WindowSum | Lookup | WindowMax | RowMax | ArgMax | Relabel | Gather) -> tuple[int, ...]:
+    return (op.x,)
+
+
+_OPERANDS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
+    MatMul: _only_x,
+    Conv: _only_x,
+    BatchedMatMul: _pair,
+    Mul: _pair,
+    LinearCombination: lambda op: op.sources,
+    WindowSum: _only_x,
+    RowSum: _row_sum_operands,
+    Requant: lambda op: (op.z,),
+    Lookup: _only_x,
+    WindowMax: _only_x,
+    RowMax: _only_x,
+    Recip: lambda op: (op.q,),
+    Isqrt: lambda op: (op.v,),
+    ArgMax: _only_x,
+    Relabel: _only_x,
+    View: lambda op: tuple(piece.source for piece in op.pieces),
+    Gather: _only_x,
+}
 
 
 def operands(op: Op) -> tuple[int, ...]:
     """The tensors that ``op`` reads, in order of its fields; a tensor read twice occurs twice."""
-    if isinstance(op, BatchedMatMul | Mul):
-        return (op.a, op.b)
-    if isinstance(op, LinearCombination):
-        return op.sources
-    if isinstance(op, RowSum):
-        return (op.x,) if op.y == NONE else (op.x, op.y)
-    if isinstance(op, Requant):
-        return (op.z,)
-    if isinstance(op, Recip):
-        return (op.q,)
-    if isinstance(op, Isqrt):
-        return (op.v,)
-    if isinstance(op, View):
-        return tuple(piece.source for piece in op.pieces)
-    return (op.x,)
+    return require(_OPERANDS, op, "operands")(op)
+
+
+def _one_result(op: Op) -> tuple[int, ...]:
+    return (op.out,)
+
+
+def _row_max_results(op: RowMax) -> tuple[int, ...]:
+    return (op.out,) if op.exp == NONE else (op.out, op.exp)
+
+
+_RESULTS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
+    MatMul: _one_result,
+    Conv: _one_result,
+    BatchedMatMul: _one_result,
+    Mul: _one_result,
+    LinearCombination: _one_result,
+    WindowSum: _one_result,
+    RowSum: _one_result,
+    Requant: _one_result,
+    Lookup: _one_result,
+    WindowMax: _one_result,
+    RowMax: _row_max_results,
+    Recip: _one_result,
+    Isqrt: _one_result,
+    ArgMax: _one_result,
+    Relabel: _one_result,
+    View: _one_result,
+    Gather: _one_result,
+}
 
 
 def results(op: Op) -> tuple[int, ...]:
     """The tensors that ``op`` defines."""
-    if isinstance(op, RowMax) and op.exp != NONE:
-        return (op.out, op.exp)
-    return (op.out,)
+    return require(_RESULTS, op, "results")(op)

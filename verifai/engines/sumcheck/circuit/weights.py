@@ -11,7 +11,6 @@ import sys
 from array import array
 from collections.abc import Sequence
 
-from verifai.domain.digest import Sha256
 from verifai.engines.sumcheck.circuit.codec import element_width
 from verifai.engines.sumcheck.circuit.program import Circuit, Weight
 from verifai.errors import EvidenceRejected
@@ -65,9 +64,9 @@ def decode_weights(circuit: Circuit, blob: bytes) -> tuple[array[int], ...]:
     return tuple(found)
 
 
-def weights_digest(blob: bytes) -> Sha256:
+def weights_digest(blob: bytes) -> str:
     """SHA-256("verifai/weights/1" ‖ blob), in lower-case hex: the identity of public weights."""
-    return Sha256(hashlib.sha256(MAGIC + blob).hexdigest())
+    return hashlib.sha256(MAGIC + blob).hexdigest()
 
 
 def _check_cells(weight: Weight, cells: array[int]) -> None:

@@ -240,6 +240,7 @@ def run(circuit: Circuit, weights: Sequence[Ints], inputs: Sequence[Ints]) -> Tr
 
     Raises:
         InputRejected: code ``input-out-of-range`` or ``input-shape``, with the tensor named.
+        InternalError: code ``bug``, for an operation that the interpreter does not know.
     """
     state = _Run(circuit, weights)
     if len(inputs) != len(circuit.inputs):
@@ -253,6 +254,8 @@ def run(circuit: Circuit, weights: Sequence[Ints], inputs: Sequence[Ints]) -> Tr
         state.true[port.tensor] = values.astype(np.int64)
     for number, op in enumerate(circuit.ops):
         state.number = number
+        if type(op) not in _STEPS:
+            raise InternalError("bug", f"the interpreter cannot run {type(op).__name__}", where=f"op {number}")
         _STEPS[type(op)](state, op)
     tensors = tuple(pad(state.read(i), spec.fill) for i, spec in enumerate(circuit.tensors))
     return Trace(circuit, tensors, state.columns)

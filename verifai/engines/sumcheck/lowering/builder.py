@@ -7,7 +7,7 @@ rounds end when the plan repeats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -28,6 +28,8 @@ UNIFORM_SHIFT = 24
 COARSE_WIDTH = 6
 LIMBS = (8, 10, 12, 13, 14, 15, 16)
 """Widths of remainder limbs to choose from; a range table has at most 2^16 rows."""
+SPLIT_BITS = 15
+"""A Requant's argument may have this many bits more than its table's."""
 SPLIT_COLUMNS = 6
 """Committed cells and lookups, per cell, that a saturating Requant adds: the price weighed against a larger table."""
 
@@ -122,12 +124,14 @@ class Builder:
     Attributes:
         weights_in_tables: whether tables, which everybody reads, may hold the model's weights; not when these are committed.
         coarse: whether tables are computed at a few arguments only: for estimates, whose circuits nobody keeps.
+        exact: model outputs whose scale is prescribed.
     """
 
     plan: Plan
     quantisation: Quantisation
     weights_in_tables: bool = True
     coarse: bool = False
+    exact: Collection[str] = ()
     tensors: list[Tensor] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     cells: list[Ints] = field(default_factory=list)
@@ -135,6 +139,8 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     needs: list[Need] = field(default_factory=list)
     used_scales: dict[str, Scale] = field(default_factory=dict)
+    derived: dict[str, Scale] = field(default_factory=dict)
+    """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     round_bounds: bool = False
     """Whether bounds of weights are rounded up to 2^k − 1: those of hidden weights are published, and exact ones tell more."""
     _names: set[str] = field(default_factory=set)
@@ -146,14 +152,31 @@ class Builder:
         return len(self.tensors)
 
     def scale(self, name: str) -> Scale:
-        """The scale of an ONNX value, recorded as used. Raises UnsupportedModel (``no-scale``)."""
+        """The scale of an ONNX value, recorded as used, or of a derived one. Raises UnsupportedModel (``no-scale``)."""
+        if name in self.derived and name not in self.exact:
+            return self.derived[name]
         found = self.quantisation.get(name)
         if found is None:
-            raise UnsupportedModel("no-scale", "calibration gave no range for this value", where=name)
+            raise UnsupportedModel(
+                "no-scale",
+                "calibration gave no range for this value: it is no real number, or infinite or not a number on some sample",
+                where=name,
+            )
         if max(found.step.numerator, found.step.denominator) >> 62:
             raise UnsupportedModel("circuit-bound", "its values are too large or too small for any scale", where=name)
         self.used_scales[name] = found
         return found
+
+    def has_scale(self, name: str) -> bool:
+        """Whether :meth:`scale` has one for this value."""
+        return name in self.derived or self.quantisation.get(name) is not None
+
+    def derive(self, label: str, scale: Scale) -> str:
+        """The name under which :meth:`scale` then gives ``scale``: ``label``, or one like it that no ONNX value has."""
+        while label in self.quantisation or label in self.derived:
+            label += "'"
+        self.derived[label] = scale
+        return label
 
     def _unique(self, name: str) -> str:
         clean = "".join(c if " " <= c < "\x7f" else "?" for c in name)[:200] or "?"
@@ -227,12 +250,15 @@ class Builder:
             self.tables.append(Table(self._unique(name), low, values))
         return self._tables[key]
 
-    def function_table(self, key: TableKey, width: int) -> int:
-        """The number of a Requant or Lookup table."""
+    def function_table(self, key: TableKey, width: int, name: str) -> int:
+        """The number of a Requant or Lookup table of the value ``name``. Raises UnsupportedModel."""
         label = ".".join(i[0] for i in key.program if i[0] != "x") or "clamp"
         skipped = max(0, width - COARSE_WIDTH) if self.coarse else 0
         step = key.step_in * (1 << skipped)
-        values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
+        try:
+            values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
+        except EvidenceRejected as problem:
+            raise UnsupportedModel("operator-unsupported", problem.message, where=name) from None
         values = tuple(value for value in values for _ in range(1 << skipped))
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
@@ -244,9 +270,11 @@ class Builder:
         low, high = (requant_t(bound, shift) for bound in (self.tensors[z].low, self.tensors[z].high))
         wanted = signed_width(low, high)
         cells = 1 << self.tensors[z].log_cells
-        self.needs.append(Need(key, cells, wanted, min(floor, MAX_WIDTH), least_shift))
+        # A split's upper half has at most 2^16 values.
+        floor = min(max(floor, wanted - SPLIT_BITS), MAX_WIDTH)
+        self.needs.append(Need(key, cells, wanted, floor, least_shift))
         width = self.plan.widths.get(key, min(wanted, MAX_WIDTH))
-        op = Requant(z, self.next, self.function_table(key, width), shift, limbs, wanted > width)
+        op = Requant(z, self.next, self.function_table(key, width, name), shift, limbs, wanted > width)
         return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
 
     def lookup(self, x: int, key: TableKey, name: str, step: Fraction, zero_point: int = 0, floor: int = 1) -> int:
@@ -257,7 +285,7 @@ class Builder:
             raise UnsupportedModel("circuit-bound", "more than 2^16 values reach an activation function", where=name)
         self.needs.append(Need(key, 1 << tensor.log_cells, wanted, wanted, 0))
         width = max(wanted, self.plan.widths.get(key, wanted))
-        return self.emit(Lookup(x, self.next, self.function_table(key, width)), name, step=step, zero_point=zero_point)[0]
+        return self.emit(Lookup(x, self.next, self.function_table(key, width, name)), name, step=step, zero_point=zero_point)[0]
 
     def finish(self, inputs: Sequence[Port], outputs: Sequence[Port], weights: WeightVisibility) -> Circuit:
         """The whole draft circuit, not yet checked."""

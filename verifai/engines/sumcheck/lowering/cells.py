@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -86,16 +86,6 @@ def _hard_sigmoid(state: State, node: Node) -> None:
 
 def _hard_swish(state: State, node: Node) -> None:
     apply(state, node, (*_hard_sigmoid_program(1 / 6, 0.5), _X, ("mul",)))
-
-
-def _reciprocal_free_pow(state: State, node: Node) -> None:
-    exponent = state.constant(node, 1)
-    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) not in (1.0, 2.0, 3.0, 4.0):
-        raise unsupported(node, "only the constant exponents 1 to 4 are supported")
-    program: Program = (_X,)
-    for _ in range(int(exponent.reshape(-1)[0]) - 1):
-        program = (*program, _X, ("mul",))
-    apply(state, node, program)
 
 
 def _lone_channels(values: Floats, shape: tuple[int, ...], axis: int) -> Floats | None:
@@ -210,7 +200,7 @@ def _binary(op: str) -> Callable[[State, Node], None]:
             programs = [lazy.program or (_X,) for lazy in same]
             state.set_lazy(node, same[0].form, (*programs[0], *programs[1], (op,)))
         elif op in ("add", "sub"):
-            _sum(state, node, -1.0 if op == "sub" else 1.0)
+            combine(state, node, list(zip(node.inputs, (1.0, -1.0 if op == "sub" else 1.0), strict=True)))
         elif op == "mul":
             a, b = (broadcast(state.held(node, i), state.graph.shapes[node.outputs[0]]) for i in (0, 1))
             state.set_lazy(node, state.new_form(node, ProductTerm(a, b, 1.0)))
@@ -220,16 +210,18 @@ def _binary(op: str) -> Callable[[State, Node], None]:
     return lower
 
 
-def _sum(state: State, node: Node, sign: float) -> None:
+def combine(state: State, node: Node, parts: Sequence[tuple[str, float]], constant_part: float = 0.0) -> None:
+    """The node is the sum of factor·value, broadcast, and a number; linear forms that nothing else reads are merged."""
     shape = state.graph.shapes[node.outputs[0]]
     terms: list[Term] = []
-    constant_part, circuit_shape = 0.0, shape
-    for name, factor in zip(node.inputs, (1.0, sign), strict=True):
+    circuit_shape, fixed = shape, False  # cells take any shape, every other term has its own
+    for name, factor in parts:
         form = state.linear(name)
-        if form is not None and form.logical == shape and circuit_shape in (shape, form.shape):
+        fits = form is not None and (form.shape == circuit_shape or (circuit_shape == shape and not fixed))
+        if form is not None and form.logical == shape and fits:
             terms.extend(scaled(term, factor) for term in form.terms)
             constant_part += factor * form.constant
-            circuit_shape = form.shape
+            circuit_shape, fixed = form.shape, fixed or any(not isinstance(term, CellTerm) for term in form.terms)
         else:
             terms.append(CellTerm(broadcast(state.force(name), shape), factor))
     state.set_lazy(node, Form(tuple(terms), constant_part, circuit_shape, shape, node.outputs[0]))
@@ -271,7 +263,6 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "Clip": _clip,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
-    "Pow": _reciprocal_free_pow,
     "Add": _binary("add"),
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),

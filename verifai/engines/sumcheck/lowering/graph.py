@@ -17,6 +17,9 @@ from verifai.onnx_graph.tensors import DTYPES, to_array
 
 Array = NDArray[Any]
 
+DOMAIN = "verifai"
+"""Of nodes that no ONNX file has: what :mod:`.fuse` recognises."""
+
 
 @dataclass(frozen=True)
 class SourceGraph:

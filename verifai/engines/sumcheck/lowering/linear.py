@@ -29,18 +29,18 @@ def _gemm(state: State, node: Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2] and bias is None:
         raise unsupported(node, "the bias must be constant")
     if bias is None:
-        state.set_lazy(node, state.new_form(node, *_product(state, node, weight, None)))
+        state.set_lazy(node, state.new_form(node, *product_terms(state, node, weight, None)))
         return
     bias = bias * node.number("beta", 1.0)
     if bias.ndim < 2 or bias.shape[0] == 1:
         row = np.broadcast_to(bias.reshape(-1), (len(weight),))
-        state.set_lazy(node, state.new_form(node, *_product(state, node, weight, row)))
+        state.set_lazy(node, state.new_form(node, *product_terms(state, node, weight, row)))
         return
     # One bias per row too: x·W with x taken as a column of pictures of one cell, channels (row, column).
     raise unsupported(node, "the bias must be one number per output column", "Write it as MatMul and Add.")
 
 
-def _product(state: State, node: Node, weight: Floats, bias: Floats | None) -> tuple[Term, ...]:
+def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None) -> tuple[Term, ...]:
     """The first operand times weightᵀ, plus bias; constants that move or stretch its cells are folded in."""
     value = state.value(node, 0)
     folded = folded_product(value, weight, bias) if isinstance(value, Affine) else None
@@ -53,7 +53,7 @@ def _matmul(state: State, node: Node) -> None:
         if right.ndim != 2:
             raise unsupported(node, "a constant second operand must be a matrix")
         if not chosen_product(state, node, right):
-            state.set_lazy(node, state.new_form(node, *_product(state, node, right.T, None)))
+            state.set_lazy(node, state.new_form(node, *product_terms(state, node, right.T, None)))
         return
     if state.constant(node, 0) is not None:
         raise unsupported(node, "a constant first operand is not supported", "Transpose both operands and the result.")

@@ -8,14 +8,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
-from verifai.engines.sumcheck.circuit.ops import HELD_OUTPUT, results
+from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.interpreter.weights import encode_arrays
-from verifai.engines.sumcheck.lowering import cells, fuse, linear, pool, quantised, rows, select, shapes
+from verifai.engines.sumcheck.lowering import (
+    cells,
+    choices,
+    comparisons,
+    division,
+    fuse,
+    linear,
+    log_sums,
+    poles,
+    pool,
+    products,
+    quantised,
+    reductions,
+    rows,
+    shapes,
+)
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan, next_plan, signed_width, table_key
-from verifai.engines.sumcheck.lowering.graph import SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import Held, whole
 from verifai.engines.sumcheck.lowering.views import materialise
@@ -37,13 +53,21 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **shapes.HANDLERS,
     **quantised.HANDLERS,
     **rows.HANDLERS,
-    **select.HANDLERS,
+    **poles.HANDLERS,
+    **reductions.HANDLERS,
+    **log_sums.HANDLERS,
+    **comparisons.HANDLERS,
+    **choices.HANDLERS,
+    # These have the general case, and leave the rest of the operator to a rule above.
+    **division.HANDLERS,
+    **products.HANDLERS,
 }
+_FUSED: Mapping[str, Callable[[State, Node], None]] = {**rows.FUSED, **division.FUSED, **reductions.FUSED}
 
 
 def handler_of(node: Node) -> Callable[[State, Node], None]:
     """The rule for a node. Raises UnsupportedModel."""
-    found = {"": HANDLERS, fuse.DOMAIN: rows.FUSED}.get(node.domain, {}).get(node.op_type)
+    found = {"": HANDLERS, DOMAIN: _FUSED}.get(node.domain, {}).get(node.op_type)
     if found is None:
         raise unsupported(node, "the sumcheck engine has no rule for this operator")
     return found
@@ -88,15 +112,18 @@ def lower(
         suite: that the circuit is for; where it hides committed weights, their bounds are rounded up to 2^k − 1.
         opening_budget: how many proofs may open the commitment to hidden weights; 0 where there is none.
         coarse: as :class:`.builder.Builder` has it, for estimates.
-        fold: whether constants that move or stretch cells are folded into the next linear layer.
+        fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
+            joined, and masks before a softmax are looked for.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph = fuse.fuse(read_graph(model))
+    graph = fuse.fuse(read_graph(model), squares=fold)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
-        builder = Builder(plan, scales, weights is WeightVisibility.PUBLIC, coarse, round_bounds=rounded)
+        derived = comparisons.boolean_scales(graph)
+        public = weights is WeightVisibility.PUBLIC
+        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived)
         ports = _lower_once(graph, builder, tensors, exact, fold)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -133,16 +160,26 @@ def require_types(graph: SourceGraph, node: Node) -> None:
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
             continue
-        if node.op_type in ("Cast", "Equal") or (node.op_type == "ArgMax" and name in graph.outputs):
+        if node.op_type in ("Cast", "ArgMax", "ArgMin", *comparisons.HANDLERS):
+            continue
+        if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue
         raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
+
+
+def lower_node(state: State, node: Node) -> None:
+    """Apply the node's rule: its results are values of ``state``. Raises UnsupportedModel."""
+    handler = handler_of(node)
+    require_types(state.graph, node)
+    if not quantised.move_weights(state, node):
+        handler(state, node)
 
 
 def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
     """A model input's scale: the model's own, or the calibrated one. Raises UnsupportedModel."""
     own = quantised.input_scale(graph, name)
     scale = own or builder.scale(name)
-    if own is None and graph.types[name] in select.INTEGERS and scale.step != 1:
+    if own is None and graph.types[name] in INTEGERS and scale.step != 1:
         raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
     return scale
 
@@ -161,9 +198,7 @@ def _lower_once(
         held = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
-        handler = handler_of(node)
-        require_types(graph, node)
-        handler(state, node)
+        lower_node(state, node)
     taken: set[int] = {port.tensor for port in inputs}
     outputs = []
     for name in graph.outputs:
@@ -198,4 +233,4 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
 
 
 def _is_held(builder: Builder, number: int) -> bool:
-    return any(isinstance(op, HELD_OUTPUT) and number in results(op) for op in builder.ops)
+    return any(holds_results(op) and number in results(op) for op in builder.ops)

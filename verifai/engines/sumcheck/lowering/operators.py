@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan
+from verifai.engines.sumcheck.lowering.comparisons import boolean_scales
 from verifai.engines.sumcheck.lowering.fuse import fuse
 from verifai.engines.sumcheck.lowering.graph import read_graph
-from verifai.engines.sumcheck.lowering.lower import handler_of, require_types
+from verifai.engines.sumcheck.lowering.lower import lower_node
+from verifai.engines.sumcheck.lowering.poles import small_power
 from verifai.engines.sumcheck.lowering.quantised import input_scale
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.lowering.state import State
@@ -19,22 +21,31 @@ from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale,
 from verifai.errors import EvidenceRejected, UnsupportedModel
 from verifai.onnx_graph.graph import Node
 from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.tensors import to_array
 
 _UNIT = choose_scale(Range(-1.0, 1.0), 8)
+_ONE_SIDED = {"Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0, "Div": 1}
+"""Operators whose operand at this place lies on one side of 0, where a rule asks."""
 _BYTES = integer_scale(Range(0.0, 255.0))
 
 
 class UnitScales(dict[str, Scale]):
     """The same scale, of ``bits`` bits, for every real value of ``model``, bytes for every integer input: enough to see which
-    rules apply, without calibration."""
+    rules apply, without calibration. What must not be negative is not."""
 
     def __init__(self, model: OnnxModel, bits: int = 8) -> None:
         super().__init__()
-        self._unit = choose_scale(Range(-1.0, 1.0), bits)
+        self._unit, self._positive = (choose_scale(Range(low, 1.0), bits) for low in (-1.0, 0.0))
         self._integers = {spec.name for spec in model.inputs if spec.dtype in INTEGERS}
+        graph = model.proto.graph
+        nodes = [node for node in graph.node if node.op_type in _ONE_SIDED]
+        exponents = {node.input[1] for node in nodes if node.op_type == "Pow"}
+        small = {t.name for t in graph.initializer if t.name in exponents and small_power(to_array(t, t.name))}
+        nodes = [node for node in nodes if node.op_type != "Pow" or node.input[1] not in small]
+        self._above = {node.input[_ONE_SIDED[node.op_type]] for node in nodes}
 
     def __missing__(self, key: str) -> Scale:
-        return _BYTES if key in self._integers else self._unit
+        return _BYTES if key in self._integers else self._positive if key in self._above else self._unit
 
     def get(self, key: str, default: object = None) -> Scale:
         """The scale, whatever is asked for."""
@@ -45,7 +56,7 @@ def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
     source = read_graph(model)
     graph = fuse(source)
-    builder = Builder(Plan(), UnitScales(model), coarse=True)
+    builder = Builder(Plan(), UnitScales(model), coarse=True, derived=boolean_scales(graph))
     state = State(graph, builder)
     refused: dict[str, UnsupportedModel] = {}
     for name in graph.inputs:
@@ -81,9 +92,7 @@ def _stand_in(state: State, name: str) -> None:
 def _try(state: State, node: Node) -> UnsupportedModel | None:
     before = len(state.builder.ops)
     try:
-        handler = handler_of(node)
-        require_types(state.graph, node)
-        handler(state, node)
+        lower_node(state, node)
         for name in node.outputs:
             # What a value needs beyond its operands shows when it becomes cells.
             if name and name in state.values:

@@ -12,10 +12,11 @@ import numpy as np
 from verifai.engines.sumcheck.circuit.ops import ArgMax, WindowMax
 from verifai.engines.sumcheck.lowering.builder import table_key
 from verifai.engines.sumcheck.lowering.cells import apply
+from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.linear import planar, planar_pads, planar_pair, planar_shape, resolve_pads
 from verifai.engines.sumcheck.lowering.state import State, broadcast
-from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, RowTerm, WindowTerm, whole
+from verifai.engines.sumcheck.lowering.values import CellTerm, Floats, Form, Held, Lazy, RowTerm, WindowTerm, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise
 from verifai.engines.sumcheck.quantise.functions import Program, constant, substitute
 from verifai.onnx_graph.graph import Node
@@ -127,7 +128,7 @@ def _fold_line(state: State, tensor: int, x: Held, axis: int, size: int, name: s
     return tensor
 
 
-def _row_max(state: State, rows: Held, name: str) -> Held:
+def row_max(state: State, rows: Held, name: str) -> Held:
     """The maximum of each row of (R, K), as windows along the row: no operation of its own is needed for it."""
     flat = rows.at(rows.index[None, :, None, :])
     tensor = materialise(state.builder, flat, f"{name}.x", windows=True)
@@ -144,7 +145,7 @@ def _global_max(state: State, node: Node) -> None:
     state.set_held(node, whole(tensor, state.graph.shapes[name], x.step, x.zero_point))
 
 
-def _reduced(state: State, node: Node) -> tuple[Held, int]:
+def reduced(state: State, node: Node) -> tuple[Held, int]:
     """The operand with the reduced axes last, and their number."""
     x = state.held(node, 0)
     axes = node.ints("axes")
@@ -164,7 +165,7 @@ def _reduced(state: State, node: Node) -> tuple[Held, int]:
 
 def _reduce(mean: bool) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
-        x, axes = _reduced(state, node)
+        x, axes = reduced(state, node)
         cells = prod(x.shape[len(x.shape) - axes :])
         term = RowTerm(x, 1.0 / cells if mean else 1.0, axes)
         state.set_lazy(node, state.new_form(node, term, shape=x.shape[: len(x.shape) - axes] or (1,)))
@@ -173,9 +174,9 @@ def _reduce(mean: bool) -> Callable[[State, Node], None]:
 
 
 def _reduce_max(state: State, node: Node) -> None:
-    x, axes = _reduced(state, node)
+    x, axes = reduced(state, node)
     rows = prod(x.shape[: len(x.shape) - axes])
-    found = _row_max(state, x.at(x.index.reshape(rows, -1)), node.outputs[0])
+    found = row_max(state, x.at(x.index.reshape(rows, -1)), node.outputs[0])
     state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]])))
 
 
@@ -226,8 +227,11 @@ def _extreme(op: str) -> Callable[[State, Node], None]:
             found = state.constant(node, position)
             if found is None:
                 values.append(position)
+            elif found.size != 1 and len(node.inputs) == 2:
+                _extreme_of_row(state, node, 1 - position, found, 1.0 if op == "max" else -1.0)
+                return
             elif found.size != 1:
-                raise unsupported(node, "a constant operand must be one number")
+                raise unsupported(node, "a constant operand beside two others must be one number")
             else:
                 numbers.append(float(found.reshape(-1)[0]))
         state.value(node, values[0] if values else 0)
@@ -246,6 +250,17 @@ def _extreme(op: str) -> Callable[[State, Node], None]:
     return lower
 
 
+def _extreme_of_row(state: State, node: Node, position: int, row: Floats, sign: float) -> None:
+    """max(x, c) = c + max(x − c, 0), and min(x, c) = c − max(c − x, 0), for constants c that differ from cell to cell."""
+    name, shape, scale = node.outputs[0], state.graph.shapes[node.outputs[0]], state.builder.scale(node.outputs[0])
+    x = broadcast(state.held(node, position), shape)
+    above = sloped(x, shape, np.full((), sign), -sign * row, f"{name}.above")
+    end = scale.high if sign > 0 else -scale.low
+    most = max(1, end - int(np.floor(float((sign * row).min()) / float(scale.step))))
+    held = state.requantise(f"{name}.above", Lazy(above, (("x",), ("relu",))), replace(scale, low=0, high=most))
+    state.set_lazy(node, sloped(held, shape, np.full((), sign), row, name))
+
+
 def _largest(state: State, node: Node, positions: list[int], negated: bool) -> Held:
     """The largest of several values, or of their negatives, cell by cell, under the result's scale."""
     name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
@@ -258,7 +273,7 @@ def _largest(state: State, node: Node, positions: list[int], negated: bool) -> H
         program = substitute((("x",), ("neg",)), lazy.program) if negated else lazy.program
         held = broadcast(state.requantise(f"{name}.of{position}", Lazy(lazy.form, program), scale), shape)
         rows.append(held.at(np.ascontiguousarray(held.index).reshape(1, 1, 1, -1)))
-    stacked = concatenate(state.builder, rows, 2, f"{name}.all")
+    stacked = concatenate(state.builder, rows, 2, f"{name}.all", windows=True)
     tensor = _fold_line(state, stacked.tensor, stacked, 0, len(rows), name)
     return whole(tensor, shape or (1,), scale.step)
 

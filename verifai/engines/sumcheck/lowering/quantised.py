@@ -140,6 +140,19 @@ def _qlinear_matmul(state: State, node: Node) -> None:
     _finish(state, node, MatMulTerm(a, weight.T, None), shape, 6)
 
 
+_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
+
+
+def move_weights(state: State, node: Node) -> bool:
+    """Weights made from stored integers, then transposed or reshaped, stay weights. Returns whether the node is such a one."""
+    array = state.reals.get(node.inputs[0]) if node.inputs else None
+    if array is None or node.domain or node.op_type not in _RESHAPES | {"Transpose"}:
+        return False
+    moved = array.transpose(node.ints("perm") or None) if node.op_type == "Transpose" else array
+    state.reals[node.outputs[0]] = np.ascontiguousarray(moved).reshape(state.graph.shapes[node.outputs[0]])
+    return True
+
+
 HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "QuantizeLinear": _quantise,
     "DequantizeLinear": _dequantise,

@@ -17,37 +17,43 @@ from verifai.engines.sumcheck.circuit.bounds import RECIP_LIMIT, RECIP_ONE
 from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Recip, RowMax, RowSum
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.masks import UNDERFLOW, masked_rows
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, RowTerm, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
-from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale
+from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
 from verifai.onnx_graph.graph import Node
-
-_UNDERFLOW = 11
-"""2^14·exp(−11) < ½: from there on the table is 0."""
 
 
 def table_width(span: int, step: Fraction) -> int:
     """The least w whose last row, which is 0, no true difference reads, or reads where the exponential is 0 anyway."""
-    last = min(span + 1, int(_UNDERFLOW / step) + 1)
+    last = min(span + 1, int(UNDERFLOW / step) + 1)
     return min(max(last.bit_length(), 1), MAX_WIDTH)
 
 
-def _softmax(state: State, node: Node) -> None:
+def exponentials(state: State, node: Node, rows: Held) -> tuple[int, int, int]:
+    """Tensors of the maximum m of each row, of E = round(2^14·exp(x − m)), and of Σ E; ``rows`` has the softmax's axis last."""
     name, builder = node.outputs[0], state.builder
-    held = state.held(node, 0)
-    axis = node.integer("axis", -1) % len(held.shape)
-    rows = held.at(np.moveaxis(held.index, axis, -1))
     if rows.shape[-1] * EXP_ONE >= RECIP_LIMIT:
         raise unsupported(node, f"rows of {rows.shape[-1]} cells are too long")
     tensor = materialise(builder, rows, f"{name}.x")
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
-    width = table_width(span, held.step)
-    table = builder.table(0, exponential_table(width, held.step), f"exp[{width}]")
+    width = table_width(span, rows.step)
+    table = builder.table(0, exponential_table(width, rows.step), f"exp[{width}]")
     op = RowMax(tensor, builder.next, builder.next + 1, table, span > (1 << width) - 1)
-    _, exp = builder.emit(op, f"{name}.max", step=held.step)
-    total = builder.emit(RowSum(exp, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    maximum, exp = builder.emit(op, f"{name}.max", step=rows.step)
+    return maximum, exp, builder.emit(RowSum(exp, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+
+
+def _softmax(state: State, node: Node) -> None:
+    name, builder = node.outputs[0], state.builder
+    axis = node.integer("axis", -1) % len(state.graph.shapes[node.inputs[0]])
+    rows = masked_rows(state, node, axis)
+    if rows is None:
+        held = state.held(node, 0)
+        rows = held.at(np.moveaxis(held.index, axis, -1))
+    _, exp, total = exponentials(state, node, rows)
     reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
     one = Fraction(1)
     numerators = whole(exp, rows.shape, one)
@@ -69,11 +75,6 @@ WANTED_EPSILON = 1 << 24
 LARGEST_VARIANCE = 1 << 58
 FACTOR_BITS = 12
 NORMAL_BITS = 10
-
-
-def dyadic(step: Fraction, low: int, high: int) -> Scale:
-    """A scale with this dyadic step."""
-    return Scale(step.numerator, 1 - step.denominator.bit_length(), low, high)
 
 
 def _spread(state: State, per_row: int, shape: tuple[int, ...]) -> Held:
@@ -186,4 +187,4 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
 FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
-"""Of nodes in :data:`.fuse.DOMAIN`."""
+"""Of nodes in :data:`.graph.DOMAIN`."""

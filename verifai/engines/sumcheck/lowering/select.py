@@ -6,19 +6,19 @@ constants has C tables, and its product with a matrix has one table per column, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
-from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, SelectTerm
+from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, MatMulTerm, SelectTerm
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.engines.sumcheck.quantise.scales import Range, integer_scale
 from verifai.onnx_graph.graph import Node
 
 MAX_TABLE_CELLS = 1 << 20
 """Of all channels together: beyond, one row per value and channel costs more than the product it replaces."""
+MAX_HIDDEN_ROWS = 256
 EXACT_FLOAT32 = 1 << 24
 INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
@@ -27,13 +27,12 @@ def _kind(state: State, name: str) -> str:
     return state.graph.types.get(name, "float32")
 
 
-def _equal(state: State, node: Node) -> None:
+def equal_integers(state: State, node: Node) -> None:
+    """An integer compared with one constant, or with one per place of the last axis: rows of 0 and 1."""
     sides = [name in state.graph.constants for name in node.inputs]
     if sum(sides) != 1:
         raise unsupported(node, "one side must be constant")
     position = sides.index(False)
-    if _kind(state, node.inputs[position]) not in INTEGERS:
-        raise unsupported(node, "only integers are compared: a real number is known to its rounding only")
     constants = state.graph.constants[node.inputs[1 - position]].astype(np.int64)
     x, shape = state.held(node, position), state.graph.shapes[node.outputs[0]]
     if x.step != 1 or x.zero_point != 0:
@@ -57,7 +56,7 @@ def _equal(state: State, node: Node) -> None:
     state.set_lazy(node, form)
 
 
-def _cast(state: State, node: Node) -> None:
+def cast_integers(state: State, node: Node) -> None:
     """A cast that changes no number: the value itself."""
     name = node.inputs[0]
     source, target = _kind(state, name), _kind(state, node.outputs[0])
@@ -98,8 +97,37 @@ def chosen_product(state: State, node: Node, matrix: Floats) -> bool:
     return True
 
 
+def chosen_rows(state: State, node: Node, table: Floats) -> None:
+    """Rows of a constant table by computed numbers: an embedding, or class labels. A number that is no row's chooses zeros."""
+    name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
+    if node.integer("axis", 0) % table.ndim or _kind(state, node.inputs[1]) not in INTEGERS:
+        raise unsupported(node, "computed indices must be integers that choose along the first axis")
+    x = state.held(node, 1)
+    if x.step != 1 or x.zero_point != 0:
+        raise unsupported(node, "its indices are quantised")
+    x = x if x.shape else x.at(x.index.reshape(1))
+    low, high = _range(state, x)
+    count, flat = len(table), table.reshape(len(table), -1)
+    if high - low >= MAX_TABLE_CELLS // flat.shape[1]:
+        raise unsupported(node, "its indices take too many values")
+    values = np.arange(low, high + 1)
+    inside = (values >= -count) & (values < count)
+    rows = np.where(inside[:, None], flat[np.where(inside, values, 0)], 0.0)
+    if _kind(state, name) in INTEGERS:
+        state.builder.derived[name] = integer_scale(Range(float(rows.min()), float(rows.max())))
+    full = (*x.shape, flat.shape[1])
+    if state.builder.weights_in_tables or _kind(state, name) in INTEGERS:
+        state.set_lazy(node, Form((SelectTerm(x, rows, low),), 0.0, full, shape, name))
+        return
+    if count > MAX_HIDDEN_ROWS:
+        raise unsupported(node, f"a hidden table of {count} rows: there is one lookup per row", "Make the weights public.")
+    # The table is secret, so the row is chosen by a product with a one-hot row, whose tables are not.
+    one_hot = (values[:, None] % count == np.arange(count)) & inside[:, None]
+    label = f"{name}.one_hot"
+    choice = Form((SelectTerm(x, one_hot.astype(np.float64), low),), 0.0, (*x.shape, count), (*x.shape, count), label)
+    held = state.requantise(label, Lazy(choice), integer_scale(Range(0.0, 1.0)))
+    state.set_lazy(node, Form((MatMulTerm(held, flat.T, None),), 0.0, full, shape, name))
+
+
 def _one_hot(rows: NDArray[np.float64]) -> bool:
     return bool(((rows == 0) | (rows == 1)).all()) and bool((rows.sum(axis=1) <= 1).all())
-
-
-HANDLERS: dict[str, Callable[[State, Node], None]] = {"Equal": _equal, "Cast": _cast}

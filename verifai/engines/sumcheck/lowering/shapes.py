@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.ops import View
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_of, constant_of, joined
+from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.select import chosen_rows
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise, partition
@@ -95,6 +97,10 @@ def _bound(value: int, size: int, step: int) -> int:
 
 
 def _gather(state: State, node: Node) -> None:
+    table = state.constant(node, 0)
+    if table is not None:
+        chosen_rows(state, node, table)
+        return
     places = state.graph.constants.get(node.inputs[1])
     if places is None:
         raise unsupported(node, "the indices must be constant")
@@ -181,16 +187,20 @@ def _concat(state: State, node: Node) -> None:
         state.values[node.outputs[0]] = joined(affine, axis)
         return
     if any(name not in state.values for name in node.inputs):
-        raise unsupported(node, "constant parts are not supported")
+        with_constant_parts(state, node)
+        return
     if state.graph.types.get(node.outputs[0], "float32") != "float32":
         stored = [state.held(node, position) for position in range(len(node.inputs))]
         if len({(part.step, part.zero_point) for part in stored}) > 1:
             raise unsupported(node, "its parts are stored under different scales or zero points")
+        axis = node.integer("axis", 0) % len(stored[0].shape)
+        state.set_held(node, concatenate(state.builder, stored, axis, node.outputs[0], windows=state.fold))
+        return
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
     parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
     axis = node.integer("axis", 0) % len(parts[0].shape)
-    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0]))
+    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0], windows=state.fold))
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {

@@ -153,7 +153,7 @@ class State:
 
     def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:
         """A function of one tensor's cells: looked up on the whole tensor, so that an index map stays one."""
-        inner = _linear_program(term.factor, form.constant)
+        inner = linear_program(term.factor, form.constant)
         key = table_key(substitute(program, inner), term.x.step, scale.step, scale.low, scale.high)
         x = term.x
         if (x.index == ZERO_CELL).any():
@@ -192,7 +192,8 @@ def selected(value: Value) -> SelectTerm | None:
     return lone if isinstance(lone, SelectTerm) else None
 
 
-def _linear_program(factor: float, constant: float) -> Program:
+def linear_program(factor: float, constant: float) -> Program:
+    """factor·x + constant."""
     if factor == 1.0 and constant == 0.0:
         return IDENTITY
     slope, intercept = Fraction(factor), Fraction(constant)

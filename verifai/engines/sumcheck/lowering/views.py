@@ -16,11 +16,12 @@ from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, whole
 Index = NDArray[np.int64]
 
 
-def materialise(builder: Builder, value: Held, name: str, *, windows: bool = False) -> int:
+def materialise(builder: Builder, value: Held, name: str, *, windows: bool = False, filling: int = 0) -> int:
     """A circuit tensor of the value's own shape that holds its cells.
 
     Args:
         windows: whether windows or sums will run over it: those cannot be proven over a Relabel that merges axes.
+        filling: the integer that stands at ZERO_CELL.
     """
     source = builder.tensors[value.tensor]
     value = value if value.shape else value.at(value.index.reshape(1))
@@ -32,10 +33,10 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
     if pieces:
-        return builder.emit(View(pieces, 0, builder.next), name, value.shape, step=value.step)[0]
+        return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
     flat = value.index.reshape(-1)
     indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
-    return builder.emit(Gather(value.tensor, builder.next, indices, 0), name, value.shape, step=value.step)[0]
+    return builder.emit(Gather(value.tensor, builder.next, indices, filling), name, value.shape, step=value.step)[0]
 
 
 def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
@@ -55,7 +56,7 @@ def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece
     A reshape that merges axes is separable once the outer source axes are fixed, one that splits them once the outer result
     axes are. One that splits an axis and merges the rest, such as (512·4, 64) to (512, 4·64), is separable block by block.
     """
-    coordinates = np.stack([np.where(index == ZERO_CELL, -1, c) for c in np.unravel_index(np.maximum(index, 0), source)])
+    coordinates = np.stack([np.where(index == ZERO_CELL, -1, c) for c in coordinates_of(np.maximum(index, 0), source)])
     places = np.indices(index.shape)
     best: tuple[Piece, ...] = ()
     for space, sizes in ((coordinates, source), (places, index.shape)):
@@ -85,6 +86,18 @@ def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece
     return best
 
 
+def coordinates_of(flat: Index, shape: tuple[int, ...]) -> list[Index]:
+    """The coordinates of flat, row-major cells of ``shape``, per axis and each of the shape of ``flat``.
+
+    Not ``np.unravel_index``: NumPy 2.4 gives wrong ones for more than 8192 cells whose last axis has size 1.
+    """
+    found: list[Index] = []
+    for size in reversed(shape):
+        flat, place = np.divmod(flat, size)
+        found.append(place)
+    return found[::-1]
+
+
 def _pieces(index: Index, cuts: Iterable[NDArray[np.bool_]], source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
     """One piece per cut that reads anything; empty when some cut is not separable."""
     pieces = []
@@ -108,7 +121,7 @@ def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | Non
     box = np.ix_(*(np.flatnonzero(c) for c in covered))
     if not inside[box].all():
         return None
-    coordinates = np.unravel_index(index[box], source)
+    coordinates = coordinates_of(index[box], source)
     axes = [NONE] * index.ndim
     maps = [np.where(c, 0, NONE) for c in covered]
     fixed = [NONE] * len(source)
@@ -126,8 +139,8 @@ def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | Non
     return Piece(tensor, tuple(axes), tuple(tuple(m.tolist()) for m in maps), tuple(fixed))
 
 
-def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> Held:
-    """The values one after another along ``axis``; equal steps."""
+def concatenate(builder: Builder, values: list[Held], axis: int, name: str, *, windows: bool) -> Held:
+    """The values one after another along ``axis``; equal steps. ``windows``: as :func:`materialise` has it."""
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
     pieces, start = [], 0
@@ -139,7 +152,7 @@ def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> H
         spread[tuple(window)] = value.index
         piece = separable(spread, builder.tensors[value.tensor].shape, value.tensor)
         if piece is None or (value.index == ZERO_CELL).any():
-            tensor = materialise(builder, value, f"{name}.part")
+            tensor = materialise(builder, value, f"{name}.part", windows=windows)
             spread[tuple(window)] = np.arange(value.index.size).reshape(value.shape)
             piece = separable(spread, value.shape, tensor)
         assert piece is not None

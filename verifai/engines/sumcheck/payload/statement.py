@@ -1,4 +1,4 @@
-"""``statement.bin``: what a proof claims, as bytes; and the same in the domain's terms.
+"""``statement.bin``: what a proof claims, as bytes, and as the statement type that all engines share.
 
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from typing import assert_never
 
 from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
@@ -72,6 +73,8 @@ def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
             parts.append(stated.root)
             if circuit.zero_knowledge:
                 parts.append(struct.pack("<Q", stated.number))
+        elif not isinstance(stated, PrivateTensor):
+            assert_never(stated)
     parts.append(statement.context)
     return b"".join(parts)
 
@@ -98,13 +101,15 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
             at += 4 * size
         elif port.visibility is Binding.PRIVATE:
             tensors.append(PrivateTensor())
-        else:
+        elif port.visibility is Binding.HASHED:
             root, number = data[at : at + _ROOT], 0
             at += _ROOT
             if circuit.zero_knowledge:
                 (number,) = struct.unpack_from("<Q", data, at)
                 at += _NUMBER
             tensors.append(HashedTensor(root, number))
+        else:
+            assert_never(port.visibility)
     context = data[at:]
     try:
         context.decode("utf-8")
@@ -119,7 +124,7 @@ _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HAS
 def domain_statement(
     circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, roots: WeightRoots | None
 ) -> DomainStatement:
-    """A verified statement in the terms of every engine. ``roots``: of private weights."""
+    """A verified statement as the type that all engines share. ``roots``: of private weights, else None."""
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -163,7 +168,7 @@ def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
 def _openings(
     circuit: Circuit, section: LockSection, statement: Statement, roots: WeightRoots | None
 ) -> tuple[CommitmentOpening, ...]:
-    """Every use of a hiding commitment that others may open too: the weights' and the hashed tensors'."""
+    """Every opening of a hiding commitment that other proofs open too, so that repeated numbers can be found across bundles."""
     if not circuit.zero_knowledge:
         return ()
     found = []

@@ -27,7 +27,7 @@ from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, RESERV
 from verifai.errors import UnsupportedModel
 
 MAX_LOG_LEAVES = 27
-
+"""Bounds memory; the error of the lookups alone refuses 2^26 leaves and more."""
 
 DEFAULT_BUDGET = 16
 """Openings of a hiding commitment to weights."""
@@ -116,24 +116,28 @@ def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate:
 
 
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
-    """The bound of every kind of step (design section 1); the proof's round-by-round error is the largest of them."""
+    """The bound of every kind of step. docs/engine/protocol.md, section "Soundness", derives each of them."""
     bus, field = layout.bus, soundness.FIELD_SIZE
     leaves = 1 << bus.log_leaves
     everything = [layout.witness] + ([layout.weights] if layout.weights else []) + list(layout.hashed.values())
     bounds: list[tuple[str, int, int]] = [
-        ("lookups: fractions", leaves * (bus.width + 2), field),
-        ("lookups: layers", 4, field),
-        ("lookups: rounds", 2, field),
-        ("operations: points", 32, field),
-        ("operations: rounds", 5, field),
+        ("lookups: fractions", leaves * (bus.width + soundness.POLES), field),
+        ("lookups: layers", soundness.LAYER_DEGREE, field),
+        ("lookups: rounds", soundness.LAYER_ROUND_DEGREE, field),
+        ("operations: points", soundness.POINT_VARIABLES, field),
+        ("operations: rounds", soundness.ROUND_DEGREE, field),
         ("batching of claims", MAX_CLAIMS, field),
-        ("final rounds", 2, field),
+        ("final rounds", soundness.FINAL_ROUND_DEGREE, field),
     ]
     joint = [c for c in everything if not c.shape.label.startswith("io:")]
     folds = sum(c.log_rows for c in joint) + len(joint) - 1
     if layout.pads is not None:
         folds += 1  # κ, which brings in the mask rows
-        bounds += [("products: point", layout.pads.log_products, field), ("products: rounds", 3, field), ("masks", 2, field)]
+        bounds += [
+            ("products: point", layout.pads.log_products, field),
+            ("products: rounds", soundness.PRODUCTS_ROUND_DEGREE, field),
+            ("masks", soundness.MASK_DEGREE, field),
+        ]
     shape = layout.witness.shape
     bounds.append(("proximity", folds * shape.length, field))
     bounds.append(("queries", *soundness.query_error(shape.degree, shape.length, shape.queries)))

@@ -28,7 +28,7 @@ from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS, ZERO_KNOWLEDG
 from verifai.errors import UnsupportedModel
 
 TENSOR_BUDGET = 4
-"""Openings of a hashed tensor's commitment: by whoever made it, and by those who use it."""
+"""How many proofs may open a hashed tensor's commitment: the one that makes the tensor, and those that take it as an input."""
 MASK_ROWS = 2
 
 

@@ -26,12 +26,12 @@ from verifai.engines.sumcheck.protocol.script import check_lookups, check_operat
 from verifai.errors import UnsupportedModel
 
 _FIRST_COORDINATE = 2
-"""A rehearsal takes (2, 1), (3, 1) … for challenges: outside F_p, and no two equal, as the script looks whether two points are
-one. A product of a tensor with itself would else be planned with one message less than it needs."""
+"""A rehearsal uses (2, 1), (3, 1) … as challenges. They lie outside F_p, and no two are equal, as real challenges are not. With
+equal ones, a product of a tensor with itself would be planned with one message less than a proof sends."""
 
 
 class _AnyClaim(Claim):
-    """A claim of which nothing is known but whether it is a message's or public; every equation about it holds."""
+    """A claim without a value: only whether it comes from a message (hidden) or is public is known. Every equation passes."""
 
     __slots__ = ("hidden", "party")
 
@@ -86,7 +86,7 @@ class RehearsalParty:
         self.openings: list[OpeningClaim] = []
         self.claims = self.equations = self.products = self.encrypted = 0
         self.pending: dict[int, list[PendingClaim]] = {
-            out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+            out: [] for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
         self._deferred: dict[int, list[DeferredClaim]] = {}
         self._shown = frozenset(public_tensors(circuit))

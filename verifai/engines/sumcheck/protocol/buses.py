@@ -6,12 +6,13 @@ d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import requant_t
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility, log2_ceil
 from verifai.errors import UnsupportedModel
 
@@ -115,33 +116,83 @@ def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
     return [name for name, _ in lookups_of(circuit, op)]
 
 
-def lookups_of(circuit: Circuit, op: ops.Op) -> list[tuple[TableName, int]]:
-    """Table and log2 of the number of rows of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
-    out = circuit.tensors[ops.results(op)[0]].log_cells
-    if isinstance(op, ops.Requant):
-        names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
-        return [
-            (name, out) for name in names + (_split(circuit, op, circuit.tables[op.table].width - 1) if op.saturate else [])
-        ]
-    if isinstance(op, ops.Lookup):
-        return [((FUNCTION, op.table), out)]
-    if isinstance(op, ops.WindowMax):
-        return [((RANGE, _span(circuit, op, op.x)), out)] * len(taps(op))
-    if isinstance(op, ops.RowMax):
-        source, width = circuit.tensors[op.x], circuit.tables[op.table].width
-        names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
-        names += _split(circuit, op, width) if op.saturate else []
-        return [*((name, source.log_cells) for name in names), ((RANGE, max(1, log2_ceil(source.shape[-1]))), out)]
-    if isinstance(op, ops.ArgMax):
-        cells = circuit.tensors[op.x].log_cells
-        return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
-    if isinstance(op, ops.Recip):
-        return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
-    if isinstance(op, ops.Isqrt):
-        return [((RANGE, bits), out) for bits in (15, 15, 16, 15, 16, 15)]
-    if isinstance(op, _VIRTUAL):
-        return []
+Lookups: TypeAlias = list[tuple[TableName, int]]
+Columns: TypeAlias = list[tuple[str, int]]
+
+
+def _requant_lookups(circuit: Circuit, op: ops.Requant) -> Lookups:
+    names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
+    if op.saturate:
+        names += _split(circuit, op, circuit.tables[op.table].width - 1)
+    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+
+
+def _lookup_lookups(circuit: Circuit, op: ops.Lookup) -> Lookups:
+    return [((FUNCTION, op.table), circuit.tensors[op.out].log_cells)]
+
+
+def _window_max_lookups(circuit: Circuit, op: ops.WindowMax) -> Lookups:
+    return [((RANGE, _span(circuit, op, op.x)), circuit.tensors[op.out].log_cells)] * len(taps(op))
+
+
+def _row_max_lookups(circuit: Circuit, op: ops.RowMax) -> Lookups:
+    source, width = circuit.tensors[op.x], circuit.tables[op.table].width
+    names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
+    names += _split(circuit, op, width) if op.saturate else []
+    flags = (RANGE, max(1, log2_ceil(source.shape[-1])))
+    return [*((name, source.log_cells) for name in names), (flags, circuit.tensors[op.out].log_cells)]
+
+
+def _recip_lookups(circuit: Circuit, op: ops.Recip) -> Lookups:
+    out = circuit.tensors[op.out].log_cells
+    return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
+
+
+def _isqrt_lookups(circuit: Circuit, op: ops.Isqrt) -> Lookups:
+    return [((RANGE, bits), circuit.tensors[op.out].log_cells) for bits in (15, 15, 16, 15, 16, 15)]
+
+
+def _argmax_lookups(circuit: Circuit, op: ops.ArgMax) -> Lookups:
+    cells = circuit.tensors[op.x].log_cells
+    return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
+
+
+def _beyond_this_suite(circuit: Circuit, op: ops.Gather) -> Lookups:
     raise _unsupported(circuit, op, "it is not part of this suite")
+
+
+LINEAR_OR_VIEW = (
+    ops.MatMul,
+    ops.Conv,
+    ops.BatchedMatMul,
+    ops.Mul,
+    ops.LinearCombination,
+    ops.WindowSum,
+    ops.RowSum,
+    ops.Relabel,
+    ops.View,
+)
+"""Operations with virtual results that this suite proves."""
+
+_LOOKUPS: Dispatch[Callable[[Circuit, Any], Lookups]] = dispatch(
+    {
+        ops.Requant: _requant_lookups,
+        ops.Lookup: _lookup_lookups,
+        ops.WindowMax: _window_max_lookups,
+        ops.RowMax: _row_max_lookups,
+        ops.Recip: _recip_lookups,
+        ops.Isqrt: _isqrt_lookups,
+        ops.ArgMax: _argmax_lookups,
+        ops.Gather: _beyond_this_suite,
+    },
+    ("a sumcheck or a functional carries claims on its result to its operands; it looks nothing up", LINEAR_OR_VIEW),
+)
+
+
+def lookups_of(circuit: Circuit, op: ops.Op) -> Lookups:
+    """Table and log2 of the number of rows of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
+    rule = find(_LOOKUPS, op, "lookups")
+    return [] if rule is None else rule(circuit, op)
 
 
 def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
@@ -163,38 +214,47 @@ def _span(circuit: Circuit, op: ops.Op, tensor: int) -> int:
     return bits
 
 
-_VIRTUAL = (
-    ops.MatMul,
-    ops.Conv,
-    ops.BatchedMatMul,
-    ops.Mul,
-    ops.LinearCombination,
-    ops.WindowSum,
-    ops.RowSum,
-    ops.Relabel,
-    ops.View,
+def _requant_columns(circuit: Circuit, op: ops.Requant) -> Columns:
+    names = [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
+    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+
+
+def _row_max_columns(circuit: Circuit, op: ops.RowMax) -> Columns:
+    names = ("g", "h", "sigma", "kappa") if op.saturate else ("g",)
+    return [(name, circuit.tensors[op.x].log_cells) for name in names]
+
+
+def _recip_columns(circuit: Circuit, op: ops.Recip) -> Columns:
+    names = ("e", "pow", "qe", "r0", "r1", "rho0", "rho1", "a0", "s0")
+    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+
+
+def _isqrt_columns(circuit: Circuit, op: ops.Isqrt) -> Columns:
+    return [(name, circuit.tensors[op.out].log_cells) for name in ("q0", "d0", "f0")]
+
+
+def _argmax_columns(circuit: Circuit, op: ops.ArgMax) -> Columns:
+    return [("g", circuit.tensors[op.x].log_cells), ("v", circuit.tensors[op.out].log_cells)]
+
+
+_COLUMNS: Dispatch[Callable[[Circuit, Any], Columns]] = dispatch(
+    {
+        ops.Requant: _requant_columns,
+        ops.RowMax: _row_max_columns,
+        ops.Recip: _recip_columns,
+        ops.Isqrt: _isqrt_columns,
+        ops.ArgMax: _argmax_columns,
+    },
+    ("its result is virtual and determined by its operands; nothing is committed", LINEAR_OR_VIEW),
+    ("its result alone is committed; the lookups read nothing but operand and result", (ops.Lookup, ops.WindowMax)),
+    ("it is not part of this suite; lookups_of refuses it first", (ops.Gather,)),
 )
 
 
-_RECIP_COLUMNS = ("e", "pow", "qe", "r0", "r1", "rho0", "rho1", "a0", "s0")
-
-
-def columns_of(circuit: Circuit, op: ops.Op) -> list[tuple[str, int]]:
+def columns_of(circuit: Circuit, op: ops.Op) -> Columns:
     """Name and log2 size of the columns that ``op`` commits beside its results."""
-    out = circuit.tensors[ops.results(op)[0]].log_cells
-    if isinstance(op, ops.Requant):
-        names = [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
-        return [(name, out) for name in names]
-    if isinstance(op, ops.RowMax):
-        cells = circuit.tensors[op.x].log_cells
-        return [(name, cells) for name in (("g", "h", "sigma", "kappa") if op.saturate else ("g",))]
-    if isinstance(op, ops.ArgMax):
-        return [("g", circuit.tensors[op.x].log_cells), ("v", out)]
-    if isinstance(op, ops.Recip):
-        return [(name, out) for name in _RECIP_COLUMNS]
-    if isinstance(op, ops.Isqrt):
-        return [(name, out) for name in ("q0", "d0", "f0")]
-    return []
+    rule = find(_COLUMNS, op, "columns")
+    return [] if rule is None else rule(circuit, op)
 
 
 def tensor_tables(tensor: Tensor) -> list[TableName]:

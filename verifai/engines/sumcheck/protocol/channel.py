@@ -7,11 +7,11 @@ from typing import Protocol
 
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
-from verifai.engines.sumcheck.protocol.hiding import MINUS_ONE, Conversation, HiddenClaim, Tape
+from verifai.engines.sumcheck.protocol.hiding import MINUS_ONE, HiddenClaim, Session, Tape
 
 
 class Channel(Protocol):
-    """What the script needs: messages and challenges."""
+    """The messages and challenges of one side, in the order of the script."""
 
     def receive(self, label: str, count: int) -> list[Claim]:
         """The prover's next message of ``count`` elements."""
@@ -21,10 +21,10 @@ class Channel(Protocol):
 
 
 class MaskForms:
-    """The final rounds' messages as forms in the pads of the mask rows, which no equation but the last may mention."""
+    """The final rounds' messages as forms in the pads of the mask rows. Only an opening's last equation uses these pads."""
 
-    def __init__(self, talk: Conversation) -> None:
-        self._talk = talk
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self.tape = Tape()
         self.count = 0
 
@@ -32,11 +32,11 @@ class MaskForms:
         """The claims that ``values`` are the next messages plus the next pads."""
         found: list[Claim] = []
         for value in values:
-            found.append(HiddenClaim(value, self._talk, self.tape, self.tape.pad(self.count), MINUS_ONE))
+            found.append(HiddenClaim(value, self._session, self.tape, self.tape.pad(self.count), MINUS_ONE))
             self.count += 1
         return found
 
     def coefficients(self, claim: Claim) -> list[Ext]:
-        """D: the pads' coefficients in the claim that the rounds leave."""
+        """D of docs/engine/zero-knowledge.md, section 2, step 9: the pads' coefficients in the claim after the last round."""
         assert isinstance(claim, HiddenClaim)
         return self.tape.coefficients([(claim.form, claim.factor)], self.count)

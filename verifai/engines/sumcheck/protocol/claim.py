@@ -1,8 +1,8 @@
 """Values that a prover sent, and what may be done with them.
 
-Nobody branches on a message: claims are added, scaled by public numbers, multiplied, and asserted. A plain claim holds the
-field element itself. The zero-knowledge suite's claims (:mod:`.hiding`) are affine forms in committed one-time pads, with the
-same methods; multiplying two of those costs a committed product of pads.
+No code branches on the value of a message. Claims are added, scaled by public numbers, multiplied, and asserted to be 0 or not.
+A plain claim holds the field element itself. The claims of the zero-knowledge suite (:mod:`.hiding`) are affine forms in
+committed one-time pads, with the same methods; multiplying two of those costs a committed product of pads.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from verifai.errors import EvidenceRejected
 
 @dataclass(slots=True)
 class Claim:
-    """A known element of F. Subclasses answer first where both kinds meet, by their reflected operators.
+    """A known element of F. In ``plain + hidden`` the hidden claim's reflected operator computes the result.
 
-    Nobody changes a claim. It is not frozen all the same: a proof makes thousands, and a frozen one takes three times as long.
+    Claims are never changed. The class is not frozen, because a proof makes thousands: frozen ones take three times as long.
     """
 
     value: Ext

@@ -14,8 +14,6 @@ NON_RESIDUE = 7
 GENERATOR = 7
 """Generates the multiplicative group of F_p."""
 TWO_ADICITY = 32
-LOG_EXTENSION = 127
-"""⌊log2 |F|⌋, for error bounds (|F| = p² > 2^127.99)."""
 
 Ext: TypeAlias = tuple[int, int]
 

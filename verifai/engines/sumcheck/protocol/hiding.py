@@ -1,15 +1,16 @@
 """Encrypted messages: claims as affine forms in committed one-time pads.
 
-A prover message m travels as m + pad, the pad being two cells of the witness commitment, used once. Whatever the script does
-with the message is an affine form in pads: ``value + Σ coefficients·pads``, the value known, the pads not. Equations between
-forms are not checked on the spot; they are collected, and the openings' batched sumcheck holds them all to the committed pads.
+The prover sends a message m as m + pad. The pad is two cells of the witness commitment, and is used for one message only. The
+verifier knows the sum, not the pad. So everything that the script computes from messages is an affine form in pads, ``value + Σ
+coefficients·pads``, with a known value. An equation between forms is not checked at once. It is collected, and the batched
+sumcheck of the openings checks all collected equations against the committed pads.
 
-Forms are kept on a *tape*: one entry per sum of forms. Only one linear combination of all equations is ever needed,
-and a sweep back over the tape finds its coefficients, one pass whatever the number of equations.
+Forms are kept on a *tape*: one entry per sum of forms. In the end one linear combination of all equations is needed. One pass
+over the tape, from its end, finds the coefficients of all pads in it.
 
-A product of two forms: both factors are sent again under fresh pads a, b of one *triple*, whose third committed number is
-claimed to be a·b; so the product is an affine form too. :mod:`.products` checks all triples at once. Triple 0 is never used by
-a product: it is random, and lets the check show two values.
+To multiply two forms, the prover sends both factors again under fresh pads a and b of one *triple*. A triple's third number is
+committed too, and claimed to be a·b, so the product is an affine form as well. :mod:`.products` checks all triples at once.
+No product uses triple 0: it is random, and hides the two values that this check shows.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ class PadPlan:
         return self.log_messages if column == MESSAGES else self.log_products
 
 
-class Conversation(Protocol):
-    """What a hidden claim needs of the side that it is talked about on."""
+class Session(Protocol):
+    """Interface of the prover or verifier that a hidden claim calls."""
 
     def multiply(self, left: HiddenClaim, right: HiddenClaim) -> Claim:
-        """The product of two forms, by a triple."""
+        """The product of two forms, as a form: takes the next triple."""
 
     def hold(self, claim: HiddenClaim) -> None:
-        """Note that the form is 0."""
+        """Collect the equation ``claim`` = 0 for the openings to check."""
 
     def invert(self, claim: HiddenClaim, where: str) -> Claim:
-        """The prover's inverse of a form."""
+        """The inverse of a form, as the prover sends it; the caller checks it."""
 
 
 class Tape:
@@ -107,17 +108,17 @@ def _give(weights: list[Ext], pads: list[Ext], weight: Ext, terms: Sequence[tupl
 class HiddenClaim(Claim):
     """``value`` + ``factor``·``form``."""
 
-    talk: Conversation
+    session: Session
     tape: Tape
     form: int
     factor: Ext
 
     def _with(self, value: Ext, factor: Ext) -> HiddenClaim:
-        return HiddenClaim(value, self.talk, self.tape, self.form, factor)
+        return HiddenClaim(value, self.session, self.tape, self.form, factor)
 
     def _sum(self, value: Ext, other: HiddenClaim, sign: Ext) -> HiddenClaim:
         right = other.factor if sign == ONE else field.product(other.factor, sign)
-        return HiddenClaim(value, self.talk, self.tape, self.tape.add(((self.form, self.factor), (other.form, right))), ONE)
+        return HiddenClaim(value, self.session, self.tape, self.tape.add(((self.form, self.factor), (other.form, right))), ONE)
 
     def __add__(self, other: Claim) -> Claim:
         value = field.add(self.value, other.value)
@@ -150,21 +151,21 @@ class HiddenClaim(Claim):
             factors.append(scale)
             if isinstance(claim, HiddenClaim):
                 terms.append((claim.form, field.product(claim.factor, scale)))
-        return HiddenClaim(field.dot(values, factors), self.talk, self.tape, self.tape.add(terms), ONE)
+        return HiddenClaim(field.dot(values, factors), self.session, self.tape, self.tape.add(terms), ONE)
 
     def mul(self, other: Claim) -> Claim:
         """The product: by a triple when both factors are hidden."""
         if isinstance(other, HiddenClaim):
-            return self.talk.multiply(self, other)
+            return self.session.multiply(self, other)
         return self.scale(other.value)
 
     def assert_zero(self, where: str) -> None:
-        """Collect the equation; the openings hold it."""
-        self.talk.hold(self)
+        """Collect the equation; the openings check it."""
+        self.session.hold(self)
 
     def assert_nonzero(self, where: str) -> None:
-        """The prover's word for the inverse, and their product is 1."""
-        self.mul(self.talk.invert(self, where)).plus(MINUS_ONE).assert_zero(where)
+        """Take the inverse from the prover, and collect the equation claim·inverse = 1."""
+        self.mul(self.session.invert(self, where)).plus(MINUS_ONE).assert_zero(where)
 
 
 class Pads:
@@ -184,14 +185,14 @@ class Pads:
         """The tape's number of a pad: columns one after the other."""
         return self._starts[column] + number
 
-    def encrypted(self, talk: Conversation, value: Ext, column: int, number: int) -> HiddenClaim:
+    def encrypted(self, session: Session, value: Ext, column: int, number: int) -> HiddenClaim:
         """The claim that ``value`` is a message plus this pad."""
-        return HiddenClaim(value, talk, self.tape, self.tape.pad(self.index(column, number)), MINUS_ONE)
+        return HiddenClaim(value, session, self.tape, self.tape.pad(self.index(column, number)), MINUS_ONE)
 
-    def encrypted_messages(self, talk: Conversation, values: Sequence[Ext], numbers: range) -> list[Claim]:
+    def encrypted_messages(self, session: Session, values: Sequence[Ext], numbers: range) -> list[Claim]:
         """The claims that ``values`` are messages plus these pads."""
         tape, first = self.tape, self.index(MESSAGES, numbers.start)
-        return [HiddenClaim(value, talk, tape, tape.pad(first + i), MINUS_ONE) for i, value in enumerate(values)]
+        return [HiddenClaim(value, session, tape, tape.pad(first + i), MINUS_ONE) for i, value in enumerate(values)]
 
     def next_messages(self, count: int) -> range:
         """Numbers of the next message pads. Raises InternalError (``bug``) beyond the plan: a rehearsal counted wrongly."""
@@ -209,11 +210,11 @@ class Pads:
             raise InternalError("bug", "a proof of this circuit takes more products than it plans", where="pads")
         return number
 
-    def product(self, talk: Conversation, operands: tuple[HiddenClaim, HiddenClaim], sent: Sequence[Ext], number: int) -> Claim:
-        """Hold the factors to what was ``sent`` for them, and give their product as a form: âb̂ − â·b − b̂·a + ab."""
+    def product(self, session: Session, operands: tuple[HiddenClaim, HiddenClaim], sent: Sequence[Ext], number: int) -> Claim:
+        """The product as a form, âb̂ − â·b − b̂·a + ab. Collects two equations: ``sent`` is (â, b̂), the operands plus pads."""
         tape = self.tape
         for column, operand, value in zip((LEFT, RIGHT), operands, sent, strict=True):
-            (self.encrypted(talk, value, column, number) - operand).assert_zero("product")
+            (self.encrypted(session, value, column, number) - operand).assert_zero("product")
         left, right, both = (tape.pad(self.index(column, number)) for column in (LEFT, RIGHT, PRODUCT))
         terms = ((right, field.product(sent[0], MINUS_ONE)), (left, field.product(sent[1], MINUS_ONE)), (both, ONE))
-        return HiddenClaim(field.product(sent[0], sent[1]), talk, tape, tape.add(terms), ONE)
+        return HiddenClaim(field.product(sent[0], sent[1]), session, tape, tape.add(terms), ONE)

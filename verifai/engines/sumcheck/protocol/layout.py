@@ -22,6 +22,7 @@ Key: TypeAlias = tuple[str, int, int]
 ("pad", column of pads, 0)."""
 
 MAX_CLAIMS = 1 << 16
+"""Claims and equations that one opening batches: the degree in α of their sum (docs/engine/protocol.md, "Soundness")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
         if port.visibility is Visibility.PRIVATE
     }
     for number, op in enumerate(circuit.ops):
-        if isinstance(op, ops.HELD_OUTPUT):
+        if ops.holds_results(op):
             for out in ops.results(op):
                 if out not in stated:
                     columns["tensor", out, 0] = circuit.tensors[out].log_cells

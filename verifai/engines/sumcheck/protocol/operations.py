@@ -1,17 +1,23 @@
 """The script of the protocol, operation by operation: what is looked up, and how claims move from results to operands.
 
-Both sides run it (:mod:`.party`). Everything here is a statement about integers that the no-wrap rule lets us check mod p.
+Prover and verifier both run it (:mod:`.party`). Every equation here is about integers. The no-wrap rule bounds them, so it is
+enough to check it modulo p.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field, geometry, row_operations
 from verifai.engines.sumcheck.protocol.axes import Functional, point_axes
-from verifai.engines.sumcheck.protocol.buses import taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, taps
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import ONE, Ext, P
 from verifai.engines.sumcheck.protocol.party import Party, read_masked, truncated
@@ -21,36 +27,29 @@ from verifai.errors import UnsupportedModel
 # --- lookups: the columns of each operation's rows at one point ---------------------------------------------------------------
 
 
-def lookup_rows(party: Party, number: int, local: Local) -> Rows:
-    """The rows that operation ``number`` looks up, in slot order, at the leaves' point; empty for most operations."""
-    op = party.circuit.ops[number]
-    if isinstance(op, ops.RowMax):
-        return row_operations.row_max_rows(party, number, op, local)
-    if isinstance(op, ops.ArgMax):
-        return row_operations.argmax_rows(party, number, op, local)
-    if isinstance(op, ops.Recip):
-        return row_operations.recip_rows(party, number, op, local)
-    if isinstance(op, ops.Isqrt):
-        return row_operations.isqrt_rows(party, number, op, local)
-    if isinstance(op, ops.Requant):
-        return _requant_rows(party, number, op, local(party.circuit.tensors[op.out].log_cells))
-    if isinstance(op, ops.Lookup | ops.WindowMax):
-        out = party.circuit.tensors[op.out]
-        axes = point_axes(local(out.log_cells), out.bits)
-        if isinstance(op, ops.Lookup):
-            return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
-        largest = party.read(op.out, axes, "max.y")
-        return [(largest - _tap(party, op, axes, u, v),) for u, v in taps(op)]
-    return []
+def _lookup_rows(party: Party, number: int, op: ops.Lookup, local: Local) -> Rows:
+    """(x, y) in the table."""
+    out = party.circuit.tensors[op.out]
+    axes = point_axes(local(out.log_cells), out.bits)
+    return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
 
 
-def _requant_rows(party: Party, number: int, op: ops.Requant, point: tuple[Ext, ...]) -> Rows:
+def _window_max_rows(party: Party, number: int, op: ops.WindowMax, local: Local) -> Rows:
+    """y − tap in its range, for each tap."""
+    out = party.circuit.tensors[op.out]
+    axes = point_axes(local(out.log_cells), out.bits)
+    largest = party.read(op.out, axes, "max.y")
+    return [(largest - _tap(party, op, axes, u, v),) for u, v in taps(op)]
+
+
+def _requant_rows(party: Party, number: int, op: ops.Requant, local: Local) -> Rows:
     """(t, y) in the table and each limb of the remainder in its range, with t = (z + 2^(s−1) − rem) / 2^s.
 
     Limbs sit at offsets Σ of the widths before them, and the widths sum to s exactly, so 0 ≤ rem < 2^s. A saturating one splits
     t = 2^(w−1)·h + l with 0 ≤ l < 2^(w−1), takes (σ, κ) from h, and looks up u = σ·t + κ, whose product is checked later.
     """
-    axes = point_axes(point, party.circuit.tensors[op.out].bits)
+    out = party.circuit.tensors[op.out]
+    axes = point_axes(local(out.log_cells), out.bits)
     t, limbs = _quotient(party, number, op, axes)
     y = party.read(op.out, axes, "requant.y")
     rows: Rows = [(limb,) for limb in limbs]
@@ -74,6 +73,32 @@ def _quotient(party: Party, number: int, op: ops.Requant, axes: Functional) -> t
             offset += bits
         t = t.scale(field.embed(pow(2, -op.shift, P)))
     return t, limbs
+
+
+_VIRTUAL = "its result is virtual: claims on it are carried to its operands"
+_LOOKUPS_SUFFICE = (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
+_REFUSED = "it is not part of this suite: the planner refuses it"
+
+_LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Local], Rows]] = dispatch(
+    {
+        ops.Requant: _requant_rows,
+        ops.Lookup: _lookup_rows,
+        ops.WindowMax: _window_max_rows,
+        ops.RowMax: row_operations.row_max_rows,
+        ops.Recip: row_operations.recip_rows,
+        ops.Isqrt: row_operations.isqrt_rows,
+        ops.ArgMax: row_operations.argmax_rows,
+    },
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def lookup_rows(party: Party, number: int, local: Local) -> Rows:
+    """The rows that operation ``number`` looks up, in slot order, at the leaves' point; empty for those without lookups."""
+    op = party.circuit.ops[number]
+    rule = find(_LOOKUP_ROWS, op, "lookup rows")
+    return [] if rule is None else rule(party, number, op, local)
 
 
 def tensor_rows(party: Party, tensor: int, point: tuple[Ext, ...], slots: int) -> tuple[Rows, Claim]:
@@ -103,36 +128,7 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
     return value.plus(field.scale(field.sub(ax.total(axes), inside), source.low))
 
 
-# --- checks that an operation needs besides its lookups -----------------------------------------------------------------------
-
-
-def check_operation(party: Party, number: int) -> None:
-    """WindowMax and ArgMax: their own checks. Then every product that the operation's lookups took for granted."""
-    op = party.circuit.ops[number]
-    if isinstance(op, ops.WindowMax):
-        _check_maximum(party, number, op)
-    elif isinstance(op, ops.ArgMax):
-        row_operations.check_argmax(party, number, op)
-    for deferred in party.deferred(number):
-        bits = party.circuit.tensors[op.x if isinstance(op, ops.RowMax) else ops.results(op)[0]].bits
-        axes, which, label = deferred.axes, deferred.which, "deferred"
-        claim, point = party.weighted_product(number, which, axes, axes, deferred.value, sum(bits), label)
-        value = _deferred_product(party, number, which, point_axes(point, bits))
-        (value.scale(ax.weight_at(axes, point)) - claim).assert_zero(label)
-
-
-def _deferred_product(party: Party, number: int, which: int, axes: Functional) -> Claim:
-    """σ·t, σ·d, q², or one of the three products of a reciprocal."""
-    op = party.circuit.ops[number]
-    if isinstance(op, ops.Requant):
-        t, limbs = _quotient(party, number, op, axes)
-        return party.column(number, len(limbs) + 1, axes, "requant.split").mul(t)
-    if isinstance(op, ops.RowMax):
-        return party.column(number, 2, axes, "rowmax.split").mul(row_operations.difference(party, op, axes))
-    if isinstance(op, ops.Recip):
-        return row_operations.recip_factors(party, number, op, which, axes)
-    root = party.read(ops.results(op)[0], axes, "isqrt.q")
-    return root.mul(root)
+# --- checks besides the lookups -----------------------------------------------------------------------
 
 
 def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
@@ -149,43 +145,72 @@ def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
     (ends - claim).assert_zero("max")
 
 
-# --- virtual tensors: from a claim on the result to claims on the operands ----------------------------------------------------
+_CHECKS: Dispatch[Callable[[Party, int, Any], None]] = dispatch(
+    {ops.WindowMax: _check_maximum, ops.ArgMax: row_operations.check_argmax},
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    ("its lookups, and the products that they defer, are all there is to check", _LOOKUPS_SUFFICE),
+    (_REFUSED, (ops.Gather,)),
+)
 
 
-def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> None:
-    """Carry ``claim`` about the result of operation ``number`` under ``axes`` to its operands.
+def _selected(party: Party, number: int, op: ops.Requant, which: int, axes: Functional) -> Claim:
+    """σ·t."""
+    t, limbs = _quotient(party, number, op, axes)
+    return party.column(number, len(limbs) + 1, axes, "requant.split").mul(t)
 
-    Raises:
-        EvidenceRejected: code ``proof-invalid``.
-        UnsupportedModel: an operation that carries no claims; the planner refuses those.
+
+def _selected_difference(party: Party, number: int, op: ops.RowMax, which: int, axes: Functional) -> Claim:
+    """σ·d."""
+    return party.column(number, 2, axes, "rowmax.split").mul(row_operations.difference(party, op, axes))
+
+
+def _square(party: Party, number: int, op: ops.Isqrt, which: int, axes: Functional) -> Claim:
+    """q²."""
+    root = party.read(op.out, axes, "isqrt.q")
+    return root.mul(root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deferred:
+    """The products that an operation's lookups took for granted.
+
+    Attributes:
+        cells: the tensor whose cells each product has. product: of claims; its ``which`` numbers those of one operation.
     """
+
+    cells: Callable[[Any], int]
+    product: Callable[[Party, int, Any, int, Functional], Claim]
+
+
+_PRODUCTS: Dispatch[_Deferred] = dispatch(
+    {
+        ops.Requant: _Deferred(lambda op: op.out, _selected),
+        ops.RowMax: _Deferred(lambda op: op.x, _selected_difference),
+        ops.Recip: _Deferred(lambda op: op.out, row_operations.recip_factors),
+        ops.Isqrt: _Deferred(lambda op: op.out, _square),
+    },
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    ("its lookups take no product for granted", (ops.Lookup, ops.WindowMax, ops.ArgMax)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def check_operation(party: Party, number: int) -> None:
+    """The operation's own check, if it has one. Then every product that its lookups took for granted."""
     op = party.circuit.ops[number]
-    if isinstance(op, ops.MatMul):
-        _matmul(party, number, op, axes, claim)
-    elif isinstance(op, ops.Conv):
-        _conv(party, number, op, axes, claim)
-    elif isinstance(op, ops.Mul | ops.BatchedMatMul):
-        _product(party, number, op, axes, claim)
-    elif isinstance(op, ops.LinearCombination):
-        _combination(party, op, axes, claim)
-    elif isinstance(op, ops.WindowSum):
-        source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
-        ones = ([ONE] * op.kernel[0], [ONE] * op.kernel[1])
-        height, width = geometry.window_axes(op, axes, source, out, ones)
-        value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
-        (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
-    elif isinstance(op, ops.RowSum) and op.y != NONE:
-        _row_product(party, number, op, axes, claim)
-    elif isinstance(op, ops.RowSum):
-        value = read_masked(party, op.x, geometry.row_sum_axes(op, axes, party.circuit.tensors[op.x]), "rowsum.x")
-        (value.scale(field.embed(op.multiplier)) - claim).assert_zero("rowsum")
-    elif isinstance(op, ops.Relabel):
-        value = read_masked(party, op.x, geometry.relabelled(axes, party.circuit.tensors[op.x]), "relabel.x")
-        (value - claim).assert_zero("relabel")
-    elif isinstance(op, ops.View):
-        _view(party, op, axes, claim)
-    else:  # a claim that nothing carries on would bind nothing
-        raise UnsupportedModel("sumcheck-unsupported", f"{type(op).__name__} carries no claims", where=f"op {number}")
+    check = find(_CHECKS, op, "checks")
+    if check is not None:
+        check(party, number, op)
+    for deferred in party.deferred(number):
+        rule = require(_PRODUCTS, op, "deferred products")
+        bits = party.circuit.tensors[rule.cells(op)].bits
+        axes, which, label = deferred.axes, deferred.which, "deferred"
+        claim, point = party.weighted_product(number, which, axes, axes, deferred.value, sum(bits), label)
+        value = rule.product(party, number, op, which, point_axes(point, bits))
+        (value.scale(ax.weight_at(axes, point)) - claim).assert_zero(label)
+
+
+# --- virtual tensors: from a claim on the result to claims on the operands ----------------------------------------------------
 
 
 def _matmul(party: Party, number: int, op: ops.MatMul, axes: Functional, claim: Claim) -> None:
@@ -235,21 +260,50 @@ def _pair(party: Party, a: int, b: int, axes: tuple[Functional, Functional], lab
     return first.mul(second)
 
 
-def _product(party: Party, number: int, op: ops.Mul | ops.BatchedMatMul, axes: Functional, claim: Claim) -> None:
-    """Mul: Σ g·a·b over cells. BatchedMatMul: Σ g_b·(Σ_i g_i·a[b, i, k])·(Σ_j g_j·b[b, k, j]) over b and k."""
-    first = party.circuit.tensors[op.a]
+def _mul(party: Party, number: int, op: ops.Mul, axes: Functional, claim: Claim) -> None:
+    """Σ g·a·b over cells."""
+    bits = party.circuit.tensors[op.a].bits
     claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
-    if isinstance(op, ops.Mul):
-        weights, bits = axes, first.bits
-    else:
-        weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
+    claim, point = party.weighted_product(number, 0, axes, axes, claim, sum(bits), "product")
+    inner = point_axes(point, bits)
+    value = _pair(party, op.a, op.b, (inner, inner), "product.x")
+    (value.scale(ax.weight_at(axes, point)) - claim).assert_zero("product")
+
+
+def _batched(party: Party, number: int, op: ops.BatchedMatMul, axes: Functional, claim: Claim) -> None:
+    """Σ g_b·(Σ_i g_i·a[b, i, k])·(Σ_j g_j·b[b, k, j]) over b and k."""
+    first = party.circuit.tensors[op.a]
+    weights, bits = geometry.batch_axes(axes, first), (*first.bits[:-2], first.bits[-1])
+    claim = claim.scale(field.embed(pow(op.multiplier, -1, P)))
     claim, point = party.weighted_product(number, 0, weights, axes, claim, sum(bits), "product")
     inner = point_axes(point, bits)
-    operands = (inner, inner)
-    if isinstance(op, ops.BatchedMatMul):
-        operands = (*inner[:-1], axes[-2], inner[-1]), (*inner, axes[-1])
+    operands = ((*inner[:-1], axes[-2], inner[-1]), (*inner, axes[-1]))
     value = _pair(party, op.a, op.b, operands, "product.x")
     (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")
+
+
+def _window_sum(party: Party, number: int, op: ops.WindowSum, axes: Functional, claim: Claim) -> None:
+    """One functional of the operand, all taps together."""
+    source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
+    ones = ([ONE] * op.kernel[0], [ONE] * op.kernel[1])
+    height, width = geometry.window_axes(op, axes, source, out, ones)
+    value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
+    (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
+
+
+def _row_sum(party: Party, number: int, op: ops.RowSum, axes: Functional, claim: Claim) -> None:
+    """One functional of the operand; of a product, a sumcheck."""
+    if op.y != NONE:
+        _row_product(party, number, op, axes, claim)
+        return
+    value = read_masked(party, op.x, geometry.row_sum_axes(op, axes, party.circuit.tensors[op.x]), "rowsum.x")
+    (value.scale(field.embed(op.multiplier)) - claim).assert_zero("rowsum")
+
+
+def _relabel(party: Party, number: int, op: ops.Relabel, axes: Functional, claim: Claim) -> None:
+    """The same functional under the operand's shape."""
+    value = read_masked(party, op.x, geometry.relabelled(axes, party.circuit.tensors[op.x]), "relabel.x")
+    (value - claim).assert_zero("relabel")
 
 
 def _row_product(party: Party, number: int, op: ops.RowSum, axes: Functional, claim: Claim) -> None:
@@ -263,7 +317,8 @@ def _row_product(party: Party, number: int, op: ops.RowSum, axes: Functional, cl
     (value.scale(ax.weight_at(weights, point)) - claim).assert_zero("product")
 
 
-def _combination(party: Party, op: ops.LinearCombination, axes: Functional, claim: Claim) -> None:
+def _combination(party: Party, number: int, op: ops.LinearCombination, axes: Functional, claim: Claim) -> None:
+    """z̃ = Σ M_i·x̃_i + c·mask~."""
     shape = party.circuit.tensors[op.out].shape
     for source, multiplier in zip(op.sources, op.multipliers, strict=True):
         value = read_masked(party, source, axes, "sum.x")
@@ -273,7 +328,7 @@ def _combination(party: Party, op: ops.LinearCombination, axes: Functional, clai
     claim.assert_zero("sum")
 
 
-def _view(party: Party, op: ops.View, axes: Functional, claim: Claim) -> None:
+def _view(party: Party, number: int, op: ops.View, axes: Functional, claim: Claim) -> None:
     """Each piece is a functional of its source; what no piece covers is the constant."""
     covered = field.ZERO
     for piece in op.pieces:
@@ -287,3 +342,37 @@ def _view(party: Party, op: ops.View, axes: Functional, claim: Claim) -> None:
         uncovered = field.sub(ax.true_total(axes, party.circuit.tensors[op.out].shape), covered)
         claim = claim.plus(field.scale(uncovered, -op.constant))
     claim.assert_zero("view")
+
+
+_REDUCTIONS: Dispatch[Callable[[Party, int, Any, Functional, Claim], None]] = dispatch(
+    {
+        ops.MatMul: _matmul,
+        ops.Conv: _conv,
+        ops.BatchedMatMul: _batched,
+        ops.Mul: _mul,
+        ops.LinearCombination: _combination,
+        ops.WindowSum: _window_sum,
+        ops.RowSum: _row_sum,
+        ops.Relabel: _relabel,
+        ops.View: _view,
+    },
+    (
+        "its results are held: claims on them are opened, or computed from the statement",
+        (*_LOOKUPS_SUFFICE, ops.WindowMax, ops.ArgMax),
+    ),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def reduce_claim(party: Party, number: int, axes: Functional, claim: Claim) -> None:
+    """Carry ``claim`` about the result of operation ``number`` under ``axes`` to its operands.
+
+    Raises:
+        EvidenceRejected: code ``proof-invalid``.
+        UnsupportedModel: an operation that carries no claims; the planner refuses those.
+    """
+    op = party.circuit.ops[number]
+    rule = find(_REDUCTIONS, op, "claims on virtual results")
+    if rule is None:  # a claim that nothing carries on would bind nothing
+        raise UnsupportedModel("sumcheck-unsupported", f"{type(op).__name__} carries no claims", where=f"op {number}")
+    rule(party, number, op, axes, claim)

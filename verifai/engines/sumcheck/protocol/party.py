@@ -60,13 +60,13 @@ class Party(Protocol):
         """The program."""
 
     def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
-        """All lookups' fractions add up to 0; what is left to be checked at the leaves."""
+        """Run the layers that show that all lookups' fractions add up to 0. The claims that the leaves still have to meet."""
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
         """The extensions of a table's columns at ``point``."""
 
     def committed(self, key: Key, axes: Functional, label: str) -> Claim:
-        """The functional of any committed column, as a message."""
+        """The functional of any committed column. The prover sends the value; the openings check it."""
 
     def advance(self) -> None:
         """One operation is done."""
@@ -81,16 +81,16 @@ class Party(Protocol):
         """The functional of a column that an operation commits beside its results."""
 
     def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
-        """The functional of a column that is not committed but follows from committed ones: product ``which``."""
+        """The functional of a column that is not committed. The script adds the check against product ``which`` of columns."""
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
-        """Hold a column's padding to 0: ``claim`` is its value under ``axes`` and under ``axes`` cut off at ``shape``."""
+        """Require padding to be 0: the column has value ``claim`` under ``axes``, and under ``axes`` cut off at ``shape``."""
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """The functional of a weight, padding 0."""
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """A product sent as a message, so that every product of claims is binary."""
+        """A product as a message of its own, so that no product has more than two factors."""
 
     def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Sumcheck of the operation's inner product under an output functional."""

@@ -1,10 +1,10 @@
-"""Proofs about committed weights alone, in the zero-knowledge suite. Both are made once and shown with every inference.
+"""Proofs about committed weights alone, in the zero-knowledge suite. Each is made once, and is part of every bundle after that.
 
 *Registration*: the weights under a root keep the bounds that the circuit declares for them, which the no-wrap rule rests on,
 and their padding is 0. Each weight is p − n, parts of non-negative limbs that are looked up: p and n are at most the bound, and
 per row Σ (p + n) plus a slack of such limbs is the declared row L1, so Σ |w| is at most that.
 
-*Link*: two roots commit to equal weights, so that a fresh root may stand for one whose openings are to be spared.
+*Link*: two roots commit to equal weights. So a fresh root can replace one that has few openings left.
 
 The witness commitment holds parts and pads; each commitment to weights is opened alone. Points are drawn after all roots.
 """
@@ -137,7 +137,7 @@ def _joined(party: Party, limbs: Sequence[int], axes: Functional) -> Claim:
 
 
 def begin(
-    kind: Kind, circuit: Circuit, digest: str, roots: Sequence[OpenedRoot], context: bytes, coins: Coins | None
+    kind: Kind, circuit: Circuit, digest: str, roots: Sequence[OpenedRoot], context: bytes, coins: Coins | None = None
 ) -> Transcript:
     """Everything that is fixed before the witness."""
     transcript = Transcript(coins)

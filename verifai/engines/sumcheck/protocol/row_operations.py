@@ -1,6 +1,6 @@
 """The script of operations along rows: RowMax, ArgMax, Recip and Isqrt. Part of :mod:`.operations`.
 
-Each result is determined by the operand alone: bounds that only come close would let a prover choose.
+The operand alone determines each result. Bounds that leave two possible results would let the prover choose one.
 """
 
 from __future__ import annotations

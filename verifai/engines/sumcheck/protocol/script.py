@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.protocol import layout as layouts
@@ -10,12 +12,14 @@ from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.lookups import LeafSum
 from verifai.engines.sumcheck.protocol.operations import check_operation, lookup_rows, reduce_claim, tensor_rows, truncated_axes
 from verifai.engines.sumcheck.protocol.party import OpeningClaim, Party
-from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTensor, Statement, absorb_statement
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement, absorb_statement
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
 
 
-def start_transcript(digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None) -> Transcript:
+def start_transcript(
+    digest: str, circuit: Circuit, weights: str, statement: Statement, coins: Coins | None = None
+) -> Transcript:
     """Step 5's first half: everything that is fixed before the witness."""
     transcript = Transcript(coins)
     transcript.absorb("suite", SUITES[circuit.suite].parameters)
@@ -32,6 +36,8 @@ def stated_tensors(circuit: Circuit, statement: Statement) -> tuple[dict[int, tu
             shown[port.tensor] = stated.cells
         elif isinstance(stated, HashedTensor):
             hashed[port.tensor] = stated
+        elif not isinstance(stated, PrivateTensor):
+            assert_never(stated)
     return shown, hashed
 
 
@@ -65,7 +71,7 @@ def check_operations(party: Party) -> None:
     for number in range(len(party.circuit.ops) - 1, -1, -1):
         op = party.circuit.ops[number]
         check_operation(party, number)
-        if not isinstance(op, ops.HELD_OUTPUT):
+        if not ops.holds_results(op):
             for claim in party.pending[op.out]:
                 reduce_claim(party, number, claim.axes, claim.value)
         party.advance()

@@ -1,6 +1,8 @@
 """Error bounds, round by round, from theorems alone: exact integers, no floating point, no conjecture, no grinding.
 
-A bound is a fraction (numerator, denominator); its strength is given in thousandths of a bit, rounded down.
+A bound is a fraction (numerator, denominator); its strength is given in thousandths of a bit, rounded down. The numerators
+below are derived in docs/engine/protocol.md, section "Soundness". They are in the bytes of every circuit: none of them may
+change within a suite, not even where it is larger than needed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,23 @@ from verifai.engines.sumcheck.protocol.suite import SECURITY_BITS
 
 FIELD_SIZE = P * P - P
 """Challenges come from F without F_p."""
+
+POLES = 2
+"""On top of the W columns of a row, per leaf: one for the degree in α, one for leaves whose denominator is 0."""
+LAYER_DEGREE = 4
+"""The challenges ``lookups.mix`` and ``lookups.child`` of a layer; each takes 1."""
+LAYER_ROUND_DEGREE = 2
+"""Per variable, of the fraction sum of a layer: products of two extensions."""
+POINT_VARIABLES = 32
+"""Coordinates of a random point. A tensor or weight has 2^28 padded cells at most (``circuit.check.MAX_LOG_CELLS``)."""
+ROUND_DEGREE = 5
+"""Per variable, of an operation's sum: four taps of a window times eq. Products of two values take 3, those with weights 2."""
+FINAL_ROUND_DEGREE = 2
+"""Per variable, of the opening's sum: committed cells times the claims' functionals."""
+PRODUCTS_ROUND_DEGREE = 3
+"""Per variable, of the check of all products of pads: two pads times eq."""
+MASK_DEGREE = 2
+"""The challenges λ and κ of a hiding opening; each takes 1."""
 
 _FRACTION_BITS = 64
 _STEPS = 12

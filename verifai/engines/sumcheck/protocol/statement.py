@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Tensor, Visibility, WeightVisibility
 from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES
@@ -62,7 +62,7 @@ class Statement:
 
 
 def check_statement(circuit: Circuit, statement: Statement) -> None:
-    """Hold the statement to the circuit: kinds, counts, ranges.
+    """Check the statement against the circuit: kinds, counts, ranges.
 
     Raises:
         EvidenceRejected: code ``statement-invalid``, the tensor named.
@@ -111,6 +111,8 @@ def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statem
             transcript.absorb("statement.root", stated.root)
             if circuit.zero_knowledge:
                 transcript.absorb("statement.number", stated.number.to_bytes(8, "little"))
+        elif not isinstance(stated, PrivateTensor):
+            assert_never(stated)
     transcript.absorb("statement.context", statement.context)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
 
 SECURITY_BITS = 100
+"""The least strength of every step in a circuit's table of errors."""
 HASH_BITS = 128
+"""Collisions of SHA-256."""
 RESERVED_ROWS = 2
 """Row indices 0 and 1 hold no values: zeros, or the pair of blind rows that belongs to the opening."""
 SEED_BYTES = 32
@@ -53,9 +55,6 @@ ZERO_KNOWLEDGE = Suite(
     ).encode("ascii"),
 )
 SUITES = {suite.name: suite for suite in (INTEGRITY, ZERO_KNOWLEDGE)}
-
-SUITE, PARAMETERS = INTEGRITY.name, INTEGRITY.parameters
-"""Of the integrity-only suite."""
 
 LEAF_TAG = b"vf1-leaf"
 NODE_TAG = b"vf1-node"

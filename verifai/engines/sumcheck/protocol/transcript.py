@@ -1,4 +1,4 @@
-"""Fiat–Shamir: one hash over everything that was said, and challenges drawn from it.
+"""Fiat–Shamir: one hash over all public data and messages so far, and challenges drawn from it.
 
 Every item is hashed as ``u8 length ‖ label ‖ u64 length ‖ bytes``, little-endian. A prover's message enters in exactly one way,
 :meth:`Transcript.send`; a challenge leaves in exactly one way, :meth:`Transcript.challenge`. Prover and verifier call the same
@@ -10,23 +10,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from enum import Enum
 from itertools import chain
 from typing import Protocol
 
 from verifai.engines.sumcheck.protocol.field import Ext, P
 
 
-class Domain(Enum):
-    """Where a challenge is drawn from."""
-
-    EXTENSION = "F"
-    OUTSIDE_BASE = "F-Fp"
-    """F without F_p: never 0, 1 or any other public constant, and what zero knowledge needs of row coordinates."""
-
-
 class Coins(Protocol):
-    """Source of challenge seeds, replaceable in tests (scripted coins)."""
+    """Takes what is said and gives the seeds of challenges."""
 
     def absorb(self, data: bytes) -> None:
         """Enter bytes."""
@@ -36,7 +27,7 @@ class Coins(Protocol):
 
 
 class HashCoins:
-    """SHA-256 over all bytes so far: the real thing."""
+    """SHA-256 over all bytes so far: what every proof uses outside tests."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -72,19 +63,19 @@ class Stream:
             pass
         return word
 
-    def extension(self, domain: Domain) -> Ext:
-        """A uniform element of ``domain``."""
+    def outside_base(self) -> Ext:
+        """A uniform element of F without F_p: never a public constant such as 0 or 1; zero knowledge needs that."""
         a = self.base()
-        b = self.base()
-        while domain is Domain.OUTSIDE_BASE and b == 0:
-            b = self.base()
+        while (b := self.base()) == 0:
+            pass
         return (a, b)
 
 
 class Transcript:
-    """What was said so far. ``coins`` is scripted in tests only."""
+    """Public data and messages in the order of the script."""
 
     def __init__(self, coins: Coins | None = None) -> None:
+        """``coins``: fresh :class:`HashCoins` unless given. Whoever gives them can read afterwards what was entered."""
         self._coins: Coins = coins if coins is not None else HashCoins()
 
     def absorb(self, label: str, data: bytes) -> None:
@@ -96,14 +87,14 @@ class Transcript:
         """Enter a prover's message of field elements."""
         self.absorb(label, struct.pack(f"<{2 * len(values)}Q", *chain.from_iterable(values)))
 
-    def challenge(self, label: str, domain: Domain = Domain.OUTSIDE_BASE) -> Ext:
+    def challenge(self, label: str) -> Ext:
         """One uniform challenge; the label enters the transcript, so names of challenges separate their uses."""
-        return self._stream("challenge", label).extension(domain)
+        return self._stream("challenge", label).outside_base()
 
-    def challenges(self, label: str, count: int, domain: Domain = Domain.OUTSIDE_BASE) -> list[Ext]:
+    def challenges(self, label: str, count: int) -> list[Ext]:
         """``count`` independent challenges drawn at once."""
         stream = self._stream("challenge", label)
-        return [stream.extension(domain) for _ in range(count)]
+        return [stream.outside_base() for _ in range(count)]
 
     def positions(self, label: str, bits: int, count: int) -> list[int]:
         """``count`` distinct positions in [0, 2^bits), uniform among ordered selections, by rejection."""

@@ -1,4 +1,4 @@
-"""The prover's end of the conversation: every message enters the transcript and the proof, in one call."""
+"""The prover's side of the interaction: one call enters a message into the transcript and into the proof."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, RIGHT, HiddenClaim, PadPlan, Pads, Tape
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 
 
 class OwnClaim(Claim):
-    """What the prover itself said. It checks nothing: whether an equation holds is the verifier's to find out."""
+    """A value that the prover itself sent. Its assertions do nothing: only the verifier checks equations."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class ProverChannel:
 
     def challenge(self, label: str) -> Ext:
         """A uniform element of F outside F_p."""
-        return self.transcript.challenge(label, Domain.OUTSIDE_BASE)
+        return self.transcript.challenge(label)
 
     def truth(self, claim: Claim) -> Ext:
         """The element that a claim stands for."""
@@ -136,13 +136,13 @@ class HidingProverChannel(ProverChannel):
         self.pads.equations.append(claim)
 
     def invert(self, claim: HiddenClaim, where: str) -> Claim:
-        """Send the inverse; of 0, which next to no challenges lead to, anything: such a proof does not hold."""
+        """Send the inverse. 0, which challenges reach with negligible probability, is sent itself: the verifier refuses it."""
         truth = self.truth(claim)
         return self.send(f"{where}.inverse", [truth if truth == field.ZERO else field.inverse(truth)])[0]
 
 
 class Sender(Protocol):
-    """What rounds need of a channel."""
+    """The part of a channel that :class:`Rounds` uses."""
 
     def send(self, label: str, values: Sequence[Ext]) -> list[Claim]:
         """Send one message."""

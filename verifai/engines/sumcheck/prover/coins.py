@@ -29,7 +29,7 @@ class Coins(Protocol):
 
 
 class SecretCoins:
-    """The real thing. Refuses to draw one purpose twice: equal coins under two secrets would give both away."""
+    """Coins from a secret key. Refuses to draw for one purpose twice: two secrets under equal coins would both be readable."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

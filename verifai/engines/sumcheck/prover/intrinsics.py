@@ -1,4 +1,6 @@
-"""Goldilocks arithmetic as LLVM intrinsics: branch-free, canonical outputs, quick to compile (design section 7).
+"""Goldilocks arithmetic as LLVM intrinsics: branch-free, canonical outputs, quick to compile.
+
+docs/engine/protocol.md, section "The prover's arithmetic", says why.
 
 Every function takes canonical operands (< p) and returns canonical results. ``ext_*`` work on pairs.
 """
@@ -19,7 +21,6 @@ def intrinsic(function: Callable[..., Any]) -> Any:
 
 
 _I64 = ir.IntType(64)
-_I128 = ir.IntType(128)
 _P = 2**64 - 2**32 + 1
 _EPS = 2**32 - 1
 

@@ -28,6 +28,7 @@ _DIGEST_BYTES = 32
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _reasons: dict[str, None] = {}
 _told: set[str] = set()
+_KERNELS: list[Any] = []
 
 
 def kernel(function: _Kernel) -> _Kernel:
@@ -43,7 +44,24 @@ def kernel(function: _Kernel) -> _Kernel:
             _note(f"{folder} cannot be used")
         finally:
             numba.config.CACHE_DIR = previous
+    _KERNELS.append(compiled)
     return cast(_Kernel, compiled)
+
+
+def kernels() -> tuple[Any, ...]:
+    """All kernels of the modules that were imported so far."""
+    return tuple(_KERNELS)
+
+
+def is_compiled(made: Any) -> bool:
+    """Whether a call of the kernel finds machine code: in this process, or in a cache that fits source, processor and Numba."""
+    cache = getattr(made, "_cache", None)
+    if cache is None or made.signatures:  # no dispatcher at all: NUMBA_DISABLE_JIT runs Python
+        return True
+    try:
+        return bool(cache._cache_file._load_index())
+    except (AttributeError, OSError):  # no cache on disk, or one that cannot be read
+        return False
 
 
 def cache_notes() -> tuple[str, ...]:

@@ -109,24 +109,6 @@ def combine_rows(weights: U64, matrix: U64) -> Any:
 
 
 @kernel
-def combine_rows_ext(weights: U64, matrix0: U64, matrix1: U64) -> Any:
-    """Σ_i weights_i·matrix[i, :] with the matrix over F as two (R, C) arrays → (2, C)."""
-    rows, columns = matrix0.shape
-    out = np.zeros((2, columns), dtype=np.uint64)
-    out0, out1 = out[0], out[1]
-    for i in range(rows):
-        w0 = weights[0, i]
-        w1 = weights[1, i]
-        row0 = matrix0[i]
-        row1 = matrix1[i]
-        for j in range(columns):
-            p0, p1 = emul(row0[j], row1[j], w0, w1)
-            out0[j] = fadd(out0[j], p0)
-            out1[j] = fadd(out1[j], p1)
-    return out
-
-
-@kernel
 def combine_columns(matrix: U64, weights: U64) -> Any:
     """Σ_j matrix[:, j]·weights_j: (R, C) over F_p, (2, C) → (2, R)."""
     rows, columns = matrix.shape

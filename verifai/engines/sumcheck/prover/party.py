@@ -1,4 +1,4 @@
-"""The prover's way of answering the script: compute every value, send it, and run the sumchecks on arrays."""
+"""The prover's :class:`..protocol.party.Party`: it computes values, sends them, and runs sumchecks on arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, Weight, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol import axes as ax
-from verifai.engines.sumcheck.protocol import field, geometry
+from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Functional
 from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, TableBlock, taps
 from verifai.engines.sumcheck.protocol.claim import Claim, public
@@ -21,21 +21,18 @@ from verifai.engines.sumcheck.protocol.lookups import Leaves
 from verifai.engines.sumcheck.protocol.party import DeferredClaim, OpeningClaim, PendingClaim, truncated
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds, weighted_rounds
 from verifai.engines.sumcheck.prover import functionals
-from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, to_field, vector
+from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, to_field
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.kernels import (
     U64,
-    combine_columns,
-    combine_columns_ext,
-    combine_rows,
     factors_round,
     halve_sum,
     outer,
-    scaled,
     weighted_round,
 )
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.parallel import fold, product_round
+from verifai.engines.sumcheck.prover.product_arrays import inner_product_arrays, weighted_product_arrays
 from verifai.engines.sumcheck.prover.witness import Witness
 
 
@@ -61,7 +58,7 @@ class ProverParty:
         self.channel = channel
         self.openings: list[OpeningClaim] = []
         self.pending: dict[int, list[PendingClaim]] = {
-            out: [] for op in self.circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+            out: [] for op in self.circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
         self._deferred: dict[int, list[DeferredClaim]] = {}
         self._witness, self._weights = witness, weights
@@ -79,7 +76,7 @@ class ProverParty:
         return prove_layers(self.channel, *build_leaves(bus, self._make_blocks(self._counts), alpha, beta))
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
-        """Nothing of the prover's depends on a table's value at the leaves: it only enters what the verifier knows."""
+        """Zeros: no message depends on the tables' values at the leaves. Only the verifier computes them."""
         return (public(field.ZERO),) * (1 if block.kind == RANGE else 2)
 
     def advance(self) -> None:
@@ -125,7 +122,7 @@ class ProverParty:
         return self.channel.send(label, [functionals.evaluate(axes, self._witness.message(operation))])[0]
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
-        """One more functional of a value already given."""
+        """Note a second claim on the same value."""
         if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._witness.hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
@@ -136,7 +133,7 @@ class ProverParty:
         return self.committed(("weight", weight, 0), axes, label)
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """Send, held to the product."""
+        """Send the product's value, and assert that the message equals the product."""
         (claim,) = self.channel.send(label, [self.channel.truth(product)])
         (claim - product).assert_zero(label)
         return claim
@@ -144,12 +141,7 @@ class ProverParty:
     def inner_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Degree-2 sumcheck of two arrays of 2^rounds."""
         op = self.circuit.ops[operation]
-        if isinstance(op, ops.MatMul):
-            left, right = self._matmul_arrays(op, axes)
-        else:
-            assert isinstance(op, ops.Conv)
-            left, right = self._conv_arrays(op, axes)
-        arrays = [left, right]
+        arrays = [*inner_product_arrays(self._witness, self._weights, op, axes)]
 
         def compute() -> list[Ext]:
             a0, a1, c0, c1 = product_round(*arrays)
@@ -165,75 +157,10 @@ class ProverParty:
 
         return Rounds(self.channel, compute, bind)
 
-    def _matmul_arrays(self, op: ops.MatMul, axes: Functional) -> tuple[U64, U64]:
-        """Σ_o g_o·W[o, k] and Σ_r g_r·x[r, k]."""
-        weight = self._weights[op.weight]
-        channel = functionals.axis_vector(axes[-1])
-        rows = functionals.outer_all([functionals.axis_vector(axis) for axis in axes[:-1]])
-        cells = self._witness.cells(op.x, masked=True)
-        left: U64 = combine_rows(channel, weight.reshape(weight.shape[0], -1))
-        right: U64 = combine_rows(rows, cells.reshape(rows.shape[1], -1))
-        return left, right
-
-    def _conv_arrays(self, op: ops.Conv, axes: Functional) -> tuple[U64, U64]:
-        """Σ_o g_o·W[o, c, u, v] per group, and the operand shifted by each tap, contracted with the output's functional."""
-        source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
-        weight = self._weights[op.weight]
-        kernel = self.circuit.weights[op.weight].shape[2:]
-        channel = functionals.axis_vector(axes[1])
-        groups = source.padded[1] // weight.shape[1]
-        outer = weight.shape[0] // groups
-        flat = weight.reshape(groups, outer, -1)
-        parts = [combine_rows(np.ascontiguousarray(channel[:, g * outer : (g + 1) * outer]), flat[g]) for g in range(groups)]
-        left = np.concatenate(parts, axis=1)
-        height, width = weight.shape[2:]
-        right = np.zeros((2, source.padded[1], height, width), dtype=np.uint64)
-        batch = functionals.axis_vector(axes[0])
-        cells = self._witness.cells(op.x, masked=True).reshape(source.padded)
-        lines = None if source.padded[0] == 1 else combine_rows(batch, cells.reshape(source.padded[0], -1))
-        for v in range(kernel[1]):
-            column = self._tap_vector(op, axes, 1, v)
-            for_v = self._contract(cells.reshape(-1, source.padded[3]), lines, column)
-            for u in range(kernel[0]):
-                row = self._tap_vector(op, axes, 0, u)
-                grid = for_v.reshape(2, source.padded[1], source.padded[2])
-                right[:, :, u, v] = combine_columns_ext(grid[0], grid[1], row)
-        if lines is None:
-            scale = element(*batch[:, 0])
-            if scale != field.ONE:
-                left = scaled(left, *scalars(scale))
-        assert out.shape[1] == self.circuit.weights[op.weight].shape[0]
-        return left, np.ascontiguousarray(right.reshape(2, -1))
-
-    def _contract(self, cells: U64, lines: U64 | None, column: U64) -> U64:
-        result: U64
-        if lines is None:
-            result = combine_columns(cells, column)
-        else:
-            grid = lines.reshape(2, -1, column.shape[1])
-            result = combine_columns_ext(grid[0], grid[1], column)
-        return result
-
-    def _tap_vector(self, op: ops.Conv, axes: Functional, direction: int, tap: int) -> U64:
-        source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
-        d = 2 + direction
-        weights = [field.ZERO] * tap + [field.ONE]
-        return vector(
-            geometry.window_axis(
-                axes[d],
-                (out.shape[d], source.shape[d]),
-                source.bits[d],
-                op.stride[direction],
-                op.dilation[direction],
-                op.pads[direction],
-                weights,
-            ).values
-        )
-
     def zero_check(self, operation: int, anchor: Sequence[Ext], degree: int, label: str) -> tuple[Claim, list[Ext]]:
         """Σ eq(anchor, ·)·Π (y − tap_j): coefficients by interpolation at 0 … degree."""
         op = self.circuit.ops[operation]
-        assert isinstance(op, ops.WindowMax)
+        assert isinstance(op, ops.WindowMax)  # the script asks for no other zero-check
         largest = self._witness.tensors[op.out]
         base = [to_field(largest - self._witness.tap(op, u, v)) for u, v in taps(op)]
         factors = [embed(one) for one in base]
@@ -251,12 +178,7 @@ class ProverParty:
         self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
         """Degree-3 sumcheck of weights and two arrays of 2^rounds."""
-        op = self.circuit.ops[operation]
-        if isinstance(op, ops.BatchedMatMul):
-            left, right = self._batched_arrays(op, axes)
-        else:
-            left, right = (embed(one) for one in self._witness.factors(operation, which))
-        arrays = [outer(*functionals.split(weights)), left, right]
+        arrays = [outer(*functionals.split(weights)), *weighted_product_arrays(self._witness, operation, which, axes)]
 
         def compute() -> list[Ext]:
             a0, a1, c0, c1, d0, d1 = weighted_round(*arrays)
@@ -271,16 +193,6 @@ class ProverParty:
     def deferred(self, operation: int) -> list[DeferredClaim]:
         """The claims noted for the operation."""
         return self._deferred.get(operation, [])
-
-    def _batched_arrays(self, op: ops.BatchedMatMul, axes: Functional) -> tuple[U64, U64]:
-        """Per batch: Σ_i g_i·a[i, k] and Σ_j g_j·b[k, j]."""
-        first, second = self.circuit.tensors[op.a], self.circuit.tensors[op.b]
-        rows, columns = functionals.axis_vector(axes[-2]), functionals.axis_vector(axes[-1])
-        a = self._witness.cells(op.a, masked=True).reshape(-1, *first.padded[-2:])
-        b = self._witness.cells(op.b, masked=True).reshape(-1, second.padded[-1])
-        left = np.concatenate([combine_rows(rows, one) for one in a], axis=1)
-        right: U64 = combine_columns(b, columns)
-        return left, right
 
 
 def interpolate(samples: Sequence[Ext]) -> list[Ext]:

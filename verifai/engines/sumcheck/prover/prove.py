@@ -1,4 +1,4 @@
-"""Proving: commit, then talk. It runs the verifier's own script (:mod:`..verifier.verify`), so the order is the same."""
+"""Proving: commit to the witness, then run the script that the verifier runs too (:mod:`..protocol.script`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from verifai.engines.sumcheck.protocol.proof import encode as encode_proof
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor, Statement
 from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
-from verifai.engines.sumcheck.protocol.transcript import Coins as TranscriptCoins
 from verifai.engines.sumcheck.protocol.transcript import HashCoins, Transcript
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverChannel
@@ -47,11 +46,11 @@ Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class TensorSecret:
+class TensorOpening:
     """What opens a hashed tensor's hiding commitment: 32 secret bytes, and which opening of the root this proof makes.
 
-    Whoever knows the seed and the tensor makes the same root again; whoever knows the seed and the root can confirm a guess.
-    A number is used once per root: whoever takes the tensor next uses another than its maker did.
+    Seed and tensor together give the same root again, so a party that knows seed and root can test a guess of the tensor.
+    Each number is used once per root: the proof that takes the tensor as input uses another number than the one that made it.
     """
 
     seed: bytes = field(repr=False)
@@ -84,7 +83,7 @@ class ProvenStatement:
 
     statement: Statement
     proof: bytes
-    secrets: Mapping[int, TensorSecret] = field(default_factory=dict)
+    secrets: Mapping[int, TensorOpening] = field(default_factory=dict)
 
 
 def prepare(
@@ -108,7 +107,7 @@ def prepare(
     blob = encode_weights(circuit, [np.asarray(cells).reshape(-1).tolist() for cells in weights])
     arrays = tuple(padded_weight(weight, np.asarray(cells)) for weight, cells in zip(circuit.weights, weights, strict=True))
     committed = None
-    identity: str = weights_digest(blob)
+    identity = weights_digest(blob)
     if layout.weights is not None:
         columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
         if circuit.zero_knowledge:
@@ -126,7 +125,7 @@ def prove(
     context: bytes = b"",
     *,
     opening_number: int | None = None,
-    secrets: Mapping[int, TensorSecret] | None = None,
+    secrets: Mapping[int, TensorOpening] | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
@@ -156,75 +155,130 @@ def commit_and_prove(
     context: bytes = b"",
     *,
     opening_number: int | None = None,
-    secrets: Mapping[int, TensorSecret] | None = None,
+    secrets: Mapping[int, TensorOpening] | None = None,
     rng: Randomness = os.urandom,
-    coins: TranscriptCoins | None = None,
-    own_coins: Coins | None = None,
     progress: Progress = SILENT,
     threads: int = 1,
-    listener: Callable[[ProverChannel], None] | None = None,
 ) -> ProvenStatement:
-    """Commit ``witness`` and prove. ``coins`` of the transcript, ``own_coins`` of the prover and ``listener``, who sees the
-    finished channel, are for tests."""
+    """:func:`prove` for a witness that is made already."""
     progress.phase("commit", 2)
-    hiding = key.circuit.zero_knowledge
+    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, threads=threads)
+    own_coins = draw_coins(key, bound, rng)
+    transcript = start_transcript(key.digest, key.circuit, key.identity, bound.statement)
+    progress.advance()
+    session, openings = interact(key, witness, bound, transcript, own_coins, progress, threads)
+    proof = encode_proof(Proof(session.matrix.root, openings, tuple(session.channel.messages)))
+    return ProvenStatement(bound.statement, proof, bound.secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a proof is about, once it is fixed.
+
+    Attributes:
+        columns: of the witness, not yet committed. hashed: commitments to the hashed tensors.
+        secrets: by hashed tensor; empty in the integrity-only suite.
+    """
+
+    statement: Statement
+    columns: Mapping[Key, U64]
+    hashed: Mapping[int, CommittedMatrix]
+    secrets: Mapping[int, TensorOpening]
+
+
+def bind(
+    key: ProvingKey,
+    witness: Witness,
+    context: bytes,
+    *,
+    opening_number: int | None,
+    secrets: Mapping[int, TensorOpening] | None,
+    rng: Randomness,
+    threads: int,
+) -> Bound:
+    """Commit the hashed tensors and fix the statement. Raises ValueError as :func:`prove`."""
     number = _opening_number(key.circuit, opening_number)
     witness.counts = witness.multiplicities()
     columns = witness.columns()
     known = dict(secrets or {})
-    if hiding:
+    if key.circuit.zero_knowledge:
         known = {**_fresh_secrets(key, witness, columns, context, number, rng), **known}
     hashed = {
         tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
         for tensor in key.layout.hashed
     }
     statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number)
-    if hiding and own_coins is None:
-        own_coins = SecretCoins(proof_key(rng(SEED_BYTES), values_digest(columns), _fingerprint(key, statement)))
-    transcript = start_transcript(key.digest, key.circuit, key.identity, statement, coins)
-    progress.advance()
-    talk = begin_talk(key.layout, transcript, columns, own_coins, threads)
-    party = ProverParty(talk.channel, witness, key.weights, partial(_blocks, key.circuit, key.layout.bus, witness), progress)
+    kept = {tensor: known[tensor] for tensor in key.layout.hashed} if key.circuit.zero_knowledge else {}
+    return Bound(statement, columns, hashed, kept)
+
+
+def draw_coins(key: ProvingKey, bound: Bound, rng: Randomness) -> Coins | None:
+    """The coins of this proof alone; None in the integrity-only suite."""
+    if not key.circuit.zero_knowledge:
+        return None
+    return SecretCoins(proof_key(rng(SEED_BYTES), values_digest(bound.columns), _fingerprint(key, bound.statement)))
+
+
+def interact(
+    key: ProvingKey,
+    witness: Witness,
+    bound: Bound,
+    transcript: Transcript,
+    own_coins: Coins | None,
+    progress: Progress,
+    threads: int,
+) -> tuple[ProverSession, tuple[Opening, ...]]:
+    """Commit the witness and run the script over ``transcript``, which holds what is fixed before the witness.
+
+    Args:
+        own_coins: required where the suite hides; never used for another proof.
+    """
+    session = begin_session(key.layout, transcript, bound.columns, own_coins, threads)
+    party = ProverParty(
+        session.channel, witness, key.weights, partial(lookup_blocks, key.circuit, key.layout.bus, witness), progress
+    )
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
-    joint = [talk.matrix] if key.committed is None else [talk.matrix, key.committed.for_opening(number)]
-    openings = talk.open([joint, *([one] for one in hashed.values())], party.openings)
-    if listener is not None:
-        listener(talk.channel)
-    proof = encode_proof(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
-    return ProvenStatement(statement, proof, {tensor: known[tensor] for tensor in key.layout.hashed} if hiding else {})
+    joint = [session.matrix]
+    if key.committed is not None:
+        joint.append(key.committed.for_opening(bound.statement.opening_number))
+    return session, session.open([joint, *([one] for one in bound.hashed.values())], party.openings)
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """A conversation whose witness is committed."""
+class ProverSession:
+    """A proof in progress, after the commitment to its witness.
+
+    Attributes:
+        channel: to send messages by. matrix: the commitment. open: makes the openings of groups of commitments, for all claims.
+    """
 
     channel: ProverChannel
     matrix: CommittedMatrix
     open: Callable[[Sequence[Sequence[CommittedMatrix]], Sequence[OpeningClaim]], tuple[Opening, ...]]
 
 
-def begin_talk(
+def begin_session(
     layout: Layout, transcript: Transcript, columns: Mapping[Key, U64], own_coins: Coins | None, threads: int
-) -> Talk:
+) -> ProverSession:
     """Commit the witness, with pads where the suite hides, and open the channel."""
     if layout.pads is None or own_coins is None:
         matrix = commit(layout.witness, columns, threads)
         transcript.absorb("witness.root", matrix.root)
         channel = ProverChannel(transcript)
-        return Talk(channel, matrix, partial(prove_openings, channel))
+        return ProverSession(channel, matrix, partial(prove_openings, channel))
     pads = draw_pads(layout.pads, own_coins)
     matrix = commit_hiding(layout.witness, {**columns, **pads.committed()}, own_coins, "witness", threads=threads)
     transcript.absorb("witness.root", matrix.root)
     hiding = HidingProverChannel(transcript, layout.pads, pads.values)
-    return Talk(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
+    return ProverSession(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
 
 
 def _opening_number(circuit: Circuit, given: int | None) -> int:
-    """A hiding commitment to weights is never opened under a number that nobody chose."""
+    """The opening number of the weights. Where there is a budget, the caller has to choose: there is no default."""
     if circuit.opening_budget == 0:
         return 0
     if given is None or not 0 <= given < circuit.opening_budget:
@@ -234,15 +288,15 @@ def _opening_number(circuit: Circuit, given: int | None) -> int:
 
 def _fresh_secrets(
     key: ProvingKey, witness: Witness, columns: Mapping[Key, U64], context: bytes, number: int, rng: Randomness
-) -> dict[int, TensorSecret]:
-    """Seeds for hashed tensors that nobody bound before; this proof makes their opening number 0."""
+) -> dict[int, TensorOpening]:
+    """New seeds, for hashed tensors that come without a secret; this proof makes opening number 0 of their roots."""
     if not key.layout.hashed:
         return {}
     cells = {("tensor", tensor, 0): witness.cells(tensor, masked=True) for tensor in key.layout.hashed}
     values = values_digest({**columns, **cells})
     unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number)
     facts, entropy = _fingerprint(key, unbound), rng(SEED_BYTES)
-    return {tensor: TensorSecret(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
+    return {tensor: TensorOpening(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
 
 
 def values_digest(columns: Mapping[Key, U64]) -> bytes:
@@ -260,7 +314,7 @@ def _fingerprint(key: ProvingKey, statement: Statement) -> bytes:
     return recorded.seed()
 
 
-def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: TensorSecret | None = None) -> bytes:
+def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: TensorOpening | None = None) -> bytes:
     """The root that a statement shows for a hashed tensor with these true cells (centred integers)."""
     described = key.circuit.tensors[tensor]
     full = np.zeros(described.padded, dtype=np.int64)
@@ -268,7 +322,7 @@ def tensor_root(key: ProvingKey, tensor: int, cells: NDArray[Any], secret: Tenso
     return _commit_tensor(key, to_field(full.reshape(-1)), tensor, 1, secret).root
 
 
-def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secret: TensorSecret | None) -> CommittedMatrix:
+def _commit_tensor(key: ProvingKey, cells: U64, tensor: int, threads: int, secret: TensorOpening | None) -> CommittedMatrix:
     plan, columns = key.layout.hashed[tensor], {("tensor", tensor, 0): cells}
     if secret is None:
         return commit(plan, columns, threads)
@@ -291,7 +345,7 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
     return stated
 
 
-def _blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
+def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
     result = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):

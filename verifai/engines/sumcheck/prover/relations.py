@@ -20,12 +20,11 @@ from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, Relati
 from verifai.engines.sumcheck.protocol.script import check_lookups
 from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
 from verifai.engines.sumcheck.protocol.transcript import HashCoins
-from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, proof_key
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.party import ProverParty
-from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_talk, values_digest
+from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_session, lookup_blocks, values_digest
 from verifai.engines.sumcheck.prover.witness import Witness
 
 
@@ -83,14 +82,14 @@ def _prove(
     begin(kind, key.circuit, key.digest, roots, context, facts)
     secret = sha256(values_digest(columns) + values_digest(_weights(key))).digest()
     own = SecretCoins(proof_key(rng(SEED_BYTES), secret, facts.seed()))
-    transcript = begin(kind, key.circuit, key.digest, roots, context, None)
-    talk = begin_talk(layout, transcript, columns, own, threads)
-    party = ProverParty(talk.channel, witness, key.weights, partial(proving._blocks, plan.circuit, layout.bus, witness))
+    transcript = begin(kind, key.circuit, key.digest, roots, context)
+    session = begin_session(layout, transcript, columns, own, threads)
+    party = ProverParty(session.channel, witness, key.weights, partial(lookup_blocks, plan.circuit, layout.bus, witness))
     if kind is Kind.REGISTRATION:
         check_lookups(party, layout.bus)
     check_relation(kind, party, key.circuit.weights, plan.parts)
-    openings = talk.open([[talk.matrix], *([matrix] for matrix in _relabelled(plan, opened))], party.openings)
-    return encode(Proof(talk.matrix.root, openings, tuple(talk.channel.messages)))
+    openings = session.open([[session.matrix], *([matrix] for matrix in _relabelled(plan, opened))], party.openings)
+    return encode(Proof(session.matrix.root, openings, tuple(session.channel.messages)))
 
 
 def _weights(key: ProvingKey) -> Mapping[Key, U64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan import plan, planned
@@ -13,8 +15,11 @@ PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
 
 
-def warm_up(progress: Progress = SILENT) -> None:
+def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     """Compile every kernel, or load it from the cache, by proving small circuits; they are verified too.
+
+    Args:
+        phase: its name for ``progress``.
 
     Raises:
         InternalError: code ``bug``, when a proof of ours does not hold.
@@ -22,17 +27,19 @@ def warm_up(progress: Progress = SILENT) -> None:
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
     from verifai.engines.sumcheck.circuit.weights import encode_weights
     from verifai.engines.sumcheck.interpreter.run import run
-    from verifai.engines.sumcheck.prover import examples
+    from verifai.engines.sumcheck.prover.kernels import scale_base
     from verifai.engines.sumcheck.prover.prove import prepare, prove
+    from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
     from verifai.errors import EvidenceRejected, InternalError
 
-    circuits = [examples.mlp(hashed_input=True, hashed_output=True, committed=True), examples.cnn(), examples.products()]
+    circuits = warm_up_circuits()
     circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
-    progress.phase("warm-up", len(circuits))
+    progress.phase(phase, len(circuits))
+    scale_base(np.zeros(1, np.uint64), np.uint64(1))  # which no honest proof calls, and a bug would
     for circuit, weights in circuits:
         key = prepare(circuit, weights)
-        proven = prove(key, run(circuit, weights, examples.random_input(circuit)), opening_number=0)
+        proven = prove(key, run(circuit, weights, random_input(circuit)), opening_number=0)
         data = encode(circuit)
         trusted = trust_circuit(data, circuit_digest(data))
         blob = encode_weights(circuit, [cells.reshape(-1).tolist() for cells in weights])

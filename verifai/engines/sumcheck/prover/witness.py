@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.protocol.buses import RANGE, columns_of, table_values, taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, columns_of, table_values, taps
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
 
-Row = tuple[Ints, ...]
+Rows: TypeAlias = list[tuple[Ints | U64, ...]]
+Factors: TypeAlias = tuple[U64, U64]
 
 
 class Witness:
@@ -31,11 +33,12 @@ class Witness:
     ) -> None:
         self.circuit, self.layout = circuit, layout
         self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
-        self._trace = columns
+        self.trace = columns
         self.extra: dict[tuple[int, int], Ints] = {}
         for number, op in enumerate(circuit.ops):
             names = [name for name, _ in columns_of(circuit, op)]
-            found = self._columns(number, op, names)
+            rule = find(_COLUMNS, op, "the witness's columns")
+            found = {} if rule is None else rule(self, number, op)
             self.extra |= {(number, i): np.ascontiguousarray(found[name]).reshape(-1) for i, name in enumerate(names)}
         self.counts: dict[int, Ints] | None = None
         self.hashed = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED}
@@ -78,85 +81,28 @@ class Witness:
         result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
         return result.reshape(-1)
 
-    def _columns(self, number: int, op: ops.Op, names: Sequence[str]) -> Mapping[str, Ints]:
-        if isinstance(op, ops.Recip):
-            trace = ("e", "pow", "qe", "R", "rho")
-            return row_witness.recip_columns({name: self._trace[number, name].reshape(-1) for name in trace})
-        if isinstance(op, ops.Isqrt):
-            return row_witness.isqrt_columns(self.masked_ints(op.v), self.tensors[op.out])
-        if isinstance(op, ops.ArgMax):
-            source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
-            cells = self.tensors[op.x].reshape(source.padded)[self.box(op.x)]
-            index = self.tensors[op.out].reshape(out.padded)[self.box(op.out)].reshape(source.shape[:-1])
-            return row_witness.argmax_columns(cells, index, source)
-        return {name: self._trace[number, name] for name in names}
-
-    def rows(self, number: int) -> list[tuple[Ints | U64, ...]]:
+    def rows(self, number: int) -> Rows:
         """What operation ``number`` looks up, in slot order: columns of integers, or of field elements where they are none."""
         op = self.circuit.ops[number]
-        if isinstance(op, ops.Requant):
-            return self._requant_rows(number, op)
-        if isinstance(op, ops.Lookup):
-            return [(self.masked_ints(op.x), self.tensors[op.out])]
-        if isinstance(op, ops.WindowMax):
-            return [(self.tensors[op.out] - self.tap(op, u, v),) for u, v in taps(op)]
-        columns = [self.extra[number, i] for i in range(len(columns_of(self.circuit, op)))]
-        rows: list[tuple[Ints | U64, ...]] = []
-        if isinstance(op, ops.RowMax):
-            return self._row_max_rows(number, op, columns)
-        if isinstance(op, ops.Recip):
-            rows += row_witness.recip_rows(columns)
-        elif isinstance(op, ops.Isqrt):
-            rows += row_witness.isqrt_rows(self.masked_ints(op.v), self.tensors[op.out], columns)
-        elif isinstance(op, ops.ArgMax):
-            rows += row_witness.argmax_rows(self.masked_ints(op.x), columns, self.circuit.tensors[op.x])
-        return rows
+        rule = find(_ROWS, op, "the witness's lookup rows")
+        return [] if rule is None else rule(self, number, op)
 
-    def _row_max_rows(self, number: int, op: ops.RowMax, columns: Sequence[Ints]) -> list[tuple[Ints | U64, ...]]:
-        source, maxima = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
-        index = self.saturated(number, op) if op.saturate else self.difference(op)
-        rows: list[tuple[Ints | U64, ...]] = [(index,) if op.exp == ops.NONE else (index, self.tensors[op.exp])]
-        rows.append((index, columns[0]))
-        if op.saturate:
-            _, h, sigma, kappa = columns
-            rows += [(self.difference(op) - (h << self.circuit.tables[op.table].width),), (h, sigma), (h, kappa)]
-        flags = columns[0].reshape(source.padded)[..., : source.shape[-1]].sum(axis=-1).reshape(maxima.padded)
-        flags[self.box(op.out)] -= 1
-        return [*rows, (flags.reshape(-1),)]
+    def message(self, number: int) -> U64:
+        """The uncommitted column of an operation: u of a saturating one, q² of a root."""
+        op = self.circuit.ops[number]
+        return to_field(require(_MESSAGES, op, "the witness's uncommitted columns")(self, number, op))
+
+    def factors(self, number: int, which: int) -> Factors:
+        """The two columns of product ``which`` of an operation."""
+        op = self.circuit.ops[number]
+        return require(_FACTORS, op, "the witness's products")(self, number, op, which)
 
     def difference(self, op: ops.RowMax) -> Ints:
         """m − x on true cells, D on padding."""
         return row_witness.difference(self.circuit, op, self.tensors[op.x], self.tensors[op.out])
 
-    def message(self, number: int) -> U64:
-        """The uncommitted column of an operation: u of a saturating one, q² of a root."""
-        op = self.circuit.ops[number]
-        if isinstance(op, ops.Requant | ops.RowMax):
-            return to_field(self.saturated(number, op))
-        assert isinstance(op, ops.Isqrt)
-        return to_field(self.tensors[op.out] ** 2)
-
-    def factors(self, number: int, which: int) -> tuple[U64, U64]:
-        """The two columns of product ``which`` of an operation."""
-        op = self.circuit.ops[number]
-        if isinstance(op, ops.Requant):
-            (quotient,) = field_row((self.quotient(number, op),))
-            return to_field(self.extra[number, len(op.limbs) + 1]), quotient
-        if isinstance(op, ops.RowMax):
-            return to_field(self.extra[number, 2]), to_field(self.difference(op))
-        if isinstance(op, ops.Isqrt):
-            return self.cells(op.out, masked=False), self.cells(op.out, masked=False)
-        if isinstance(op, ops.ArgMax):
-            return to_field(self.extra[number, 0]), self.cells(op.x, masked=True)
-        if isinstance(op, ops.Recip):
-            power, scaled = to_field(self.extra[number, 1]), to_field(self.extra[number, 2])
-            quotient = to_field(self.extra[number, 3] + (self.extra[number, 4] << 9))
-            return ((self._ones_on_padding(op.q), power), (quotient, power), (quotient, scaled))[which]
-        assert isinstance(op, ops.Mul | ops.RowSum)
-        first, second = (op.a, op.b) if isinstance(op, ops.Mul) else (op.x, op.y)
-        return self.cells(first, masked=True), self.cells(second, masked=True)
-
-    def _ones_on_padding(self, tensor: int) -> U64:
+    def ones_on_padding(self, tensor: int) -> U64:
+        """Padded cells over F_p with padding 1, flat."""
         described = self.circuit.tensors[tensor]
         result = np.ones(described.padded, dtype=np.int64)
         result[self.box(tensor)] = self.tensors[tensor].reshape(described.padded)[self.box(tensor)]
@@ -204,20 +150,20 @@ class Witness:
             result["count", index, 0] = to_field(counts)
         return result
 
-    def _requant_rows(self, number: int, op: ops.Requant) -> list[tuple[Ints | U64, ...]]:
-        limbs = [(self.extra[number, i],) for i in range(len(op.limbs))]
-        t, y = self.quotient(number, op), self.tensors[op.out]
-        if not op.saturate:
-            return [(t, y), *limbs]
-        h, sigma, kappa = (self.extra[number, len(limbs) + i] for i in range(3))
-        low = t - (h << (self.circuit.tables[op.table].width - 1))
-        return [(self.saturated(number, op), y), *limbs, (low,), (h, sigma), (h, kappa)]
+    def own_columns(self, number: int) -> list[Ints]:
+        """The columns that operation ``number`` commits beside its results, in order."""
+        return [self.extra[number, i] for i in range(len(columns_of(self.circuit, self.circuit.ops[number])))]
 
-    def saturated(self, number: int, op: ops.Requant | ops.RowMax) -> Ints:
-        """u = σ·t + κ, or σ·d + κ."""
-        first = len(op.limbs) + 1 if isinstance(op, ops.Requant) else 2
-        value = self.quotient(number, op).astype(np.int64, copy=False) if isinstance(op, ops.Requant) else self.difference(op)
-        result: Ints = self.extra[number, first] * value + self.extra[number, first + 1]
+    def saturated_quotient(self, number: int, op: ops.Requant) -> Ints:
+        """u = σ·t + κ."""
+        return self._saturated(number, len(op.limbs) + 1, self.quotient(number, op).astype(np.int64, copy=False))
+
+    def saturated_difference(self, number: int, op: ops.RowMax) -> Ints:
+        """u = σ·d + κ."""
+        return self._saturated(number, 2, self.difference(op))
+
+    def _saturated(self, number: int, sigma: int, value: Ints) -> Ints:
+        result: Ints = self.extra[number, sigma] * value + self.extra[number, sigma + 1]
         return result
 
     def quotient(self, number: int, op: ops.Requant) -> Ints | U64:
@@ -248,3 +194,171 @@ def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice
 def field_row(row: Sequence[Ints | U64]) -> tuple[U64, ...]:
     """A lookup's columns over F_p."""
     return tuple(to_field(one) if one.dtype == np.int64 else one.astype(np.uint64, copy=False) for one in row)
+
+
+# --- what each operation contributes ----------------------------------------------------------------------------------------
+
+_VIRTUAL = "its result is virtual: nothing is committed or looked up"
+_REFUSED = "it is not part of this suite: the planner refuses it"
+
+
+def _traced(witness: Witness, number: int, op: ops.Requant | ops.RowMax) -> Mapping[str, Ints]:
+    """The interpreter's own columns."""
+    return {name: witness.trace[number, name] for name, _ in columns_of(witness.circuit, op)}
+
+
+def _recip_columns(witness: Witness, number: int, op: ops.Recip) -> Mapping[str, Ints]:
+    trace = ("e", "pow", "qe", "R", "rho")
+    return row_witness.recip_columns({name: witness.trace[number, name].reshape(-1) for name in trace})
+
+
+def _isqrt_columns(witness: Witness, number: int, op: ops.Isqrt) -> Mapping[str, Ints]:
+    return row_witness.isqrt_columns(witness.masked_ints(op.v), witness.tensors[op.out])
+
+
+def _argmax_columns(witness: Witness, number: int, op: ops.ArgMax) -> Mapping[str, Ints]:
+    source, out = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
+    cells = witness.tensors[op.x].reshape(source.padded)[witness.box(op.x)]
+    index = witness.tensors[op.out].reshape(out.padded)[witness.box(op.out)].reshape(source.shape[:-1])
+    return row_witness.argmax_columns(cells, index, source)
+
+
+_COLUMNS: Dispatch[Callable[[Witness, int, Any], Mapping[str, Ints]]] = dispatch(
+    {
+        ops.Requant: _traced,
+        ops.RowMax: _traced,
+        ops.Recip: _recip_columns,
+        ops.Isqrt: _isqrt_columns,
+        ops.ArgMax: _argmax_columns,
+    },
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    ("its result alone is committed", (ops.Lookup, ops.WindowMax)),
+    (_REFUSED, (ops.Gather,)),
+)
+"""The columns that an operation commits beside its results, by the names of :func:`..protocol.buses.columns_of`."""
+
+
+def _requant_rows(witness: Witness, number: int, op: ops.Requant) -> Rows:
+    limbs = [(witness.extra[number, i],) for i in range(len(op.limbs))]
+    t, y = witness.quotient(number, op), witness.tensors[op.out]
+    if not op.saturate:
+        return [(t, y), *limbs]
+    h, sigma, kappa = (witness.extra[number, len(limbs) + i] for i in range(3))
+    low = t - (h << (witness.circuit.tables[op.table].width - 1))
+    return [(witness.saturated_quotient(number, op), y), *limbs, (low,), (h, sigma), (h, kappa)]
+
+
+def _lookup_rows(witness: Witness, number: int, op: ops.Lookup) -> Rows:
+    return [(witness.masked_ints(op.x), witness.tensors[op.out])]
+
+
+def _window_max_rows(witness: Witness, number: int, op: ops.WindowMax) -> Rows:
+    return [(witness.tensors[op.out] - witness.tap(op, u, v),) for u, v in taps(op)]
+
+
+def _row_max_rows(witness: Witness, number: int, op: ops.RowMax) -> Rows:
+    source, maxima = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
+    flags, difference = witness.extra[number, 0], witness.difference(op)
+    index = witness.saturated_difference(number, op) if op.saturate else difference
+    rows: Rows = [(index,) if op.exp == ops.NONE else (index, witness.tensors[op.exp])]
+    rows.append((index, flags))
+    if op.saturate:
+        h, sigma, kappa = (witness.extra[number, i] for i in (1, 2, 3))
+        rows += [(difference - (h << witness.circuit.tables[op.table].width),), (h, sigma), (h, kappa)]
+    more = flags.reshape(source.padded)[..., : source.shape[-1]].sum(axis=-1).reshape(maxima.padded)
+    more[witness.box(op.out)] -= 1
+    return [*rows, (more.reshape(-1),)]
+
+
+def _recip_rows(witness: Witness, number: int, op: ops.Recip) -> Rows:
+    return [*row_witness.recip_rows(witness.own_columns(number))]
+
+
+def _isqrt_rows(witness: Witness, number: int, op: ops.Isqrt) -> Rows:
+    return [*row_witness.isqrt_rows(witness.masked_ints(op.v), witness.tensors[op.out], witness.own_columns(number))]
+
+
+def _argmax_rows(witness: Witness, number: int, op: ops.ArgMax) -> Rows:
+    columns, source = witness.own_columns(number), witness.circuit.tensors[op.x]
+    return [*row_witness.argmax_rows(witness.masked_ints(op.x), columns, source)]
+
+
+_ROWS: Dispatch[Callable[[Witness, int, Any], Rows]] = dispatch(
+    {
+        ops.Requant: _requant_rows,
+        ops.Lookup: _lookup_rows,
+        ops.WindowMax: _window_max_rows,
+        ops.RowMax: _row_max_rows,
+        ops.Recip: _recip_rows,
+        ops.Isqrt: _isqrt_rows,
+        ops.ArgMax: _argmax_rows,
+    },
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def _square(witness: Witness, number: int, op: ops.Isqrt) -> Ints:
+    result: Ints = witness.tensors[op.out] ** 2
+    return result
+
+
+_MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
+    {
+        ops.Requant: lambda witness, number, op: witness.saturated_quotient(number, op),
+        ops.RowMax: lambda witness, number, op: witness.saturated_difference(number, op),
+        ops.Isqrt: _square,
+    },
+    (_VIRTUAL, LINEAR_OR_VIEW),
+    ("every column that its lookups read is committed", (ops.Lookup, ops.WindowMax, ops.Recip, ops.ArgMax)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def _requant_factors(witness: Witness, number: int, op: ops.Requant, which: int) -> Factors:
+    (quotient,) = field_row((witness.quotient(number, op),))
+    return to_field(witness.extra[number, len(op.limbs) + 1]), quotient
+
+
+def _row_max_factors(witness: Witness, number: int, op: ops.RowMax, which: int) -> Factors:
+    return to_field(witness.extra[number, 2]), to_field(witness.difference(op))
+
+
+def _isqrt_factors(witness: Witness, number: int, op: ops.Isqrt, which: int) -> Factors:
+    return witness.cells(op.out, masked=False), witness.cells(op.out, masked=False)
+
+
+def _argmax_factors(witness: Witness, number: int, op: ops.ArgMax, which: int) -> Factors:
+    return to_field(witness.extra[number, 0]), witness.cells(op.x, masked=True)
+
+
+def _recip_factors(witness: Witness, number: int, op: ops.Recip, which: int) -> Factors:
+    power, scaled = to_field(witness.extra[number, 1]), to_field(witness.extra[number, 2])
+    quotient = to_field(witness.extra[number, 3] + (witness.extra[number, 4] << 9))
+    return ((witness.ones_on_padding(op.q), power), (quotient, power), (quotient, scaled))[which]
+
+
+def _mul_factors(witness: Witness, number: int, op: ops.Mul, which: int) -> Factors:
+    return witness.cells(op.a, masked=True), witness.cells(op.b, masked=True)
+
+
+def _row_sum_factors(witness: Witness, number: int, op: ops.RowSum, which: int) -> Factors:
+    return witness.cells(op.x, masked=True), witness.cells(op.y, masked=True)
+
+
+_FACTORS: Dispatch[Callable[[Witness, int, Any, int], Factors]] = dispatch(
+    {
+        ops.Mul: _mul_factors,
+        ops.RowSum: _row_sum_factors,
+        ops.Requant: _requant_factors,
+        ops.RowMax: _row_max_factors,
+        ops.Recip: _recip_factors,
+        ops.Isqrt: _isqrt_factors,
+        ops.ArgMax: _argmax_factors,
+    },
+    ("its factors depend on the claim's functional: see product_arrays", (ops.BatchedMatMul,)),
+    ("it multiplies with weights alone: an inner product", (ops.MatMul, ops.Conv)),
+    ("it multiplies no two values", (ops.LinearCombination, ops.WindowSum, ops.Lookup, ops.Relabel, ops.View)),
+    ("its product of taps is a zero-check", (ops.WindowMax,)),
+    (_REFUSED, (ops.Gather,)),
+)

@@ -7,7 +7,7 @@ programs, and nothing recurses. Tables depend on the program and on dyadic scale
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
@@ -74,6 +74,34 @@ def _exponential(x: Decimal) -> Decimal:
     return _exp(min(x, Decimal(1000)))
 
 
+_INFINITY = Decimal("Infinity")
+"""A pole's value: it saturates the table at its end. Sums of opposite infinities have no value and are refused."""
+
+
+def _recip(x: Decimal) -> Decimal:
+    """1/x; at 0 the limit from above."""
+    return 1 / x if x else _INFINITY
+
+
+def _log(x: Decimal) -> Decimal:
+    """ln x; the limit at 0, and the same below, where the argument has saturated."""
+    return x.ln() if x > 0 else -_INFINITY
+
+
+def _pow(x: Decimal, exponent: Decimal) -> Decimal:
+    """x^exponent; at 0 the limit from above. Below 0, unless the exponent is an integer, the same: the argument saturated."""
+    whole = exponent == exponent.to_integral_value()
+    if x < 0 and whole:
+        sign = -1 if exponent % 2 else 1
+        return sign * _pow(-x, exponent)
+    if x <= 0:
+        return Decimal(1) if exponent == 0 else Decimal(0) if exponent > 0 else _INFINITY
+    # Integers and halves by operations that round once; exp and ln are correctly rounded, so the rest is the same everywhere.
+    if abs(exponent) == _HALF:
+        return x.sqrt() if exponent > 0 else 1 / x.sqrt()
+    return x ** int(exponent) if whole else _exponential(exponent * x.ln())
+
+
 _UNARY: dict[str, Callable[[Decimal], Decimal]] = {
     "relu": lambda x: max(x, Decimal(0)),
     "neg": lambda x: -x,
@@ -83,6 +111,11 @@ _UNARY: dict[str, Callable[[Decimal], Decimal]] = {
     "erf": _erf,
     "exp": _exponential,
     "softplus": _softplus,
+    "recip": _recip,
+    "log": _log,
+    "floor": lambda x: x.to_integral_value(ROUND_FLOOR),
+    "ceil": lambda x: x.to_integral_value(ROUND_CEILING),
+    "round": lambda x: x.to_integral_value(ROUND_HALF_EVEN),
 }
 _BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
     "add": lambda a, b: a + b,
@@ -90,11 +123,18 @@ _BINARY: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
     "mul": lambda a, b: a * b,
     "min": min,
     "max": max,
+    "pow": _pow,
+    "gt": lambda a, b: Decimal(a > b),
+    "ge": lambda a, b: Decimal(a >= b),
+    "eq": lambda a, b: Decimal(a == b),
 }
 
 
 def evaluate(program: Program, x: Decimal) -> Decimal:
-    """The program's value at ``x``, in the current decimal context. The empty program is the identity."""
+    """The program's value at ``x``, in the current decimal context. The empty program is the identity.
+
+    ``select`` takes condition, value and other value: the condition 0 chooses the last. Comparisons yield 0 and 1.
+    """
     stack: list[Decimal] = []
     for instruction in program or (("x",),):
         name, *numbers = instruction
@@ -105,6 +145,9 @@ def evaluate(program: Program, x: Decimal) -> Decimal:
         elif name == "div":
             divisor = stack.pop()
             stack.append(stack.pop() / divisor)
+        elif name == "select":
+            otherwise, chosen, condition = stack.pop(), stack.pop(), stack.pop()
+            stack.append(chosen if condition else otherwise)
         elif name in _UNARY:
             stack.append(_UNARY[name](stack.pop()))
         else:

@@ -90,21 +90,30 @@ def calibrate(
 ) -> dict[str, Range]:
     """The range of every float value and of every integer input.
 
+    A value between them that is infinite or not a number somewhere gets none: whatever has to hold it is refused
+    (``no-scale``), but it may be part of something larger that is finite, such as the exponential in 1/(1 + exp(−x)).
+
     Args:
         samples: feeds of exact shapes and dtypes, at least one.
         percentile: for that method, the share of values kept, in per cent.
         levels: for ``mse``, the number of steps that a range is divided into.
 
     Raises:
-        UnsupportedModel: ``reference-failed``, or ``not-finite`` when a value is infinite or not a number.
+        UnsupportedModel: ``reference-failed``, or ``not-finite`` when an input or output is infinite or not a number.
     """
     ranges: dict[str, Range] = {}
+    ends = {spec.name for spec in (*model.inputs, *model.outputs)}
+    without: set[str] = set()
     for values in _runs(model, samples):
         for name, array in values.items():
-            if array.size == 0:
+            if array.size == 0 or name in without:
                 continue
             seen = Range(float(array.min()), float(array.max()))
             if not np.isfinite(seen.low) or not np.isfinite(seen.high):
+                if name not in ends:
+                    without.add(name)
+                    ranges.pop(name, None)
+                    continue
                 raise UnsupportedModel("not-finite", "a value is infinite or not a number on the calibration data", where=name)
             ranges[name] = ranges[name].hull(seen) if name in ranges else seen
     if method is Method.MIN_MAX:

@@ -92,6 +92,11 @@ def dyadic_up(value: float) -> tuple[int, int]:
     return mantissa, exponent - MANTISSA_BITS
 
 
+def dyadic(step: Fraction, low: int, high: int) -> Scale:
+    """A scale with this dyadic step."""
+    return Scale(step.numerator, 1 - step.denominator.bit_length(), low, high)
+
+
 def choose_scale(values: Range, bits: int) -> Scale:
     """The finest scale on which ``values``, widened to hold 0, fit 2^bits consecutive integers.
 

@@ -1,1 +1,1 @@
-"""What must never leave its owner: seeds of commitments, and the ledgers of their openings."""
+"""Secrets that stay with their owner: the seeds of commitments, and the ledgers that count their openings."""

@@ -1,18 +1,19 @@
 """The opening ledger: which opening numbers of a hiding commitment are spent (``docs/decisions/0701-opening-ledger.md``).
 
-A commitment to private weights, or to a hashed tensor, hides what it binds only while each of its ``budget`` opening numbers is
-used at most once. So a number is taken from a file that is locked and on disk *before* anything is computed with it. A crash
-after that loses the number; no crash gives it back.
+A commitment to private weights, or to a hashed tensor, hides its values only while each of its ``budget`` opening numbers is
+used at most once. So the ledger is locked, and the record of a number is on disk, *before* the number is used in a computation.
+A crash after that loses the number; no crash makes it free again.
 
-What is stopped, on one machine: two processes, threads or containers on one ledger file (exclusive ``flock``); a crash or kill
-at any moment; a full disk; a missing, shortened, lengthened or edited ledger; and, by the *mark*, a ledger that was rolled
-back, restored or made anew, or a copy of the folder, wherever the same user's state folder knows that more numbers were used.
+On one machine the ledger prevents a second use by: two processes, threads or containers on one ledger file (exclusive
+``flock``); a crash or kill at any moment; a full disk; a missing, shortened, lengthened or edited ledger. The *mark* detects a
+ledger that was rolled back, restored or made anew, and a copy of the folder, if the state folder of the same user knows that
+more numbers were used.
 
-What is **not** stopped, because nothing local can see it: a copy that is used on another machine, by another user, or in a
-container with a state folder of its own; a whole machine, or disk with both files, put back to an earlier state; a file system
-whose locks do not reach other machines (NFS mounted with ``nolock`` or ``local_lock``). Then a number is used twice, and what
-the commitment hides may be read by whoever holds both proofs. It is found when two such bundles meet: ``opening-repeated`` of
-``verify``, ``audit`` and ``gate``.
+It does **not** prevent a second use by: a copy on another machine, of another user, or in a container with its own state
+folder; a machine, or a disk with both files, that was put back to an earlier state; a file system whose locks do not reach
+other machines (NFS mounted with ``nolock`` or ``local_lock``). Nothing on the machine can see these. A reader of both proofs
+may then compute the hidden values. ``verify``, ``audit`` and ``gate`` report ``opening-repeated`` when they see two such
+bundles.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from shlex import quote
 
 from verifai.domain.digest import is_sha256, short
+from verifai.domain.shell import shell
 from verifai.engines.sumcheck.secrets.opening_ledger_format import (
     COMMIT_ANEW,
     LINE_BYTES,
@@ -45,7 +46,7 @@ MARKS_VARIABLE = "VERIFAI_OPENINGS_DIR"
 """Environment variable that names the folder of the marks; by default below ``$XDG_STATE_HOME`` or ``~/.local/state``."""
 LOCK_SECONDS = 60.0
 
-_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the ledger's place must not hang whoever opens it
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe in the ledger's place must not block
 
 
 class OpeningLedger:
@@ -67,7 +68,7 @@ class OpeningLedger:
         return self.budget - self.used
 
     def reserve(self, purpose: str) -> int:
-        """Take the next number, for good: it is on disk when this returns, and no later call returns it.
+        """Take the next number. Its record is on disk when this returns, and no later call returns the same number.
 
         Args:
             purpose: for people who read the ledger; kept as printable ASCII, shortened. Nothing secret.
@@ -135,7 +136,7 @@ def create_ledger(path: Path, root: str, budget: int) -> OpeningLedger:
                 finally:
                     os.close(handle)
                 sync_folder(path.parent)
-        except BaseException:  # nobody has seen it, and no number was taken from it
+        except BaseException:  # no other process has opened it, and no number was taken from it
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
@@ -200,11 +201,11 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe("it belongs to another user", path)
     if found.st_mode & 0o077:
-        raise _unsafe("other users may read or write it", path, f"If nobody else used it: `chmod 600 {quote(str(path))}`")
+        raise _unsafe("other users may read or write it", path, f"If nobody else used it: `chmod 600 {shell(path)}`")
 
 
 def _check_place(handle: int, path: Path) -> None:
-    """Whether the file that was locked is still the one at ``path``: while waiting, somebody may have put another there."""
+    """Whether the locked file is still the one at ``path``. Another process may have replaced it while this one waited."""
     try:
         found, held = os.lstat(path), os.fstat(handle)
     except OSError:

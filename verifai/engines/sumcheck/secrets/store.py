@@ -1,7 +1,7 @@
-"""Secrets of hiding commitments on disk: the weights' seed and ledger, by root; ledgers of tensors that others handed over.
+"""Secrets of hiding commitments on disk: seed and ledger of the weights, by root; ledgers of tensors from other provers.
 
 A file is named by its root, so compiling again never overwrites what an older lock still needs. The seed makes the root again
-and opens it; the ledger says which openings are spent (:mod:`.opening_ledger`). Whoever loses either loses the root.
+and opens it; the ledger says which openings are spent (:mod:`.opening_ledger`). Without both files the root cannot be opened.
 """
 
 from __future__ import annotations
@@ -141,9 +141,10 @@ def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
 
 
 def reserve_tensor(folder: Path, secret: TensorSecret) -> int:
-    """An opening number for a tensor that somebody else made and opened as number 0: one of the others, never used before.
+    """An unused opening number, at least 1, for a tensor from another prover, which made opening number 0.
 
-    The ledger begins with the first use here; only one party may be handed a tensor's secret, for two would count apart.
+    The first use here makes the ledger. Give a tensor's secret to one party only: two parties would count openings separately,
+    and use a number twice.
     """
     if len(secret.seed) != SEED_BYTES:
         raise UsageError("tensor-secret-malformed", f"a seed has {SEED_BYTES} bytes", where=secret.root[:16])

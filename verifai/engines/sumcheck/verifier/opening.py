@@ -43,7 +43,7 @@ class Opened:
 
 
 def check_openings(channel: ProofChannel, groups: Sequence[Sequence[Opened]], claims: Sequence[OpeningClaim]) -> None:
-    """Hold all claims to the commitments. The members of a group share C, n, positions and one combination.
+    """Check all claims against the commitments. The members of a group share C, n, positions and one combination.
 
     Raises:
         EvidenceRejected: code ``proof-invalid``.

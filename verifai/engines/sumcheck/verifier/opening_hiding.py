@@ -30,7 +30,7 @@ from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, Maske
 
 
 def check_hidden_openings(channel: HidingChannel, groups: Sequence[Sequence[Opened]], claims: Sequence[OpeningClaim]) -> None:
-    """Hold all claims and equations to the commitments. C_x, whose mask rows serve all, is the first member of the first group.
+    """Check all claims and equations against the commitments. The first group begins with C_x, which alone has mask rows.
 
     Raises:
         EvidenceRejected: code ``proof-invalid``.

@@ -1,4 +1,4 @@
-"""The verifier's end of the interaction: prover messages in, challenges out, both through one transcript."""
+"""The verifier's side of the interaction: it reads the prover's messages and draws challenges, both through one transcript."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from verifai.engines.sumcheck.protocol.channel import MaskForms
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.hiding import LEFT, RIGHT, HiddenClaim, PadPlan, Pads
-from verifai.engines.sumcheck.protocol.transcript import Domain, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.errors import EvidenceRejected
 
 
@@ -35,7 +35,7 @@ class ProofChannel:
 
     def challenge(self, label: str) -> Ext:
         """A uniform element of F outside F_p."""
-        return self.transcript.challenge(label, Domain.OUTSIDE_BASE)
+        return self.transcript.challenge(label)
 
     def finish(self) -> None:
         """Raise EvidenceRejected (``proof-malformed``) when messages are left over."""
@@ -65,12 +65,12 @@ class HidingChannel(ProofChannel):
         self.pads.equations.append(claim)
 
     def invert(self, claim: HiddenClaim, where: str) -> Claim:
-        """A message."""
+        """Take the inverse from the proof."""
         return self.receive(f"{where}.inverse", 1)[0]
 
 
 class MaskedChannel:
-    """The verifier's end of the final rounds."""
+    """The verifier's channel for the final rounds, whose messages the mask rows encrypt."""
 
     def __init__(self, channel: HidingChannel) -> None:
         self._channel = channel

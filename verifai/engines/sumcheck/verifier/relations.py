@@ -9,7 +9,6 @@ from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, begin, check_relation
 from verifai.engines.sumcheck.protocol.script import check_lookups
-from verifai.engines.sumcheck.protocol.transcript import Coins
 from verifai.engines.sumcheck.verifier.opening import Opened
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
 from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
@@ -24,7 +23,6 @@ def verify_relation(
     roots: Sequence[OpenedRoot],
     proof: bytes,
     context: bytes = b"",
-    coins: Coins | None = None,
 ) -> None:
     """Check a registration of one root, or a link of two, for a trusted zero-knowledge circuit with hidden weights.
 
@@ -39,7 +37,7 @@ def verify_relation(
     if len(roots) != len(commitments) or len({root for root, _ in distinct}) != len(roots) or not numbered:
         raise EvidenceRejected("statement-invalid", "these roots and opening numbers cannot be related", where=kind.value)
     decoded = proofs.decode(proof, [layout.witness.shape, *(one.shape for one in commitments)])
-    transcript = begin(kind, circuit, digest, roots, context, coins)
+    transcript = begin(kind, circuit, digest, roots, context)
     transcript.absorb("witness.root", decoded.root)
     assert layout.pads is not None
     channel = HidingChannel(transcript, decoded.messages, layout.pads)

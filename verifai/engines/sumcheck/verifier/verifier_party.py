@@ -1,4 +1,4 @@
-"""The verifier's way of answering the script: messages from the proof, public values by its own computation."""
+"""The verifier's :class:`..protocol.party.Party`: it takes messages from the proof, and computes public values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VerifierParty:
         self.channel = channel
         self.openings: list[OpeningClaim] = []
         self.pending: dict[int, list[PendingClaim]] = {
-            out: [] for op in circuit.ops if not isinstance(op, ops.HELD_OUTPUT) for out in ops.results(op)
+            out: [] for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
         self.claimed: set[int] = set()
         self._deferred: dict[int, list[DeferredClaim]] = {}
@@ -56,7 +56,8 @@ class VerifierParty:
         """Nothing to show."""
 
     def read(self, tensor: int, axes: Functional, label: str) -> Claim:
-        """Public: computed here. Else: the prover's word, noted for the opening or for the operation that makes the tensor."""
+        """Compute a public tensor's value. Take any other from the proof, and note the claim: the opening checks it, or, for a
+        virtual tensor, the operation that makes it."""
         described = self.circuit.tensors[tensor]
         self.claimed.add(tensor)
         if tensor in self._shown:
@@ -76,32 +77,33 @@ class VerifierParty:
         return claim
 
     def column(self, operation: int, number: int, axes: Functional, label: str) -> Claim:
-        """The prover's word, noted for the opening."""
+        """Take the value from the proof, and note the claim for the opening."""
         return self.committed(("column", operation, number), axes, label)
 
     def committed(self, key: Key, axes: Functional, label: str) -> Claim:
-        """A committed column's value: the prover's word, noted for the opening."""
+        """Take a committed column's value from the proof, and note the claim for the opening."""
         (claim,) = self.channel.receive(label, 1)
         self.openings.append(OpeningClaim(key, axes, claim))
         return claim
 
     def message(self, operation: int, which: int, axes: Functional, label: str) -> Claim:
-        """The prover's word; the script says what holds it to the truth."""
+        """Take the value from the proof. The column is not committed: the script adds the check that determines it."""
         return self.channel.receive(label, 1)[0]
 
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
-        """One more functional of a value already given. Stated tensors have no padding, or are checked elsewhere."""
+        """Note a second claim on the same value. Not for stated tensors: a public one has no padding, a hashed one's is checked
+        with its range."""
         if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
-        """Public weights: computed here. Committed ones: the prover's word, noted for the opening."""
+        """Compute public weights' value. Take that of committed ones from the proof, and note the claim for the opening."""
         if self._weights is None:
             return self.committed(("weight", weight, 0), axes, label)
         return public(ax.evaluate(axes, self.circuit.weights[weight].shape, self._weights[weight]))
 
     def intermediate(self, product: Claim, label: str) -> Claim:
-        """The prover's word, held to the product."""
+        """Take the value from the proof, and check it against the product."""
         (claim,) = self.channel.receive(label, 1)
         (claim - product).assert_zero(label)
         return claim

@@ -30,7 +30,7 @@ from verifai.engines.sumcheck.protocol.layout import Layout
 from verifai.engines.sumcheck.protocol.script import check_lookups, check_operations, start_transcript, stated_tensors
 from verifai.engines.sumcheck.protocol.statement import Statement, check_statement
 from verifai.engines.sumcheck.protocol.suite import SUITES
-from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.verifier.opening import Opened, check_openings
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
 from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, ProofChannel
@@ -95,8 +95,8 @@ def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
 
 
 def trust_weights(trusted: TrustedCircuit, identity: str, blob: bytes | None) -> TrustedWeights:
-    """Step 2. ``identity`` comes from outside the evidence: the blob's digest, or the root, derived from the weights by whoever
-    pins it.
+    """Step 2. ``identity`` comes from outside the evidence: the blob's digest, or the root. That a root is one of the model's
+    weights is not checked here: rely on the party that pinned it, or derive the root from the model.
 
     Raises:
         EvidenceRejected: ``weights-mismatch`` for another digest or a missing blob, ``weights-malformed``.
@@ -115,18 +115,28 @@ def trust_weights(trusted: TrustedCircuit, identity: str, blob: bytes | None) ->
     return TrustedWeights(identity, decode_weights(trusted.circuit, blob))
 
 
-def verify(
-    trusted: TrustedCircuit, weights: TrustedWeights, statement: Statement, proof: bytes, coins: Coins | None = None
-) -> VerifiedStatement:
-    """Steps 3 to 10. ``coins`` is for tests.
+def verify(trusted: TrustedCircuit, weights: TrustedWeights, statement: Statement, proof: bytes) -> VerifiedStatement:
+    """Steps 3 to 10.
 
     Raises:
         EvidenceRejected: codes ``statement-invalid``, ``proof-malformed``, ``proof-invalid``.
     """
+    check_statement(trusted.circuit, statement)
+    decoded = proofs.decode(proof, trusted.layout.commitments())
+    transcript = start_transcript(trusted.digest, trusted.circuit, weights.identity, statement)
+    check_proof(trusted, weights, statement, decoded, transcript)
+    return VerifiedStatement(trusted.circuit, trusted.digest, weights.identity, statement)
+
+
+def check_proof(
+    trusted: TrustedCircuit, weights: TrustedWeights, statement: Statement, decoded: proofs.Proof, transcript: Transcript
+) -> None:
+    """Steps 5 to 10, for a checked statement and a ``transcript`` that holds what is fixed before the witness.
+
+    Raises:
+        EvidenceRejected: ``proof-invalid``.
+    """
     circuit, layout = trusted.circuit, trusted.layout
-    check_statement(circuit, statement)
-    decoded = proofs.decode(proof, layout.commitments())
-    transcript = start_transcript(trusted.digest, circuit, weights.identity, statement, coins)
     transcript.absorb("witness.root", decoded.root)
     channel = _channel(transcript, decoded.messages, layout)
     shown, hashed = stated_tensors(circuit, statement)
@@ -147,7 +157,6 @@ def verify(
     else:
         check_openings(channel, groups, party.openings)
     channel.finish()
-    return VerifiedStatement(circuit, trusted.digest, weights.identity, statement)
 
 
 def _channel(transcript: Transcript, messages: Sequence[Ext], layout: Layout) -> ProofChannel:

@@ -11,10 +11,9 @@ from onnx import helper
 from tests.support.sumcheck_models import Array, lowered, model, samples
 from tests.unit.engines.sumcheck.lowering.test_lower import FINE, errors_in_steps
 from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.lowering.fuse import DOMAIN, fuse
-from verifai.engines.sumcheck.lowering.graph import read_graph
+from verifai.engines.sumcheck.lowering.fuse import fuse
+from verifai.engines.sumcheck.lowering.graph import DOMAIN, read_graph
 from verifai.engines.sumcheck.lowering.operators import operator_support
-from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 
 RNG = np.random.default_rng(3)
@@ -132,12 +131,12 @@ NEARLY: dict[str, OnnxModel] = {
 
 
 @pytest.mark.parametrize("name", NEARLY)
-def test_what_only_looks_like_one_is_refused(name: str) -> None:
+def test_what_only_looks_like_one_is_computed_in_its_parts(name: str) -> None:
+    """Taken for the normalisation that it is not, it would be off by hundreds of steps."""
     source = NEARLY[name]
-    assert not any(node.domain for node in fuse(read_graph(source)).nodes)
-    with pytest.raises(UnsupportedModel) as caught:
-        lowered(source, samples(source, 4), FINE)
-    assert caught.value.code == "operator-unsupported"
+    feeds = samples(source, 12)
+    assert not any(node.op_type == "Normalize" for node in fuse(read_graph(source)).nodes)
+    assert errors_in_steps(source, lowered(source, feeds, FINE), feeds) <= 2
 
 
 def test_a_part_that_is_read_elsewhere_too_stays() -> None:
@@ -203,8 +202,9 @@ def test_a_sum_of_columns_makes_a_softmax_of_columns() -> None:
     ],
     ids=["a mean", "of another exponential", "beside the wrong rows"],
 )
-def test_a_quotient_by_another_sum_is_refused(nodes: list[Any]) -> None:
+def test_a_quotient_by_another_sum_is_no_softmax(nodes: list[Any]) -> None:
     source = net(*nodes, n("Div", "e", "sum", out="y"))
-    with pytest.raises(UnsupportedModel) as caught:
-        lowered(source, samples(source, 4), FINE)
-    assert caught.value.code == "operator-unsupported"
+    feeds = samples(source, 12)
+    made = lowered(source, feeds, FINE)
+    assert ops.RowMax not in [type(op) for op in made.circuit.ops]
+    assert errors_in_steps(source, made, feeds) <= 2

@@ -18,6 +18,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.mismatches import Mismatches, count_mismatches
+from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.lowering.quantised import stored_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.canonicalise import canonicalise
@@ -151,3 +152,40 @@ def test_every_node_of_an_imported_network_is_supported_and_it_proves(tmp_path: 
         CompileRequest(net, block.spec, {"x": np.stack([f["x"] for f in block.feeds])}, build, build, block.section)
     )
     assert again.section == block.section
+
+
+def dense(transposed: bool) -> OnnxModel:
+    """A dense layer between QuantizeLinear and DequantizeLinear, its stored weights transposed by Gemm or as they are."""
+    random = np.random.default_rng(1)
+    stored = random.integers(-100, 100, (3, 4)).astype(np.int8)
+    constants = {
+        "w": stored if transposed else np.ascontiguousarray(stored.T), "s": np.float32(0.02), "z": np.int8(3),
+        "t": np.float32(0.01), "n": np.int8(0), "u": np.float32(0.1),
+    }  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+            helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+            helper.make_node("DequantizeLinear", ["w", "t", "n"], ["wd"]),
+            helper.make_node("Gemm", ["xd", "wd"], ["f"], transB=int(transposed)),
+            helper.make_node("QuantizeLinear", ["f", "u", "z"], ["fq"]),
+            helper.make_node("DequantizeLinear", ["fq", "u", "z"], ["y"]),
+        ],
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return canonicalise(bytes(onnx.ModelProto.SerializeToString(model)), where="dense").model
+
+
+def test_stored_weights_that_are_transposed_stay_weights() -> None:
+    """Our own rewriting of Gemm puts a Transpose behind DequantizeLinear."""
+    as_is, transposed = dense(False), dense(True)
+    assert "Transpose" in {node.op_type for node in transposed.proto.graph.node}
+    assert all(entry.supported for entry in operator_support(transposed))
+    feeds = samples(transposed, 20)
+    found = [count_mismatches(net, imported(net), feeds) for net in (as_is, transposed)]
+    assert found[0].different == found[1].different <= 1
+    assert [type(op) for op in imported(transposed).circuit.ops] == [type(op) for op in imported(as_is).circuit.ops]

@@ -150,13 +150,17 @@ def test_a_comparison_with_one_number_and_a_cast_to_float() -> None:
     assert worst(equal, made_of(equal)) <= 0.5001
     cast = net([n("Cast", "x", out="f", to=1), n("Neg", "f")], (1, 4))
     assert worst(cast, made_of(cast)) <= 0.5001
+    real = net(
+        [n("Cast", "x", out="f", to=1), n("Equal", "f", "r", out="e"), n("Cast", "e", to=1)],
+        (1, 4),
+        constants={"r": np.array(3.0, np.float32)},
+    )
+    assert worst(real, made_of(real)) <= 0.5001
     wider = net([n("Cast", "x", out="w", to=7), n("Cast", "w", to=1)], (1, 4))
     assert worst(wider, made_of(wider)) <= 0.5001
 
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
-    "a comparison of reals": ([n("Cast", "x", out="f", to=1), n("Equal", "f", "r", out="e"), n("Cast", "e", to=1)], "integers"),
-    "a comparison of two values": ([n("Equal", "x", "x", out="e"), n("Cast", "e", to=1)], "constant"),
     "a sum of integers": ([n("Add", "x", "three", out="a"), n("Cast", "a", to=1)], "int32"),
     "a cast that may wrap": ([n("Cast", "x", out="b", to=3), n("Cast", "b", to=1)], ""),
     "a cast of a real": (
@@ -238,3 +242,50 @@ def test_moving_stored_integers_and_their_maxima_stays() -> None:
     cells = run(made.circuit, made.weights, circuit_inputs(made.circuit, ["x"], feeds[0])).outputs()[0]
     expected = Reference(source).run(feeds[0])["y"]
     assert np.abs(cells.reshape(8, 1) * out.scale[0] / out.scale[1] - expected).max() <= 0.05 * 0.51 + 0.005
+
+
+# --- rows of a constant table ------------------------------------------------------------------------------------------------
+
+
+def test_an_embedding_by_gather_is_rows_of_tables() -> None:
+    source = net([n("Gather", "table", "x", out="g"), n("Add", "g", "bias")], (1, 4, 6))
+    made = made_of(source)
+    assert worst(source, made) <= 0.5001 and not made.weights
+    assert {type(op) for op in made.circuit.ops} == {ops.Lookup, ops.View}
+    assert all(entry.supported for entry in operator_support(source))
+
+
+def test_a_hidden_table_is_multiplied_with_one_hot_rows() -> None:
+    source = net([n("Gather", "table", "x")], (1, 4, 6))
+    made = made_of(source, WeightVisibility.COMMITTED)
+    assert worst(source, made) <= 1 and len(made.weights) == 1
+    rows = {tuple(table.values) for table in made.circuit.tables}
+    assert all(set(row) <= {0, 1} or row == tuple(sorted(row)) for row in rows), "no table holds a weight"
+
+
+def test_a_row_beyond_the_table_is_zeros_and_a_negative_one_counts_from_its_end() -> None:
+    source = net([n("Gather", "table", "x")], (1, 4, 6))
+    feeds = [{"x": np.array([[-1, 0, 4, 2]], np.int32)}, *FEEDS]
+    scales = choose_scales(calibrate(source, feeds), {"x"}, {"y"}, QuantiserOptions(output_bits=12), {"x"})
+    made = lower(source, scales, tensors={"x": Visibility.PUBLIC, "y": Visibility.PUBLIC})
+    x = np.array([[-1, -5, 4, 7]], np.int32)
+    cells = run(made.circuit, made.weights, circuit_inputs(made.circuit, ["x"], {"x": x})).outputs()[0].reshape(4, 6)
+    step = made.circuit.tensors[made.circuit.outputs[0].tensor].scale
+    assert np.abs(cells[:3] * step[0] / step[1] - TABLE[[4, 0, 4]]).max() <= step[0] / step[1] and not cells[3].any()
+
+
+def test_labels_are_chosen_by_the_place_of_the_largest() -> None:
+    """ArgMax, then Gather from integer labels."""
+    graph = helper.make_graph(
+        [n("ArgMax", "x", out="i", axis=1, keepdims=0), n("Gather", "labels", "i")], "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 4))],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, (3,))],
+        [numpy_helper.from_array(np.array([7, -2, 40, 1]), "labels")],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    source = canonicalise(proto.SerializeToString(), where="test").model
+    feed = {"x": np.eye(3, 4, k=1, dtype=np.float32)}
+    made = lower(source, scales_for(source, [feed]), tensors={"x": Visibility.PUBLIC, "y": Visibility.PUBLIC})
+    cells = run(made.circuit, made.weights, circuit_inputs(made.circuit, ["x"], feed)).outputs()[0]
+    assert cells.reshape(-1).tolist() == [-2, 40, 1] and made.circuit.tensors[made.circuit.outputs[0].tensor].scale == (1, 1)
+    assert all(entry.supported for entry in operator_support(source))

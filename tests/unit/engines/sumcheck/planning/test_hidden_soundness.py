@@ -75,7 +75,7 @@ def _partly(made, row, share, pick):
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(shape, plan.log_cells, layers[-1]), rows)
 
 
-def _talk(claim):
+def _square_holds(claim):
     """Both sides: the value squared is what was said to be its square."""
     value, square = claim
     (value.mul(value) - square).assert_zero("square")
@@ -91,11 +91,11 @@ def _accepted(trial, made, pads, cells, point, lie=field.ZERO):
         transcript.absorb("trial", trial.to_bytes(4, "little"))
         transcript.absorb("witness.root", made.root)
     prover = HidingProverChannel(transcripts[0], PADS, pads.values)
-    value = _talk(prover.send("value", [true, field.product(true, true)]))
+    value = _square_holds(prover.send("value", [true, field.product(true, true)]))
     claims = [OpeningClaim(("tensor", 0, 0), axes, value)]
     (opening,) = prove_hidden_openings(prover, [[made]], claims, pads.columns)
     channel = HidingChannel(transcripts[1], prover.messages, PADS)
-    claims = [OpeningClaim(("tensor", 0, 0), axes, _talk(channel.receive("value", 2)))]
+    claims = [OpeningClaim(("tensor", 0, 0), axes, _square_holds(channel.receive("value", 2)))]
     try:
         check_hidden_openings(channel, [[Opened(made.plan, made.root, opening)]], claims)
         channel.finish()

@@ -11,8 +11,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from verifai.engines.sumcheck.circuit.program import CommitmentShape
+from tests.support import sumcheck_examples as examples
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.bounds import infer
+from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS
+from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, Tensor, WeightVisibility
 from verifai.engines.sumcheck.planning import plan as planner
+from verifai.engines.sumcheck.planning.rehearsal import rehearse
 from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field, soundness
 from verifai.engines.sumcheck.protocol.batching import evaluate_code
@@ -24,7 +29,7 @@ from verifai.engines.sumcheck.protocol.proof import log_length
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
-from verifai.engines.sumcheck.prover import examples, functionals
+from verifai.engines.sumcheck.prover import functionals
 from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, encode, merkle_layers, stored_rows
 from verifai.engines.sumcheck.prover.opening import prove_openings
@@ -90,6 +95,50 @@ def test_a_plan_below_a_hundred_bits_is_refused(monkeypatch):
     with pytest.raises(UnsupportedModel) as caught:
         planner.plan(circuit)
     assert caught.value.code == "sumcheck-too-large"
+
+
+def test_no_sum_of_an_operation_has_a_higher_degree_than_the_table_counts():
+    """docs/engine/protocol.md, section "Soundness": a round sends as many elements as its polynomial's degree."""
+    circuits = [examples.mlp(), examples.cnn(), examples.products(), examples.cnn(committed=True)]
+    sent = {
+        label: count
+        for circuit, _ in circuits
+        for label, count in rehearse(circuit, planner.plan(circuit))
+        if label.endswith(".round")
+    }
+    assert sent == {"matmul.round": 2, "conv.round": 2, "max.round": 4, "product.round": 3, "deferred.round": 3}
+    assert max(sent.values()) + 1 == soundness.ROUND_DEGREE  # four taps, and eq
+
+
+def test_no_window_has_more_taps_than_the_table_counts():
+    window = ops.WindowMax(0, 1, (5, 1), (1, 1), (1, 1), (0, 0, 0, 0))
+    tensors = (Tensor("x", (1, 1, 8, 8), 0, 255), Tensor("y", (1, 1, 4, 8), 0, 255))
+    circuit = Circuit("sumcheck/1", tensors, (), (), (window,), (), (), WeightVisibility.PUBLIC)
+    with pytest.raises(EvidenceRejected, match="four taps"):
+        infer(circuit, window)
+
+
+def test_no_random_point_has_more_coordinates_than_the_table_counts():
+    assert MAX_LOG_CELLS <= soundness.POINT_VARIABLES
+
+
+def test_the_table_is_made_of_the_derived_numerators():
+    circuit, _ = examples.cnn()
+    layout = planner.plan(circuit)
+    leaves = 1 << layout.bus.log_leaves
+    derived = {
+        "lookups: fractions": leaves * (2 + 2),
+        "lookups: layers": 4,
+        "lookups: rounds": 2,
+        "operations: points": 32,
+        "operations: rounds": 5,
+        "batching of claims": 1 << 16,
+        "final rounds": 2,
+        "proximity": layout.witness.log_rows * layout.witness.shape.length,
+    }
+    found = {step.label: step.millibits for step in layout.soundness}
+    assert {label: soundness.millibits(numerator, P * P - P) for label, numerator in derived.items()}.items() <= found.items()
+    assert set(found) - set(derived) == {"queries", "hash"}
 
 
 # --- forging rates ---

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.statement import PublicTensor, Statement, check_statement
-from verifai.engines.sumcheck.prover import examples
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.verifier import opening
 from verifai.engines.sumcheck.verifier import verify as verifying

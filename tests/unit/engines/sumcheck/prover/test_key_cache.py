@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import sumcheck_examples as examples
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import EngineName
 from verifai.engines.sumcheck.interpreter.run import run
-from verifai.engines.sumcheck.prover import examples, key_cache
+from verifai.engines.sumcheck.prover import key_cache
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.key_cache import KeyCache, key_bytes
 from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove

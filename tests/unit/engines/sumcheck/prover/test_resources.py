@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from verifai.engines.sumcheck.prover import examples, resources
+from tests.support import sumcheck_examples as examples
+from verifai.engines.sumcheck.prover import resources
 from verifai.engines.sumcheck.prover.resources import peak_memory_bytes, warm_up
 from verifai.engines.sumcheck.verifier import verify as verifying
 from verifai.errors import EvidenceRejected, InternalError

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_scripted import prove_heard
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Visibility
@@ -19,9 +22,7 @@ from verifai.engines.sumcheck.planning.plan_hiding import TENSOR_BUDGET
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
-from verifai.engines.sumcheck.prover.prove import TensorSecret, commit_and_prove, prepare, prove, tensor_root
+from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove, tensor_root
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
@@ -113,7 +114,7 @@ def test_every_opening_of_one_root_up_to_its_budget(budget):
     trusted = trust_circuit(data, circuit_digest(data))
     found = set()
     for number in range(budget):
-        secret = TensorSecret(bytes(32), TENSOR_BUDGET - 1 - number)
+        secret = TensorOpening(bytes(32), TENSOR_BUDGET - 1 - number)
         proven = prove(key, trace, opening_number=number, secrets={tensor: secret})
         assert verify(trusted, trust_weights(trusted, key.identity, None), proven.statement, proven.proof)
         assert proven.statement.opening_number == number
@@ -445,13 +446,13 @@ def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned(
 )
 def test_a_rehearsal_foretells_every_message_between_lookups_and_openings(make, suite):
     circuit, weights = make()
-    trace, key, channels = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights), []
+    trace, key = run(circuit, weights, examples.random_input(circuit)), prepare(circuit, weights)
     witness = Witness(circuit, key.layout, trace.tensors, trace.columns)
-    commit_and_prove(key, witness, opening_number=0, listener=channels.append)
-    said = [one for one in channels[0].labels if one[0].partition(".")[0] not in ("lookups", "products", "openings")]
+    _, channel = prove_heard(key, witness, opening_number=0)
+    said = [one for one in channel.labels if one[0].partition(".")[0] not in ("lookups", "products", "openings")]
     assert tuple(said) == rehearse(circuit, key.layout)
     if suite.zero_knowledge:  # and not a pad is planned that is not used
-        pads = channels[0].pads
+        pads = channel.pads
         assert (pads.messages, pads.products) == (key.layout.pads.messages, key.layout.pads.products)
 
 
@@ -474,13 +475,13 @@ def test_the_root_of_a_hashed_tensor_depends_on_its_cells_and_padded_size_alone(
     """And, where the root hides them, on the secret that it was made from; without one, nothing is committed."""
     keys = [prepare(*examples.mlp(hashed_input=True, seed=seed)) for seed in (1, 2)]
     cells = np.arange(13)
-    secret = TensorSecret(bytes(32), 0) if suite.zero_knowledge else None
+    secret = TensorOpening(bytes(32), 0) if suite.zero_knowledge else None
     tensor = keys[0].circuit.inputs[0].tensor
     first, second = (tensor_root(key, key.circuit.inputs[0].tensor, cells, secret) for key in keys)
     assert first == second != tensor_root(keys[0], tensor, cells + 1, secret)
     if secret is not None:
         assert first == tensor_root(keys[0], tensor, cells, replace(secret, number=3))
-        assert first != tensor_root(keys[0], tensor, cells, TensorSecret(bytes(31) + b"1", 0))
+        assert first != tensor_root(keys[0], tensor, cells, TensorOpening(bytes(31) + b"1", 0))
         with pytest.raises(ValueError, match="hides"):
             tensor_root(keys[0], tensor, cells)
 

@@ -12,13 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support import sumcheck_examples as examples
+from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_scripted import verify_scripted
 from tests.support.zk_simulator import Root, ScriptedCoins, simulate
 from verifai.engines.sumcheck.circuit.codec import encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.prover import examples
-from verifai.engines.sumcheck.prover.examples import Sketch
 from verifai.engines.sumcheck.verifier.verify import circuit_digest, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
@@ -51,10 +52,11 @@ def test_a_private_input_needs_no_witness_when_challenges_are_known():
     statement = Statement((PrivateTensor(), PublicTensor(shown[circuit.outputs[0].tensor])))
     blob = encode_weights(circuit, flat)
     pinned = trust_weights(trusted, weights_digest(blob), blob)
-    verify(trusted, pinned, statement, proof, ScriptedCoins(b"one"))
-    for coins in (ScriptedCoins(b"two"), None):
-        with pytest.raises(EvidenceRejected):
-            verify(trusted, pinned, statement, proof, coins)
+    verify_scripted(trusted, pinned, statement, proof, ScriptedCoins(b"one"))
+    with pytest.raises(EvidenceRejected):
+        verify_scripted(trusted, pinned, statement, proof, ScriptedCoins(b"two"))
+    with pytest.raises(EvidenceRejected):
+        verify(trusted, pinned, statement, proof)
 
 
 def _messages_start(trusted):
@@ -79,7 +81,7 @@ def test_every_shown_value_is_held_by_an_equation_or_free():
         changed = proof.copy()
         changed[start + 16 * message] ^= 1
         with pytest.raises(EvidenceRejected):
-            verify(trusted, pinned, statement, bytes(changed), ScriptedCoins(b"one"))
+            verify_scripted(trusted, pinned, statement, bytes(changed), ScriptedCoins(b"one"))
 
 
 def test_committed_weights_and_hashed_tensors_over_several_openings():
@@ -100,7 +102,7 @@ def test_committed_weights_and_hashed_tensors_over_several_openings():
         stated = (HashedTensor(root, number), PublicTensor(shown[circuit.outputs[0].tensor]))
         statement = Statement(stated, opening_number=number)
         proof = view.proof(trees)
-        verify(trusted, pinned, statement, proof, ScriptedCoins(name))
+        verify_scripted(trusted, pinned, statement, proof, ScriptedCoins(name))
         for wrong in (replace(statement, opening_number=3), replace(statement, tensors=(HashedTensor(root, 3), stated[1]))):
             with pytest.raises(EvidenceRejected):
-                verify(trusted, pinned, wrong, proof, ScriptedCoins(name))
+                verify_scripted(trusted, pinned, wrong, proof, ScriptedCoins(name))

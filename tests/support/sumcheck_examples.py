@@ -1,4 +1,4 @@
-"""Small circuits written down by hand, with random weights: for warming up the kernels and for tests of the protocol."""
+"""Small circuits written down by hand, with random weights, for tests of the protocol."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tenso
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
+from verifai.engines.sumcheck.prover.warm_up_circuits import random_input as random_input
 
 _LIMB = 8
 
@@ -23,7 +24,7 @@ class Sketch:
     """A circuit under construction; every method returns a tensor number."""
 
     suite: ClassVar[Suite] = INTEGRITY
-    """Of every circuit that is finished; tests put the other one in its place, to run everything once more."""
+    """Of every circuit that is finished; a fixture puts the other one in its place, to run everything once more."""
 
     seed: int = 0
     tensors: list[Tensor] = field(default_factory=list)
@@ -158,10 +159,3 @@ def products(seed: int = 3) -> tuple[Circuit, list[Ints]]:
     narrow = sketch.add(ops.Requant, z, table=0, shift=8, limbs=(8,), saturate=True)
     out = sketch.requant(sketch.add(ops.Mul, narrow, narrow, multiplier=9), relu=False)
     return sketch.finish(out), sketch.cells
-
-
-def random_input(circuit: Circuit, seed: int = 0) -> list[Ints]:
-    """Uniform cells for every input."""
-    random = np.random.default_rng(seed)
-    described = [circuit.tensors[port.tensor] for port in circuit.inputs]
-    return [random.integers(tensor.low, tensor.high + 1, tensor.shape) for tensor in described]

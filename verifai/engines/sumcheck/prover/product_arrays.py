@@ -1,0 +1,160 @@
+"""The two arrays of every sumcheck of a product, made from operands, weights and the functional on the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, require
+from verifai.engines.sumcheck.protocol import field, geometry
+from verifai.engines.sumcheck.protocol.axes import Functional
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW
+from verifai.engines.sumcheck.prover import functionals
+from verifai.engines.sumcheck.prover.arrays import element, embed, scalars, vector
+from verifai.engines.sumcheck.prover.kernels import U64, combine_columns, combine_columns_ext, combine_rows, scaled
+from verifai.engines.sumcheck.prover.witness import Witness
+
+Arrays = tuple[U64, U64]
+_REFUSED = "it is not part of this suite: the planner refuses it"
+
+
+# --- products with weights --------------------------------------------------------------------------------------------------
+
+
+def _matmul(witness: Witness, weights: Sequence[U64], op: ops.MatMul, axes: Functional) -> Arrays:
+    """Σ_o g_o·W[o, k] and Σ_r g_r·x[r, k]."""
+    weight = weights[op.weight]
+    channel = functionals.axis_vector(axes[-1])
+    rows = functionals.outer_all([functionals.axis_vector(axis) for axis in axes[:-1]])
+    cells = witness.cells(op.x, masked=True)
+    left: U64 = combine_rows(channel, weight.reshape(weight.shape[0], -1))
+    right: U64 = combine_rows(rows, cells.reshape(rows.shape[1], -1))
+    return left, right
+
+
+def _conv(witness: Witness, weights: Sequence[U64], op: ops.Conv, axes: Functional) -> Arrays:
+    """Σ_o g_o·W[o, c, u, v] per group, and the operand shifted by each tap, contracted with the output's functional."""
+    circuit = witness.circuit
+    source, out = circuit.tensors[op.x], circuit.tensors[op.out]
+    weight = weights[op.weight]
+    kernel = circuit.weights[op.weight].shape[2:]
+    channel = functionals.axis_vector(axes[1])
+    groups = source.padded[1] // weight.shape[1]
+    outer = weight.shape[0] // groups
+    flat = weight.reshape(groups, outer, -1)
+    parts = [combine_rows(np.ascontiguousarray(channel[:, g * outer : (g + 1) * outer]), flat[g]) for g in range(groups)]
+    left = np.concatenate(parts, axis=1)
+    height, width = weight.shape[2:]
+    right = np.zeros((2, source.padded[1], height, width), dtype=np.uint64)
+    batch = functionals.axis_vector(axes[0])
+    cells = witness.cells(op.x, masked=True).reshape(source.padded)
+    lines = None if source.padded[0] == 1 else combine_rows(batch, cells.reshape(source.padded[0], -1))
+    for v in range(kernel[1]):
+        column = _tap_vector(witness, op, axes, 1, v)
+        for_v = _contract(cells.reshape(-1, source.padded[3]), lines, column)
+        for u in range(kernel[0]):
+            row = _tap_vector(witness, op, axes, 0, u)
+            grid = for_v.reshape(2, source.padded[1], source.padded[2])
+            right[:, :, u, v] = combine_columns_ext(grid[0], grid[1], row)
+    if lines is None:
+        scale = element(*batch[:, 0])
+        if scale != field.ONE:
+            left = scaled(left, *scalars(scale))
+    assert out.shape[1] == circuit.weights[op.weight].shape[0]
+    return left, np.ascontiguousarray(right.reshape(2, -1))
+
+
+def _contract(cells: U64, lines: U64 | None, column: U64) -> U64:
+    result: U64
+    if lines is None:
+        result = combine_columns(cells, column)
+    else:
+        grid = lines.reshape(2, -1, column.shape[1])
+        result = combine_columns_ext(grid[0], grid[1], column)
+    return result
+
+
+def _tap_vector(witness: Witness, op: ops.Conv, axes: Functional, direction: int, tap: int) -> U64:
+    source, out = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
+    d = 2 + direction
+    weights = [field.ZERO] * tap + [field.ONE]
+    return vector(
+        geometry.window_axis(
+            axes[d],
+            (out.shape[d], source.shape[d]),
+            source.bits[d],
+            op.stride[direction],
+            op.dilation[direction],
+            op.pads[direction],
+            weights,
+        ).values
+    )
+
+
+_HELD = (ops.Requant, ops.Lookup, ops.WindowMax, ops.RowMax, ops.Recip, ops.Isqrt, ops.ArgMax)
+
+_INNER_PRODUCTS: Dispatch[Callable[[Witness, Sequence[U64], Any, Functional], Arrays]] = dispatch(
+    {ops.MatMul: _matmul, ops.Conv: _conv},
+    ("it has no weights", (*(kind for kind in LINEAR_OR_VIEW if kind not in (ops.MatMul, ops.Conv)), *_HELD)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def inner_product_arrays(witness: Witness, weights: Sequence[U64], op: ops.Op, axes: Functional) -> Arrays:
+    """The arrays (2, 2^k) of weights and of the operand whose inner product is the result under ``axes``.
+
+    Raises:
+        InternalError: code ``bug``, for an operation without weights.
+    """
+    return require(_INNER_PRODUCTS, op, "inner products")(witness, weights, op, axes)
+
+
+# --- products of two values -------------------------------------------------------------------------------------------------
+
+
+def _batched(witness: Witness, number: int, op: ops.BatchedMatMul, which: int, axes: Functional) -> Arrays:
+    """Per batch: Σ_i g_i·a[i, k] and Σ_j g_j·b[k, j]."""
+    first, second = witness.circuit.tensors[op.a], witness.circuit.tensors[op.b]
+    rows, columns = functionals.axis_vector(axes[-2]), functionals.axis_vector(axes[-1])
+    a = witness.cells(op.a, masked=True).reshape(-1, *first.padded[-2:])
+    b = witness.cells(op.b, masked=True).reshape(-1, second.padded[-1])
+    left = np.concatenate([combine_rows(rows, one) for one in a], axis=1)
+    right: U64 = combine_columns(b, columns)
+    return left, right
+
+
+def _stored(witness: Witness, number: int, op: ops.Op, which: int, axes: Functional) -> Arrays:
+    """Both factors as the witness has them."""
+    left, right = witness.factors(number, which)
+    return embed(left), embed(right)
+
+
+_WEIGHTED_PRODUCTS: Dispatch[Callable[[Witness, int, Any, int, Functional], Arrays]] = dispatch(
+    {
+        ops.BatchedMatMul: _batched,
+        ops.Mul: _stored,
+        ops.RowSum: _stored,
+        ops.Requant: _stored,
+        ops.RowMax: _stored,
+        ops.Recip: _stored,
+        ops.Isqrt: _stored,
+        ops.ArgMax: _stored,
+    },
+    ("it multiplies with weights alone: an inner product", (ops.MatMul, ops.Conv)),
+    ("it multiplies no two values", (ops.LinearCombination, ops.WindowSum, ops.Lookup, ops.Relabel, ops.View)),
+    ("its product of taps is a zero-check", (ops.WindowMax,)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def weighted_product_arrays(witness: Witness, number: int, which: int, axes: Functional) -> Arrays:
+    """The arrays (2, 2^k) of the two factors of product ``which`` of operation ``number``.
+
+    Raises:
+        InternalError: code ``bug``, for an operation without such a product.
+    """
+    op = witness.circuit.ops[number]
+    return require(_WEIGHTED_PRODUCTS, op, "weighted products")(witness, number, op, which, axes)

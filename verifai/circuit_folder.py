@@ -6,8 +6,7 @@ verification key depends on a locally imported SRS), and its sections come befor
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +16,14 @@ import tomli_w
 
 from verifai.domain.circuit_lock import CircuitLock, parse_lock
 from verifai.domain.circuit_spec import CircuitSpec, parse_spec
+from verifai.domain.foreign import other_than
+from verifai.domain.names import PlaceNames, resolve_names
+from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
+from verifai.domain.table_columns import TableColumns
+from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import cannot_write, read_limited, write_atomic
 from verifai.onnx_graph.model import OnnxModel
 
 MAX_TOML_BYTES = 4 * 1024 * 1024
@@ -33,9 +37,12 @@ def read_toml(path: Path, *, code: str) -> dict[str, Any]:
     """
     data = read_limited(path, limit=MAX_TOML_BYTES)
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
-        raise UsageError(code, f"not TOML: {problem}", where=str(path)) from None
+        if not data.strip():
+            raise ValueError("no field")
+        return parse_toml(data)
+    except ValueError as problem:
+        message, hint = other_than("TOML", data, str(problem))
+        raise UsageError(code, message, where=str(path), hint=hint) from None
 
 
 def read_lock(path: Path) -> CircuitLock:
@@ -108,7 +115,10 @@ class CircuitFolder:
         local = read_lock(self.local_lock_path) if self.local_lock_path.is_file() else None
         if local is None and not self.lock_path.is_file():
             raise UsageError(
-                "no-lock", "this circuit was not compiled", where=str(self.folder), hint=f"Run: verifai compile {self.folder}"
+                "no-lock",
+                "this circuit was not compiled",
+                where=str(self.folder),
+                hint=f"Run: verifai compile {shell(self.folder)}",
             )
         tracked = read_lock(self.lock_path) if self.lock_path.is_file() else None
         if local is None or tracked is None:
@@ -120,9 +130,20 @@ class CircuitFolder:
                 "bad-lock",
                 "the local lock pins another model than circuit.lock",
                 where=str(self.local_lock_path),
-                hint=f"Delete it and run: verifai compile {self.folder}",
+                hint=f"Delete it and run: verifai compile {shell(self.folder)}",
             )
-        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines})
+        names = local.names if local.names.to_document() else tracked.names
+        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names)
+
+    def engine(self, asked: EngineName | None = None) -> EngineName:
+        """What a verb works with: ``asked``; else the only engine that the lock pins; else what ``circuit.toml`` names."""
+        if asked is not None:
+            return asked
+        if self.lock_path.is_file() or self.local_lock_path.is_file():
+            pinned = list(self.lock().engines)
+            if len(pinned) == 1:
+                return pinned[0]
+        return self.spec.engine
 
     def pinned_section(self, engine: EngineName) -> Mapping[str, Any] | None:
         """The section of ``engine``, or None when it was never compiled or belongs to another model."""
@@ -131,12 +152,21 @@ class CircuitFolder:
         lock = self.lock()
         return lock.engines.get(engine) if lock.model_sha256 == self.model.sha256 else None
 
+    @cached_property
+    def names(self) -> PlaceNames:
+        """What ``circuit.toml`` calls classes and columns, by tensor. Raises UsageError (``bad-spec``)."""
+        return resolve_names(self.spec.names, self.model.inputs, self.model.outputs, str(self.folder / "circuit.toml"))
+
+    def table_columns(self, dropped: Collection[str] = ()) -> TableColumns:
+        """How this circuit's tables are read. ``dropped``: further columns that are no inputs. Raises UsageError."""
+        return TableColumns(self.names.columns, self.spec.dropped | frozenset(dropped))
+
     def write_section(self, engine: EngineName, section: Mapping[str, Any]) -> Path:
-        """Pin ``section``; every other section of the same model stays byte for byte. Returns the lock's path."""
+        """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""
         path = self.local_lock_path if engine in self.spec.local_locks else self.lock_path
         old = read_lock(path) if path.is_file() else None
         kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
-        lock = CircuitLock(self.spec.name, self.model.sha256, kept).with_section(engine, section)
+        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names).with_section(engine, section)
         write_atomic(path, render_lock(lock))
         return path
 
@@ -145,11 +175,22 @@ class CircuitFolder:
         return self.folder.absolute() / "secrets" / engine.value
 
     def build_dir(self, engine: EngineName) -> Path:
-        """The private folder (0700) for generated files of ``engine``; they hold weights in clear."""
-        path = self.folder.absolute() / "build" / engine.value
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.chmod(0o700)
+        """The private folder (0700) for generated files of ``engine``, which hold weights in clear; made, to be written into.
+
+        Raises:
+            Undecided: code ``disk``.
+        """
+        path = self.built_dir(engine)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.chmod(0o700)
+        except OSError as problem:
+            raise cannot_write(problem, path) from None
         return path
+
+    def built_dir(self, engine: EngineName) -> Path:
+        """The same, to be read only: the circuit may lie on a read-only disk, or belong to somebody else."""
+        return self.folder.absolute() / "build" / engine.value
 
 
 def render_lock(lock: CircuitLock) -> bytes:

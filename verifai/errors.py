@@ -98,6 +98,16 @@ class EngineCrashed(Undecided):
     """Foreign code died, or answered what it never should."""
 
 
+def undecided(problem: OSError | MemoryError, *, where: str = "", hint: str = "") -> Undecided:
+    """What the system refused, as an error of ours: something could not be looked at, so nothing is known about it."""
+    if isinstance(problem, MemoryError):
+        return ResourceExhausted("out-of-memory", "no memory left", where=where, hint="Free some memory.")
+    named = problem.filename.decode(errors="replace") if isinstance(problem.filename, bytes) else problem.filename
+    return Undecided(
+        "disk", problem.strerror or str(problem), where=where or (named if isinstance(named, str) else ""), hint=hint
+    )
+
+
 class InternalError(VerifaiError):
     """A bug of ours."""
 

@@ -33,7 +33,7 @@ class Planted:
     line: str
 
 
-HOUSE = "The house"
+WHOLE = "All of verifai"
 DOMAIN = "The domain is pure"
 WORDS = "Only the command line knows typer and rich"
 FRAMEWORKS = "Only exporters know the source frameworks"
@@ -50,13 +50,13 @@ SUMCHECK = "engines/sumcheck"
 IN_FUNCTION = "def _planted():\n    "
 
 PLANTED = [
-    Planted(HOUSE, "domain/digest.py", "from verifai.stages import check"),
-    Planted(HOUSE, "stages/check.py", "from verifai.showcase import demo"),
-    Planted(HOUSE, "trust_file.py", "from verifai.stages import check"),
-    Planted(HOUSE, "circuit_folder.py", "from verifai import trust_file"),
-    Planted(HOUSE, "bundle/reader.py", "from verifai.reports import html_page"),
-    Planted(HOUSE, "new_package/__init__.py", "import verifai.errors"),
-    Planted(HOUSE, "onnx_graph/load.py", IN_FUNCTION + "from verifai.engines import interface"),
+    Planted(WHOLE, "domain/digest.py", "from verifai.stages import check"),
+    Planted(WHOLE, "stages/check.py", "from verifai.showcase import demo"),
+    Planted(WHOLE, "trust_file.py", "from verifai.stages import check"),
+    Planted(WHOLE, "circuit_folder.py", "from verifai import trust_file"),
+    Planted(WHOLE, "bundle/reader.py", "from verifai.reports import html_page"),
+    Planted(WHOLE, "new_package/__init__.py", "import verifai.errors"),
+    Planted(WHOLE, "onnx_graph/load.py", IN_FUNCTION + "from verifai.engines import interface"),
     Planted(DOMAIN, "domain/trust.py", "import numpy"),
     Planted(DOMAIN, "domain/trust.py", IN_FUNCTION + "import random"),
     Planted(WORDS, "stages/check.py", "import typer"),
@@ -159,7 +159,7 @@ def graph() -> grimp.ImportGraph:
 
 
 @pytest.mark.parametrize(
-    ("rooms", "allowed"),
+    ("packages", "allowed"),
     [
         (["verifai.domain"], "verifai.errors"),
         ([f"verifai.engines.sumcheck.{one}" for one in ("verifier", "planning", "protocol", "circuit")], "verifai.errors"),
@@ -167,9 +167,11 @@ def graph() -> grimp.ImportGraph:
     ],
     ids=["domain", "the verifier's closure", "verifying"],
 )
-def test_what_is_standard_library_only_reaches_nothing_else(rooms: list[str], allowed: str, graph: grimp.ImportGraph) -> None:
+def test_what_is_standard_library_only_reaches_nothing_else(
+    packages: list[str], allowed: str, graph: grimp.ImportGraph
+) -> None:
     """A contract lists what it forbids; this finds what nobody listed."""
-    mine = {module for room in rooms for module in (room, *graph.find_descendants(room))}
+    mine = {module for one in packages for module in (one, *graph.find_descendants(one))}
     reached = {module for one in mine for module in graph.find_upstream_modules(one)} - mine
     foreign = [one for one in sorted(reached) if one not in sys.stdlib_module_names and not one.startswith(allowed)]
     assert mine and not foreign, foreign

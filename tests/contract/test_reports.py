@@ -17,6 +17,8 @@ from verifai.domain import strict_json
 from verifai.domain.digest import sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, Waiver
+from verifai.domain.shown import Decision, ShownTensor
+from verifai.domain.statement import Role
 from verifai.errors import UsageError
 from verifai.reports.from_gate import report_of_error
 from verifai.reports.github_format import MAX_PER_KIND
@@ -52,7 +54,27 @@ def entry(name: str, outcome: Outcome, code: str, message: str = "what was seen"
     finding = Finding(code, outcome, message, where=name, remedy="do this")
     digest = sha256(name.encode("utf-8", "surrogateescape"))
     words = (f"Not hidden: {name}.",)
-    return Entry("bundle", name, digest, outcome, (finding,), facts={"engine": name}, words=words)
+    values = (proven(name),)
+    return Entry("bundle", name, digest, outcome, (finding,), facts={"engine": name}, words=words, values=values)
+
+
+def proven(name: str) -> ShownTensor:
+    decisions = (Decision(0, 1, name),)
+    return ShownTensor(
+        Role.OUTPUT,
+        name,
+        (1, 2),
+        (0.25, 0.75),
+        (0.01,),
+        (name, "b"),
+        True,
+        False,
+        decisions,
+        1,
+        ((1, 0.75), (0, 0.25)),
+        0.25,
+        0.75,
+    )
 
 
 def report(*entries: Entry, status: int = 1) -> Report:
@@ -121,6 +143,18 @@ def test_a_waived_finding_is_told_apart_with_its_waiver(name: ReportName) -> Non
     text = format_for(name).render(hostile_report()).decode()
     assert "W-1" in text
     assert "waived" in text.lower() or name is ReportName.SARIF
+
+
+@pytest.mark.parametrize("name", [ReportName.JSON, ReportName.MARKDOWN, ReportName.HTML])
+def test_what_was_proven_is_told_in_values(name: ReportName) -> None:
+    text = format_for(name).render(ACCEPTED).decode()
+    assert "0.75" in text and "evidence/a" in text
+    if name is ReportName.JSON:
+        (bundle,) = json.loads(text)["bundles"]
+        assert bundle["values"][0]["values"] == ["0.25", "0.75"], "attested reports hold no floats"
+        assert bundle["values"][0]["decisions"] == [{"row": 0, "index": 1, "label": "evidence/a"}]
+    else:
+        assert "class 1, evidence/a" in text
 
 
 def test_every_format_says_its_media_type() -> None:

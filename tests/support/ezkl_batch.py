@@ -16,7 +16,8 @@ from verifai.engines.ezkl import calls, proof, verifying
 from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.errors import VerifaiError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 
 PER_CHILD = 250
 LIMITS = Limits(memory_bytes=2 * 2**30, wall_seconds=120)

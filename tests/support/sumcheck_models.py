@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,16 @@ def model(
     inputs: Mapping[str, tuple[int, ...]],
     outputs: Mapping[str, tuple[int, ...]],
     constants: Mapping[str, Array] | None = None,
+    *,
+    whole: Collection[str] = (),
 ) -> OnnxModel:
-    """A canonical float32 model."""
+    """A canonical float32 model; ``whole``: its outputs of type int64."""
+    kinds = {name: TensorProto.INT64 if name in whole else TensorProto.FLOAT for name in outputs}
     graph = helper.make_graph(
         list(nodes),
         "test",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+        [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in outputs.items()],
         [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)

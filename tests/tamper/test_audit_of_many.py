@@ -23,7 +23,7 @@ from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import Role
 from verifai.engines.ezkl import verifying
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.stages.audit import steps as audit_steps
+from verifai.stages.audit import reference as audit_reference
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
 from verifai.trust_file import read_trust
@@ -71,9 +71,9 @@ def test_two_names_that_changed_places_are_not_the_models(tmp_path: Path) -> Non
     def model(*names: str) -> Any:
         return SimpleNamespace(inputs=inputs, outputs=[SimpleNamespace(name=name, shape=output.shape) for name in names])
 
-    audit_steps.check_model_shapes(two, model("a", "b"))
+    audit_reference.check_model_shapes(two, model("a", "b"))
     with pytest.raises(EvidenceRejected) as problem:
-        audit_steps.check_model_shapes(two, model("b", "a"))
+        audit_reference.check_model_shapes(two, model("b", "a"))
     assert problem.value.code == "statement-mismatch"
 
 

@@ -29,7 +29,7 @@ from verifai.domain.findings import Outcome
 from verifai.engines.ezkl import verifying
 from verifai.errors import VerifaiError
 from verifai.onnx_graph import fenced
-from verifai.stages.audit import steps
+from verifai.stages.audit import reference, steps
 from verifai.stages.audit.audit import audit_bundle
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
@@ -86,7 +86,7 @@ def remember_children() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verifying, "check_proof", proofs)
         patch.setattr(steps, "load_path_fenced", models)
-        patch.setattr(steps, "run_reference_fenced", values)
+        patch.setattr(reference, "run_reference_fenced", values)
         yield
     assert None in proofs.answers.values(), "the untouched proof was never accepted"
     assert models.answers, "no model was ever read"

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class Played:
     nonce: str = "n"
     known: Sequence[Key] | None = None
     until: str = "2026-12-31T00:00:00Z"
+    deadline: datetime = NOW - timedelta(days=1)
 
     def __post_init__(self) -> None:
         kind = OutputKind.EMBEDDINGS
@@ -84,7 +85,7 @@ class Played:
                 RULE,
                 self.nonce,
                 format_utc(NOW - timedelta(days=2)),
-                format_utc(NOW - timedelta(days=1)),
+                format_utc(self.deadline),
             ),
             CHAIR,
         )

@@ -6,8 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gate_world import ALICE, BOB, GATE_KEY, MALLORY, NOW, Key, World, codes, fake_engines, section, waiver
+from tests.support.gate_world import (
+    ALICE,
+    BOB,
+    GATE_KEY,
+    LOG_KEY,
+    MALLORY,
+    NOW,
+    Key,
+    World,
+    codes,
+    fake_engines,
+    section,
+    waiver,
+)
+from verifai.bundle.log import create_log, open_log
+from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
+from verifai.bundle.reader import open_bundle
+from verifai.domain.codes import all_codes
 from verifai.domain.digest import sha256
+from verifai.domain.policy.waiver import COSTS, WAIVABLE, Claim
 from verifai.domain.policy.words import explain_policy
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
@@ -86,6 +104,53 @@ def test_a_waived_signature_does_not_let_anybody_date_an_old_proof(
     # One of two demanded signers answers for the date; nobody at all does not.
     assert verdict.status == (0 if signers == (ALICE,) else 3)
     assert ("date-not-signed" in codes(verdict)) is (signers != (ALICE,))
+
+
+def test_a_log_that_the_policy_demands_needs_the_witnesses_of_the_trust_file(tmp_path: Path) -> None:
+    """Also where the trust file alone would only report what the log lacks: nothing of it is left to a report then."""
+    world = World(tmp_path)
+    name = "witness.example/w"
+    witness = f'[[log.witnesses]]\nname = "{name}"\nkey = "{BOB.public_key}"'
+    table = f'[log]\norigin = "example.org/log"\nkey = "{LOG_KEY.public_key}"\nrequired = false\nwitness_threshold = 1'
+    top = world.trust({"release": ([ALICE], 1)}, log=f"{table}\n{witness}")
+    with open_bundle(world.bundle("plain", signers=[ALICE])) as opened:
+        ids = sorted(opened.attestations)
+    create_log(tmp_path / "log.db", origin="example.org/log", key=LOG_KEY.public_key)
+    with open_log(tmp_path / "log.db") as log:
+        log.append(ids)
+        head = log.checkpoint(LOG_KEY)
+        for signed, outcome in ((head, (3, {"below-witnesses"})), (head.cosigned_by(name, BOB, 1_700_000_000), (0, set()))):
+            files = {CHECKPOINT_FILE: signed.to_bytes()} | {proof_file(one): log.prove(one, signed).to_bytes() for one in ids}
+            bundle = world.bundle(f"logged{outcome[0]}", signers=[ALICE], log=files)
+            verdict = world.judge(world.policy(top=top, model="log = true"), bundle)
+            assert (verdict.status, codes(verdict)) == outcome
+            assert world.judge(world.policy(top=top), bundle).status == 0, "the trust file alone only reports it"
+
+
+NEVER_WAIVED = {
+    # Missing, dated by nobody, refused, or asked for in vain: a waiver would let through what nobody showed.
+    "no-proof", "model-not-shown", "date-not-signed", "gate-refused", "trust-expired", "context-not-bound",
+}  # fmt: skip
+
+
+def test_each_waivable_code_is_one_that_genuine_evidence_can_get() -> None:
+    """Walks the catalogue: a waiver can never name a code that stands for something false or unchecked."""
+    for code in WAIVABLE:
+        assert 3 in all_codes()[code].statuses, code
+        assert 1 not in all_codes()[code].statuses, code
+    assert not NEVER_WAIVED & set(WAIVABLE)
+
+
+def test_what_costs_a_signature_or_the_log_is_claimed_by_no_verdict() -> None:
+    """Every code that a waiver may name has the claim that it costs: a new code about the log cannot be forgotten."""
+    for code in WAIVABLE:
+        assert COSTS[code] is next((claim for part, claim in _WORDS.items() if part in code), None), code
+
+
+_WORDS = {
+    "signed": Claim.SIGNED, "threshold": Claim.SIGNED, "log": Claim.LOGGED, "witness": Claim.LOGGED,
+    "srs": Claim.SET_UP, "privacy": Claim.PRIVACY,
+}  # fmt: skip
 
 
 def test_a_sidecar_is_no_bundle_and_a_stray_file_still_fails(tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from tests.support.paths import ROOT
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.types import parse_attestation
-from verifai.domain.audit import AuditReport, OutputComparison
+from verifai.domain.audit import AuditReport
+from verifai.domain.comparison import OutputComparison, judge_distance
+from verifai.domain.fidelity import Fidelity, OutputFigures, Task
 from verifai.domain.findings import Outcome
 from verifai.reports.html_audit import render_html
-from verifai.stages.audit.steps import _distance
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"
+OLD = Fidelity(100, 100, 0.02, 0.005, 0)
+FIGURES = (OutputFigures("y", (1.0, 1.0), 0.0, 2.0),)
+NEW = [OLD] + [replace(OLD, task=task, spread_error=0.01, outputs=FIGURES) for task in Task]
 
 
 def _circuit() -> CircuitPredicate:
@@ -28,17 +32,19 @@ def _circuit() -> CircuitPredicate:
     return circuit
 
 
+@pytest.mark.parametrize("pinned", NEW, ids=lambda one: str(one.task))
 @pytest.mark.parametrize("reference", [(nan, 1.0), (1.0, nan), (inf, 1.0), (1.0, -inf), (nan, nan)])
-def test_no_number_is_far(reference: tuple[float, float]) -> None:
-    one = OutputComparison("y", (2,), (1.0, 1.0), reference)
-    circuit = _circuit()
-    assert circuit.fidelity is not None
-    finding = _distance(one, circuit)
+def test_no_number_is_far(reference: tuple[float, float], pinned: Fidelity) -> None:
+    one = OutputComparison("y", (2,), (1.0, 1.0), reference, task=pinned.task, figures=pinned.output("y"))
+    finding = judge_distance(one, pinned, "run on the given input")[0]
     assert (finding.code, finding.outcome) == ("reference-far", Outcome.POLICY_NOT_MET)
-    report = AuditReport("b", None, (), (finding,), comparisons=(one,), fidelity=circuit.fidelity)
+    fidelity = _circuit().fidelity
+    report = AuditReport("b", None, (), (finding,), comparisons=(one,), fidelity=fidelity)
     json.dumps(report.to_json(), allow_nan=False)
     assert render_html([report]) and render_html([replace(report, fidelity=None)])
 
 
-def test_a_number_may_be_near() -> None:
-    assert _distance(OutputComparison("y", (2,), (1.0, 1.0), (1.0, 1.0)), _circuit()).outcome is Outcome.HOLDS
+@pytest.mark.parametrize("pinned", NEW, ids=lambda one: str(one.task))
+def test_a_number_may_be_near(pinned: Fidelity) -> None:
+    one = OutputComparison("y", (2,), (1.0, 1.0), (1.0, 1.0), task=pinned.task, figures=pinned.output("y"))
+    assert judge_distance(one, pinned, "run on the given input")[0].outcome is Outcome.HOLDS

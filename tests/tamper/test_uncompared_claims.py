@@ -115,4 +115,4 @@ def test_an_old_proof_beside_a_fresh_nonce_does_not_answer_a_challenge(tmp_path:
     assert audit_bundle(folder, TRUST, options).status == 0  # both release keys and the prover's answer for it
     nobody = replace(TRUST, trust=replace(TRUST.trust, roles={}))
     report = audit_bundle(folder, nobody, options)
-    assert (report.status, [one.code for one in report.findings if one.step == "V"]) == (3, ["context-not-bound"])
+    assert (report.status, [one.code for one in report.findings if one.step == "V7"]) == (3, ["context-not-bound"])

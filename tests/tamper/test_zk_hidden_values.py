@@ -48,8 +48,8 @@ from verifai.engines.sumcheck.verifier import relations
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, InternalError, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
-from verifai.stages.gate.bundle import statement_digest
-from verifai.stages.verify import check_tensors
+from verifai.stages.evidence import statement_digest
+from verifai.stages.matching import check_tensors
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ Laws: ``pack(unpack(b)) == b`` byte for byte, ``unpack(pack(d)) == d`` file for 
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from verifai.bundle.limits import DEFAULT, Limits
 from verifai.bundle.reader import BundleId, OpenBundle, open_bundle
 from verifai.bundle.writer import Content, chunks, write_folder
 from verifai.domain.attestation.manifest import MANIFEST_NAME
-from verifai.errors import Undecided, UsageError
+from verifai.errors import UsageError
+from verifai.execution.files import cannot_write, new_beside, place_file
 
 
 def pack(source: Path, target: Path, *, limits: Limits = DEFAULT) -> BundleId:
@@ -65,16 +65,14 @@ def _new_file(target: Path) -> Iterator[Path]:
     """A temporary name beside ``target`` that becomes it, synced, when the block ends well."""
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent)
-        temporary = Path(name)
+        handle, temporary = new_beside(target, 0o666)
         os.close(handle)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.rename(target)
+        place_file(temporary, target)
     except OSError as problem:
-        raise Undecided("disk", f"cannot write: {problem.strerror}", where=str(target)) from None
+        raise cannot_write(problem, target) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -10,8 +10,13 @@ from pathlib import Path
 
 from verifai.bundle.archive_format import CENTRAL_SIZE, END_SIZE, MAX_NAME, Member, end_record, parse_central, parse_end
 from verifai.bundle.limits import Limits
-from verifai.bundle.source import CHUNK, check_count, check_listing, too_large
+from verifai.bundle.source import CHUNK, check_count, check_listing, too_large, unreadable
+from verifai.domain.foreign import other_than
 from verifai.errors import EvidenceRejected, UsageError
+
+_PACK = "Make single files with: verifai pack"
+_ZIP_MAGIC = b"PK\x03\x04"
+_HEAD = 4096
 
 
 class ArchiveSource:
@@ -20,6 +25,7 @@ class ArchiveSource:
     def __init__(self, path: Path, limits: Limits) -> None:
         self._where = str(path)
         self.sizes: dict[str, int] = {}
+        self.folders: set[str] = set()  # in an archive, an entry for a folder is refused
         self._members: dict[str, Member] = {}
         try:
             self._handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -39,11 +45,11 @@ class ArchiveSource:
         if size > limits.total_bytes + limits.files * (CENTRAL_SIZE + 2 * MAX_NAME) + END_SIZE:
             raise too_large(f"{size} bytes, more than any bundle", self._where)
         if size < END_SIZE:
-            raise self._refuse("too short for a zip archive")
+            raise self._not_one(size, "too short for a zip archive")
         tail = self._read(size - END_SIZE, END_SIZE)
         count, directory, length = parse_end(tail)
         if tail != end_record(count, directory, length) or directory + length + END_SIZE != size:
-            raise self._refuse("it does not end with a plain end-of-archive record: cut off, or with something behind it")
+            raise self._not_one(size, "it does not end with a plain end-of-archive record: cut off, or something is behind it")
         check_count(count, limits, self._where)
         if length > count * (CENTRAL_SIZE + MAX_NAME):
             raise self._refuse("the central directory is larger than its entries")
@@ -76,14 +82,22 @@ class ArchiveSource:
         if position != len(central) or data_end != directory:
             raise self._refuse("there are bytes that belong to no file")
 
+    def _not_one(self, size: int, message: str) -> EvidenceRejected:
+        """The refusal of a file that is no bundle at all, or a bundle that was cut off."""
+        head = self._read(0, min(size, _HEAD))
+        if head.startswith(_ZIP_MAGIC):
+            return self._refuse(message)
+        message, hint = other_than("a bundle", head, message, _PACK)
+        return EvidenceRejected("bad-archive", message, where=self._where, hint=hint)
+
     def _refuse(self, message: str) -> EvidenceRejected:
-        return EvidenceRejected("bad-archive", message, where=self._where, hint="Make single files with: verifai pack")
+        return EvidenceRejected("bad-archive", message, where=self._where, hint=_PACK)
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
             data = os.pread(self._handle, length, offset)
         except OSError as problem:
-            raise UsageError("file-missing", f"cannot read: {problem.strerror}", where=self._where) from None
+            raise unreadable(problem, self._where) from None
         if len(data) != length:
             raise self._refuse("it shrank while it was read")
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from verifai.domain.record import Record
 from verifai.domain.trust_keys import Signer, decode_base64
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.locks import folder_locked
 
 SCHEMA = "verifai/log-consistency/v1"
 
@@ -76,11 +78,13 @@ def cosign(
     except ValueError as problem:
         raise UsageError("bad-option", str(problem), where="--name") from None
     checkpoint.check(log, where="checkpoint")
-    if state.exists():
-        seen = parse_checkpoint(read_limited(state, limit=MAX_NOTE_BYTES), str(state))
-        seen.check(log, where=str(state))
-        _check_extends(seen, checkpoint, consistency)
-    write_atomic(state, checkpoint.to_bytes(), mode=0o600)
+    # From reading the last checkpoint to storing the next, or two at once would each extend the same one: a split view.
+    with folder_locked(state.parent):
+        if os.path.lexists(state):
+            seen = parse_checkpoint(read_limited(state, limit=MAX_NOTE_BYTES), str(state))
+            seen.check(log, where=str(state))
+            _check_extends(seen, checkpoint, consistency)
+        write_atomic(state, checkpoint.to_bytes(), mode=0o600)
     return checkpoint.cosigned_by(name, signer, seconds)
 
 

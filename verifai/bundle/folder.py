@@ -9,8 +9,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 from verifai.bundle.limits import Limits
-from verifai.bundle.source import CHUNK, check_count, check_listing
-from verifai.domain.attestation.manifest import MANIFEST_NAME
+from verifai.bundle.source import CHUNK, check_count, check_listing, unreadable
+from verifai.domain.attestation.manifest import MANIFEST_NAME, check_path
 from verifai.errors import EvidenceRejected, UsageError
 
 FOLDERS = ("attestations", "log", "payload")
@@ -26,6 +26,7 @@ class FolderSource:
         self._where = str(path)
         self._handles: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
+        self.folders: set[str] = set()
         try:
             try:
                 self._handles[""] = os.open(path, _FOLDER_FLAGS)
@@ -34,29 +35,35 @@ class FolderSource:
             self._list("", limits)
             for folder in FOLDERS:
                 if folder in self._handles:
-                    before = len(self.sizes)
+                    before = self._count()
                     self._list(folder, limits)
-                    if len(self.sizes) == before:
+                    if self._count() == before:
                         raise EvidenceRejected("bad-path", "an empty folder belongs to no bundle", where=folder)
-            check_listing(self.sizes, limits, self._where)
-        except OSError as problem:  # the folder is changed while it is read
+            check_listing(self.sizes, limits, self._where, self.folders)
+        except OSError as problem:
             self.close()
-            raise EvidenceRejected("file-absent", f"cannot list: {problem.strerror}", where=self._where) from None
+            raise unreadable(problem, self._where) from None
         except BaseException:
             self.close()
             raise
+
+    def _count(self) -> int:
+        return len(self.sizes) + len(self.folders)
 
     def _list(self, folder: str, limits: Limits) -> None:
         handle = self._handles[folder]
         with os.scandir(handle) as entries:
             for entry in entries:
-                check_count(len(self.sizes) + 1, limits, self._where)
+                check_count(self._count() + 1, limits, self._where)
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 kind = entry.stat(follow_symlinks=False)
                 if stat.S_ISLNK(kind.st_mode):
                     raise EvidenceRejected("link", "a link could lead outside the bundle", where=repr(path[:200]))
                 if not folder and entry.name in FOLDERS and stat.S_ISDIR(kind.st_mode):
                     self._handles[entry.name] = self._open(entry.name, handle, _FOLDER_FLAGS)
+                elif stat.S_ISDIR(kind.st_mode) and (folder or entry.name == MANIFEST_NAME):
+                    check_path(path)
+                    self.folders.add(path)
                 elif not stat.S_ISREG(kind.st_mode):
                     raise EvidenceRejected("bad-path", "neither a file nor a folder of a bundle", where=repr(path[:200]))
                 elif not folder and entry.name != MANIFEST_NAME:
@@ -68,9 +75,7 @@ class FolderSource:
         try:
             return os.open(name, flags, dir_fd=folder)
         except OSError as problem:
-            raise EvidenceRejected(
-                "file-absent", f"cannot read: {problem.strerror}", where=name, hint="Something changed it meanwhile."
-            ) from None
+            raise unreadable(problem, name) from None
 
     def chunks(self, path: str) -> Generator[bytes, None, None]:
         """The bytes of one listed file; a link or a device put in its place since is refused."""

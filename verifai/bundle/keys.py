@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verifai.domain.foreign import other_than
+from verifai.domain.shell import shell
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,8 +60,12 @@ def new_key(path: Path, *, passphrase: str | None = None) -> PublicKey:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     key = PublicKey(private.public_key().public_bytes_raw())
-    write_atomic(path, pem, mode=0o600)
-    write_atomic(public_path, public_pem(key))
+    write_new(path, pem, mode=0o600)
+    try:
+        write_new(public_path, public_pem(key))
+    except BaseException:  # half a pair is no key
+        path.unlink(missing_ok=True)
+        raise
     return key
 
 
@@ -83,7 +89,9 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
 
     data = read_limited(path, limit=MAX_KEY_BYTES)
     if path.stat().st_mode & 0o077:
-        raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {path}")
+        raise UsageError(
+            "bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {shell(path)}"
+        )
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
     if passphrase is None:
         passphrase = os.environ.get(ENVIRONMENT_NAME)
@@ -95,7 +103,8 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
             raise UsageError("bad-passphrase", "the passphrase does not open this key", where=str(path)) from None
-        raise UsageError("bad-key", "not a private key in PKCS#8 PEM", where=str(path), hint=_NEW) from None
+        message, hint = other_than("a private key in PKCS#8 PEM", data, hint=_NEW)
+        raise UsageError("bad-key", message, where=str(path), hint=hint) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError("bad-key", f"not an Ed25519 key but {type(private).__name__}", where=str(path), hint=_NEW)
     return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
@@ -137,7 +146,8 @@ def parse_public_key(data: bytes, where: str) -> PublicKey:
         body = text.removeprefix("-----BEGIN PUBLIC KEY-----").removesuffix("-----END PUBLIC KEY-----")
         return PublicKey.from_spki(base64.b64decode("".join(body.split()), validate=True))
     except (ValueError, binascii.Error) as problem:
-        raise UsageError("bad-key", f"not an Ed25519 public key: {problem}", where=where, hint=_NEW) from None
+        message, hint = other_than("an Ed25519 public key", data, str(problem), _NEW)
+        raise UsageError("bad-key", message, where=where, hint=hint) from None
 
 
 def public_pem(key: PublicKey) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from verifai.bundle.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, node_hash, subtree_hash
 from verifai.bundle.note import Checkpoint, LogProof, check_name
 from verifai.domain.digest import Sha256, is_sha256
+from verifai.domain.foreign import other_than
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 
@@ -199,13 +200,27 @@ def _transaction(connection: sqlite3.Connection, begin: str, path: Path) -> Iter
         raise _translate(problem, path) from None
 
 
+_SQLITE = b"SQLite format 3\0"
+
+
 def _translate(problem: sqlite3.DatabaseError, path: Path) -> UsageError | Undecided:
     name = getattr(problem, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Undecided("log-busy", "another process holds the log", where=str(path), hint="Try again.")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return Undecided("disk", f"the file system refused: {problem}", where=str(path))
-    return UsageError("bad-log", f"not an audit log: {problem}", where=str(path))
+    message, hint = other_than("an audit log", _head(path), str(problem), "Make one with: verifai log init")
+    return UsageError("bad-log", message, where=str(path), hint=hint)
+
+
+def _head(path: Path) -> bytes:
+    """What tells a foreign file from a database; of a database, or where it cannot be read, nothing that tells anything."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4096)
+    except OSError:
+        head = _SQLITE
+    return b"\0" if head.startswith(_SQLITE) else head
 
 
 def create_log(path: Path, *, origin: str, key: PublicKey) -> None:

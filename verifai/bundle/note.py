@@ -11,6 +11,7 @@ from typing import Final
 
 from verifai.bundle.dsse import verifies
 from verifai.bundle.merkle import HASH_BYTES
+from verifai.domain.foreign import other_than
 from verifai.domain.trust_keys import PublicKey, Signer, decode_base64
 from verifai.errors import EvidenceRejected
 
@@ -160,7 +161,8 @@ def parse_checkpoint(data: bytes, where: str) -> Checkpoint:
         if len({(one.name, one.key_id) for one in signatures}) != len(signatures):
             raise ValueError("one key signed twice")
     except ValueError as problem:
-        raise _refuse("log-malformed", f"not a checkpoint: {problem}", where) from None
+        message, hint = other_than("a checkpoint", data, str(problem))
+        raise _refuse("log-malformed", message, where, hint) from None
     return Checkpoint(origin, size, root, signatures)
 
 
@@ -180,8 +182,8 @@ def _signature(line: str) -> NoteSignature:
     return NoteSignature(check_name(words[1]), value[:4], value[4:])
 
 
-def _refuse(code: str, message: str, where: str) -> EvidenceRejected:
-    return EvidenceRejected(code, message, where=where)
+def _refuse(code: str, message: str, where: str, hint: str = "") -> EvidenceRejected:
+    return EvidenceRejected(code, message, where=where, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,5 +218,6 @@ def parse_log_proof(data: bytes, where: str) -> LogProof:
             raise ValueError(f"expected at most 64 hashes of {HASH_BYTES} bytes")
         index = _decimal(lines[1].removeprefix("index "))
     except ValueError as problem:
-        raise _refuse("log-malformed", f"not a log proof: {problem}", where) from None
+        message, hint = other_than("a log proof", data, str(problem))
+        raise _refuse("log-malformed", message, where, hint) from None
     return LogProof(index, hashes, parse_checkpoint(checkpoint, where))

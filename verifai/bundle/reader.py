@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from verifai.domain.attestation.manifest import MANIFEST_NAME, FileEntry, Manife
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import Sha256
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.scratch import private_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,8 +81,8 @@ def open_bundle(path: Path, *, limits: Limits = DEFAULT) -> Iterator[OpenBundle]
     """
     source = _open_source(path, limits)  # R1 to R4
     try:
-        with tempfile.TemporaryDirectory(prefix="verifai-bundle-") as private:  # mode 0700
-            yield _read(path, source, Path(private))
+        with private_directory() as private:
+            yield _read(path, source, private)
     finally:
         source.close()
 
@@ -108,6 +108,8 @@ def _open_source(path: Path, limits: Limits) -> Source:
 
 
 def _read(path: Path, source: Source, private: Path) -> OpenBundle:
+    if MANIFEST_NAME in source.folders:
+        raise _not_a_file(MANIFEST_NAME)
     # R5: the manifest, strictly.
     data, _ = _copy(source, MANIFEST_NAME, None)
     envelope = parse_envelope(data, MANIFEST_NAME)
@@ -117,7 +119,7 @@ def _read(path: Path, source: Source, private: Path) -> OpenBundle:
 
     # R6: exactly the listed files, each of the listed size.
     listed = {entry.path: entry for entry in manifest.files}
-    _compare_listing(listed, source.sizes)
+    _compare_listing(listed, source)
 
     # R7: copy once, hash while copying.
     payload: dict[str, Path] = {}
@@ -141,7 +143,12 @@ def _read(path: Path, source: Source, private: Path) -> OpenBundle:
     return OpenBundle(path, envelope.id, envelope, manifest, payload, attestations, log)
 
 
-def _compare_listing(listed: Mapping[str, FileEntry], sizes: Mapping[str, int]) -> None:
+def _compare_listing(listed: Mapping[str, FileEntry], source: Source) -> None:
+    sizes = source.sizes
+    for name in source.folders:
+        if name in listed:
+            raise _not_a_file(name)
+        raise EvidenceRejected("bad-path", "a folder that belongs to no bundle", where=name)
     for name in listed:
         if name not in sizes:
             raise EvidenceRejected("file-absent", "the manifest lists this file, but it is not there", where=name)
@@ -152,6 +159,10 @@ def _compare_listing(listed: Mapping[str, FileEntry], sizes: Mapping[str, int]) 
     for name in sizes:
         if name not in listed and name != MANIFEST_NAME:
             raise EvidenceRejected("file-unlisted", "the manifest does not list this file", where=name)
+
+
+def _not_a_file(name: str) -> Undecided:
+    return Undecided("disk", "cannot read: there is a folder in the place of this file", where=name)
 
 
 def _copy(source: Source, name: str, target: Path | None) -> tuple[bytes, Sha256]:

@@ -19,11 +19,22 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, InternalError, UsageError
+from verifai.execution.packages import install_command
 
 MAX_SBOM_BYTES = 4 * 1024 * 1024
 _WHERE = f"payload/{SBOM_FILE}"
 _NAMESPACE = uuid.UUID("6f1c2b1e-6f0b-5d6f-9a33-2f6a4f0e9f11")  # of our serial numbers; arbitrary, fixed for ever
 _RUNTIME = ("verifai", "onnx", "onnxruntime", "numpy", "cryptography")
+
+
+def require_sbom_package() -> None:
+    """Raises UsageError (``extra-missing``), when cyclonedx-python-lib is not installed."""
+    try:
+        import cyclonedx.output.json  # noqa: F401
+        import packageurl  # noqa: F401
+    except ImportError:
+        hint = f"Install verifai again with its dependencies: {install_command()}"
+        raise UsageError("extra-missing", "cyclonedx-python-lib is not installed", hint=hint) from None
 
 
 def make_sbom(circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256]) -> bytes:
@@ -36,15 +47,12 @@ def make_sbom(circuit: CircuitPredicate, created: str, files: Mapping[str, Sha25
     Raises:
         UsageError: code ``extra-missing``, when cyclonedx-python-lib is not installed.
     """
-    try:
-        from cyclonedx.model import HashAlgorithm, HashType, Property
-        from cyclonedx.model.bom import Bom
-        from cyclonedx.model.component import Component, ComponentType
-        from cyclonedx.output.json import JsonV1Dot6
-        from packageurl import PackageURL
-    except ImportError:
-        hint = "Install verifai again with its dependencies: pip install -e ."
-        raise UsageError("extra-missing", "cyclonedx-python-lib is not installed", hint=hint) from None
+    require_sbom_package()
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
 
     def digest(value: str) -> list[HashType]:
         return [HashType(alg=HashAlgorithm.SHA_256, content=value)]

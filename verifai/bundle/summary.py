@@ -15,6 +15,7 @@ from verifai.domain.attestation.manifest import FileEntry
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import Sha256
 from verifai.domain.privacy_words import privacy_document
+from verifai.domain.shown import ShownTensor, shown_values
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class BundleSummary:
     proof: ProofPredicate | None
     log: tuple[str, int] | None
 
+    @property
+    def values(self) -> tuple[ShownTensor, ...]:
+        """The public tensors that it claims, in values; a bundle's own word for what they are called is not taken."""
+        return () if self.proof is None else shown_values(self.proof.statement)
+
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
         return {
@@ -74,6 +80,7 @@ class BundleSummary:
                 for one in self.attestations
             ],
             "privacy": None if self.proof is None else privacy_document(self.proof.statement),
+            "values": [one.to_json() for one in self.values],
             "log": None if self.log is None else {"origin": self.log[0], "size": self.log[1]},
             "verified": False,
         }

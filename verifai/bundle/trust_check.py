@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
+from verifai.bundle.dates import evidence_dates
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.keyless import MAX_SIDECAR_BYTES, KeylessVerifier, SigstoreVerifier, sidecar_path
 from verifai.bundle.log_check import LogEvidence, check_log
@@ -14,7 +15,6 @@ from verifai.bundle.reader import OpenBundle
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation, Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME
-from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked
 from verifai.domain.trust import ROLE_OF, KeylessTrust, RoleRule, Trust, TrustRole
@@ -28,6 +28,9 @@ CLOCK_SKEW = timedelta(minutes=10)
 """How far a maker's clock may be ahead of ours."""
 
 
+VOUCHED = "keyless-signed"
+
+
 def check_trust(bundle: OpenBundle, trust: Trust, now: str, *, keyless: KeylessVerifier | None = None) -> tuple[Finding, ...]:
     """Check signatures, age, set-up material and log inclusion against a trust file.
 
@@ -38,17 +41,17 @@ def check_trust(bundle: OpenBundle, trust: Trust, now: str, *, keyless: KeylessV
     Returns:
         One finding per check; false evidence becomes a finding, not an exception, so that a report shows all of it.
     """
+    wanted, verifier = trust.keyless, keyless or SigstoreVerifier()
+    vouched = [] if wanted is None else [_guard("T6", partial(_check_keyless, bundle, wanted, verifier))]
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("T1", partial(_check_expiry, trust, now)),
         ("T2", partial(_check_manifest, bundle, trust)),
         *(("T3", partial(_check_attestation, one, trust)) for _, one in sorted(bundle.attestations.items())),
-        ("T4", partial(_check_age, bundle, trust, now)),
+        ("T4", partial(_check_age, bundle, trust, now, any(one.code == VOUCHED for one in vouched))),
         ("T5", partial(_check_srs, bundle, trust)),
         ("L", partial(_check_log, bundle, trust)),
     ]
-    if trust.keyless is not None:
-        checks.append(("T6", partial(_check_keyless, bundle, trust.keyless, keyless or SigstoreVerifier())))
-    return tuple(_guard(step, check) for step, check in checks)
+    return (*(_guard(step, check) for step, check in checks), *vouched)
 
 
 def _guard(step: str, check: Callable[[], Finding]) -> Finding:
@@ -117,26 +120,36 @@ def _check_attestation(attestation: Attestation, trust: Trust) -> Finding:
     return at_step(require_signers(attestation.envelope, rule, role, trust, where), "T3")
 
 
-def _check_age(bundle: OpenBundle, trust: Trust, now: str) -> Finding:
-    """T4: neither from the future nor too old. The dates are claims of the bundle's maker; only the log's order is evidence."""
+def _check_age(bundle: OpenBundle, trust: Trust, now: str, vouched: bool) -> Finding:
+    """T4: neither from the future nor too old, by dates that somebody trusted signed. Only the log's order is evidence of time.
+
+    Args:
+        vouched: whether an identity vouched for the manifest, and so for all dates below it.
+    """
     moment, written = parse_utc(now), parse_utc(bundle.manifest.created)
-    times = [parse_utc(one.created) for one in _predicates(bundle, ProofPredicate)]
-    for claimed in (*times, written):
+    dates = list(evidence_dates(bundle, trust))
+    for claimed in (*(one.made for one in dates), written):
         if claimed > moment + CLOCK_SKEW:
             raise EvidenceRejected("from-the-future", f"it says it was made at {claimed:%Y-%m-%dT%H:%M:%SZ}, it is {now} now")
-    if any(claimed > written + CLOCK_SKEW for claimed in times):
-        raise EvidenceRejected(
-            "from-the-future", "a proof says it was made after the bundle that holds it", where=MANIFEST_NAME
-        )
-    oldest = min([*times, written])
-    days = (moment - oldest) / timedelta(days=1)
-    if trust.maximum_age_days is None:
+    for one in dates:
+        if one.made > written + CLOCK_SKEW:
+            message = f"a {one.kind} says it was made after the bundle that holds it"
+            raise EvidenceRejected("from-the-future", message, where=MANIFEST_NAME)
+    days = (moment - min([*(one.made for one in dates), written])) / timedelta(days=1)
+    limit = trust.maximum_age_days
+    if limit is None:
         return not_checked("age-not-limited", f"made {days:.1f} days ago by its maker's clock; no maximum age is set", "T4")
-    if days > trust.maximum_age_days:
+    if days > limit:
+        raise PolicyNotMet("stale", f"made {days:.1f} days ago, the limit is {limit} days", hint="Ask for a fresh proof.")
+    unsigned = [one.kind for one in dates if not one.signers]
+    if unsigned and not vouched:
         raise PolicyNotMet(
-            "stale", f"made {days:.1f} days ago, the limit is {trust.maximum_age_days} days", hint="Ask for a fresh proof."
+            "date-not-signed",
+            f"at most {limit} days are allowed, but no trusted key signed the {unsigned[0]}'s date: it could be written anew",
+            where=MANIFEST_NAME,
+            hint="Ask for a signature, and name its key in the trust file: [roles.release]",
         )
-    return holds("fresh", f"made {days:.1f} days ago by its maker's clock, the limit is {trust.maximum_age_days} days", "T4")
+    return holds("fresh", f"made {days:.1f} days ago by its maker's clock, the limit is {limit} days", "T4")
 
 
 def _check_srs(bundle: OpenBundle, trust: Trust) -> Finding:
@@ -166,7 +179,7 @@ def _check_keyless(bundle: OpenBundle, wanted: KeylessTrust, verifier: KeylessVe
             "keyless-missing", f"{wanted.identity} must vouch for the manifest", where=str(path), hint="verifai seal --sigstore"
         )
     verifier.verify(bundle.envelope.payload, read_limited(path, limit=MAX_SIDECAR_BYTES), wanted)
-    return holds("keyless-signed", f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")
+    return holds(VOUCHED, f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")
 
 
 def _check_log(bundle: OpenBundle, trust: Trust) -> Finding:

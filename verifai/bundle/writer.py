@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +19,8 @@ from verifai.domain.attestation.envelope import Attestation, Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME, FileEntry, Manifest, check_distinct, check_path, parse_manifest
 from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import Signer
-from verifai.errors import Undecided, UsageError
+from verifai.errors import UsageError
+from verifai.execution.files import cannot_write, place_folder, temporary_name
 
 Content = bytes | Path
 """What a file of a bundle is to hold."""
@@ -103,16 +103,17 @@ def _new_folder(directory: Path) -> Iterator[Callable[[str, Iterable[bytes]], No
         raise UsageError("file-exists", "the output folder exists already", where=str(directory), hint="Choose another name.")
     temporary: Path | None = None
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", suffix=".tmp", dir=directory.parent))
+        # Modes are left to the umask: whoever may read the folder may then read every file in it.
+        temporary = directory.parent / temporary_name(directory)
+        temporary.mkdir()
         yield partial(_write_file, temporary)
         for folder in (*(temporary / name for name in FOLDERS), temporary):
             if folder.is_dir():
                 _sync(folder)
-        temporary.chmod(0o755)  # mkdtemp makes 0700; a bundle is meant to be handed on
-        temporary.rename(directory)
+        place_folder(temporary, directory)
         _sync(directory.parent)
     except OSError as problem:
-        raise Undecided("disk", f"cannot write: {problem.strerror}", where=str(directory)) from None
+        raise cannot_write(problem, directory) from None
     finally:
         if temporary is not None and temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)

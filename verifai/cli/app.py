@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
 from verifai.cli.lazy import LazyGroup
-from verifai.errors import InternalError, Interrupted, ResourceExhausted, Undecided, UsageError, VerifaiError
+from verifai.errors import InternalError, Interrupted, Undecided, UsageError, VerifaiError, undecided
+from verifai.execution.packages import install_command
 
 app = typer.Typer(
     name="verifai",
@@ -67,26 +67,47 @@ def run(arguments: list[str]) -> int:
         return frame.fail(problem)
     except (KeyboardInterrupt, typer.Abort):
         return frame.fail(Interrupted("interrupted", "stopped; nothing was left half-written"))
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`), so nothing can be reported.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MemoryError:
-        return frame.fail(ResourceExhausted("out-of-memory", "no memory left"))
-    except OSError as problem:
-        return frame.fail(Undecided("disk", f"{problem.strerror or problem}", where=str(problem.filename or "")))
-    except Exception as problem:  # the one place where an unforeseen failure becomes status 70
+    except UnicodeEncodeError as problem:
+        if any(not _is_text(argument) for argument in arguments):
+            hint = "Give it in UTF-8; only the names of files may be other bytes."
+            return frame.fail(UsageError("bad-option", "an argument is not UTF-8 text", hint=hint))
+        return frame.fail(_bug(problem))
+    except ImportError as problem:
+        return frame.fail(_missing_package(problem))
+    except (OSError, MemoryError) as problem:
+        return frame.fail(_refused(problem))
+    except (Exception, SystemExit) as problem:  # the one place where an unforeseen failure becomes status 70
         if os.environ.get("VERIFAI_TRACEBACK") == "1":
             raise
-        place = _innermost(problem)
-        return frame.fail(
-            InternalError(
-                "bug",
-                f"{type(problem).__name__}: {str(problem)[:300]}",
-                where=place,
-                hint="Please report it; VERIFAI_TRACEBACK=1 prints the whole trace.",
-            )
-        )
+        return frame.fail(_bug(problem))
+
+
+def _bug(problem: BaseException) -> InternalError:
+    hint = "Please report it; VERIFAI_TRACEBACK=1 prints the whole trace."
+    return InternalError("bug", f"{type(problem).__name__}: {str(problem)[:300]}", where=_innermost(problem), hint=hint)
+
+
+def _missing_package(problem: ImportError) -> VerifaiError:
+    if (problem.name or "").partition(".")[0] == "verifai":
+        return _bug(problem)
+    hint = f"Install verifai again with its dependencies: {install_command()}"
+    return Undecided("package-missing", f"a package of verifai cannot be loaded: {problem}", hint=hint)
+
+
+def _refused(problem: OSError | MemoryError) -> Undecided:
+    try:
+        Path.cwd()
+    except OSError:
+        return Undecided("disk", "the current folder was removed", hint="Change to a folder that exists.")
+    return undecided(problem)
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _innermost(problem: BaseException) -> str:
@@ -98,23 +119,3 @@ def _innermost(problem: BaseException) -> str:
             place = f"{module}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def main() -> None:
-    """The console script."""
-    # A CI job is stopped with SIGTERM; it deserves the same clean ending as Ctrl-C.
-    signal.signal(signal.SIGTERM, _terminate)
-    status = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,6 +12,7 @@ import typer
 from verifai.cli.frame import current
 from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName, Role
+from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import UsageError
 
@@ -26,9 +27,32 @@ _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
 
 _MAX_STDIN_BYTES = 256 * 2**20
 
+
+def no_link(path: Path) -> Path:
+    """A bundle as it was named. Raises UsageError (``link``): that says how it was named, and nothing about the evidence."""
+    if path.is_symlink():
+        raise UsageError("link", "a link, not a bundle", where=str(path), hint="Name what it points to.")
+    return path
+
+
+def no_links(paths: list[Path]) -> list[Path]:
+    """Several of them, each as :func:`no_link`."""
+    return [no_link(path) for path in paths]
+
+
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False)]
-EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the circuit's own.")]
+BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
+BundlesArgument = Annotated[
+    list[Path], typer.Argument(help="Bundle folders or files, or folders of bundles.", show_default=False, callback=no_links)
+]
+EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the one that is pinned.")]
+PrivateOption = Annotated[
+    list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
+]
+PrivateWeightsOption = Annotated[bool, typer.Option("--private-weights", help="Keep the weights hidden.")]
+DropOption = Annotated[
+    list[str] | None, typer.Option("--drop", help="Column of tables that is no input; repeatable.", metavar="COLUMN")
+]
 MaxMemoryOption = Annotated[str | None, typer.Option("--max-memory", help='Hard limit, such as "4 GiB".', metavar="SIZE")]
 
 
@@ -37,11 +61,18 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel) -> list[dict[str, Any]]:
-    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
+def read_tensors(
+    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True
+) -> list[dict[str, Any]]:
+    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
+
+    Args:
+        columns: what is known of a table's columns.
+        finite: whether one value that is not finite refuses the whole file.
+    """
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
-    read = read_samples(source, model, stdin=stdin_bytes(source))
+    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]
@@ -76,7 +107,37 @@ def stdin_bytes(source: str) -> bytes | None:
     """All of standard input when ``source`` is ``-``. Raises UsageError when that is too much."""
     if source != "-":
         return None
-    data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    try:
+        data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    except OSError as problem:
+        raise UsageError("file-missing", f"cannot read standard input: {problem.strerror}", where="-") from None
     if len(data) > _MAX_STDIN_BYTES:
         raise UsageError("bad-option", f"more than {_MAX_STDIN_BYTES} bytes on standard input", where="-")
     return data
+
+
+def sizes_of_dims(given: Sequence[str]) -> dict[str, int]:
+    """``--dim NAME=SIZE``. Raises UsageError."""
+    return {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(given, "--dim")}
+
+
+def sizes_of_shapes(given: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """``--shape NAME=SIZES``. Raises UsageError."""
+    return {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(given, "--shape")}
+
+
+def _pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
+    found = []
+    for item in given:
+        name, separator, value = item.rpartition("=")
+        if not separator or not name:
+            raise UsageError("bad-option", f"{item!r} is not NAME=SIZE", where=option)
+        found.append((name, value))
+    return found
+
+
+def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
+    parts = text.split(",")
+    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
+        raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
+    return tuple(int(part) for part in parts)

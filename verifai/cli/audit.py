@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
+from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
+from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, ended, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.report_files import Target, report_targets, write_reports
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.findings import Outcome
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
-from verifai.execution.files import write_atomic
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
-
-_FORMATS = ("html", "json")
 
 
 def register(app: typer.Typer) -> None:
@@ -37,13 +39,14 @@ def register(app: typer.Typer) -> None:
         ),
     )
     def audit(
-        bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
+        bundles: BundlesArgument,
         trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
         ] = None,
         input_: Annotated[
-            str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
+            str | None,
+            typer.Option("--input", help="Input that must be the proven one; the model runs on it.", metavar="FILE"),
         ] = None,
         output: Annotated[
             str | None, typer.Option("--output", help="Output that must be the proven one (.npz).", metavar="FILE")
@@ -59,12 +62,19 @@ def register(app: typer.Typer) -> None:
         evm: Annotated[
             bool, typer.Option("--evm", help="Run the proof's Solidity verifier too (extra evm, Node.js, npm package solc).")
         ] = False,
+        max_spread_error: Annotated[
+            float | None,
+            typer.Option(
+                "--max-spread-error",
+                min=0.0,
+                help="Largest error of a circuit, in standard deviations of the output; by default 0.03 in regressions.",
+            ),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
-        targets = _targets(report or [])
-        if len(set(bundles)) != len(bundles):
-            raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
+        targets = report_targets(report or [])
+        found = find_distinct(bundles)
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
         trust_file = read_trust(trust)
@@ -83,44 +93,41 @@ def register(app: typer.Typer) -> None:
                 log=log,
                 seen=seen,
                 setup_material=tuple(srs or ()),
+                max_spread_error=max_spread_error,
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all(bundles, trust_file, options)
-        return _result(reports, targets)
+            reports = audit_all(found.paths, trust_file, options)
+        return _result(reports, targets, found)
 
 
-def _targets(requests: list[str]) -> list[tuple[str, Path]]:
-    targets = []
-    for request in requests:
-        kind, equals, path = request.partition("=")
-        if kind not in _FORMATS or not equals or not path:
-            known = " or ".join(f"{one}=PATH" for one in _FORMATS)
-            raise UsageError("bad-option", f"{request[:80]!r} is not {known}", where="--report")
-        targets.append((kind, Path(path)))
-    return targets
-
-
-def _result(reports: tuple[AuditReport, ...], targets: list[tuple[str, Path]]) -> Result:
-    findings = [finding for report in reports for finding in report.findings]
+def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target], found: FoundBundles = NOTHING_FOUND) -> Result:
+    findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
     documents = [report.to_json() for report in reports]
-    lines: list[Any] = []
-    for report in reports:
-        lines += _describe(report)
-    for kind, path in targets:
-        _write(kind, path, reports, documents)
-        lines.append(f"Report: {plain(str(path))}")
-    statuses = {report.status for report in reports}
-    status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
-    data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
-    return Result(data, lines, findings, status)
+    in_full = len(reports) <= IN_FULL or current().verbose
+    lines: list[Any] = [*(_in_full(reports) if in_full else _in_short(reports)), *other_lines(found)]
+    totals = count_outcomes(
+        _OUTCOME.values(),
+        [(_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports],
+        others=len(found.others),
+    )
+    page = {"schema": "verifai/audit/v1", "bundles": documents}
+    result = ended(
+        {"bundles": documents, "reports": [str(path) for _, path in targets]},
+        lines,
+        findings,
+        combined_status({report.status for report in reports}, found),
+        totals,
+    )
+    return write_reports(
+        result,
+        targets,
+        {"html": lambda: render_html(reports), "json": lambda: (json.dumps(page, indent=2) + "\n").encode()},
+    )
 
 
-def _write(kind: str, path: Path, reports: tuple[AuditReport, ...], documents: list[dict[str, Any]]) -> None:
-    if kind == "html":
-        write_atomic(path, render_html(reports))
-    else:
-        write_atomic(path, (json.dumps({"schema": "verifai/audit/v1", "bundles": documents}, indent=2) + "\n").encode())
+def _failures(report: AuditReport) -> list[Finding]:
+    return [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
 
 
 _WORD = {
@@ -131,9 +138,37 @@ _WORD = {
 }
 
 
-def _describe(report: AuditReport) -> list[str]:
-    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *finding_lines(report.findings)]
-    if report.words:
-        lines.append("   What the evidence says:")
-        lines += [f"   {plain(line)}" for line in report.words]
+_OUTCOME = {
+    Outcome.HOLDS: "accepted",
+    Outcome.REJECTED: "rejected",
+    Outcome.POLICY_NOT_MET: "policy-not-met",
+    Outcome.UNDECIDED: "undecided",
+}
+
+
+def _in_full(reports: Sequence[AuditReport]) -> list[str]:
+    lines = []
+    for report in reports:
+        lines += [_head(report), *value_lines(report.values), *finding_lines(report.findings)]
+        if report.words:
+            lines.append("   What the evidence says:")
+            lines += [f"   {plain(line)}" for line in report.words]
     return lines
+
+
+def _in_short(reports: Sequence[AuditReport]) -> list[str]:
+    """Failures with their findings, a line each for some of the others, and what most bundles leave unchecked, once."""
+    accepted = [report for report in reports if report.outcome is Outcome.HOLDS]
+    lines = [_head(report) for report in accepted[:SHOWN]]
+    if len(accepted) > SHOWN:
+        lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
+    failed = [report for report in reports if report.outcome is not Outcome.HOLDS]
+    for report in failed[:FAILED_SHOWN]:
+        lines += [_head(report), *finding_lines(_failures(report))]
+    if len(failed) > FAILED_SHOWN:
+        lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
+    return lines + unchecked_lines([report.findings for report in reports])
+
+
+def _head(report: AuditReport) -> str:
+    return f"{_WORD[report.outcome]} {plain(report.path)}"

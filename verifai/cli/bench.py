@@ -14,6 +14,7 @@ from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.engines.registry import engine_names
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
 from verifai.reports.bench_plot import bench_plot
 from verifai.showcase.bench import SMALL, BenchRow, Skipped, machine, privacy_costs, ratios, run_bench
 from verifai.showcase.bench_circuits import row_names
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
             typer.Option("--engine", help="A row: ezkl-default (ezkl as it comes), an engine, or a variant; repeatable."),
         ] = None,
         runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
-        plot: Annotated[Path | None, typer.Option("--plot", help="Also write a plot (SVG).")] = None,
+        plot: Annotated[Path | None, typer.Option("--plot", help="Also write a plot (SVG)."), Kind.FILE] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Measure the engines side by side.

@@ -12,6 +12,8 @@ from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
 from verifai.domain.consensus.job import Optimisation, OutputKind, PrecisionClass, RuntimeOptions
+from verifai.domain.shell import shell
+from verifai.execution.outputs import Kind
 from verifai.stages.consensus.recording import record_proven_runs, record_runs
 from verifai.stages.consensus.subject import SubjectOptions
 from verifai.stages.consensus.tolerance import MeasuredTolerance, measure_tolerance
@@ -40,7 +42,7 @@ def _register_calibrate(app: typer.Typer) -> None:
     def calibrate(
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="Inputs: .npz (axis 0 = sample) or .json.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The tolerance, as an attestation.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The tolerance, as an attestation."), Kind.FILE],
         kind: KindOption = OutputKind.LOGITS,
         precision: PrecisionOption = None,
         tensor: TensorOption = None,
@@ -107,7 +109,7 @@ def _register_record_proofs(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Argument(help="The inputs that were proven, as for calibrate.", show_default=False)],
         bundles: Annotated[list[Path], typer.Argument(help="One proof bundle per input, in order.", show_default=False)],
         lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven."), Kind.FILE],
         tensor: TensorOption = None,
         limit: LimitOption = None,
         allow_test_srs: Annotated[
@@ -135,7 +137,7 @@ def _register_record_proofs(app: typer.Typer) -> None:
             )
         lines = [
             f"{made.samples} proofs hold, of {plain(made.environment.instruction_set)}: {plain(str(output))}",
-            f"Next: verifai calibrate MODEL DATA --proven {plain(str(output))} -o tolerance.json",
+            f"Next: verifai calibrate MODEL DATA --proven {plain(shell(output))} -o tolerance.json",
         ]
         circuit = made.environment.to_json()
         data_ = {"output": str(output), "samples": made.samples, "circuit": circuit, "proofs": list(made.proofs)}

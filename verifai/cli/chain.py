@@ -10,8 +10,10 @@ import typer
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import MaxMemoryOption, memory_limit, read_named
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import finding_lines
+from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_spec import Budget
+from verifai.domain.shown import statement_document
+from verifai.execution.outputs import Kind
 from verifai.onnx_graph.load import load_path
 from verifai.stages.chain.split import split_model
 from verifai.stages.chain.verify_chain import VerifiedChain, describe_chain
@@ -38,7 +40,7 @@ def register(app: typer.Typer) -> None:
         at: Annotated[
             list[str], typer.Option("--at", help="Tensor or node to cut after, or A,B for several; repeatable.", metavar="NAME")
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segments: 1, 2, …")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the segments: 1, 2, …"), Kind.TREE],
         calibration: Annotated[
             Path | None, typer.Option("--calibration", help="Real inputs (.npz); by default the circuit's.")
         ] = None,
@@ -109,10 +111,10 @@ def _verified(paths: list[Path], chain: VerifiedChain) -> Result:
     lines: list[Any] = []
     documents = []
     for path, bundle in zip(paths, chain.bundles, strict=True):
-        lines += [f"[bold green]ACCEPTED[/] {plain(str(path))}", *finding_lines(bundle.findings)]
+        lines += [f"[bold green]ACCEPTED[/] {plain(str(path))}", *value_lines(bundle.values), *finding_lines(bundle.findings)]
         lines += [f"   {plain(one.words())}" for one in bundle.statement.openings]
         findings = [finding.to_json() for finding in bundle.findings]
-        statement = bundle.statement.to_json()
+        statement = statement_document(bundle.statement, bundle.values)
         documents.append({"path": str(path), "bundle_id": bundle.bundle_id, "statement": statement, "findings": findings})
     lines += ["[bold green]CHAIN ACCEPTED[/]", *finding_lines(chain.findings)]
     words = describe_chain(chain)

@@ -13,11 +13,12 @@ import typer
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.report_files import not_handed_over, report_targets, write_reports
 from verifai.cli.text import finding_lines
 from verifai.domain.findings import STATUS, worst
 from verifai.domain.trust_keys import Signer
-from verifai.errors import UsageError
-from verifai.execution.files import write_atomic
+from verifai.errors import Undecided, UsageError
+from verifai.execution.outputs import Kind
 from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, short_names
 from verifai.stages.consensus.bundle import WrittenDecision, check_targets, write_decision
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
@@ -77,7 +78,9 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH.", metavar="FORMAT=PATH")
         ] = None,
         output: Annotated[
-            Path | None, typer.Option("--output", "-o", help="Folder for a bundle of the decision and all it rests on.")
+            Path | None,
+            typer.Option("--output", "-o", help="Folder for a bundle of the decision and all it rests on."),
+            Kind.FOLDER,
         ] = None,
         key: Annotated[Path | None, typer.Option("--key", help="Private key that signs decision and bundle.")] = None,
         log: Annotated[
@@ -92,7 +95,7 @@ def register(app: typer.Typer) -> None:
         """
         if history_trust is not None and not (history or canary):
             raise UsageError("bad-option", "--history-trust goes with --history or --canary")
-        targets = _targets(report or [])
+        targets = report_targets(report or [])
         signers, log_signer = _check_output(output, key, log, log_key)
         claimed = _claimed(claim or [], lock, inputs, allow_test_srs)
         past = [*(history or []), *(canary or [])]
@@ -108,9 +111,20 @@ def register(app: typer.Typer) -> None:
                 trust = None if history_trust is None else read_trust(history_trust)
                 request = replace(request, weights=read_weights(history or [], canary or [], trust))
             result = decide(request)
-            written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
-        _write_reports(targets, request, result)
-        return _render(result, written)
+            written, lost = None, None
+            try:
+                written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
+            except Undecided as problem:  # a disk that is full makes no dissent into something undecided
+                lost = problem
+        told = _render(result, written) if lost is None else not_handed_over(_render(result, None), lost)
+        return write_reports(
+            told,
+            targets,
+            {
+                "html": lambda: _page(request, result),
+                "json": lambda: json.dumps(_document(result), indent=2).encode(),
+            },
+        )
 
 
 def _claimed(
@@ -182,22 +196,6 @@ def _write(
         log=log,
         log_signer=log_signer,
     )
-
-
-def _targets(reports: Sequence[str]) -> list[tuple[str, Path]]:
-    found = []
-    for one in reports:
-        kind, equals, path = one.partition("=")
-        if kind not in ("html", "json") or not equals or not path:
-            raise UsageError("bad-option", f"{one!r} is not html=PATH or json=PATH", where="--report")
-        found.append((kind, Path(path)))
-    return found
-
-
-def _write_reports(targets: Sequence[tuple[str, Path]], request: ConsensusRequest, result: ConsensusResult) -> None:
-    for kind, path in targets:
-        data = _page(request, result) if kind == "html" else json.dumps(_document(result), indent=2).encode()
-        write_atomic(path, data)
 
 
 def _page(request: ConsensusRequest, result: ConsensusResult) -> bytes:

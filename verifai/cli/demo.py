@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,8 @@ import typer
 from verifai.cli.frame import Frame, Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.errors import UsageError
+from verifai.execution.outputs import Kind
+from verifai.execution.scratch import private_directory
 from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide, run_demo
 from verifai.showcase.demo_hidden import HiddenPicture
 from verifai.showcase.demo_steps import Proved, Refused
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
     @verb(app, "demo", example="verifai demo")
     def demo(
         output: Annotated[
-            Path | None, typer.Option("--output", "-o", help="Keep what the tour makes in this new folder.")
+            Path | None, typer.Option("--output", "-o", help="Keep what the tour makes in this new folder."), Kind.TREE
         ] = None,
     ) -> Result:
         """Take the whole tour on a real model.
@@ -36,8 +37,8 @@ def register(app: typer.Typer) -> None:
         frame = current()
         begun = time.monotonic()
         documents = []
-        with tempfile.TemporaryDirectory(prefix="verifai-demo-") as scratch:
-            work = output or Path(scratch)
+        with private_directory() as scratch:
+            work = output or scratch
             work.mkdir(parents=True, exist_ok=True)
             painter = _Painter(frame)
             with frame.progress() as progress:

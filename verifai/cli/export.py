@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verifai.cli.arguments import read_tensors
+from verifai.cli.arguments import DropOption, read_tensors, sizes_of_dims, sizes_of_shapes
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.model_facts import SUFFIX
+from verifai.domain.shell import shell
+from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
+from verifai.onnx_graph.facts import write_facts
 from verifai.stages.export import export as export_model
+
+if TYPE_CHECKING:
+    from verifai.stages.export import ExportResult
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +30,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -34,13 +42,25 @@ def register(app: typer.Typer) -> None:
         inputs: Annotated[
             str | None, typer.Option("--inputs", help="Real inputs for the parity check.", metavar="FILE")
         ] = None,
-        parity_limit: Annotated[float, typer.Option("--parity-limit", help="Largest relative error accepted.", min=0.0)] = 1e-3,
+        drop: DropOption = None,
+        select: Annotated[
+            list[str] | None,
+            typer.Option("--select", help="An output to keep; repeatable. Default: all but labels.", metavar="NAME"),
+        ] = None,
+        parity_limit: Annotated[
+            float, typer.Option("--parity-limit", help="Largest error accepted, as a share of the outputs' spread.", min=0.0)
+        ] = 1e-3,
+        trust_type: Annotated[
+            list[str] | None,
+            typer.Option("--trust-type", help="INSECURE: a type that a .skops file may construct; repeatable.", metavar="NAME"),
+        ] = None,
         trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="INSECURE: load files that can run code.")] = False,
         force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
     ) -> Result:
         """Turn a model into canonical ONNX.
 
         Static shapes, one opset, explicit defaults, float32; then compare it with its source on real or generated inputs.
+        Task, labels and column names, where the source says them, go into OUTPUT.facts.json.
         """
         frame = current()
         if output.exists() and not force:
@@ -51,52 +71,48 @@ def register(app: typer.Typer) -> None:
             raise UsageError("file-missing", "the output's folder does not exist", where=str(output.parent))
         if trust_pickle:
             frame.note("INSECURE: --trust-pickle runs whatever code the file holds.")
-        dims = {name: _sizes(sizes, "--dim", 1)[0] for name, sizes in _pairs(dim or [], "--dim")}
-        shapes = {name: _sizes(sizes, "--shape", None) for name, sizes in _pairs(shape or [], "--shape")}
+        if trust_type:
+            frame.note("INSECURE: --trust-type lets the file construct or call what is named, with arguments of its own.")
+        dims, shapes = sizes_of_dims(dim or []), sizes_of_shapes(shape or [])
+        columns = TableColumns(dropped=frozenset(drop or ()))
         with frame.progress() as progress:
             result = export_model(
                 source,
                 dims=dims,
                 shapes=shapes,
+                select=select or (),
                 trust_pickle=trust_pickle,
+                trusted_types=trust_type or (),
                 # Which shapes the inputs must have is known only once the model is exported.
-                samples=() if inputs is None else lambda model: read_tensors(inputs, model),
+                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns),
                 parity_limit=parity_limit,
                 progress=progress,
             )
         write_atomic(output, result.model.data)
+        write_facts(output, result.facts)
         for notice in result.notices:
             frame.note(f"notice: {notice}")
-        parity = result.parity
-        lines = [
-            f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
-            f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
-            f"{parity.max_abs_error:.3g}, relative {parity.max_error:.3g} (limit {parity.limit:g})",
-            f"Next: verifai check {plain(str(output))}",
-        ]
-        data = {
-            "path": str(output),
-            "model_sha256": result.model.sha256,
-            "notices": list(result.notices),
-            "parity": {
-                field: getattr(parity, field) for field in ("samples", "generated", "max_abs_error", "max_error", "limit")
-            },
-        }
-        return Result(data, lines, verdict="done")
+        return _told(output, result)
 
 
-def _pairs(given: list[str], option: str) -> list[tuple[str, str]]:
-    found = []
-    for item in given:
-        name, separator, value = item.rpartition("=")
-        if not separator or not name:
-            raise UsageError("bad-option", f"{item!r} is not NAME=SIZE", where=option)
-        found.append((name, value))
-    return found
-
-
-def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
-    parts = text.split(",")
-    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
-        raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
-    return tuple(int(part) for part in parts)
+def _told(output: Path, result: ExportResult) -> Result:
+    """What was written, and how close it is to its source."""
+    parity, facts = result.parity, result.facts
+    lines = [
+        f"Wrote {plain(str(output))}  sha256 {result.model.sha256}",
+        f"Parity with the source on {parity.samples} inputs ({parity.generated} generated): largest absolute error "
+        f"{parity.max_abs_error:.3g}, {parity.max_error:.3g} of the outputs' spread (limit {parity.limit:g})",
+    ]
+    if facts is not None:
+        said = [f"{len(names)} {kind}" for kind, names in (("labels", facts.labels), ("columns", facts.columns)) if names]
+        lines.append(f"Facts: {plain(output.name + SUFFIX)}  {', '.join([f'task {facts.task}', *said])}")
+    lines.append(f"Next: verifai check {plain(shell(output))}")
+    fields = ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")
+    data = {
+        "path": str(output),
+        "model_sha256": result.model.sha256,
+        "notices": list(result.notices),
+        "parity": {field: getattr(parity, field) for field in fields},
+        "facts": None if facts is None else facts.to_document(),
+    }
+    return Result(data, lines, verdict="done")

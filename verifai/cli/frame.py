@@ -10,18 +10,21 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_module
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
+from verifai.cli.outputs import check_outputs, output_kind
 from verifai.cli.printable import printable
+from verifai.cli.streams import width_of
 from verifai.domain.findings import Finding
-from verifai.errors import Interrupted, VerifaiError
+from verifai.errors import Interrupted, UsageError, VerifaiError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -50,6 +53,7 @@ class Result:
         findings: one per check.
         status: exit status.
         verdict: the JSON word; by default that of the status. Verbs that judge nothing say ``done``.
+        brief: what ``-q`` leaves of ``lines``; by default all of them, for they are the result and no remark.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +61,7 @@ class Result:
     findings: Sequence[Finding] = ()
     status: int = 0
     verdict: str = ""
+    brief: Sequence[RenderableType] | None = None
 
 
 @dataclass
@@ -67,6 +72,8 @@ class Frame:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    inputs: Sequence[Path] = ()
+    """What the command line names, outputs left out: no report may take its place."""
 
     @classmethod
     def for_failure(cls, command: str, arguments: Sequence[str]) -> Frame:
@@ -85,7 +92,7 @@ class Frame:
     def note(self, text: str) -> None:
         """A remark on stderr, unless ``-q``. ``text`` is plain, not markup."""
         if not self.quiet:
-            self.err().print(printable(text), style="dim", markup=False, highlight=False)
+            _show(self.err(), printable(text), style="dim", markup=False)
 
     def progress(self) -> ProgressDisplay:
         """A progress listener to use in a ``with`` block; silent where no terminal watches, or with ``-q``."""
@@ -104,11 +111,23 @@ class Frame:
                 **result.data,
             }
             _write_json(document)
-        elif not self.quiet or result.status:
-            console = self.out()
-            for line in result.lines:
-                console.print(line, highlight=False, soft_wrap=isinstance(line, str))
+            return result.status
+        console = self.out()
+        for line in result.brief if self.quiet and result.brief is not None else result.lines:
+            _show(console, line, soft_wrap=isinstance(line, str))
         return result.status
+
+    def ask(self, question: str, *, default: str, hint: str) -> str:
+        """The answer to ``question``, one line of standard input; ``default`` when the line is empty.
+
+        Raises:
+            UsageError: code ``bad-option`` with ``hint``, when there is nobody to answer.
+        """
+        self.err().print(f"{plain(question)} [dim]\\[{plain(default)}][/]: ", end="", highlight=False)
+        answer = sys.stdin.readline() if sys.stdin is not None else ""
+        if not answer:
+            raise UsageError("bad-option", "standard input ended before it answered", hint=hint)
+        return answer.strip() or default
 
     def fail(self, error: VerifaiError) -> int:
         """Report ``error`` and return its status."""
@@ -124,11 +143,11 @@ class Frame:
             return error.status
         console = self.err()
         word = {1: "rejected", 3: "policy not met", 4: "undecided", 70: "bug", 130: "interrupted"}.get(error.status, "error")
-        console.print(f"[bold red]{word}[/] [dim]\\[{error.code}][/] {plain(error.message)}", soft_wrap=True)
+        _show(console, f"[bold red]{word}[/] [dim]\\[{error.code}][/] {plain(error.message)}", soft_wrap=True)
         if error.where:
-            console.print(f"  [dim]at[/]   {plain(error.where)}", soft_wrap=True, highlight=False)
+            _show(console, f"  [dim]at[/]   {plain(error.where)}", soft_wrap=True)
         if error.hint:
-            console.print(f"  [dim]hint[/] {plain(error.hint)}", soft_wrap=True, highlight=False)
+            _show(console, f"  [dim]hint[/] {plain(error.hint)}", soft_wrap=True)
         return error.status
 
 
@@ -148,9 +167,17 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     # Without a terminal Rich assumes 80 columns and would break paths and digests that scripts read.
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "160"))
-    return Console(stderr=stderr, width=width)
+    return Console(stderr=stderr, width=width_of(sys.stderr if stderr else sys.stdout), emoji=False)
+
+
+def _show(console: Console, line: RenderableType, **options: Any) -> None:
+    """Print one line. What cannot be laid out is written as it is: how a thing looks decides nothing."""
+    try:
+        console.print(line, highlight=False, **options)
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - markup in foreign text, an odd terminal: the words are what counts
+        console.file.write(f"{printable(str(line))}\n")
 
 
 _current: ContextVar[Frame] = ContextVar("frame")
@@ -166,13 +193,16 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no pro
 VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 
 
-def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Callable[[Callable[..., Result]], Any]:
+def verb(
+    app: typer.Typer, name: str, *, example: str, group: str = "", cls: type[TyperCommand] = TyperCommand
+) -> Callable[[Callable[..., Result]], Any]:
     """Register a verb.
 
     Args:
         name: as typed.
         example: a worked command line for the end of ``--help``; the tests run it.
         group: name of the group the verb belongs to, such as ``srs``.
+        cls: how its command line is parsed.
     """
     command = f"{group} {name}".strip()
 
@@ -182,6 +212,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
             frame = Frame(command.replace(" ", "-"), json=json, quiet=quiet, verbose=verbose)
             token = _current.set(frame)
             try:
+                frame.inputs = check_outputs(arguments, outputs)
                 return frame.finish(function(**arguments))
             except VerifaiError as problem:
                 return frame.fail(problem)
@@ -193,6 +224,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
 
         hints = get_type_hints(function, include_extras=True)
         hints.pop("return", None)
+        outputs = {name: kind for name, hint in hints.items() if (kind := output_kind(hint)) is not None}
         parameters = [
             parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(function).parameters.values()
@@ -202,7 +234,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del wrapper.__wrapped__
-        app.command(name, epilog=f"Example: {example}")(wrapper)
+        app.command(name, cls=cls, epilog=f"Example: {example}")(wrapper)
         return wrapper
 
     return decorate

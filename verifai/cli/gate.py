@@ -20,8 +20,11 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
+from verifai.domain.shell import shell
+from verifai.domain.shown import shown_line
 from verifai.domain.utc_time import format_utc
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
+from verifai.execution.outputs import Kind
 from verifai.reports.from_gate import report_of, report_of_error
 from verifai.reports.interface import Entry, Report
 from verifai.reports.json_format import details
@@ -62,7 +65,7 @@ def _register_gate(app: typer.Typer) -> None:
         ] = None,
         explain: Annotated[bool, typer.Option("--explain", help="Say what the policy demands; judge nothing.")] = False,
         attest: Annotated[
-            Path | None, typer.Option("--attest", help="Write the signed verdict as a bundle.", metavar="DIR")
+            Path | None, typer.Option("--attest", help="Write the signed verdict as a bundle.", metavar="DIR"), Kind.FOLDER
         ] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
@@ -87,7 +90,7 @@ class _Run:
         self._bundles = bundles
         self._now = now
         self._version = version("verifai")
-        self._targets, self._problem = parse_targets(reports)
+        self._targets, self._problem = parse_targets(reports, current().inputs)
 
     def explain(self, attest: Path | None) -> Result:
         if self._bundles or self._targets or self._problem or attest is not None:
@@ -233,6 +236,7 @@ def _entry_lines(entry: Entry) -> list[str]:
     mark = {Outcome.HOLDS: "[green]✓[/]", Outcome.REJECTED: "[red]✗[/]"}.get(entry.outcome, "[yellow]![/]")
     name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
     lines = [name if entry.kind != "run" else f" {mark} the run itself"]
+    lines += [f"    {_plain(shown_line(one))}" for one in entry.values]
     lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
     if "openings" in entry.facts:
         lines.append(f"    {_plain(entry.facts['openings'])}")
@@ -257,21 +261,40 @@ def _register_init(app: typer.Typer) -> None:
         example="verifai gate-init evidence/000000 --lock circuits/digits-mlp/circuit.lock -o verifai.toml",
     )
     def gate_init(
-        bundle: Annotated[Path, typer.Argument(help="A bundle as releases should have them.", show_default=False)],
+        bundles: Annotated[
+            list[Path], typer.Argument(help="Bundles as releases should have them, or folders of such.", show_default=False)
+        ],
         lock: Annotated[
             Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
         ] = None,
         trust: Annotated[Path | None, typer.Option("--trust", help="Trust file, for signatures and the log.")] = None,
-        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write.")] = Path("verifai.toml"),
+        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write."), Kind.FILE] = Path("verifai.toml"),
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
-        """Write a commented policy that this bundle meets. The bundle is verified first."""
-        made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
+        """Write a commented policy that these bundles meet. They are verified first.
+
+        The floors under their circuit's fidelity are the default ones; where the circuit misses them, that is said.
+        """
+        made = init_policy(bundles, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
         for warning in made.warnings:
             current().note(warning)
-        lines = [
-            f"Wrote {_plain(str(made.path))}: the bundle meets it.",
-            f"Next: verifai gate --explain --policy {_plain(str(made.path))}",
-        ]
-        data = {"path": str(made.path), "model": made.model, "policy_digest": made.digest, "warnings": list(made.warnings)}
+        path = _plain(str(made.path))
+        lines = [f"Wrote {path}: what was given meets it."] if not made.missed else _missed_lines(path, made.missed)
+        lines.append(f"Next: verifai gate --explain --policy {_plain(shell(made.path))}")
+        data = {
+            "path": str(made.path),
+            "model": made.model,
+            "policy_digest": made.digest,
+            "warnings": list(made.warnings),
+            "missed": list(made.missed),
+        }
         return Result(data, lines, verdict="done")
+
+
+def _missed_lines(path: str, missed: Sequence[str]) -> list[str]:
+    return [
+        f"Wrote {path}. [bold yellow]The bundle does not meet it[/]: its circuit is not near enough to the float model.",
+        *(f"  {_plain(one)}" for one in missed),
+        "  Leave \\[fidelity] out of circuit.toml, so that compile asks for the default floor; compile, and prove again.",
+        f"  Or, if so much error is what you want to release, change the numbers below \\[model.fidelity] in {path}.",
+    ]

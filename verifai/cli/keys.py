@@ -11,6 +11,7 @@ import typer
 from verifai.bundle.keys import ENVIRONMENT_NAME, new_key, public_key_path, read_key
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.errors import UsageError
+from verifai.execution.outputs import Kind
 
 
 def register(group: typer.Typer) -> None:
@@ -18,7 +19,9 @@ def register(group: typer.Typer) -> None:
 
     @verb(group, "new", group="key", example="verifai key new signing.key --no-passphrase")
     def new(
-        path: Annotated[Path, typer.Argument(help="Private key file to make; PATH.pub is made beside it.", show_default=False)],
+        path: Annotated[
+            Path, typer.Argument(help="Private key file to make; PATH.pub is made beside it.", show_default=False), Kind.FILE
+        ],
         no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Leave the file in clear (0600).")] = False,
     ) -> Result:
         """Make a private key (PKCS#8, 0600) and its public half. The passphrase is asked for, or VERIFAI_PASSPHRASE."""

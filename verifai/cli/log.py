@@ -12,6 +12,7 @@ from verifai.bundle.keys import load_public_key, load_signer
 from verifai.bundle.note import NoteKey
 from verifai.cli.frame import Result, plain, verb
 from verifai.execution.files import write_atomic
+from verifai.execution.outputs import Kind
 from verifai.stages.log import (
     append_entries,
     check_log_file,
@@ -26,7 +27,7 @@ from verifai.stages.log import (
 
 LogArgument = Annotated[Path, typer.Argument(help="The log's file.", show_default=False)]
 LogKeyOption = Annotated[Path, typer.Option("--key", help="The log's private key.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; by default stdout."), Kind.FILE]
 
 
 def register(group: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def register(group: typer.Typer) -> None:
 def _register_writing(group: typer.Typer) -> None:
     @verb(group, "init", group="log", example="verifai log init audit.log --origin example.org/audit --key signing.key.pub")
     def init(
-        log: LogArgument,
+        log: Annotated[Path, typer.Argument(help="The log's file.", show_default=False), Kind.FILE],
         origin: Annotated[str, typer.Option("--origin", help="The log's name for ever, such as example.org/audit.")],
         key: Annotated[Path, typer.Option("--key", help="Public key that signs its checkpoints.")],
     ) -> Result:
@@ -138,7 +139,7 @@ def _register_witness(group: typer.Typer) -> None:
         log_key: Annotated[Path, typer.Option("--log-key", help="The log's public key.")],
         name: Annotated[str, typer.Option("--name", help="Your name as a witness.")],
         key: Annotated[Path, typer.Option("--key", help="Your private key.")],
-        state: Annotated[Path, typer.Option("--state", help="File that remembers what you cosigned last.")],
+        state: Annotated[Path, typer.Option("--state", help="File that remembers what you cosigned last."), Kind.FILE],
         consistency: Annotated[Path | None, typer.Option("--consistency", help="Proof from the last size to this one.")] = None,
         output: OutputOption = None,
     ) -> Result:

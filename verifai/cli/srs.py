@@ -10,6 +10,7 @@ import typer
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, table
 from verifai.engines.capabilities import SetUpFile
+from verifai.execution.outputs import Kind
 from verifai.stages.srs import cut_file, fetch_file, generate_file, import_file, judge_file, list_files
 
 LogrowsOption = Annotated[int, typer.Option("--logrows", "-k", help="log2 of the circuit rows it serves.", min=1, max=26)]
@@ -70,7 +71,7 @@ def register(group: typer.Typer) -> None:
     def cut(
         file: Annotated[Path, typer.Argument(help="SRS file.", show_default=False)],
         logrows: LogrowsOption,
-        output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False)],
+        output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False), Kind.FILE],
     ) -> Result:
         """Cut a file to fewer rows: the same set-up, no better and no worse; compile does it by itself."""
         with current().progress() as progress:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from verifai.cli.frame import plain
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shown import ShownTensor, shown_line
+
+if TYPE_CHECKING:
+    from verifai.engines.interface import PrivacySupport
 
 _MARK = {
     Outcome.HOLDS: "[green]✓[/]",
@@ -50,6 +56,11 @@ def escaped_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
     return table(headings, [[escape(cell) for cell in row] for row in rows])
 
 
+def value_lines(shown: Sequence[ShownTensor]) -> list[str]:
+    """One line per public tensor: what was proven, in values."""
+    return [f"   {plain(shown_line(one))}" for one in shown]
+
+
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """One line per finding, with its mark."""
     lines = []
@@ -60,3 +71,51 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
         if finding.remedy and finding.outcome is not Outcome.HOLDS:
             lines.append(f"         [dim]{plain(finding.remedy)}[/]")
     return lines
+
+
+def privacy_json(privacy: PrivacySupport) -> dict[str, Any]:
+    """Whether an engine gives the privacy that was asked for."""
+    return {
+        "offered": privacy.offered,
+        "level": privacy.level.value,
+        "reason": privacy.reason,
+        "cost": privacy.cost,
+    }
+
+
+def privacy_line(privacy: PrivacySupport) -> str:
+    """The same in a line for people."""
+    if not privacy.offered:
+        return f"Privacy as asked for: [red]not offered[/]. {plain(privacy.reason)}"
+    return f"Privacy: {privacy.level.value}. {plain(privacy.reason)} Cost of privacy: {plain(privacy.cost)}"
+
+
+def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
+    """How near a circuit is to its float model."""
+    return {
+        "samples": fidelity.samples,
+        "top1_matches": fidelity.top1_matches,
+        "max_abs_error": fidelity.max_abs_error,
+        "mean_abs_error": fidelity.mean_abs_error,
+        "worst_sample": fidelity.worst_sample,
+        "task": None if fidelity.task is None else fidelity.task.value,
+        "spread_error": fidelity.spread_error,
+        "r2": fidelity.r2,
+        "close_decisions": fidelity.close_decisions,
+    }
+
+
+def fidelity_lines(fidelity: Fidelity) -> list[str]:
+    """The same for people."""
+    said = []
+    if fidelity.top1_matches is not None:
+        said.append(f"decisions agree on {fidelity.top1_matches}/{fidelity.samples}")
+    if fidelity.close_decisions:
+        said.append(f"{fidelity.close_decisions} of them lie within rounding")
+    if fidelity.spread_error is not None:
+        said.append(f"99th percentile of the error {fidelity.spread_error:.2g} standard deviations of the output")
+    if fidelity.r2 is not None and fidelity.top1_matches is None:
+        said.append(f"R² {fidelity.r2:.6f}")
+    said.append(f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample})")
+    said.append(f"mean error {fidelity.mean_abs_error:.3g}")
+    return [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]

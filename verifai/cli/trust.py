@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from verifai.cli.frame import Result, plain, verb
+from verifai.domain.shell import shell
+from verifai.execution.outputs import Kind
 from verifai.stages.trust import TrustRequest, init_trust
 
 
@@ -21,7 +23,7 @@ def register(group: typer.Typer) -> None:
         example="verifai trust init -o trust.toml --lock circuits/digits-mlp/circuit.lock --allow-test-srs",
     )
     def init(
-        output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.FILE],
         lock: Annotated[list[Path] | None, typer.Option("--lock", help="circuit.lock that you trust; repeatable.")] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Public key that must sign releases; repeatable.")] = None,
         threshold: Annotated[int, typer.Option("--threshold", min=1, help="How many distinct keys must sign.")] = 1,
@@ -43,7 +45,7 @@ def register(group: typer.Typer) -> None:
         trust = init_trust(output, request)
         lines = [
             f"Wrote {plain(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
-            f"Next: verifai audit BUNDLE --trust {plain(str(output))}",
+            f"Next: verifai audit BUNDLE --trust {plain(shell(output))}",
         ]
         return Result(
             {"path": str(output), "circuits": sorted(trust.circuits), "keys": sorted(trust.keys)}, lines, verdict="done"

@@ -37,10 +37,11 @@ class VerbGroup:
 
 VERBS: Mapping[str, Verb | VerbGroup] = {
     "demo": Verb("demo", "Take the whole tour on a real model."),
+    "quickstart": Verb("quickstart", "Prove a first sample of your own model, in one command."),
     "export": Verb("export", "Turn a model into canonical ONNX."),
-    "init": Verb("prepare", "Write a commented circuit.toml for a model."),
-    "check": Verb("prepare", "Estimate support, privacy and cost, per engine."),
-    "compile": Verb("prepare", "Tune, set up and pin a circuit."),
+    "init": Verb("init", "Write a commented circuit.toml for a model."),
+    "check": Verb("check", "Estimate support, privacy and cost, per engine."),
+    "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
@@ -72,7 +73,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
         "votes", "Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst."
     ),
     "consensus": Verb("consensus", "Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell."),
-    "gate-init": Verb("gate", "Write a commented policy that this bundle meets."),
+    "gate-init": Verb("gate", "Write a commented policy that these bundles meet."),
     "gate": Verb("gate", "Let a release through only when its evidence meets the policy."),
     "bench": Verb("bench", "Measure the engines side by side."),
     "warm-up": Verb("warm_up", "Compile the engine's kernels ahead."),

@@ -13,6 +13,7 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.round import BeaconRule
+from verifai.execution.outputs import Kind
 from verifai.stages.consensus.open_round import RoundOptions, open_round
 from verifai.stages.consensus.subject import SubjectOptions
 from verifai.stages.consensus.take_part import WrittenReplay, commit_to_round, replay_for_round, reveal_to_round
@@ -37,7 +38,7 @@ def _register_open(app: typer.Typer) -> None:
     def vote_open(
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="The inputs to vote on.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation."), Kind.FILE],
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
         beacon_number: Annotated[int, typer.Option("--beacon-number", min=0, help="Its number; must not exist yet.")],
@@ -93,9 +94,9 @@ def _register_commit(app: typer.Typer) -> None:
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="The inputs.", show_default=False)],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The commitment.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The commitment."), Kind.FILE],
         secret: Annotated[
-            Path | None, typer.Option("--secret", help="Private file for the reveal; by default OUTPUT.secret.")
+            Path | None, typer.Option("--secret", help="Private file for the reveal; by default OUTPUT.secret."), Kind.FILE
         ] = None,
         outputs: Annotated[Path | None, typer.Option("--outputs", help="Outputs computed by something else.")] = None,
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
@@ -131,7 +132,7 @@ def _register_reveal(app: typer.Typer) -> None:
         beacon: Annotated[Path, typer.Option("--beacon", help="What the beacon published.")],
         secret: Annotated[Path, typer.Option("--secret", help="From vote-commit.")],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The vote.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The vote."), Kind.FILE],
     ) -> Result:
         """Draw the seed from all commitments and the beacon, and show fingerprints and the outputs that it picks."""
         made = reveal_to_round(round_, commitments, beacon, secret, load_signer(key), output)
@@ -155,7 +156,7 @@ def _register_replay(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Argument(help="The inputs: the prompts.", show_default=False)],
         votes: Annotated[list[Path], typer.Argument(help="The votes, one's own included.", show_default=False)],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The replay, a message of the round.")],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The replay, a message of the round."), Kind.FILE],
         shown: Annotated[
             Path | None, typer.Option("--shown", help="Token sequences beside those that the votes open (.json, .npz).")
         ] = None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 from verifai.domain.attestation.circuit import FidelityFigures
+from verifai.domain.comparison import OutputComparison
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy
+from verifai.domain.shown import ShownTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,53 +33,14 @@ class ChainNode:
 
 
 @dataclass(frozen=True, slots=True)
-class OutputComparison:
-    """One output tensor: what the circuit proved, and what the float model gives for the same input.
-
-    Attributes:
-        proven, reference: all values, row-major, in the model's units.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    proven: tuple[float, ...]
-    reference: tuple[float, ...]
-
-    @property
-    def place(self) -> int:
-        """Index of the largest proven value."""
-        return self.proven.index(max(self.proven))
-
-    @property
-    def errors(self) -> tuple[float, ...]:
-        """Absolute difference per value; infinite where the float model gives no number, so that NaN is never near."""
-        found = (abs(left - right) for left, right in zip(self.proven, self.reference, strict=True))
-        return tuple(one if isfinite(one) else inf for one in found)
-
-    @property
-    def max_abs_error(self) -> float:
-        """The largest absolute difference."""
-        return max(self.errors)
-
-    @property
-    def mean_abs_error(self) -> float:
-        """The mean absolute difference."""
-        return sum(self.errors) / len(self.errors)
-
-    @property
-    def same_class(self) -> bool:
-        """Whether both have their largest value at the same place."""
-        return self.place == self.reference.index(max(self.reference))
-
-
-@dataclass(frozen=True, slots=True)
 class AuditReport:
     """The audit of one bundle.
 
     Attributes:
         path: as the auditor named it.
         bundle_id: ``None`` when it could not even be read.
-        words: the statement in plain words, once the proof held; else empty.
+        words: the statement in plain words, once the proof held and nothing that was given contradicts it; else empty.
+        values: what was proven, in values, with the names that the trusted lock has; empty as ``words`` are.
         findings: one per check, in the order of the numbered steps.
         chain: the provenance chain, parents before children.
         comparisons: outputs against the float model; empty when they could not be compared.
@@ -101,6 +64,7 @@ class AuditReport:
     audited: str = ""
     usage: bool = False
     opened: OpenedBy | None = None
+    values: tuple[ShownTensor, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -125,22 +89,27 @@ class AuditReport:
             "verdict": self.outcome.value,
             "audited": self.audited,
             "statement": list(self.words),
+            "values": [one.to_json() for one in self.values],
             "findings": [one.to_json() for one in self.findings],
             "chain": [
                 {"id": one.id, "kind": one.kind, "parents": list(one.parents), "signers": list(one.signers)}
                 for one in self.chain
             ],
-            "comparisons": [
-                {
-                    "output": one.name,
-                    # JSON has no infinity: null where the float model gives no number.
-                    "max_abs_error": one.max_abs_error if isfinite(one.max_abs_error) else None,
-                    "mean_abs_error": one.mean_abs_error if isfinite(one.mean_abs_error) else None,
-                    "same_class": one.same_class,
-                }
-                for one in self.comparisons
-            ],
+            "comparisons": [_comparison(one) for one in self.comparisons],
             "insecure": list(self.insecure),
             "facts": dict(self.facts),
             "openings": [] if self.opened is None else [one.to_json() for one in self.opened.openings],
         }
+
+
+def _comparison(one: OutputComparison) -> dict[str, Any]:
+    """For ``--json``, which has no infinity: null where the float model gives no number."""
+    errors = (("max_abs_error", one.max_abs_error), ("mean_abs_error", one.mean_abs_error), ("spread_error", one.spread_error))
+    return {
+        "output": one.name,
+        **{name: error if error is not None and isfinite(error) else None for name, error in errors},
+        # null where the output names no class: one number always has its largest value at the same place.
+        "same_class": one.same_class,
+        "proven": list(one.proven),
+        "reference": [value if isfinite(value) else None for value in one.reference],
+    }

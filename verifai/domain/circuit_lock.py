@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.names import PlaceNames, names_from_lock
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
@@ -22,11 +23,13 @@ class CircuitLock:
         name: the circuit's name.
         model_sha256: digest of the canonical ONNX model.
         engines: each compiled engine's section, as TOML values; its engine parses it strictly.
+        names: what classes and columns are called; no verdict depends on them.
     """
 
     name: str
     model_sha256: Sha256
     engines: Mapping[EngineName, Mapping[str, Any]]
+    names: PlaceNames = field(default_factory=PlaceNames)
 
     def section(self, engine: EngineName) -> Mapping[str, Any]:
         """The section of ``engine``. Raises UsageError (``engine-not-in-lock``) when it was not compiled."""
@@ -35,19 +38,19 @@ class CircuitLock:
             raise UsageError(
                 "engine-not-in-lock",
                 f"circuit {self.name!r} is not pinned for engine {engine.value!r} (pinned: {have})",
-                hint=f"Run: verifai compile --engine {engine.value}, or use the lock of that circuit.",
+                hint=f"Run: verifai compile CIRCUIT --engine {engine.value}, or use the lock of that circuit.",
             )
         return self.engines[engine]
 
     def with_section(self, engine: EngineName, section: Mapping[str, Any]) -> CircuitLock:
         """The same lock with one engine's section replaced."""
-        return CircuitLock(self.name, self.model_sha256, {**self.engines, engine: dict(section)})
+        return replace(self, engines={**self.engines, engine: dict(section)})
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values, engines in alphabetical order, so that equal locks have equal bytes."""
         return {
             "schema": SCHEMA,
-            "circuit": {"name": self.name, "model_sha256": self.model_sha256},
+            "circuit": {"name": self.name, "model_sha256": self.model_sha256, **self.names.to_document()},
             "engine": {engine.value: dict(self.engines[engine]) for engine in sorted(self.engines)},
         }
 
@@ -72,7 +75,7 @@ def parse_lock(document: Mapping[str, Any], where: str) -> CircuitLock:
         if not isinstance(value, Mapping):
             raise engines.refuse("expected a table", name)
         sections[engine] = value
-    lock = CircuitLock(circuit.text("name"), circuit.sha256("model_sha256"), sections)
+    lock = CircuitLock(circuit.text("name"), circuit.sha256("model_sha256"), sections, names_from_lock(circuit))
     for record in (circuit, engines, root):
         record.done()
     return lock

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
+from verifai.domain.names import PlaceNames, names_from_spec
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -66,6 +67,8 @@ class CircuitSpec:
         fidelity: what its author asked for. floorless: whether they asked that nothing is required (``floor = "none"``).
         task: what the outputs mean, and so which decisions have to agree with the float model's.
         options: per engine, its own settings.
+        names: labels of classes and names of columns, as written; checked against the model when that is read.
+        dropped: columns of tables that are no inputs.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
@@ -84,6 +87,8 @@ class CircuitSpec:
     local_locks: frozenset[EngineName] = frozenset()
     privacy: AskedPrivacy | None = None
     floorless: bool = False
+    names: PlaceNames = field(default_factory=PlaceNames)
+    dropped: frozenset[str] = frozenset()
 
     @property
     def floor(self) -> FidelityFloor:
@@ -173,6 +178,8 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         options=options,
         local_locks=frozenset(local_locks),
         floorless=_floorless(fidelity),
+        names=names_from_spec(root),
+        dropped=_dropped(root),
         # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
@@ -180,6 +187,22 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         record.done()
     spec.refuse_contradiction(where)
     return spec
+
+
+def _dropped(root: Record) -> frozenset[str]:
+    """``[tables] drop``: names of columns; one without a name is ``""``, as some programs write their row numbers."""
+    if not root.has("tables"):
+        return frozenset()
+
+    def one(value: Any, place: str) -> str:
+        if not isinstance(value, str):
+            raise UsageError("bad-spec", "expected the name of a column", where=place)
+        return value
+
+    tables = root.table("tables")
+    names = tables.array("drop", one)
+    tables.done()
+    return frozenset(names)
 
 
 def _floorless(fidelity: Record) -> bool:

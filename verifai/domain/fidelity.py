@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from verifai.domain.record import Record
 
@@ -24,6 +25,38 @@ class Task(StrEnum):
     REGRESSION = "regression"
 
 
+MAX_SPREADS = 256
+"""An output with more cells has one spread for all of them: a lock is read by people."""
+MAX_OUTPUTS = 256
+MIN_SPREAD = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFigures:
+    """The float model's values of one real output on the calibration data, to six digits.
+
+    Attributes:
+        spread: of each cell, row-major, in the output's units, greater than 0; or one for all of them, their root mean square.
+        low, high: the least and the largest value of any cell.
+        threshold: where each cell is a decision of its own, a cell at or above it says yes; ``None`` where none is.
+    """
+
+    name: str
+    spread: tuple[float, ...]
+    low: float
+    high: float
+    threshold: float | None = None
+
+    def spread_of(self, cell: int) -> float:
+        """Spread of the cell at this place, row-major."""
+        return self.spread[cell if len(self.spread) > 1 else 0]
+
+    def to_document(self) -> dict[str, Any]:
+        """As TOML values."""
+        document: dict[str, Any] = {"name": self.name, "spread": list(self.spread), "low": self.low, "high": self.high}
+        return document if self.threshold is None else {**document, "threshold": self.threshold}
+
+
 @dataclass(frozen=True, slots=True)
 class Fidelity:
     """Circuit against float model on the calibration data.
@@ -38,6 +71,8 @@ class Fidelity:
         r2: 1 − Σ error² / Σ (value − mean)² over all real outputs; ``None`` likewise.
         close_decisions: samples in which some decision of the float model lies within twice the 99th percentile of the
             circuit's error; ``None`` where there are no decisions.
+        task: what the outputs were taken for; ``None`` in older locks.
+        outputs: of every real output; none in older locks. An output that is not listed beside a task is of integers.
     """
 
     samples: int
@@ -48,15 +83,27 @@ class Fidelity:
     spread_error: float | None = None
     r2: float | None = None
     close_decisions: int | None = None
+    task: Task | None = None
+    outputs: tuple[OutputFigures, ...] = ()
 
     @property
     def top1_agreement(self) -> float | None:
         """Share of samples whose decisions agree."""
         return None if self.top1_matches is None else self.top1_matches / self.samples
 
-    def to_document(self) -> dict[str, int | float]:
+    def output(self, name: str) -> OutputFigures | None:
+        """Figures of one output; ``None`` where there are none."""
+        return next((one for one in self.outputs if one.name == name), None)
+
+    def to_document(self) -> dict[str, Any]:
         """As TOML values, without what was not measured; the inverse of :func:`parse_fidelity`."""
-        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+        plain = [one.name for one in fields(self) if one.name not in ("task", "outputs")]
+        document: dict[str, Any] = {name: value for name in plain if (value := getattr(self, name)) is not None}
+        if self.task is not None:
+            document["task"] = self.task.value
+        if self.outputs:
+            document["outputs"] = [one.to_document() for one in self.outputs]
+        return document
 
 
 def parse_fidelity(record: Record) -> Fidelity:
@@ -71,9 +118,29 @@ def parse_fidelity(record: Record) -> Fidelity:
         spread_error=record.number("spread_error", None, low=0.0, high=1e300),
         r2=record.number("r2", None, low=-1e300, high=1.0),
         close_decisions=record.integer("close_decisions", None, low=0, high=samples),
+        task=record.choice("task", Task) if record.has("task") else None,
+        outputs=tuple(_output(item) for item in record.tables("outputs", (), max_length=MAX_OUTPUTS)),
     )
     record.done()
+    if fidelity.outputs and fidelity.task is None:
+        raise record.refuse("figures of outputs without a task", "outputs")
+    if len({one.name for one in fidelity.outputs}) != len(fidelity.outputs):
+        raise record.refuse("an output is listed twice", "outputs")
     return fidelity
+
+
+def _output(record: Record) -> OutputFigures:
+    figures = OutputFigures(
+        name=record.text("name", max_length=512),
+        spread=record.numbers("spread", low=MIN_SPREAD, high=1e300, max_length=MAX_SPREADS),
+        low=record.number("low", low=-1e300, high=1e300),
+        high=record.number("high", low=-1e300, high=1e300),
+        threshold=record.number("threshold", None, low=0.0, high=0.5),
+    )
+    record.done()
+    if not figures.spread or figures.low > figures.high:
+        raise record.refuse("an output has a spread, and low is at most high", "spread")
+    return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +164,10 @@ class FidelityFloor:
         if self.top1_agreement is not None and (agreement is None or agreement < self.top1_agreement):
             shown = "was not measured" if agreement is None else f"on {fidelity.top1_matches}/{fidelity.samples} samples"
             found.append(f"decisions agree {shown}, at least {self.top1_agreement:.4f} required")
-        if self.spread_error is not None and (fidelity.spread_error is None or fidelity.spread_error > self.spread_error):
+        # Labels alone have no spread; their agreement is what is asked for then.
+        labels = fidelity.spread_error is None and agreement is not None and self.top1_agreement is not None
+        above = fidelity.spread_error is None or fidelity.spread_error > (self.spread_error or 0.0)
+        if self.spread_error is not None and above and not labels:
             shown = "not measured" if fidelity.spread_error is None else f"{fidelity.spread_error:.4f}"
             found.append(f"error in output spreads (99th percentile) {shown}, at most {self.spread_error:g} allowed")
         if self.max_abs_error is not None and fidelity.max_abs_error > self.max_abs_error:
@@ -117,3 +187,11 @@ DEFAULT_FLOORS = {
     Task.REGRESSION: FidelityFloor(spread_error=0.01),
 }
 """What is asked of a circuit whose author asked for nothing else."""
+
+POOR_BEYOND = {
+    Task.CLASSIFICATION: FidelityFloor(top1_agreement=0.9, spread_error=0.15),
+    Task.MULTI_LABEL: FidelityFloor(top1_agreement=0.9, spread_error=0.15),
+    Task.REGRESSION: FidelityFloor(spread_error=0.03),
+}
+"""Where no auditor takes a circuit for its model, whatever its author asked for: three times the default error, or one sample
+in ten decided otherwise. Room for what compile was told to accept, none for a circuit that computes something else."""

@@ -72,8 +72,8 @@ class Finding:
 
     @classmethod
     def from_error(cls, error: VerifaiError, *, step: str = "") -> Finding:
-        """The finding that says what ``error`` says."""
-        outcome = {1: Outcome.REJECTED, 2: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}.get(error.status, Outcome.UNDECIDED)
+        """The finding that says what ``error`` says. Only a check that failed rejects: what could not be asked is undecided."""
+        outcome = {1: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}.get(error.status, Outcome.UNDECIDED)
         return cls(error.code, outcome, error.message, where=error.where, remedy=error.hint, step=step)
 
 

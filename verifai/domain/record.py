@@ -168,6 +168,18 @@ class Record:
 
         return self.array(field, one, default, max_length=max_length)
 
+    def numbers(
+        self, field: str, default: Any = _MISSING, *, low: float, high: float, max_length: int = 65536
+    ) -> tuple[float, ...]:
+        """A list of finite numbers, each in ``[low, high]``."""
+
+        def one(value: Any, place: str) -> float:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # also refuses NaN
+                raise self._error(self._code, f"expected a number in [{low}, {high}], found {str(value)[:40]!r}", where=place)
+            return float(value)
+
+        return self.array(field, one, default, max_length=max_length)
+
     def texts(self, field: str, default: Any = _MISSING, *, max_length: int = 65536) -> tuple[str, ...]:
         """A list of non-empty strings."""
 

@@ -16,6 +16,10 @@ from typing import Any
 
 from verifai.domain.digest import Sha256, is_sha256, short
 from verifai.domain.record import Record
+from verifai.errors import UsageError
+
+MAX_CONTEXT = 4096
+"""Characters of a statement's context."""
 
 
 class EngineName(StrEnum):
@@ -253,6 +257,22 @@ def _canonical_int(text: str) -> int:
     return value
 
 
+MAX_CONTEXT = 4096
+"""Characters of a context at most, in UTF-8 as in every document."""
+
+
+def check_context(context: str) -> str:
+    """A context that a statement can carry. Raises UsageError (``bad-context``)."""
+    if len(context) > MAX_CONTEXT:
+        message = f"a context has at most {MAX_CONTEXT:,} characters, this one has {len(context):,}"
+        raise UsageError("bad-context", message, where="context", hint="Bind the SHA-256 of a long text in its place.")
+    try:
+        context.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError("bad-context", "the context is not UTF-8 text", where="context", hint="Give it in UTF-8.") from None
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One inference, as claimed.
@@ -314,7 +334,7 @@ class Statement:
                 model_sha256=record.sha256("model_sha256"),
                 circuit_sha256=record.sha256("circuit_sha256"),
                 tensors=tuple(TensorStatement.from_record(item) for item in record.tables("tensors", max_length=256)),
-                context=record.text("context", empty=True),
+                context=record.text("context", empty=True, max_length=MAX_CONTEXT),
                 context_bound=record.flag("context_bound"),
                 privacy=record.choice("privacy", Privacy),
                 weights=record.choice("weights", WeightVisibility),

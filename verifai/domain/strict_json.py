@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from verifai.domain.foreign import other_than
 from verifai.errors import EvidenceRejected, VerifaiError
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -102,7 +103,8 @@ def loads(
         _check_strings(value)
         return value
     except (ValueError, RecursionError) as problem:
-        raise error(code, f"not strict JSON: {problem}", where=where) from None
+        message, hint = other_than("strict JSON", data, str(problem))
+        raise error(code, message, where=where, hint=hint) from None
 
 
 def _check_strings(value: Any) -> None:

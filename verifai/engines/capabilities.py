@@ -6,15 +6,16 @@ Stages and the command line use these protocols, never the modules of one engine
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import ProofEngine, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, ProveRequest, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -24,6 +25,78 @@ class OffersSecondOpinion(ProofEngine, Protocol):
 
     def second_opinion(self, request: VerifyRequest) -> Finding:
         """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""
+
+
+@runtime_checkable
+class ChecksInputs(ProofEngine, Protocol):
+    """Can say in a moment whether the circuit takes a sample, so that the last of many costs no proof of the others."""
+
+    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
+        """Refuse samples outside the circuit's range, spending nothing.
+
+        Args:
+            request: as for :meth:`~verifai.engines.interface.ProofEngine.prove`; its own ``inputs`` are not looked at.
+
+        Raises:
+            InputRejected: as ``prove`` would; ``where`` names the sample too where there are several. UsageError: as ``prove``.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideInput:
+    """One input of one sample that a circuit cannot represent.
+
+    Attributes:
+        row: the sample's place among those given, from 0.
+        tensor: the input's name.
+        cells: how many of its cells lie outside; 0 where proofs hide the tensor, or where the engine cannot tell.
+        place: indices of the first of them in the tensor's shape; ``None`` likewise.
+        column: name of its column, where one is known.
+        value: that cell's value, as text; empty likewise.
+        low, high: the smallest and the largest value that the circuit takes there; ``None`` where there is no such bound.
+        reason: what is wrong where it is no range of this cell; a sentence without values of a hidden tensor.
+    """
+
+    row: int
+    tensor: str
+    cells: int = 0
+    place: tuple[int, ...] | None = None
+    column: str = ""
+    value: str = ""
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@runtime_checkable
+class FindsOutsideInputs(ProofEngine, Protocol):
+    """Finds the samples that a circuit cannot represent without proving anything."""
+
+    def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+        """What lies outside, by row; at most one entry per input of a sample. What it finds, ``prove`` would refuse.
+
+        Raises:
+            InputRejected: an input that is not of the model's shape and dtype.
+            UsageError: ``stale-build``, ``bad-lock``, ``engine-version``. Undecided: memory, deadline, or a crash.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CheckInputsRequest:
+    """Inputs of a check of samples.
+
+    Attributes:
+        section, build_dir, budget, threads: as in :class:`~verifai.engines.interface.ProveRequest`.
+        samples: exact shapes and dtypes of the model (batch included).
+    """
+
+    model: OnnxModel
+    section: Mapping[str, Any]
+    build_dir: Path
+    samples: Sequence[Tensors]
+    budget: Budget = field(default_factory=Budget)
+    threads: int | None = None
+    progress: Progress = SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +185,44 @@ class SplitsModels(ProofEngine, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What compile would find on calibration data.
+
+    Attributes:
+        fidelity: measured on a circuit that was run, not estimated.
+        rows: of that circuit, as in :class:`~verifai.engines.interface.CostEstimate`.
+        bits: what was chosen, by the engine's own words for it.
+        tried: how many circuits were run.
+    """
+
+    fidelity: Fidelity
+    rows: int
+    bits: Mapping[str, int]
+    tried: int
+
+
+@runtime_checkable
+class PredictsCompile(ProofEngine, Protocol):
+    """The part of compile that decides whether it succeeds, without keys."""
+
+    def predict(self, request: CompileRequest) -> Prediction:
+        """Tune, and measure the circuit that is found; ``request.build_dir`` is scratch, and no secret is made.
+
+        Raises:
+            As :meth:`~verifai.engines.interface.ProofEngine.compile`, and for the same reasons.
+        """
+
+
 @runtime_checkable
 class WarmsUp(ProofEngine, Protocol):
     """Work that the first proof would have to wait for, and that can be done ahead."""
 
     def warm_up(self, progress: Progress = SILENT) -> None:
         """Do that work, and check its result. Raises InternalError (``bug``) when a proof of our own does not hold."""
+
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Do it where it was not done in this installation, or not in this process where nothing is kept. Raises likewise."""
 
 
 @dataclass(frozen=True, slots=True)

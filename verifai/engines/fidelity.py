@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.fidelity import Fidelity, Task
+from verifai.domain.fidelity import MAX_SPREADS, MIN_SPREAD, Fidelity, OutputFigures, Task
 
 Floats = NDArray[np.float64]
 QUANTILE = 0.99
@@ -33,6 +33,7 @@ class Measure:
             name: 0.5 if rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0 else 0.0
             for name, rows in self._rows.items()
         }
+        self._figures = tuple(self._output(name) for name in self.real)
 
     @property
     def samples(self) -> int:
@@ -59,7 +60,28 @@ class Measure:
             spread_error=_quantile(np.concatenate([one.reshape(-1) for one in relative])) if relative else None,
             r2=self._r2(rows) if relative else None,
             close_decisions=None if decided is None else self._close(errors),
+            task=self.task,
+            outputs=self._figures,
         )
+
+    def _output(self, name: str) -> OutputFigures:
+        """What a lock pins of a real output, so that whoever judges a proven value by it needs no calibration data."""
+        rows, spreads = self._rows[name], self._spreads[name]
+        if spreads.size > MAX_SPREADS:
+            spreads = np.sqrt(np.mean(spreads**2, keepdims=True))
+        return OutputFigures(
+            name=name,
+            spread=tuple(max(_six_digits(one), MIN_SPREAD) for one in spreads),
+            low=_six_digits(rows.min()),
+            high=_six_digits(rows.max()),
+            threshold=self._thresholds[name] if self._decides_by_cell(name) else None,
+        )
+
+    def _decides_by_cell(self, name: str) -> bool:
+        """Whether each cell of a real output is a decision of its own."""
+        shape = self._wanted[name].shape[1:]
+        single = not shape or shape[-1] == 1
+        return self.task is Task.MULTI_LABEL or (self.task is Task.CLASSIFICATION and single)
 
     def _decided(self, rows: Mapping[str, Floats]) -> NDArray[np.bool_]:
         """Per sample, whether every decision is the float model's."""
@@ -74,7 +96,7 @@ class Measure:
         shape = self._wanted[name].shape[1:]
         if self._wanted[name].dtype.kind != "f":
             return values
-        if self.task is Task.MULTI_LABEL or not shape or shape[-1] == 1:
+        if self._decides_by_cell(name):
             return values >= self._thresholds[name]
         return np.asarray(values.reshape(self.samples, -1, shape[-1]).argmax(axis=2))
 
@@ -84,7 +106,7 @@ class Measure:
         for name in self.real:
             reach = 2 * _quantile(errors[name].reshape(-1))
             shape, values = self._wanted[name].shape[1:], self._rows[name]
-            if self.task is Task.MULTI_LABEL or not shape or shape[-1] == 1:
+            if self._decides_by_cell(name):
                 margins = np.abs(values - self._thresholds[name])
             else:
                 ordered = np.sort(values.reshape(self.samples, -1, shape[-1]), axis=2)
@@ -100,6 +122,11 @@ class Measure:
 
 def _rows(values: NDArray[Any]) -> Floats:
     return np.asarray(values, np.float64).reshape(len(values), -1)
+
+
+def _six_digits(value: np.floating[Any]) -> float:
+    """Rounded, so that a lock is short and the last bits of another machine's float sums seldom show in it."""
+    return float(f"{float(value):.6g}")
 
 
 def _quantile(values: Floats) -> float:

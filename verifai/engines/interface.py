@@ -6,7 +6,7 @@ them, or whether a policy is met. What only some engines can do is in :mod:`.cap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -222,6 +222,8 @@ class ProveRequest:
         input_secrets: by hashed input, what its maker handed over with it, where the engine's commitments hide.
         budget: limits for the child processes.
         threads: worker threads, or ``None`` for the engine's choice.
+        require_space: to be called with the size in bytes of what the engine will hand back, about, once that is known and
+            before anything scarce is spent; raises Undecided when there is no room for it.
     """
 
     model: OnnxModel
@@ -235,6 +237,7 @@ class ProveRequest:
     progress: Progress = SILENT
     secrets_dir: Path | None = None
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    require_space: Callable[[int], None] = lambda count: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,7 @@ class EngineProof:
         outputs: what the circuit put out, by name, as exact float64 (integer outputs as integers), for whoever proves the next
             segment; never in the bundle. Empty when the engine does not offer it.
         secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
+        findings: what a reader of the statement will be told beside that it holds, such as ``output-saturated``.
     """
 
     files: Mapping[str, bytes]
@@ -256,6 +260,7 @@ class EngineProof:
     peak_rss_bytes: int
     outputs: Tensors = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,21 +14,19 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from verifai.domain import strict_json
 from verifai.domain.progress import SILENT, Progress
-from verifai.errors import DeadlineExceeded, EngineCrashed, ResourceExhausted, Undecided, VerifaiError
+from verifai.errors import DeadlineExceeded, EngineCrashed, ResourceExhausted, VerifaiError
 
 POLL_SECONDS = 0.05
 SAMPLE_SECONDS = POLL_SECONDS if sys.platform == "linux" else 0.5
@@ -96,26 +94,6 @@ class ChildReport:
     log: str = field(repr=False, default="")
 
 
-@contextlib.contextmanager
-def private_directory(parent: Path | None = None) -> Iterator[Path]:
-    """A fresh 0700 folder, deleted afterwards.
-
-    Args:
-        parent: where to make it; files can be renamed out of it only within one file system.
-
-    Raises:
-        Undecided: code ``disk``, when it cannot be made.
-    """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".verifai-", dir=parent)).resolve()
-    except OSError as problem:
-        raise Undecided("disk", f"cannot make a private folder: {problem.strerror}", where=str(parent or "")) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def run(
     module: str,
     task: Mapping[str, Any],
@@ -130,7 +108,7 @@ def run(
     Args:
         module: a module that calls :func:`verifai.execution.child_entry.serve`.
         task: JSON values.
-        folder: from :func:`private_directory`.
+        folder: from :func:`verifai.execution.scratch.private_directory`.
         environment: variables beyond the minimal ones.
 
     Returns:

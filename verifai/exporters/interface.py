@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
+
+from verifai.domain.model_facts import Task
 
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by tensor name."""
@@ -21,16 +24,37 @@ class Source:
         text: a path, or ``pkg.module:factory``.
         shapes: static shape per input name, for frameworks that need example inputs; empty when not given.
         trust_pickle: whether pickled files may be loaded; loading one runs whatever code it contains.
+        trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
+        select: names of the outputs to keep; empty for the exporter's own choice.
     """
 
     text: str
     shapes: Mapping[str, tuple[int, ...]]
     trust_pickle: bool = False
+    trusted_types: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
         """The text as a path."""
         return Path(self.text)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the source says about its numbers; see :class:`verifai.domain.model_facts.ModelFacts`.
+
+    Attributes:
+        certain: whether the largest output surely is the class that the source names; else the labels are kept only when
+            both agree on all inputs of the parity check.
+    """
+
+    task: Task
+    input: str
+    columns: tuple[str, ...]
+    output: str
+    labels: tuple[str, ...]
+    certain: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,7 +68,11 @@ class Exported:
         run: the source itself on one sample: input arrays by name, of the ONNX file's input types, batch included → outputs
             by the ONNX file's output names.
         samples: example inputs that the source brought along; they take part in the parity check.
+        made: inputs that fit the source, made up from a seeded generator, so many of them; ``None`` when it knows nothing about
+            its inputs.
         notices: what a person should know.
+        meaning: task, labels and columns; ``None`` when the source does not say.
+        decide: the place among the labels that the source itself names for one sample; ``None`` when it names none.
     """
 
     data: bytes
@@ -52,7 +80,10 @@ class Exported:
     run: Callable[[Arrays], Arrays]
     folder: Path | None = None
     samples: tuple[Arrays, ...] = ()
+    made: Callable[[np.random.Generator, int], Sequence[Arrays]] | None = None
     notices: tuple[str, ...] = ()
+    meaning: Meaning | None = None
+    decide: Callable[[Arrays], int | None] | None = None
 
 
 class Exporter(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from verifai.domain.foreign import PICKLES, recognise
 from verifai.errors import UsageError
 from verifai.exporters.factory import call_factory, is_factory
 from verifai.exporters.interface import Exported, Exporter, Source
 from verifai.exporters.onnx import OnnxExporter
-from verifai.exporters.sklearn import SklearnExporter
+from verifai.exporters.sklearn.exporter import SklearnExporter
 from verifai.exporters.torch import TorchExporter
 
 
@@ -25,6 +26,7 @@ def export_source(source: Source) -> Exported:
         return _from_factory(source)
     for exporter in exporters():
         if exporter.accepts(source):
+            _refuse_foreign(source)
             return exporter.export(source)
     raise UsageError(
         "source-unknown",
@@ -32,6 +34,23 @@ def export_source(source: Source) -> Exported:
         where=source.text,
         hint="Give model.onnx, program.pt2, estimator.skops, or pkg.module:factory.",
     )
+
+
+def _refuse_foreign(source: Source) -> None:
+    """Say what a file is that only has the name of a model; a framework's own reader would say where it stopped."""
+    suffix = source.path.suffix.lower()
+    if suffix == ".onnx" or not source.path.is_file():
+        return
+    with source.path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    found = recognise(head)
+    if found is None or head.startswith(b"PK") or (found in PICKLES and suffix in _PICKLED):
+        return
+    raise UsageError("source-failed", f"not a model but {found.what}", where=source.text, hint=found.advice)
+
+
+_HEAD = 4096
+_PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".joblib"})
 
 
 def _from_factory(source: Source) -> Exported:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain import strict_json
+from verifai.domain.foreign import other_than
 from verifai.domain.record import Record
 from verifai.errors import EvidenceRejected, InputRejected
 
@@ -53,7 +54,8 @@ def decode_output(data: bytes, where: str = "output") -> Output:
     """
     start = len(_MAGIC) + 4
     if not data.startswith(_MAGIC) or len(data) < start:
-        raise EvidenceRejected("malformed", "it does not start like an encoded output", where=where)
+        message, hint = other_than("an encoded output", data, "it does not start like one")
+        raise EvidenceRejected("malformed", message, where=where, hint=hint)
     size = int.from_bytes(data[len(_MAGIC) : start], "big")
     if size > MAX_HEADER_BYTES or len(data) < start + size:
         raise EvidenceRejected("malformed", "the header is cut off or too long", where=where)

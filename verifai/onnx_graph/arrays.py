@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 
+from verifai.domain.foreign import ARCHIVE, other_than, recognise
 from verifai.errors import InputRejected
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tensors import Array
@@ -35,6 +36,7 @@ def read_npz(data: bytes, where: str) -> dict[str, Array]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _require_arrays(archive, data, where)
             return _members(archive, where)
     except (
         zipfile.BadZipFile,
@@ -49,6 +51,14 @@ def read_npz(data: bytes, where: str) -> dict[str, Array]:
         raise InputRejected(
             "input-malformed", f"not a readable .npz file: {printable(str(problem), 100)}", where=where
         ) from None
+
+
+def _require_arrays(archive: zipfile.ZipFile, data: bytes, where: str) -> None:
+    """Say what another known kind of archive is, rather than which of its members is no array."""
+    found = recognise(data)
+    if found not in (None, ARCHIVE) and not any(name.endswith(".npy") for name in archive.namelist()):
+        message, hint = other_than("an .npz file", data)
+        raise InputRejected("input-malformed", message, where=where, hint=hint)
 
 
 def _members(archive: zipfile.ZipFile, where: str) -> dict[str, Array]:

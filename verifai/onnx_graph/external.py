@@ -10,11 +10,19 @@ from pathlib import Path, PurePosixPath
 
 from onnx import ModelProto, TensorProto
 
+from verifai.domain.foreign import recognise
+from verifai.domain.shell import shell
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import checked_size, element_dtype
 
 _HINT = "Keep external data in the model's own folder, as plain files."
+
+
+def export_hint(where: str) -> str:
+    """The command that makes a canonical model of the file ``where``."""
+    target = PurePosixPath(where).with_suffix(".canonical.onnx").name if PurePosixPath(where).name else "canonical.onnx"
+    return f"verifai export {shell(where)} -o {shell(target)}"
 
 
 def pull_in(model: ModelProto, folder: Path | None, where: str) -> None:
@@ -30,7 +38,8 @@ def pull_in(model: ModelProto, folder: Path | None, where: str) -> None:
             continue
         place = printable(f"tensor {tensor.name!r} of {where}")
         if folder is None:
-            raise refuse("model-external-data", "the weights are in another file", place, "Name the model by its path.")
+            hint = f"Take them in: {export_hint(where)}"
+            raise refuse("model-external-data", "the weights are in another file", place, hint)
         data = _read(tensor, folder, place, MAX_FILE_BYTES - total)
         total += len(data)
         del tensor.external_data[:]
@@ -62,7 +71,10 @@ def _read(tensor: TensorProto, folder: Path, place: str, room: int) -> bytes:
         raise refuse("model-external-data", "not a regular file", place, _HINT)
     with os.fdopen(handle, "rb") as stream:
         if offset + size > status.st_size:
-            raise refuse("model-external-data", "the file is shorter than the tensor", place)
+            found = recognise(stream.read(4096))
+            message = "the file is shorter than the tensor" if found is None else f"it is not the weights but {found.what}"
+            hint = "Copy model and weights again." if found is None else found.advice
+            raise refuse("model-external-data", f"{printable(fields['location'])}: {message}", place, hint)
         stream.seek(offset)
         data = stream.read(size)
     if len(data) != size:
@@ -89,6 +101,17 @@ def _open_inside(folder: Path, location: str, place: str) -> int:
             handle = deeper
         return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
     except OSError as problem:
-        raise refuse("model-external-data", f"cannot open {printable(location)!r}: {problem.strerror}", place, _HINT) from None
+        message, hint = f"cannot open {printable(location)!r}: {problem.strerror}", _HINT
+        if _has_link(folder, path):
+            # Followed links would let a model read any file of its user. Caches of downloads keep models as links.
+            message = f"{printable(location)!r} is a link, or behind one, and links are not followed"
+            hint = f"Copy the folder with its links followed: cp -rL {shell(folder)} COPY; then name the model in COPY."
+        elif isinstance(problem, FileNotFoundError):
+            hint = f"Put {printable(location)!r} beside the model: its weights are in that file."
+        raise refuse("model-external-data", message, place, hint) from None
     finally:
         os.close(handle)
+
+
+def _has_link(folder: Path, path: PurePosixPath) -> bool:
+    return any((folder / parent).is_symlink() for parent in (path, *path.parents[:-1]))

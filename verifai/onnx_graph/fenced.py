@@ -23,8 +23,9 @@ from verifai.domain.record import Record
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import EngineCrashed, InputRejected, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.execution import child
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.refusal import printable

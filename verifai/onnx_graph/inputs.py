@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, overload
 
 import numpy as np
 
 from verifai.domain import strict_json
+from verifai.domain.foreign import CSV, recognise
 from verifai.domain.record import Record
+from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import MAX_BYTES, NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
 from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
+from verifai.onnx_graph.parquet import PARQUET_MAGIC, parse_parquet
 from verifai.onnx_graph.refusal import printable
+from verifai.onnx_graph.tables import Table, assigned, input_arrays, label_of, parse_csv
 from verifai.onnx_graph.tensors import Array
 
 LABEL = "label"
@@ -42,11 +46,13 @@ class Samples(Sequence[Mapping[str, Array]]):
         samples: each maps every model input to an array of exactly its shape and dtype, batch included.
         notes: what was ignored or converted, one sentence each.
         label: the file's ``label`` array, axis 0 = sample, when it has one and the model has no such input.
+        columns: of a table, the names of the columns that each input took, in order; empty otherwise.
     """
 
     samples: tuple[dict[str, Array], ...]
     notes: tuple[str, ...] = ()
     label: Array | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -62,41 +68,69 @@ class Samples(Sequence[Mapping[str, Array]]):
         return iter(self.samples)
 
 
-def read_samples(source: str | Path, model: TakesInputs, *, stdin: bytes | None = None) -> Samples:
-    """Read samples from ``.npz``, ``.npy``, ezkl-style ``.json``, PNG or JPEG.
+def read_samples(
+    source: str | Path,
+    model: TakesInputs,
+    *,
+    stdin: bytes | None = None,
+    columns: TableColumns = UNNAMED,
+    finite: bool = True,
+) -> Samples:
+    """Read samples from ``.npz``, ``.npy``, CSV, Parquet, ezkl-style ``.json``, PNG or JPEG.
 
     The content decides the format, not the name. Axis 0 of an array is the sample, unless the array is a single sample already;
     a batch axis of 1 is added where samples lack it. Values keep their meaning exactly: integers and float64 are taken for a
-    float32 tensor only when every value is exactly representable; only JSON's decimal text and image pixels are rounded (to
-    the nearest float32). Booleans, strings and field elements are no numbers.
+    float32 tensor only when every value is exactly representable; only decimal numbers (of JSON, of tables) and image
+    pixels are rounded, to the nearest float32. Booleans, strings and field elements are no numbers.
 
     Args:
         source: a path, or ``-`` for ``stdin``.
         stdin: the bytes to read when ``source`` is ``-``.
+        columns: what is known of a table's columns.
+        finite: whether infinities and NaN refuse the file; else its reader looks at each sample.
 
     Raises:
         InputRejected: ``input-…``, naming file, tensor and place.
-        UsageError: ``file-missing``; ``extra-missing`` for images without the ``[images]`` extra.
+        UsageError: ``file-missing``; ``extra-missing`` for images without the ``[images]`` extra, for Parquet without
+            ``[tables]``.
     """
     if str(source) == "-":
         if stdin is None:
             raise UsageError("bad-option", "'-' was given but there is no standard input", where="-")
         if len(stdin) > MAX_BYTES:
             raise InputRejected("input-too-large", f"{len(stdin):,} bytes; the limit is {MAX_BYTES:,}", where="-")
-        return parse_samples(stdin, model, where="standard input")
-    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source))
+        return parse_samples(stdin, model, where="standard input", columns=columns, finite=finite)
+    data = read_limited(Path(source), limit=MAX_BYTES)
+    return parse_samples(data, model, where=str(source), columns=columns, finite=finite)
 
 
-def parse_samples(data: bytes, model: TakesInputs, *, where: str) -> Samples:
+def parse_samples(
+    data: bytes, model: TakesInputs, *, where: str, columns: TableColumns = UNNAMED, finite: bool = True
+) -> Samples:
     """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
     if data.startswith(ZIP_MAGIC):
-        return _from_arrays(read_npz(data, where), model, where)
+        return _from_arrays(read_npz(data, where), model, where, finite)
     if data.startswith(NPY_MAGIC):
-        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where)
+        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where, finite)
     if data.startswith(IMAGE_MAGICS):
         spec = _only_input(model, where)
-        return Samples(({spec.name: read_image(data, spec, where)},), (f"{where}: pixels were scaled from 0…255 to 0…1",))
-    return _from_json(data, model, where)
+        pixels, notes = read_image(data, spec, where)
+        return Samples(({spec.name: pixels},), notes)
+    if data.startswith(PARQUET_MAGIC):
+        return _from_table(parse_parquet(data, where), model, columns, where, finite)
+    if data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"{", b"["):
+        return _from_json(data, model, where)
+    found = recognise(data)
+    if found is not None and found is not CSV:
+        raise InputRejected("input-malformed", f"not an input file but {found.what}", where=where, hint=found.advice)
+    return _from_table(parse_csv(data, where), model, columns, where, finite)
+
+
+def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
+    taken, notes = assigned(table, model.inputs, columns, LABEL, where)
+    read = _from_arrays(input_arrays(table, model.inputs, taken, where), model, where, finite)
+    label = label_of(table, taken, columns, LABEL)
+    return Samples(read.samples, (*notes, *read.notes), label, taken)
 
 
 def to_arrays(samples: Sequence[Mapping[str, Array]], model: TakesInputs) -> dict[str, Array]:
@@ -113,10 +147,15 @@ def _only_input(model: TakesInputs, where: str) -> TensorSpec:
     return model.inputs[0]
 
 
-def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Samples:
+def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finite: bool) -> Samples:
     wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None
+    given = [name for name in arrays if name != LABEL or name in wanted]
+    if len(model.inputs) == len(given) == 1 and given[0] not in wanted:
+        only = model.inputs[0].name
+        notes.append(f"{where}: the only array, {printable(given[0])!r}, was taken for the model's only input, {only!r}")
+        arrays = {only if name == given[0] else name: array for name, array in arrays.items()}
     for name, array in arrays.items():
         if name == LABEL and name not in wanted:
             label = array
@@ -133,7 +172,7 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Sa
         if spec.name not in arrays:
             raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
         place = f"{where}: array {spec.name!r}"
-        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place), spec, place)
+        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place, finite=finite), spec, place)
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) != 1:
         raise InputRejected("input-shape", f"the inputs differ in their number of samples: {counts}", where=where)

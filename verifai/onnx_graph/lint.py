@@ -12,6 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from verifai.domain.foreign import other_than
 from verifai.onnx_graph.graph import attribute_kind
 from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
 from verifai.onnx_graph.refusal import printable, refuse
@@ -48,13 +49,20 @@ def parse(data: bytes, where: str) -> ModelProto:
     """
     if len(data) > MAX_FILE_BYTES:
         raise refuse("model-too-large", f"{len(data):,} bytes; the limit is {MAX_FILE_BYTES:,}", where)
-    if not data:
-        raise refuse("model-malformed", "the file is empty", where)
+    # Protobuf decodes some texts to an empty message, and nothing to an empty one.
+    model = _decoded(data)
+    if model is None or not (model.ir_version or model.HasField("graph")):
+        message, hint = other_than("an ONNX file", data, "it cannot be decoded", "Export the model again.")
+        raise refuse("model-malformed", message, where, hint)
+    _require_utf8(model, where)
+    return model
+
+
+def _decoded(data: bytes) -> ModelProto | None:
     try:
         model: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RecursionError, ValueError):
-        raise refuse("model-malformed", "not an ONNX file: it cannot be decoded", where, "Export the model again.") from None
-    _require_utf8(model, where)
+        return None
     return model
 
 
@@ -236,7 +244,8 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
             "model-control-flow",
             "dynamic control flow cannot be proven",
             place,
-            "Export with fixed control flow: unroll the loop, or keep one branch.",
+            "Export with fixed control flow: unroll the loop, or keep one branch."
+            + (" Of a scikit-learn estimator, export its .skops file instead." if node.op_type == "Scan" else ""),
         )
     if any(a.type in _SPARSE_KINDS for a in node.attribute):
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.onnx_graph.external import export_hint
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.refusal import refuse
@@ -25,7 +26,7 @@ def load_canonical(data: bytes, *, where: str) -> OnnxModel:
             "model-not-canonical",
             "the model is not in canonical form",
             where,
-            f"Run: verifai export {where} -o model.onnx, and use the result.",
+            f"Use what this makes: {export_hint(where)}",
         )
     return model
 

@@ -51,6 +51,7 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
                 bundle.waived,
                 facts,
                 one.words,
+                one.values,
             )
         )
     return Report(

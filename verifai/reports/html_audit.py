@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verifai.domain.audit import AuditReport
+from verifai.domain.comparison import OutputComparison
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.reports.html_chain import chain_svg
 from verifai.reports.html_fidelity import fidelity_svg
 from verifai.reports.html_text import safe
+from verifai.reports.html_values import values_html
 
 _STYLE = Path(__file__).with_name("html_audit.css")
 
@@ -82,6 +84,7 @@ def _section(report: AuditReport) -> str:
         _insecure(report),
         _tiles(report),
         _problems(report),
+        values_html(report.values, note=_VALUES),
         _statement(report),
         _chain(report),
         _fidelity(report),
@@ -92,6 +95,10 @@ def _section(report: AuditReport) -> str:
     return f"<article>{''.join(part for part in parts if part)}</article>"
 
 
+_VALUES = (
+    "What the proof shows to everyone. A circuit computes with whole numbers; each value is one of them times its step. Names "
+    "of classes and columns are those of the circuit’s lock."
+)
 _INSECURE = {"test-srs": "the set-up of this circuit was made for tests only. Its maker can forge proofs of anything."}
 
 
@@ -151,22 +158,25 @@ def _fidelity(report: AuditReport) -> str:
         return ""
     note = (
         "<p>A proof computes with whole numbers; the original model with floating-point numbers. The audit ran the original "
-        "model on the proven input. Above: dots are the proven values, rings the original model’s. Below: their difference, "
-        "with the largest one of compile time as a dashed line.</p>"
+        "model on the input that was given, or else on the proven one, which is rounded to the circuit’s steps; step A6 below "
+        "says which. Above: dots are the proven values, rings the original model’s. Below: their difference, with the largest "
+        "one of compile time as a dashed line.</p>"
     )
     bound = None if report.fidelity is None else float(report.fidelity.max_abs_error)
     plots = "".join(
-        f"<figure>{fidelity_svg(one, bound)}<figcaption>{safe(_caption(report, index))}</figcaption></figure>"
-        for index, one in enumerate(report.comparisons)
+        f"<figure>{fidelity_svg(one, bound)}<figcaption>{safe(_caption(report, one))}</figcaption></figure>"
+        for one in report.comparisons
     )
     return f"<section><h2>How close the proof is to the original model</h2>{note}{plots}</section>"
 
 
-def _caption(report: AuditReport, index: int) -> str:
-    one = report.comparisons[index]
-    caption = f"Output “{one.name}”: largest difference {one.max_abs_error:.4g}, mean {one.mean_abs_error:.4g}; "
-    caption = f"The largest proven value is {one.proven[one.place]:.4g}, at place {one.place}. {caption}"
-    caption += "both have their largest value at the same place." if one.same_class else "their largest values differ in place."
+_SAME = {True: " Its decision is the original model’s.", False: " Its decision is not the original model’s.", None: ""}
+
+
+def _caption(report: AuditReport, one: OutputComparison) -> str:
+    spreads = "" if one.spread_error is None else f", that is {one.spread_error:.2g} standard deviations of it"
+    caption = f"Output “{one.name}”: largest difference {one.max_abs_error:.4g}{spreads}, mean {one.mean_abs_error:.4g}."
+    caption += _SAME[one.same_class]
     if report.fidelity is not None:
         pinned = float(report.fidelity.max_abs_error)
         caption += f" At compile time the largest difference over {report.fidelity.samples} samples was {pinned:.4g}."

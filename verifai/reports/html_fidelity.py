@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import floor, isfinite, log10
 
-from verifai.domain.audit import OutputComparison
+from verifai.domain.comparison import OutputComparison
 from verifai.reports.html_text import safe
 
 WIDTH = 760

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import WaivedFinding
+from verifai.domain.shown import ShownTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Entry:
         waived: those that a waiver covers.
         facts: further figures for people, by name.
         words: what a verified statement hides and does not hide, in sentences; empty when nothing was verified.
+        values: what it shows, in values; long tensors may be cut.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Entry:
     waived: tuple[WaivedFinding, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    values: tuple[ShownTensor, ...] = ()
 
     def failures(self) -> tuple[Finding, ...]:
         """The findings because of which the status is not 0."""

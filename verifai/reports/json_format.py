@@ -63,7 +63,17 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "waived": [_waived(one) for one in entry.waived],
         "facts": dict(entry.facts),
         **({"privacy": list(entry.words)} if entry.words else {}),
+        **({"values": [_without_floats(one.to_json()) for one in entry.values]} if entry.values else {}),
     }
+
+
+def _without_floats(value: Any) -> Any:
+    """Numbers with a fraction as decimal text: a verdict's report is attested, and what is signed holds no floats."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return {name: _without_floats(item) for name, item in value.items()}
+    return [_without_floats(item) for item in value] if isinstance(value, list) else value
 
 
 def _waived(one: WaivedFinding) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shown import shown_line
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
 
@@ -29,7 +30,7 @@ class MarkdownFormat:
         return "text/markdown"
 
     def render(self, report: Report) -> bytes:
-        """Verdict, failures, waivers, models, bundles, what is hidden, in this order, as far as there is room."""
+        """Verdict, failures, waivers, models, bundles, values, what is hidden, in this order, as far as there is room."""
         page = _Page(MAX_BYTES)
         mark = "✅" if report.status == 0 else "❌"
         page.add(f"## {mark} verifai {report.command}: {report.verdict}\n\n{code(report.summary)}\n")
@@ -51,6 +52,10 @@ class MarkdownFormat:
             entries = [entry for entry in report.entries if entry.kind == kind]
             if entries:
                 page.table(title, (kind, "identifier", "outcome", "facts"), (_entry_row(entry) for entry in entries))
+        proven = [(entry, one) for entry in report.entries for one in entry.values]
+        if proven:
+            lines = ((code(entry.name), code(shown_line(one))) for entry, one in proven)
+            page.table("What was proven, in values", ("bundle", "values"), lines)
         for words, names in report.words():
             page.add(f"\n### What the proofs hide ({_which(names)})\n")
             for line in words:

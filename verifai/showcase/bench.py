@@ -12,7 +12,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from verifai.domain.statement import EngineName, Privacy
 from verifai.engines.fidelity import Measure
 from verifai.errors import InternalError, UsageError, VerifaiError
 from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.inputs import Samples, read_samples
 from verifai.onnx_graph.reference import Reference
 from verifai.showcase.bench_circuits import BASELINE, copy_circuit, engine_of, own_marks, refuse_too_many_runs
@@ -100,12 +100,12 @@ def run_bench(
         samples = _heldout(folder)
         for engine in engines:
             progress.phase(f"{folder.spec.name}: {engine}")
-            with tempfile.TemporaryDirectory(prefix="verifai-bench-") as scratch, own_marks(Path(scratch) / "openings"):
+            with private_directory() as scratch, own_marks(scratch / "openings"):
                 try:
                     if engine == BASELINE:
-                        yield _baseline(folder, samples, Path(scratch), runs, max_memory, progress)
+                        yield _baseline(folder, samples, scratch, runs, max_memory, progress)
                     elif alone or engine_of(engine) is EngineName.EZKL:  # whose proofs come from children anyway
-                        yield _engine(folder, engine, samples, Path(scratch), runs, max_memory, progress)
+                        yield _engine(folder, engine, samples, scratch, runs, max_memory, progress)
                     else:
                         yield _in_child(folder, engine, runs, max_memory)
                 except VerifaiError as problem:
@@ -126,7 +126,7 @@ def _in_child(folder: CircuitFolder, engine: str, runs: int, max_memory: int | N
     arguments = ["bench", str(folder.folder), "--engine", engine, "--runs", str(runs), "--json"]
     if max_memory is not None:
         arguments += ["--max-memory", str(max_memory)]
-    done = subprocess.run([sys.executable, "-m", "verifai.cli.app", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
     try:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -156,9 +156,10 @@ def _engine(
     warm, peak, privacy = [], made.circuit.peak_rss_bytes, ""
     if engine is not EngineName.EZKL:
         # The first call in a process loads the kernels; that belongs to the cold figure. ezkl's child is new every time.
-        list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory))
+        list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory, compare=False))
     for index in range(runs):
-        for bundle in prove(copy, [samples[0]], scratch / f"warm{index}", engine=engine, max_memory=max_memory):
+        target = scratch / f"warm{index}"
+        for bundle in prove(copy, [samples[0]], target, engine=engine, max_memory=max_memory, compare=False):
             warm.append(bundle.seconds)
             peak = max(peak, bundle.peak_rss_bytes)
             privacy = bundle.statement.privacy.value
@@ -235,7 +236,7 @@ def _save(path: Path, sample: Mapping[str, Any]) -> None:
 
 def _whole_process(arguments: list[str]) -> float:
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "verifai.cli.app", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode != 0:
         raise UsageError("bench-failed", f"verifai {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")

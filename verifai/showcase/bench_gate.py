@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName
 from verifai.errors import EngineCrashed, UsageError
+from verifai.execution.scratch import private_directory
 from verifai.stages.gate.init import init_policy
 from verifai.stages.prove import prove
 
@@ -87,11 +87,11 @@ def bench_gate(
     evidence = workspace / "evidence"
     progress.phase(f"proving {len(samples)} inputs", len(samples))
     paths = []
-    for made in prove(folder, samples, evidence, engine=engine):
+    for made in prove(folder, samples, evidence, engine=engine, compare=False):
         paths.append(made.path)
         progress.advance()
     policy = workspace / "verifai.toml"
-    init_policy(paths[0], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
+    init_policy(paths[:1], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
     text = policy.read_text(encoding="utf-8")
     policy.write_text(text.replace("inferences = 1\n", f"inferences = {len(paths)}\n"), encoding="utf-8")
     chosen = [paths[index * len(paths) // verify_runs] for index in range(verify_runs)]
@@ -129,7 +129,7 @@ def _verify_each(paths: Sequence[Path], folder: CircuitFolder, progress: Progres
 
 def _timed(arguments: Sequence[str]) -> _Timing:
     """What one command takes, its children included. Raises EngineCrashed when it does not accept."""
-    command = [sys.executable, "-m", "verifai.cli.app", *arguments]
+    command = [sys.executable, "-m", "verifai.cli.main", *arguments]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -160,9 +160,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     folder = CircuitFolder(options.circuit)
     samples = [dict(one) for path in options.samples for one in read_samples(path, folder.model).samples][: options.bundles]
-    with tempfile.TemporaryDirectory(prefix="verifai-bench-") as workspace:
+    with private_directory() as workspace:
         figures = bench_gate(
-            folder, samples, engine=options.engine, verify_runs=options.verify, workspace=Path(workspace)
+            folder, samples, engine=options.engine, verify_runs=options.verify, workspace=workspace
         )  # fmt: skip
     sys.stdout.write(json.dumps(asdict(figures), indent=2) + "\n")
     return 0

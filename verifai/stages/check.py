@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.fidelity import FidelityFloor, Task
+from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
-from verifai.engines.interface import CostEstimate, OperatorSupport, PrivacySupport
+from verifai.engines.capabilities import Prediction, PredictsCompile
+from verifai.engines.interface import CompileRequest, CostEstimate, OperatorSupport, PrivacySupport
 from verifai.engines.registry import engine_for, engine_names
-from verifai.errors import ResourceExhausted, UnsupportedModel, UsageError, VerifaiError
+from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError, VerifaiError
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,8 @@ class EngineCheck:
         operators: one entry per node.
         estimate: ``None`` when an operator is not supported or the engine cannot give what the specification asks for.
         privacy: whether it can hide what the specification asks it to.
-        refusal: why there is no estimate; ``None`` when there is one.
+        refusal: why it cannot prove the model as specified; ``None`` when it can.
+        prediction: what compile would find on the data that were given; ``None`` without data, or when it cannot.
     """
 
     engine: EngineName
@@ -31,11 +40,12 @@ class EngineCheck:
     privacy: PrivacySupport
     estimate: CostEstimate | None
     refusal: VerifaiError | None
+    prediction: Prediction | None = None
 
     @property
     def provable(self) -> bool:
-        """Whether this engine can prove the model as specified."""
-        return self.estimate is not None
+        """Whether this engine can prove the model as specified; where data were given, whether compile would succeed."""
+        return self.refusal is None
 
 
 def check_model(
@@ -44,21 +54,30 @@ def check_model(
     *,
     engines: Sequence[EngineName] = (),
     max_memory: int | None = None,
+    data: Mapping[str, NDArray[Any]] | None = None,
+    spec_dir: Path = Path(),
+    progress: Progress = SILENT,
 ) -> tuple[EngineCheck, ...]:
     """Ask every engine (or those named) whether it can prove ``model`` and at what cost.
 
     Args:
         spec: the circuit's specification; by default everything public, nothing limited.
         max_memory: hard limit in bytes on the estimate.
+        data: calibration data, as in :class:`~verifai.engines.interface.CompileRequest`: circuits are then tuned and run on
+            them, so that what is said of fidelity was measured.
+        spec_dir: folder that paths in ``spec`` start from.
 
     Raises:
+        PolicyNotMet: ``fidelity-below-floor``, when no engine asked meets the floor on ``data``.
         UnsupportedModel: ``operator-unsupported``, when no engine asked can prove it.
         UsageError: ``privacy-unsupported``, when none of them can hide what ``spec`` asks for.
         ResourceExhausted: ``estimate-over-budget``, when every engine that can would need more than ``max_memory``.
     """
     given = spec or all_public(model)
     checks = tuple(_ask(name, model, given) for name in (engines or engine_names()))
-    able = [check for check in checks if check.estimate is not None]
+    if data is not None:
+        checks = tuple(_predicted(check, model, given, data, spec_dir, progress) for check in checks)
+    able = [check for check in checks if check.provable]
     if not able:
         raise _refusal_of(checks)
     if max_memory is not None:
@@ -72,6 +91,32 @@ def check_model(
     return checks
 
 
+def _predicted(
+    check: EngineCheck,
+    model: OnnxModel,
+    spec: CircuitSpec,
+    data: Mapping[str, NDArray[Any]],
+    spec_dir: Path,
+    progress: Progress,
+) -> EngineCheck:
+    """With what compile would find; compile's refusal is the check's."""
+    engine = engine_for(check.engine)
+    if not check.provable or not isinstance(engine, PredictsCompile):
+        return check
+    progress.phase(f"{check.engine.value}: tune")
+    try:
+        with private_directory() as scratch:
+            found = engine.predict(CompileRequest(model, spec, data, scratch, spec_dir, progress=progress))
+    except VerifaiError as problem:
+        if problem.status == 70:
+            raise
+        return replace(check, refusal=problem)
+    missed = spec.floor.missed(found.fidelity)
+    if missed:
+        return replace(check, refusal=PolicyNotMet("fidelity-below-floor", "; ".join(missed), where="[fidelity]"))
+    return replace(check, prediction=found)
+
+
 def _refusal_of(checks: Sequence[EngineCheck]) -> VerifaiError:
     """Why no engine can; when privacy is what they all lack, what each of them says of it."""
     if len(checks) > 1 and not any(check.privacy.offered for check in checks):
@@ -80,7 +125,12 @@ def _refusal_of(checks: Sequence[EngineCheck]) -> VerifaiError:
             "no engine can hide what is asked. " + " ".join(f"{one.engine.value}: {one.privacy.reason}" for one in checks),
             hint="Ask for less: another visibility of the tensors or of the weights.",
         )
-    return next(check.refusal for check in checks if check.refusal is not None)
+    refusals = {check.engine.value: check.refusal for check in checks if check.refusal is not None}
+    below = next((problem for problem in refusals.values() if problem.code == "fidelity-below-floor"), None)
+    if below is not None and len(refusals) > 1:
+        told = " ".join(f"{engine}: {problem.message}." for engine, problem in refusals.items())
+        return PolicyNotMet(below.code, f"no engine meets the floor on these data. {told}", where=below.where, hint=below.hint)
+    return next(iter(refusals.values()))
 
 
 def _ask(name: EngineName, model: OnnxModel, spec: CircuitSpec) -> EngineCheck:
@@ -125,8 +175,8 @@ def hiding(spec: CircuitSpec, private: Sequence[str], private_weights: bool) -> 
     return asked
 
 
-def all_public(model: OnnxModel) -> CircuitSpec:
-    """A specification that hides nothing and limits nothing."""
+def all_public(model: OnnxModel, task: Task = Task.CLASSIFICATION) -> CircuitSpec:
+    """A specification that hides nothing, limits nothing, and asks the task's default fidelity."""
     return CircuitSpec(
         name="model",
         model=MODEL_FILE,
@@ -135,7 +185,7 @@ def all_public(model: OnnxModel) -> CircuitSpec:
         weights=WeightVisibility.PUBLIC,
         calibration=None,
         calibration_samples=None,
-        task=Task.CLASSIFICATION,
+        task=task,
         budget=Budget(),
         fidelity=FidelityFloor(),
     )

@@ -48,19 +48,21 @@ def compile_circuit(
     """Compile the circuit in ``folder``, and pin it in its lock.
 
     Args:
-        engine: by default the one that ``circuit.toml`` names.
+        engine: by default the one that ``circuit.toml`` names; with ``locked`` the only one that the lock pins.
         locked: reproduce the pinned tuning without searching; anything but the pinned digests is an error.
         max_memory: refuse before any cost when the estimate exceeds this many bytes; also caps the child processes.
 
     Raises:
         UnsupportedModel: an operator that the engine cannot prove, with its node.
-        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``;
+        UsageError: bad specification, missing calibration data, nothing to reproduce, or ``lock-not-reproduced``, also where
+            labels or column names are not those that the lock has;
             ``privacy-unsupported`` when the engine cannot hide what the specification asks it to.
         PolicyNotMet: ``fidelity-below-floor``.
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
-    name = engine or spec.engine
+    _ = folder.names  # refused before any cost
+    name = folder.engine(engine) if locked else engine or spec.engine
     backend = engine_for(name)
     privacy = backend.privacy_support(spec)
     privacy.require(name)
@@ -81,10 +83,12 @@ def compile_circuit(
             where=str(folder.folder),
             hint="Compile without --locked first.",
         )
+    if locked:
+        _require_same(folder.lock().names.to_document(), folder.names.to_document(), folder)
     request = CompileRequest(
         model=model,
         spec=_with_memory(spec, limit),
-        calibration=_calibration(folder),
+        calibration=_calibration(folder, progress),
         build_dir=folder.build_dir(name),
         spec_dir=folder.folder,
         secrets_dir=folder.secrets_dir(name),
@@ -125,7 +129,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
         )
 
 
-def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
+def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]:
     spec = folder.spec
     if spec.calibration is None:
         raise UsageError(
@@ -134,7 +138,10 @@ def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
             where=str(folder.folder / "circuit.toml"),
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
-    samples = read_samples(folder.folder / spec.calibration, folder.model).samples
+    read = read_samples(folder.folder / spec.calibration, folder.model, columns=folder.table_columns())
+    for note in read.notes if read.columns else ():  # how a table's columns were matched
+        progress.note(note)
+    samples = read.samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
     return to_arrays(samples, folder.model)
@@ -157,6 +164,8 @@ def _same(pinned: Any, made: Any, *, rounding: bool) -> bool:
     pinned fields only: older locks lack figures that are measured now."""
     if rounding and isinstance(pinned, Mapping) and isinstance(made, Mapping):
         return set(pinned) <= set(made) and all(_same(pinned[name], made[name], rounding=True) for name in pinned)
+    if rounding and isinstance(pinned, list | tuple) and isinstance(made, list | tuple):
+        return len(pinned) == len(made) and all(_same(*pair, rounding=True) for pair in zip(pinned, made, strict=True))
     if rounding and isinstance(pinned, float) and isinstance(made, float):
         return math.isclose(pinned, made, rel_tol=1e-4, abs_tol=1e-7)
     return bool(pinned == made)

@@ -10,21 +10,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.model_facts import MAX_NAME, MAX_NAMES, ModelFacts, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InternalError, UnsupportedModel, UsageError
-from verifai.exporters.interface import Arrays, Exported, Source
+from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.registry import export_source
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.exact import exact_cast
+from verifai.onnx_graph.facts import facts_path, read_facts
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
+from verifai.onnx_graph.refusal import printable
 
 PARITY_LIMIT = 1e-3
-"""Largest relative error that is accepted unless the caller says otherwise; float32 arithmetic stays well below."""
+"""Largest error that is accepted unless the caller says otherwise, as a share of the outputs' spread."""
+
+_LEAST_SPREAD = 2.0**-10
+"""Least spread that is divided by, as a share of the outputs' size: of float32's 24 bits, few are left to tell outputs apart
+that vary by less than this around a large number."""
 
 _GENERATED = 8
+_MADE = 16
 _SEED = 20240229
 
 
@@ -34,10 +42,13 @@ class Parity:
 
     Attributes:
         samples: how many inputs were compared.
-        generated: how many of them were made up (uniform in [0, 1)), because none or few were given.
+        generated: how many of them were made up: like the source's data where it remembers that, else uniform in [0, 1).
         max_abs_error: largest absolute difference of any output value.
-        max_error: the same relative to the larger of 1 and the source's largest absolute output; this is what is limited.
+        max_error: the same as a share of the spread (standard deviation) of the source's outputs on these inputs, which counts
+            as at least 1/1024 of their size; this is what is limited.
         limit: the largest accepted ``max_error``.
+        decisions: on how many inputs the class that the source names was compared with the largest output.
+        decisions_differ: on how many of them they differ.
     """
 
     samples: int
@@ -45,6 +56,8 @@ class Parity:
     max_abs_error: float
     max_error: float
     limit: float
+    decisions: int = 0
+    decisions_differ: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,13 @@ class ExportResult:
         model: canonical.
         notices: what was changed that a person should know, one sentence each.
         parity: how close it is to the source.
+        facts: task, labels and columns, where the source says them.
     """
 
     model: OnnxModel
     notices: tuple[str, ...]
     parity: Parity
+    facts: ModelFacts | None = None
 
 
 def export(
@@ -67,7 +82,9 @@ def export(
     *,
     dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    select: Sequence[str] = (),
     trust_pickle: bool = False,
+    trusted_types: Sequence[str] = (),
     samples: Sequence[Arrays] | Callable[[OnnxModel], Sequence[Arrays]] = (),
     parity_limit: float = PARITY_LIMIT,
     progress: Progress = SILENT,
@@ -79,7 +96,9 @@ def export(
             from the current folder and called (so its code runs); or a pickle, with ``trust_pickle``.
         dims: size of each symbolic dimension by name, or by ``input:axis``.
         shapes: shape per argument of ``forward``, for PyTorch modules without example inputs.
+        select: names of the outputs to keep; empty keeps all, but for labels where there are scores.
         trust_pickle: load files that can run code.
+        trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
         samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones; or a
             function that gives them once the exported model, and so its shapes, are known.
         parity_limit: see :class:`Parity`; must be finite and not negative.
@@ -92,13 +111,56 @@ def export(
     if not (np.isfinite(parity_limit) and parity_limit >= 0):
         raise UsageError("bad-option", "the parity limit must be a finite number of at least 0", where="parity limit")
     progress.phase("convert")
-    found = export_source(Source(str(source), shapes or {}, trust_pickle))
+    found = export_source(Source(str(source), shapes or {}, trust_pickle, tuple(trusted_types), tuple(select)))
     progress.phase("canonicalise")
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
     model = _checked(canonical.model)
     progress.phase("compare")
     parity = _compare(model, found, samples(model) if callable(samples) else samples, parity_limit)
-    return ExportResult(model, (*found.notices, *canonical.notices), parity)
+    facts, said = _facts(model, found.meaning, parity)
+    facts = facts or _kept(source, model)
+    return ExportResult(model, (*found.notices, *canonical.notices, *said, *_undecided(parity)), parity, facts)
+
+
+def _kept(source: str | Path, model: OnnxModel) -> ModelFacts | None:
+    """The facts beside an ONNX file that is canonical already: they are about this model. Raises UsageError (``bad-facts``)."""
+    path = Path(source)
+    facts = read_facts(path) if path.suffix.lower() == ".onnx" and facts_path(path).exists() else None
+    return facts if facts is not None and facts.model_sha256 == model.sha256 else None
+
+
+def _facts(model: OnnxModel, meaning: Meaning | None, parity: Parity) -> tuple[ModelFacts | None, tuple[str, ...]]:
+    """The facts, without names that a facts file cannot hold or that do not fit the tensors, and what to say about these."""
+    if meaning is None:
+        return None, ()
+    if not meaning.certain and (parity.decisions_differ or not parity.decisions):
+        return None, (f"The largest of {meaning.output!r} is not always the class label of the file; no labels were kept.",)
+    widths = {spec.name: spec.shape[-1] if spec.shape else 1 for spec in (*model.inputs, *model.outputs)}
+    said = []
+    names = {"columns": meaning.columns, "labels": meaning.labels}
+    for kind, tensor in (("columns", meaning.input), ("labels", meaning.output)):
+        if names[kind] and not (len(names[kind]) == widths.get(tensor) and _can_hold(names[kind])):
+            said.append(f"The names of the {kind} were left out: there must be one per column, printable and different.")
+            names[kind] = ()
+    if names["labels"]:
+        shown = printable(", ".join(names["labels"][:20]), 200) + (", …" if len(names["labels"]) > 20 else "")
+        several = meaning.task is Task.MULTILABEL
+        how = "has one column per label, each for itself" if several else "has the class label in its largest column"
+        said.append(f"{meaning.output!r} {how}, in this order: {shown}.")
+    return ModelFacts(model.sha256, meaning.task, meaning.input, names["columns"], meaning.output, names["labels"]), tuple(said)
+
+
+def _can_hold(names: tuple[str, ...]) -> bool:
+    return len(set(names)) == len(names) <= MAX_NAMES and all(len(name) <= MAX_NAME and name.isprintable() for name in names)
+
+
+def _undecided(parity: Parity) -> tuple[str, ...]:
+    if not parity.decisions_differ:
+        return ()
+    return (
+        f"On {parity.decisions_differ} of {parity.decisions} compared inputs the largest output is not the class that the "
+        "source names: it breaks ties by another rule, or they are closer than float32 tells apart.",
+    )
 
 
 def _checked(model: OnnxModel) -> OnnxModel:
@@ -112,8 +174,12 @@ def _checked(model: OnnxModel) -> OnnxModel:
 def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: float) -> Parity:
     reference = Reference(model)
     real = [*given, *(_fitted(sample, model) for sample in found.samples if _fits(sample, model))]
-    made = generated_inputs(model, _GENERATED)
-    largest = largest_relative = 0.0
+    if found.made is None:
+        made: Sequence[Arrays] = generated_inputs(model, _GENERATED)
+    else:
+        made = found.made(np.random.default_rng(_SEED), _MADE)
+    gaps = {spec.name: _Gap() for spec in model.outputs}
+    decisions = differ = 0
     for inputs in (*real, *made):
         ours = reference.run(inputs)
         theirs = found.run(inputs)
@@ -122,33 +188,65 @@ def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: 
             source = spec.name if spec.name in theirs or len(theirs) != len(model.outputs) else list(theirs)[position]
             if source not in theirs:
                 raise UnsupportedModel("parity-exceeded", "the source has no such output", where=f"output {spec.name!r}")
-            error, relative = _difference(ours[spec.name], np.asarray(theirs[source]), spec)
-            if not relative <= limit:
-                raise UnsupportedModel(
-                    "parity-exceeded",
-                    f"the exported model differs from its source by {error:.3g} (relative {relative:.3g}, limit {limit:.3g})",
-                    where=f"output {spec.name!r}",
-                    hint="If the difference is rounding that you accept, raise the limit; else report the model.",
-                )
-            largest, largest_relative = max(largest, error), max(largest_relative, relative)
-    return Parity(len(real) + len(made), len(made), largest, largest_relative, limit)
+            gaps[spec.name].add(ours[spec.name], np.asarray(theirs[source]), spec)
+        place = found.decide(inputs) if found.decide is not None and found.meaning is not None else None
+        if place is not None and found.meaning is not None and found.meaning.labels:
+            decisions += 1
+            differ += int(np.argmax(ours[found.meaning.output])) != place
+    for name, gap in gaps.items():
+        if not gap.relative <= limit:
+            raise UnsupportedModel(
+                "parity-exceeded",
+                f"the exported model differs from its source by {gap.largest:.3g} "
+                f"({gap.relative:.3g} of the outputs' spread, limit {limit:.3g})",
+                where=f"output {name!r}",
+                hint="Scale the columns first (StandardScaler), so that float32 loses less; or raise --parity-limit, if you "
+                "accept the difference.",
+            )
+    largest = max((gap.largest for gap in gaps.values()), default=0.0)
+    relative = max((gap.relative for gap in gaps.values()), default=0.0)
+    return Parity(len(real) + len(made), len(made), largest, relative, limit, decisions, differ)
 
 
-def _difference(ours: NDArray[Any], theirs: NDArray[Any], spec: TensorSpec) -> tuple[float, float]:
-    """Largest absolute and relative difference; NaN compares as equal to NaN only, infinity to itself only."""
-    if theirs.size != ours.size:
-        raise UnsupportedModel(
-            "parity-exceeded", f"the source yields shape {theirs.shape}, the export {ours.shape}", where=f"output {spec.name!r}"
-        )
-    left = np.asarray(ours, dtype=np.float64).ravel()
-    right = np.asarray(theirs, dtype=np.float64).ravel()
-    special = ~(np.isfinite(left) & np.isfinite(right))
-    if not np.array_equal(left[special], right[special], equal_nan=True):
-        return float("inf"), float("inf")
-    gaps = np.abs(left[~special] - right[~special])
-    error = float(gaps.max(initial=0.0))
-    scale = max(1.0, float(np.abs(right[~special]).max(initial=0.0)))
-    return error, error / scale
+class _Gap:
+    """How far one output is from the source's, over all samples; NaN is equal to NaN only, infinity to itself only."""
+
+    def __init__(self) -> None:
+        self.largest = 0.0
+        self._size = 0.0
+        self._count = 0
+        self._mean = self._squares = 0.0
+
+    def add(self, ours: NDArray[Any], theirs: NDArray[Any], spec: TensorSpec) -> None:
+        """Compare one sample's output. Raises UnsupportedModel (``parity-exceeded``) when the sizes differ."""
+        if theirs.size != ours.size:
+            raise UnsupportedModel(
+                "parity-exceeded",
+                f"the source yields shape {theirs.shape}, the export {ours.shape}",
+                where=f"output {spec.name!r}",
+            )
+        left = np.asarray(ours, dtype=np.float64).ravel()
+        right = np.asarray(theirs, dtype=np.float64).ravel()
+        finite = np.isfinite(left) & np.isfinite(right)
+        if not np.array_equal(left[~finite], right[~finite], equal_nan=True):
+            self.largest = float("inf")
+        if not finite.any():
+            return
+        left, right = left[finite], right[finite]
+        self.largest = max(self.largest, float(np.abs(left - right).max()))
+        self._size = max(self._size, float(np.abs(right).max()))
+        # Chan, Golub and LeVeque's update of a mean and of the squares around it.
+        count, mean = self._count + right.size, float(right.mean())
+        step = mean - self._mean
+        self._squares += float(np.square(right - mean).sum()) + step * step * self._count * right.size / count
+        self._mean += step * right.size / count
+        self._count = count
+
+    @property
+    def relative(self) -> float:
+        """The largest difference as a share of the spread, or of a small part of the size where that is larger."""
+        spread = float(np.sqrt(self._squares / self._count)) if self._count else 0.0
+        return self.largest / (max(spread, _LEAST_SPREAD * self._size) or 1.0)
 
 
 def generated_inputs(model: OnnxModel, count: int) -> list[dict[str, NDArray[Any]]]:

@@ -22,7 +22,8 @@ from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_atomic, write_new
+from verifai.execution.locks import folder_locked
 
 if TYPE_CHECKING:
     from verifai.bundle.keyless import KeylessSigner
@@ -72,22 +73,37 @@ def seal_bundle(
         EvidenceRejected: it is not exactly a bundle; ``log-inconsistent`` when ``checkpoint`` is not of this log.
         Undecided: ``disk``, ``log-busy``.
     """
-    if not signers and log is None and keyless is None:
-        raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
-    if checkpoint is not None and log is None:
-        raise UsageError("bad-option", "--checkpoint goes with --log")
-    if (log is None) != (log_signer is None):
-        raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")
+    check_seal_options(
+        signs=bool(signers) or keyless is not None,
+        log=log is not None,
+        log_key=log_signer is not None,
+        checkpoint=checkpoint is not None,
+    )
     if output is None and (log is not None or not path.is_dir()):
         raise UsageError("bad-option", "this makes a new bundle", where="--output", hint="Give --output NEW.")
-    with open_bundle(path) as bundle:
-        if log is not None and log_signer is not None and output is not None:
+    if log is not None and log_signer is not None and output is not None:
+        with open_bundle(path) as bundle:
             sealed = _logged(bundle, signers, output, log, log_signer, checkpoint)
-        else:
+    elif output is not None:
+        with open_bundle(path) as bundle:
             sealed = _signed(bundle, signers, output)
+    else:
+        # Two at once would each add their signature to the manifest as it was, and one would be lost.
+        with folder_locked(path), open_bundle(path) as bundle:
+            sealed = _signed(bundle, signers, None)
     if keyless is not None:
         _vouch(sealed.path, keyless)
     return sealed
+
+
+def check_seal_options(*, signs: bool, log: bool, log_key: bool, checkpoint: bool) -> None:
+    """Refuse options that do not go together, whatever the bundle. Raises UsageError (``bad-option``)."""
+    if not signs and not log:
+        raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
+    if checkpoint and not log:
+        raise UsageError("bad-option", "--checkpoint goes with --log")
+    if log != log_key:
+        raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")
 
 
 def _vouch(path: Path, keyless: KeylessSigner) -> None:
@@ -127,7 +143,7 @@ def _logged(
             succeeds=bundle.bundle_id,
         )
         audit_log.append([bundle_id])
-        write_atomic(sidecar, audit_log.prove(bundle_id, audit_log.checkpoint(log_signer)).to_bytes())
+        write_new(sidecar, audit_log.prove(bundle_id, audit_log.checkpoint(log_signer)).to_bytes())
     return SealedBundle(output, bundle_id, tuple(signer.public_key for signer in signers), positions, sidecar)
 
 

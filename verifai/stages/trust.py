@@ -13,7 +13,7 @@ from verifai.domain.digest import sha256
 from verifai.domain.trust import RE_DERIVE, SCHEMA, Trust, parse_trust
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_new
 
 _HEADER = """\
 # Whom and what you trust. Written by `verifai trust init`; verdicts rest on it. Review changes to it as you would review code.
@@ -66,7 +66,7 @@ def init_trust(output: Path, request: TrustRequest) -> Trust:
         raise UsageError("bad-option", f"{len(request.keys)} keys cannot reach a threshold of {request.threshold}")
     document = _document(output, request)
     trust = parse_trust(document, str(output))
-    write_atomic(output, (_HEADER + tomli_w.dumps(document)).encode())
+    write_new(output, (_HEADER + tomli_w.dumps(document)).encode())
     return trust
 
 

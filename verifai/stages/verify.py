@@ -5,10 +5,10 @@ What the verdict rests on comes from the lock (and, where given, the trust file)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from verifai.bundle.reader import open_bundle
 from verifai.domain.attestation.circuit import CircuitPredicate
@@ -18,25 +18,22 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, at_step, holds, not_checked
+from verifai.domain.names import PlaceNames
 from verifai.domain.openings import OpenedBy, opening_words, proof_digest
 from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility, WeightVisibility
-from verifai.engines.interface import ProofEngine, SectionSummary, VerifyRequest
+from verifai.domain.shown import ShownTensor, shown_values
+from verifai.domain.statement import Role, Statement, WeightVisibility
+from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError
+from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.evidence import fidelity_figures, section_digest
+from verifai.stages.matching import TensorSource, check_context, check_context_bound, check_tensors
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
-
-
-HIDING_ROOT = "tensor-secret-needed"
-"""The code of an engine's refusal to compare a tensor with a hiding root: the root cannot be made without its secret seed."""
-
-TensorSource = Mapping[str, Any] | Callable[[Sequence[TensorStatement]], Mapping[str, Any]]
-"""Plain tensors by name, or how to get them once the statement says which there are."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,7 @@ class VerifiedBundle:
         statement: decoded from the proof.
         findings: one per step, in order.
         opened: the proof by digest, with the openings of hidden commitments that it shows.
+        fidelity, names: as the trusted lock has them.
     """
 
     bundle_id: Sha256
@@ -74,6 +72,13 @@ class VerifiedBundle:
     proof: ProofPredicate
     findings: tuple[Finding, ...]
     opened: OpenedBy
+    fidelity: Fidelity
+    names: PlaceNames
+
+    @property
+    def values(self) -> tuple[ShownTensor, ...]:
+        """What was proven, in values."""
+        return shown_values(self.statement, self.names, self.fidelity)
 
 
 def verify_bundle(
@@ -98,7 +103,21 @@ def verify_bundle(
 def verify_open(
     bundle: OpenBundle, lock: CircuitLock, expect: Expectations, *, budget: Budget, progress: Progress
 ) -> VerifiedBundle:
-    """The same for a bundle that is open already; steps V2–V9. ``audit`` builds on it."""
+    """The same for a bundle that is open already; steps V2–V9."""
+    verified = verify_proof(bundle, lock, allow_test_srs=expect.allow_test_srs, budget=budget, progress=progress)
+    statement, engine = verified.statement, engine_for(verified.circuit.engine)
+    findings = [check_context(statement, expect.context)]
+    for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
+        if given is not None:
+            findings += check_tensors(engine, statement, role, given)
+    check_context_bound(statement, expect.context, signed=expect.context_signed)
+    return replace(verified, findings=(*verified.findings, *findings))
+
+
+def verify_proof(
+    bundle: OpenBundle, lock: CircuitLock, *, allow_test_srs: bool, budget: Budget, progress: Progress
+) -> VerifiedBundle:
+    """Steps V2–V6: that the proof holds, whatever was asked for. ``audit`` goes on from here."""
     circuit, proof = find_claims(bundle)
     findings = [holds("bundle-intact", f"{len(bundle.payload)} payload files and every attestation match the manifest", "V1")]
     findings.append(note_signatures(bundle))
@@ -116,7 +135,7 @@ def verify_open(
             section=section,
             model_sha256=lock.model_sha256,
             context=proof.statement.context,
-            allow_test_material=expect.allow_test_srs,
+            allow_test_material=allow_test_srs,
             budget=budget,
             progress=progress,
         )
@@ -127,18 +146,10 @@ def verify_open(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
-    findings.append(check_context(verified.statement, expect.context))
-    for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
-        if given is not None:
-            findings += check_tensors(engine, verified.statement, role, given)
-    if expect.context is not None and not (verified.statement.context_bound or expect.context_signed):
-        raise PolicyNotMet(
-            "context-not-bound",
-            "the context is the expected one, but neither the proof nor a trusted signature binds it to the proof",
-            hint="Use `audit --trust` with whom you trust to sign, or an engine whose proofs bind the context (sumcheck).",
-        )
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
-    return VerifiedBundle(bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened)
+    return VerifiedBundle(
+        bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
+    )
 
 
 def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
@@ -276,85 +287,6 @@ def _first_difference(left: Statement, right: Statement) -> str:
                     return f"tensor {one.name!r}"
             return "the number of tensors"
     return "nothing"
-
-
-def check_context(statement: Statement, expected: str | None) -> Finding:
-    """V7: the context is the one that was asked for."""
-    if expected is None:
-        if statement.context:
-            return not_checked(
-                "context-not-compared", f"the context {statement.context[:80]!r} was not compared with anything", "V7"
-            )
-        return not_checked("context-not-compared", "no context was asked for: an old proof could be shown again", "V7")
-    if statement.context != expected:
-        raise EvidenceRejected(
-            "context-mismatch",
-            f"the context is {statement.context[:80]!r}, expected {expected[:80]!r}",
-            hint="This may be an older proof shown again.",
-        )
-    if statement.context_bound:
-        return holds("context-matches", "the context is the expected one, bound by the proof itself", "V7")
-    return holds("context-matches", "the context is the expected one; a signature binds it, the proof does not", "V7")
-
-
-def check_tensors(engine: ProofEngine, statement: Statement, role: Role, source: TensorSource) -> list[Finding]:
-    """V8, V9: plain tensors that the verifier holds, matched exactly with the statement's."""
-    known = {tensor.name: tensor for tensor in statement.of(role)}
-    given = source(statement.of(role)) if callable(source) else source
-    for name in given:
-        if name not in known:
-            raise UsageError(
-                "unknown-tensor", f"the statement has no {role.value} {name!r}", hint="It has: " + ", ".join(known)
-            )
-    if not given:
-        raise UsageError("unknown-tensor", f"no {role.value} was given to compare")
-    return [_match(engine, known[name], values) for name, values in given.items()]
-
-
-def _match(engine: ProofEngine, tensor: TensorStatement, values: Any) -> Finding:
-    step = "V8" if tensor.role is Role.INPUT else "V9"
-    code = f"{tensor.role.value}-mismatch"
-    if tensor.visibility is Visibility.PRIVATE:
-        raise PolicyNotMet(
-            f"{tensor.role.value}-private",
-            f"{tensor.name!r} is private in this statement; the proof binds it to nothing that you hold",
-            hint='Ask for a circuit with this tensor "hashed" or "public".',
-        )
-    try:
-        if tensor.visibility is Visibility.PUBLIC and tensor.role is Role.OUTPUT:
-            same = _equal_as_float32(tensor, values)
-        elif tensor.visibility is Visibility.PUBLIC:
-            same = engine.quantise(tensor, values) == tensor.quantised
-        else:
-            same = engine.digest(tensor, values) == tensor.digest
-    except InputRejected as problem:
-        if problem.code == HIDING_ROOT:  # the tensor may well be the proven one: nothing is false, nothing was compared
-            raise PolicyNotMet(problem.code, problem.message, where=tensor.name, hint=problem.hint) from None
-        raise EvidenceRejected(
-            code, f"the given {tensor.name!r} cannot be what was proven: {problem.message}", where=tensor.name
-        ) from None
-    if not same:
-        raise EvidenceRejected(
-            code,
-            f"the given {tensor.role.value} {tensor.name!r} is not the one in the proof",
-            where=tensor.name,
-            hint="Another input or output was proven.",
-        )
-    how = "equal to the public values" if tensor.visibility is Visibility.PUBLIC else "bound to the digest"
-    precision = "to float32" if tensor.role is Role.OUTPUT and tensor.visibility is Visibility.PUBLIC else "after quantisation"
-    return holds(f"{tensor.role.value}-matches", f"the given {tensor.name!r} is {how} in the proof, exactly, {precision}", step)
-
-
-def _equal_as_float32(tensor: TensorStatement, values: Any) -> bool:
-    """Whether a served output is the proven one. Models serve float32, which can hold fewer digits than a circuit's integers,
-    so the proven value is rounded to float32 and then compared exactly."""
-    import numpy as np
-
-    given = np.asarray(values)
-    if given.shape != tensor.shape or given.dtype.kind not in "fiu":
-        raise InputRejected("input-shape", f"expected numbers of shape {tensor.shape}, found {given.dtype} {given.shape}")
-    proven = np.array(tensor.values(), dtype=np.float64).astype(np.float32)
-    return bool(np.array_equal(proven, given.astype(np.float64).astype(np.float32).reshape(-1)))
 
 
 def describe(statement: Statement) -> Sequence[str]:

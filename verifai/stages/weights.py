@@ -31,7 +31,7 @@ def renew_root(folder: CircuitFolder, *, progress: Progress = SILENT) -> RootSta
     engine = _engine(lock)
     return engine.renew_weight_root(
         lock.section(engine.name),
-        folder.build_dir(engine.name),
+        folder.built_dir(engine.name),
         folder.secrets_dir(engine.name),
         where=str(folder.folder),
         progress=progress,

@@ -80,3 +80,35 @@ def test_decisions_within_rounding_are_counted() -> None:
 def test_constant_models_and_single_samples_have_a_spread(values: list[list[float]]) -> None:
     found = measure(Task.REGRESSION, np.array(values)).compare({"y": np.array(values) + 0.5})
     assert found.spread_error is not None and np.isfinite(found.spread_error) and found.spread_error > 0
+
+
+def test_a_lock_gets_what_a_later_value_is_judged_by() -> None:
+    values = np.array([[0.2, 0.8], [0.4, 0.6], [0.9, 0.1]])
+    found = measure(Task.CLASSIFICATION, values).compare({"y": values})
+    assert found.task is Task.CLASSIFICATION
+    (figures,) = found.outputs
+    assert figures.spread == pytest.approx(tuple(values.std(axis=0)), rel=1e-5)
+    assert (figures.low, figures.high, figures.threshold) == (0.1, 0.9, None)
+    assert all(one == float(f"{one:.6g}") for one in figures.spread), "six digits, so that another machine pins the same"
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "threshold"),
+    [
+        (Task.CLASSIFICATION, [[0.1], [0.9]], 0.5),
+        (Task.CLASSIFICATION, [[-3.0], [4.0]], 0.0),
+        (Task.MULTI_LABEL, [[0.1, 0.2], [0.9, 0.3]], 0.5),
+        (Task.REGRESSION, [[0.1], [0.9]], None),
+    ],
+)
+def test_a_threshold_is_pinned_where_cells_decide(task: Task, values: list[list[float]], threshold: float | None) -> None:
+    (figures,) = measure(task, np.array(values)).compare({"y": np.array(values)}).outputs
+    assert figures.threshold == threshold
+
+
+def test_large_outputs_get_one_spread_and_integers_none() -> None:
+    values = np.random.default_rng(3).normal(0, 2, (50, 300))
+    (figures,) = measure(Task.REGRESSION, values).compare({"y": values}).outputs
+    assert figures.spread == pytest.approx((float(np.sqrt((values.std(axis=0) ** 2).mean())),), rel=1e-5)
+    labels = np.array([[1], [2]])
+    assert measure(Task.CLASSIFICATION, labels, "int64").compare({"y": labels}).outputs == ()

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 from verifai.errors import DeadlineExceeded, EngineCrashed, ResourceExhausted
 from verifai.execution import child
 from verifai.execution.child import ChildReport, Limits
+from verifai.execution.scratch import private_directory
 
 SCRIPT = ROOT / "tests" / "support" / "misbehaving.py"
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, which this system has not")
@@ -29,7 +30,7 @@ def misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*ops: str, limits: Limits | None = None, keep_going: bool = False, **args: object) -> ChildReport:
     steps = [{"op": op, "args": args} for op in ops]
     task = {"steps": steps, "keep_going": keep_going}
-    with child.private_directory() as folder:
+    with private_directory() as folder:
         return child.run("unused", task, folder=folder, limits=limits or Limits(wall_seconds=30), environment={"EXTRA": "1"})
 
 
@@ -150,7 +151,7 @@ def test_the_environment_is_made_from_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_nothing_is_left_of_the_private_folder() -> None:
-    with child.private_directory() as folder:
+    with private_directory() as folder:
         (folder / "witness.json").write_text("private")
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
@@ -181,9 +182,10 @@ import sys
 from pathlib import Path
 from verifai.execution import child
 from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 child._command = lambda module: [sys.executable, "-I", sys.argv[1]]
 try:
-    with child.private_directory(Path(sys.argv[2])) as folder:
+    with private_directory(Path(sys.argv[2])) as folder:
         task = {"steps": [{"op": "hang", "args": {"grandchild": sys.argv[3]}}], "keep_going": False}
         child.run("unused", task, folder=folder, limits=Limits(wall_seconds=120))
 except KeyboardInterrupt:

@@ -103,3 +103,24 @@ def test_a_constant_node_with_external_data_is_pulled_in_too(folder: Path) -> No
     value.external_data.add(key="location", value="deep/weights.bin")
     found = canonicalise(source.SerializeToString(), where="m", folder=folder).model
     assert np.frombuffer(found.proto.graph.initializer[0].raw_data, np.float32).tobytes() == VALUES.tobytes()
+
+
+def test_a_link_says_how_to_go_on(folder: Path) -> None:
+    (folder / "link").symlink_to("weights.bin")
+    problem = refused(with_external("link"), folder)
+    assert "link" in problem.message
+    assert f"cp -rL {folder}" in problem.hint
+
+
+def test_a_missing_file_says_where_it_belongs(folder: Path) -> None:
+    assert "beside the model" in refused(with_external("model.onnx.data"), folder).hint
+
+
+def test_a_pointer_in_place_of_the_weights_is_named(folder: Path) -> None:
+    (folder / "weights.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    problem = refused(with_external("weights.bin", offset="64"), folder)
+    assert ("Git LFS" in problem.message, "git lfs pull" in problem.hint) == (True, True)
+
+
+def test_without_a_folder_the_export_is_named() -> None:
+    assert "verifai export model.onnx -o model.canonical.onnx" in refused(with_external("weights.bin"), None).hint

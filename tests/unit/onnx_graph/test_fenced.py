@@ -25,6 +25,7 @@ from verifai.onnx_graph.fenced import load_path_fenced, run_reference_fenced
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
+from verifai.stages.audit import reference as audit_reference
 from verifai.stages.audit import steps as audit_steps
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
@@ -210,7 +211,11 @@ def test_shapes_that_no_model_has_are_a_crash(monkeypatch: pytest.MonkeyPatch) -
 def test_an_audit_outlives_a_model_that_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that a bundle brings is replaced behind the checks that would refuse such a one."""
     real = fenced.run_reference_fenced
-    monkeypatch.setattr(audit_steps, "run_reference_fenced", lambda *arguments: real(division(), cell(LEAST), *arguments[2:]))
+
+    def dies(*arguments: Any) -> Any:
+        return real(division(), cell(LEAST), *arguments[2:])
+
+    monkeypatch.setattr(audit_reference, "run_reference_fenced", dies)
     options = AuditOptions(rederive=False, now="2026-12-01T00:00:00Z")
     (report,) = audit_all([GOOD], read_trust(V1 / "trust.toml"), options)
     (finding,) = [one for one in report.findings if one.code == "engine-crashed"]

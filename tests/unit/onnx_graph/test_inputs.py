@@ -300,6 +300,66 @@ def test_a_coloured_picture_becomes_three_planes() -> None:
     assert sample[0, :, 0, 0].tolist() == np.array([1, 0, np.float32(0.2)], np.float32).tolist()
 
 
+def turned(orientation: int) -> bytes:
+    """A grey picture of 3×2 after turning, whose pixels are 0, 50, … 250 row by row, as a camera would store it."""
+    image = pytest.importorskip("PIL.Image", reason="reading images needs the [images] extra")
+    upright = image.fromarray(np.arange(0, 300, 50, dtype=np.uint8).reshape(2, 3))
+    undo = {1: None, 3: image.Transpose.ROTATE_180, 6: image.Transpose.ROTATE_90, 8: image.Transpose.ROTATE_270}[orientation]
+    stored = upright if undo is None else upright.transpose(undo)
+    tags = image.Exif()
+    tags[0x0112] = orientation
+    buffer = io.BytesIO()
+    stored.save(buffer, "PNG", exif=tags)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_cameras_orientation_is_applied_and_said(orientation: int) -> None:
+    samples = read(turned(orientation))
+    assert (samples[0]["x"] * 255).round().ravel().tolist() == [0, 50, 100, 150, 200, 250]
+    assert any("orientation" in note for note in samples.notes) == (orientation != 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "words"), [("RGB", 1, "luma"), ("L", 3, "colour"), ("P", 3, "palette"), ("1", 1, "")]
+)
+def test_a_conversion_of_colours_is_said(mode: str, channels: int, words: str) -> None:
+    samples = read(picture(mode, (3, 2)), Takes(TensorSpec("x", "float32", (1, channels, 2, 3))))
+    assert any("converted" in note and words in note for note in samples.notes)
+
+
+def test_what_has_no_exact_meaning_as_an_image_is_refused() -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading images needs the [images] extra")
+    buffer = io.BytesIO()
+    image.new("L", (3, 2)).save(buffer, "PNG", save_all=True, append_images=[image.new("L", (3, 2), color=9)])
+    cases = [(buffer.getvalue(), "several"), (picture("RGBA", (3, 2)), "mode"), (picture("I;16", (3, 2)), "mode")]
+    for data, words in (*cases, (picture("CMYK", (3, 2), "JPEG"), "mode")):
+        with pytest.raises(InputRejected) as caught:
+            read(data)
+        assert (caught.value.code, words in caught.value.message, bool(caught.value.hint)) == ("input-dtype", True, True)
+
+
+def test_a_colour_profile_is_named() -> None:
+    assert any("profile" in note for note in read(profiled()).notes)
+
+
+def profiled() -> bytes:
+    image = pytest.importorskip("PIL.Image", reason="reading images needs the [images] extra")
+    buffer = io.BytesIO()
+    image.new("L", (3, 2)).save(buffer, "PNG", icc_profile=b"a profile")
+    return buffer.getvalue()
+
+
+def test_the_only_array_is_taken_for_the_only_input_and_said() -> None:
+    samples = read(npz(features=np.repeat(ONE, 2, axis=0), label=np.array([1, 2])))
+    assert len(samples) == 2
+    assert any("'features'" in note and "'x'" in note for note in samples.notes)
+    for several in ({"a": ONE, "b": ONE}, {"x": ONE, "b": ONE}):
+        with pytest.raises(InputRejected) as caught:
+            read(npz(**several))
+        assert caught.value.code == "input-unknown"
+
+
 def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     data = picture("L", (3, 2))
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)

@@ -29,6 +29,33 @@ def ml(
     return source
 
 
+def machine(kernel: str, **attributes: Any) -> Any:
+    given = {
+        "coefficients": WEIGHTS[:3],
+        "kernel_params": [0.3, 0.5, 3.0],
+        "kernel_type": kernel,
+        "n_supports": 3,
+        "rho": [0.25],
+        "support_vectors": WEIGHTS,
+    }
+    return ml("SVMRegressor", ["x"], ["y"], **{**given, **attributes})
+
+
+def classes(*per_class: int, **attributes: Any) -> Any:
+    count, pairs = sum(per_class), len(per_class) * (len(per_class) - 1) // 2
+    numbers = [float(value) for value in weights(min(count * (len(per_class) - 1 + 4) + pairs, 10_000), seed=3)]
+    given = {
+        "classlabels_ints": list(range(len(per_class))),
+        "coefficients": numbers[: count * (len(per_class) - 1)],
+        "kernel_params": [0.3, 0.0, 3.0],
+        "kernel_type": "RBF",
+        "rho": numbers[-pairs:],
+        "support_vectors": numbers[-pairs - 4 * count : -pairs],
+        "vectors_per_class": list(per_class),
+    }
+    return ml("SVMClassifier", ["x"], ["l", "y"], **{**given, **attributes})
+
+
 LOWERED: dict[str, tuple[Any, list[str]]] = {
     "a scaler": (ml("Scaler", ["x"], ["y"], offset=[1.0, 2.0, 3.0, 4.0], scale=[0.5, 2.0, 1.0, -1.0]), ["Sub", "Mul"]),
     "a scaler with one factor": (ml("Scaler", ["x"], ["y"], offset=[1.0], scale=[0.5]), ["Sub", "Mul"]),
@@ -66,6 +93,12 @@ LOWERED: dict[str, tuple[Any, list[str]]] = {
     "rows of sum one": (ml("Normalizer", ["x"], ["y"], norm="L1"), ["ReduceL1", "Equal", "Where", "Div"]),
     "columns": (ml("ArrayFeatureExtractor", ["x", "i"], ["y"], {"i": np.array([2, 0])}), ["Gather"]),
     "a threshold": (ml("Binarizer", ["x"], ["y"], threshold=0.1), ["Greater", "Cast"]),
+    "a machine of numbers": (machine("LINEAR"), ["Gemm"]),
+    "a radial machine": (machine("RBF"), ["Sub", "Mul", "ReduceSum", "Mul", "Gemm", "Add", "Exp", "Gemm"]),
+    "a cubic machine": (machine("POLY"), ["Gemm", "Mul", "Mul", "Gemm"]),
+    "a sigmoid machine": (machine("SIGMOID"), ["Gemm", "Tanh", "Gemm"]),
+    "a machine of two classes": (classes(2, 2), ["Sub", "Mul", "ReduceSum", "Mul", "Gemm", "Add", "Exp", "Gemm"]),
+    "a machine of three classes": (classes(2, 1, 2), ["Sub", "Mul", "ReduceSum", "Mul", "Gemm", "Add", "Exp", "Gemm"]),
     "columns side by side": (ml("FeatureVectorizer", ["x", "x"], ["y"], inputdimensions=[4, 4]), ["Concat"]),
 }
 
@@ -83,9 +116,10 @@ def test_lowering_computes_what_onnxruntime_computes(name: str) -> None:
 
 
 REFUSED: dict[str, Any] = {
-    "SVMRegressor": ml("SVMRegressor", ["x"], ["y"]),
+    "SVMRegressor": machine("RBF", one_class=1),
+    "SVMClassifier": classes(2, 2, prob_a=[1.0], prob_b=[0.0]),
     "TreeEnsembleRegressor": ml("TreeEnsembleRegressor", ["x"], ["y"]),
-    "OneHotEncoder": ml("OneHotEncoder", ["x"], ["y"], cats_int64s=[1]),
+    "OneHotEncoder": ml("OneHotEncoder", ["x"], ["y"], cats_strings=["a"]),
     "Imputer": ml("Imputer", ["x"], ["y"], imputed_value_floats=[1.0], replaced_value_float=-1.0),
     "Normalizer": ml("Normalizer", ["x"], ["y"], norm="MAX"),
     "Scaler": ml("Scaler", ["x"], ["y"], offset=[1.0, 2.0], scale=[1.0, 2.0]),
@@ -111,6 +145,70 @@ def test_transforms_without_an_exact_form_are_refused(transform: str) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         canonical(source)
     assert (caught.value.code, transform in caught.value.message) == ("model-unknown-domain", True)
+
+
+BROKEN: dict[str, Any] = {
+    "no vectors": machine("RBF", n_supports=0),
+    "too few coefficients": machine("RBF", coefficients=WEIGHTS[:2]),
+    "too few numbers in the vectors": machine("RBF", support_vectors=WEIGHTS[:8]),
+    "two kernel parameters": machine("RBF", kernel_params=[1.0, 2.0]),
+    "no such kernel": machine("COSINE"),
+    "half a degree": machine("POLY", kernel_params=[1.0, 0.0, 2.5]),
+    "a huge degree": machine("POLY", kernel_params=[1.0, 0.0, 1e9]),
+    "two constants": machine("RBF", rho=[1.0, 2.0]),
+    "a transform": machine("RBF", post_transform="LOGISTIC"),
+    "one class": classes(3, 2, vectors_per_class=[5]),
+    "a negative count": classes(3, 2, vectors_per_class=[6, -1]),
+    "more classes than coefficients": classes(2, 2, vectors_per_class=[1, 1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_machines_whose_parts_do_not_fit_are_refused(name: str) -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        canonical(BROKEN[name])
+    assert caught.value.code == "model-unknown-domain"
+    assert ".skops" in caught.value.hint
+
+
+def test_many_classes_in_a_small_file_are_a_bomb() -> None:
+    """The pairs of classes grow with their square, and the weights with the vectors besides."""
+    count = 600
+    source = classes(
+        *([1] * count),
+        coefficients=[0.0] * ((count - 1) * count),
+        rho=[0.0] * (count * (count - 1) // 2),
+        support_vectors=[0.0] * (4 * count),
+    )
+    with pytest.raises(UnsupportedModel) as caught:
+        canonical(source)
+    assert caught.value.code == "model-size-bomb"
+
+
+@pytest.mark.parametrize("kind", [1, 7], ids=["float", "int64"])
+def test_codes_become_columns(kind: int) -> None:
+    source = model(
+        [
+            node("OneHotEncoder", ["x"], ["h"], domain="ai.onnx.ml", cats_int64s=[7, 2, -1], zeros=0),
+            node("Identity", ["h"]),
+        ],
+        domains={"ai.onnx.ml": 3},
+        input_type=kind,
+    )
+    result = canonical(source)
+    assert any("unknown category" in notice for notice in result.notices)
+    values = np.array([[2, -1, 7, 2]], dtype=np.float32 if kind == 1 else np.int64)
+    session = onnxruntime.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(["y"], {"x": values})[0]
+    assert np.array_equal(Reference(result.model).run({"x": values})["y"], expected)
+
+
+def test_a_softmax_is_not_normalised_again() -> None:
+    source = model(
+        [node("Softmax", ["x"], ["s"], axis=1), node("Normalizer", ["s"], ["y"], domain="ai.onnx.ml", norm="L1")],
+        domains={"ai.onnx.ml": 3},
+    )
+    assert operators(canonical(source)) == ["Softmax"]
 
 
 def test_a_classifier_whose_label_is_asked_for_is_refused() -> None:

@@ -21,7 +21,8 @@ from verifai.bundle.sbom import check_sbom, make_sbom
 from verifai.bundle.writer import write_bundle
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.attestation.envelope import Subject
-from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
+from verifai.domain.audit import AuditReport, ChainNode
+from verifai.domain.comparison import OutputComparison
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError

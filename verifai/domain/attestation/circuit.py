@@ -40,7 +40,7 @@ class FidelityFigures:
 
     Attributes:
         samples: how many were compared.
-        top1_matches: how many arg-maxes agree; ``None`` without classes.
+        top1_matches: in how many every decision agrees; ``None`` without decisions.
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
         spread_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out of documents where not measured.

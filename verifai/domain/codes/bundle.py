@@ -9,7 +9,7 @@ _AGAIN = "Get the bundle again from its maker; do not use this copy."
 CODES: dict[str, Code] = {
     # Container: docs/bundle-format.md, reading steps.
     "link": Code(
-        (1,), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
+        (1, 2), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
     ),
     "bad-path": Code((1,), "A name cannot be that of a file in a bundle.", _AGAIN),
     "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),
@@ -57,7 +57,7 @@ CODES: dict[str, Code] = {
     "srs-trusted": Code((0,), "The set-up material is on the trust file's list.", ""),
     "srs-not-limited": Code((0,), "The trust file lists no set-up material.", "Set srs.sha256 in the trust file."),
     "not-logged": Code((0, 3), "An attestation is not proven to be in the audit log.", "Log it: verifai seal --log LOG."),
-    "below-witnesses": Code((3,), "Too few witnesses cosigned the log's checkpoint.", "verifai log cosign."),
+    "below-witnesses": Code((0, 3), "Too few witnesses cosigned the log's checkpoint.", "Ask them for: verifai log cosign."),
     "logged": Code((0,), "Every attestation is in the trusted audit log.", ""),
     "log-not-required": Code((0,), "The trust file names no audit log.", "Add [log] to the trust file to require it."),
     "circuit-not-trusted": Code((3,), "The trust file does not name the circuit.", "Review its lock, then add it."),
@@ -75,10 +75,35 @@ CODES: dict[str, Code] = {
         (3,), "The key had to be made again from the model, and was not.", "See step A2 of the report."
     ),
     "shapes-match": Code((0,), "The statement's tensors are the model's.", ""),
-    "reference-not-run": Code((0,), "The float model was not run on the proven input.", "Give the input with --input."),
-    "reference-distance": Code((0,), "How far the proven output is from the float model's.", ""),
+    "input-not-matched": Code(
+        (0,),
+        "A given input is private in the proof, so nothing shows that it is the proven one; the float model runs on it.",
+        'To match inputs, ask for a circuit with this tensor "hashed" or "public".',
+    ),
+    "fidelity-fair": Code((0,), "By the figures that the lock pins, the circuit is near its float model.", ""),
+    "fidelity-poor": Code(
+        (3,),
+        "By the figures that the lock pins, the circuit is not near its float model, whatever compile was told to accept.",
+        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: `verifai audit --max-spread-error`.",
+    ),
+    "fidelity-not-judged": Code(
+        (0,),
+        "The lock pins no error in spreads of the output, or is that of a part of a model.",
+        "Compile again: older releases did not measure it.",
+    ),
+    "reference-not-run": Code((0,), "The float model was not run.", "Give the proven input with --input."),
+    "reference-distance": Code(
+        (0,),
+        "How far the proven output is from the float model's was not judged in spreads of the output: the lock pins none.",
+        "Compile again: older releases did not pin it.",
+    ),
     "reference-near": Code((0,), "The proven output is near the float model's.", ""),
-    "reference-far": Code((3,), "The proven output is far from the float model's.", "Compile with finer scales."),
+    "reference-far": Code(
+        (3,),
+        "The proven output is far from the float model's: its error is too large, or it decides otherwise.",
+        "Do not take the proven value for the model's. Compile with calibration data that covers such inputs, or with a lower "
+        "spread_error in [fidelity], and prove again.",
+    ),
     "sbom-matches": Code((0,), "The bill of materials is the one of this evidence.", ""),
     "sbom-missing": Code((0,), "There is no bill of materials.", "Ask for evidence made by a newer release."),
     "log-consistent": Code((0,), "The whole log was hashed again and only grew.", ""),

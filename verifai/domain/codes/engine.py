@@ -37,5 +37,10 @@ CODES: dict[str, Code] = {
     "proof-well-formed": Code((0,), "The proof has the pinned form and size.", ""),
     "proof-invalid": Code((1,), "The engine refuses the proof.", "Reject it: the proof or a public value in it is false."),
     "proof-valid": Code((0,), "The engine accepts the proof.", ""),
+    "output-saturated": Code(
+        (0,),
+        "Proven values lie at the end of the range that the circuit clamps an output to: the float model's may lie beyond.",
+        "Compile with calibration data that covers such inputs, or with a larger output_margin in [engine.sumcheck].",
+    ),
     "statement-decoded": Code((0,), "The statement was decoded from authenticated data alone.", ""),
 }

@@ -32,7 +32,13 @@ CODES: dict[str, Code] = {
     "srs-below-policy": Code((3,), "The set-up material is below the demanded level.", "Use a transparent engine."),
     "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
     "insecure-accepted": Code((0,), "The policy accepts an insecure mode that is in force.", "Never for a release."),
-    "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
+    "context-not-bound": Code((3,), "Nothing binds the context to the proof as firmly as asked.", "Demand a signature."),
+    "context-repeated": Code((3,), "Different statements bear one context of those expected.", "Give one proof per number."),
+    "inputs-not-told-apart": Code(
+        (0,),
+        "Proofs were counted by context: nothing shows that their hidden inputs differ.",
+        "Make inputs public where that matters, or hashed by an engine whose digest does not hide.",
+    ),
     "date-not-signed": Code((3,), "A maximum age is demanded, but no trusted key signed the date.", "Ask for a signature."),
     "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
     # Consensus.

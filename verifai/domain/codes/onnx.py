@@ -33,7 +33,12 @@ CODES: dict[str, Code] = {
     "source-failed": Code(
         (2,), "The source framework could not load or convert the model.", "Read the message; fix the source."
     ),
-    "pickle-refused": Code((2,), "The file is a pickle, which can run any code.", "Use a safe format, or --trust-pickle."),
+    "pickle-refused": Code(
+        (2,),
+        "Loading the file could run code from it.",
+        "Use a safe format; or, if you trust its maker, --trust-type or --trust-pickle.",
+    ),
+    "bad-facts": Code((2,), "The file of facts beside the model is malformed, or of another model.", _EXPORT_AGAIN),
     "input-malformed": Code((2,), "An input file is not of its format.", "Write it again, for example with numpy.savez."),
     "input-too-large": Code((2,), "An input file exceeds the size limit.", "Split it."),
     "input-missing": Code((2,), "An input tensor is missing.", "Name each array as the model names its inputs."),

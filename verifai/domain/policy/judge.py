@@ -13,6 +13,7 @@ from fractions import Fraction
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome, holds
+from verifai.domain.policy.contexts import judge_contexts
 from verifai.domain.policy.demands import (
     PRIVACY_ORDER,
     SRS_ORDER,
@@ -39,6 +40,7 @@ class ProofFacts:
     Attributes:
         statement_id: digest of what was proven, the context left out; equal statements are one inference.
         context_bound: whether the proof binds the context, or a trusted signature does.
+        context_bound_by_proof: whether the proof itself does.
         insecure: insecure modes that the lock records.
         fidelity: as the lock pins it.
     """
@@ -51,6 +53,7 @@ class ProofFacts:
     srs: SrsLevel
     insecure: tuple[str, ...]
     fidelity: FidelityFigures | None
+    context_bound_by_proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,9 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
             )
     if demand.context is not None:
         findings.append(_judge_context(demand.context, facts))
+    if demand.contexts is not None:
+        bound, by_proof = facts.context_bound, facts.context_bound_by_proof
+        findings.append(judge_contexts(demand.contexts, facts.context, bound=bound, bound_by_proof=by_proof))
     return tuple(findings)
 
 
@@ -229,11 +235,11 @@ def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
     if Fraction(figures.top1_matches, figures.samples) < Fraction(str(floor)):
         return _missed(
             code,
-            f"top-1 agrees on {figures.top1_matches} of {figures.samples}, {floor:g} is demanded",
+            f"decisions agree on {figures.top1_matches} of {figures.samples}, {floor:g} is demanded",
             _SCALES,
             where="top1_agreement",
         )
-    return holds("fidelity-met", "top-1 agreement meets the floor")
+    return holds("fidelity-met", "agreement of decisions meets the floor")
 
 
 def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:

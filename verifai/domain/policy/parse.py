@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from verifai.domain.digest import Sha256, is_sha256, sha256
+from verifai.domain.foreign import other_than
 from verifai.domain.policy.demands import (
     DEFAULT_SKEW_SECONDS,
     SCHEMA,
     ConsensusDemand,
+    ContextsDemand,
+    Distinct,
     EvidenceKind,
     FidelityDemand,
     GateDemand,
@@ -25,10 +27,13 @@ from verifai.domain.policy.demands import (
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName
+from verifai.domain.statement import MAX_CONTEXT, EngineName
+from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 
 MAX_MODELS = 256
+MAX_NUMBERS = 10**6
+"""Numbers of six digits."""
 _NAME = r"[a-z0-9][a-z0-9-]{0,63}"
 _DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
 _SECONDS = {"min": 60, "h": 3600, "d": 86400}
@@ -47,10 +52,11 @@ def parse_policy(data: bytes, where: str) -> Policy:
         UsageError: ``bad-policy`` with line and field; ``empty-policy`` when it demands nothing of any model.
     """
     try:
-        text = data.decode("utf-8")
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as problem:  # ValueError: not UTF-8, not TOML, or an integer of thousands of digits
-        raise UsageError("bad-policy", f"not TOML: {problem}", where=where) from None
+        document = parse_toml(data)
+    except ValueError as problem:
+        message, hint = other_than("TOML", data, str(problem))
+        raise UsageError("bad-policy", message, where=where, hint=hint) from None
+    text = data.decode("utf-8-sig")
 
     def place(field: str) -> str:
         field = field.removeprefix("policy").removeprefix(".")
@@ -150,8 +156,36 @@ def _proof(record: Record) -> ProofDemand:
         insecure=record.texts("insecure", (), max_length=16),
         context=record.text("context", None),
     )
+    demand = replace(demand, contexts=_contexts(record, demand))
     record.done()
     return demand
+
+
+def _contexts(record: Record, demand: ProofDemand) -> ContextsDemand | None:
+    """``contexts``, ``context_numbers`` and ``distinct``: refused where they could not be met, or would show nothing."""
+    counts = record.choice("distinct", Distinct, Distinct.STATEMENTS.value) is Distinct.CONTEXTS
+    prefix = record.text("contexts", None, max_length=MAX_CONTEXT - 6)
+    default = demand.inferences if counts else MAX_NUMBERS
+    numbers = record.integer("context_numbers", default, low=1, high=MAX_NUMBERS)
+    if prefix is None:
+        idle = "distinct" if counts else "context_numbers" if record.has("context_numbers") else ""
+        if idle:
+            message = "no contexts are expected, and a context that the prover alone chose shows nothing"
+            raise record.refuse(message, idle, hint='Say which ones are expected: contexts = "release-1#"')
+        return None
+    if not re.fullmatch(r".*[^#]#", prefix):
+        raise record.refuse(
+            "expected a text that ends in one '#': the number follows", "contexts", hint='Write: contexts = "release-1#"'
+        )
+    if demand.context is not None:
+        raise record.refuse("one context for all, and one of its own for each: only one of the two can be met", "contexts")
+    if numbers < demand.inferences and counts:
+        raise record.refuse(f"{demand.inferences} inferences cannot bear {numbers} contexts, each once", "context_numbers")
+    if counts and len(demand.engines) > 1:
+        raise record.refuse(
+            "with several engines one context could be counted once for each", "distinct", hint="Allow one engine."
+        )
+    return ContextsDemand(prefix, numbers, counts)
 
 
 def _fidelity(record: Record) -> FidelityDemand:

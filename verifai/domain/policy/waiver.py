@@ -21,28 +21,39 @@ from verifai.errors import PolicyNotMet
 DEFAULT_MAX_DAYS = 90
 MAX_WAIVERS = 256
 
-WAIVABLE = frozenset(
-    {
-        "stale",
-        "unsigned",
-        "below-threshold",
-        "not-logged",
-        "below-witnesses",
-        "srs-test-only",
-        "srs-not-trusted",
-        "srs-below-policy",
-        "insecure-mode",
-        "privacy-below-policy",
-        "fidelity-below-floor",
-        "engine-not-allowed",
-        "too-few-inferences",
-        "too-few-verifiers",
-        "too-few-environments",
-        "gate-policy-unknown",
-        "gate-with-waivers",
-        "opening-repeated",
-    }
-)
+
+class Claim(StrEnum):
+    """What a passed verdict may claim only where nothing about it was waived."""
+
+    SIGNED = "signed"
+    LOGGED = "logged"
+    SET_UP = "set-up"
+    PRIVACY = "privacy"
+
+
+COSTS: Mapping[str, Claim | None] = {
+    "stale": None,
+    "unsigned": Claim.SIGNED,
+    "below-threshold": Claim.SIGNED,
+    "not-logged": Claim.LOGGED,
+    "below-witnesses": Claim.LOGGED,
+    "srs-test-only": Claim.SET_UP,
+    "srs-not-trusted": Claim.SET_UP,
+    "srs-below-policy": Claim.SET_UP,
+    "insecure-mode": None,
+    "privacy-below-policy": Claim.PRIVACY,
+    "fidelity-below-floor": None,
+    "engine-not-allowed": None,
+    "too-few-inferences": None,
+    "too-few-verifiers": None,
+    "too-few-environments": None,
+    "gate-policy-unknown": None,
+    "gate-with-waivers": None,
+    "opening-repeated": None,
+}
+"""What a waiver of a code costs: the claim that the verdict cannot make then."""
+
+WAIVABLE = frozenset(COSTS)
 """Codes that a waiver may name: demands that genuine evidence misses. Missing evidence, an earlier gate's refusal, an expired
 trust file, and everything rejected or undecided are absent on purpose."""
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from verifai.domain.digest import Sha256
-from verifai.domain.policy.demands import EvidenceKind, FidelityDemand, ModelDemand, Policy, ProofDemand, SrsLevel
+from verifai.domain.policy.demands import (
+    ContextsDemand,
+    EvidenceKind,
+    FidelityDemand,
+    ModelDemand,
+    Policy,
+    ProofDemand,
+    SrsLevel,
+)
+from verifai.domain.proof_index import sample_id
+from verifai.domain.shell import shell
 
 
 def explain_policy(policy: Policy, pins: Mapping[str, Sha256], digest: Sha256, now: datetime) -> tuple[str, ...]:
@@ -64,8 +74,9 @@ _PER_ENGINE = "    Counted per engine: one input proven with two engines counts 
 
 def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     engines = " or ".join(engine.value for engine in proof.engines)
+    counted = f"{_count(proof.inferences, 'proof')} under as many contexts" if proof.by_context else ""
     lines = [
-        f"  Proof: at least {_count(proof.inferences, 'distinct inference')}, proven with {engines}.",
+        f"  Proof: at least {counted or _count(proof.inferences, 'distinct inference')}, proven with {engines}.",
         *([_PER_ENGINE] if len(proof.engines) > 1 and proof.inferences > 1 else []),
         f"    To satisfy it: verifai prove CIRCUIT INPUT -o DIR, with the circuit that {demand.lock} pins.",
         f"  Privacy: {proof.privacy.value} or stronger.",
@@ -81,6 +92,24 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
             "    To satisfy it: verifai prove --context TEXT.",
+        ]
+    return lines + _contexts(proof.contexts)
+
+
+def _contexts(demand: ContextsDemand | None) -> list[str]:
+    if demand is None:
+        return []
+    first, last = demand.prefix + sample_id(0), demand.prefix + sample_id(demand.numbers - 1)
+    binds = "the proof itself" if demand.counts else "the proof or a trusted signature"
+    lines = [
+        f"  Contexts: every statement carries one of {first!r} to {last!r}, bound by {binds}.",
+        f"    To satisfy it: verifai prove --context-per-sample {shell(demand.prefix.removesuffix('#'))}.",
+    ]
+    if demand.counts:
+        lines += [
+            "    Counted by context, each once; statements that show equal inputs still count once.",
+            "    That shows a proof made for each number. It does not show that hidden inputs differ, nor which input belongs",
+            "    to which number: whoever proves can put one input under all of them.",
         ]
     return lines
 

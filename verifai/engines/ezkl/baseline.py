@@ -16,7 +16,7 @@ from verifai.engines.ezkl import calls
 from verifai.engines.ezkl.build import Built, Sample, build, trial
 from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 
 DEFAULTS = CircuitParameters(
     input_scale=7,

@@ -12,7 +12,7 @@ from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.field import decode_signed
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.errors import EngineCrashed, UnsupportedModel
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 
 SETTINGS_FILE = "settings.json"
 CIRCUIT_FILE = "circuit.compiled"

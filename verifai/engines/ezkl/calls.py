@@ -17,6 +17,7 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.errors import EngineCrashed, ResourceExhausted, Undecided, VerifaiError
 from verifai.execution import child
 from verifai.execution.child import ChildReport, Limits, Step
+from verifai.execution.scratch import private_directory
 
 WORKER = "verifai.engines.ezkl.worker"
 MIN_MEMORY_BYTES = 256 * 2**20
@@ -97,7 +98,7 @@ def run(
         CallFailed: a step failed; nothing was moved out.
         Undecided: the child died, or ran out of memory or time; nothing was moved out.
     """
-    with child.private_directory(fence.scratch) as folder:
+    with private_directory(fence.scratch) as folder:
         report = attempt(steps, fence, folder, inputs=inputs)
         if report.death is not None:
             raise report.death

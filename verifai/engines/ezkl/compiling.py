@@ -13,8 +13,8 @@ import numpy as np
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.fidelity import Fidelity
-from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.capabilities import Prediction
 from verifai.engines.ezkl import calls, proving, verifying
 from verifai.engines.ezkl.build import (
     CIRCUIT_FILE,
@@ -26,6 +26,7 @@ from verifai.engines.ezkl.build import (
     Witness,
     build,
     parse_witness,
+    trial,
 )
 from verifai.engines.ezkl.build_folder import SRS_FILE, BuildFolder
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
@@ -34,14 +35,15 @@ from verifai.engines.ezkl.parameters import CircuitVisibility, Tuned
 from verifai.engines.ezkl.privacy import privacy_support
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.ezkl.settings import VERSION, Settings
+from verifai.engines.ezkl.srs.choose import named_srs, require_stored, stored_srs
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs
-from verifai.engines.ezkl.srs.store import default_store, find_by_digest
 from verifai.engines.ezkl.srs.working import cut_to
 from verifai.engines.ezkl.tuning.calibration import by_output
 from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.errors import UnsupportedModel, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
@@ -66,12 +68,15 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         UnsupportedModel: ezkl cannot make the circuit.
         Undecided: memory, deadline, or a crash. The build folder is then marked unfinished.
     """
-    plan = _plan(request)
+    visibility = _visibility(request)
     locked = None if request.locked is None else parse_section(request.locked)
     options = dict(request.spec.options.get("ezkl", {}))
-    named = _named_srs(options.pop("srs", None), request.spec_dir)
-    tuned = _tuned(request, plan, locked, named, options)
-    srs = named or _stored_srs(tuned.parameters.logrows, locked)
+    named = named_srs(options.pop("srs", None), request.spec_dir)
+    # Before anything is tuned: a search of minutes that ends in a missing file is a search wasted.
+    largest = named or require_stored(request.model, request.spec, locked)
+    plan = _plan(request, visibility)
+    tuned = _tuned(request, plan, locked, named, min(_max_logrows(request), largest.logrows), options)
+    srs = named or stored_srs(tuned.parameters.logrows, locked)
     if srs.logrows < tuned.parameters.logrows:
         raise UsageError(
             "srs-too-small",
@@ -102,7 +107,29 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     )
 
 
-def _plan(request: CompileRequest) -> _Plan:
+def predict(request: CompileRequest) -> Prediction:
+    """A circuit that meets the floor, run by ezkl on the calibration data. Raises as :func:`compile_circuit`, before keys."""
+    visibility = _visibility(request)
+    options = dict(request.spec.options.get("ezkl", {}))
+    named = named_srs(options.pop("srs", None), request.spec_dir)
+    largest = named or require_stored(request.model, request.spec, None)
+    plan = _plan(request, visibility)
+    rows = min(_max_logrows(request), largest.logrows)
+    tuned = _tuned(request, plan, None, None, rows, options, quick=True)
+    fidelity = tuned.fidelity or _fidelity_of(tuned, request, plan)
+    chosen = tuned.parameters
+    bits = {"input_scale": chosen.input_scale, "param_scale": chosen.param_scale, "logrows": chosen.logrows}
+    return Prediction(fidelity, 1 << chosen.logrows, bits, len(tuned.tried))
+
+
+def _fidelity_of(tuned: Tuned, request: CompileRequest, plan: _Plan) -> Fidelity:
+    """Of a tuning that the specification gives, and that was taken without a search."""
+    ran = trial(tuned.circuit_onnx, tuned.parameters, plan.visibility, plan.samples, fence=plan.fence)
+    return measure(request.model, plan, ran.witnesses, ran.settings)
+
+
+def _visibility(request: CompileRequest) -> CircuitVisibility:
+    """The circuit's visibility, once it is known that ezkl offers what the specification asks for."""
     visibility = visibility_of(request.model, request.spec)
     if request.spec.weights is WeightVisibility.PRIVATE:
         raise UsageError(
@@ -118,6 +145,10 @@ def _plan(request: CompileRequest) -> _Plan:
             where="circuit.toml: [weights] visibility",
             hint='Use "public" or "withheld", or the sumcheck engine.',
         )
+    return visibility
+
+
+def _plan(request: CompileRequest, visibility: CircuitVisibility) -> _Plan:
     count = len(next(iter(request.calibration.values())))
     rows = [{name: array[index] for name, array in request.calibration.items()} for index in range(count)]
     samples = tuple(proving.flatten(request.model.inputs, row) for row in rows)
@@ -164,8 +195,19 @@ def visibility_of(model: OnnxModel, spec: CircuitSpec) -> CircuitVisibility:
     return visibility
 
 
+def _max_logrows(request: CompileRequest) -> int:
+    return request.spec.budget.max_logrows or DEFAULT_MAX_LOGROWS
+
+
 def _tuned(
-    request: CompileRequest, plan: _Plan, locked: LockSection | None, srs: Srs | None, options: Mapping[str, Any]
+    request: CompileRequest,
+    plan: _Plan,
+    locked: LockSection | None,
+    srs: Srs | None,
+    max_logrows: int,
+    options: Mapping[str, Any],
+    *,
+    quick: bool = False,
 ) -> Tuned:
     if locked is None:
         from verifai.engines.ezkl.tuning.tune import tune
@@ -177,36 +219,13 @@ def _tuned(
             plan.visibility,
             plan.samples,
             srs=srs,
-            max_logrows=request.spec.budget.max_logrows or DEFAULT_MAX_LOGROWS,
+            max_logrows=max_logrows,
             options=options,
             fence=plan.fence,
+            quick=quick,
         )
     expect_version(locked)
     return Tuned(locked.parameters, rewrites.apply(request.model.data, locked.parameters.rewrites), locked.tried)
-
-
-def _named_srs(option: Any, spec_dir: Path) -> Srs | None:
-    if option is None:
-        return None
-    record = Record({"srs": option}, "circuit.toml: [engine.ezkl]", error=UsageError, code="bad-spec")
-    return read_srs(spec_dir / record.text("srs"))
-
-
-def _stored_srs(logrows: int, locked: LockSection | None) -> Srs:
-    store = default_store()
-    found = None
-    if locked is not None:
-        found = find_by_digest(locked.srs.sha256, locked.srs.logrows, [store.root])
-    if found is None:
-        found = store.find(logrows)
-    if found is None:
-        raise UsageError(
-            "srs-missing",
-            f"no ceremony SRS of k = {logrows} or more in the local store",
-            where=str(store.root),
-            hint=f'Run: verifai srs fetch -k {logrows}. Tests only: verifai srs generate, and srs = "FILE" in [engine.ezkl].',
-        )
-    return found
 
 
 def _build(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verifai.domain.fidelity import Fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Visibility
 
@@ -121,8 +122,10 @@ class Tuned:
     Attributes:
         circuit_onnx: the model after ``parameters.rewrites``; what ezkl compiles.
         tried: one row per candidate, plain TOML values, equal keys; goes into the lock, so no timings and nothing random.
+        fidelity: of the circuit that was chosen, as it was run; ``None`` where nothing was searched.
     """
 
     parameters: CircuitParameters
     circuit_onnx: bytes
     tried: tuple[Mapping[str, Any], ...]
+    fidelity: Fidelity | None = None

@@ -18,7 +18,8 @@ from verifai.engines.ezkl.srs.file import Srs, SrsTrust
 from verifai.engines.ezkl.srs.store import default_store, find_by_digest
 from verifai.engines.interface import VerifyRequest
 from verifai.errors import Undecided, UsageError, VerifaiError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 
 _ONNX_CODES = ("circuit-onnx-rederived", "circuit-onnx-not-rederived")

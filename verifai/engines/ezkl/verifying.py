@@ -29,7 +29,7 @@ from verifai.engines.ezkl.proof import Proof
 from verifai.engines.ezkl.srs.file import SrsTrust
 from verifai.engines.ezkl.tensors import DIGEST_SCHEME
 from verifai.engines.interface import VerifiedProof, VerifyRequest
-from verifai.errors import EngineCrashed, EvidenceRejected, PolicyNotMet
+from verifai.errors import EngineCrashed, EvidenceRejected, PolicyNotMet, Undecided
 from verifai.execution.child import Limits
 
 PROOF_FILE = "proof.json"
@@ -91,7 +91,7 @@ def read_files(files: Mapping[str, Path]) -> dict[str, bytes]:
             with path.open("rb") as stream:
                 data = stream.read(limit + 1)
         except OSError as problem:
-            raise EvidenceRejected("payload-mismatch", f"cannot be read: {problem.strerror}", where=name) from None
+            raise Undecided("disk", f"cannot read: {problem.strerror}", where=name) from None
         if len(data) > limit:
             raise EvidenceRejected("payload-mismatch", f"larger than {limit} bytes", where=name)
         result[name] = data

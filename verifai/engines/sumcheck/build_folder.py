@@ -27,12 +27,20 @@ def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, byte
     Raises:
         UsageError: code ``stale-build``, when files are missing or are not the pinned ones.
     """
+    data, circuit = read_circuit(folder, section)
+    try:
+        return data, circuit, read_limited(folder / WEIGHTS_FILE, limit=weights_bytes(circuit))
+    except UsageError as problem:
+        raise stale(problem.message, problem.where or folder) from None
+
+
+def read_circuit(folder: Path, section: LockSection) -> tuple[bytes, Circuit]:
+    """Circuit bytes and circuit, which is the pinned one. Raises UsageError (``stale-build``)."""
     try:
         data = read_limited(folder / CIRCUIT_FILE, limit=MAX_BYTES)
         if circuit_digest(data) != section.circuit_sha256:
             raise stale("the built circuit is not the pinned one", folder / CIRCUIT_FILE)
-        circuit = decode(data)
-        return data, circuit, read_limited(folder / WEIGHTS_FILE, limit=weights_bytes(circuit))
+        return data, decode(data)
     except EvidenceRejected as problem:
         raise stale(problem.message, folder) from None
     except UsageError as problem:
@@ -41,5 +49,5 @@ def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, byte
 
 def stale(message: str, where: Path | str) -> UsageError:
     return UsageError(
-        "stale-build", message, where=str(where), hint="Run: verifai compile --locked, to rebuild what the lock pins."
+        "stale-build", message, where=str(where), hint="To rebuild what the lock pins: verifai compile --locked CIRCUIT"
     )

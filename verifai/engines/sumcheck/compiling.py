@@ -13,6 +13,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, WeightVisibility
+from verifai.engines.capabilities import Prediction
 from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
@@ -33,7 +34,7 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
-from verifai.engines.sumcheck.tuning import Sample, Tuned, Tuner
+from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
 from verifai.execution.memory import peak_rss_bytes
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -58,6 +59,8 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
     mismatches = count_mismatches(request.model, lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        _ensure_kernels(request.progress)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -72,6 +75,14 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         key_bytes=len(lowered.blob),
         tried=found.tried,
     )
+
+
+def predict(request: CompileRequest) -> Prediction:
+    """What :func:`compile_circuit` would find. Raises as it does."""
+    bindings(request.spec)
+    found = _search(request, samples_of(request.calibration, request.model))
+    bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
+    return Prediction(found.fidelity, committed_cells(found.lowered), bits, len(found.tried))
 
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
@@ -93,6 +104,12 @@ def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequ
     lowered = build_circuit(request.model, tensors, weights, scales, pinned.options, suite_of(request.spec))
     reference = Measure(request.spec.task, Reference(request.model).run_batch(samples))
     return Tuned(pinned.options, scales, lowered, measure(request.model, lowered, samples, reference, request.progress), ())
+
+
+def _ensure_kernels(progress: Progress) -> None:
+    from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels  # loads Numba, which public weights do without
+
+    ensure_kernels(progress)
 
 
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:

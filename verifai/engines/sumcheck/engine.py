@@ -3,7 +3,7 @@ zero-knowledge and unaudited."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import RootState, SplitRequest
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, RootState, SplitRequest
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -23,6 +23,7 @@ from verifai.engines.interface import (
     PrivacySupport,
     ProveRequest,
     SectionSummary,
+    Tensors,
     VerifiedProof,
     VerifyRequest,
 )
@@ -34,7 +35,7 @@ from verifai.onnx_graph.model import OnnxModel
 class SumcheckEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
+    Beyond that it checks inputs, renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
     """
 
     @property
@@ -66,6 +67,12 @@ class SumcheckEngine:
 
         return compile_circuit(request)
 
+    def predict(self, request: CompileRequest) -> Prediction:
+        """What compile would find, without pinning it. Raises as compile."""
+        from verifai.engines.sumcheck.compiling import predict
+
+        return predict(request)
+
     def summarise(self, section: Mapping[str, Any]) -> SectionSummary:
         """Read a pinned section strictly. Raises UsageError (``bad-lock``)."""
         parsed = parse_section(section)
@@ -84,6 +91,18 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.proving import prove
 
         return prove(request)
+
+    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
+        """Refuse samples outside the circuit's range, spending nothing. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.proving import check_inputs
+
+        check_inputs(request, samples)
+
+    def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+        """The samples outside the ranges of the circuit's inputs. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.input_check import outside_inputs
+
+        return outside_inputs(request)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
@@ -144,3 +163,9 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.prover.resources import warm_up
 
         warm_up(progress)
+
+    def ensure_warm(self, progress: Progress = SILENT) -> None:
+        """Compile the kernels that neither this process nor the cache has. Raises InternalError (``bug``)."""
+        from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels
+
+        ensure_kernels(progress)

@@ -7,13 +7,11 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck.building import bindings, options_of, suite_of
 from verifai.engines.sumcheck.circuit import program as ir
-from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.payload.bindings import weight_binding
 from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
-from verifai.engines.sumcheck.protocol.layout import Layout
-from verifai.engines.sumcheck.protocol.proof import opening_bytes
+from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 
@@ -26,7 +24,6 @@ LEAF_SECONDS = 120e-9
 CELL_SECONDS = 120e-9
 WEIGHT_SECONDS = 60e-9
 FIXED_SECONDS = 0.05
-_MESSAGE_BYTES = 16
 
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
@@ -76,12 +73,3 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             if problem.code != "circuit-bound":
                 raise
     return lowered(12)
-
-
-def proof_bytes(circuit: Circuit, layout: Layout) -> int:
-    """Openings exactly, messages about."""
-    shapes = layout.commitments()
-    rounds = sum(range(layout.bus.log_leaves + 1)) * 2 + 40 * len(circuit.ops) + 2 * layout.witness.log_cells
-    if layout.pads is not None:
-        rounds = layout.pads.messages + 2 * layout.pads.products + layout.witness.shape.mask
-    return sum(opening_bytes(shape) + 16 * shape.degree for shape in shapes) + _MESSAGE_BYTES * rounds

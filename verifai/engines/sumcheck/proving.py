@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
-from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
-from verifai.engines.sumcheck.build_folder import read_build, stale
+from verifai.engines.interface import EngineProof, ProveRequest, Tensors, TensorSecret
+from verifai.engines.sumcheck.build_folder import read_build, read_circuit, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
-from verifai.engines.sumcheck.secrets.store import reserve_tensor, secrets_folder, usable_root, weights_seed
+from verifai.engines.sumcheck.prover.jit import cache_notes
+from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
+from verifai.engines.sumcheck.saturation import saturated_outputs
+from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError
@@ -30,9 +36,6 @@ def prove(request: ProveRequest) -> EngineProof:
     Raises:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
     """
-    from verifai.engines.sumcheck.interpreter.run import run
-    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
-    from verifai.engines.sumcheck.prover.key_cache import KEYS
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
@@ -40,34 +43,13 @@ def prove(request: ProveRequest) -> EngineProof:
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
+    ensure_kernels(request.progress)
     began = perf_counter()
-    request.progress.phase("run")
-    try:
-        weights = decode_arrays(circuit, blob)
-    except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
-    trace = run(circuit, weights, inputs)
-    threads = request.threads or os.cpu_count() or 1
-    hidden = section.weights is WeightVisibility.PRIVATE
-    root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
-    seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
-    made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
-    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
-    if key.identity != (section.weights_sha256 if root is None else root.root):
-        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
-    handed = _input_secrets(request, key, inputs)
-    # Reserved on disk before anything is computed with it: a crash from here on loses the number.
-    number = root.ledger.reserve("proof") if root is not None else None
-    proven = prover.prove(
-        key,
-        trace,
-        request.context.encode("utf-8"),
-        opening_number=number,
-        secrets=handed,
-        progress=request.progress,
-        threads=threads,
-    )
-    seconds = perf_counter() - began
+    with compile_time() as compiling:
+        root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)
+    seconds = perf_counter() - began - compiling.seconds
+    for note in cache_notes():
+        request.progress.note(note)
     files = {CIRCUIT_FILE: data, STATEMENT_FILE: encode_statement(circuit, proven.statement), PROOF_FILE: proven.proof}
     if section.weights is WeightVisibility.PUBLIC:
         files[WEIGHTS_FILE] = blob
@@ -87,7 +69,73 @@ def prove(request: ProveRequest) -> EngineProof:
         peak_rss_bytes=peak_rss_bytes(),
         outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
         secrets=_output_secrets(request, circuit, proven),
+        findings=saturated_outputs(section, circuit, checked.verified.statement),
     )
+
+
+def _proven(
+    request: ProveRequest, section: LockSection, circuit: Circuit, encoded: int, blob: bytes, inputs: Sequence[Ints]
+) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
+    """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private.
+
+    Args:
+        encoded: bytes of the encoded circuit.
+    """
+    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+    from verifai.engines.sumcheck.prover.key_cache import KEYS
+
+    request.progress.phase("run")
+    try:
+        weights = decode_arrays(circuit, blob)
+    except EvidenceRejected as problem:
+        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+    trace = run(circuit, weights, inputs)
+    threads = request.threads or os.cpu_count() or 1
+    hidden = section.weights is WeightVisibility.PRIVATE
+    root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
+    seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
+    made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
+    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
+    if key.identity != (section.weights_sha256 if root is None else root.root):
+        raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
+    shown = blob if section.weights is WeightVisibility.PUBLIC else b""
+    request.require_space(_evidence_bytes(circuit, encoded + len(shown), {} if root is None else root.files))
+    handed = _input_secrets(request, key, inputs)
+    # Reserved on disk before anything is computed with it: a crash from here on loses the number.
+    number = root.ledger.reserve("proof") if root is not None else None
+    proven = prover.prove(
+        key,
+        trace,
+        request.context.encode("utf-8"),
+        opening_number=number,
+        secrets=handed,
+        progress=request.progress,
+        threads=threads,
+    )
+    return root, trace, proven
+
+
+def check_inputs(request: ProveRequest, samples: Sequence[Tensors]) -> None:
+    """Refuse samples that the circuit cannot take, before the first of them is proven. Raises InputRejected, UsageError."""
+    from verifai.onnx_graph.reference import check_tensors
+
+    section = parse_section(request.section)
+    expect_suite(section)
+    _, circuit = read_circuit(request.build_dir, section)
+    names = [tensor.name for tensor in request.model.inputs]
+    for number, sample in enumerate(samples):
+        try:
+            check_tensors(sample, request.model.inputs)
+            circuit_inputs(circuit, names, sample, section.scales)
+        except InputRejected as problem:
+            where = f"sample {number}: {problem.where}" if len(samples) > 1 else problem.where
+            raise InputRejected(problem.code, problem.message, where=where, hint=problem.hint) from None
+
+
+def _evidence_bytes(circuit: Circuit, known: int, more: Mapping[str, bytes]) -> int:
+    """About how much a proof of ``circuit`` will take on a disk, rather too much than too little."""
+    stated = sum(circuit.tensors[port.tensor].size for port in (*circuit.inputs, *circuit.outputs))
+    return known + sum(map(len, more.values())) + 16 * stated + proof_bytes(circuit, plan(circuit)) * 5 // 4
 
 
 def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequence[Ints]) -> dict[int, prover.TensorOpening]:
@@ -103,8 +151,14 @@ def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequen
         if prover.tensor_root(key, tensor, inputs[at], prover.TensorOpening(secret.seed, 0)).hex() != secret.root:
             message = "the tensor and its seed do not make the root that came with them"
             raise InputRejected("tensor-root-mismatch", message, where=name, hint="Ask its maker for tensor and seed again.")
-        found[tensor] = prover.TensorOpening(secret.seed, reserve_tensor(secrets_folder(request), secret))
-    return found
+        found[tensor] = secret
+    # Only now, when all of them are known to be good: each number is spent for good.
+    folder = secrets_folder(request) if found else None
+    return {
+        tensor: prover.TensorOpening(secret.seed, reserve_tensor(folder, secret))
+        for tensor, secret in found.items()
+        if folder is not None
+    }
 
 
 def _output_secrets(request: ProveRequest, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:

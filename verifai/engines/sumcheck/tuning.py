@@ -39,7 +39,7 @@ SEARCH_SAMPLES = 256
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
-_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
+TUNED_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
 
 Sample = Mapping[str, NDArray[Any]]
 
@@ -71,7 +71,7 @@ class _Attempt:
         """For people: bits, cost, fidelity, outcome."""
         found = self.fidelity
         return {
-            **{name: getattr(self.options, name) for name in _FIELDS},
+            **{name: getattr(self.options, name) for name in TUNED_FIELDS},
             "cells": 0 if self.lowered is None else committed_cells(self.lowered),
             "spread_error": -1.0 if found is None or found.spread_error is None else found.spread_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
@@ -211,8 +211,8 @@ class Tuner:
             return UnsupportedModel("circuit-bound", self._tried[-1].reason, where="circuit.toml: [engine.sumcheck]")
         best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
         assert best.fidelity is not None
-        bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in _FIELDS if name not in self._given)
-        fixed = sorted(self._given & set(_FIELDS))
+        bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
+        fixed = sorted(self._given & set(TUNED_FIELDS))
         advice = _reachable(self.floor, best.fidelity)
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if fixed:

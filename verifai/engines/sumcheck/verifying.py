@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, MAX_FILE, MAX_PROOF, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import decode_statement, domain_statement
 from verifai.engines.sumcheck.payload.weight_roots import LINK_FILE, MAX_RELATION, REGISTRATION_FILE, WeightRoots, check_roots
+from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
@@ -124,6 +125,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
         *_about_roots(checked.roots),
         holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "3"),
         holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "4"),
+        *saturated_outputs(section, verified.circuit, verified.statement),
     )
     return VerifiedProof(statement, findings)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node
+from verifai.onnx_graph.passes.support_vectors import support_vector_classifier, support_vector_regressor
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import Array
 
 _FLOAT = np.dtype(np.float32)
 _HINTS = {
     "Tree": "Trees branch on data; distil the model into a small network, or use another kind of evidence.",
-    "SVM": "Use a linear model: LinearSVC instead of SVC, for example.",
     "ZipMap": "Export classifiers with zipmap switched off.",
 }
 
@@ -36,6 +36,8 @@ def lower_ml(graph: Graph, node: Node) -> list[Node]:
         kind = graph.types[name]
         if kind.dtype != _FLOAT or len(kind.shape) != 2:
             if node.op_type == "ArrayFeatureExtractor" and name != node.inputs[0]:
+                continue
+            if node.op_type == "OneHotEncoder" and kind.dtype == np.int64 and len(kind.shape) == 2:
                 continue
             raise _no_form(node, f"is supported for float32 of two axes only, not {kind.dtype} of shape {kind.shape}")
     return lower(graph, node)
@@ -70,7 +72,11 @@ def _per_feature(graph: Graph, node: Node, values: Array) -> Array:
 def _linear(graph: Graph, node: Node, outputs: int, weights: Array, bias: Array, result: str) -> list[Node]:
     features = graph.types[node.inputs[0]].shape[1]
     if weights.size != outputs * features or bias.size not in (0, outputs):
-        raise _no_form(node, f"has {weights.size} coefficients for {outputs} outputs of {features} features")
+        raise _no_form(
+            node,
+            f"has {weights.size} coefficients for {outputs} outputs of {features} features",
+            "Export the estimator itself.",
+        )
     operands = [
         node.inputs[0],
         graph.constant(f"{node.name}_weight", np.ascontiguousarray(weights.reshape(outputs, features).T)),
@@ -109,13 +115,24 @@ def _linear_classifier(graph: Graph, node: Node) -> list[Node]:
     labels = max(len(node.ints("classlabels_ints") or ()), len(_strings(node)))
     if labels < 2 or bias.size not in (0, labels):
         raise _no_form(node, f"with {bias.size} rows for {labels} classes has no exact form in standard operators")
-    scores = node.outputs[1] if len(node.outputs) > 1 else ""
-    label = node.outputs[0]
-    if label in graph.outputs or any(label in other.inputs for other in graph.pending):
-        raise _no_form(node, "yields labels", "Export the scores only, and take the largest outside the model.")
-    if not scores:
-        raise _no_form(node, "yields no scores", "Export the scores.")
+    scores = _scores_only(graph, node)
     return _finish(graph, node, lambda result: _linear(graph, node, labels, weights, bias, result), scores)
+
+
+def _scores_only(graph: Graph, node: Node) -> str:
+    """A classifier's scores. Raises UnsupportedModel (``model-unknown-domain``) when its labels are read."""
+    label = node.outputs[0]
+    if label in graph.outputs:
+        raise _no_form(node, "yields labels", "Keep the scores only (--select NAME), and take the largest outside the model.")
+    if any(label in other.inputs for other in graph.pending):
+        raise _no_form(node, "yields labels that other nodes read", "Export the estimator itself (verifai export model.skops).")
+    if len(node.outputs) < 2 or not node.outputs[1]:
+        raise _no_form(node, "yields no scores", "Export the scores.")
+    return node.outputs[1]
+
+
+def _support_vector_classifier(graph: Graph, node: Node) -> list[Node]:
+    return support_vector_classifier(graph, node, _scores_only(graph, node))
 
 
 def _strings(node: Node) -> tuple[object, ...]:
@@ -126,6 +143,8 @@ def _strings(node: Node) -> tuple[object, ...]:
 def _normalizer(graph: Graph, node: Node) -> list[Node]:
     """X / norm(X) per row; a row of zeros stays as it is, as in onnxruntime."""
     mode = node.text("norm", "MAX")
+    if mode == "L1" and _sums_to_one(graph, node.inputs[0]):
+        return [Node("Identity", node.inputs[:1], node.outputs, {}, node.name)]
     if mode not in ("L1", "L2"):
         raise _no_form(node, f"with norm {mode} has no exact form in standard operators")
     norm, zero = graph.fresh(f"{node.name}_norm"), graph.fresh(f"{node.name}_is_zero")
@@ -140,6 +159,13 @@ def _normalizer(graph: Graph, node: Node) -> list[Node]:
         Node("Where", [zero, one, norm], [divisor], {}, f"{node.name}_divisor"),
         Node("Div", [x, divisor], node.outputs, {}, f"{node.name}_div"),
     ]
+
+
+def _sums_to_one(graph: Graph, name: str) -> bool:
+    """Whether the value is a softmax of rows, which skl2onnx normalises once more."""
+    return any(
+        node.op_type == "Softmax" and name in node.outputs and node.integer("axis", -1) in (1, -1) for node in graph.nodes
+    )
 
 
 def _feature_extractor(graph: Graph, node: Node) -> list[Node]:
@@ -177,6 +203,25 @@ def _feature_vectorizer(graph: Graph, node: Node) -> list[Node]:
     return [Node("Concat", node.inputs, node.outputs, {"axis": 1}, node.name)]
 
 
+def _one_hot(graph: Graph, node: Node) -> list[Node]:
+    """1 where the whole part of a cell is the category; zeros for an unknown one, where the operator may raise an error."""
+    categories = np.array(node.ints("cats_int64s") or (), dtype=np.int64)
+    if not categories.size:
+        raise _no_form(node, "encodes text", "Encode categories as whole numbers outside the model.")
+    if not node.integer("zeros", 1):
+        graph.note(f"{node.where} raises an error for an unknown category; the exported model gives it zeros instead.")
+    column, whole = graph.fresh(f"{node.name}_column"), graph.fresh(f"{node.name}_whole")
+    equal = graph.fresh(f"{node.name}_equal")
+    axes = graph.constant(f"{node.name}_axes", np.array([2], dtype=np.int64))
+    table = graph.constant(f"{node.name}_categories", categories)
+    return [
+        Node("Unsqueeze", [node.inputs[0], axes], [column], {}, f"{node.name}_unsqueeze"),
+        Node("Cast", [column], [whole], {"to": 7}, f"{node.name}_whole"),
+        Node("Equal", [whole, table], [equal], {}, f"{node.name}_equal"),
+        Node("Cast", [equal], node.outputs, {"to": 1}, f"{node.name}_cast"),
+    ]
+
+
 _LOWERINGS: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "ArrayFeatureExtractor": _feature_extractor,
     "Binarizer": _binarizer,
@@ -185,5 +230,8 @@ _LOWERINGS: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "LinearClassifier": _linear_classifier,
     "LinearRegressor": _linear_regressor,
     "Normalizer": _normalizer,
+    "OneHotEncoder": _one_hot,
+    "SVMClassifier": _support_vector_classifier,
+    "SVMRegressor": support_vector_regressor,
     "Scaler": _scaler,
 }

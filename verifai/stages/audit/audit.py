@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,29 +20,33 @@ from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME, MODEL_FILE, SIDE_FILES
 from verifai.domain.attestation.proof import ProofPredicate
-from verifai.domain.audit import AuditReport, ChainNode, OutputComparison
+from verifai.domain.audit import AuditReport, ChainNode
 from verifai.domain.circuit_lock import CircuitLock
-from verifai.domain.findings import Finding, Outcome, at_step, not_checked
+from verifai.domain.comparison import OutputComparison, judge_pinned
+from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.progress import SILENT
+from verifai.domain.shown import ShownTensor
+from verifai.domain.statement import Role
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
     check_circuit_key,
     check_log_copy,
     check_materials,
-    check_model_shapes,
     check_section,
     check_unrelated,
-    compare_with_reference,
     load_model,
     second_opinion,
 )
 from verifai.stages.evidence import fidelity_figures
-from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_open
+from verifai.stages.matching import check_context, check_context_bound, check_tensors
+from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_proof
 from verifai.trust_file import TrustFile
 
 if TYPE_CHECKING:
@@ -49,6 +54,11 @@ if TYPE_CHECKING:
     from verifai.engines.interface import SectionSummary, VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
 
+_UNPROVEN = {
+    1: "the proof does not hold",
+    3: "the proof was not accepted",
+    4: "the proof could not be checked",
+}
 REDERIVED = "A2"
 """Number of the step under which the engine's own comparisons are listed, as ``A2.A1`` and so on."""
 
@@ -69,6 +79,8 @@ def audit_bundle(path: Path, trust: TrustFile, options: AuditOptions | None = No
             return _Audit(bundle, trust, replace(options, now=now)).run(str(path), now)
     except (EvidenceRejected, Undecided) as problem:  # one bundle's trouble must not hide what the others came to
         return AuditReport(str(path), None, (), (Finding.from_error(problem, step="V1"),), audited=now)
+    except (OSError, MemoryError) as problem:
+        return AuditReport(str(path), None, (), (Finding.from_error(undecided(problem), step="V1"),), audited=now)
 
 
 class _Audit:
@@ -82,6 +94,9 @@ class _Audit:
         self._findings: list[Finding] = []
         self._words: tuple[str, ...] = ()
         self._comparisons: tuple[OutputComparison, ...] = ()
+        self._values: tuple[ShownTensor, ...] = ()
+        self._given = GivenInputs()
+        self._unproven = ""
         self._model: OnnxModel | None = None
         self._opened: OpenedBy | None = None
 
@@ -101,7 +116,9 @@ class _Audit:
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._again(circuit, proof, trusted, lock)
-            self._reference(verified, circuit)
+            self._reference(verified, summary)
+            part, cap = summary.segment is not None, self._options.max_spread_error
+            self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
             if self._options.evm:
                 self._second_opinion(circuit, lock)
         except VerifaiError as problem:
@@ -116,6 +133,7 @@ class _Audit:
             findings=tuple(self._findings),
             chain=chain_of(self._bundle, self._trust),
             comparisons=self._comparisons,
+            values=self._values,
             # As the lock pins them: what rejected evidence says of itself is nothing to print as pinned.
             fidelity=None if summary is None else fidelity_figures(summary.fidelity),
             insecure=() if summary is None else summary.insecure,
@@ -125,18 +143,45 @@ class _Audit:
         )
 
     def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
-        """V2 to V9; ``None`` when the proof does not hold."""
-        expect = replace(self._options.expect, allow_test_srs=self._trust.allow_test_srs, context_signed=context_signed)
+        """V2 to V6; ``None`` when the proof was not found to hold."""
+        options, allowed = self._options, self._trust.allow_test_srs
         try:
-            verified = verify_open(self._bundle, lock, expect, budget=self._options.budget, progress=self._options.progress)
+            verified = verify_proof(
+                self._bundle, lock, allow_test_srs=allowed, budget=options.budget, progress=options.progress
+            )
         except VerifaiError as problem:
             self._add(problem, "V")
+            self._unproven = _UNPROVEN.get(problem.status, "the proof was not verified")
             return None
         # Verify alone cannot judge signatures; steps T2 and T3 do.
         self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
-        self._opened = verified.opened
-        self._words = tuple(describe(verified.statement))
+        made = len(self._findings)
+        self._match(verified, context_signed)
+        asked = worst([holds("proof-valid", ""), *self._findings[made:]])
+        if asked is Outcome.HOLDS:
+            self._opened = verified.opened  # evidence that is refused takes no part in comparing openings
+        if asked is not Outcome.REJECTED:
+            self._words, self._values = tuple(describe(verified.statement)), verified.values
         return verified
+
+    def _match(self, verified: VerifiedBundle, context_signed: bool) -> None:
+        """V7 to V9, each on its own: what was asked for in vain makes the proof no less valid."""
+        expect = self._options.expect
+        statement, engine = verified.statement, engine_for(verified.circuit.engine)
+
+        def context() -> Finding:
+            finding = check_context(statement, expect.context)
+            check_context_bound(statement, expect.context, signed=context_signed)
+            return finding
+
+        self._each("V7", context)
+        self._given, findings = match_inputs(engine, statement, self._options)
+        self._findings += findings
+        if expect.outputs is not None:
+            try:
+                self._findings += check_tensors(engine, statement, Role.OUTPUT, expect.outputs)
+            except VerifaiError as problem:
+                self._add(problem, "V9")
 
     def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
         """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
@@ -179,16 +224,23 @@ class _Audit:
             progress=self._options.progress,
         )
 
-    def _reference(self, verified: VerifiedBundle | None, circuit: CircuitPredicate) -> None:
-        """A4 to A6: the float model on the proven input; a statement that was not proven is not looked into."""
+    def _reference(self, verified: VerifiedBundle | None, summary: SectionSummary) -> None:
+        """A4 to A6: the float model beside the proven output; a statement that was not proven is not looked into."""
         model = self._model
         if verified is None or model is None:
-            why = "the proof does not hold" if verified is None else "the bundle holds no readable model that the lock pins"
+            why = self._unproven if verified is None else "the bundle holds no readable model that the lock pins"
             self._findings.append(not_checked("reference-not-run", f"the float model was not run: {why}", "A5"))
             return
-        self._each("A4", lambda: check_model_shapes(verified.statement, model))
         try:
-            findings, self._comparisons = compare_with_reference(verified.statement, circuit, model, self._options)
+            self._findings.append(at_step(check_model_shapes(verified.statement, model), "A4"))
+        except EvidenceRejected as problem:
+            self._add(problem, "A4")
+            return
+        try:
+            options = self._options if summary.segment is None else replace(self._options, max_spread_error=inf)
+            findings, self._comparisons = compare_with_reference(
+                verified.statement, summary.fidelity, model, self._given, options
+            )
         except VerifaiError as problem:
             self._add(problem, "A5")
             return
@@ -281,6 +333,10 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
     """
     reports: list[AuditReport] = []
     problems: list[UsageError] = []
+    whole = options.progress
+    if len(paths) > 1:  # one bar for all
+        whole.phase(f"auditing {len(paths)} bundles", len(paths))
+        options = replace(options, progress=SILENT)
     for path in paths:
         try:
             reports.append(audit_bundle(path, trust, options))
@@ -288,6 +344,8 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
             problems.append(problem)
             finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
             reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
+        if len(paths) > 1:
+            whole.advance()
     if problems and len(problems) == len(reports):
         raise problems[0]
     repeated = repeated_openings([report.opened for report in reports])

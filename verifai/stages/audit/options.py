@@ -15,8 +15,9 @@ class AuditOptions:
     """What an auditor gives beside bundle and trust file.
 
     Attributes:
-        expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on when the
-            statement hashes them.
+        expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on.
+        max_spread_error: the largest error, in spreads of the output, of a circuit that is still its model's; ``None`` for
+            :data:`~verifai.domain.fidelity.POOR_BEYOND`.
         rederive: whether to rebuild the verification key, at about the cost of one set-up.
         log: the audit log's own file, or a copy: then the checkpoint in the bundle is compared with the whole tree.
         seen: an older checkpoint of the log, which must be a prefix of ``log``.
@@ -28,6 +29,7 @@ class AuditOptions:
     expect: Expectations = field(default_factory=Expectations)
     rederive: bool = True
     evm: bool = False
+    max_spread_error: float | None = None
     log: Path | None = None
     seen: Path | None = None
     setup_material: tuple[Path, ...] = ()

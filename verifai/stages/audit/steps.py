@@ -1,10 +1,10 @@
-"""The audit's own checks, A1 to A10 of ``docs/bundle-format.md``. Each returns a finding, or raises what is wrong."""
+"""The audit's own checks but A4 to A6, by their numbers in ``docs/bundle-format.md``: a finding, or what is wrong, raised."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from verifai.bundle.log import open_log
 from verifai.bundle.log_check import CHECKPOINT_FILE
@@ -13,28 +13,23 @@ from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.attestation.proof import ProofPredicate
-from verifai.domain.audit import OutputComparison
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
-from verifai.domain.statement import EngineName, Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import EngineName
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
 from verifai.engines.capabilities import OffersSecondOpinion
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
-from verifai.onnx_graph.fenced import load_path_fenced, run_reference_fenced
+from verifai.onnx_graph.fenced import load_path_fenced
 from verifai.stages.evidence import section_digest
-from verifai.stages.verify import Expectations
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
     from verifai.engines.interface import VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
     from verifai.stages.audit.options import AuditOptions
-
-FAR = 4.0
-"""An input may be harder than those of the calibration set: up to this multiple of the pinned largest error is still near."""
 
 
 def check_section(circuit: CircuitPredicate, lock: CircuitLock) -> Finding:
@@ -87,101 +82,8 @@ def check_circuit_key(circuit: CircuitPredicate, trusted: TrustedCircuit, findin
     )
 
 
-def check_model_shapes(statement: Statement, model: OnnxModel) -> Finding:
-    """A4: names and shapes in the statement are the model's own, in its order."""
-    # Order matters: it says which of the proof's instances belong to which name.
-    claimed = [(role, tensor.name, tensor.shape) for role in Role for tensor in statement.of(role)]
-    actual = [(Role.INPUT, spec.name, spec.shape) for spec in model.inputs]
-    actual += [(Role.OUTPUT, spec.name, spec.shape) for spec in model.outputs]
-    if claimed != actual:
-        raise EvidenceRejected(
-            "statement-mismatch",
-            f"the statement is about {claimed}, the model has {actual}"[:400],
-            hint="The statement is not about this model.",
-        )
-    return holds("shapes-match", f"the {len(actual)} tensors of the statement are the model's, by name and shape")
-
-
 def _limits(options: AuditOptions) -> Limits:
     return Limits(memory_bytes=options.budget.memory_bytes)
-
-
-def compare_with_reference(
-    statement: Statement, circuit: CircuitPredicate, model: OnnxModel, options: AuditOptions
-) -> tuple[list[Finding], tuple[OutputComparison, ...]]:
-    """A5, A6: run the float model on the proven input, in a fenced child, and measure how far the proven output is from it."""
-    inputs, missing = _inputs(statement, model, options.expect)
-    if missing:
-        message = f"the float model was not run: {', '.join(missing)} was not given, and the proof does not show it"
-        return [not_checked("reference-not-run", message, "A5", "Give it with --input.")], ()
-    values = run_reference_fenced(model, inputs, _limits(options), options.progress)
-    comparisons = tuple(
-        OutputComparison(
-            tensor.name,
-            tensor.shape,
-            tensor.values(),
-            tuple(float(value) for value in values[tensor.name].reshape(-1)),
-        )
-        for tensor in statement.of(Role.OUTPUT)
-        if tensor.visibility is Visibility.PUBLIC
-    )
-    if not comparisons:
-        return [not_checked("reference-not-run", "no output is public, so there is nothing to compare", "A5")], ()
-    return [_distance(one, circuit) for one in comparisons], comparisons
-
-
-def _inputs(statement: Statement, model: OnnxModel, expect: Expectations) -> tuple[dict[str, Any], list[str]]:
-    import numpy as np
-
-    given = _given(statement, expect)
-    inputs: dict[str, Any] = {}
-    missing: list[str] = []
-    dtypes = {spec.name: spec.dtype for spec in model.inputs}
-    for tensor in statement.of(Role.INPUT):
-        if tensor.name in given:
-            inputs[tensor.name] = given[tensor.name]
-        elif tensor.visibility is Visibility.PUBLIC and tensor.name in dtypes:
-            inputs[tensor.name] = np.array(tensor.values(), dtype=np.float64).reshape(tensor.shape).astype(dtypes[tensor.name])
-        else:
-            missing.append(f"{tensor.name!r} ({tensor.visibility.value})")
-    return inputs, missing
-
-
-def _given(statement: Statement, expect: Expectations) -> Mapping[str, Any]:
-    """The auditor's own tensors, when there are some; verify has matched them with the proof."""
-    inputs: Any = expect.inputs
-    if inputs is None:
-        return {}
-    if callable(inputs):
-        reader: Callable[[tuple[TensorStatement, ...]], Mapping[str, Any]] = inputs
-        return reader(statement.of(Role.INPUT))
-    found: Mapping[str, Any] = inputs
-    return found
-
-
-def _distance(one: OutputComparison, circuit: CircuitPredicate) -> Finding:
-    figures = (
-        f"largest error {one.max_abs_error:.4g}, mean {one.mean_abs_error:.4g}; "
-        f"largest value at {'the same place' if one.same_class else 'another place'}"
-    )
-    pinned = circuit.fidelity
-    if pinned is None:
-        return not_checked("reference-distance", f"{one.name!r}: {figures}; the lock pins no fidelity to compare with", "A6")
-    limit = FAR * float(pinned.max_abs_error)
-    evidence = f"{figures}; pinned largest error {float(pinned.max_abs_error):.4g} over {pinned.samples} samples"
-    if one.max_abs_error > limit:
-        return Finding(
-            "reference-far",
-            Outcome.POLICY_NOT_MET,
-            f"the proven {one.name!r} is further from the float model than {FAR:g} times what was measured at compile time",
-            where=one.name,
-            evidence=evidence,
-            remedy="Treat the float model's figures as not covered by this proof, or compile with finer scales.",
-            step="A6",
-        )
-    return Finding(
-        "reference-near", Outcome.HOLDS, f"the proven {one.name!r} is near the float model's", one.name, evidence, step="A6"
-    )
 
 
 def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofPredicate) -> Finding:

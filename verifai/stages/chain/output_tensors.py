@@ -24,7 +24,7 @@ def check_target(path: Path, folder: CircuitFolder, engine: EngineName | None) -
         if target.exists() or target.is_symlink():
             hint = "Choose another --output-tensors."
             raise UsageError("file-exists", "this file exists already", where=str(target), hint=hint)
-    if (engine or folder.spec.engine) is not EngineName.SUMCHECK:
+    if folder.engine(engine) is not EngineName.SUMCHECK:
         raise UsageError(
             "output-not-exact",
             "only the sumcheck engine hands out what its circuit put out",

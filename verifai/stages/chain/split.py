@@ -19,8 +19,10 @@ from verifai.domain.attestation.manifest import MODEL_FILE
 from verifai.domain.circuit_spec import AskedPrivacy, Budget, CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import FidelityFloor, Task
+from verifai.domain.names import resolve_names
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.domain.table_columns import TableColumns
 from verifai.engines.capabilities import SplitRequest
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
@@ -136,7 +138,9 @@ def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Ten
             "split needs calibration data: the scale of a boundary tensor is chosen from it",
             hint="Give real inputs: --calibration samples.npz.",
         )
-    return list(read_samples(data, model).samples[: spec.calibration_samples])
+    names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml").columns
+    columns = TableColumns(names, spec.dropped)
+    return list(read_samples(data, model, columns=columns).samples[: spec.calibration_samples])
 
 
 def _through(segment: OnnxModel, samples: Sequence[Tensors]) -> list[Tensors]:
@@ -176,7 +180,7 @@ def _write(
 ) -> None:
     """``secret``: the weights are not public, so the model is for its owner's eyes only."""
     folder.mkdir(parents=True)
-    write_atomic(folder / MODEL_FILE, segment.data, mode=0o600 if secret else 0o644)
+    write_atomic(folder / MODEL_FILE, segment.data, mode=0o600 if secret else None)
     # Inner tensors of real inputs: as confidential as the inputs themselves.
     write_atomic(folder / "calibration.npz", write_npz(to_arrays(samples, segment)), mode=0o600)
     write_atomic(folder / "circuit.toml", (_HEADER.format(which=which) + tomli_w.dumps(document)).encode())

@@ -21,7 +21,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import Signer
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
-from verifai.execution.files import write_atomic
+from verifai.execution.files import write_new
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
 from verifai.stages.consensus.recheck import recheck
 
@@ -94,7 +94,7 @@ def write_decision(
     sidecar = None
     if log is not None and log_signer is not None:
         sidecar = _sidecar(target)
-        write_atomic(sidecar, _prove_manifest(log, log_signer, bundle_id))
+        write_new(sidecar, _prove_manifest(log, log_signer, bundle_id))
     return WrittenDecision(target, bundle_id, decision.id, positions, sidecar)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from verifai.domain.consensus.job import VoteSubject
 from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_new
 
 P = TypeVar("P")
 M = TypeVar("M", bound=Predicate)
@@ -46,13 +47,13 @@ def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
 def require_free(*paths: Path) -> None:
     """Nothing is written over. Raises UsageError (``file-exists``)."""
     for path in paths:
-        if path.exists():
-            raise UsageError("file-exists", "the output exists already", where=str(path))
+        if os.path.lexists(path):
+            raise UsageError("file-exists", "the output exists already", where=str(path), hint="Choose another name.")
 
 
 def write_message(path: Path, message: M, subject: VoteSubject, signers: Sequence[Signer]) -> WrittenMessage[M]:
     """Sign and write; never over an existing file. Raises UsageError (``file-exists``), Undecided (``disk``)."""
     require_free(path)
     made = attest(message, (Subject("model", subject.model_sha256), Subject("subject", subject.id)), signers)
-    write_atomic(path, canonical.encode(made.envelope.to_json()))
+    write_new(path, canonical.encode(made.envelope.to_json()))
     return WrittenMessage(path, made.id, message)

@@ -8,7 +8,8 @@ from pathlib import Path
 from verifai.consensus.runner import Tensors
 from verifai.domain.consensus.job import Job
 from verifai.errors import EngineCrashed, UsageError
-from verifai.execution.child import ChildReport, Limits, private_directory, run
+from verifai.execution.child import ChildReport, Limits, run
+from verifai.execution.scratch import private_directory
 from verifai.fingerprints.output import Output, decode_output, encode_output
 
 WORKER = "verifai.stages.consensus.worker"

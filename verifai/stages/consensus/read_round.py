@@ -25,7 +25,7 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 from verifai.stages.consensus.claim import (
     MAX_PROOFS,
     ClaimEvidence,

@@ -13,7 +13,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.consensus.vote import Environment
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
-from verifai.execution.files import write_atomic
+from verifai.execution.files import write_atomic, write_new
 from verifai.fingerprints.output import decode_output, encode_output
 from verifai.stages.consensus.calibrate import RecordedRuns
 from verifai.stages.consensus.messages import require_free
@@ -91,7 +91,7 @@ def record_proven_runs(
     samples = read_inputs(data, content, subject.runtime, limit)
     found = record_proofs(bundles, lock, subject, samples, allow_test_srs=allow_test_srs, progress=progress)
     encoded = tuple(encode_output(one) for one in found.outputs)
-    write_atomic(output, RunsFile(found.environment, encoded, found.proofs).to_bytes())
+    write_new(output, RunsFile(found.environment, encoded, found.proofs).to_bytes())
     return WrittenRuns(output, found.environment, len(encoded), found.proofs)
 
 

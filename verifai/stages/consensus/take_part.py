@@ -17,7 +17,7 @@ from verifai.domain.digest import sha256
 from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
 from verifai.execution.child import Limits
-from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.files import read_limited, write_new
 from verifai.fingerprints.output import Output
 from verifai.stages.consensus.messages import WrittenMessage, read_attestation, require_free, write_message
 from verifai.stages.consensus.process import run_apart
@@ -71,7 +71,7 @@ def commit_to_round(
     else:
         given = run_apart(model, agreed.job, samples, threads=threads, limits=Limits(wall_seconds=deadline))
     message, kept = commit_vote(agreed, found.id, given, signer.public_key.keyid, this_environment(threads))
-    write_atomic(secret, kept.to_bytes(), mode=0o600)
+    write_new(secret, kept.to_bytes(), mode=0o600)
     return write_message(output, message, agreed.job.subject, [signer])
 
 

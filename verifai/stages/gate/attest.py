@@ -15,6 +15,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, PrivacyLevel, SrsLevel
 from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.policy.waiver import COSTS, Claim
 from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
 from verifai.stages.gate.load import LoadedPolicy
@@ -105,20 +106,19 @@ def predicate_of(loaded: LoadedPolicy, verdict: GateVerdict, version: str) -> Ga
 
 def _levels(models: Sequence[ModelDemand], verdict: GateVerdict) -> tuple[str, ...]:
     """What every model was asked for and has shown; a level that any model lacks, or that was waived, is not claimed."""
-    waived = {one.finding.code for one in verdict.all_waived()}
+    waived = {COSTS[one.finding.code] for one in verdict.all_waived()}
     common: set[str] | None = None
     for demand in models:
         kinds = _shown(demand, verdict)
         levels = {f"VERIFAI_{kind.value.upper()}" for kind in kinds}
         if demand.proof is not None and EvidenceKind.PROOF in kinds:
-            levels.add(f"VERIFAI_SRS_{demand.proof.srs.value.upper()}")
-            if demand.proof.privacy is not PrivacyLevel.INTEGRITY_ONLY and "privacy-below-policy" not in waived:
+            if demand.proof.srs is SrsLevel.TEST or Claim.SET_UP not in waived:  # every set-up is at least a test one
+                levels.add(f"VERIFAI_SRS_{demand.proof.srs.value.upper()}")
+            if demand.proof.privacy is not PrivacyLevel.INTEGRITY_ONLY and Claim.PRIVACY not in waived:
                 levels.add(f"VERIFAI_{demand.proof.privacy.value.replace('-', '_').upper()}")
-            if demand.proof.srs is not SrsLevel.TEST and waived & {"srs-test-only", "srs-below-policy"}:
-                levels.discard(f"VERIFAI_SRS_{demand.proof.srs.value.upper()}")
-        if demand.signatures and not waived & {"unsigned", "below-threshold"}:
+        if demand.signatures and Claim.SIGNED not in waived:
             levels.add("VERIFAI_SIGNED")
-        if demand.log and not waived & {"not-logged", "below-witnesses"}:
+        if demand.log and Claim.LOGGED not in waived:
             levels.add("VERIFAI_LOGGED")
         common = levels if common is None else common & levels
     found = common or set()

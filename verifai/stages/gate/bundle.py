@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifai.bundle import canonical
+from verifai.bundle.dates import decision_signers
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
@@ -19,17 +19,17 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
-from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
+from verifai.domain.policy.contexts import CountedProof
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
 from verifai.domain.policy.judge import (
     TEST_SRS,
     GateFacts,
     ProofFacts,
     below_threshold,
-    date_not_signed,
     judge_age,
     judge_consensus,
     judge_engine,
@@ -41,13 +41,13 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
-from verifai.domain.statement import Statement
+from verifai.domain.shown import ShownTensor
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
-from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures
+from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -62,6 +62,8 @@ _TYPE_OF = {
     EvidenceKind.GATE: GATE_TYPE,
 }
 
+MAX_VALUES = 64
+"""Values of a tensor that a judgement keeps: a gate judges thousands of bundles."""
 
 _BALLOTS = VoteCommitment | Vote | VoteReplay
 
@@ -73,6 +75,8 @@ def judge_bundle(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget
             return _Case(loaded, bundle, str(path), now, budget).judge()
     except VerifaiError as problem:
         return Judgement(str(path), None, {}, (_finding(problem),))
+    except (OSError, MemoryError) as problem:
+        return Judgement(str(path), None, {}, (_finding(undecided(problem, where=str(path))),))
 
 
 def _finding(problem: VerifaiError) -> Finding:
@@ -97,6 +101,8 @@ class _Case:
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
+        self._counted: CountedProof | None = None
+        self._values: tuple[ShownTensor, ...] = ()
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -126,6 +132,8 @@ class _Case:
             self._facts,
             opened=self._opened,
             words=self._words,
+            counted=self._counted,
+            values=self._values,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
@@ -225,7 +233,7 @@ class _Case:
             return
         log = any(demand.log for demand in demands)
         for finding in check_trust(self._bundle, trust, format_utc(self._now)):
-            if log and finding.code == "not-logged":
+            if log and finding.step == "L" and finding.outcome is Outcome.NOT_CHECKED:  # whatever the log lacks is binding here
                 finding = replace(finding, outcome=Outcome.POLICY_NOT_MET)
             self._findings.append(finding)
         demanded = max((demand.signatures for demand in demands), default=0)
@@ -253,6 +261,7 @@ class _Case:
         self._findings += verified.findings
         self._opened = replace(verified.opened, where=self._path)
         self._words = privacy_words(verified.statement)
+        self._values = tuple(one.cut(MAX_VALUES) for one in verified.values)
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
@@ -261,7 +270,6 @@ class _Case:
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
         signers = self._proof_signers()
         self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
-        self._trusted_age(signers)
         self._facts |= {
             "engine": f"{engine.value} {summary.engine_version}",
             "privacy": facts.privacy.value,
@@ -273,6 +281,10 @@ class _Case:
         if words := [one.words() for one in verified.statement.openings]:
             self._facts["openings"] = "; ".join(words)
         self._shows[EvidenceKind.PROOF] = facts.statement_id
+        if demand.proof.by_context:
+            shown = shows_inputs(verified.statement)
+            self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
+            self._shows[EvidenceKind.PROOF] = self._counted.identity
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
         statement = verified.statement
@@ -286,6 +298,7 @@ class _Case:
             srs=srs_level(summary),
             insecure=summary.insecure,
             fidelity=fidelity_figures(summary.fidelity),
+            context_bound_by_proof=statement.context_bound,
         )
 
     def _proof_signers(self) -> int:
@@ -309,14 +322,6 @@ class _Case:
         finding = judge_age(demand, dates, self._now, signers=signers)
         if finding is not None:
             self._findings.append(finding)
-
-    def _trusted_age(self, signers: int) -> None:
-        """The trust file's own maximum age (T4), where it names who must sign: waiving that must not make dates free."""
-        trust = self._loaded.trust
-        if trust is None or trust.maximum_age_days is None or signers or _has(self._findings, "date-not-signed", "stale"):
-            return
-        if {TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles):
-            self._findings.append(date_not_signed())
 
     def _gate(self, demand: ModelDemand) -> None:
         assert demand.gate is not None
@@ -346,33 +351,12 @@ class _Case:
         self._findings += checked.findings
         self._findings += judge_consensus(demand.consensus, checked.facts)
         created = self._bundle.manifest.created
-        # Verifiers may be done before the deadline; the round is never younger than the bundle says.
-        # Checked: a trusted key signed the terms, and with them the deadline.
-        self._age(demand, (created, min(created, checked.reveal_by)), signers=1)
+        # Verifiers may be done before the deadline; the round is never younger than the bundle says. A deadline may lie far
+        # ahead of the decision, so it shows no age: somebody trusted has to answer for the manifest's date.
+        assert self._loaded.trust is not None
+        self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
-
-
-def _has(findings: Sequence[Finding], *codes: str) -> bool:
-    return any(finding.code in codes for finding in findings)
-
-
-def statement_digest(statement: Statement) -> Sha256:
-    """The identity of one proven inference: the statement's digest without what differs between two proofs of that inference.
-
-    Left out are the context, or one inference under many contexts would count as many; the openings, whose numbers are new in
-    every proof; and the hiding roots that they open, since a proof may bind a tensor to a fresh root.
-    """
-    document = dict(statement.to_json())
-    document.pop("context")
-    document.pop("context_bound")
-    document.pop("openings", None)
-    opened = {one.root for one in statement.openings}
-    document["tensors"] = [
-        {field: value for field, value in one.items() if field != "digest" or value not in opened}
-        for one in document["tensors"]
-    ]
-    return sha256(canonical.encode(document))
 
 
 def srs_level(summary: SectionSummary) -> SrsLevel:

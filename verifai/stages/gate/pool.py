@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
@@ -24,6 +27,8 @@ SMALL = 4
 """Up to this many bundles are judged in this process: starting workers costs more."""
 
 _QUEUED_PER_WORKER = 4
+_LAST_SECONDS = 5.0
+"""How long a worker without a parent may take to clean up."""
 
 
 def judge_all(
@@ -104,6 +109,7 @@ def _died(path: Path) -> Judgement:
     return Judgement(str(path), None, {}, (finding,))
 
 
+_leaving = False
 _task: tuple[LoadedPolicy, datetime, Budget, Judge] | None = None
 
 
@@ -111,10 +117,30 @@ def _start(loaded: LoadedPolicy, now: datetime, budget: Budget, judge: Judge) ->
     global _task
     # Ctrl-C reaches the whole process group; the parent decides what happens, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
     _task = (loaded, now, budget, judge)
 
 
+def _leave(number: int, frame: FrameType | None) -> None:
+    global _leaving
+    _leaving = True
+    raise SystemExit(128 + number)  # so that private folders are removed on the way out
+
+
+def _outlive_nobody() -> None:
+    """End with the parent: after a kill -9 nobody else would tell this worker that no bundle will come any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_LAST_SECONDS)
+        os._exit(128 + signal.SIGTERM)
+
+
 def _judge(path: Path) -> Judgement:
+    if _leaving:  # the pool takes the exit for a result, and hands out the next bundle
+        os._exit(128 + signal.SIGTERM)
     assert _task is not None
     loaded, now, budget, judge = _task
     return judge(loaded, path, now, budget)

@@ -218,6 +218,17 @@ def test_a_specification_that_ezkl_cannot_meet_is_refused(
     assert [path.name for path in tmp_path.iterdir() if path.name != "empty"] == []
 
 
+def test_a_missing_srs_is_found_before_anything_is_tuned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_public: SmallCircuit
+) -> None:
+    monkeypatch.setenv(srs_store.STORE_VARIABLE, str(tmp_path / "empty"))
+    monkeypatch.setattr(calls, "run", lambda *args, **options: pytest.fail("ezkl was called"))
+    spec = replace(small_public.spec, options={})
+    with pytest.raises(UsageError) as caught:
+        small_public.engine.compile(CompileRequest(small_public.model, spec, {"x": SAMPLES}, tmp_path, tmp_path))
+    assert (caught.value.code, "verifai srs fetch -k " in caught.value.hint) == ("srs-missing", True)
+
+
 def test_an_srs_that_is_too_small_is_refused(tmp_path: Path, small_public: SmallCircuit) -> None:
     small = srs_store.SrsStore(tmp_path / "store").generate(4)
     spec = spec_of(Visibility.PUBLIC, Visibility.PUBLIC, options={"ezkl": {"srs": str(small.path)}})

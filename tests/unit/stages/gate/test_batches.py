@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.gate_world import World, codes, fake_engines, judge_with_fakes
+from tests.support.paths import ROOT
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.progress import Silent
 from verifai.errors import InternalError
+from verifai.execution.scratch import private_directory
 from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import LoadedPolicy, load_policy
 from verifai.stages.gate.pool import judge_all
@@ -130,6 +136,48 @@ def test_closing_ends_the_workers_at_once(batch: World) -> None:
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - started < 30, "the workers would sleep for a minute"
     assert not multiprocessing.active_children()
+
+
+def note_and_wait(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
+    """A judge that is in the middle of its work, with private files, when somebody kills the gate."""
+    with private_directory(Path(os.environ["NOTES"])):
+        (Path(os.environ["NOTES"]) / f"pid-{os.getpid()}").touch()
+        time.sleep(60)
+    raise AssertionError("not reached")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.unit.stages.gate import test_batches as this
+if __name__ == "__main__":
+    paths = [Path(f"{number:03}") for number in range(8)]
+    now, budget, silent = this._now(), this.Budget(), this.Silent()
+    list(this.judge_all(None, paths, now, jobs=2, budget=budget, progress=silent, judge=this.note_and_wait))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc, which this system has not")
+def test_after_a_kill_of_the_gate_its_workers_end_and_leave_no_private_files(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    environment = {**os.environ, "NOTES": str(notes), "PYTHONPATH": str(ROOT)}
+    gate_process = subprocess.Popen([sys.executable, str(script)], env=environment)
+    _until(lambda: len(list(notes.glob("pid-*"))) == 2)
+    workers = [int(path.name.removeprefix("pid-")) for path in notes.glob("pid-*")]
+    gate_process.kill()
+    gate_process.wait()
+    _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert sorted(path.name for path in notes.iterdir()) == sorted(f"pid-{pid}" for pid in workers)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from verifai.engines.ezkl.evm.tools import Tools
 from verifai.engines.ezkl.proof import Proof
 from verifai.errors import EngineCrashed, ResourceExhausted, Undecided
 from verifai.execution import child
-from verifai.execution.child import Limits, Step, private_directory
+from verifai.execution.child import Limits, Step
+from verifai.execution.scratch import private_directory
 
 WORKER = "verifai.engines.ezkl.evm.worker"
 DRIVER = Path(__file__).with_name("solc_driver.js")

@@ -7,8 +7,8 @@ from pathlib import Path
 from verifai.engines.ezkl import calls
 from verifai.engines.ezkl.build import SETTINGS_FILE, VK_FILE
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
-from verifai.execution.child import private_directory
 from verifai.execution.files import read_limited
+from verifai.execution.scratch import private_directory
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 

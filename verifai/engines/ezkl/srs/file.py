@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.foreign import recognise
 from verifai.engines.ezkl.srs import ceremony
 from verifai.engines.ezkl.srs.bn254 import (
     G1,
@@ -146,8 +147,13 @@ def raw_points(points: Iterable[G1]) -> bytes:
 
 
 def _read_logrows(stream: BinaryIO, size: int, where: str) -> int:
-    logrows = int.from_bytes(stream.read(HEADER), "little")
+    head = stream.read(4096)
+    stream.seek(HEADER)
+    logrows = int.from_bytes(head[:HEADER], "little")
     if not 1 <= logrows <= ceremony.MAX_LOGROWS:
+        found = recognise(head)
+        if found is not None:
+            raise EvidenceRejected("srs-malformed", f"not an SRS but {found.what}", where=where, hint=found.advice)
         raise _malformed(f"it says k = {logrows}, expected 1 to {ceremony.MAX_LOGROWS}", where)
     if size != size_of(logrows):
         raise _malformed(f"{size} bytes, an SRS of k = {logrows} has {size_of(logrows)}", where)

@@ -16,7 +16,9 @@ from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.srs import ceremony
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs, size_of
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
+from verifai.execution.user_folders import NO_HOME, data_home
 
 STORE_VARIABLE = "VERIFAI_SRS_DIR"
 _NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k(\d{2})-[0-9a-f]{12}\.srs\Z")
@@ -139,7 +141,15 @@ class SrsStore:
                 return srs
         return None
 
+    def largest(self) -> Srs | None:
+        """The largest stored SRS of the ceremony; files that do not read are passed over."""
+        found = (_readable(path) for path in reversed(self.files()))
+        return next((srs for srs in found if srs is not None and srs.trust is SrsTrust.CEREMONY), None)
+
     def _make_root(self) -> None:
+        if NO_HOME in self.root.parents:
+            hint = f"Set {STORE_VARIABLE} to a folder that lasts."
+            raise UsageError("no-home", "there is no home folder for the SRS store", hint=hint)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -151,8 +161,7 @@ def default_store() -> SrsStore:
     named = os.environ.get(STORE_VARIABLE)
     if named:
         return SrsStore(Path(named))
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return SrsStore(Path(data) / "verifai" / "srs")
+    return SrsStore((data_home() or NO_HOME) / "verifai" / "srs")
 
 
 def find_by_digest(digest: str, logrows: int, places: Iterable[Path]) -> Srs | None:

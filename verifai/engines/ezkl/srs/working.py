@@ -16,7 +16,7 @@ from verifai.engines.ezkl import calls
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs, size_of
 from verifai.errors import DeadlineExceeded, EngineCrashed, EvidenceRejected, UsageError
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 
 
 def cut_to(

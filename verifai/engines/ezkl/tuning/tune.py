@@ -30,7 +30,7 @@ from verifai.engines.ezkl.srs.file import Srs
 from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.engines.ezkl.tuning.candidates import MULTIPLIERS, NO_LOOKUP, Candidate, Variant, candidates, variants
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
-from verifai.execution.child import private_directory
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 
 DEFAULT_MARGIN = 2.0
@@ -123,6 +123,7 @@ def tune(
     max_logrows: int,
     options: Mapping[str, Any],
     fence: Fence,
+    quick: bool = False,
 ) -> Tuned:
     """The cheapest circuit that meets the specification's fidelity floor on ``samples`` and fits its budget.
 
@@ -130,6 +131,7 @@ def tune(
         samples: one per calibration sample: one flat list per model input.
         srs: to set up candidates with; ``None``: the last step is left out, and sizes are predicted only.
         options: ``[engine.ezkl]`` without ``srs``.
+        quick: whether the first circuit that meets the floor will do, rather than the cheapest of several.
 
     Raises:
         UsageError: code ``bad-spec``.
@@ -150,7 +152,7 @@ def tune(
             f"{spec.name}: no circuit of at most 2^{limit} rows within the budget is predicted to meet the fidelity floor",
             hint="Allow more rows (a larger SRS, max_logrows) or memory, or lower the floor in circuit.toml.",
         )
-    attempts = list(_forward(proposed, wanted, calibration, floor, visibility, samples, fence))
+    attempts = list(_forward(proposed, wanted, calibration, floor, visibility, samples, fence, quick))
     confirmed = sorted((one for one in attempts if one.outcome == _FITS), key=lambda one: one.rank)
     if not confirmed:
         reasons = ", ".join(sorted({one.outcome for one in attempts}))
@@ -167,7 +169,7 @@ def tune(
         f"{len(attempts)} of {len(proposed)} candidates run"
     )
     tried = tuple(one.row(one.candidate is best.candidate) for one in attempts)
-    return Tuned(best.candidate.parameters, best.candidate.variant.onnx, tried)
+    return Tuned(best.candidate.parameters, best.candidate.variant.onnx, tried, best.fidelity)
 
 
 def probe(forms: Sequence[Variant], visibility: CircuitVisibility, fence: Fence) -> tuple[Variant, ...]:
@@ -231,6 +233,7 @@ def _forward(
     visibility: CircuitVisibility,
     samples: Sequence[Sample],
     fence: Fence,
+    quick: bool,
 ) -> Iterator[Attempt]:
     """Run candidates forward, cheapest first, until enough of them fit and the next cannot be among the best."""
     fence.progress.phase("tune: run forward", wanted.forward_runs)
@@ -243,6 +246,8 @@ def _forward(
             good.append(attempt)
         fence.progress.advance()
         yield attempt
+        if quick and good:
+            return
 
 
 def _attempt(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.planning.plan import plan, planned
 from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.prover.jit import cache_notes
 
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
 
 
-def warm_up(progress: Progress = SILENT) -> None:
+def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     """Compile every kernel, or load it from the cache, by proving small circuits; they are verified too.
+
+    Args:
+        phase: its name for ``progress``.
 
     Raises:
         InternalError: code ``bug``, when a proof of ours does not hold.
@@ -21,6 +27,7 @@ def warm_up(progress: Progress = SILENT) -> None:
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
     from verifai.engines.sumcheck.circuit.weights import encode_weights
     from verifai.engines.sumcheck.interpreter.run import run
+    from verifai.engines.sumcheck.prover.kernels import scale_base
     from verifai.engines.sumcheck.prover.prove import prepare, prove
     from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -28,7 +35,8 @@ def warm_up(progress: Progress = SILENT) -> None:
 
     circuits = warm_up_circuits()
     circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
-    progress.phase("warm-up", len(circuits))
+    progress.phase(phase, len(circuits))
+    scale_base(np.zeros(1, np.uint64), np.uint64(1))  # which no honest proof calls, and a bug would
     for circuit, weights in circuits:
         key = prepare(circuit, weights)
         proven = prove(key, run(circuit, weights, random_input(circuit)), opening_number=0)
@@ -40,6 +48,8 @@ def warm_up(progress: Progress = SILENT) -> None:
         except EvidenceRejected as problem:
             raise InternalError("bug", f"the kernels compute wrongly here: {problem}", where="warm-up") from problem
         progress.advance()
+    for note in cache_notes():
+        progress.note(note)
 
 
 def _used(commitment: Commitment) -> int:

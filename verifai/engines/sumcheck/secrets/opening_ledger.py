@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from verifai.domain.digest import is_sha256, short
+from verifai.domain.shell import shell
 from verifai.engines.sumcheck.secrets.opening_ledger_format import (
     COMMIT_ANEW,
     LINE_BYTES,
@@ -39,6 +40,7 @@ from verifai.engines.sumcheck.secrets.opening_ledger_format import (
 )
 from verifai.errors import Undecided, UsageError
 from verifai.execution.files import sync_folder
+from verifai.execution.user_folders import state_home
 
 MARKS_VARIABLE = "VERIFAI_OPENINGS_DIR"
 """Environment variable that names the folder of the marks; by default below ``$XDG_STATE_HOME`` or ``~/.local/state``."""
@@ -199,7 +201,7 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe("it belongs to another user", path)
     if found.st_mode & 0o077:
-        raise _unsafe("other users may read or write it", path, f"If no other user used it: chmod 600 {path}")
+        raise _unsafe("other users may read or write it", path, f"If no other user used it: chmod 600 {shell(path)}")
 
 
 def _check_place(handle: int, path: Path) -> None:
@@ -328,12 +330,11 @@ def _mark_path(root: str) -> Path:
     named = os.environ.get(MARKS_VARIABLE)
     if named:
         return Path(named) / f"{root}.mark"
-    try:
-        state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    except RuntimeError:
+    state = state_home()
+    if state is None:
         message = "there is no home folder to remember spent opening numbers in"
-        raise Undecided("disk", message, hint=f"Set {MARKS_VARIABLE} to a folder that lasts.") from None
-    return Path(state) / "verifai" / "openings" / f"{root}.mark"
+        raise Undecided("disk", message, hint=f"Set {MARKS_VARIABLE} to a folder that lasts.")
+    return state / "verifai" / "openings" / f"{root}.mark"
 
 
 @contextlib.contextmanager

@@ -152,7 +152,7 @@ def test_cells_agree_with_what_ezkl_counts(name: str) -> None:
 
 
 def _settings(step: dict[str, object], data: bytes) -> dict[str, object]:
-    from verifai.execution.child import private_directory
+    from verifai.execution.scratch import private_directory
 
     with private_directory() as folder:
         calls.run([step], Fence(), inputs={"model.onnx": data}, outputs={"settings.json": folder / "out.json"})

@@ -23,7 +23,8 @@ from verifai.engines.ezkl.tuning.calibration import Calibration
 from verifai.engines.ezkl.tuning.candidates import candidates, variants
 from verifai.engines.ezkl.tuning.tune import read_options, tune
 from verifai.errors import PolicyNotMet, UsageError
-from verifai.execution.child import Limits, private_directory
+from verifai.execution.child import Limits
+from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 
 SRS = ROOT / "fixtures/srs/INSECURE-TEST-k12.srs"

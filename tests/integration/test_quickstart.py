@@ -1,0 +1,171 @@
+"""quickstart: a model and real data to a verified private proof in one command, and the five commands that do the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.paths import ROOT
+from verifai.circuit_folder import CircuitFolder
+from verifai.cli import app as cli
+from verifai.domain.fidelity import Task
+from verifai.domain.statement import EngineName, Visibility
+from verifai.onnx_graph.facts import facts_path, read_facts
+
+sklearn = pytest.importorskip("sklearn", reason="needs the [sklearn] extra")
+skops_io = pytest.importorskip("skops.io", reason="needs the [sklearn] extra")
+
+FIXTURE = ROOT / "fixtures" / "digits-mlp"
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, dict[str, Any]]:
+    status = cli.run([*map(str, arguments), "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def write_csv(path: Path, names: list[str], rows: Any) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a blank in its name, as current folder: a pipeline, and its training data with names and a target."""
+    from sklearn.datasets import load_wine
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    folder = tmp_path / "my work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    data = load_wine()
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(data.data[::2], data.target[::2])
+    skops_io.dump(pipeline, folder / "wine model.skops")
+    rows = [[*map(float, row), int(target)] for row, target in zip(data.data, data.target, strict=True)]
+    write_csv(folder / "wine data.csv", [*data.feature_names, "target"], rows)
+    return folder
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "data that are not there": (["wine model.skops", "none.csv"], "file-missing"),
+    "a model that is not there": (["none.skops", "wine data.csv", "--target", "target"], "file-missing"),
+    "a model of no known kind": (["wine data.csv", "wine data.csv"], "source-unknown"),
+    "a target that is not named": (["wine model.skops", "wine data.csv"], "input-shape"),
+    "a tensor that is not there": (
+        ["wine model.skops", "wine data.csv", "--target", "target", "--private", "x"],
+        "unknown-tensor",
+    ),
+    "a folder that is there": (["wine model.skops", "wine data.csv", "--target", "target", "-o", "."], "file-exists"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_is_refused_and_leaves_nothing(case: str, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(work.iterdir())
+    arguments, code = REFUSED[case]
+    status, document = ran(capsys, "quickstart", *arguments)
+    assert (status, document["error"]["code"]) == (2, code)
+    assert sorted(work.iterdir()) == before
+
+
+def test_a_column_cannot_be_hidden_alone_and_the_hint_says_what_can(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--target", "target", "--private", "alcohol")
+    document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", *options)[1]
+    assert document["error"]["code"] == "unknown-tensor"
+    assert "--private features" in document["error"]["hint"]
+
+
+def test_a_cell_that_is_no_number_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (work / "wine data.csv").read_text().splitlines()
+    text[3] = "," + text[3].partition(",")[2]
+    (work / "wine data.csv").write_text("\n".join(text) + "\n")
+    document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", "--target", "target")[1]
+    assert document["error"]["code"] == "input-non-finite"
+    assert "row 3 (line 4), column 'alcohol'" in document["error"]["where"]
+    assert not (work / "wine model-verifai").exists()
+
+
+def test_a_private_proof_in_one_command_and_by_the_five_that_it_stands_for(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--target", "target", "--private", "input", "-o", "my first")
+    status, document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", *options)
+    assert (status, document["verdict"], document["engine"], document["task"]) == (0, "accepted", "sumcheck", "classification")
+    private, public = document["statement"]["tensors"]
+    assert (private["name"], private["visibility"], public["visibility"]) == ("features", "private", "public")
+    folder = CircuitFolder(work / "my first" / "circuit")
+    assert folder.spec.tensors["features"] is Visibility.PRIVATE
+    assert folder.spec.dropped == {"target"}
+    assert folder.names.columns["features"][0] == "alcohol"
+    assert folder.names.labels["probabilities"] == ("0", "1", "2")
+    assert len(document["commands"]) == 5
+    os.rename("my first", "made by quickstart")  # noqa: PTH104
+    Path("my first").mkdir()
+    for command in document["commands"]:
+        name, *words = shlex.split(command)
+        assert name == "verifai"
+        assert cli.run([*words, "-q"]) == 0
+    for name in ("circuit/circuit.toml", "circuit/circuit.lock", "model.onnx", "model.onnx.facts.json"):
+        assert (work / "my first" / name).read_bytes() == (work / "made by quickstart" / name).read_bytes()
+
+
+def test_the_text_ends_with_the_commands(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["quickstart", "wine model.skops", "wine data.csv", "--target", "target"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ACCEPTED") for line in shown)
+    assert any(line.strip().startswith("Not claimed:") for line in shown)
+    assert "mkdir 'wine model-verifai'" in shown[-6]
+    assert [line.split()[1] for line in shown[-5:]] == ["export", "init", "compile", "prove", "verify"]
+
+
+def test_a_regression_with_its_own_task_and_engine(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sklearn.datasets import load_diabetes
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = load_diabetes(scaled=False)
+    skops_io.dump(make_pipeline(StandardScaler(), Ridge()).fit(data.data, data.target), work / "ridge.skops")
+    write_csv(work / "rows.csv", list(data.feature_names), data.data.tolist())
+    status, document = ran(capsys, "quickstart", "ridge.skops", "rows.csv", "--engine", "sumcheck")
+    assert (status, document["task"]) == (0, "regression")
+    assert document["fidelity"]["spread_error"] <= 0.01
+    assert "--engine sumcheck" in document["commands"][1]
+
+
+def test_facts_beside_a_canonical_model_are_kept(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(capsys, "export", "wine model.skops", "-o", "wine.onnx")[0] == 0
+    assert ran(capsys, "quickstart", "wine.onnx", "wine data.csv", "--target", "target")[0] == 0
+    kept = read_facts(work / "wine-verifai" / "model.onnx")
+    assert kept is not None
+    assert (kept, kept.labels) == (read_facts(work / "wine.onnx"), ("0", "1", "2"))
+    assert facts_path(work / "wine.onnx").exists()
+
+
+def test_arrays_serve_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "q"
+    status, document = ran(capsys, "quickstart", FIXTURE / "model.onnx", FIXTURE / "heldout.npz", "-o", output)
+    assert (status, document["task"]) == (0, Task.CLASSIFICATION.value)
+    assert CircuitFolder(output / "circuit").engine() is EngineName.SUMCHECK
+
+
+def test_parquet_serves_as_data(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the [tables] extra")
+    from pyarrow import parquet
+
+    with (work / "wine data.csv").open(newline="") as stream:
+        names, *rows = csv.reader(stream)
+    columns = {name: np.array([float(row[index]) for row in rows]) for index, name in enumerate(names)}
+    parquet.write_table(pyarrow.table(columns), work / "wine.parquet")
+    status, _ = ran(capsys, "quickstart", "wine model.skops", "wine.parquet", "--target", "target", "--private", "features")
+    assert status == 0

@@ -1,0 +1,59 @@
+"""Private folders go away with their block, and those of killed processes with the next run; nobody's folder in use does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from verifai.errors import Undecided
+from verifai.execution import scratch
+from verifai.execution.scratch import PREFIX, STALE_SECONDS, private_directory
+
+HOLD = "import sys,time; from pathlib import Path; from verifai.execution.scratch import private_directory as p\n"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "_swept", set())
+
+
+def _age(folder: Path) -> None:
+    long_ago = time.time() - 2 * STALE_SECONDS
+    os.utime(folder, (long_ago, long_ago))
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
+    code = HOLD + "with p(Path(sys.argv[1])) as f: (f / 'private').write_text('x'); print(f, flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    left = Path(child.stdout.readline().strip())
+    _age(left)
+    with private_directory(tmp_path):
+        assert left.exists()  # it is old, but in use
+    child.kill()
+    child.wait()
+    scratch._swept.clear()
+    with private_directory(tmp_path):
+        assert not left.exists()
+
+
+def test_what_is_young_linked_or_named_otherwise_stays(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    for name in ("target", "other", f"{PREFIX}young"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{PREFIX}link").symlink_to(target)
+    _age(target)
+    _age(tmp_path / "other")
+    with private_directory(tmp_path):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{PREFIX}link", f"{PREFIX}young", "other", "target"]
+
+
+def test_no_place_for_it_is_undecided(tmp_path: Path) -> None:
+    with pytest.raises(Undecided), private_directory(tmp_path / "absent"):
+        pass

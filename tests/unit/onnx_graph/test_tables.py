@@ -1,0 +1,238 @@
+"""Tables as inputs: columns by name, numbers exact, everything else refused with its row and column."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from verifai.domain.table_columns import UNNAMED, TableColumns
+from verifai.domain.tensor import TensorSpec
+from verifai.errors import InputRejected, UsageError
+from verifai.onnx_graph import tables
+from verifai.onnx_graph.inputs import Samples, read_samples
+
+
+class Takes:
+    """A stand-in for a model: only its inputs matter here."""
+
+    def __init__(self, *inputs: TensorSpec) -> None:
+        self.inputs = inputs
+
+
+WINE = Takes(TensorSpec("X", "float32", (1, 3)))
+NAMED = TableColumns({"X": ("alcohol", "ash", "hue")})
+PAIR = Takes(TensorSpec("age", "float32", (1, 1)), TensorSpec("code", "int64", (1, 1)))
+
+
+def read(text: str | bytes, model: Takes = WINE, columns: TableColumns = NAMED) -> Samples:
+    return read_samples("-", model, stdin=text.encode() if isinstance(text, str) else text, columns=columns)
+
+
+def values(samples: Samples, name: str = "X") -> Any:
+    return np.concatenate([sample[name] for sample in samples]).tolist()
+
+
+ROWS = [[1.5, -2.0, 3.0], [4.0, 0.25, 60.0]]
+
+
+REFUSED = {
+    "an empty cell": ("alcohol,ash,hue\n1,2,3\n1,,3\n", "input-non-finite", "row 2 (line 3), column 'ash'"),
+    "NaN": ("alcohol,ash,hue\n1,2,nan\n", "input-non-finite", "row 1 (line 2), column 'hue'"),
+    "NA": ("alcohol,ash,hue\n1,NA,2\n", "input-non-finite", "column 'ash'"),
+    "infinity": ("alcohol,ash,hue\n1,-inf,2\n", "input-non-finite", "column 'ash'"),
+    "a number beyond float32": ("alcohol,ash,hue\n1,1e300,2\n", "input-non-finite", "row 1 (line 2), column 'ash'"),
+    "a word": ("alcohol,ash,hue\n1,red,2\n", "input-dtype", "row 1 (line 2), column 'ash'"),
+    "an underscore": ("alcohol,ash,hue\n1,1_000,2\n", "input-dtype", "column 'ash'"),
+    "hexadecimal": ("alcohol,ash,hue\n1,0x10,2\n", "input-dtype", "column 'ash'"),
+    "other digits": ("alcohol,ash,hue\n1,٣,2\n", "input-dtype", "column 'ash'"),
+    "a decimal comma": ("alcohol;ash;hue\n1;2,5;2\n", "input-dtype", "column 'ash'"),
+    "a missing column": ("alcohol,hue\n1,2\n", "input-missing", ""),
+    "an extra column": ("alcohol,ash,hue,target\n1,2,3,0\n", "input-unknown", ""),
+    "an index without a name": (",alcohol,ash,hue\n0,1,2,3\n", "input-unknown", ""),
+    "a short row": ("alcohol,ash,hue\n1,2\n", "input-malformed", "row 1 (line 2)"),
+    "a long row": ("alcohol,ash,hue\n1,2,3\n\n1,2,3,4\n", "input-malformed", "row 2 (line 4)"),
+    "two columns of one name": ("ash,ash,hue\n1,2,3\n", "input-malformed", ""),
+    "no header": ("1,2,3\n4,5,6\n", "input-malformed", ""),
+    "no row": ("alcohol,ash,hue\n", "input-malformed", ""),
+    "a quote that is left open": ('alcohol,ash,hue\n1,"2,3\n', "input-malformed", "line 2"),
+    "text that is not UTF-8": ("alcohol,äsh,hue\n1,2,3\n".encode("latin-1"), "input-malformed", ""),
+    "UTF-16": ("alcohol,ash,hue\n1,2,3\n".encode("utf-16"), "input-malformed", ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_is_refused_with_row_and_column(case: str) -> None:
+    text, code, place = REFUSED[case]
+    with pytest.raises(InputRejected) as caught:
+        read(text)
+    assert (caught.value.code, caught.value.status) == (code, 2)
+    assert place in caught.value.where
+    assert caught.value.hint or "cells, but" in caught.value.message or case.endswith(("no row", "open"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alcohol,ash,hue\n1.5,-2,3\n4.0,.25,6e1\n",
+        "alcohol;ash;hue\r\n1.5;-2;3\r\n4.0;.25;6e1\r\n",
+        'alcohol\tash\thue\n"1.5"\t-2\t3\n4.0\t.25\t6e1',
+        '"alcohol","ash","hue"\n 1.5, -2, +3\n\n4.0,.25,6e1\n\n',
+        "\ufeffalcohol,ash,hue\n1.5,-2,3\n4.0,.25,6e1\n",
+    ],
+)
+def test_separators_quotes_blanks_and_a_byte_order_mark(text: str) -> None:
+    samples = read(text)
+    assert (values(samples), samples.notes) == (ROWS, ())
+
+
+def test_columns_are_taken_by_name_and_another_order_is_said() -> None:
+    samples = read("hue,alcohol,ash\n3,1.5,-2\n60,4,0.25\n")
+    assert values(samples) == ROWS
+    assert any("by their names" in note for note in samples.notes)
+
+
+def test_a_quoted_separator_in_a_name() -> None:
+    columns = TableColumns({"X": ("alcohol, %", "ash;x", "hue")})
+    assert values(read('"alcohol, %";"ash;x";hue\n1.5;-2;3\n', columns=columns)) == ROWS[:1]
+
+
+def test_a_column_that_is_dropped_is_left_out_and_said() -> None:
+    text = "alcohol,colour,ash,hue\n1.5,red,-2,3\n"
+    with pytest.raises(InputRejected) as caught:
+        read(text)
+    assert "'colour'" in caught.value.message
+    assert "--drop colour" in caught.value.hint
+    samples = read(text, columns=TableColumns(NAMED.names, frozenset({"colour", "never there"})))
+    assert values(samples) == ROWS[:1]
+    assert any("'colour'" in note for note in samples.notes)
+
+
+def test_the_hint_can_be_pasted() -> None:
+    with pytest.raises(InputRejected) as caught:
+        read("alcohol,ash,hue,my target,\n1,2,3,0,1\n")
+    assert "--drop 'my target' --drop ''" in caught.value.hint
+
+
+def test_the_label_is_kept_beside_the_inputs() -> None:
+    samples = read("alcohol,ash,hue,label\n1.5,-2,3,7\n4,.25,60,x\n")
+    assert values(samples) == ROWS
+    assert samples.label is not None
+    assert samples.label.tolist() == ["7", "x"]
+
+
+def test_without_known_names_all_columns_are_taken_in_order_and_said() -> None:
+    samples = read("a,b,c\n1.5,-2,3\n4,.25,60\n", columns=UNNAMED)
+    assert values(samples) == ROWS
+    assert any("in the file's order" in note for note in samples.notes)
+    with pytest.raises(InputRejected) as caught:
+        read("a,b,c,d\n1,2,3,4\n", columns=UNNAMED)
+    assert (caught.value.code, "--drop d;" in caught.value.hint) == ("input-shape", True)
+    with pytest.raises(InputRejected) as caught:
+        read("a,b\n1,2\n", columns=UNNAMED)
+    assert (caught.value.code, "'a', 'b'" in caught.value.hint) == ("input-shape", True)
+
+
+def test_several_inputs_take_the_columns_of_their_names() -> None:
+    samples = read("code,age\n7,30.5\n", PAIR, UNNAMED)
+    assert (samples[0]["age"].tolist(), samples[0]["code"].tolist()) == ([[30.5]], [[7]])
+    assert samples[0]["code"].dtype == np.int64
+    for cell, code in (("7.0", "input-dtype"), ("99999999999999999999", "input-dtype"), ("", "input-non-finite")):
+        with pytest.raises(InputRejected) as caught:
+            read(f"code,age\n{cell},30.5\n", PAIR, UNNAMED)
+        assert (caught.value.code, "column 'code'" in caught.value.where) == (code, True)
+
+
+def test_wide_inputs_of_a_model_with_several_need_names() -> None:
+    model = Takes(*WINE.inputs, TensorSpec("age", "float32", (1, 1)))
+    with pytest.raises(InputRejected) as caught:
+        read("alcohol,ash,hue,age\n1,2,3,4\n", model, UNNAMED)
+    assert "[inputs.NAME]" in caught.value.hint
+    assert values(read("age,alcohol,ash,hue\n4,1.5,-2,3\n", model)) == ROWS[:1]
+
+
+def test_booleans_are_words() -> None:
+    model = Takes(TensorSpec("on", "bool", (1, 2)))
+    assert values(read("a,b\nTrue,false\n", model, UNNAMED), "on") == [[True, False]]
+    with pytest.raises(InputRejected) as caught:
+        read("a,b\n1,0\n", model, UNNAMED)
+    assert caught.value.hint == "Write true or false."
+
+
+def test_pixels_are_read_row_by_row() -> None:
+    model = Takes(TensorSpec("x", "float32", (1, 1, 2, 2)))
+    samples = read("p0,p1,p2,p3\n1,2,3,4\n", model, UNNAMED)
+    assert samples[0]["x"].tolist() == [[[[1, 2], [3, 4]]]]
+
+
+def test_decimal_numbers_are_rounded_to_the_nearest_float32() -> None:
+    assert values(read("alcohol,ash,hue\n0.1,16777217,1e-50\n")) == [np.array([0.1, 16777216, 0], np.float32).tolist()]
+
+
+def test_a_table_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_ROWS", 2)
+    with pytest.raises(InputRejected) as caught:
+        read("alcohol,ash,hue\n" + 3 * "1,2,3\n")
+    assert caught.value.code == "input-too-large"
+
+
+def parquet(**columns: Any) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs the [tables] extra")
+    from pyarrow import parquet as files
+
+    buffer = io.BytesIO()
+    files.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_parquet_is_read_by_name() -> None:
+    data = parquet(hue=[3.0, 60.0], alcohol=[1.5, 4.0], ash=np.array([-2, 0.25], np.float32), colour=["red", None])
+    with pytest.raises(InputRejected) as caught:
+        read(data)
+    assert (caught.value.code, "'colour'" in caught.value.message) == ("input-unknown", True)
+    samples = read(data, columns=TableColumns(NAMED.names, frozenset({"colour"})))
+    assert values(samples) == ROWS
+
+
+def test_parquet_numbers_are_rounded_like_decimal_text() -> None:
+    data = parquet(alcohol=[0.1], ash=np.array([16777217], np.int64), hue=[1e-50])
+    assert values(read(data)) == [np.array([0.1, 16777216, 0], np.float32).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("column", "code", "place"),
+    [
+        ([1.0, None], "input-non-finite", "row 2, column 'ash'"),
+        ([1.0, float("nan")], "input-non-finite", "row 2, column 'ash'"),
+        (["a", "b"], "input-dtype", "column 'ash'"),
+        ([True, False], "input-dtype", "column 'ash'"),
+        ([[1.0], [2.0]], "input-dtype", "column 'ash'"),
+    ],
+)
+def test_parquet_cells_are_refused_with_their_place(column: Any, code: str, place: str) -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(parquet(alcohol=[1.0, 2.0], ash=column, hue=[1.0, 2.0]))
+    assert (caught.value.code, place in caught.value.where) == (code, True)
+
+
+def test_parquet_that_is_cut_off_is_refused() -> None:
+    data = parquet(alcohol=[1.0], ash=[1.0], hue=[1.0])
+    for end in (4, len(data) // 2, len(data) - 1):
+        with pytest.raises(InputRejected) as caught:
+            read(data[:end])
+        assert caught.value.code == "input-malformed"
+
+
+def test_parquet_of_no_row_is_refused() -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(parquet(alcohol=np.zeros(0), ash=np.zeros(0), hue=np.zeros(0)))
+    assert caught.value.code == "input-malformed"
+
+
+def test_without_pyarrow_the_hint_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(UsageError) as caught:
+        read(b"PAR1")
+    assert (caught.value.code, "pip install pyarrow" in caught.value.hint) == ("extra-missing", True)

@@ -1,0 +1,11 @@
+"""Words of commands that are printed to be copied: quoted for a POSIX shell, so that a path with a blank stays one word."""
+
+from __future__ import annotations
+
+import shlex
+
+
+def shell(path: object) -> str:
+    """A path as one word of a command line. One that begins with a dash is made no option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)

@@ -1,0 +1,187 @@
+"""Which rule converts an estimator, and what a rule may read of it.
+
+A rule writes what one method of one class of scikit-learn computes for one row. Tables of rules are by class name; a class that
+is not scikit-learn's own, a subclass included, has none, since it may compute something else.
+
+====================  =========================================  =====================================================
+table                 scikit-learn's method                      the rule's row
+====================  =========================================  =====================================================
+``transforms``        ``transform``                              as wide as its result
+``predictions``       ``predict`` of a regressor                 one column per target
+``decisions``         ``decision_function``                      one column for two classes, else one per class
+``scores``            a score of our own, where it has none      one column per class or cluster; the largest is ``predict``
+``probabilities``     ``predict_proba``                          one column per class; for two classes also the second alone
+====================  =========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from verifai.errors import UnsupportedModel, UsageError
+from verifai.exporters.sklearn.writer import Array, Row, Writer
+
+Rule: TypeAlias = "Callable[[Build, Any, Row], Row]"
+
+
+class NoRule(Exception):
+    """No rule converts this method of this estimator; the exporter asks skl2onnx then."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rules by class name, one table per method."""
+
+    transforms: Mapping[str, Rule] = field(default_factory=dict)
+    predictions: Mapping[str, Rule] = field(default_factory=dict)
+    decisions: Mapping[str, Rule] = field(default_factory=dict)
+    scores: Mapping[str, Rule] = field(default_factory=dict)
+    probabilities: Mapping[str, Rule] = field(default_factory=dict)
+
+
+class Build(Writer):
+    """A graph being written, and the rules to write it with."""
+
+    def __init__(self, width: int, rules: Rules) -> None:
+        super().__init__(width)
+        self._rules = rules
+
+    def transform(self, estimator: Any, row: Row) -> Row:
+        """``estimator.transform(row)``. Raises NoRule, UnsupportedModel."""
+        return self._rule(self._rules.transforms, estimator, "transform")(self, estimator, self._fitting(estimator, row))
+
+    def predict(self, estimator: Any, row: Row) -> Row:
+        """``estimator.predict(row)`` of a regressor. Raises NoRule, UnsupportedModel."""
+        return self._rule(self._rules.predictions, estimator, "predict")(self, estimator, self._fitting(estimator, row))
+
+    def decision(self, estimator: Any, row: Row) -> Row:
+        """``estimator.decision_function(row)``: of width 1 for two classes. Raises NoRule, UnsupportedModel."""
+        rule = self._rule(self._rules.decisions, estimator, "decision_function")
+        return rule(self, estimator, self._fitting(estimator, row))
+
+    def scores(self, estimator: Any, row: Row) -> Row:
+        """One column per class, the largest of which is the predicted one: [−s, s] where the decision is one number s."""
+        if own(estimator) and type(estimator).__name__ in self._rules.scores:
+            return self._rules.scores[type(estimator).__name__](self, estimator, self._fitting(estimator, row))
+        decision = self.decision(estimator, row)
+        return self.two_sided(decision) if decision.width == 1 else decision
+
+    def probabilities(self, estimator: Any, row: Row) -> Row:
+        """``estimator.predict_proba(row)``, one column per class. Raises NoRule, UnsupportedModel."""
+        result = self.natural_probabilities(estimator, row)
+        return self.complement(result) if result.width == 1 else result
+
+    def positive(self, estimator: Any, row: Row) -> Row:
+        """The second column of ``estimator.predict_proba(row)``."""
+        result = self.natural_probabilities(estimator, row)
+        return result if result.width == 1 else self.columns(result, [1])
+
+    def natural_probabilities(self, estimator: Any, row: Row) -> Row:
+        """As the rule gives them: for two classes perhaps the second one alone. Raises NoRule, UnsupportedModel."""
+        rule = self._rule(self._rules.probabilities, estimator, "predict_proba")
+        return rule(self, estimator, self._fitting(estimator, row))
+
+    def _rule(self, table: Mapping[str, Rule], estimator: Any, method: str) -> Rule:
+        rule = table.get(type(estimator).__name__) if own(estimator) else None
+        if rule is None:
+            raise NoRule(f"{type(estimator).__name__}.{method}")
+        return rule
+
+    @staticmethod
+    def _fitting(estimator: Any, row: Row) -> Row:
+        width = getattr(estimator, "n_features_in_", row.width)
+        if width != row.width:
+            raise inconsistent(estimator, f"it was fitted on {width} columns and is given {row.width}")
+        return row
+
+    def sigmoids(self, row: Row) -> Row:
+        """1 / (1 + exp(−row)) per column, over their sum: the softmax of their logarithms, which never divides 0 by 0."""
+        logarithm = self.apply("Softplus", self.multiply(row, -1.0))
+        return self.softmax(self.multiply(logarithm, -1.0))
+
+    def normalised(self, row: Row) -> Row:
+        """Each column over their sum, and all equal where every one is 0, as scikit-learn does."""
+        logit = self.under_sigmoid(row)
+        if logit is not None:
+            return self.sigmoids(logit)
+        # A float32 that vanishes beside any other, and decides when there is no other.
+        shifted = self.add(row, 1e-30)
+        return self.apply("Div", shifted, self.total(shifted))
+
+    def average(self, rows: list[Row], weights: Array) -> Row:
+        """The weighted mean of rows of one width, weights not normalised."""
+        shares = np.asarray(weights, dtype=np.float64) / np.sum(weights)
+        return self.linear(self.concatenate(rows), np.concatenate([share * np.eye(rows[0].width) for share in shares], axis=1))
+
+
+def own(estimator: Any) -> bool:
+    """Whether the object's class is scikit-learn's own, not derived from it."""
+    return type(estimator).__module__.split(".")[0] == "sklearn"
+
+
+def name_of(estimator: Any) -> str:
+    """The class, for messages; of a pipeline, that of its last step."""
+    steps = getattr(estimator, "steps", None)
+    return type(steps[-1][1] if isinstance(steps, list) and steps else estimator).__name__
+
+
+def inconsistent(estimator: Any, problem: str) -> UsageError:
+    """The estimator contradicts itself: it was not fitted, or its file was changed."""
+    return UsageError("source-failed", f"{type(estimator).__name__}: {problem}", hint="Fit it again, and save it again.")
+
+
+def unsupported(estimator: Any, problem: str, hint: str) -> UnsupportedModel:
+    """A form of an estimator that has no fixed formula, with a way on."""
+    return UnsupportedModel("model-unknown-operator", f"{type(estimator).__name__} {problem}", hint=hint)
+
+
+def numbers(estimator: Any, attribute: str, *shape: int | None) -> Array:
+    """A fitted attribute as float64, of this shape (``None``: any size), finite.
+
+    Raises:
+        UsageError: ``source-failed``.
+    """
+    try:
+        values = np.asarray(getattr(estimator, attribute), dtype=np.float64)
+    except (AttributeError, TypeError, ValueError):
+        raise inconsistent(estimator, f"{attribute} is missing or no array of numbers") from None
+    if values.ndim != len(shape) or any(size not in (None, actual) for size, actual in zip(shape, values.shape, strict=True)):
+        wanted = " × ".join("any" if size is None else str(size) for size in shape)
+        raise inconsistent(estimator, f"{attribute} has the shape {values.shape}; expected is {wanted or 'one number'}")
+    if not np.isfinite(values).all():
+        raise inconsistent(estimator, f"{attribute} holds NaN or infinity")
+    return values
+
+
+def matrix(estimator: Any, attribute: str, columns: int) -> Array:
+    """A fitted attribute of shape (any, columns) or (columns,), as two-dimensional float64."""
+    flat = np.ndim(getattr(estimator, attribute, 0)) == 1
+    return numbers(estimator, attribute, columns)[None] if flat else numbers(estimator, attribute, None, columns)
+
+
+def vector(estimator: Any, attribute: str, size: int) -> Array:
+    """A fitted attribute that is one number for all or one per column, as ``size`` float64 values."""
+    values = np.asarray(getattr(estimator, attribute, np.nan))
+    if values.size == 1:
+        return np.full(size, numbers(estimator, attribute, *values.shape).item())
+    return numbers(estimator, attribute, *([1] * (values.ndim - 1)), size).reshape(-1)
+
+
+def class_count(estimator: Any) -> int:
+    """How many classes a classifier tells apart."""
+    classes = getattr(estimator, "classes_", None)
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < 2:
+        raise unsupported(estimator, "does not tell one list of two or more classes apart", "Export one estimator per target.")
+    return len(classes)
+
+
+def parts(estimator: Any, attribute: str = "estimators_") -> list[Any]:
+    """The fitted estimators inside one, at least one."""
+    found = getattr(estimator, attribute, None)
+    if not isinstance(found, (list, tuple)) or not found:
+        raise inconsistent(estimator, f"{attribute} holds no estimators")
+    return list(found)

@@ -1,0 +1,210 @@
+"""Cells scaled, bent and combined: scalers, normalisers, power transforms, polynomials, projections."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from verifai.exporters.sklearn.bayes import binarised
+from verifai.exporters.sklearn.build import Build, Rules, inconsistent, numbers, unsupported, vector
+from verifai.exporters.sklearn.linear import function_of
+from verifai.exporters.sklearn.writer import Array, Row
+
+_MAX_TERMS = 1 << 20
+
+
+def _standard(build: Build, estimator: Any, row: Row) -> Row:
+    return _scaled(build, estimator, row, "mean_" if estimator.with_mean else "", "scale_" if estimator.with_std else "")
+
+
+def _robust(build: Build, estimator: Any, row: Row) -> Row:
+    return _scaled(
+        build, estimator, row, "center_" if estimator.with_centering else "", "scale_" if estimator.with_scaling else ""
+    )
+
+
+def _scaled(build: Build, estimator: Any, row: Row, centre: str, scale: str) -> Row:
+    """(row − centre) / scale, by the names of the fitted attributes; empty for none."""
+    if centre:
+        row = build.subtract(row, numbers(estimator, centre, row.width))
+    return build.multiply(row, 1 / _nonzero(estimator, scale, row.width)) if scale else row
+
+
+def _nonzero(estimator: Any, attribute: str, size: int) -> Array:
+    values = numbers(estimator, attribute, size)
+    if not values.all():
+        raise inconsistent(estimator, f"{attribute} holds 0")
+    return values
+
+
+def _min_max(build: Build, estimator: Any, row: Row) -> Row:
+    """row · scale + min, written as (row − (−min / scale)) · scale: what is small when the row is, float32 keeps precise."""
+    scale, shift = _nonzero(estimator, "scale_", row.width), numbers(estimator, "min_", row.width)
+    row = build.multiply(build.subtract(row, -shift / scale), scale)
+    return _clipped(build, row, *estimator.feature_range) if estimator.clip else row
+
+
+def _max_abs(build: Build, estimator: Any, row: Row) -> Row:
+    row = build.multiply(row, 1 / _nonzero(estimator, "scale_", row.width))
+    return _clipped(build, row, -1.0, 1.0) if getattr(estimator, "clip", False) else row
+
+
+def _clipped(build: Build, row: Row, low: float, high: float) -> Row:
+    return build.apply("Clip", row, build.constant(np.array(float(low))), build.constant(np.array(float(high))))
+
+
+def _normalizer(build: Build, estimator: Any, row: Row) -> Row:
+    """row over its norm; a row of zeros stays as it is."""
+    operator = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}.get(estimator.norm)
+    if operator is None:
+        raise inconsistent(estimator, "its norm is unknown")
+    measured = build.apply("Abs", row) if estimator.norm == "max" else row
+    norm = build.apply(operator, measured, build.constant(np.array([1])), width=1, base="norm", keepdims=1)
+    # A float32 that vanishes beside any other norm, and lets 0 over it be 0.
+    return build.apply("Div", row, build.add(norm, 1e-30))
+
+
+def _binarizer(build: Build, estimator: Any, row: Row) -> Row:
+    return binarised(build, row, float(estimator.threshold))
+
+
+def _function(build: Build, estimator: Any, row: Row) -> Row:
+    if estimator.kw_args:
+        raise unsupported(estimator, "calls a function with arguments", "Apply it to the data beforehand.")
+    return function_of(build, estimator, estimator.func, row)
+
+
+def _power(build: Build, estimator: Any, row: Row) -> Row:
+    """Yeo-Johnson or Box-Cox per column, then standardised.
+
+    Box-Cox, λ: (x^λ − 1) / λ. Yeo-Johnson: the same of x + 1 for x ≥ 0; below, −((1 − x)^(2 − λ) − 1) / (2 − λ). Logarithms
+    where the exponent is 0. With max(x, 0) and max(−x, 0) one of the two is 0, so that their difference needs no choice. All
+    constants are put together before they are rounded: the −1 would cancel digits that the power still has.
+    """
+    exponents = numbers(estimator, "lambdas_", row.width)
+    mean, scale = np.zeros(row.width), np.ones(row.width)
+    if estimator.standardize:
+        mean, scale = numbers(estimator._scaler, "mean_", row.width), _nonzero(estimator._scaler, "scale_", row.width)
+    if estimator.method == "box-cox":
+        power, factor, constant = _powered(build, row, exponents)
+        return build.add(build.multiply(power, factor / scale), (constant - mean) / scale)
+    above = build.add(build.apply("Relu", row), 1.0)
+    below = build.add(build.apply("Relu", build.multiply(row, -1.0)), 1.0)
+    power, factor, constant = _powered(build, above, exponents)
+    other, weight, offset = _powered(build, below, 2 - exponents)
+    difference = build.apply("Sub", build.multiply(power, factor / scale), build.multiply(other, weight / scale))
+    return build.add(difference, (constant - offset - mean) / scale)
+
+
+def _powered(build: Build, row: Row, exponents: Array) -> tuple[Row, Array, Array]:
+    """``(p, f, c)`` with p · f + c = (row^e − 1) / e per column; its limit log(row) where e is 0."""
+    logarithm = build.apply("Log", row)
+    flat = np.abs(exponents) < 1e-7
+    safe = np.where(flat, 1.0, exponents)
+    factor, constant = np.where(flat, 1.0, 1 / safe), np.where(flat, 0.0, -1 / safe)
+    if flat.all():
+        return logarithm, factor, constant
+    power = build.apply("Exp", build.multiply(logarithm, safe))
+    if flat.any():
+        power = build.apply("Add", build.multiply(power, ~flat), build.multiply(logarithm, flat))
+    return power, factor, constant
+
+
+def _polynomial(build: Build, estimator: Any, row: Row) -> Row:
+    """Products of columns; each of degree d is one of degree d − 1 times a column, so that every product is made once."""
+    degree = estimator.degree if isinstance(estimator.degree, int) else max(estimator.degree)
+    if not 0 <= degree <= 64 or math.comb(row.width + degree, degree) > _MAX_TERMS:
+        raise unsupported(estimator, f"of degree {degree} has too many terms of {row.width} columns", "Use fewer columns.")
+    powers = np.asarray(estimator.powers_)
+    if powers.ndim != 2 or powers.shape[1] != row.width or powers.dtype.kind not in "iu" or powers.min() < 0:
+        raise inconsistent(estimator, f"powers_ has the shape {powers.shape}")
+    terms = [tuple(np.repeat(np.arange(row.width), power).tolist()) for power in powers]
+    blocks: list[Row] = []
+    order: list[tuple[int, ...]] = []
+    known: dict[tuple[int, ...], int] = {(column,): column for column in range(row.width)}
+    block = row
+    for degree in range(max(len(term) for term in terms) + 1):
+        if degree == 0:
+            made = sorted({term for term in terms if not term})
+            rows = [build.linear(row, np.zeros((1, row.width)), np.array(1.0))] if made else []
+        elif degree == 1:
+            made, rows = sorted(known), [row]
+        else:
+            # Also the beginnings of longer terms.
+            made = sorted({term[:degree] for term in terms if len(term) >= degree})
+            left = build.columns(block, [known[term[:-1]] for term in made])
+            block = build.apply("Mul", left, build.columns(row, [term[-1] for term in made]))
+            known, rows = {term: place for place, term in enumerate(made)}, [block]
+        order += made
+        blocks += rows
+    places = {term: place for place, term in enumerate(order)}
+    return build.columns(build.concatenate(blocks), [places[term] for term in terms])
+
+
+def _components(build: Build, estimator: Any, row: Row) -> Row:
+    """(row − mean) · componentsᵀ, over the root of the explained variance where it whitens."""
+    components = numbers(estimator, "components_", None, row.width)
+    middle = np.zeros(row.width) if getattr(estimator, "mean_", None) is None else numbers(estimator, "mean_", row.width)
+    if getattr(estimator, "whiten", False) and hasattr(estimator, "explained_variance_"):
+        variance = numbers(estimator, "explained_variance_", len(components))
+        components = components / np.sqrt(np.maximum(variance, np.finfo(np.float64).eps))[:, None]
+    return build.centred_linear(row, middle, components)
+
+
+def _random_projection(build: Build, estimator: Any, row: Row) -> Row:
+    components = estimator.components_
+    return build.linear(
+        row, np.asarray(components.toarray() if hasattr(components, "toarray") else components, dtype=np.float64)
+    )
+
+
+def _factors(build: Build, estimator: Any, row: Row) -> Row:
+    """FactorAnalysis: the mean of the hidden factors given the row."""
+    loadings, noise = numbers(estimator, "components_", None, row.width), numbers(estimator, "noise_variance_", row.width)
+    weighted = loadings / noise
+    covariance = np.linalg.inv(np.eye(len(loadings)) + weighted @ loadings.T)
+    return build.centred_linear(row, numbers(estimator, "mean_", row.width), covariance @ weighted)
+
+
+def _least_squares_scores(build: Build, estimator: Any, row: Row) -> Row:
+    rotations = numbers(estimator, "x_rotations_", row.width, None)
+    return build.linear(_scaled(build, estimator, row, "_x_mean", "_x_std"), rotations.T)
+
+
+def _discriminant(build: Build, estimator: Any, row: Row) -> Row:
+    scalings = numbers(estimator, "scalings_", row.width, None)[:, : estimator._max_components]
+    if estimator.solver == "svd":
+        row = build.subtract(row, numbers(estimator, "xbar_", row.width))
+    return build.linear(row, scalings.T)
+
+
+def _random_waves(build: Build, estimator: Any, row: Row) -> Row:
+    """RBFSampler: √(2 / n) · cos(row · W + offset)."""
+    weights = numbers(estimator, "random_weights_", row.width, None)
+    angle = build.linear(row, weights.T, vector(estimator, "random_offset_", weights.shape[1]))
+    return build.multiply(build.apply("Cos", angle), np.sqrt(2.0 / weights.shape[1]))
+
+
+RULES = Rules(
+    transforms={
+        "StandardScaler": _standard,
+        "RobustScaler": _robust,
+        "MinMaxScaler": _min_max,
+        "MaxAbsScaler": _max_abs,
+        "Normalizer": _normalizer,
+        "Binarizer": _binarizer,
+        "FunctionTransformer": _function,
+        "PowerTransformer": _power,
+        "PolynomialFeatures": _polynomial,
+        **dict.fromkeys(("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA"), _components),
+        **dict.fromkeys(("GaussianRandomProjection", "SparseRandomProjection"), _random_projection),
+        "FactorAnalysis": _factors,
+        "PLSRegression": _least_squares_scores,
+        "PLSCanonical": _least_squares_scores,
+        "CCA": _least_squares_scores,
+        "LinearDiscriminantAnalysis": _discriminant,
+        "RBFSampler": _random_waves,
+    },
+)

@@ -1,0 +1,75 @@
+"""Parquet files as tables; needs pyarrow (the ``[tables]`` extra)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from verifai.errors import InputRejected, UsageError
+from verifai.onnx_graph.arrays import MAX_BYTES
+from verifai.onnx_graph.refusal import printable
+from verifai.onnx_graph.tables import FILL, MAX_ROWS, Table, Unusable, check_names
+from verifai.onnx_graph.tensors import Array
+
+PARQUET_MAGIC = b"PAR1"
+
+
+def parse_parquet(data: bytes, where: str) -> Table:
+    """Read the columns of numbers and booleans; the others are there as :class:`Unusable`.
+
+    Raises:
+        InputRejected: ``input-malformed``, ``input-too-large``.
+        UsageError: ``extra-missing``.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError(
+            "extra-missing",
+            "reading Parquet needs pyarrow",
+            where=where,
+            hint="Install the [tables] extra (pip install pyarrow), or save the table as CSV.",
+        ) from None
+    try:
+        with parquet.ParquetFile(io.BytesIO(data)) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            check_names(schema.names, where)
+            # Declared sizes are checked before anything is unpacked: repeated values compress without limit.
+            if rows > MAX_ROWS or rows * len(schema.names) * 8 > MAX_BYTES:
+                raise InputRejected("input-too-large", f"{rows:,} rows of {len(schema.names):,} columns", where=where)
+            kinds = {name: schema.field(name).type for name in schema.names}
+            types = pyarrow.types
+            numeric = [
+                name
+                for name, kind in kinds.items()
+                if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+            ]
+            table = file.read(columns=numeric, use_threads=False)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as problem:
+        message = f"not a readable Parquet file: {printable(str(problem), 100)}"
+        raise InputRejected("input-malformed", message, where=where) from None
+    if not rows:
+        raise InputRejected("input-malformed", "the table has no row", where=where)
+    columns: dict[str, Sequence[str] | Array | Unusable] = {}
+    for name, kind in kinds.items():
+        columns[name] = _column(table.column(name)) if name in numeric else _no_number(str(kind))
+    return Table(columns, rows)
+
+
+def _column(column: Any) -> Array | Unusable:
+    if column.null_count:
+        row = int(np.argmax(np.asarray(column.is_null())))
+        return Unusable("input-non-finite", "the cell is empty (null)", FILL, row)
+    return np.asarray(column.to_numpy())
+
+
+def _no_number(kind: str) -> Unusable:
+    return Unusable(
+        "input-dtype",
+        f"a column of type {printable(kind, 40)}; the model takes numbers",
+        "Encode it as the model was trained on it.",
+    )

@@ -1,0 +1,67 @@
+"""Whether what was just proven is near what the float model says of the same sample: its owner is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from verifai.domain.comparison import compare_outputs, judge_distance
+from verifai.domain.fidelity import Fidelity
+from verifai.domain.findings import Finding, Outcome, not_checked
+from verifai.domain.statement import Role, Statement, Visibility
+from verifai.errors import VerifaiError
+
+if TYPE_CHECKING:
+    from verifai.onnx_graph.model import OnnxModel
+    from verifai.onnx_graph.reference import Reference
+
+
+class Nearness:
+    """The float model of a circuit, loaded when the first proof is there.
+
+    Args:
+        pinned: fidelity as the circuit's lock has it.
+    """
+
+    def __init__(self, model: OnnxModel, pinned: Fidelity) -> None:
+        self._model, self._pinned = model, pinned
+        self._loading = Lock()
+        self._reference: Reference | None = None
+
+    def judge(self, statement: Statement, sample: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Finding, ...]:
+        """One finding per output whose value is known. Never fails: a proof is there already.
+
+        Args:
+            outputs: what the circuit put out, by name, where the engine says so; also what the statement hides.
+        """
+        hidden = {one.name for one in statement.of(Role.OUTPUT) if one.visibility is not Visibility.PUBLIC}
+        known = {name: _flat(values) for name, values in outputs.items() if name in hidden}
+        try:
+            values = self._loaded().run(sample)
+        except VerifaiError as problem:
+            return (not_checked("reference-not-run", f"the float model was not run: {problem.message}"),)
+        reference = {name: _flat(array) for name, array in values.items()}
+        comparisons = compare_outputs(statement, self._pinned, reference, known)
+        judged = [(one.name, judge_distance(one, self._pinned, "run on the sample")) for one in comparisons]
+        return tuple(_veiled(one, name) if name in hidden else one for name, found in judged for one in found)
+
+    def _loaded(self) -> Reference:
+        from verifai.onnx_graph.reference import Reference  # loads onnxruntime
+
+        with self._loading:
+            if self._reference is None:
+                self._reference = Reference(self._model)
+            return self._reference
+
+
+def _flat(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in values.reshape(-1))
+
+
+def _veiled(finding: Finding, name: str) -> Finding:
+    """The same without a figure: what is printed ends in logs, and tells nothing of a tensor that the proof hides."""
+    far = finding.outcome is Outcome.POLICY_NOT_MET
+    message = f"the proven {name!r}, which the proof hides, is {'far from' if far else 'near'} the float model's"
+    return finding if finding.outcome is Outcome.NOT_CHECKED else replace(finding, message=message, evidence="")

@@ -1,0 +1,181 @@
+"""quickstart: from a source model and real data to a verified proof of the first sample, in one call.
+
+It runs five stages as five commands would, and names these commands.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from verifai.domain.attestation.manifest import MODEL_FILE
+from verifai.domain.fidelity import Task
+from verifai.domain.model_facts import ModelFacts
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shell import shell
+from verifai.domain.statement import EngineName, Visibility
+from verifai.domain.table_columns import TableColumns
+from verifai.engines.capabilities import WarmsUp
+from verifai.engines.registry import engine_for
+from verifai.errors import UsageError
+from verifai.execution.files import write_atomic
+from verifai.onnx_graph.facts import write_facts
+from verifai.onnx_graph.inputs import read_samples
+from verifai.onnx_graph.model import OnnxModel
+from verifai.stages.compile import CompileResult, compile_circuit
+from verifai.stages.export import ExportResult, export
+from verifai.stages.init import InitRequest, InitResult, write_circuit
+from verifai.stages.prove import ProvedBundle, prove
+from verifai.stages.verify import VerifiedBundle, verify_bundle
+
+_EVIDENCE = "evidence"
+_ALL_INPUTS = frozenset({"input", "inputs"})
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QuickstartRequest:
+    """What is asked for.
+
+    Attributes:
+        source: as :func:`verifai.stages.export.export` takes it. data: real inputs, the first of which is proven.
+        output: folder for everything that is made; must not exist.
+        private: tensors whose values stay hidden; ``input`` for all inputs where none is called so.
+        dropped: columns of the data that are no inputs, such as the target.
+        dims: size of each symbolic dimension. engine, task: ``None`` to choose.
+    """
+
+    source: str
+    data: Path
+    output: Path
+    private: Sequence[str] = ()
+    dropped: Sequence[str] = ()
+    dims: Mapping[str, int] | None = None
+    engine: EngineName | None = None
+    task: Task | None = None
+
+
+@dataclass(frozen=True)
+class QuickstartResult:
+    """What was made.
+
+    Attributes:
+        seconds: by stage, in the order in which they ran; ``compile kernels`` is 0 where the installation had them.
+        commands: the five that this stands for, to be copied; they expect the output folder to be there, and empty.
+    """
+
+    exported: ExportResult
+    circuit: InitResult
+    compiled: CompileResult
+    bundle: ProvedBundle
+    verified: VerifiedBundle
+    seconds: Mapping[str, float]
+    commands: tuple[str, ...]
+
+
+def quickstart(request: QuickstartRequest, progress: Progress = SILENT) -> QuickstartResult:
+    """Export, init, compile, prove the first sample, verify.
+
+    Raises:
+        UsageError: ``file-exists`` when there is the output folder; ``file-missing``; ``unknown-tensor``.
+        As the five stages do. The output folder is then removed again.
+    """
+    output = request.output
+    if not request.data.is_file():
+        raise UsageError("file-missing", "no such file", where=str(request.data), hint="Name real inputs: .npz, CSV, Parquet.")
+    try:
+        output.mkdir(parents=True)
+    except FileExistsError:
+        hint = "Choose another folder: -o DIR."
+        raise UsageError("file-exists", "there is such a folder or file already", where=str(output), hint=hint) from None
+    try:
+        return _Run(request, progress).result()
+    except BaseException:
+        shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+class _Run:
+    """The stages, one after the other, each with its time."""
+
+    def __init__(self, request: QuickstartRequest, progress: Progress) -> None:
+        self._request, self._progress = request, progress
+        self._seconds: dict[str, float] = {}
+
+    def result(self) -> QuickstartResult:
+        request, progress, output = self._request, self._progress, self._request.output
+        model_path, evidence = output / MODEL_FILE, output / _EVIDENCE
+        exported = self._timed("export", lambda: export(request.source, dims=request.dims, progress=progress))
+        write_atomic(model_path, exported.model.data)
+        write_facts(model_path, exported.facts)
+        private = _private(request, exported.model, exported.facts)
+        asked = InitRequest(
+            engine=request.engine,
+            visibility=dict.fromkeys(private, Visibility.PRIVATE),
+            calibration=request.data,
+            dropped=request.dropped,
+            task=request.task,
+        )
+        circuit = self._timed("init", lambda: write_circuit(model_path, exported.model, output / "circuit", asked, progress))
+        folder = circuit.folder
+        compiled = self._timed("compile", lambda: compile_circuit(folder, progress=progress))
+        engine = engine_for(compiled.engine)
+        self._timed("compile kernels", lambda: engine.ensure_warm(progress) if isinstance(engine, WarmsUp) else None)
+        samples = read_samples(request.data, folder.model, columns=folder.table_columns()).samples[:1]
+        (bundle,) = self._timed("prove", lambda: list(prove(folder, samples, evidence, progress=progress)))
+        verified = self._timed("verify", lambda: verify_bundle(bundle.path, folder.lock(), progress=progress))
+        commands = _commands(request, private, model_path, folder.folder, bundle.path)
+        return QuickstartResult(exported, circuit, compiled, bundle, verified, self._seconds, commands)
+
+    def _timed(self, name: str, stage: Callable[[], T]) -> T:
+        began = time.perf_counter()
+        result = stage()
+        self._seconds[name] = time.perf_counter() - began
+        return result
+
+
+def _private(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | None) -> tuple[str, ...]:
+    """The tensors that are to be hidden, by their own names. Raises UsageError (``unknown-tensor``), with the way on."""
+    inputs = [spec.name for spec in model.inputs]
+    known = [*inputs, *(spec.name for spec in model.outputs)]
+    found: dict[str, None] = {}
+    for name in request.private:
+        if name not in known and name in _ALL_INPUTS:
+            found |= dict.fromkeys(inputs)
+        elif name in known:
+            found[name] = None
+        else:
+            hint = "It has: " + ", ".join(known)
+            if name in _column_names(request, model, facts):
+                only = " ".join(f"--private {shell(one)}" for one in inputs)
+                hint = f"It is a column; a tensor is hidden as a whole: {only}"
+            raise UsageError("unknown-tensor", f"the model has no tensor {name!r}", where="--private", hint=hint)
+    return tuple(found)
+
+
+def _column_names(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | None) -> set[str]:
+    named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
+    read = read_samples(request.data, model, columns=TableColumns(named, frozenset(request.dropped)))
+    return {name for names in read.columns.values() for name in names}
+
+
+def _commands(request: QuickstartRequest, private: Sequence[str], model: Path, circuit: Path, bundle: Path) -> tuple[str, ...]:
+    """What to type to do the same, step by step, in a folder that is new."""
+    dims = "".join(f" --dim {shlex.quote(f'{name}={size}')}" for name, size in (request.dims or {}).items())
+    options = [f"--drop {shlex.quote(name)}" for name in request.dropped]
+    options += [f"--private {shlex.quote(name)}" for name in private]
+    options += [] if request.engine is None else [f"--engine {request.engine.value}"]
+    options += [] if request.task is None else [f"--task {request.task.value}"]
+    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(request.data)}"
+    return (
+        f"verifai export {shell(request.source)} -o {shell(model)}" + dims,
+        " ".join((init, *options, "--yes")),
+        f"verifai compile {shell(circuit)}",
+        f"verifai prove {shell(circuit)} {shell(request.data)} --limit 1 -o {shell(bundle.parent)}",
+        f"verifai verify {shell(bundle)} --lock {shell(circuit / 'circuit.lock')}",
+    )

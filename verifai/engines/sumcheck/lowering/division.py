@@ -21,6 +21,7 @@ import numpy as np
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, RECIP_LIMIT, RECIP_ONE
 from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Mul, Recip, RowSum
 from verifai.engines.sumcheck.lowering import cells
+from verifai.engines.sumcheck.lowering.affine import Affine
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.emit import emit_form
@@ -124,8 +125,8 @@ def _norm(state: State, node: Node) -> None:
 
 
 def _normed(state: State, node: Node, axes: tuple[int, ...]) -> None:
-    name, builder = node.outputs[0], state.builder
-    held, scale = state.held(node, 0), state.builder.scale(node.outputs[0])
+    name, builder, scale = node.outputs[0], state.builder, state.builder.scale(node.outputs[0])
+    held = _operand(state, node, scale)
     order = [axis for axis in range(len(held.shape)) if axis not in axes] + list(axes)
     moved = held.index.transpose(order)
     rows = held.at(np.ascontiguousarray(moved).reshape(-1, prod(held.shape[axis] for axis in axes)))
@@ -154,6 +155,18 @@ def root_of_squares(state: State, node: Node, rows: Held) -> Held:
     floor = min(width + finer + 1, signed_width(0, builder.tensors[root].high >> shift))
     made = builder.requant(root, _limbs(builder, shift), shift, key, floor, name, scale)
     return whole(made, state.graph.shapes[name] or (1,), scale.step, scale.zero_point)
+
+
+def _operand(state: State, node: Node, scale: Scale) -> Held:
+    """The row to normalise. One whose columns have scales of their own needs one for all, no coarser than the result's."""
+    source = node.inputs[0]
+    value = state.value(node, 0)
+    if not isinstance(value, Affine):
+        return state.held(node, 0)
+    whole_row = state.scale(source)
+    bits = min(max((scale.high - scale.low).bit_length(), (whole_row.high - whole_row.low).bit_length()) + 1, MAX_WIDTH - 1)
+    reach = Range(float(whole_row.low * whole_row.step), float(whole_row.high * whole_row.step))
+    return state.requantise(f"{node.outputs[0]}.row", state.lazy(source), choose_scale(reach, bits))
 
 
 def _sum_of_magnitudes(state: State, node: Node, tensor: int, step: Fraction, scale: Scale) -> tuple[int, _Grid]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
-from verifai.engines.sumcheck.lowering.builder import Builder, signed_width, table_key
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering.values import (
@@ -136,7 +136,10 @@ class State:
         if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
         if keeps_scale(program):
-            step, floor = scale.step, signed_width(scale.low, scale.high)
+            wanted = signed_width(scale.low, scale.high)
+            # A table has 16 bits with the sign: 16 bits without one are read every second step, not cut in half.
+            coarser = max(0, wanted - MAX_WIDTH) if self.fold else 0
+            step, floor = scale.step * (1 << coarser), wanted - coarser
         else:
             argument = narrow_scale(self.scale(form.name))
             step = argument.step / (1 << ARGUMENT_BITS)

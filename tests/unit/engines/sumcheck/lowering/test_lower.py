@@ -364,6 +364,16 @@ def test_max_pooling_of_any_parameters_equals_onnxruntime(data: st.DataObject) -
     assert errors_in_steps(net, made, feeds) <= 1e-3
 
 
+def test_an_output_of_16_bits_that_is_never_negative_reaches_the_end_of_its_range() -> None:
+    """A table's argument has 16 bits with its sign; cut off there, the upper half of the output would be one value."""
+    net = model(
+        [node("MatMul", "x", "w", out="z"), node("Relu", "z")], {"x": (2, 4)}, {"y": (2, 4)}, {"w": np.eye(4, dtype=np.float32)}
+    )
+    feeds = samples(net)
+    options = QuantiserOptions(activation_bits=12, input_bits=12, output_bits=16)
+    assert errors_in_steps(net, lowered(net, feeds, options), feeds) <= 1.5
+
+
 def test_a_reshape_that_splits_one_axis_and_merges_the_rest_is_a_view_of_few_blocks() -> None:
     cells = np.arange(512 * 16, dtype=np.int64).reshape(1, 512, 16)
     pieces = partition(np.ascontiguousarray(cells.reshape(128, 64).T), cells.shape, 0)

@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from verifai.bundle.find import find_bundles as find_bundles
     from verifai.bundle.keys import load_public_key as load_public_key
     from verifai.bundle.keys import load_signer as load_signer
     from verifai.bundle.keys import new_key as new_key
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from verifai.showcase.bench import run_bench as run_bench
     from verifai.stages.audit.audit import audit_all as audit_bundles  # noqa: F401 - the public name differs
     from verifai.stages.audit.options import AuditOptions as AuditOptions
+    from verifai.stages.batch.report import BatchOptions as BatchOptions
+    from verifai.stages.batch.run import prove_batch as prove_batch
     from verifai.stages.chain.split import split_model as split_model
     from verifai.stages.chain.verify_chain import verify_chain as verify_chain
     from verifai.stages.check import check_model as check_model
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
     from verifai.trust_file import read_trust as read_trust
 
 _HOME = {
+    "find_bundles": ("verifai.bundle.find", "find_bundles"),
     "load_public_key": ("verifai.bundle.keys", "load_public_key"),
     "load_signer": ("verifai.bundle.keys", "load_signer"),
     "new_key": ("verifai.bundle.keys", "new_key"),
@@ -137,6 +141,8 @@ _HOME = {
     "run_bench": ("verifai.showcase.bench", "run_bench"),
     "audit_bundles": ("verifai.stages.audit.audit", "audit_all"),
     "AuditOptions": ("verifai.stages.audit.options", "AuditOptions"),
+    "BatchOptions": ("verifai.stages.batch.report", "BatchOptions"),
+    "prove_batch": ("verifai.stages.batch.run", "prove_batch"),
     "split_model": ("verifai.stages.chain.split", "split_model"),
     "verify_chain": ("verifai.stages.chain.verify_chain", "verify_chain"),
     "check_model": ("verifai.stages.check", "check_model"),

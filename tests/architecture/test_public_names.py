@@ -19,6 +19,7 @@ from verifai.cli.verbs import VERBS, Verb
 
 TYPES = {
     "AuditOptions",
+    "BatchOptions",
     "BeaconRule",
     "Budget",
     "CircuitFolder",
@@ -29,8 +30,8 @@ TYPES = {
     "Expectations",
     "NoteKey",
     "OutputKind",
-    "PolicyNotMet",
     "QuickstartRequest",
+    "PolicyNotMet",
     "ReportName",
     "Role",
     "RoundOptions",
@@ -45,16 +46,25 @@ TYPES = {
     "Visibility",
     "WeightVisibility",
 }
-READERS = {"load_model", "load_policy", "load_public_key", "load_signer", "read_lock", "read_samples", "read_trust"}
+READERS = {
+    "find_bundles",
+    "load_model",
+    "load_policy",
+    "load_public_key",
+    "load_signer",
+    "read_lock",
+    "read_samples",
+    "read_trust",
+}
 """Functions that give what the others take."""
 
 FUNCTIONS: dict[str, tuple[str, ...]] = {
+    "quickstart": ("quickstart",),
     "export": ("export_model",),
     "init": ("init_circuit",),
-    "quickstart": ("quickstart",),
     "check": ("check_model",),
     "compile": ("compile_circuit",),
-    "prove": ("prove",),
+    "prove": ("prove", "prove_batch"),
     "verify": ("verify_bundle",),
     "audit": ("audit_bundles",),
     "split": ("split_model",),

@@ -22,6 +22,9 @@ from verifai.domain.findings import Outcome
 from verifai.domain.privacy_words import hides
 from verifai.domain.statement import EngineName, Privacy, Role, Visibility, WeightVisibility
 from verifai.engines.capabilities import (
+    CheckInputsRequest,
+    ChecksInputs,
+    FindsOutsideInputs,
     KeepsSetUpFiles,
     OffersSecondOpinion,
     RenewsWeightRoots,
@@ -36,7 +39,15 @@ from verifai.onnx_graph.reference import Reference
 from verifai.stages.compile import compile_circuit
 
 Make = Callable[..., EngineCase]
-CAPABILITIES = (KeepsSetUpFiles, OffersSecondOpinion, RenewsWeightRoots, SplitsModels, WarmsUp)
+CAPABILITIES = (
+    ChecksInputs,
+    FindsOutsideInputs,
+    KeepsSetUpFiles,
+    OffersSecondOpinion,
+    RenewsWeightRoots,
+    SplitsModels,
+    WarmsUp,
+)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +175,35 @@ def test_an_input_that_cannot_be_proven_is_refused_and_named(case: EngineCase, i
     with pytest.raises(InputRejected) as caught:
         case.engine.prove(case.prove_request(inputs=inputs))
     assert caught.value.where
+
+
+OUTSIDE = (np.nan, np.inf, 1e30, 900.0)
+
+
+@pytest.mark.parametrize("visibility", [Visibility.PUBLIC, Visibility.PRIVATE])
+def test_what_cannot_be_proven_is_found_beforehand_and_only_that(name: EngineName, make: Make, visibility: Visibility) -> None:
+    case = make(name, visibility)
+    samples = [{"x": SAMPLES[0].copy()} for _ in OUTSIDE] + [{"x": SAMPLES[0]}]
+    for sample, value in zip(samples, OUTSIDE, strict=False):
+        sample["x"][0, 2] = value
+    assert isinstance(case.engine, FindsOutsideInputs)
+    request = CheckInputsRequest(case.model, case.circuit.section, case.build_dir, samples, case.spec.budget)
+    found = case.engine.outside_inputs(request)
+    assert [one.row for one in found] == list(range(len(OUTSIDE)))
+    for one, value in zip(found, OUTSIDE, strict=True):
+        assert one.tensor == "x"
+        assert (one.place, one.value) == (((0, 2), f"{value:g}") if visibility is Visibility.PUBLIC else (None, ""))
+        if visibility is Visibility.PRIVATE:
+            assert (one.low, one.high) == (None, None)
+            assert f"{value:g}" not in one.reason
+        with pytest.raises(InputRejected) as caught:
+            case.engine.prove(case.prove_request(inputs=samples[one.row]))
+        if visibility is Visibility.PRIVATE and value == OUTSIDE[-1]:
+            assert "900" not in str(caught.value)
+    with pytest.raises(InputRejected):
+        case.engine.outside_inputs(replace(request, samples=[{"x": SAMPLES[0].reshape(4)}]))
+    with pytest.raises(UsageError):
+        case.engine.outside_inputs(replace(request, build_dir=case.build_dir / "nowhere"))
 
 
 def test_a_build_that_was_not_made_is_refused(case: EngineCase, tmp_path: Path) -> None:

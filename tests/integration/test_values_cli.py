@@ -356,7 +356,7 @@ def test_an_output_that_the_proof_hides_is_compared_for_its_owner_without_a_figu
 ) -> None:
     folder = circuit(root, "hashed", Task.REGRESSION)
     path = folder.folder / "circuit.toml"
-    path.write_text(path.read_text().replace('y = "public"', 'y = "hashed"'))
+    path.write_text(path.read_text().replace('\ny = "public"', '\ny = "hashed"'))
     compile_circuit(CircuitFolder(folder.folder))
     row = DIABETES.data[1:2].copy()
     row[0, 2:] = DIABETES.data[:, 2:].max(axis=0)

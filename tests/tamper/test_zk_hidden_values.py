@@ -48,7 +48,7 @@ from verifai.engines.sumcheck.verifier import relations
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, InternalError, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
-from verifai.stages.gate.bundle import statement_digest
+from verifai.stages.evidence import statement_digest
 from verifai.stages.matching import check_tensors
 
 

@@ -35,8 +35,16 @@ def no_link(path: Path) -> Path:
     return path
 
 
+def no_links(paths: list[Path]) -> list[Path]:
+    """Several of them, each as :func:`no_link`."""
+    return [no_link(path) for path in paths]
+
+
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder or file.", show_default=False, callback=no_link)]
+BundlesArgument = Annotated[
+    list[Path], typer.Argument(help="Bundle folders or files, or folders of bundles.", show_default=False, callback=no_links)
+]
 EngineOption = Annotated[EngineName | None, typer.Option("--engine", help="Proof engine; by default the one that is pinned.")]
 PrivateOption = Annotated[
     list[str] | None, typer.Option("--private", help="Tensor whose values stay hidden; repeatable.", metavar="NAME")
@@ -53,11 +61,18 @@ def memory_limit(text: str | None) -> int | None:
     return None if text is None else parse_bytes(text, "--max-memory")
 
 
-def read_tensors(source: str, model: OnnxModel, columns: TableColumns = UNNAMED) -> list[dict[str, Any]]:
-    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError."""
+def read_tensors(
+    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True
+) -> list[dict[str, Any]]:
+    """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
+
+    Args:
+        columns: what is known of a table's columns.
+        finite: whether one value that is not finite refuses the whole file.
+    """
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
 
-    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns)
+    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]

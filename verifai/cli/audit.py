@@ -9,13 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
+from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
+from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, ended, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.findings import Outcome
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
@@ -36,7 +39,7 @@ def register(app: typer.Typer) -> None:
         ),
     )
     def audit(
-        bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
+        bundles: BundlesArgument,
         trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
@@ -71,8 +74,7 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
         targets = report_targets(report or [])
-        if len(set(bundles)) != len(bundles):
-            raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
+        found = find_distinct(bundles)
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
         trust_file = read_trust(trust)
@@ -95,25 +97,37 @@ def register(app: typer.Typer) -> None:
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,
             )
-            reports = audit_all([no_link(path) for path in bundles], trust_file, options)
-        return _result(reports, targets)
+            reports = audit_all(found.paths, trust_file, options)
+        return _result(reports, targets, found)
 
 
-def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target]) -> Result:
-    findings = [finding for report in reports for finding in report.findings]
+def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target], found: FoundBundles = NOTHING_FOUND) -> Result:
+    findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
     documents = [report.to_json() for report in reports]
-    lines: list[Any] = []
-    for report in reports:
-        lines += _describe(report)
-    statuses = {report.status for report in reports}
-    status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
-    data = {"bundles": documents, "reports": [str(path) for _, path in targets]}
+    in_full = len(reports) <= IN_FULL or current().verbose
+    lines: list[Any] = [*(_in_full(reports) if in_full else _in_short(reports)), *other_lines(found)]
+    totals = count_outcomes(
+        _OUTCOME.values(),
+        [(_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports],
+        others=len(found.others),
+    )
     page = {"schema": "verifai/audit/v1", "bundles": documents}
+    result = ended(
+        {"bundles": documents, "reports": [str(path) for _, path in targets]},
+        lines,
+        findings,
+        combined_status({report.status for report in reports}, found),
+        totals,
+    )
     return write_reports(
-        Result(data, lines, findings, status),
+        result,
         targets,
         {"html": lambda: render_html(reports), "json": lambda: (json.dumps(page, indent=2) + "\n").encode()},
     )
+
+
+def _failures(report: AuditReport) -> list[Finding]:
+    return [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
 
 
 _WORD = {
@@ -124,9 +138,37 @@ _WORD = {
 }
 
 
-def _describe(report: AuditReport) -> list[str]:
-    lines = [f"{_WORD[report.outcome]} {plain(report.path)}", *value_lines(report.values), *finding_lines(report.findings)]
-    if report.words:
-        lines.append("   What the evidence says:")
-        lines += [f"   {plain(line)}" for line in report.words]
+_OUTCOME = {
+    Outcome.HOLDS: "accepted",
+    Outcome.REJECTED: "rejected",
+    Outcome.POLICY_NOT_MET: "policy-not-met",
+    Outcome.UNDECIDED: "undecided",
+}
+
+
+def _in_full(reports: Sequence[AuditReport]) -> list[str]:
+    lines = []
+    for report in reports:
+        lines += [_head(report), *value_lines(report.values), *finding_lines(report.findings)]
+        if report.words:
+            lines.append("   What the evidence says:")
+            lines += [f"   {plain(line)}" for line in report.words]
     return lines
+
+
+def _in_short(reports: Sequence[AuditReport]) -> list[str]:
+    """Failures with their findings, a line each for some of the others, and what most bundles leave unchecked, once."""
+    accepted = [report for report in reports if report.outcome is Outcome.HOLDS]
+    lines = [_head(report) for report in accepted[:SHOWN]]
+    if len(accepted) > SHOWN:
+        lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
+    failed = [report for report in reports if report.outcome is not Outcome.HOLDS]
+    for report in failed[:FAILED_SHOWN]:
+        lines += [_head(report), *finding_lines(_failures(report))]
+    if len(failed) > FAILED_SHOWN:
+        lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
+    return lines + unchecked_lines([report.findings for report in reports])
+
+
+def _head(report: AuditReport) -> str:
+    return f"{_WORD[report.outcome]} {plain(report.path)}"

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from verifai.bundle.each import Done, each_bundle, free_names, make_folder
+from verifai.bundle.find import PACKED, FoundBundles, find_distinct
 from verifai.bundle.keyless import SigstoreSigner
 from verifai.bundle.keys import load_signer
 from verifai.bundle.summary import BundleSummary
-from verifai.cli.arguments import BundleArgument
+from verifai.cli.arguments import BundleArgument, BundlesArgument
+from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, ended, other_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
-from verifai.cli.text import bytes_text, escaped_table
+from verifai.cli.text import bytes_text, escaped_table, finding_lines
+from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shown import shown_line
+from verifai.domain.totals import count_outcomes
+from verifai.errors import InternalError
 from verifai.execution.outputs import Kind
 from verifai.stages.inspect import inspect_bundle
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
-from verifai.stages.seal import seal_bundle
+from verifai.stages.seal import SealedBundle, check_seal_options, seal_bundle
+
+R = TypeVar("R")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +41,13 @@ def register(app: typer.Typer) -> None:
 def _register_seal(app: typer.Typer) -> None:
     @verb(app, "seal", example="verifai seal evidence/000000 --key signing.key")
     def seal(
-        bundle: BundleArgument,
+        bundles: BundlesArgument,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
-        output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the new bundle."), Kind.FOLDER] = None,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="Folder for the new bundle; for several, the folder around them."),
+            Kind.FOLDER,
+        ] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log to append to and prove from.")] = None,
         log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
         checkpoint: Annotated[
@@ -48,48 +61,119 @@ def _register_seal(app: typer.Typer) -> None:
 
         With --log, also put its attestations on the audit log, and the log's proofs into a new bundle.
         """
+        found = find_distinct(bundles)
         signers = [load_signer(path) for path in key or []]
         log_signer = None if log_key is None else load_signer(log_key)
-        keyless = None
-        if sigstore:
-            keyless = SigstoreSigner()
-        sealed = seal_bundle(
-            bundle,
-            signers=signers,
-            output=output,
-            log=log,
-            log_signer=log_signer,
-            checkpoint=checkpoint,
-            keyless=keyless,
+        check_seal_options(
+            signs=bool(signers) or sigstore,
+            log=log is not None,
+            log_key=log_key is not None,
+            checkpoint=checkpoint is not None,
         )
+        keyless = SigstoreSigner() if sigstore else None
+        targets = _targets(found, output)
+        with current().progress() as progress:
+            done = each_bundle(
+                found.paths,
+                lambda path: seal_bundle(
+                    path,
+                    signers=signers,
+                    output=targets.get(path),
+                    log=log,
+                    log_signer=log_signer,
+                    checkpoint=checkpoint,
+                    keyless=keyless,
+                ),
+                what="sealing",
+                progress=progress,
+            )
         if log is not None and not signers:
             current().note("No --key: the new bundle is unsigned.")
-        lines = [f"Sealed {plain(str(sealed.path))}  bundle {sealed.bundle_id}"]
-        lines += [f"  signed by {one}" for one in sealed.signers]
-        lines += [f"  log entry {position}: attestation {one}" for one, position in sealed.positions.items()]
-        if sealed.sidecar is not None:
-            lines.append(f"  log proof of the manifest: {plain(str(sealed.sidecar))}")
-        data = {
-            "path": str(sealed.path),
-            "bundle_id": sealed.bundle_id,
-            "signers": [str(one) for one in sealed.signers],
-            "positions": sealed.positions,
-            "sidecar": None if sealed.sidecar is None else str(sealed.sidecar),
-        }
-        return Result(data, lines, verdict="done")
+        return _each_result(found, done, "sealed", _sealed_lines, _sealed_document)
+
+
+def _targets(found: FoundBundles, output: Path | None, ending: str = "") -> dict[Path, Path]:
+    """Where each output goes: one bundle that was named itself to ``output``, several into the folder ``output``."""
+    if output is None:
+        return {}
+    if not found.folders and len(found.paths) == 1:
+        return {found.paths[0]: output}
+    targets = free_names(found.paths, output, ending)
+    make_folder(output)
+    return targets
+
+
+def _sealed_lines(sealed: SealedBundle) -> list[str]:
+    lines = [f"Sealed {plain(str(sealed.path))}  bundle {sealed.bundle_id}"]
+    lines += [f"  signed by {one}" for one in sealed.signers]
+    lines += [f"  log entry {position}: attestation {one}" for one, position in sealed.positions.items()]
+    if sealed.sidecar is not None:
+        lines.append(f"  log proof of the manifest: {plain(str(sealed.sidecar))}")
+    return lines
+
+
+def _sealed_document(sealed: SealedBundle) -> dict[str, Any]:
+    return {
+        "path": str(sealed.path),
+        "bundle_id": sealed.bundle_id,
+        "signers": [str(one) for one in sealed.signers],
+        "positions": sealed.positions,
+        "sidecar": None if sealed.sidecar is None else str(sealed.sidecar),
+    }
+
+
+def _each_result(
+    found: FoundBundles,
+    done: Sequence[Done[R]],
+    word: str,
+    lines_of: Callable[[R], list[Any]],
+    document_of: Callable[[R], dict[str, Any]],
+) -> Result:
+    """The result over one bundle that was named itself, or over several; the latter end in totals."""
+    if not found.folders and len(done) == 1:
+        (only,) = done
+        if only.problem is not None or only.result is None:
+            raise only.problem or InternalError("bug", "a bundle came to nothing")
+        return Result(document_of(only.result), lines_of(only.result), verdict="done")
+    made = [one.result for one in done if one.result is not None]
+    failed = [(one.path, one.problem) for one in done if one.problem is not None]
+    lines: list[Any] = [line for result in made[:SHOWN] for line in lines_of(result)]
+    if len(made) > SHOWN:
+        lines.append(f" … and {len(made) - SHOWN} more bundles {word}")
+    for path, problem in failed[:FAILED_SHOWN]:
+        lines += [f"[bold red]NOT {word.upper()}[/] {plain(str(path))}", *finding_lines([Finding.from_error(problem)])]
+    if len(failed) > FAILED_SHOWN:
+        lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
+    counted = [*((word, []) for _ in made), *((f"not-{word}", [problem.code]) for _, problem in failed)]
+    totals = count_outcomes((word, f"not-{word}"), counted, others=len(found.others))
+    told = [{"path": str(path), "code": problem.code, "message": problem.message} for path, problem in failed]
+    findings = [*(Finding.from_error(problem) for _, problem in failed), *found.other_findings()]
+    status = combined_status({problem.status for _, problem in failed}, found)
+    return ended(
+        {"bundles": [document_of(result) for result in made], "failed": told},
+        [*lines, *other_lines(found)],
+        findings,
+        status,
+        totals,
+        verdict="" if status else "done",
+    )
 
 
 def _register_pack(app: typer.Typer) -> None:
     @verb(app, "pack", example="verifai pack evidence/000000 -o release.vbundle")
     def pack(
-        bundle: BundleArgument,
-        output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.FILE],
+        bundles: BundlesArgument,
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write; for several, a folder for them.")],
     ) -> Result:
         """Write a bundle as one file.
 
         The same bytes for the same bundle, on every machine.
         """
-        return _written("Packed", pack_bundle(bundle, output))
+        found = find_distinct(bundles)
+        targets = _targets(found, output, PACKED)
+        with current().progress() as progress:
+            done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
+        return _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
 
     @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
     def unpack(
@@ -97,23 +181,41 @@ def _register_pack(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write."), Kind.FOLDER],
     ) -> Result:
         """Write a bundle as a folder."""
-        return _written("Unpacked", unpack_bundle(bundle, output))
+        written = unpack_bundle(bundle, output)
+        return Result(_written_document(written), [_written_line("Unpacked", written)], verdict="done")
 
 
-def _written(done: str, written: WrittenBundle) -> Result:
-    line = f"{done} {plain(str(written.path))}  bundle {written.bundle_id}"
-    return Result({"path": str(written.path), "bundle_id": written.bundle_id}, [line], verdict="done")
+def _written_line(done: str, written: WrittenBundle) -> str:
+    return f"{done} {plain(str(written.path))}  bundle {written.bundle_id}"
+
+
+def _written_document(written: WrittenBundle) -> dict[str, Any]:
+    return {"path": str(written.path), "bundle_id": written.bundle_id}
 
 
 def _register_show(app: typer.Typer) -> None:
     @verb(app, "inspect", example="verifai inspect evidence/000000")
-    def inspect(bundle: BundleArgument) -> Result:
+    def inspect(bundles: BundlesArgument) -> Result:
         """Show what a bundle says it holds.
 
-        Nothing is verified but that it is well formed and complete.
+        Nothing is verified but that it is well formed and complete. Of several bundles, one line each.
         """
-        summary = inspect_bundle(bundle)
-        return Result(summary.to_json(), _describe(summary), verdict="done")
+        found = find_distinct(bundles)
+        several = found.folders or len(found.paths) > 1
+        with current().progress() as progress:
+            done = each_bundle(found.paths, inspect_bundle, what="reading", progress=progress)
+        in_short = several and not current().verbose
+        return _each_result(found, done, "readable", _describe_short if in_short else _describe, BundleSummary.to_json)
+
+
+def _describe_short(summary: BundleSummary) -> list[Any]:
+    circuit = "no circuit" if summary.circuit is None else f"circuit {plain(summary.circuit.name)}"
+    context = "" if summary.proof is None or not summary.proof.statement.context else summary.proof.statement.context
+    told = f", context {plain(repr(context[:80]))}" if context else ""
+    signed = f"signed by {len(summary.signers)}" if summary.signers else "not signed"
+    return [
+        f"{plain(str(summary.path))}  bundle {summary.bundle_id[:12]}…  {circuit}, written {summary.created}, {signed}{told}"
+    ]
 
 
 def _describe(summary: BundleSummary) -> list[Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from verifai.cli.outputs import check_outputs, output_kind
 from verifai.cli.printable import printable
@@ -192,13 +193,16 @@ QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no pro
 VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel="Output")]
 
 
-def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Callable[[Callable[..., Result]], Any]:
+def verb(
+    app: typer.Typer, name: str, *, example: str, group: str = "", cls: type[TyperCommand] = TyperCommand
+) -> Callable[[Callable[..., Result]], Any]:
     """Register a verb.
 
     Args:
         name: as typed.
         example: a worked command line for the end of ``--help``; the tests run it.
         group: name of the group the verb belongs to, such as ``srs``.
+        cls: how its command line is parsed.
     """
     command = f"{group} {name}".strip()
 
@@ -230,7 +234,7 @@ def verb(app: typer.Typer, name: str, *, example: str, group: str = "") -> Calla
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del wrapper.__wrapped__
-        app.command(name, epilog=f"Example: {example}")(wrapper)
+        app.command(name, cls=cls, epilog=f"Example: {example}")(wrapper)
         return wrapper
 
     return decorate

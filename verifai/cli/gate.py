@@ -261,7 +261,9 @@ def _register_init(app: typer.Typer) -> None:
         example="verifai gate-init evidence/000000 --lock circuits/digits-mlp/circuit.lock -o verifai.toml",
     )
     def gate_init(
-        bundle: Annotated[Path, typer.Argument(help="A bundle as releases should have them.", show_default=False)],
+        bundles: Annotated[
+            list[Path], typer.Argument(help="Bundles as releases should have them, or folders of such.", show_default=False)
+        ],
         lock: Annotated[
             Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
         ] = None,
@@ -269,15 +271,15 @@ def _register_init(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write."), Kind.FILE] = Path("verifai.toml"),
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
-        """Write a commented policy that this bundle meets. The bundle is verified first.
+        """Write a commented policy that these bundles meet. They are verified first.
 
-        The floors under its circuit's fidelity are the default ones; where the circuit misses them, that is said.
+        The floors under their circuit's fidelity are the default ones; where the circuit misses them, that is said.
         """
-        made = init_policy(bundle, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
+        made = init_policy(bundles, output, lock=lock, trust=trust, force=force, now=datetime.now(UTC))
         for warning in made.warnings:
             current().note(warning)
         path = _plain(str(made.path))
-        lines = [f"Wrote {path}: the bundle meets it."] if not made.missed else _missed_lines(path, made.missed)
+        lines = [f"Wrote {path}: what was given meets it."] if not made.missed else _missed_lines(path, made.missed)
         lines.append(f"Next: verifai gate --explain --policy {_plain(shell(made.path))}")
         data = {
             "path": str(made.path),

@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line per phase, with elapsed time and peak memory."""
+"""Progress on a terminal: one line per phase, with elapsed time, time left and peak memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,29 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from verifai.cli.printable import printable
 from verifai.cli.streams import can_show
+
+
+class LeftColumn(ProgressColumn):
+    """Steps done, and the time left, once a step of several was done.
+
+    Rich's own column looks at the last seconds only, in which a long proof makes no step.
+    """
+
+    def render(self, task: Task) -> Text:
+        """``57/200, 12:30 left``; nothing for a phase without steps."""
+        if not task.total or task.total < 2:
+            return Text()
+        done = f"{task.completed:.0f}/{task.total:.0f}"
+        if not task.completed or not task.elapsed or task.finished:
+            return Text(done)
+        left = int(task.elapsed * (task.total - task.completed) / task.completed)
+        hours, minutes = divmod(left // 60, 60)
+        return Text(f"{done}, " + (f"{hours}:{minutes:02d} h left" if hours else f"{minutes}:{left % 60:02d} left"))
 
 
 class ProgressDisplay:
@@ -31,6 +50,7 @@ class ProgressDisplay:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TimeElapsedColumn(),
+                LeftColumn(),
                 TextColumn("{task.fields[memory]}", style="dim"),
                 console=self._console,
                 transient=not self._verbose,

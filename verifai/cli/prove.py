@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
-from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_lines
-from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shell import shell
-from verifai.domain.shown import statement_document
+from verifai.cli.proved import PER_SAMPLE, proved_result, refused_result
+from verifai.domain.statement import Visibility
+from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
+from verifai.stages.batch.outside import SamplesOutside
+from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.run import prove_batch
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
-from verifai.stages.prove import ProvedBundle
-from verifai.stages.prove import prove as prove_samples
+
+
+class ProveCommand(TyperCommand):
+    """Lets the value of ``--context-per-sample`` be left out: what begins with a dash, or is a path, is none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write the option with its value, or with an empty one."""
+        return super().parse_args(ctx, list(_with_values(args)))
+
+
+def _with_values(args: Sequence[str]) -> Iterator[str]:
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--":
+            yield from (arg, *rest)
+            return
+        if arg != PER_SAMPLE:
+            yield arg
+            continue
+        following = next(rest, None)
+        if following is None or following.startswith("-") or os.path.lexists(following):
+            yield f"{PER_SAMPLE}="
+            yield from _with_values([] if following is None else [following, *rest])
+            return
+        yield f"{PER_SAMPLE}={following}"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
-    @verb(app, "prove", example="verifai prove circuits/digits-mlp fixtures/digits-mlp/heldout.npz -o evidence --limit 1")
+    @verb(
+        app,
+        "prove",
+        example="verifai prove circuits/digits-mlp fixtures/digits-mlp/heldout.npz -o evidence --limit 1",
+        cls=ProveCommand,
+    )
     def prove(
         circuit: CircuitArgument,
         inputs: Annotated[
@@ -35,10 +67,18 @@ def register(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …"), Kind.TREE],
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
+        context_per_sample: Annotated[
+            str | None,
+            typer.Option(PER_SAMPLE, help="A context of its own per sample: TEXT#000017, or 000017.", metavar="[TEXT]"),
+        ] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
         limit: Annotated[int | None, typer.Option("--limit", min=1, help="Prove only the first N samples.")] = None,
         threads: Annotated[int | None, typer.Option("--threads", min=1, help="Worker threads of the engine.")] = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
+        keep_going: Annotated[
+            bool, typer.Option("--keep-going", help="Leave out samples that cannot be proven; prove the others.")
+        ] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with what an earlier run began in this folder.")] = False,
         output_tensors: Annotated[
             Path | None,
             typer.Option(
@@ -57,75 +97,73 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Prove samples: one evidence bundle each.
 
-        Every proof is verified before its bundle is written. Bundles are never overwritten.
+        Every proof is verified before its bundle is written. Bundles are never overwritten, no sample is proven twice.
         """
         folder = CircuitFolder(circuit)
         if output_tensors is not None:
+            _refuse_partial(keep_going, resume)
             check_target(output_tensors, folder, engine)
         columns = folder.table_columns(drop or ())
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns)]
+        # A value that is not finite is found below, with the other samples that cannot be proven.
+        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns, finite=False)]
         samples = samples[:limit] if limit is not None else samples
-        secrets = read_secrets(input_secrets, len(samples)) if input_secrets is not None else []
-        signers = [load_signer(path) for path in key or []]
-        if not signers:
-            current().note("No --key: the bundles are unsigned. They prove the statement, but not who made them.")
-        made = []
-        with current().progress() as progress:
-            for bundle in prove_samples(
-                folder,
-                samples,
-                output,
-                engine=engine,
-                context=context,
-                signers=signers,
-                threads=threads,
-                jobs=jobs,
-                max_memory=memory_limit(max_memory),
-                keep_outputs=output_tensors is not None,
-                input_secrets=secrets,
-                progress=progress,
-            ):
-                made.append(bundle)
+        options = BatchOptions(
+            engine=engine,
+            context=_context(context, context_per_sample),
+            context_per_sample=context_per_sample is not None,
+            signers=[load_signer(path) for path in key or []],
+            threads=threads,
+            jobs=jobs,
+            max_memory=memory_limit(max_memory),
+            keep_outputs=output_tensors is not None,
+            input_secrets=read_secrets(input_secrets, len(samples)) if input_secrets is not None else [],
+            keep_going=keep_going,
+            resume=resume,
+        )
+        _note_beforehand(folder, options, len(samples))
+        try:
+            with current().progress() as progress:
+                report = prove_batch(folder, samples, output, options, progress=progress)
+        except SamplesOutside as problem:
+            return refused_result(problem)
         if output_tensors is not None:
-            write_outputs(output_tensors, folder, made)
-            seeds = write_secrets(output_tensors, made)
+            write_outputs(output_tensors, folder, report.made)
+            seeds = write_secrets(output_tensors, report.made)
             if seeds is not None:
                 current().note(
                     f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
                 )
-        lines = [line for one in made for line in _bundle_lines(one)]
-        lines += _told(made)
-        lines.append(f"Next: verifai verify {plain(shell(made[0].path))} --lock {plain(shell(folder.lock_path))}")
-        bundles = [
-            {
-                "path": str(one.path),
-                "bundle_id": one.bundle_id,
-                "seconds": one.seconds,
-                "peak_rss_bytes": one.peak_rss_bytes,
-                "statement": statement_document(one.statement, one.values),
-                "findings": [finding.to_json() for finding in one.findings],
-            }
-            for one in made
-        ]
-        findings = [finding for one in made for finding in _doubts(one)]
-        return Result({"bundles": bundles, "signed": bool(signers)}, lines, findings, verdict="done")
+        return proved_result(report, folder, signed=bool(options.signers))
 
 
-def _bundle_lines(one: ProvedBundle) -> list[str]:
-    head = f"{plain(str(one.path))}  bundle {one.bundle_id[:12]}…  proven in {seconds_text(one.seconds)}, "
-    return [head + f"peak memory {bytes_text(one.peak_rss_bytes)}", *value_lines(one.values), *finding_lines(_doubts(one))]
+def _refuse_partial(keep_going: bool, resume: bool) -> None:
+    if keep_going or resume:
+        raise UsageError(
+            "bad-option",
+            "--output-tensors needs the outputs of all samples, so all have to be proven in one run",
+            where="--output-tensors",
+            hint="Leave out --keep-going and --resume.",
+        )
 
 
-def _doubts(one: ProvedBundle) -> list[Finding]:
-    """What keeps a proven value from standing for the float model's."""
-    return [
-        finding for finding in one.findings if finding.outcome is not Outcome.HOLDS and finding.code != "reference-distance"
-    ]
+def _context(context: str, per_sample: str | None) -> str:
+    if context and per_sample:
+        raise UsageError(
+            "bad-option",
+            f"--context and {PER_SAMPLE} each give a text",
+            where=PER_SAMPLE,
+            hint=f"Give the text once: {PER_SAMPLE} TEXT.",
+        )
+    return context or per_sample or ""
 
 
-def _told(made: Sequence[ProvedBundle]) -> list[str]:
-    """How many of them are doubtful, by what."""
-    told = {"output-saturated": "with values at the end of the circuit's range", "reference-far": "far from the float model"}
-    counts = {code: sum(any(finding.code == code for finding in one.findings) for one in made) for code in told}
-    found = [f"{count} {told[code]}" for code, count in counts.items() if count]
-    return [f"[bold yellow]Of {len(made)} proven:[/] {'; '.join(found)}. The proofs hold, for the circuit."] if found else []
+def _note_beforehand(folder: CircuitFolder, options: BatchOptions, samples: int) -> None:
+    """What is cheaper to know before hours of proofs than after them."""
+    if not options.signers:
+        current().note("No --key: the bundles are unsigned. They prove the statement, but not who made them.")
+    private = [one.name for one in folder.model.inputs if folder.spec.tensors[one.name] is Visibility.PRIVATE]
+    if private and samples > 1 and not options.context_per_sample:
+        current().note(
+            f"The input {private[0]!r} is private, so its statement is only its output: equal outputs are equal statements, "
+            f"and a gate counts them once. {PER_SAMPLE} tells them apart (docs/gate.md)."
+        )

@@ -73,7 +73,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
         "votes", "Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst."
     ),
     "consensus": Verb("consensus", "Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell."),
-    "gate-init": Verb("gate", "Write a commented policy that this bundle meets."),
+    "gate-init": Verb("gate", "Write a commented policy that these bundles meet."),
     "gate": Verb("gate", "Let a release through only when its evidence meets the policy."),
     "bench": Verb("bench", "Measure the engines side by side."),
     "warm-up": Verb("warm_up", "Compile the engine's kernels ahead."),

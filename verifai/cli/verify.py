@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.circuit_folder import read_lock
-from verifai.cli.arguments import MaxMemoryOption, memory_limit, no_link, read_named
+from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.folders import (
+    FAILED_SHOWN,
+    IN_FULL,
+    SHOWN,
+    combined_status,
+    ended,
+    grouped_lines,
+    other_lines,
+    unchecked_lines,
+)
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
@@ -17,8 +29,11 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
-from verifai.domain.shown import statement_document
-from verifai.errors import PolicyNotMet, UsageError, VerifaiError, undecided
+from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shown import ShownTensor, statement_document
+from verifai.domain.statement import Statement
+from verifai.domain.totals import count_outcomes
+from verifai.errors import PolicyNotMet, VerifaiError, undecided
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -27,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
     @verb(app, "verify", example="verifai verify evidence/000000 --lock circuits/digits-mlp/circuit.lock --allow-test-srs")
     def verify(
-        bundles: Annotated[list[Path], typer.Argument(help="Bundle folders or files.", show_default=False)],
+        bundles: BundlesArgument,
         lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
         input_: Annotated[
             str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
@@ -51,13 +66,18 @@ def register(app: typer.Typer) -> None:
         trusted = read_lock(lock)
         if allow_test_srs:
             current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
-        if len(set(bundles)) != len(bundles):
-            raise UsageError("bad-option", "a bundle was named twice", hint="Name each bundle once.")
+        found = find_distinct(bundles)
+        several = len(found.paths) > 1
         results = []
-        for path in map(no_link, bundles):
-            expect = _expectations(input_, output, expect_context, allow_test_srs)
-            results.append(_verify_one(path, trusted, expect, memory_limit(max_memory)))
-        return _summary(results)
+        with current().progress() as progress:
+            if several:
+                progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
+            for path in found.paths:
+                expect = _expectations(input_, output, expect_context, allow_test_srs)
+                results.append(_verify_one(path, trusted, expect, memory_limit(max_memory), SILENT if several else progress))
+                if several:
+                    progress.advance()
+        return _result(results, found)
 
 
 def _expectations(input_: str | None, output: str | None, context: str | None, allow_test: bool) -> Expectations:
@@ -70,11 +90,10 @@ def _expectations(input_: str | None, output: str | None, context: str | None, a
 
 
 def _verify_one(
-    path: Path, lock: CircuitLock, expect: Expectations, max_memory: int | None
+    path: Path, lock: CircuitLock, expect: Expectations, max_memory: int | None, progress: Progress
 ) -> tuple[Path, VerifiedBundle | VerifaiError]:
     try:
-        with current().progress() as progress:
-            return path, verify_bundle(path, lock, expect, budget=Budget(memory_bytes=max_memory), progress=progress)
+        return path, verify_bundle(path, lock, expect, budget=Budget(memory_bytes=max_memory), progress=progress)
     except VerifaiError as problem:
         if problem.status in (70, 130):
             raise
@@ -83,38 +102,95 @@ def _verify_one(
         return path, undecided(problem)
 
 
-def _summary(results: list[tuple[Path, VerifiedBundle | VerifaiError]]) -> Result:
-    lines: list[Any] = []
-    documents: list[dict[str, Any]] = []
-    findings: list[Finding] = []
+@dataclass(frozen=True)
+class _Shown:
+    """One bundle's part of the result.
+
+    Attributes:
+        failed: the findings because of which it is not accepted.
+        findings: all of them.
+        statement, values: what was proven; ``None`` and none when nothing was.
+    """
+
+    path: Path
+    verdict: str
+    status: int
+    failed: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    document: dict[str, Any]
+    statement: Statement | None = None
+    values: tuple[ShownTensor, ...] = ()
+
+
+_WORD = {1: "rejected", 2: "not-checked", 3: "policy-not-met"}
+_COLOUR = {"accepted": "green", "policy-not-met": "yellow"}
+
+
+def _shown(path: Path, outcome: VerifiedBundle | VerifaiError, repeats: tuple[Finding, ...]) -> _Shown:
+    if isinstance(outcome, VerifaiError):
+        found = (Finding.from_error(outcome),)
+        verdict = _WORD.get(outcome.status, "undecided")
+        told = {"path": str(path), "verdict": verdict, "findings": [finding.to_json() for finding in found]}
+        return _Shown(path, verdict, outcome.status, found, found, told)
+    every = (*outcome.findings, *repeats)
+    verdict = "policy-not-met" if repeats else "accepted"
+    document: dict[str, Any] = {
+        "path": str(path),
+        "verdict": verdict,
+        "bundle_id": outcome.bundle_id,
+        "statement": statement_document(outcome.statement, outcome.values),
+        "privacy": privacy_document(outcome.statement),
+        "findings": [finding.to_json() for finding in every],
+    }
+    status = PolicyNotMet.status if repeats else 0
+    return _Shown(path, verdict, status, repeats, every, document, outcome.statement, outcome.values)
+
+
+def _result(results: list[tuple[Path, VerifiedBundle | VerifaiError]], found: FoundBundles) -> Result:
     repeated = repeated_openings(
         [None if isinstance(one, VerifaiError) else replace(one.opened, where=str(path)) for path, one in results]
     )
-    for (path, outcome), repeats in zip(results, repeated, strict=True):
-        if isinstance(outcome, VerifaiError):
-            finding = Finding.from_error(outcome)
-            findings.append(finding)
-            word = {1: "REJECTED", 2: "NOT CHECKED", 3: "POLICY NOT MET"}.get(outcome.status, "UNDECIDED")
-            lines += [f"[bold red]{word}[/] {plain(str(path))}", *finding_lines([finding])]
-            documents.append({"path": str(path), "verdict": word.lower().replace(" ", "-"), "findings": [finding.to_json()]})
-            continue
-        statement = outcome.statement
-        every = (*outcome.findings, *repeats)
-        head = "[bold yellow]POLICY NOT MET[/]" if repeats else "[bold green]ACCEPTED[/]"
-        lines += [f"{head} {plain(str(path))}", *value_lines(outcome.values), *finding_lines(every)]
-        lines += ["   " + plain(line) for line in describe(statement)]
-        findings += every
-        documents.append(
-            {
-                "path": str(path),
-                "verdict": "policy-not-met" if repeats else "accepted",
-                "bundle_id": outcome.bundle_id,
-                "statement": statement_document(statement, outcome.values),
-                "privacy": privacy_document(statement),
-                "findings": [finding.to_json() for finding in every],
-            }
-        )
-    statuses = {outcome.status for _, outcome in results if isinstance(outcome, VerifaiError)}
-    statuses |= {PolicyNotMet.status} if any(repeated) else set()
-    status = next((code for code in (1, 3, 4, 2) if code in statuses), 0)
-    return Result({"bundles": documents}, lines, findings, status)
+    shown = [_shown(path, outcome, repeats) for (path, outcome), repeats in zip(results, repeated, strict=True)]
+    words = ("accepted", "rejected", "policy-not-met", "undecided", "not-checked")
+    totals = count_outcomes(
+        words, [(one.verdict, [finding.code for finding in one.failed]) for one in shown], others=len(found.others)
+    )
+    in_full = len(shown) <= IN_FULL or current().verbose
+    findings = [*(finding for one in shown for finding in one.findings), *found.other_findings()]
+    return ended(
+        {"bundles": [one.document for one in shown]},
+        [*(_in_full(shown) if in_full else _in_short(shown)), *other_lines(found)],
+        findings,
+        combined_status({one.status for one in shown}, found),
+        totals,
+    )
+
+
+def _head(one: _Shown) -> str:
+    return f"[bold {_COLOUR.get(one.verdict, 'red')}]{one.verdict.upper().replace('-', ' ')}[/] {plain(str(one.path))}"
+
+
+def _in_full(shown: Sequence[_Shown]) -> list[Any]:
+    lines: list[Any] = []
+    for one in shown:
+        lines += [_head(one), *value_lines(one.values), *finding_lines(one.findings)]
+        if one.statement is not None:
+            lines += ["   " + plain(line) for line in describe(one.statement)]
+    return lines
+
+
+def _in_short(shown: Sequence[_Shown]) -> list[Any]:
+    """Failures with their findings, a line each for some of the others, and what they all say but once."""
+    failed = [one for one in shown if one.failed]
+    accepted = [one for one in shown if not one.failed]
+    lines: list[Any] = [_head(one) for one in accepted[:SHOWN]]
+    if len(accepted) > SHOWN:
+        lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
+    for one in failed[:FAILED_SHOWN]:
+        lines += [_head(one), *finding_lines(one.failed)]
+    if len(failed) > FAILED_SHOWN:
+        lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
+    texts = [
+        (str(one.path), describe(replace(one.statement, openings=(), context=""))) for one in shown if one.statement is not None
+    ]
+    return lines + grouped_lines("What was proven", texts) + unchecked_lines([one.findings for one in accepted])

@@ -6,11 +6,11 @@ Stages and the command line use these protocols, never the modules of one engine
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
@@ -40,6 +40,63 @@ class ChecksInputs(ProofEngine, Protocol):
         Raises:
             InputRejected: as ``prove`` would; ``where`` names the sample too where there are several. UsageError: as ``prove``.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideInput:
+    """One input of one sample that a circuit cannot represent.
+
+    Attributes:
+        row: the sample's place among those given, from 0.
+        tensor: the input's name.
+        cells: how many of its cells lie outside; 0 where proofs hide the tensor, or where the engine cannot tell.
+        place: indices of the first of them in the tensor's shape; ``None`` likewise.
+        column: name of its column, where one is known.
+        value: that cell's value, as text; empty likewise.
+        low, high: the smallest and the largest value that the circuit takes there; ``None`` where there is no such bound.
+        reason: what is wrong where it is no range of this cell; a sentence without values of a hidden tensor.
+    """
+
+    row: int
+    tensor: str
+    cells: int = 0
+    place: tuple[int, ...] | None = None
+    column: str = ""
+    value: str = ""
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@runtime_checkable
+class FindsOutsideInputs(ProofEngine, Protocol):
+    """Finds the samples that a circuit cannot represent without proving anything."""
+
+    def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+        """What lies outside, by row; at most one entry per input of a sample. What it finds, ``prove`` would refuse.
+
+        Raises:
+            InputRejected: an input that is not of the model's shape and dtype.
+            UsageError: ``stale-build``, ``bad-lock``, ``engine-version``. Undecided: memory, deadline, or a crash.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CheckInputsRequest:
+    """Inputs of a check of samples.
+
+    Attributes:
+        section, build_dir, budget, threads: as in :class:`~verifai.engines.interface.ProveRequest`.
+        samples: exact shapes and dtypes of the model (batch included).
+    """
+
+    model: OnnxModel
+    section: Mapping[str, Any]
+    build_dir: Path
+    samples: Sequence[Tensors]
+    budget: Budget = field(default_factory=Budget)
+    threads: int | None = None
+    progress: Progress = SILENT
 
 
 @dataclass(frozen=True, slots=True)

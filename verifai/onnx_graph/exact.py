@@ -19,18 +19,19 @@ _WORDS: dict[type, str] = {
 }  # fmt: skip
 
 
-def exact_cast(array: Array, dtype: str, where: str) -> Array:
+def exact_cast(array: Array, dtype: str, where: str, *, finite: bool = True) -> Array:
     """``array`` as ``dtype``, every value unchanged.
 
     Args:
         dtype: the model's; a NumPy name.
         where: the file and tensor, for messages.
+        finite: whether infinities and NaN are refused here; else by whoever looks at each sample.
 
     Raises:
         InputRejected: ``input-dtype`` when a value would change or the kinds do not fit, ``input-non-finite``.
     """
     target = np.dtype(dtype)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
         index = _first(~np.isfinite(array))
         raise InputRejected(
             "input-non-finite",
@@ -51,6 +52,7 @@ def exact_cast(array: Array, dtype: str, where: str) -> Array:
     with np.errstate(all="ignore"):
         result = array.astype(target)
         same = (result.astype(array.dtype) == array) & ((result < 0) == (array < 0)) & _in_range(array, target)
+        same |= np.isnan(result) & np.isnan(array) if array.dtype.kind == target.kind == "f" else False
     if not same.all():
         raise InputRejected(
             "input-dtype",

@@ -69,7 +69,12 @@ class Samples(Sequence[Mapping[str, Array]]):
 
 
 def read_samples(
-    source: str | Path, model: TakesInputs, *, stdin: bytes | None = None, columns: TableColumns = UNNAMED
+    source: str | Path,
+    model: TakesInputs,
+    *,
+    stdin: bytes | None = None,
+    columns: TableColumns = UNNAMED,
+    finite: bool = True,
 ) -> Samples:
     """Read samples from ``.npz``, ``.npy``, CSV, Parquet, ezkl-style ``.json``, PNG or JPEG.
 
@@ -82,6 +87,7 @@ def read_samples(
         source: a path, or ``-`` for ``stdin``.
         stdin: the bytes to read when ``source`` is ``-``.
         columns: what is known of a table's columns.
+        finite: whether infinities and NaN refuse the file; else its reader looks at each sample.
 
     Raises:
         InputRejected: ``input-…``, naming file, tensor and place.
@@ -93,23 +99,26 @@ def read_samples(
             raise UsageError("bad-option", "'-' was given but there is no standard input", where="-")
         if len(stdin) > MAX_BYTES:
             raise InputRejected("input-too-large", f"{len(stdin):,} bytes; the limit is {MAX_BYTES:,}", where="-")
-        return parse_samples(stdin, model, where="standard input", columns=columns)
-    return parse_samples(read_limited(Path(source), limit=MAX_BYTES), model, where=str(source), columns=columns)
+        return parse_samples(stdin, model, where="standard input", columns=columns, finite=finite)
+    data = read_limited(Path(source), limit=MAX_BYTES)
+    return parse_samples(data, model, where=str(source), columns=columns, finite=finite)
 
 
-def parse_samples(data: bytes, model: TakesInputs, *, where: str, columns: TableColumns = UNNAMED) -> Samples:
+def parse_samples(
+    data: bytes, model: TakesInputs, *, where: str, columns: TableColumns = UNNAMED, finite: bool = True
+) -> Samples:
     """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
     if data.startswith(ZIP_MAGIC):
-        return _from_arrays(read_npz(data, where), model, where)
+        return _from_arrays(read_npz(data, where), model, where, finite)
     if data.startswith(NPY_MAGIC):
-        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where)
+        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where, finite)
     if data.startswith(IMAGE_MAGICS):
         spec = _only_input(model, where)
         pixels, notes = read_image(data, spec, where)
         return Samples(({spec.name: pixels},), notes)
     if is_json(data):
         return _from_json(data, model, where)
-    return _from_table(read_table(data, where), model, columns, where)
+    return _from_table(read_table(data, where), model, columns, where, finite)
 
 
 def is_json(data: bytes) -> bool:
@@ -131,9 +140,9 @@ def read_table(data: bytes, where: str) -> Table:
     return parse_csv(data, where)
 
 
-def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str) -> Samples:
+def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
-    read = _from_arrays(input_arrays(table, model.inputs, taken, where), model, where)
+    read = _from_arrays(input_arrays(table, model.inputs, taken, where), model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)
 
@@ -152,7 +161,7 @@ def _only_input(model: TakesInputs, where: str) -> TensorSpec:
     return model.inputs[0]
 
 
-def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Samples:
+def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finite: bool) -> Samples:
     wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None
@@ -174,7 +183,7 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str) -> Sa
         if spec.name not in arrays:
             raise InputRejected("input-missing", "the array is missing", where=f"{where}: array {spec.name!r}")
         place = f"{where}: array {spec.name!r}"
-        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place), spec, place)
+        columns[spec.name] = _split(exact_cast(arrays[spec.name], spec.dtype, place, finite=finite), spec, place)
     counts = {name: len(column) for name, column in columns.items()}
     if len(set(counts.values())) != 1:
         raise InputRejected("input-shape", f"the inputs differ in their number of samples: {counts}", where=where)

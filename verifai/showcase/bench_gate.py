@@ -91,7 +91,7 @@ def bench_gate(
         paths.append(made.path)
         progress.advance()
     policy = workspace / "verifai.toml"
-    init_policy(paths[0], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
+    init_policy(paths[:1], policy, lock=folder.folder, trust=None, force=False, now=datetime.now(UTC))
     text = policy.read_text(encoding="utf-8")
     policy.write_text(text.replace("inferences = 1\n", f"inferences = {len(paths)}\n"), encoding="utf-8")
     chosen = [paths[index * len(paths) // verify_runs] for index in range(verify_runs)]
@@ -129,7 +129,7 @@ def _verify_each(paths: Sequence[Path], folder: CircuitFolder, progress: Progres
 
 def _timed(arguments: Sequence[str]) -> _Timing:
     """What one command takes, its children included. Raises EngineCrashed when it does not accept."""
-    command = [sys.executable, "-m", "verifai.cli.app", *arguments]
+    command = [sys.executable, "-m", "verifai.cli.main", *arguments]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import rfc8785
 
+from verifai.bundle import canonical
 from verifai.bundle.dsse import attest
 from verifai.domain.attestation.circuit import CircuitPredicate, FidelityFigures
 from verifai.domain.attestation.envelope import Attestation, Subject
@@ -16,7 +17,7 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.fidelity import Fidelity
-from verifai.domain.statement import EngineName, WeightVisibility
+from verifai.domain.statement import EngineName, Role, Statement, Visibility, WeightVisibility
 from verifai.domain.trust_keys import Signer
 from verifai.engines.interface import EngineProof, SectionSummary
 
@@ -86,4 +87,34 @@ def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
         spread_error=None if fidelity.spread_error is None else Fraction(fidelity.spread_error),
         r2=None if fidelity.r2 is None else Fraction(fidelity.r2),
         close_decisions=fidelity.close_decisions,
+    )
+
+
+def statement_digest(statement: Statement) -> Sha256:
+    """The identity of one proven inference: the statement's digest without what differs between two proofs of that inference.
+
+    Left out are the context, or one inference under many contexts would count as many; the openings, whose numbers are new in
+    every proof; and the hiding roots that they open, since a proof may bind a tensor to a fresh root.
+    """
+    document = dict(statement.to_json())
+    document.pop("context")
+    document.pop("context_bound")
+    document.pop("openings", None)
+    opened = {one.root for one in statement.openings}
+    document["tensors"] = [
+        {field: value for field, value in one.items() if field != "digest" or value not in opened}
+        for one in document["tensors"]
+    ]
+    return sha256(canonical.encode(document))
+
+
+def shows_inputs(statement: Statement) -> bool:
+    """Whether a statement tells its inputs from others: by their values, or by digests that are functions of them.
+
+    A hiding root is none: each proof draws another for the same tensor.
+    """
+    opened = {one.root for one in statement.openings}
+    return all(
+        tensor.visibility is Visibility.PUBLIC or (tensor.visibility is Visibility.HASHED and tensor.digest not in opened)
+        for tensor in statement.of(Role.INPUT)
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,21 @@ from typing import Any
 from verifai.bundle.sbom import make_sbom, require_sbom_package
 from verifai.bundle.writer import write_bundle
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
-from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility, check_context
 from verifai.domain.trust_keys import Signer
 from verifai.engines.capabilities import ChecksInputs
-from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
+from verifai.engines.interface import EngineProof, ProofEngine, ProveRequest, SectionSummary, TensorSecret
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.child import kill_all
@@ -61,6 +65,144 @@ class ProvedBundle:
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ReadyCircuit:
+    """A compiled circuit to prove with; made by :func:`ready_circuit`, which checks what can be known before any cost.
+
+    Attributes:
+        section, summary: the engine's pinned section, and what it says.
+        described, attestation: what the bundles say of the circuit.
+        keep_outputs: whether results carry what the circuit put out, where the engine offers it.
+        nearness: the float model, where each proven output is compared with it.
+    """
+
+    folder: CircuitFolder
+    engine: ProofEngine
+    lock: CircuitLock
+    section: Mapping[str, Any]
+    summary: SectionSummary
+    described: CircuitPredicate
+    attestation: Attestation
+    signers: Sequence[Signer]
+    budget: Budget
+    threads: int | None
+    keep_outputs: bool
+    nearness: Nearness | None
+
+    def prove_sample(
+        self,
+        index: int,
+        sample: Mapping[str, Any],
+        target: Path,
+        *,
+        context: str,
+        secrets: Mapping[str, TensorSecret] | None = None,
+        progress: Progress = SILENT,
+    ) -> ProvedBundle:
+        """Prove one sample and write its bundle to ``target``. Raises what :func:`prove` raises."""
+        folder = self.folder
+        shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
+        with ReservedSpace(target.parent) as space:
+            space.take(shown + DOCUMENT_BYTES)
+            request = replace(
+                self._request(sample, context),
+                progress=progress,
+                input_secrets=secrets or {},
+                require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
+            )
+            proof = self.engine.prove(request)
+        refuse_other_privacy(folder.spec, proof.statement, folder)
+        payload = _payload(proof, folder.spec, folder.model.data)
+        created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        digests = {file: sha256(data) for file, data in payload.items()}
+        payload[SBOM_FILE] = make_sbom(self.described, created, digests)
+        claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
+        bundle_id = write_bundle(
+            target, payload=payload, attestations=[self.attestation, claim], signers=self.signers, created=created
+        )
+        spent, peak = proof.seconds, proof.peak_rss_bytes
+        outputs = proof.outputs if self.keep_outputs else {}
+        handed = proof.secrets if self.keep_outputs else {}
+        values = shown_values(proof.statement, self.lock.names, self.summary.fidelity)
+        near = () if self.nearness is None else self.nearness.judge(proof.statement, sample, proof.outputs)
+        findings = tuple(at_step(finding, "") for finding in (*proof.findings, *near))  # the steps are those of a verifier
+        return ProvedBundle(index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed)
+
+    def _request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+        folder, name = self.folder, self.engine.name
+        return ProveRequest(
+            model=folder.model,
+            spec=folder.spec,
+            section=self.section,
+            build_dir=folder.built_dir(name),
+            secrets_dir=folder.secrets_dir(name),
+            inputs=sample,
+            context=context,
+            budget=self.budget,
+            threads=self.threads,
+        )
+
+    def check_inputs(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse samples that the circuit cannot take, where the engine can say so, before the first proof is spent."""
+        if isinstance(self.engine, ChecksInputs):
+            self.engine.check_inputs(self._request(samples[0], ""), samples)
+
+
+def ready_circuit(
+    folder: CircuitFolder,
+    *,
+    engine: EngineName | None = None,
+    signers: Sequence[Signer] = (),
+    threads: int | None = None,
+    max_memory: int | None = None,
+    keep_outputs: bool = False,
+    compare: bool = True,
+) -> ReadyCircuit:
+    """Look at everything that every proof needs, before anything is spent, such as an opening of hidden weights.
+
+    Raises:
+        UsageError: nothing compiled, or ``stale-lock`` when a proof would show something else than ``circuit.toml`` asks for.
+    """
+    require_sbom_package()
+    spec, model = folder.spec, folder.model
+    name = folder.engine(engine)
+    backend = engine_for(name)
+    lock = folder.lock()
+    if lock.model_sha256 != model.sha256:
+        raise UsageError(
+            "stale-lock",
+            f"{spec.model} is not the model that the lock pins",
+            where=str(folder.lock_path),
+            hint=f"Run: `verifai compile {shell(folder.folder)}`",
+        )
+    section = lock.section(name)
+    summary = backend.summarise(section)
+    if summary.weights is not None:
+        found = [("weights", spec.weights.value, summary.weights.value)]
+        found += [
+            (f"tensor {one!r}", spec.tensors[one].value, seen.value)
+            for one, seen in summary.tensors.items()
+            if one in spec.tensors
+        ]
+        _refuse_differing(found, folder)
+    described = circuit_predicate(lock, name, section, summary, spec.weights)
+    return ReadyCircuit(
+        folder=folder,
+        engine=backend,
+        lock=lock,
+        section=section,
+        summary=summary,
+        described=described,
+        attestation=circuit_attestation(described, signers),
+        signers=signers,
+        budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
+        threads=threads,
+        keep_outputs=keep_outputs,
+        # A segment's own error says little about the whole model, and compile asks nothing of it either.
+        nearness=Nearness(model, summary.fidelity) if compare and summary.segment is None else None,
+    )
+
+
 def prove(
     folder: CircuitFolder,
     samples: Sequence[Mapping[str, Any]],
@@ -79,6 +221,8 @@ def prove(
 ) -> Iterator[ProvedBundle]:
     """Prove ``samples`` with a compiled circuit; yield each bundle as soon as it is on disk.
 
+    It keeps no index, and the first failure ends it; :func:`verifai.stages.batch.run.prove_batch` can go on and be continued.
+
     Args:
         samples: one mapping of input name → array each, of the model's exact shapes and dtypes.
         output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …
@@ -91,88 +235,36 @@ def prove(
 
     Raises:
         InputRejected: a sample that the circuit cannot represent, with tensor and value.
-        UsageError: nothing compiled, stale build files, an output that exists, or ``stale-lock`` when the proof would show
-            something else than ``circuit.toml`` now asks for; nothing is written then.
+        UsageError: nothing compiled, stale build files, an output that exists, a context that no statement can hold, or
+            ``stale-lock`` when the proof would show something else than ``circuit.toml`` now asks for; nothing is written then.
         Undecided: memory, deadline, or a crash of the engine. Bundles already yielded stay; the current one leaves nothing.
     """
-    from dataclasses import replace
-
     if not samples:
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
     # Whatever can be known is judged here: with private weights, each attempt to prove spends one of few openings.
     check_context(context)
-    require_sbom_package()
-    targets = _free_targets(output, len(samples))
-    spec, model = folder.spec, folder.model
-    name = folder.engine(engine)
-    backend = engine_for(name)
-    lock = folder.lock()
-    if lock.model_sha256 != model.sha256:
-        raise UsageError(
-            "stale-lock",
-            f"{spec.model} is not the model that the lock pins",
-            where=str(folder.lock_path),
-            hint=f"Run: verifai compile {shell(folder.folder)}",
-        )
-    section = lock.section(name)
-    summary = backend.summarise(section)
-    if summary.weights is not None:  # before anything is spent, such as an opening of hidden weights
-        found = [("weights", spec.weights.value, summary.weights.value)]
-        found += [
-            (f"tensor {one!r}", spec.tensors[one].value, seen.value)
-            for one, seen in summary.tensors.items()
-            if one in spec.tensors
-        ]
-        _refuse_differing(found, folder)
-    described = circuit_predicate(lock, name, section, summary, spec.weights)
-    circuit = circuit_attestation(described, signers)
-    budget = replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes)
-    # A segment's own error says little about the whole model, and compile asks nothing of it either.
-    nearness = Nearness(model, summary.fidelity) if compare and summary.segment is None else None
-    request = ProveRequest(
-        model=model,
-        spec=spec,
-        section=section,
-        build_dir=folder.built_dir(name),
-        secrets_dir=folder.secrets_dir(name),
-        inputs=samples[0],
-        context=context,
-        budget=budget,
+    targets = free_targets(output, range(len(samples)))
+    ready = ready_circuit(
+        folder,
+        engine=engine,
+        signers=signers,
         threads=threads,
+        max_memory=max_memory,
+        keep_outputs=keep_outputs,
+        compare=compare,
     )
-    if isinstance(backend, ChecksInputs):
-        backend.check_inputs(request, samples)
-    _make_folder(output)
-    shown = len(model.data) if spec.weights is WeightVisibility.PUBLIC else 0
+    ready.check_inputs(samples)
+    make_folder(output)
 
     def one(index: int) -> ProvedBundle:
-        with ReservedSpace(output) as space:
-            space.take(shown + DOCUMENT_BYTES)
-            proof = backend.prove(
-                replace(
-                    request,
-                    inputs=samples[index],
-                    progress=_OfMany(progress, index, len(samples)),
-                    input_secrets=input_secrets[index] if input_secrets else {},
-                    require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
-                )
-            )
-        refuse_other_privacy(spec, proof.statement, folder)
-        payload = _payload(proof, spec, model.data)
-        created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        digests = {file: sha256(data) for file, data in payload.items()}
-        payload[SBOM_FILE] = make_sbom(described, created, digests)
-        claim = proof_attestation(circuit, proof, summary, created, signers)
-        bundle_id = write_bundle(
-            targets[index], payload=payload, attestations=[circuit, claim], signers=signers, created=created
+        return ready.prove_sample(
+            index,
+            samples[index],
+            targets[index],
+            context=context,
+            secrets=input_secrets[index] if input_secrets else None,
+            progress=_OfMany(progress, index, len(samples)),
         )
-        spent, peak = proof.seconds, proof.peak_rss_bytes
-        outputs = proof.outputs if keep_outputs else {}
-        secrets = proof.secrets if keep_outputs else {}
-        values = shown_values(proof.statement, lock.names, summary.fidelity)
-        judged = () if nearness is None else nearness.judge(proof.statement, samples[index], proof.outputs)
-        findings = tuple(at_step(finding, "") for finding in (*proof.findings, *judged))  # the steps are those of a verifier
-        return ProvedBundle(index, targets[index], bundle_id, proof.statement, spent, peak, values, findings, outputs, secrets)
 
     yield from _in_order(one, len(samples), jobs)
 
@@ -239,7 +331,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {shell(folder.folder)}",
+                hint=f"Run: `verifai compile {shell(folder.folder)}`",
             )
 
 
@@ -252,15 +344,17 @@ def _payload(proof: EngineProof, spec: CircuitSpec, model: bytes) -> dict[str, b
     return payload
 
 
-def _make_folder(output: Path) -> None:
+def make_folder(output: Path) -> None:
+    """Make the folder that bundles go into. Raises UsageError, Undecided as any output that cannot be written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise cannot_write(problem, output) from None
 
 
-def _free_targets(output: Path, count: int) -> list[Path]:
-    targets = [output / f"{index:06d}" for index in range(count)]
+def free_targets(output: Path, rows: Iterable[int]) -> list[Path]:
+    """Where the bundles of ``rows`` go. Raises UsageError (``file-exists``) when something is there already."""
+    targets = [output / sample_id(row) for row in rows]
     for target in targets:
         if os.path.lexists(target):
             raise UsageError(

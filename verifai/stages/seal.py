@@ -73,12 +73,12 @@ def seal_bundle(
         EvidenceRejected: it is not exactly a bundle; ``log-inconsistent`` when ``checkpoint`` is not of this log.
         Undecided: ``disk``, ``log-busy``.
     """
-    if not signers and log is None and keyless is None:
-        raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
-    if checkpoint is not None and log is None:
-        raise UsageError("bad-option", "--checkpoint goes with --log")
-    if (log is None) != (log_signer is None):
-        raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")
+    check_seal_options(
+        signs=bool(signers) or keyless is not None,
+        log=log is not None,
+        log_key=log_signer is not None,
+        checkpoint=checkpoint is not None,
+    )
     if output is None and (log is not None or not path.is_dir()):
         raise UsageError("bad-option", "this makes a new bundle", where="--output", hint="Give --output NEW.")
     if log is not None and log_signer is not None and output is not None:
@@ -94,6 +94,16 @@ def seal_bundle(
     if keyless is not None:
         _vouch(sealed.path, keyless)
     return sealed
+
+
+def check_seal_options(*, signs: bool, log: bool, log_key: bool, checkpoint: bool) -> None:
+    """Refuse options that do not go together, whatever the bundle. Raises UsageError (``bad-option``)."""
+    if not signs and not log:
+        raise UsageError("bad-option", "there is nothing to do", hint="Give --key or --sigstore to sign, or --log to log.")
+    if checkpoint and not log:
+        raise UsageError("bad-option", "--checkpoint goes with --log")
+    if log != log_key:
+        raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")
 
 
 def _vouch(path: Path, keyless: KeylessSigner) -> None:

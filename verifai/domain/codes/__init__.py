@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from verifai.domain.codes import bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
+from verifai.domain.codes import batch, bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
 from verifai.domain.codes.code import Code
 
 
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, bundle, chain, consensus, gate):
+    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from verifai.domain.codes.code import Code
 
-_SHOW = "Run: verifai gate --explain --policy FILE"
+_SHOW = "Run `verifai gate --explain --policy FILE`."
 
 CODES: dict[str, Code] = {
     # Policies and waivers.
     "bad-policy": Code((2,), "The policy is not as its schema says.", "Mend the line and field that the message names."),
-    "empty-policy": Code((2,), "The policy demands nothing of any model.", "Write one with: verifai gate-init BUNDLE."),
+    "empty-policy": Code(
+        (2,), "The policy demands nothing of any model.", "Write one with `verifai gate-init BUNDLE --lock FILE`."
+    ),
     "waiver-malformed": Code((3,), "A waiver is malformed; it waives nothing.", "Mend or delete it."),
     "waiver-expired": Code((3,), "A waiver's expiry has passed; it waives nothing.", "Delete it, or renew it."),
     "waiver-too-broad": Code((3,), "A waiver reaches further than the policy allows; it waives nothing.", "Narrow it."),
@@ -32,7 +34,13 @@ CODES: dict[str, Code] = {
     "srs-below-policy": Code((3,), "The set-up material is below the demanded level.", "Use a transparent engine."),
     "insecure-mode": Code((3,), "An insecure mode is in force that the policy does not name.", "Make the evidence without it."),
     "insecure-accepted": Code((0,), "The policy accepts an insecure mode that is in force.", "Never for a release."),
-    "context-not-bound": Code((3,), "Nothing binds the context to the proof.", "Demand a signature."),
+    "context-not-bound": Code((3,), "Nothing binds the context to the proof as firmly as asked.", "Demand a signature."),
+    "context-repeated": Code((3,), "Different statements bear one context of those expected.", "Give one proof per number."),
+    "inputs-not-told-apart": Code(
+        (0,),
+        "Proofs were counted by context: nothing shows that their hidden inputs differ.",
+        "Make inputs public where that matters, or hashed by an engine whose digest does not hide.",
+    ),
     "date-not-signed": Code((3,), "A maximum age is demanded, but no trusted key signed the date.", "Ask for a signature."),
     "fidelity-met": Code((0,), "The pinned circuit is as faithful as demanded.", ""),
     # Consensus.

@@ -51,6 +51,28 @@ PRIVACY_OF: dict[Privacy, PrivacyLevel] = {
 }
 
 
+class Distinct(StrEnum):
+    """What makes two proofs two inferences."""
+
+    STATEMENTS = "statements"
+    CONTEXTS = "contexts"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextsDemand:
+    """Contexts that a policy expects: ``prefix`` and a number of six digits, from 0.
+
+    Attributes:
+        prefix: ends in ``#``.
+        numbers: how many numbers there are; larger ones are refused.
+        counts: whether proofs are counted by these contexts (``distinct = "contexts"``).
+    """
+
+    prefix: str
+    numbers: int
+    counts: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ProofDemand:
     """What proofs of a model must be.
@@ -62,6 +84,7 @@ class ProofDemand:
         srs: least trust in the set-up.
         insecure: insecure modes accepted beside those that ``srs`` implies, by name.
         context: the text that every statement must carry; ``None`` accepts any.
+        contexts: the numbered contexts of which every statement must carry one; ``None`` accepts any.
     """
 
     engines: tuple[EngineName, ...]
@@ -70,6 +93,12 @@ class ProofDemand:
     srs: SrsLevel = SrsLevel.CEREMONY
     insecure: tuple[str, ...] = ()
     context: str | None = None
+    contexts: ContextsDemand | None = None
+
+    @property
+    def by_context(self) -> bool:
+        """Whether proofs are counted by the contexts that they bear."""
+        return self.contexts is not None and self.contexts.counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome, holds
+from verifai.domain.policy.contexts import judge_contexts
 from verifai.domain.policy.demands import (
     PRIVACY_ORDER,
     SRS_ORDER,
@@ -39,6 +40,7 @@ class ProofFacts:
     Attributes:
         statement_id: digest of what was proven, the context left out; equal statements are one inference.
         context_bound: whether the proof binds the context, or a trusted signature does.
+        context_bound_by_proof: whether the proof itself does.
         insecure: insecure modes that the lock records.
         fidelity: as the lock pins it.
     """
@@ -51,6 +53,7 @@ class ProofFacts:
     srs: SrsLevel
     insecure: tuple[str, ...]
     fidelity: FidelityFigures | None
+    context_bound_by_proof: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def judge_key(trusted: TrustedCircuit | None, circuit_sha256: str) -> Finding | 
             Outcome.NOT_CHECKED,
             "the trust file wants the key made again from the model; a gate does not, the lock alone vouches for it",
             where="verification_key",
-            remedy="Run: verifai audit --trust FILE; or pin the key's SHA-256 in the trust file.",
+            remedy="Run: `verifai audit BUNDLE --trust FILE`; or pin the key's SHA-256 in the trust file.",
         )
     if trusted.verification_key == circuit_sha256:
         return Finding("key-pinned", Outcome.HOLDS, "the key is the one that the trust file pins", evidence=circuit_sha256)
@@ -144,6 +147,9 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
             )
     if demand.context is not None:
         findings.append(_judge_context(demand.context, facts))
+    if demand.contexts is not None:
+        bound, by_proof = facts.context_bound, facts.context_bound_by_proof
+        findings.append(judge_contexts(demand.contexts, facts.context, bound=bound, bound_by_proof=by_proof))
     return tuple(findings)
 
 
@@ -248,7 +254,7 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
 
 
 _MORE = "Compile again with more calibration samples."
-_SCALES = "Allow larger scales, then compile again."
+_SCALES = "Ask the same of the circuit, in [fidelity] of circuit.toml, then compile again: it looks for finer scales."
 
 
 def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, signers: int) -> Finding | None:

@@ -13,6 +13,8 @@ from verifai.domain.policy.demands import (
     DEFAULT_SKEW_SECONDS,
     SCHEMA,
     ConsensusDemand,
+    ContextsDemand,
+    Distinct,
     EvidenceKind,
     FidelityDemand,
     GateDemand,
@@ -25,11 +27,13 @@ from verifai.domain.policy.demands import (
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
 from verifai.domain.record import Record
-from verifai.domain.statement import EngineName
+from verifai.domain.statement import MAX_CONTEXT, EngineName
 from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 
 MAX_MODELS = 256
+MAX_NUMBERS = 10**6
+"""Numbers of six digits."""
 _NAME = r"[a-z0-9][a-z0-9-]{0,63}"
 _DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
 _SECONDS = {"min": 60, "h": 3600, "d": 86400}
@@ -74,7 +78,7 @@ def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
             "empty-policy",
             "the policy demands nothing of any model",
             where="policy",
-            hint="Write one that does with: verifai gate-init BUNDLE --lock circuit.lock",
+            hint="Write one that does with: `verifai gate-init BUNDLE --lock circuit.lock`",
         )
     root.text("schema", pattern=SCHEMA)
     models = tuple(_model(item) for item in root.tables("model", max_length=MAX_MODELS))
@@ -152,8 +156,36 @@ def _proof(record: Record) -> ProofDemand:
         insecure=record.texts("insecure", (), max_length=16),
         context=record.text("context", None),
     )
+    demand = replace(demand, contexts=_contexts(record, demand))
     record.done()
     return demand
+
+
+def _contexts(record: Record, demand: ProofDemand) -> ContextsDemand | None:
+    """``contexts``, ``context_numbers`` and ``distinct``: refused where they could not be met, or would show nothing."""
+    counts = record.choice("distinct", Distinct, Distinct.STATEMENTS.value) is Distinct.CONTEXTS
+    prefix = record.text("contexts", None, max_length=MAX_CONTEXT - 6)
+    default = demand.inferences if counts else MAX_NUMBERS
+    numbers = record.integer("context_numbers", default, low=1, high=MAX_NUMBERS)
+    if prefix is None:
+        idle = "distinct" if counts else "context_numbers" if record.has("context_numbers") else ""
+        if idle:
+            message = "no contexts are expected, and a context that the prover alone chose shows nothing"
+            raise record.refuse(message, idle, hint='Say which ones are expected: contexts = "release-1#"')
+        return None
+    if not re.fullmatch(r".*[^#]#", prefix):
+        raise record.refuse(
+            "expected a text that ends in one '#': the number follows", "contexts", hint='Write: contexts = "release-1#"'
+        )
+    if demand.context is not None:
+        raise record.refuse("one context for all, and one of its own for each: only one of the two can be met", "contexts")
+    if numbers < demand.inferences and counts:
+        raise record.refuse(f"{demand.inferences} inferences cannot bear {numbers} contexts, each once", "context_numbers")
+    if counts and len(demand.engines) > 1:
+        raise record.refuse(
+            "with several engines one context could be counted once for each", "distinct", hint="Allow one engine."
+        )
+    return ContextsDemand(prefix, numbers, counts)
 
 
 def _fidelity(record: Record) -> FidelityDemand:

@@ -9,6 +9,7 @@ from datetime import datetime
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.policy.contexts import CountedProof, not_told_apart, repeated_contexts
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
 from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, WaiversInForce
 from verifai.domain.shown import ShownTensor
@@ -31,6 +32,7 @@ class Judgement:
         facts: for people, such as engine, privacy, creation date.
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
         words: what a verified statement hides and does not hide, in sentences.
+        counted: the verified proof, where the policy counts proofs by their contexts.
         values: what a verified statement shows, in values; cut to what a report of many bundles prints.
     """
 
@@ -42,6 +44,7 @@ class Judgement:
     facts: Mapping[str, str] = field(default_factory=dict)
     opened: OpenedBy | None = None
     words: tuple[str, ...] = ()
+    counted: CountedProof | None = None
     values: tuple[ShownTensor, ...] = ()
 
     def scopes(self) -> tuple[Scope, ...]:
@@ -196,8 +199,9 @@ def _bundles(judgements: Sequence[Judgement], in_force: WaiversInForce) -> tuple
     seen: dict[Sha256, str] = {}
     verdicts = []
     repeated = repeated_openings([one.opened for one in judgements])
-    for judgement, repeats in zip(judgements, repeated, strict=True):
-        stand, waived = in_force.apply((*judgement.findings, *repeats), judgement.scopes())
+    twice = repeated_contexts([one.counted for one in judgements])
+    for judgement, openings, contexts in zip(judgements, repeated, twice, strict=True):
+        stand, waived = in_force.apply((*judgement.findings, *openings, *contexts), judgement.scopes())
         if not judgement.shows and worst(stand) is Outcome.HOLDS:
             # An intact container, a good signature or a waiver is no evidence about a model.
             stand = (*stand, Finding("nothing-to-check", Outcome.UNDECIDED, "no evidence was checked", where=judgement.path))
@@ -226,8 +230,10 @@ def _model(
         needed = demand.proof.inferences if kind is EvidenceKind.PROOF and demand.proof is not None else 1
         shown = {one.judgement.shows[kind] for one in bundles if _speaks(one, demand, kind)}
         counted[kind] = len(shown)
-        counts.append(_count(demand.name, kind, len(shown), needed, _others(demand, kind, bundles)))
+        counts.append(_count(demand, kind, len(shown), needed, _others(demand, kind, bundles)))
     findings += _alternatives(counts) if demand.any_kind else counts
+    counted_by_context = (one.judgement.counted for one in bundles if _speaks(one, demand, EvidenceKind.PROOF))
+    findings += not_told_apart(demand.name, [one for one in counted_by_context if one is not None])
     stand, waived = in_force.apply(findings, (Scope(ScopeKind.MODEL, pin),))
     if waived and not any(finding.outcome is Outcome.HOLDS for finding in stand) and any(counted.values()):
         stand = (*stand, Finding("evidence-met", Outcome.HOLDS, f"model {demand.name!r}: what there is was accepted"))
@@ -257,8 +263,12 @@ def _others(demand: ModelDemand, kind: EvidenceKind, bundles: Sequence[BundleVer
     return sum(not one.accepted and (not one.judgement.models or demand.name in one.judgement.models) for one in bundles)
 
 
-def _count(name: str, kind: EvidenceKind, shown: int, needed: int, failed: int) -> Finding:
-    unit = "distinct inferences" if kind is EvidenceKind.PROOF else f"{kind.value} verdicts"
+def _count(demand: ModelDemand, kind: EvidenceKind, shown: int, needed: int, failed: int) -> Finding:
+    name = demand.name
+    unit = f"{kind.value} verdicts"
+    if kind is EvidenceKind.PROOF:
+        by_context = demand.proof is not None and demand.proof.by_context
+        unit = "proofs, each under an expected context of its own," if by_context else "distinct inferences"
     message = f"model {name!r}: {shown} of {needed} {unit} shown"
     if shown >= needed:
         return Finding("evidence-met", Outcome.HOLDS, message)
@@ -295,6 +305,8 @@ def summary(verdict: GateVerdict) -> str:
     waived = len(verdict.all_waived())
     if waived:
         parts.append(f"{waived} findings waived")
+    if any(finding.code == "inputs-not-told-apart" for finding in verdict.all_findings()):
+        parts.append("counted by context: hidden inputs may be the same")
     if any(finding.code == "insecure-accepted" for finding in verdict.all_findings()):
         parts.append("INSECURE modes accepted by the policy")
     return f"{', '.join(parts)}; policy {verdict.policy!r} ({short(verdict.policy_sha256)})"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import Prediction, SetUpStore
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, SetUpStore
 from verifai.engines.ezkl import tensors
 from verifai.engines.ezkl.lock_section import parse_section
 from verifai.engines.ezkl.srs.file import SrsTrust
@@ -33,7 +33,7 @@ from verifai.onnx_graph.model import OnnxModel
 class EzklEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it offers a second opinion and keeps set-up files (:mod:`verifai.engines.capabilities`).
+    Beyond that it checks inputs, offers a second opinion and keeps set-up files (:mod:`verifai.engines.capabilities`).
     """
 
     @property
@@ -94,6 +94,12 @@ class EzklEngine:
         from verifai.engines.ezkl.proving import prove
 
         return prove(request)
+
+    def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+        """The samples that the circuit's tables do not cover, by a forward run of each. Raises InputRejected, UsageError."""
+        from verifai.engines.ezkl.input_check import outside_inputs
+
+        return outside_inputs(request)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of ``docs/ezkl.md``. Raises EvidenceRejected, PolicyNotMet (test material), Undecided."""

@@ -108,7 +108,7 @@ def run(folder: BuildFolder, specs: Sequence[TensorSpec], sample: Sample, pinned
             ran = calls.run(steps, fence, outputs={"proof.json": proof_path})
         except CallFailed as problem:
             if problem.step.name == "mock":
-                raise _out_of_range(specs, sample, "the circuit's constraints do not hold") from None
+                raise _out_of_range(specs, sample, "the circuit's constraints do not hold", pinned) from None
             raise calls.crashed(problem) from None
         made = proof.from_ezkl(read_limited(proof_path, limit=2 * proof.MAX_FILE_BYTES))
     return Proved(made, witness, ran.seconds[1], max(first_peak, ran.peak_rss_bytes))
@@ -140,12 +140,13 @@ def make_witness(
     except CallFailed as problem:
         if problem.step.failure == "panic":
             raise calls.crashed(problem) from None
-        raise _out_of_range(specs, sample, "a value inside the circuit leaves its range") from None
+        raise _out_of_range(specs, sample, "a value inside the circuit leaves its range", pinned) from None
     witness = build.parse_witness(ran.values[0])
     low, high = pinned.lookup_range
     if pinned.required_lookups and not low <= witness.lookup_low <= witness.lookup_high <= high:
         reached = f"a lookup reaches [{witness.lookup_low}, {witness.lookup_high}], its table has [{low}, {high}]"
-        raise _out_of_range(specs, sample, reached)
+        hidden = f"a lookup leaves its table [{low}, {high}]"
+        raise _out_of_range(specs, sample, reached if shows_inputs(pinned) else hidden, pinned)
     expected = tuple(
         tensors.quantise_cells(spec.name, flat, scale)
         for spec, flat, scale in zip(specs, sample, pinned.input_scales, strict=True)
@@ -155,18 +156,29 @@ def make_witness(
     return witness, ran.peak_rss_bytes
 
 
-def _out_of_range(specs: Sequence[TensorSpec], sample: Sample, reason: str) -> InputRejected:
-    """Names the cell of largest magnitude: the likeliest cause, as ezkl does not say which it was."""
+def shows_inputs(pinned: settings.Settings) -> bool:
+    """Whether proofs show the inputs; errors, which end in logs, tell no value of inputs that they hide."""
+    return pinned.inputs is Visibility.PUBLIC
+
+
+def largest_cell(specs: Sequence[TensorSpec], sample: Sample) -> tuple[str, int, float]:
+    """Tensor, cell and value of largest magnitude: the likeliest cause, as ezkl does not say which it was."""
     cells = [
         (abs(value), spec.name, index, value)
         for spec, flat in zip(specs, sample, strict=True)
         for index, value in enumerate(flat)
     ]
     _, name, index, value = max(cells)
+    return name, index, value
+
+
+def _out_of_range(specs: Sequence[TensorSpec], sample: Sample, reason: str, pinned: settings.Settings) -> InputRejected:
+    name, index, value = largest_cell(specs, sample)
+    told = f"; the largest value given is cell {index} = {value!r}" if shows_inputs(pinned) else ""
     return InputRejected(
         "input-out-of-range",
-        f"{reason}; the largest value given is cell {index} = {value!r}",
-        where=f"tensor {name!r}",
+        f"{reason}{told}",
+        where=f"tensor {name!r}" if told else "the input",
         hint="The circuit was calibrated on other values: scale the input as in training, or calibrate with more data.",
     )
 

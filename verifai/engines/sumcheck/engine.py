@@ -13,7 +13,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import Prediction, RootState, SplitRequest
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, RootState, SplitRequest
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -35,7 +35,7 @@ from verifai.onnx_graph.model import OnnxModel
 class SumcheckEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
+    Beyond that it checks inputs, renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
     """
 
     @property
@@ -97,6 +97,12 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.proving import check_inputs
 
         check_inputs(request, samples)
+
+    def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+        """The samples outside the ranges of the circuit's inputs. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.input_check import outside_inputs
+
+        return outside_inputs(request)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""

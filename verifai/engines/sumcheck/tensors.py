@@ -73,16 +73,13 @@ def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, 
     Raises:
         InputRejected: ``input-out-of-range``, with the cell and its value; or as :func:`to_steps`.
     """
-    if columns:
-        cells = centred_columns(tensor.name, values, columns).reshape(tensor.shape)
-    else:
-        cells = centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
+    cells = _input_steps(tensor, values, columns)
     outside = np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
     if outside.size:
-        column = columns[int(outside[0]) % len(columns)] if columns else Column(Fraction(*tensor.scale), 0)
-        low, high = (float((bound - column.zero_point) * column.scale) for bound in (tensor.low, tensor.high))
-        value = float(np.asarray(values).reshape(-1)[outside[0]])
-        what = f"cell {int(outside[0])} is {value:g}" if shown else "a cell is out of range"
+        first = int(outside[0])
+        low, high = input_range(tensor, np.asarray(values).dtype.kind, first, columns)
+        value = float(np.asarray(values).reshape(-1)[first])
+        what = f"cell {first} is {value:g}" if shown else "a cell is out of range"
         raise InputRejected(
             "input-out-of-range",
             f"{what}; the circuit takes [{low:g}, {high:g}]",
@@ -90,6 +87,37 @@ def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, 
             hint="Compile with calibration data that covers such inputs, or a larger input_margin.",
         )
     return cells
+
+
+def _input_steps(tensor: Tensor, values: NDArray[Any], columns: Sequence[Column]) -> Ints:
+    if columns:
+        return centred_columns(tensor.name, values, columns).reshape(tensor.shape)
+    return centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
+
+
+def input_range(tensor: Tensor, kind: str, cell: int, columns: Sequence[Column] = ()) -> tuple[float, float]:
+    """The smallest and the largest value that the circuit takes in ``cell``; ``kind``: of the input's dtype."""
+    if columns:
+        column = columns[cell % len(columns)]
+        return float((tensor.low - column.zero_point) * column.scale), float((tensor.high - column.zero_point) * column.scale)
+    if kind in "iu":  # integers are quantised already
+        return float(tensor.low + tensor.zero_point), float(tensor.high + tensor.zero_point)
+    scale = Fraction(*tensor.scale)
+    return float(tensor.low * scale), float(tensor.high * scale)
+
+
+def outside_cells(tensor: Tensor, values: NDArray[Any], columns: Sequence[Column] = ()) -> NDArray[np.intp]:
+    """The cells of ``values``, row-major, that :func:`quantise_input` refuses. Raises InputRejected (``input-dtype``)."""
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        cells = _input_steps(tensor, array, columns)
+        return np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
+    real = array.astype(np.float64)
+    steps = np.array([float(column.scale) for column in columns] or [float(Fraction(*tensor.scale))])
+    with np.errstate(all="ignore"):
+        far = ~np.isfinite(real) | ~(np.abs(real / steps) <= _LIMIT)
+    cells = _input_steps(tensor, np.where(far, 0.0, real), columns)
+    return np.flatnonzero(far.reshape(tensor.shape) | (cells < tensor.low) | (cells > tensor.high))
 
 
 def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
 from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import Role
 from verifai.domain.trust import Trust, TrustedCircuit
@@ -332,6 +333,10 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
     """
     reports: list[AuditReport] = []
     problems: list[UsageError] = []
+    whole = options.progress
+    if len(paths) > 1:  # one bar for all
+        whole.phase(f"auditing {len(paths)} bundles", len(paths))
+        options = replace(options, progress=SILENT)
     for path in paths:
         try:
             reports.append(audit_bundle(path, trust, options))
@@ -339,6 +344,8 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) ->
             problems.append(problem)
             finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
             reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
+        if len(paths) > 1:
+            whole.advance()
     if problems and len(problems) == len(reports):
         raise problems[0]
     repeated = repeated_openings([report.opened for report in reports])

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifai.bundle import canonical
 from verifai.bundle.dates import decision_signers
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
@@ -20,10 +19,11 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
-from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
+from verifai.domain.policy.contexts import CountedProof
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
 from verifai.domain.policy.judge import (
     TEST_SRS,
@@ -42,13 +42,12 @@ from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
-from verifai.domain.statement import Statement
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures
+from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -102,6 +101,7 @@ class _Case:
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
+        self._counted: CountedProof | None = None
         self._values: tuple[ShownTensor, ...] = ()
 
     def judge(self) -> Judgement:
@@ -132,6 +132,7 @@ class _Case:
             self._facts,
             opened=self._opened,
             words=self._words,
+            counted=self._counted,
             values=self._values,
         )
 
@@ -280,6 +281,10 @@ class _Case:
         if words := [one.words() for one in verified.statement.openings]:
             self._facts["openings"] = "; ".join(words)
         self._shows[EvidenceKind.PROOF] = facts.statement_id
+        if demand.proof.by_context:
+            shown = shows_inputs(verified.statement)
+            self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
+            self._shows[EvidenceKind.PROOF] = self._counted.identity
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
         statement = verified.statement
@@ -293,6 +298,7 @@ class _Case:
             srs=srs_level(summary),
             insecure=summary.insecure,
             fidelity=fidelity_figures(summary.fidelity),
+            context_bound_by_proof=statement.context_bound,
         )
 
     def _proof_signers(self) -> int:
@@ -351,24 +357,6 @@ class _Case:
         self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
         self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
-
-
-def statement_digest(statement: Statement) -> Sha256:
-    """The identity of one proven inference: the statement's digest without what differs between two proofs of that inference.
-
-    Left out are the context, or one inference under many contexts would count as many; the openings, whose numbers are new in
-    every proof; and the hiding roots that they open, since a proof may bind a tensor to a fresh root.
-    """
-    document = dict(statement.to_json())
-    document.pop("context")
-    document.pop("context_bound")
-    document.pop("openings", None)
-    opened = {one.root for one in statement.openings}
-    document["tensors"] = [
-        {field: value for field, value in one.items() if field != "digest" or value not in opened}
-        for one in document["tensors"]
-    ]
-    return sha256(canonical.encode(document))
 
 
 def srs_level(summary: SectionSummary) -> SrsLevel:

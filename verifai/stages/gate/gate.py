@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from verifai.bundle.find import find_bundles
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.policy.verdict import GateVerdict, decide
 from verifai.domain.progress import SILENT, Progress
 from verifai.stages.gate.bundle import judge_bundle
-from verifai.stages.gate.collect import collect_bundles
 from verifai.stages.gate.load import LoadedPolicy, check_releases
 from verifai.stages.gate.pool import Judge, judge_all
 
@@ -46,7 +46,8 @@ def gate(
         UsageError: ``file-missing`` for a bundle, or a file to be released, that is not there.
         Undecided: ``nothing-to-check``, when there is no bundle at all.
     """
-    paths = collect_bundles(bundles)
+    # Also what does not look like a bundle is judged as one: a stray file fails the gate instead of being overlooked.
+    paths = [entry.path for entry in find_bundles(bundles).entries]
     releases = check_releases(loaded)
     judgements = list(judge_all(loaded, paths, now, jobs=jobs, budget=budget or Budget(), progress=progress, judge=judge))
     return decide(loaded.policy, loaded.pins, judgements, now, anchors=loaded.anchors, releases=releases)

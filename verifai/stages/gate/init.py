@@ -1,26 +1,31 @@
-"""gate-init: a policy that one good bundle meets, as a start to make stricter."""
+"""gate-init: a policy that some good bundles meet, as a start to make stricter."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from verifai.bundle.find import find_distinct
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import Sha256, short
 from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity, FidelityFloor, Task
 from verifai.domain.findings import Outcome
-from verifai.domain.policy.demands import PRIVACY_OF, SrsLevel
+from verifai.domain.policy.demands import PRIVACY_OF, PRIVACY_ORDER, PrivacyLevel, SrsLevel
+from verifai.domain.statement import EngineName, Statement
 from verifai.domain.trust import Trust, TrustRole, parse_trust
 from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
+from verifai.stages.evidence import shows_inputs, statement_digest
 from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import load_policy
@@ -46,40 +51,44 @@ class WrittenPolicy:
 
 
 def init_policy(
-    bundle: Path, output: Path, *, lock: Path | None, trust: Path | None, force: bool, now: datetime
+    bundles: Sequence[Path], output: Path, *, lock: Path | None, trust: Path | None, force: bool, now: datetime
 ) -> WrittenPolicy:
-    """Verify ``bundle`` against ``lock`` and write a policy at ``output`` that it meets, if its circuit is near its model.
+    """Verify ``bundles`` against ``lock`` and write a policy at ``output`` that they meet, if their circuit is near its model.
 
     The floors under its fidelity are the task's default ones. A circuit below them gets the policy all the same, and is told:
     a draft that asks for no more than a bad circuit has would let its releases through.
 
     Args:
-        lock: the trust anchor; by default the one lock below ``circuits/`` that pins the bundle's model.
+        bundles: bundle folders, single-file bundles, or folders of either; all about one model.
+        lock: the trust anchor; by default the one lock below ``circuits/`` that pins the first bundle's model.
         now: the clock, with its zone.
 
     Raises:
         UsageError: ``file-exists``; ``no-lock`` when no lock is given and none, or more than one, fits.
-        EvidenceRejected, Undecided: the bundle does not hold.
-        PolicyNotMet: it does not meet what the trust file asks for.
+        EvidenceRejected, Undecided: a bundle does not hold.
+        PolicyNotMet: one does not meet what the trust file asks for.
     """
     if os.path.lexists(output) and not force:
         raise UsageError("file-exists", "there is a policy already", where=str(output), hint="Pass --force to write over it.")
-    lock_path = lock if lock is not None else _find_lock(bundle)
+    paths = find_distinct(bundles).paths
+    lock_path = lock if lock is not None else _find_lock(paths[0])
     pinned = read_lock(lock_path)
-    verified = verify_bundle(bundle, pinned, Expectations(allow_test_srs=True))
+    verified = verify_bundle(paths[0], pinned, Expectations(allow_test_srs=True))
+    # What the others say of themselves shapes the draft only: the gate below verifies every one of them.
+    shown = Shown((verified.statement, *(_claimed(path) for path in paths[1:])))
     engine = verified.statement.engine
     summary = engine_for(engine).summarise(pinned.section(engine))
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
-    signatures = 0 if trusted is None else _release_signatures(bundle, trusted)
-    text = _policy(verified, pinned, summary, output, lock_path, trust, trusted, signatures)
+    signatures = 0 if trusted is None else min(_release_signatures(path, trusted) for path in paths)
+    text = _policy(verified, shown, pinned, summary, output, lock_path, trust, trusted, signatures)
     refuse_odd_target(output)
     draft = output.with_name(temporary_name(output))
     write_new(draft, text.encode())
     try:
         loaded = load_policy(draft)
-        verdict = gate(loaded, [bundle], now=now, jobs=1)
+        verdict = gate(loaded, paths, now=now, jobs=1 if len(paths) == 1 else None)
         bad = [one for one in verdict.all_findings() if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
-        missed = tuple(one.message for one in bad if one.code == "fidelity-below-floor")
+        missed = tuple(dict.fromkeys(one.message for one in bad if one.code == "fidelity-below-floor"))
         first = next((one for one in bad if one.code not in ("fidelity-below-floor", "evidence-failed")), None)
         if first is not None:
             raise PolicyNotMet(first.code, first.message, where=first.where, hint=first.remedy)
@@ -89,7 +98,53 @@ def init_policy(
             place_file(draft, output)
     finally:
         draft.unlink(missing_ok=True)
-    return WrittenPolicy(output, pinned.name, loaded.digest, _warnings(summary, signatures), missed)
+    return WrittenPolicy(output, pinned.name, loaded.digest, (*_warnings(summary, signatures), *shown.warnings()), missed)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the statements of the bundles given come to together."""
+
+    statements: tuple[Statement, ...]
+
+    @property
+    def distinct(self) -> int:
+        """How many a gate tells apart."""
+        return len({statement_digest(one) for one in self.statements})
+
+    @property
+    def engines(self) -> list[EngineName]:
+        """Those that made them, in the order of appearance."""
+        return list(dict.fromkeys(one.engine for one in self.statements))
+
+    @property
+    def privacy(self) -> PrivacyLevel:
+        """The least that any of them hides."""
+        return min((PRIVACY_OF[one.privacy] for one in self.statements), key=PRIVACY_ORDER.index)
+
+    @property
+    def prefix(self) -> str:
+        """What is in front of the number, where all contexts are a text, ``#`` and six digits; else empty."""
+        found = [re.fullmatch(r"(.*[^#]#)[0-9]{6}", one.context, flags=re.DOTALL) for one in self.statements]
+        prefixes = {match[1] if match else "" for match in found}
+        return prefixes.pop() if len(prefixes) == 1 else ""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What hidden inputs mean for the number of inferences."""
+        if all(shows_inputs(one) for one in self.statements):
+            return ()
+        equal = "equal outputs make equal statements, which count once"
+        if len(self.statements) == 1:
+            return (f"The statement does not show its input: {equal}. docs/gate.md says how private inferences are counted.",)
+        if self.distinct == len(self.statements):
+            return ()
+        told = f"{len(self.statements)} bundles show {self.distinct} distinct statements: their inputs are hidden, and {equal}."
+        return (f"{told} docs/gate.md says how private inferences can be counted by context, and what that does not show.",)
+
+
+def _claimed(path: Path) -> Statement:
+    with open_bundle(path) as opened:
+        return find_claims(opened)[1].statement
 
 
 def _find_lock(bundle: Path) -> Path:
@@ -129,6 +184,7 @@ def _warnings(summary: SectionSummary, signatures: int) -> tuple[str, ...]:
 
 def _policy(
     verified: VerifiedBundle,
+    shown: Shown,
     lock: CircuitLock,
     summary: SectionSummary,
     output: Path,
@@ -137,7 +193,6 @@ def _policy(
     trust: Trust | None,
     signatures: int,
 ) -> str:
-    statement = verified.statement
     level = srs_level(summary)
     modes = [mode for mode in summary.insecure if level is not SrsLevel.TEST or mode != "test-srs"]
     dated = trust is not None and bool({TrustRole.RELEASE, TrustRole.PROVER} & set(trust.roles))
@@ -167,16 +222,20 @@ def _policy(
         f"log = {str(logged).lower()}",
         "",
         "[model.proof]",
-        f"engines = [{_text(statement.engine.value)}]",
+        f"engines = {json.dumps([one for one in shown.engines if one in lock.engines])}",
         "# Distinct inferences that must be shown; the same statement twice is one.",
-        "inferences = 1",
+        f"inferences = {shown.distinct}",
         '# Least privacy: "integrity-only", "zero-knowledge-unaudited" or "zero-knowledge".',
-        f"privacy = {_text(PRIVACY_OF[statement.privacy].value)}",
+        f"privacy = {_text(shown.privacy.value)}",
         '# Least trust in the set-up: "test", "ceremony" or "transparent".',
         f"{insecure if level is SrsLevel.TEST else ''}srs = {_text(level.value)}",
         *([f"# INSECURE modes accepted by name.\ninsecure = {json.dumps(modes)}"] if modes else []),
         "# A text, such as a release's name, that every statement must carry; it keeps old proofs from being shown again.",
         '# context = "release-1.0"',
+        "# Or one of its own for each: this text and a number of six digits, from 0 (`prove --context-per-sample`).",
+        f"# contexts = {_text(shown.prefix or 'release-1.0#')}",
+        "# Count by these contexts, where inputs are hidden. It shows a proof per number, not that the inputs differ.",
+        '# distinct = "contexts"',
         "",
         "# Floors under the figures that the lock pins, never under those that the bundle claims.",
         "[model.fidelity]",

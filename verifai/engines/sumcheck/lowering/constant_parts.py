@@ -31,7 +31,7 @@ def with_constant_parts(state: State, node: Node) -> None:
     parts = [state.held(node, i, name) for i in range(len(node.inputs)) if state.constant(node, i) is None]
     if not parts:
         raise unsupported(node, "nothing in it depends on an input")
-    joined = concatenate(state.builder, parts, axis, f"{name}.parts") if len(parts) > 1 else parts[0]
+    joined = concatenate(state.builder, parts, axis, f"{name}.parts", windows=True) if len(parts) > 1 else parts[0]
     index = np.full(shape, ZERO_CELL, np.int64)
     along = np.flatnonzero(places.any(axis=tuple(a for a in range(len(shape)) if a != axis)))
     np.moveaxis(index, axis, 0)[along] = np.moveaxis(joined.index, axis, 0)

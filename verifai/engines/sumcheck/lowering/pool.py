@@ -273,7 +273,7 @@ def _largest(state: State, node: Node, positions: list[int], negated: bool) -> H
         program = substitute((("x",), ("neg",)), lazy.program) if negated else lazy.program
         held = broadcast(state.requantise(f"{name}.of{position}", Lazy(lazy.form, program), scale), shape)
         rows.append(held.at(np.ascontiguousarray(held.index).reshape(1, 1, 1, -1)))
-    stacked = concatenate(state.builder, rows, 2, f"{name}.all")
+    stacked = concatenate(state.builder, rows, 2, f"{name}.all", windows=True)
     tensor = _fold_line(state, stacked.tensor, stacked, 0, len(rows), name)
     return whole(tensor, shape or (1,), scale.step)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import prod, sqrt
 
@@ -12,11 +13,12 @@ from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE
 from verifai.engines.sumcheck.circuit.ops import ArgMax, LinearCombination, Mul
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, table_key
 from verifai.engines.sumcheck.lowering.cells import combine
+from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.division import root_of_squares
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.pool import reduced, row_max
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Form, Held, ProductTerm, RowTerm, whole
+from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Floats, Form, Held, ProductTerm, RowTerm, whole
 from verifai.engines.sumcheck.lowering.views import Index, materialise
 from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
 from verifai.onnx_graph.graph import Node
@@ -127,23 +129,38 @@ def _arg_min(state: State, node: Node) -> None:
     state.set_held(node, whole(found, state.graph.shapes[name], Fraction(1)))
 
 
+def _add_row(state: State, node: Node, row: Floats) -> None:
+    """A constant that differs from cell to cell, on top of the sum of cells that the node is so far."""
+    name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
+    lazy = state.lazy(name)
+    cells = [term for term in lazy.form.terms if isinstance(term, CellTerm)]
+    if lazy.form.shape != shape or len(cells) != len(lazy.form.terms):
+        raise unsupported(node, "a constant operand beside layers must be one number", "Add it with an Add.")
+    # A convolution by 0 carries the constant as its bias.
+    form = sloped(cells[0].x, shape, np.zeros(()), row, name)
+    moved = [replace(term, x=term.x.at(term.x.index.reshape(form.shape))) for term in cells]
+    state.set_lazy(node, replace(form, terms=(*moved, *form.terms), constant=lazy.form.constant))
+
+
 def _several(mean: bool) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         """The sum, or mean, of values and numbers."""
         factor = 1.0 / len(node.inputs) if mean else 1.0
-        parts, number = [], 0.0
+        parts, number, row = [], 0.0, np.zeros(())
         for position, name in enumerate(node.inputs):
             values = state.constant(node, position)
             if values is None:
                 state.value(node, position)
                 parts.append((name, factor))
-            elif not bool((values == values.flat[0]).all()):
-                raise unsupported(node, "a constant operand must be one number", "Add it with an Add.")
-            else:
+            elif bool((values == values.flat[0]).all()):
                 number += factor * float(values.flat[0])
+            else:
+                row = row + factor * values
         if not parts:
             raise unsupported(node, "nothing in it depends on an input")
         combine(state, node, parts, number)
+        if row.any():
+            _add_row(state, node, row)
 
     return lower
 

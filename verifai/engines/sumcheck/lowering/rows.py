@@ -187,4 +187,4 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
 FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
-"""Of nodes in :data:`.fuse.DOMAIN`."""
+"""Of nodes in :data:`.graph.DOMAIN`."""

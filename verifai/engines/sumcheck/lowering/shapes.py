@@ -194,13 +194,13 @@ def _concat(state: State, node: Node) -> None:
         if len({(part.step, part.zero_point) for part in stored}) > 1:
             raise unsupported(node, "its parts are stored under different scales or zero points")
         axis = node.integer("axis", 0) % len(stored[0].shape)
-        state.set_held(node, concatenate(state.builder, stored, axis, node.outputs[0]))
+        state.set_held(node, concatenate(state.builder, stored, axis, node.outputs[0], windows=state.fold))
         return
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)
     parts = [state.held(node, i, "" if shared else node.outputs[0]) for i in range(len(node.inputs))]
     axis = node.integer("axis", 0) % len(parts[0].shape)
-    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0]))
+    state.set_held(node, concatenate(state.builder, parts, axis, node.outputs[0], windows=state.fold))
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {

@@ -139,8 +139,8 @@ def separable(index: Index, source: tuple[int, ...], tensor: int) -> Piece | Non
     return Piece(tensor, tuple(axes), tuple(tuple(m.tolist()) for m in maps), tuple(fixed))
 
 
-def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> Held:
-    """The values one after another along ``axis``; equal steps."""
+def concatenate(builder: Builder, values: list[Held], axis: int, name: str, *, windows: bool) -> Held:
+    """The values one after another along ``axis``; equal steps. ``windows``: as :func:`materialise` has it."""
     shape = list(values[0].shape)
     shape[axis] = sum(value.shape[axis] for value in values)
     pieces, start = [], 0
@@ -152,7 +152,7 @@ def concatenate(builder: Builder, values: list[Held], axis: int, name: str) -> H
         spread[tuple(window)] = value.index
         piece = separable(spread, builder.tensors[value.tensor].shape, value.tensor)
         if piece is None or (value.index == ZERO_CELL).any():
-            tensor = materialise(builder, value, f"{name}.part")
+            tensor = materialise(builder, value, f"{name}.part", windows=windows)
             spread[tuple(window)] = np.arange(value.index.size).reshape(value.shape)
             piece = separable(spread, value.shape, tensor)
         assert piece is not None

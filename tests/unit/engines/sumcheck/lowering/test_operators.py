@@ -72,6 +72,8 @@ CASES: dict[str, tuple[OnnxModel, float]] = {
     "the least of two values and a number": (net((2, 3), (2, 3), RELU, n("Min", "x", "r", "c"), c=f(0.2)), 2.0),
     "the largest of a value and its row's mean": (net((4, 3), (4, 3), n("ReduceMean", "x", "a", out="m"), n("Max", "x", "m"), a=[1]), 1.5),
     "the largest of five": (net((2, 3), (2, 3), *(n("Mul", "x", name, out=f"x{name}") for name in "abcde"), n("Max", "xa", "xb", "xc", "xd", "xe"), a=f(0.1), b=f(-0.7), c=f(0.5), d=f(0.9), e=f(-1)), 1.5),
+    "the least of two values of 3 by 4": (net((3, 4), (3, 4), RELU, n("Min", "x", "r")), 1.5),
+    "joined parts of 3 by 4, then a mean": (net((3, 4), (2, 1), n("Reshape", "x", "s", out="a"), RELU, n("Reshape", "r", "s", out="b"), n("Concat", "a", "b", out="c", axis=0), n("ReduceMean", "c", "ax"), s=[1, 12], ax=[1]), 1.5),
     "the last of the largest": (net((5, 6), (5,), n("ArgMax", "x", axis=1, keepdims=0, select_last_index=1)), 0.0),
     "a slope per channel": (net((1, 3, 4, 4), (1, 3, 4, 4), n("PRelu", "x", "s"), s=THREE.reshape(3, 1, 1)), 2.0),
     "a vector times a vector": (net((4,), (), RELU, n("MatMul", "x", "r")), 1.5),

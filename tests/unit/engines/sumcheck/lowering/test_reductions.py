@@ -115,6 +115,7 @@ def test_squares_over_variances_of_all_sizes_keep_their_precision() -> None:
 
 SEVERAL: dict[str, tuple[OnnxModel, float]] = {
     "a sum of three and a number": (net((2, 3), (2, 3), n("Tanh", "x", out="t"), n("Relu", "x", out="r"), n("Sum", "x", "t", "c", "r"), c=f(0.3)), 2.0),
+    "a sum with a constant row": (net((2, 3), (2, 3), n("Relu", "x", out="r"), n("Sum", "x", "c", "r"), c=np.array([1, -2, 3], f)), 1.5),
     "a mean of three": (net((2, 3), (2, 3), n("Tanh", "x", out="t"), n("Relu", "x", out="r"), n("Mean", "x", "t", "r")), 1.5),
     "a sum that broadcasts": (net((2, 3), (2, 3), n("ReduceMax", "x", "axis", out="m"), n("Sum", "x", "m"), axis=[1]), 1.5),
     "a sum of one": (net((2, 3), (2, 3), n("Sum", "x")), 0.6),

@@ -1,0 +1,48 @@
+"""Which samples a circuit cannot represent: found from the ranges of its inputs, before anything is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
+from verifai.engines.sumcheck.build_folder import read_build
+from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
+
+
+def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
+    """One entry per input of a sample that ``prove`` would refuse. Of tensors that proofs hide, only which they are.
+
+    Raises:
+        InputRejected: an input that is not of the model's shape and dtype. UsageError: ``stale-build``, ``bad-lock``,
+            ``engine-version``.
+    """
+    from verifai.onnx_graph.reference import check_tensors
+
+    section = parse_section(request.section)
+    expect_suite(section)
+    _, circuit, _ = read_build(request.build_dir, section)
+    for sample in request.samples:
+        check_tensors(sample, request.model.inputs)
+    return tuple(_outside(request, circuit, section))
+
+
+def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection) -> Iterator[OutsideInput]:
+    ports = list(zip(circuit.inputs, request.model.inputs, strict=True))
+    for row, sample in enumerate(request.samples):
+        for port, spec in ports:
+            values, columns = sample[spec.name], columns_of(section.scales.get(spec.name))
+            cells = outside_cells(circuit.tensors[port.tensor], values, columns)
+            if not cells.size:
+                continue
+            if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
+                yield OutsideInput(row, spec.name)
+                continue
+            first = int(cells[0])
+            low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
+            place = tuple(int(index) for index in np.unravel_index(first, spec.shape))
+            value = f"{float(values.reshape(-1)[first]):g}"
+            yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)

@@ -152,6 +152,30 @@ def test_facts_beside_a_canonical_model_are_kept(work: Path, capsys: pytest.Capt
     assert facts_path(work / "wine.onnx").exists()
 
 
+def test_columns_are_matched_by_the_names_that_the_model_was_trained_with(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sklearn.datasets import load_wine
+    from sklearn.linear_model import LogisticRegression
+
+    data = load_wine()
+    estimator = LogisticRegression(max_iter=5000).fit(data.data, data.target)
+    estimator.feature_names_in_ = np.array(data.feature_names, object)
+    skops_io.dump(estimator, work / "named.skops")
+    turned = data.data[:, ::-1]
+    write_csv(work / "turned.csv", list(data.feature_names)[::-1], turned.tolist())
+    assert cli.run(["quickstart", "named.skops", "turned.csv", "-o", "turned"]) == 0
+    assert "taken by their names" in capsys.readouterr().err
+    write_csv(work / "straight.csv", list(data.feature_names), data.data.tolist())
+    status, document = ran(capsys, "quickstart", "named.skops", "straight.csv", "-o", "straight")
+    assert status == 0
+    locks = [CircuitFolder(work / name / "circuit").lock_path.read_bytes() for name in ("turned", "straight")]
+    assert locks[0] == locks[1]
+    write_csv(work / "other.csv", ["alcohol %", *data.feature_names[1:]], data.data.tolist())
+    status, document = ran(capsys, "quickstart", "named.skops", "other.csv", "-o", "other")
+    assert (status, document["error"]["code"], "'alcohol'" in document["error"]["message"]) == (2, "input-missing", True)
+
+
 def test_arrays_serve_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "q"
     status, document = ran(capsys, "quickstart", FIXTURE / "model.onnx", FIXTURE / "heldout.npz", "-o", output)

@@ -286,7 +286,8 @@ def open_log(path: Path) -> Iterator[AuditLog]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    # Absolute, so that SQLite takes no name for one of its own: ":memory:", or a URI such as "file:a.log".
+    connection = sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS, isolation_level=None)
     # A rollback journal keeps the log one file at rest; EXTRA also syncs the folder after the journal is gone, so a commit that
     # was reported survives a power cut.
     try:

@@ -21,13 +21,16 @@ from verifai.domain.consensus.vote import Environment
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.statement import TensorStatement
+from verifai.domain.table_columns import UNNAMED
+from verifai.domain.tensor import TensorSpec
 from verifai.domain.trust_keys import decode_base64
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
-from verifai.onnx_graph.arrays import read_npz
+from verifai.onnx_graph.arrays import ZIP_MAGIC, read_npz
 from verifai.onnx_graph.exact import exact_cast, exact_numbers
-from verifai.onnx_graph.inputs import LABEL
+from verifai.onnx_graph.inputs import LABEL, is_json, read_table, without_other_names
 from verifai.onnx_graph.refusal import printable
+from verifai.onnx_graph.tables import Table, assigned, input_arrays
 
 MAX_BYTES = 1 << 29
 CIRCUIT_MACHINE = "circuit"
@@ -66,8 +69,9 @@ class StatedInputs:
 def read_samples(path: Path, model: ModelInputs) -> list[Tensors]:
     """Samples for a model whose axes may be symbolic. Values are taken exactly, as :mod:`verifai.onnx_graph.exact` says.
 
-    ``.npz``: one array per model input; axis 0 counts the samples. ``.json``: a list of objects, input name → nested lists, so
-    that samples of different length fit. A missing batch axis is added in both. An ``.npz`` array ``label`` that is no input is
+    The content decides the format. ``.npz``: one array per model input; axis 0 counts the samples; the only array is taken for
+    the only input. A table (CSV, Parquet): one row per sample, for inputs of one size. JSON: a list of objects, input name →
+    nested lists, so that samples of different length fit. A missing batch axis is added. An array ``label`` that is no input is
     left out.
 
     Raises:
@@ -75,12 +79,29 @@ def read_samples(path: Path, model: ModelInputs) -> list[Tensors]:
         InputRejected: ``input-malformed``, ``input-missing``, ``input-unknown``, ``input-shape``, ``input-dtype``,
             ``input-non-finite``, ``input-too-large``.
     """
-    data = read_limited(path, limit=MAX_BYTES)
-    return _json_samples(data, str(path), model) if path.suffix == ".json" else _npz_samples(data, str(path), model)
+    data, where = read_limited(path, limit=MAX_BYTES), str(path)
+    if data.startswith(ZIP_MAGIC):
+        return _array_samples(read_npz(data, where), where, model)
+    if is_json(data):
+        return _json_samples(data, where, model)
+    return _array_samples(_table_arrays(read_table(data, where), where, model), where, model)
 
 
-def _npz_samples(data: bytes, where: str, model: ModelInputs) -> list[Tensors]:
-    arrays = read_npz(data, where)
+def _table_arrays(table: Table, where: str, model: ModelInputs) -> dict[str, NDArray[Any]]:
+    """The columns of a table as arrays: of inputs whose axes are all known but the first."""
+    specs = []
+    for name in model.inputs:
+        sizes = [size for size in model.shapes[name][1:] if size is not None]
+        if len(sizes) != len(model.shapes[name][1:]):
+            message = f"a table has rows of one length, but the input {name!r} has an open axis"
+            raise InputRejected("input-shape", message, where=where, hint="Give an .npz or a .json file.")
+        specs.append(TensorSpec(name, model.dtypes[name] or "float32", (1, *sizes)))
+    taken, _ = assigned(table, specs, UNNAMED, LABEL, where)
+    return input_arrays(table, specs, taken, where)
+
+
+def _array_samples(found: dict[str, NDArray[Any]], where: str, model: ModelInputs) -> list[Tensors]:
+    arrays, _ = without_other_names(found, model.inputs)
     if LABEL not in model.inputs:
         arrays.pop(LABEL, None)
     _require_names(arrays, model, where)

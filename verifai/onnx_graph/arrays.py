@@ -48,9 +48,13 @@ def read_npz(data: bytes, where: str) -> dict[str, Array]:
         ValueError,
         KeyError,
     ) as problem:
-        raise InputRejected(
-            "input-malformed", f"not a readable .npz file: {printable(str(problem), 100)}", where=where
-        ) from None
+        found = recognise(data)
+        if found is not None and not data.startswith(ZIP_MAGIC):
+            raise InputRejected(
+                "input-malformed", f"not an .npz file but {found.what}", where=where, hint=found.advice
+            ) from None
+        message = f"not a readable .npz file: {printable(str(problem), 100)}"
+        raise InputRejected("input-malformed", message, where=where, hint="Save arrays with numpy.savez.") from None
 
 
 def _require_arrays(archive: zipfile.ZipFile, data: bytes, where: str) -> None:

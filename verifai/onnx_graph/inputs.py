@@ -116,19 +116,33 @@ def parse_samples(
         spec = _only_input(model, where)
         pixels, notes = read_image(data, spec, where)
         return Samples(({spec.name: pixels},), notes)
-    if data.startswith(PARQUET_MAGIC):
-        return _from_table(parse_parquet(data, where), model, columns, where, finite)
-    if data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"{", b"["):
+    if is_json(data):
         return _from_json(data, model, where)
+    return _from_table(read_table(data, where), model, columns, where, finite)
+
+
+def is_json(data: bytes) -> bool:
+    """Whether the text can only be meant as JSON."""
+    return data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"{", b"[")
+
+
+def read_table(data: bytes, where: str) -> Table:
+    """A CSV or Parquet table, or the refusal of a file that is none of those that inputs are read from.
+
+    Raises:
+        InputRejected: ``input-malformed``, ``input-too-large``. UsageError: ``extra-missing``.
+    """
+    if data.startswith(PARQUET_MAGIC):
+        return parse_parquet(data, where)
     found = recognise(data)
     if found is not None and found is not CSV:
         raise InputRejected("input-malformed", f"not an input file but {found.what}", where=where, hint=found.advice)
-    return _from_table(parse_csv(data, where), model, columns, where, finite)
+    return parse_csv(data, where)
 
 
 def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
-    read = _from_arrays(input_arrays(table, model.inputs, taken, where), model, where, finite)
+    read = _from_arrays(input_arrays(table, model.inputs, taken, where, finite=finite), model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)
 
@@ -151,11 +165,8 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finit
     wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None
-    given = [name for name in arrays if name != LABEL or name in wanted]
-    if len(model.inputs) == len(given) == 1 and given[0] not in wanted:
-        only = model.inputs[0].name
-        notes.append(f"{where}: the only array, {printable(given[0])!r}, was taken for the model's only input, {only!r}")
-        arrays = {only if name == given[0] else name: array for name, array in arrays.items()}
+    arrays, renamed = without_other_names(arrays, [spec.name for spec in model.inputs])
+    notes += [f"{where}: {one}" for one in renamed]
     for name, array in arrays.items():
         if name == LABEL and name not in wanted:
             label = array
@@ -179,6 +190,15 @@ def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finit
     count = next(iter(counts.values()))
     samples = tuple({name: column[index] for name, column in columns.items()} for index in range(count))
     return Samples(samples, tuple(notes), label)
+
+
+def without_other_names(arrays: Mapping[str, Array], inputs: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
+    """The only array of a file under the name of the only input, whatever it is called; and a sentence that says so."""
+    given = [name for name in arrays if name != LABEL or name in inputs]
+    if len(inputs) != 1 or len(given) != 1 or given[0] in inputs:
+        return dict(arrays), []
+    said = f"the only array, {printable(given[0])!r}, was taken for the model's only input, {inputs[0]!r}"
+    return {inputs[0] if name == given[0] else name: array for name, array in arrays.items()}, [said]
 
 
 def _split(array: Array, spec: TensorSpec, where: str) -> list[Array]:

@@ -64,8 +64,14 @@ def parse_parquet(data: bytes, where: str) -> Table:
 def _column(column: Any) -> Array | Unusable:
     if column.null_count:
         row = int(np.argmax(np.asarray(column.is_null())))
-        return Unusable("input-non-finite", "the cell is empty (null)", FILL, row)
+        return Unusable("input-non-finite", "the cell is empty (null)", FILL, row, _with_gaps(column))
     return np.asarray(column.to_numpy())
+
+
+def _with_gaps(column: Any) -> Array | None:
+    """NaN for each null; ``None`` where the type has no room for it."""
+    values = np.asarray(column.to_numpy())
+    return values if values.dtype.kind == "f" else None
 
 
 def _no_number(kind: str) -> Unusable:

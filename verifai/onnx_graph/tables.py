@@ -36,12 +36,18 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A column that cannot be an input, which matters only where it is one. ``row``: the place, if it is one cell."""
+    """A column that cannot be an input, which matters only where it is one.
+
+    Attributes:
+        row: the place, if it is one cell.
+        values: of a column whose fault is that cells are empty: NaN stands for these.
+    """
 
     code: str
     message: str
     hint: str
     row: int | None = None
+    values: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +171,18 @@ def assigned(
 
 
 def input_arrays(
-    table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str
+    table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str, *, finite: bool = True
 ) -> dict[str, Array]:
     """One array per input of the columns that it takes, axis 0 = row.
+
+    Args:
+        finite: whether a floating-point cell that is empty, NaN or infinite refuses the table; else NaN or infinity stands
+            for it, for a reader that looks at each sample.
 
     Raises:
         InputRejected: ``input-dtype``, ``input-non-finite``, with row and column.
     """
-    return {spec.name: _array(table, taken[spec.name], spec, where) for spec in inputs}
+    return {spec.name: _array(table, taken[spec.name], spec, where, finite) for spec in inputs}
 
 
 def label_of(table: Table, taken: Mapping[str, Sequence[str]], columns: TableColumns, label: str) -> Array | None:
@@ -233,29 +243,33 @@ def _drop(names: Sequence[str]) -> str:
     return f"Leave out of the file what is no input, or say so: {options}; or drop below [tables] in circuit.toml."
 
 
-def _array(table: Table, names: Sequence[str], spec: TensorSpec, where: str) -> Array:
+def _array(table: Table, names: Sequence[str], spec: TensorSpec, where: str, finite: bool) -> Array:
     target = np.dtype(spec.dtype)
     cells = np.empty((table.rows, len(names)), target)
     for index, name in enumerate(names):
         column = table.columns[name]
+        if isinstance(column, Unusable) and column.values is not None and not finite and target.kind == "f":
+            column = column.values
         if isinstance(column, Unusable):
             place = f"column {printable(name)!r}" if column.row is None else table.place(column.row, name)
             raise InputRejected(column.code, column.message, where=f"{where}: {place}", hint=column.hint)
         if isinstance(column, np.ndarray):
-            cells[:, index] = _of_numbers(table, name, column, target, where)
+            cells[:, index] = _of_numbers(table, name, column, target, where, finite)
         else:
-            cells[:, index] = _of_texts(table, name, column, target, where)
+            cells[:, index] = _of_texts(table, name, column, target, where, finite)
     # Like JSON: the values of one sample, row-major.
     one = spec.shape[1:] if len(spec.shape) > 1 else spec.shape
     return cells.reshape((table.rows, *one))
 
 
-def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[Any], where: str) -> Array:
+def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[Any], where: str, finite: bool) -> Array:
     pattern = _DECIMAL if target.kind == "f" else _WHOLE
     if target.kind == "b":
         values: list[Any] = [_TRUTH.get(text.lower()) for text in texts]
     else:
         values = [(float(text) if target.kind == "f" else int(text)) if pattern.fullmatch(text) else None for text in texts]
+        if not finite and target.kind == "f":
+            values = [_not_finite(text) if value is None else value for text, value in zip(texts, values, strict=True)]
     if None in values:
         row = values.index(None)
         _refuse_text(texts[row], target, f"{where}: {table.place(row, name)}")
@@ -270,7 +284,14 @@ def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[An
                     hint=f"{target.name} holds {limits.min} to {limits.max}.",
                 )
         return np.array(values, target)
-    return _rounded(table, name, np.array(values, np.float64 if target.kind == "f" else target), target, where)
+    return _rounded(table, name, np.array(values, np.float64 if target.kind == "f" else target), target, where, finite)
+
+
+def _not_finite(text: str) -> float | None:
+    """What stands for a cell that holds no finite number; ``None`` for what is no number at all."""
+    if _INFINITE.fullmatch(text):
+        return float(text)
+    return float("nan") if text.lower() in _MISSING else None
 
 
 def _refuse_text(text: str, target: np.dtype[Any], where: str) -> NoReturn:
@@ -291,7 +312,7 @@ _WORDS = {"f": "number", "i": "whole number", "u": "whole number", "b": "boolean
 FILL = "Fill it as the model expects, or leave the row out: no value is made up here."
 
 
-def _of_numbers(table: Table, name: str, values: Array, target: np.dtype[Any], where: str) -> Array:
+def _of_numbers(table: Table, name: str, values: Array, target: np.dtype[Any], where: str, finite: bool) -> Array:
     fits = values.dtype.kind == "b" if target.kind == "b" else values.dtype.kind in ("iuf" if target.kind == "f" else "iu")
     if not fits:
         raise InputRejected(
@@ -301,7 +322,7 @@ def _of_numbers(table: Table, name: str, values: Array, target: np.dtype[Any], w
             hint="Convert the column first, if its values are what you mean.",
         )
     if target.kind == "f":
-        return _rounded(table, name, values.astype(np.float64), target, where)
+        return _rounded(table, name, values.astype(np.float64), target, where, finite)
     if target.kind in "iu":
         limits = np.iinfo(target)
         outside = [row for row, value in enumerate(values.tolist()) if not limits.min <= value <= limits.max]
@@ -311,10 +332,10 @@ def _of_numbers(table: Table, name: str, values: Array, target: np.dtype[Any], w
     return values.astype(target)
 
 
-def _rounded(table: Table, name: str, values: Array, target: np.dtype[Any], where: str) -> Array:
+def _rounded(table: Table, name: str, values: Array, target: np.dtype[Any], where: str, finite: bool) -> Array:
     with np.errstate(over="ignore"):
         result = values.astype(target)
-    if target.kind == "f" and not np.isfinite(result).all():
+    if finite and target.kind == "f" and not np.isfinite(result).all():
         row = int(np.argmin(np.isfinite(result)))
         what = f"the cell is {values[row]}" if not np.isfinite(values[row]) else f"{values[row]:g} is outside {target.name}"
         raise InputRejected("input-non-finite", what, where=f"{where}: {table.place(row, name)}", hint=FILL)

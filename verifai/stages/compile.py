@@ -89,7 +89,7 @@ def compile_circuit(
     request = CompileRequest(
         model=model,
         spec=_with_memory(spec, limit),
-        calibration=_calibration(folder, progress),
+        calibration=_calibration(folder),
         build_dir=folder.build_dir(name),
         spec_dir=folder.folder,
         secrets_dir=folder.secrets_dir(name),
@@ -133,7 +133,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity, *, locked: bool = Fa
         )
 
 
-def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]:
+def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
     spec = folder.spec
     if spec.calibration is None:
         raise UsageError(
@@ -142,10 +142,7 @@ def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]
             where=str(folder.folder / "circuit.toml"),
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
-    read = read_samples(folder.folder / spec.calibration, folder.model, columns=folder.table_columns())
-    for note in read.notes if read.columns else ():  # how a table's columns were matched
-        progress.note(note)
-    samples = read.samples
+    samples = read_samples(folder.folder / spec.calibration, folder.model, columns=folder.table_columns()).samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
     return to_arrays(samples, folder.model)

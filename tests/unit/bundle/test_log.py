@@ -41,6 +41,17 @@ def test_an_existing_log_is_not_made_again(path: Path) -> None:
     assert problem.value.code == "file-exists"
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:a.log", "file:a?mode=memory"])
+def test_a_name_that_sqlite_would_read_as_its_own_is_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_log(Path(name), origin=ORIGIN, key=KEY.public_key)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with open_log(Path(name)) as log:
+        log.append(ids(1))
+    with open_log(Path(name)) as log:
+        assert log.size == 1
+
+
 @pytest.mark.parametrize("origin", ["", "two words", "a+b", "a\nb", "a\u00a0b", "x" * 300])
 def test_an_origin_that_cannot_be_a_key_name_is_refused(tmp_path: Path, origin: str) -> None:
     with pytest.raises(UsageError):

@@ -14,8 +14,8 @@ from tests.support.paths import ROOT
 from verifai.domain.shell import shell
 
 COMMAND = re.compile(r"(?:\bverifai [a-z]|\bchmod |\bcp -)[^.;:]*$")
-PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.srs.logrows", "seen.size", "new.size"}
-"""Numbers and names of engines, which no shell reads as anything else."""
+PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.srs.logrows", "seen.size", "new.size", "option"}
+"""Numbers, names of engines, and options of ours, which no shell reads as anything else."""
 NO_COMMAND = {"frame.command", "version('verifai')", "section.engine_version", "VERSION", "demand.lock", "report.status"} | {
     "done.returncode"
 }
@@ -44,7 +44,7 @@ def test_every_value_in_a_command_is_quoted() -> None:
     loose = [
         (place, value)
         for place, value in found
-        if not value.startswith(("shell(", "shlex.quote(", "plain(shell(", "_plain(shell(", "export_hint("))
+        if not value.startswith(("shell(", "shlex.quote(", "quote(", "plain(shell(", "_plain(shell(", "export_hint("))
         and value not in PLAIN_WORDS | NO_COMMAND
         and "cli/weights.py" not in place  # an example for --help, of fixed words
     ]

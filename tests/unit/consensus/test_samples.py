@@ -157,3 +157,32 @@ def test_a_model_with_an_input_that_no_file_can_hold_is_refused() -> None:
     with pytest.raises(UnsupportedModel) as caught:
         VoteRunner(identity(TensorProto.STRING), RuntimeOptions())
     assert (caught.value.code, caught.value.where) == ("runner-refused", "input 'x'")
+
+
+TABLE = Inputs({"x": (None, 2)}, {"x": "float32"})
+
+
+def test_a_table_gives_a_sample_per_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a;b;label\n1;0.5;7\n2;-1;8\n")
+    found = read_samples(path, TABLE)
+    assert [one["x"].tolist() for one in found] == [[[1.0, 0.5]], [[2.0, -1.0]]]
+
+
+def test_a_table_cannot_fill_an_open_axis(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,2\n")
+    assert refusal(path, Inputs({"ids": (None, None)}, {"ids": "int64"}))[0] == "input-shape"
+
+
+def test_the_only_array_is_the_only_input(tmp_path: Path) -> None:
+    (row,) = read_samples(saved(tmp_path / "x.npz", features=np.ones((1, 2), np.float32)), TABLE)
+    assert row["x"].tolist() == [[1.0, 1.0]]
+
+
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    rows = [{"x": [1, 2]}]
+    assert read_samples(written(tmp_path / "x.npz", rows), TABLE)[0]["x"].tolist() == [[1.0, 2.0]]
+    (tmp_path / "x.json").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputRejected, match="Git LFS"):
+        read_samples(tmp_path / "x.json", TABLE)

@@ -178,6 +178,15 @@ def test_a_table_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert caught.value.code == "input-too-large"
 
 
+def test_a_reader_that_looks_at_each_sample_gets_them_all() -> None:
+    text = "alcohol,ash,hue\n1,,3\n1,2,-inf\n1,2,3\n"
+    samples = read_samples("-", WINE, stdin=text.encode(), columns=NAMED, finite=False)
+    assert [bool(np.isfinite(one["X"]).all()) for one in samples] == [False, False, True]
+    with pytest.raises(InputRejected) as caught:
+        read_samples("-", WINE, stdin=b"alcohol,ash,hue\n1,red,3\n", columns=NAMED, finite=False)
+    assert caught.value.code == "input-dtype"
+
+
 def parquet(**columns: Any) -> bytes:
     pyarrow = pytest.importorskip("pyarrow", reason="reading Parquet needs the [tables] extra")
     from pyarrow import parquet as files
@@ -235,4 +244,10 @@ def test_without_pyarrow_the_hint_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UsageError) as caught:
         read(b"PAR1")
-    assert (caught.value.code, "pip install pyarrow" in caught.value.hint) == ("extra-missing", True)
+    assert (caught.value.code, "[tables]" in caught.value.hint) == ("extra-missing", True)
+
+
+def test_parquet_with_gaps_is_left_to_a_reader_that_looks_at_each_sample() -> None:
+    data = parquet(alcohol=[1.0, 2.0], ash=[1.0, None], hue=[3, 4])
+    samples = read_samples("-", WINE, stdin=data, columns=NAMED, finite=False)
+    assert [bool(np.isfinite(one["X"]).all()) for one in samples] == [True, False]

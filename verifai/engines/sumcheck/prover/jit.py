@@ -64,6 +64,13 @@ def is_compiled(made: Any) -> bool:
         return False
 
 
+def load(made: Any) -> None:
+    """Take the machine code of every type that the cache has it for, so that no call waits for it."""
+    files = getattr(getattr(made, "_cache", None), "_cache_file", None)
+    for key in {} if files is None else files._load_index():
+        made.compile(key[0])
+
+
 def cache_notes() -> tuple[str, ...]:
     """Why kernels could not be kept, or had to be compiled again; each reason is told once per process."""
     fresh = tuple(reason for reason in _reasons if reason not in _told)

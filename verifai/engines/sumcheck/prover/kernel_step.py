@@ -13,9 +13,14 @@ from dataclasses import dataclass
 from numba.core import event
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck.prover.jit import is_compiled, kernels
+from verifai.engines.sumcheck.prover import hash_kernels as _hash_kernels
+from verifai.engines.sumcheck.prover import kernels as _kernels
+from verifai.engines.sumcheck.prover import lookup_kernels as _lookup_kernels
+from verifai.engines.sumcheck.prover.jit import is_compiled, kernels, load
 from verifai.engines.sumcheck.prover.resources import warm_up
 
+KERNEL_MODULES = (_hash_kernels, _kernels, _lookup_kernels)
+"""Imported here, so that all kernels are known before they are looked for."""
 PHASE = "compile kernels once per installation (about a minute)"
 
 
@@ -28,7 +33,7 @@ _PROCESS, _LOCK = _Process(), threading.Lock()
 
 
 def ensure_kernels(progress: Progress = SILENT) -> None:
-    """Compile the kernels, unless this process has them or the cache of this installation does.
+    """Compile the kernels, unless this process has them or the cache of this installation does; load them from there.
 
     Raises:
         InternalError: code ``bug``, when a proof of ours does not hold.
@@ -39,6 +44,8 @@ def ensure_kernels(progress: Progress = SILENT) -> None:
         if not all(is_compiled(one) for one in kernels()):
             progress.note("Compiling kernels, once per installation (about a minute); `verifai warm-up` does it ahead.")
             warm_up(progress, PHASE)
+        for one in kernels():
+            load(one)
         _PROCESS.ready = True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -119,3 +121,13 @@ def test_a_proof_is_not_charged_for_compiling(monkeypatch: pytest.MonkeyPatch, t
     began = time.perf_counter()
     (bundle,) = prove(folder, read_samples(FIXTURE / "heldout.npz", folder.model).samples[:1], tmp_path / "evidence")
     assert bundle.seconds + compiled[0] <= time.perf_counter() - began
+
+
+def test_all_kernels_are_known_to_the_step_alone() -> None:
+    code = (
+        "from verifai.engines.sumcheck.prover import kernel_step\n"
+        "known = len(kernel_step.kernels())\n"
+        "import verifai.engines.sumcheck.prover.prove, verifai.engines.sumcheck.engine\n"
+        "assert known == len(kernel_step.kernels()) > 15\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

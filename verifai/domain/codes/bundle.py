@@ -102,7 +102,8 @@ CODES: dict[str, Code] = {
     "fidelity-poor": Code(
         (3,),
         "By the figures that the lock pins, the circuit is not near its float model, whatever compile was told to accept.",
-        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: `verifai audit BUNDLE --trust FILE --max-spread-error LIMIT`.",
+        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: "
+        "`verifai audit BUNDLE --trust FILE --max-spread-error LIMIT`.",
     ),
     "fidelity-not-judged": Code(
         (0,),

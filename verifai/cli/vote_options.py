@@ -34,5 +34,5 @@ def parameters_of(given: list[str] | None) -> dict[str, int | str]:
         name, equals, value = one.partition("=")
         if not equals or name in found:
             raise UsageError("bad-option", f"{one!r} is not NAME=VALUE, or comes twice", where="--parameter")
-        found[name] = int(value) if value.isdigit() else value
+        found[name] = int(value) if value.isascii() and value.isdecimal() else value
     return found

@@ -19,7 +19,7 @@ _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 1
 
 def parse_bytes(text: str, where: str) -> int:
     """``"4 GiB"`` → bytes. Raises UsageError on anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?i?B)", text.strip())
     if match is None or match[2] not in _UNITS or len(match[1]) > 12:
         raise UsageError(
             "bad-spec", f"{text[:40]!r} is not a size", where=where, hint='Write a size like "4 GiB" or "512 MiB".'

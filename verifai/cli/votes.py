@@ -18,6 +18,11 @@ from verifai.stages.consensus.open_round import RoundOptions, open_round
 from verifai.stages.consensus.subject import SubjectOptions
 from verifai.stages.consensus.take_part import WrittenReplay, commit_to_round, replay_for_round, reveal_to_round
 
+VoterOption = Annotated[
+    list[Path] | None,
+    typer.Option("--voter", help="Public key of a verifier who is asked: only what it signed counts for it; repeatable."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -122,7 +127,8 @@ def _register_reveal(app: typer.Typer) -> None:
         "vote-reveal",
         example=" && ".join(
             "verifai vote-reveal round.json a.commitment.json b.commitment.json c.commitment.json --beacon beacon.json "
-            f"--secret {who}.commitment.json.secret --key {who}.key -o {who}.vote.json"
+            f"--secret {who}.commitment.json.secret --key {who}.key -o {who}.vote.json "
+            "--voter a.key.pub --voter b.key.pub --voter c.key.pub"
             for who in "abc"
         ),
     )
@@ -133,9 +139,14 @@ def _register_reveal(app: typer.Typer) -> None:
         secret: Annotated[Path, typer.Option("--secret", help="From vote-commit.")],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="The vote."), Kind.FILE],
+        voter: VoterOption = None,
     ) -> Result:
         """Draw the seed from all commitments and the beacon, and show fingerprints and the outputs that it picks."""
-        made = reveal_to_round(round_, commitments, beacon, secret, load_signer(key), output)
+        voters = [load_public_key(path) for path in voter or []]
+        with current().progress() as progress:
+            made = reveal_to_round(
+                round_, commitments, beacon, secret, load_signer(key), output, voters=voters, progress=progress
+            )
         vote = made.message
         lines = [
             f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(commitments)} commitments: {plain(str(output))}"
@@ -163,26 +174,30 @@ def _register_replay(app: typer.Typer) -> None:
         token_input: Annotated[str, typer.Option("--token-input", help="Model input that takes the tokens.")] = "",
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
         threads: ThreadsOption = 1,
+        voter: VoterOption = None,
     ) -> Result:
         """Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst.
 
         Two sequences that differ agree when both sides' replays lose by no more than the tolerance.
         """
-        made = replay_for_round(
-            round_,
-            model,
-            data,
-            votes,
-            load_signer(key),
-            output,
-            shown=shown,
-            token_input=token_input,
-            deadline=deadline,
-            threads=threads,
-        )
-        for voter, sample in made.result.unseen:
+        with current().progress() as progress:
+            made = replay_for_round(
+                round_,
+                model,
+                data,
+                votes,
+                load_signer(key),
+                output,
+                shown=shown,
+                token_input=token_input,
+                deadline=deadline,
+                threads=threads,
+                voters=[load_public_key(path) for path in voter or []],
+                progress=progress,
+            )
+        for other, sample in made.result.unseen:
             current().note(
-                f"sample {sample} of {voter[:12]}… differs, but nobody showed it: open the round with more --openings"
+                f"sample {sample} of {other[:12]}… differs, but nobody showed it: open the round with more --openings"
             )
         for sample, reason in made.result.failed:
             current().note(f"a sequence claimed for sample {sample} could not be replayed: {reason}")

@@ -16,7 +16,7 @@ ParameterOption = Annotated[
     list[str] | None,
     typer.Option("--parameter", help="Fingerprint parameter, such as projections=16; repeatable.", metavar="NAME=VALUE"),
 ]
-ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of one run; not part of the job.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of one run; not part of the job.")]
 
 
 def signers_of(key: Path | None) -> list[FileSigner]:

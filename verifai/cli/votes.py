@@ -46,14 +46,22 @@ def _register_open(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation."), Kind.FILE],
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
-        beacon_number: Annotated[int, typer.Option("--beacon-number", min=0, help="Its number; must not exist yet.")],
+        beacon_number: Annotated[
+            int, typer.Option("--beacon-number", min=0, max=2**53 - 1, help="Its number; must not exist yet.")
+        ],
         calibration: Annotated[Path | None, typer.Option("--calibration", help="From `verifai calibrate`.")] = None,
         kind: Annotated[OutputKind | None, typer.Option("--kind", help="Without a calibration: what the output is.")] = None,
         parameter: ParameterOption = None,
-        tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, help="Faulty verifiers to tolerate.")] = 1,
-        samples_beyond: Annotated[int, typer.Option("--samples-beyond", min=0, help="Samples that may differ.")] = 0,
-        openings: Annotated[int, typer.Option("--openings", min=1, help="Outputs the seed picks to be shown in full.")] = 1,
-        minutes: Annotated[int, typer.Option("--minutes", min=1, help="Time to commit, and again to reveal.")] = 60,
+        tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, max=512, help="Faulty verifiers to tolerate.")] = 1,
+        samples_beyond: Annotated[
+            int, typer.Option("--samples-beyond", min=0, max=1_000_000, help="Samples that may differ.")
+        ] = 0,
+        openings: Annotated[
+            int, typer.Option("--openings", min=1, max=1_000_000, help="Outputs the seed picks to be shown in full.")
+        ] = 1,
+        minutes: Annotated[
+            int, typer.Option("--minutes", min=1, max=5_256_000, help="Time to commit, and again to reveal.")
+        ] = 60,
         key: KeyOption = None,
     ) -> Result:
         """Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."""

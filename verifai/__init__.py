@@ -18,7 +18,12 @@ Names are loaded when first used, so importing the package costs nothing.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime queues events in the user's cache and sends them to its maker. It reads this when it is loaded, so it is set
+# before any module of ours can load it, in this process and in every child, whose code imports this package first.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from verifai.bundle.find import find_bundles as find_bundles

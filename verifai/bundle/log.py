@@ -6,17 +6,20 @@ turns by SQLite's own lock; an identifier that is there already keeps its place.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from verifai.bundle.merkle import HASH_BYTES, consistency_proof, inclusion_proof, leaf_hash, node_hash, subtree_hash
-from verifai.bundle.note import Checkpoint, LogProof, check_name
+from verifai.bundle.note import MAX_SIZE, Checkpoint, LogProof, check_name
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.foreign import other_than
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.files import cannot_write
 
 _FORMAT = "verifai/log/v1"
 _BUSY_SECONDS = 60.0
@@ -26,6 +29,11 @@ CREATE TABLE entry (position INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK 
 CREATE TABLE node (level INTEGER, position INTEGER, hash BLOB NOT NULL CHECK (length(hash) = {HASH_BYTES}),
                    PRIMARY KEY (level, position)) WITHOUT ROWID;
 """
+_PARTS = {("table", one.split()[2]): " ".join(one.split()) for one in _SCHEMA.split(";") if one.strip()}
+_LOOK_STEPS = 1000
+"""Thousands of steps that SQLite may take to say what a log is; a file of ours takes some."""
+_MAX_VALUE = 1 << 20
+"""Bytes of one value or statement; ours have a hundred."""
 
 
 class AuditLog:
@@ -44,7 +52,16 @@ class AuditLog:
             return self._size()
 
     def _size(self) -> int:
-        return int(self._connection.execute("SELECT coalesce(max(position) + 1, 0) FROM entry").fetchone()[0])
+        size = self._connection.execute("SELECT coalesce(max(position) + 1, 0) FROM entry").fetchone()[0]
+        if not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
+            raise self._corrupt("the positions of its entries are no numbers")
+        return size
+
+    def _hash(self, value: object, what: str) -> bytes:
+        """A column of hashes as it is: SQLite lets whoever edits a file put anything anywhere."""
+        if not isinstance(value, bytes) or len(value) != HASH_BYTES:
+            raise self._corrupt(f"{what} is no hash")
+        return value
 
     def append(self, ids: Sequence[Sha256]) -> tuple[int, ...]:
         """Append identifiers in one transaction; one that is there keeps its place. Returns their positions.
@@ -78,9 +95,9 @@ class AuditLog:
 
     def _node(self, level: int, position: int) -> bytes:
         row = self._connection.execute("SELECT hash FROM node WHERE level = ? AND position = ?", (level, position)).fetchone()
-        if row is None or len(row[0]) != HASH_BYTES:
+        if row is None:
             raise self._corrupt(f"tree node {position} at level {level} is missing")
-        return bytes(row[0])
+        return self._hash(row[0], f"tree node {position} at level {level}")
 
     def checkpoint(self, signer: Signer, *, size: int | None = None) -> Checkpoint:
         """The signed tree head, of the newest entries or of the first ``size``.
@@ -142,7 +159,7 @@ class AuditLog:
         """Every identifier, in order."""
         with self._reading():
             for (value,) in self._connection.execute("SELECT id FROM entry ORDER BY position"):
-                yield Sha256(bytes(value).hex())
+                yield Sha256(self._hash(value, "an entry").hex())
 
     def check(self) -> int:
         """Recompute every node from the entries. Returns the size. Raises EvidenceRejected (``log-corrupt``)."""
@@ -153,7 +170,7 @@ class AuditLog:
             for position, entry in self._connection.execute("SELECT position, id FROM entry ORDER BY position"):
                 if position != count:
                     raise self._corrupt(f"entry {count} is missing")
-                level, index, current = 0, count, leaf_hash(bytes(entry))
+                level, index, current = 0, count, leaf_hash(self._hash(entry, f"entry {count}"))
                 while True:
                     nodes += 1
                     if self._node(level, index) != current:
@@ -208,7 +225,10 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> UsageError | Undec
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Undecided("log-busy", "another process holds the log", where=str(path), hint="Try again.")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return Undecided("disk", f"the file system refused: {problem}", where=str(path))
+        hint = "Free some space, or give yourself the right to write the log and its folder."
+        return Undecided("disk", f"the file system refused: {problem}", where=str(path), hint=hint)
+    if name.startswith("SQLITE_INTERRUPT"):
+        return UsageError("bad-log", "not an audit log: it takes too long to say what it is", where=str(path))
     message, hint = other_than(
         "an audit log", _head(path), str(problem), "Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`"
     )
@@ -242,11 +262,11 @@ def create_log(path: Path, *, origin: str, key: PublicKey) -> None:
     try:
         path.open("xb").close()
     except FileExistsError:
-        raise UsageError("file-exists", "the log exists already", where=str(path)) from None
+        raise UsageError("file-exists", "the log exists already", where=str(path), hint="Choose another name.") from None
     except OSError as problem:
-        raise Undecided("disk", f"cannot write: {problem.strerror}", where=str(path)) from None
+        raise cannot_write(problem, path) from None
     try:
-        connection = _connect(path)
+        connection = _connect(path, "rw")
         try:
             with _transaction(connection, "BEGIN IMMEDIATE", path):
                 for statement in _SCHEMA.split(";"):
@@ -261,39 +281,63 @@ def create_log(path: Path, *, origin: str, key: PublicKey) -> None:
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[AuditLog]:
-    """Open an existing log. Raises UsageError (``file-missing``, ``bad-log``), Undecided (``log-busy``, ``disk``)."""
+def open_log(path: Path, *, read_only: bool = False) -> Iterator[AuditLog]:
+    """Open an existing log.
+
+    Raises:
+        UsageError: ``file-missing``; ``bad-log``, when it is not a log of ours, column for column. Undecided: ``log-busy``,
+            ``disk``.
+    """
     if not path.is_file():
-        raise UsageError(
-            "file-missing",
-            "no such log",
-            where=str(path),
-            hint="Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`",
-        )
-    connection = _connect(path)
+        hint = "Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`"
+        raise UsageError("file-missing", "no such log", where=str(path), hint=hint)
+    connection = _connect(path, "ro" if read_only and not _was_interrupted(path) else "rw")
     try:
-        with _transaction(connection, "BEGIN", path):
-            meta = dict(connection.execute("SELECT name, value FROM meta"))
-        try:
-            if meta["format"] != _FORMAT:
-                raise ValueError(f"format {str(meta['format'])[:40]!r}")
-            log = AuditLog(connection, path, check_name(meta["origin"]), PublicKey.from_text(meta["key"]))
-        except (KeyError, ValueError, TypeError, AttributeError) as problem:
-            raise UsageError("bad-log", f"not an audit log of this release: {problem}", where=str(path)) from None
-        yield log
+        yield _look(connection, path)
     finally:
         connection.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Absolute, so that SQLite takes no name for one of its own: ":memory:", or a URI such as "file:a.log".
-    connection = sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS, isolation_level=None)
+def _was_interrupted(path: Path) -> bool:
+    """Whether a writer died in the middle of a transaction: reading then begins with rolling that back, which writes."""
+    return os.path.lexists(f"{path}-journal")
+
+
+def _look(connection: sqlite3.Connection, path: Path) -> AuditLog:
+    """What the file says of itself, once it is known to be tables of ours and nothing else."""
+    steps = iter(range(_LOOK_STEPS))
+    connection.set_progress_handler(lambda: next(steps, None) is None, 1000)
+    with _transaction(connection, "BEGIN", path):
+        found = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT 16")
+        parts = {(kind, name): " ".join(str(sql).split()) for kind, name, sql in found}
+        if parts != _PARTS:  # a view or trigger of somebody else's would run inside our queries
+            raise UsageError("bad-log", "not an audit log: it holds other tables, views or triggers", where=str(path))
+        meta = dict(connection.execute("SELECT name, value FROM meta LIMIT 16"))
+    connection.set_progress_handler(None, 0)
+    try:
+        if meta["format"] != _FORMAT:
+            raise ValueError(f"format {str(meta['format'])[:40]!r}")
+        return AuditLog(connection, path, check_name(meta["origin"]), PublicKey.from_text(meta["key"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as problem:
+        raise UsageError("bad-log", f"not an audit log of this release: {problem}", where=str(path)) from None
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # As a URI of an absolute path: SQLite reads `file:…` and `:memory:` as something else than names of files.
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)
+    except sqlite3.DatabaseError as problem:
+        raise _translate(problem, path) from None
     # A rollback journal keeps the log one file at rest; EXTRA also syncs the folder after the journal is gone, so a commit that
     # was reported survives a power cut.
     try:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
+        if mode == "rw":
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.execute("PRAGMA synchronous = EXTRA")
     except sqlite3.DatabaseError as problem:
         connection.close()
         raise _translate(problem, path) from None

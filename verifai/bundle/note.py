@@ -13,6 +13,7 @@ from verifai.bundle.dsse import verifies
 from verifai.bundle.merkle import HASH_BYTES
 from verifai.domain.foreign import other_than
 from verifai.domain.trust_keys import PublicKey, Signer, decode_base64
+from verifai.domain.unicode_14 import is_printable
 from verifai.errors import EvidenceRejected
 
 NOTE_SIGNATURE: Final = 0x01
@@ -43,7 +44,7 @@ class NoteKey:
 
 def check_name(name: str) -> str:
     """``name``, once it can be a key name. Raises ValueError."""
-    if not name or len(name) > 255 or "+" in name or not name.isprintable() or any(char.isspace() for char in name):
+    if not name or len(name) > 255 or "+" in name or " " in name or not is_printable(name):
         raise ValueError(f"{name[:80]!r} cannot be the name of a log or witness")
     return name
 

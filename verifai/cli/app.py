@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below: one that fails must not end as Python's own status 1
+    import runpy
+
+    runpy.run_module("verifai.cli.main", run_name="__main__")  # which ends the process
+
 import os
 import sys
 from pathlib import Path

@@ -138,6 +138,6 @@ def _pairs(given: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 def _sizes(text: str, option: str, count: int | None) -> tuple[int, ...]:
     parts = text.split(",")
-    if (count is not None and len(parts) != count) or not all(part.strip().isdigit() and len(part) < 10 for part in parts):
+    if (count is not None and len(parts) != count) or not all(part.strip().isdecimal() and len(part) < 10 for part in parts):
         raise UsageError("bad-option", f"{text!r} is not a size", where=option, hint="Write positive integers.")
     return tuple(int(part) for part in parts)

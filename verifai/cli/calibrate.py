@@ -24,7 +24,9 @@ PrecisionOption = Annotated[
 ]
 TensorOption = Annotated[list[str] | None, typer.Option("--tensor", help="Output to vote on; repeatable. Default: all.")]
 LevelOption = Annotated[Optimisation, typer.Option("--optimisation", help="onnxruntime's graph optimisation level.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take only the first N samples of the data.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, max=1_000_000_000, help="Take only the first N samples of the data.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +49,7 @@ def _register_calibrate(app: typer.Typer) -> None:
         precision: PrecisionOption = None,
         tensor: TensorOption = None,
         parameter: ParameterOption = None,
-        batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per run.")] = 1,
+        batch: Annotated[int, typer.Option("--batch", min=1, max=65_536, help="Samples per run.")] = 1,
         optimisation: LevelOption = Optimisation.ALL,
         runs: Annotated[list[Path] | None, typer.Option("--runs", help="Runs recorded on other machines; repeatable.")] = None,
         proven: Annotated[

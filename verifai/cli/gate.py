@@ -70,7 +70,9 @@ def _register_gate(app: typer.Typer) -> None:
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
         log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
-        jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core.")] = None,
+        jobs: Annotated[
+            int | None, typer.Option("--jobs", "-j", min=1, max=1024, help="Worker processes; one per core.")
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Let a release through only when its evidence meets the policy. Every bundle given must hold."""

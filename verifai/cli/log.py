@@ -47,7 +47,7 @@ def _register_writing(group: typer.Typer) -> None:
         """Make an empty audit log in one file."""
         public = load_public_key(key)
         make_log(log, origin, public)
-        line = f"Made {plain(str(log))}: log {origin!r}"
+        line = f"Made {plain(str(log))}: log {plain(repr(origin))}"
         return Result({"path": str(log), "origin": origin, "key": str(public)}, [line], verdict="done")
 
     @verb(group, "append", group="log", example="verifai log append audit.log evidence/000000")
@@ -114,8 +114,10 @@ def _register_proving(group: typer.Typer) -> None:
     @verb(group, "consistency", group="log", example="verifai log consistency audit.log --from 1")
     def consistency(
         log: LogArgument,
-        first: Annotated[int, typer.Option("--from", min=1, help="Older size.")],
-        second: Annotated[int | None, typer.Option("--to", min=1, help="Newer size; by default the current one.")] = None,
+        first: Annotated[int, typer.Option("--from", min=1, max=2**53, help="Older size.")],
+        second: Annotated[
+            int | None, typer.Option("--to", min=1, max=2**53, help="Newer size; by default the current one.")
+        ] = None,
         output: OutputOption = None,
     ) -> Result:
         """Prove that an older tree is a prefix of a newer one."""

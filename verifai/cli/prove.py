@@ -72,8 +72,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(PER_SAMPLE, help="A context of its own per sample: TEXT#000017, or 000017.", metavar="[TEXT]"),
         ] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
-        limit: Annotated[int | None, typer.Option("--limit", min=1, help="Prove only the first N samples.")] = None,
-        threads: Annotated[int | None, typer.Option("--threads", min=1, help="Worker threads of the engine.")] = None,
+        limit: Annotated[
+            int | None, typer.Option("--limit", min=1, max=1_000_000_000, help="Prove only the first N samples.")
+        ] = None,
+        threads: Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Worker threads of the engine.")] = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
         keep_going: Annotated[
             bool, typer.Option("--keep-going", help="Leave out samples that cannot be proven; prove the others.")

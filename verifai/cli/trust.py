@@ -26,7 +26,7 @@ def register(group: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.FILE],
         lock: Annotated[list[Path] | None, typer.Option("--lock", help="circuit.lock that you trust; repeatable.")] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Public key that must sign releases; repeatable.")] = None,
-        threshold: Annotated[int, typer.Option("--threshold", min=1, help="How many distinct keys must sign.")] = 1,
+        threshold: Annotated[int, typer.Option("--threshold", min=1, max=1024, help="How many distinct keys must sign.")] = 1,
         log_origin: Annotated[str, typer.Option("--log-origin", help="Name of the audit log.")] = "",
         log_key: Annotated[Path | None, typer.Option("--log-key", help="Public key of the audit log.")] = None,
         allow_test_srs: Annotated[

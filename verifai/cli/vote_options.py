@@ -16,7 +16,7 @@ ParameterOption = Annotated[
     list[str] | None,
     typer.Option("--parameter", help="Fingerprint parameter, such as projections=16; repeatable.", metavar="NAME=VALUE"),
 ]
-ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads of one run; not part of the job.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of one run; not part of the job.")]
 
 
 def signers_of(key: Path | None) -> list[FileSigner]:
@@ -34,5 +34,5 @@ def parameters_of(given: list[str] | None) -> dict[str, int | str]:
         name, equals, value = one.partition("=")
         if not equals or name in found:
             raise UsageError("bad-option", f"{one!r} is not NAME=VALUE, or comes twice", where="--parameter")
-        found[name] = int(value) if value.isdigit() else value
+        found[name] = int(value) if value.isascii() and value.isdecimal() else value
     return found

@@ -18,6 +18,11 @@ from verifai.stages.consensus.open_round import RoundOptions, open_round
 from verifai.stages.consensus.subject import SubjectOptions
 from verifai.stages.consensus.take_part import WrittenReplay, commit_to_round, replay_for_round, reveal_to_round
 
+VoterOption = Annotated[
+    list[Path] | None,
+    typer.Option("--voter", help="Public key of a verifier who is asked: only what it signed counts for it; repeatable."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -41,14 +46,22 @@ def _register_open(app: typer.Typer) -> None:
         output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation."), Kind.FILE],
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
-        beacon_number: Annotated[int, typer.Option("--beacon-number", min=0, help="Its number; must not exist yet.")],
+        beacon_number: Annotated[
+            int, typer.Option("--beacon-number", min=0, max=2**53 - 1, help="Its number; must not exist yet.")
+        ],
         calibration: Annotated[Path | None, typer.Option("--calibration", help="From `verifai calibrate`.")] = None,
         kind: Annotated[OutputKind | None, typer.Option("--kind", help="Without a calibration: what the output is.")] = None,
         parameter: ParameterOption = None,
-        tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, help="Faulty verifiers to tolerate.")] = 1,
-        samples_beyond: Annotated[int, typer.Option("--samples-beyond", min=0, help="Samples that may differ.")] = 0,
-        openings: Annotated[int, typer.Option("--openings", min=1, help="Outputs the seed picks to be shown in full.")] = 1,
-        minutes: Annotated[int, typer.Option("--minutes", min=1, help="Time to commit, and again to reveal.")] = 60,
+        tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, max=512, help="Faulty verifiers to tolerate.")] = 1,
+        samples_beyond: Annotated[
+            int, typer.Option("--samples-beyond", min=0, max=1_000_000, help="Samples that may differ.")
+        ] = 0,
+        openings: Annotated[
+            int, typer.Option("--openings", min=1, max=1_000_000, help="Outputs the seed picks to be shown in full.")
+        ] = 1,
+        minutes: Annotated[
+            int, typer.Option("--minutes", min=1, max=5_256_000, help="Time to commit, and again to reveal.")
+        ] = 60,
         key: KeyOption = None,
     ) -> Result:
         """Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."""
@@ -122,7 +135,8 @@ def _register_reveal(app: typer.Typer) -> None:
         "vote-reveal",
         example=" && ".join(
             "verifai vote-reveal round.json a.commitment.json b.commitment.json c.commitment.json --beacon beacon.json "
-            f"--secret {who}.commitment.json.secret --key {who}.key -o {who}.vote.json"
+            f"--secret {who}.commitment.json.secret --key {who}.key -o {who}.vote.json "
+            "--voter a.key.pub --voter b.key.pub --voter c.key.pub"
             for who in "abc"
         ),
     )
@@ -133,9 +147,14 @@ def _register_reveal(app: typer.Typer) -> None:
         secret: Annotated[Path, typer.Option("--secret", help="From vote-commit.")],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
         output: Annotated[Path, typer.Option("--output", "-o", help="The vote."), Kind.FILE],
+        voter: VoterOption = None,
     ) -> Result:
         """Draw the seed from all commitments and the beacon, and show fingerprints and the outputs that it picks."""
-        made = reveal_to_round(round_, commitments, beacon, secret, load_signer(key), output)
+        voters = [load_public_key(path) for path in voter or []]
+        with current().progress() as progress:
+            made = reveal_to_round(
+                round_, commitments, beacon, secret, load_signer(key), output, voters=voters, progress=progress
+            )
         vote = made.message
         lines = [
             f"Voted as {vote.voter[:12]}… with seed {vote.seed[:12]}… from {len(commitments)} commitments: {plain(str(output))}"
@@ -163,26 +182,30 @@ def _register_replay(app: typer.Typer) -> None:
         token_input: Annotated[str, typer.Option("--token-input", help="Model input that takes the tokens.")] = "",
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
         threads: ThreadsOption = 1,
+        voter: VoterOption = None,
     ) -> Result:
         """Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst.
 
         Two sequences that differ agree when both sides' replays lose by no more than the tolerance.
         """
-        made = replay_for_round(
-            round_,
-            model,
-            data,
-            votes,
-            load_signer(key),
-            output,
-            shown=shown,
-            token_input=token_input,
-            deadline=deadline,
-            threads=threads,
-        )
-        for voter, sample in made.result.unseen:
+        with current().progress() as progress:
+            made = replay_for_round(
+                round_,
+                model,
+                data,
+                votes,
+                load_signer(key),
+                output,
+                shown=shown,
+                token_input=token_input,
+                deadline=deadline,
+                threads=threads,
+                voters=[load_public_key(path) for path in voter or []],
+                progress=progress,
+            )
+        for other, sample in made.result.unseen:
             current().note(
-                f"sample {sample} of {voter[:12]}… differs, but nobody showed it: open the round with more --openings"
+                f"sample {sample} of {other[:12]}… differs, but nobody showed it: open the round with more --openings"
             )
         for sample, reason in made.result.failed:
             current().note(f"a sequence claimed for sample {sample} could not be replayed: {reason}")

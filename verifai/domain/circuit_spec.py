@@ -16,15 +16,22 @@ from verifai.errors import UsageError
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
+MIN_SIZE, MAX_SIZE = 2**20, 2**50
+"""Bytes. Less is too little for any process, and must not be taken for no limit."""
+
 
 def parse_bytes(text: str, where: str) -> int:
     """``"4 GiB"`` → bytes. Raises UsageError on anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG]?i?B)", text.strip())
     if match is None or match[2] not in _UNITS or len(match[1]) > 12:
         raise UsageError(
             "bad-spec", f"{text[:40]!r} is not a size", where=where, hint='Write a size like "4 GiB" or "512 MiB".'
         )
-    return int(float(match[1]) * _UNITS[match[2]])
+    size = int(float(match[1]) * _UNITS[match[2]])
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        hint = "Give at least 1 MiB; no limit at all is said by leaving it out."
+        raise UsageError("bad-spec", f"{text[:40]!r} is not a size that anything could be held to", where=where, hint=hint)
+    return size
 
 
 @dataclass(frozen=True, slots=True)

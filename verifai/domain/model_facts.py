@@ -12,6 +12,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.unicode_14 import is_printable
 from verifai.errors import UsageError
 
 SCHEMA = "verifai/model-facts/v1"
@@ -89,7 +90,7 @@ class ModelFacts:
 def _names(record: Record, field: str) -> tuple[str, ...]:
     def one(value: Any, place: str) -> str:
         # They are shown in terminals and reports, and compared with the headers of files.
-        if not isinstance(value, str) or len(value) > MAX_NAME or not value.isprintable():
+        if not isinstance(value, str) or len(value) > MAX_NAME or not is_printable(value):
             raise UsageError(CODE, f"expected at most {MAX_NAME} printable characters", where=place)
         return value
 

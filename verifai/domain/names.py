@@ -12,6 +12,7 @@ from typing import Any
 
 from verifai.domain.record import Record
 from verifai.domain.tensor import TensorSpec
+from verifai.domain.unicode_14 import is_printable
 from verifai.errors import UsageError, VerifaiError
 
 MAX_NAMES = 100_000
@@ -89,7 +90,7 @@ def _side(root: Record, side: str, kind: str) -> dict[str, tuple[str, ...]]:
 def _names(record: Record, field_: str) -> tuple[str, ...]:
     def one(value: Any, place: str) -> str:
         # They are shown in terminals and reports.
-        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not is_printable(value):
             where = place.removeprefix(f"{record.where}.")
             raise record.refuse(f"expected 1 to {MAX_NAME} printable characters in quotes", where)
         return value

@@ -14,7 +14,8 @@ def format_utc(moment: datetime) -> str:
     """As text. ``moment`` must know its zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
-    return moment.astimezone(UTC).strftime(_FORMAT)
+    at = moment.astimezone(UTC)
+    return f"{at.year:04d}-{at:%m-%dT%H:%M:%SZ}"  # how %Y writes a year before 1000 depends on the system
 
 
 def parse_utc(text: str) -> datetime:

@@ -16,7 +16,7 @@ from verifai.errors import EvidenceRejected
 from verifai.fingerprints.exact import within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer
 from verifai.fingerprints.output import Output
-from verifai.fingerprints.projection import pack, project, relative_distance, require_finite, unpack
+from verifai.fingerprints.projection import norm, pack, project, relative_distance, require_finite, unpack
 
 TOP = 5
 _ABSENT = 0xFFFFFFFF
@@ -50,8 +50,8 @@ class LogitsFingerprint:
         order = np.argsort(-row, kind="stable")[:TOP]
         classes = np.full(TOP, _ABSENT, dtype="<u4")
         classes[: order.size] = order
-        norm = float(np.linalg.norm(row))
-        margin = 0.0 if norm == 0.0 else float(row[order[0]] - row[order[1]]) / norm
+        length = norm(row)
+        margin = 0.0 if length == 0.0 else float(row[order[0]] - row[order[1]]) / length
         return head + classes.tobytes() + np.array([margin], dtype="<f4").tobytes()
 
     def compare(self, first: bytes, second: bytes, tau: float, parameters: Parameters) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 SCHEME = "affine32"
 """datasketch's permutation scheme. Its default changed with release 2.0, so codes name it and never take the default."""
+
+
+_BATCH = 4096
+"""Items hashed at once: all permutations of all of them are held, and a text of 4 MiB has millions."""
 
 
 def _hash(data: bytes) -> int:
@@ -29,11 +34,13 @@ def _permutations(seed: bytes, count: int) -> np.ndarray[tuple[int, int], np.dty
 
 
 def sketch(items: Iterable[bytes], seed: bytes, count: int) -> MinHash:
-    """MinHash of a set of byte strings with ``count`` permutations drawn from the seed."""
+    """MinHash of a set of byte strings with ``count`` permutations drawn from the seed; one that comes twice counts once."""
     from datasketch import MinHash
 
     found = MinHash(num_perm=count, hashfunc=_hash, permutations=_permutations(seed, count), scheme=SCHEME)
-    found.update_batch(list(items))
+    rest = iter(items)
+    while batch := list(islice(rest, _BATCH)):
+        found.update_batch(batch)
     return found
 
 

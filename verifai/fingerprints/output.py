@@ -25,6 +25,8 @@ _DTYPES = (
 MAX_TENSORS = 64
 MAX_RANK = 16
 MAX_HEADER_BYTES = 64 * 1024
+MAX_EXTENT = 2**40
+"""Product of all sizes that are not 0: what NumPy can hold as a shape, also of an empty array."""
 
 
 def encode_output(output: Output) -> bytes:
@@ -73,6 +75,8 @@ def decode_output(data: bytes, where: str = "output") -> Output:
         length = prod(shape) * dtype.itemsize
         if length > len(data) - offset:
             raise item.refuse("the values are cut off", "shape")
+        if prod(max(size, 1) for size in shape) > MAX_EXTENT:  # of no values, so the length says nothing
+            raise item.refuse("an empty array of a size that no array can have", "shape")
         values = np.frombuffer(data, dtype, prod(shape), offset).reshape(shape)
         output[name] = values.astype(np.dtype(kind))
         offset += length

@@ -76,17 +76,27 @@ class SamplesFingerprint:
 
 def _distances(points: NDArray[np.float64]) -> NDArray[np.float64]:
     apart = points[:, None, :] - points[None, :, :]
-    return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", apart, apart)))
+    return np.asarray(np.sqrt(_sum_in_order(np.moveaxis(apart * apart, -1, 0))))
 
 
 def _energy(distances: NDArray[np.float64], deals: NDArray[np.float64]) -> NDArray[np.float64]:
     """2·E‖X − Y‖ − E‖X − X′‖ − E‖Y − Y′‖ for each row of 0/1 labels with equally many of both."""
     half = distances.shape[0] // 2
-    to_first = deals @ distances
-    inside_first = np.einsum("ij,ij->i", to_first, deals)
-    across = to_first.sum(axis=1) - inside_first
-    inside_second = distances.sum() - inside_first - 2 * across
+    to_first = np.zeros_like(deals)
+    for point, row in enumerate(distances):
+        to_first += deals[:, point, None] * row
+    inside_first = _sum_in_order((to_first * deals).T)
+    across = _sum_in_order(to_first.T) - inside_first
+    inside_second = _sum_in_order(_sum_in_order(distances)[:, None]) - inside_first - 2 * across
     return np.asarray((2 * across - inside_first - inside_second) / half**2)
+
+
+def _sum_in_order(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over axis 0, term after term: einsum and matmul leave the order to the processor, and verifiers compare bits."""
+    total = np.zeros(terms.shape[1:])
+    for term in terms:
+        total = total + term
+    return total
 
 
 def _deals(material: bytes, draws: int, count: int) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.exact import ExactFingerprint, within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer, text
 from verifai.fingerprints.output import Output
-from verifai.fingerprints.projection import pack, project, require_finite, unpack
+from verifai.fingerprints.projection import norm, pack, project, require_finite, unpack
 
 _EXACT = ExactFingerprint()
 _HEAD = 36
@@ -58,7 +58,7 @@ class TabularFingerprint:
         if len(first) == _HEAD:
             return Comparison(0.0, Relation.WITHIN)
         apart = unpack(first[_HEAD:]) - unpack(second[_HEAD:])
-        return within_or_beyond(math.sqrt(float(np.mean(apart**2)) / _values(first, rows)), tau)
+        return within_or_beyond(norm(apart) / math.sqrt(apart.size * _values(first, rows)), tau)
 
 
 def _values(code: bytes, rows: int) -> int:

@@ -6,12 +6,13 @@ be near; where logits exist, replay the tokens instead (see :mod:`verifai.finger
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Iterator
 
 import numpy as np
 
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.tally import SAME, Comparison
+from verifai.domain.unicode_14 import fold_compatible, words
 from verifai.errors import EvidenceRejected
 from verifai.fingerprints import minhash
 from verifai.fingerprints.exact import within_or_beyond
@@ -60,14 +61,15 @@ def read_text(output: Output) -> str:
 
 
 def normalise(text: str) -> str:
-    """NFKC, case folded, runs of white space as one space: what a reader would call the same text."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """NFKC, case folded, runs of white space as one space; by a pinned Unicode, so that every verifier gets the same."""
+    return " ".join(words(fold_compatible(text)))
 
 
-def shingle(text: str, size: int) -> set[bytes]:
+def shingle(text: str, size: int) -> Iterator[bytes]:
     """All substrings of ``size`` characters of the normalised text, as UTF-8; a shorter text is one shingle."""
     plain = normalise(text)
-    return {plain[start : start + size].encode() for start in range(max(1, len(plain) - size + 1))}
+    for start in range(max(1, len(plain) - size + 1)):
+        yield plain[start : start + size].encode()
 
 
 def raise_scheme(scheme: str) -> None:

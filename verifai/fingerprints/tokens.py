@@ -8,6 +8,7 @@ those need no replay.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,5 +115,6 @@ def read_tokens(output: Output) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _shingles(tokens: NDArray[np.int64], size: int) -> set[bytes]:
-    return {tokens[start : start + size].astype("<i8").tobytes() for start in range(max(1, tokens.size - size + 1))}
+def _shingles(tokens: NDArray[np.int64], size: int) -> Iterator[bytes]:
+    for start in range(max(1, tokens.size - size + 1)):
+        yield tokens[start : start + size].astype("<i8").tobytes()

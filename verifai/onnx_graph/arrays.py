@@ -26,6 +26,8 @@ MAX_BYTES = 1 << 29
 _MAX_MEMBERS = 1024
 _MAX_HEADER = 4096
 _MAX_RANK = 32
+_MAX_EXTENT = 1 << 40
+"""Product of all sizes that are not 0. An empty array holds no bytes that would bound them, and NumPy cannot make it."""
 
 
 def read_npz(data: bytes, where: str) -> dict[str, Array]:
@@ -78,6 +80,9 @@ def _members(archive: zipfile.ZipFile, where: str) -> dict[str, Array]:
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
         place = f"{where}: array {printable(name)!r}"
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            hint = "Save it with numpy.savez or numpy.savez_compressed."
+            raise InputRejected("input-malformed", "compressed in a way that no .npz is", where=place, hint=hint)
         if name == entry.filename or entry.flag_bits & 0x1:
             raise InputRejected("input-malformed", "a member that is not a plain .npy array", where=place)
         if name in arrays:
@@ -130,8 +135,8 @@ def _header(data: bytes, where: str) -> tuple[np.dtype[np.generic], bool, tuple[
         hint = "Save plain numbers; object arrays are pickles, which can run any code."
         raise InputRejected("input-dtype", f"an array of {printable(descr, 60)}", where=where, hint=hint)
     shape = tuple(int(size) for size in match[3].split(b",") if size.strip())
-    if len(shape) > _MAX_RANK:
-        raise InputRejected("input-malformed", f"{len(shape)} axes", where=where)
+    if len(shape) > _MAX_RANK or math.prod(max(size, 1) for size in shape) > _MAX_EXTENT:
+        raise InputRejected("input-malformed", f"no array has shape {printable(str(shape), 60)}", where=where)
     return np.dtype(descr.strip("'")), match[2] == b"True", shape, start + size
 
 

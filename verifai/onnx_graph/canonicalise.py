@@ -7,10 +7,10 @@ as raw bytes inside the file, no documentation or metadata. Canonicalising a can
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 from onnx import AttributeProto, GraphProto, ModelProto
 
@@ -174,7 +174,7 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
                     "model-dynamic-shape",
                     f"axis {axis} has no fixed size ({printable(label)})",
                     where,
-                    f"Fix it: `verifai export MODEL -o FILE --dim {quote(printable(label))}=1`",
+                    f"Fix it: `verifai export MODEL -o FILE --dim {shlex.quote(printable(label))}=1`",
                 )
             used.add(name)
             size = dims[name]

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from verifai.domain.foreign import other_than
+from verifai.domain.unicode_14 import is_printable
 from verifai.onnx_graph.graph import attribute_kind
 from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
 from verifai.onnx_graph.refusal import printable, refuse
@@ -208,7 +209,7 @@ def _definitions(model: ModelProto, where: str) -> set[str]:
 
 
 def _name(name: str, where: str) -> None:
-    if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+    if not name or len(name) > MAX_NAME or not is_printable(name) or name != name.strip():
         problem = "an empty name" if not name else f"the name {printable(name)!r}"
         raise refuse(
             "model-bad-name",

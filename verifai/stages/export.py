@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from verifai.domain.model_facts import MAX_NAME, MAX_NAMES, ModelFacts, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.tensor import TensorSpec
+from verifai.domain.unicode_14 import is_printable
 from verifai.errors import InternalError, UnsupportedModel, UsageError
 from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.registry import export_source
@@ -151,7 +152,7 @@ def _facts(model: OnnxModel, meaning: Meaning | None, parity: Parity) -> tuple[M
 
 
 def _can_hold(names: tuple[str, ...]) -> bool:
-    return len(set(names)) == len(names) <= MAX_NAMES and all(len(name) <= MAX_NAME and name.isprintable() for name in names)
+    return len(set(names)) == len(names) <= MAX_NAMES and all(len(name) <= MAX_NAME and is_printable(name) for name in names)
 
 
 def _undecided(parity: Parity) -> tuple[str, ...]:

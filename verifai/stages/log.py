@@ -49,7 +49,7 @@ def entry_ids(entry: str) -> tuple[Sha256, ...]:
 
 def prove_entry(log: Path, entry: Sha256, signer: Signer) -> LogProof:
     """Prove that ``entry`` is in the log, by its newest checkpoint. Raises UsageError (``not-in-log``, ``wrong-log-key``)."""
-    with open_log(log) as audit_log:
+    with open_log(log, read_only=True) as audit_log:
         return audit_log.prove(entry, audit_log.checkpoint(signer))
 
 
@@ -69,7 +69,7 @@ def verify_entry(proof: Path, entry: Sha256, origin: str, key: PublicKey) -> Che
 
 def sign_checkpoint(log: Path, signer: Signer) -> Checkpoint:
     """Sign the log's current tree head with its own key. Raises UsageError (``wrong-log-key``), Undecided."""
-    with open_log(log) as audit_log:
+    with open_log(log, read_only=True) as audit_log:
         return audit_log.checkpoint(signer)
 
 
@@ -79,7 +79,7 @@ def prove_consistency(log: Path, first: int, second: int | None = None) -> Consi
     Raises:
         UsageError: sizes that the log never had.
     """
-    with open_log(log) as audit_log:
+    with open_log(log, read_only=True) as audit_log:
         newer = second if second is not None else audit_log.size
         return ConsistencyProof(first, newer, audit_log.prove_consistency(first, newer))
 
@@ -127,7 +127,7 @@ def check_log_file(log: Path, seen: Path | None, origin: str | None = None) -> i
     Raises:
         EvidenceRejected: ``log-corrupt``, ``log-inconsistent``, ``log-signature-invalid``.
     """
-    with open_log(log) as audit_log:
+    with open_log(log, read_only=True) as audit_log:
         size = audit_log.check()
         if seen is not None:
             old = parse_checkpoint(read_limited(seen, limit=MAX_NOTE_BYTES), str(seen))

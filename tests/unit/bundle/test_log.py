@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bundle_samples import TestSigner
-from verifai.bundle.log import create_log, open_log
+from verifai.bundle.log import AuditLog, create_log, open_log
 from verifai.bundle.merkle import check_consistency, check_inclusion, leaf_hash
 from verifai.bundle.note import COSIGNATURE, NoteKey, parse_checkpoint, parse_log_proof
 from verifai.domain.digest import Sha256
@@ -288,3 +289,75 @@ def test_malformed_checkpoints_and_proofs_are_refused(path: Path) -> None:
         with pytest.raises(EvidenceRejected) as problem:
             parse_log_proof(data, "")
         assert problem.value.code == "log-malformed", data
+
+
+# Names that SQLite reads as something else, and files that somebody else made.
+
+
+@pytest.mark.parametrize("name", ["file:a.log", ":memory:", "file:b?mode=memory", "a%20b#c", "é\udcff"])
+def test_a_log_is_the_file_of_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_log(Path(name), origin=ORIGIN, key=KEY.public_key)
+    with open_log(Path(name)) as log:
+        log.append(ids(1))
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    with open_log(Path(name), read_only=True) as log:
+        assert log.size == 1
+
+
+HOSTILE = {
+    "a view that never ends": "ALTER TABLE meta RENAME TO m; CREATE VIEW meta AS WITH RECURSIVE r(name, value) AS "
+    "(SELECT 'a', 1 UNION ALL SELECT 'a', value + 1 FROM r) SELECT name, value FROM r",
+    "another table": "CREATE TABLE more (x)",
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM node; END",
+    "a column more": "ALTER TABLE entry ADD COLUMN more",
+    "another table of that name": "DROP TABLE node; CREATE TABLE node (level, position, hash)",
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_database_with_anything_else_in_it_is_no_log(change: str, read_only: bool, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create_log(path, origin=ORIGIN, key=KEY.public_key)
+    database = sqlite3.connect(path)
+    database.executescript(HOSTILE[change])
+    database.close()
+    with pytest.raises(UsageError) as caught, open_log(path, read_only=read_only):
+        pass
+    assert caught.value.code == "bad-log"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entry SET id = 1000000000000 WHERE position = 2",
+        "UPDATE entry SET id = 'text' WHERE position = 2",
+        "UPDATE node SET hash = 1e300 WHERE level = 1",
+        "UPDATE entry SET position = 9223372036854775807 WHERE position = 2",
+        "UPDATE meta SET value = x'00' WHERE name = 'origin'",
+    ],
+)
+def test_a_value_of_another_type_is_corruption_and_no_bug(change: str, path: Path) -> None:
+    with open_log(path) as log:
+        log.append(ids(3))
+    database = sqlite3.connect(path)
+    database.executescript(f"PRAGMA ignore_check_constraints = ON; {change}")
+    database.close()
+    for look in (AuditLog.check, lambda log: list(log.ids()), lambda log: log.checkpoint(KEY), lambda log: log.root(3)):
+        with contextlib.suppress(EvidenceRejected, UsageError, Undecided), open_log(path, read_only=True) as log:
+            look(log)
+    with pytest.raises((EvidenceRejected, UsageError)), open_log(path) as log:
+        log.check()
+
+
+def test_reading_a_log_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create_log(path, origin=ORIGIN, key=KEY.public_key)
+    with open_log(path) as log:
+        log.append(ids(1))
+    before = path.stat().st_mtime_ns
+    path.chmod(0o400)
+    with open_log(path, read_only=True) as log:
+        assert log.check() == 1
+    assert path.stat().st_mtime_ns == before

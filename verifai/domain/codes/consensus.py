@@ -5,6 +5,9 @@ from __future__ import annotations
 from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
+    "doubtful-message": Code(
+        (2,), "Two messages are in one verifier's name, and its key is not known.", "Give the verifiers' keys: --voter KEY.pub"
+    ),
     "consensus-reached": Code((0,), "Enough verifiers agree within the tolerance.", "Nothing to do."),
     "consensus-dissent": Code(
         (1,),

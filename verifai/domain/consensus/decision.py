@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 
 from verifai.domain.attestation.circuit import ratio_from_record, ratio_to_json
 from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE
-from verifai.domain.consensus.round import MAX_VOTERS, Fault, NamedFault
+from verifai.domain.consensus.round import MAX_DETAIL, MAX_VOTERS, Fault, NamedFault
 from verifai.domain.consensus.tally import NodeResult, Relation, TallyOutcome
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.record import Record
 
 _KEYID = r"[0-9a-f]{64}"
+MAX_FAULTS = 16 * MAX_VOTERS
+"""Faults that a decision names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class ConsensusDecision:
             votes=tuple(CountedVote.from_record(item) for item in record.tables("votes", max_length=MAX_VOTERS)),
             late=_identifiers(record, "late"),
             replays=_identifiers(record, "replays"),
-            faults=tuple(_fault(item) for item in record.tables("faults", max_length=16 * MAX_VOTERS)),
+            faults=tuple(_fault(item) for item in record.tables("faults", max_length=MAX_FAULTS)),
             outcome=record.choice("outcome", TallyOutcome),
             reason=record.text("reason"),
             centre=record.text("centre", pattern=r"([0-9a-f]{64})?", empty=True),
@@ -150,7 +152,7 @@ def _identifiers(record: Record, field: str) -> tuple[Sha256, ...]:
 
 def _fault(record: Record) -> NamedFault:
     fault = NamedFault(
-        record.text("voter", max_length=64), record.choice("fault", Fault), record.text("detail", max_length=512)
+        record.text("voter", max_length=64), record.choice("fault", Fault), record.text("detail", max_length=MAX_DETAIL)
     )
     record.done()
     return fault

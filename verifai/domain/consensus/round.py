@@ -23,6 +23,14 @@ from verifai.domain.utc_time import parse_utc, utc_from_record
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 
 MAX_VOTERS = 1024
+MAX_DETAIL = 512
+"""Characters of a fault's detail."""
+MAX_COMMITMENTS_OF_ONE = 16
+"""Commitments of one voter that the seed rests on. An honest one makes one."""
+MAX_FAULTS_OF_ONE = 8
+"""Faults of one voter that are named. The first few tell enough, and a decision has room for so many."""
+MAX_UNATTRIBUTED = 1024
+"""How many messages that nobody in the round sent are named."""
 
 
 class Fault(StrEnum):
@@ -177,9 +185,14 @@ def commitments_digest(identifiers: Mapping[str, Collection[str]]) -> Sha256:
 
     A voter's second commitment is in it too, so that the seed does not hang on which of the two arrived first.
     """
-    pairs = ((voter, one) for voter in sorted(identifiers) for one in sorted(identifiers[voter]))
+    pairs = ((voter, one) for voter in sorted(identifiers) for one in counted_commitments(identifiers[voter]))
     body = b"".join(bytes.fromhex(voter) + bytes.fromhex(one) for voter, one in pairs)
     return sha256(b"verifai/vote-commitments/v1\x00" + body)
+
+
+def counted_commitments(identifiers: Collection[str]) -> list[str]:
+    """Of one voter's commitments, those that the seed rests on: the first few by identifier, whoever sends thousands."""
+    return sorted(identifiers)[:MAX_COMMITMENTS_OF_ONE]
 
 
 def draw_seed(round_id: str, commitments: str, beacon: Beacon) -> Sha256:
@@ -203,6 +216,11 @@ def picked_samples(seed: str, samples: int, count: int) -> tuple[int, ...]:
         picked.append(moved.get(draw, draw))
         moved[draw] = moved.get(position, position)
     return tuple(sorted(picked))
+
+
+def _cut(detail: str) -> str:
+    """A detail may quote what a voter sent; a decision holds so much of it."""
+    return detail if len(detail) <= MAX_DETAIL else detail[: MAX_DETAIL - 1] + "…"
 
 
 Recompute = Callable[[bytes, bytes], bytes]
@@ -231,6 +249,7 @@ class Round:
     _liars: set[str] = field(default_factory=set)
     _discarded: set[str] = field(default_factory=set)
     _set_digest: Sha256 | None = None
+    _unattributed: int = 0
 
     # Step 1: commitments.
     def commit(self, identifier: Sha256, message: VoteCommitment, signer: str, *, late: bool = False) -> None:
@@ -323,7 +342,7 @@ class Round:
 
     def commitment_identifiers(self) -> tuple[Sha256, ...]:
         """Everything that the seed rests on, second commitments included; ascending."""
-        return tuple(sorted(Sha256(one) for found in self._identifiers.values() for one in found))
+        return tuple(sorted(Sha256(one) for found in self._identifiers.values() for one in counted_commitments(found)))
 
     def commitments(self) -> Mapping[str, tuple[Sha256, VoteCommitment]]:
         """The first commitment of each voter who made one in time."""
@@ -331,7 +350,9 @@ class Round:
 
     def refuse_message(self, claimed: str, fault: Fault, detail: str) -> None:
         """Note a message that cannot be attributed, such as one with a bad signature. It changes no vote."""
-        self.faults.append(NamedFault(claimed, fault, detail))
+        self._unattributed += 1
+        if self._unattributed <= MAX_UNATTRIBUTED:  # who floods a round must not keep its decision from being written
+            self.faults.append(NamedFault(claimed, fault, _cut(detail)))
 
     def _admissible(self, round_id: str, claimed: str, signer: str) -> bool:
         if signer != claimed:
@@ -352,7 +373,7 @@ class Round:
             # Which of the two is the copy is not known here. The copier's opening will not fit, because the voter is hashed in.
             for voter in voters if len(voters) > 1 else ():
                 others = ", ".join(one[:12] for one in voters if one != voter)
-                self.faults.append(NamedFault(voter, Fault.COPIED_COMMITMENT, f"the same commitment as {others}"))
+                self.faults.append(NamedFault(voter, Fault.COPIED_COMMITMENT, _cut(f"the same commitment as {others}")))
 
     def _check(self, vote: Vote, signer: str) -> None:
         assert self.seed is not None
@@ -388,7 +409,8 @@ class Round:
         return any(one.voter == voter and one.fault in faults for one in self.faults)
 
     def _fault(self, voter: str, fault: Fault, detail: str) -> None:
-        self.faults.append(NamedFault(voter, fault, detail))
+        if sum(one.voter == voter and one.fault not in OUTSIDERS for one in self.faults) < MAX_FAULTS_OF_ONE:
+            self.faults.append(NamedFault(voter, fault, _cut(detail)))
         if fault not in ACCIDENTS:
             self._liars.add(voter)
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from verifai.domain.attestation.predicate_types import GATE_TYPE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import utc_from_record
 
 VERIFIER_ID = "urn:verifai:gate"
@@ -135,6 +136,6 @@ class GatePredicate:
 
 def _ascending(record: Record, field: str) -> tuple[str, ...]:
     words = record.texts(field, max_length=1024)
-    if list(words) != sorted(set(words)) or any(len(word) > 128 or not word.isprintable() for word in words):
+    if list(words) != sorted(set(words)) or any(len(word) > 128 or not is_printable(word) for word in words):
         raise record.refuse("expected short words in ascending order, each once", field)
     return words

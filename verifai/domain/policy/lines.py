@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"' -]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"\s*([A-Za-z0-9_\"'.-]+)\s*=")
+_HEADER = re.compile(r"(\[\[?)([A-Za-z0-9_.\"' \t-]+)\]\]?[ \t]*(?:#|$)")
+"""Of a line without blanks before it. No part of it can match what the part beside it matches, so that no line takes long."""
+_KEY = re.compile(r"([A-Za-z0-9_\"'.-]+)[ \t]*=")
 
 
 def line_of(text: str, field: str) -> int:
@@ -29,9 +30,10 @@ def _index(text: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
         header = _HEADER.match(line)
         if header:
-            table = _place(header[2], counts, array=header[1] == "[[")
+            table = _place(header[2].strip(), counts, array=header[1] == "[[")
             lines.setdefault(table, number)
             continue
         key = _KEY.match(line)

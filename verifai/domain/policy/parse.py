@@ -29,13 +29,14 @@ from verifai.domain.policy.waiver import parse_waivers
 from verifai.domain.record import Record
 from verifai.domain.statement import MAX_CONTEXT, EngineName
 from verifai.domain.toml import parse_toml
+from verifai.domain.unicode_14 import is_printable
 from verifai.errors import UsageError
 
 MAX_MODELS = 256
 MAX_NUMBERS = 10**6
 """Numbers of six digits."""
 _NAME = r"[a-z0-9][a-z0-9-]{0,63}"
-_DURATION = re.compile(r"([1-9]\d{0,5})(min|h|d)")
+_DURATION = re.compile(r"([1-9][0-9]{0,5})(min|h|d)")
 _SECONDS = {"min": 60, "h": 3600, "d": 86400}
 
 K = TypeVar("K", bound=StrEnum)
@@ -90,7 +91,7 @@ def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
         waivers=parse_waivers(root),
     )
     root.done()
-    if not policy.name.isprintable():
+    if not is_printable(policy.name):
         raise root.refuse("control characters", "name")
     for index, model in enumerate(models):
         if model.name in [other.name for other in models[:index]]:

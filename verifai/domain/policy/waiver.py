@@ -15,6 +15,7 @@ from typing import Any
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.record import Record
+from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import UTC_PATTERN, format_utc, parse_utc
 from verifai.errors import PolicyNotMet
 
@@ -276,7 +277,7 @@ def _check_words(record: Record, waiver: Waiver, rules: WaiverRules) -> None:
         raise record.refuse(str(problem), "expires") from None
     if len(waiver.reason.strip()) < 10:
         raise record.refuse("say why, in a sentence", "reason")
-    if not waiver.approver.strip() or not waiver.approver.isprintable():
+    if not waiver.approver.strip() or not is_printable(waiver.approver):
         raise record.refuse("name a person", "approver")
     if rules.approvers and waiver.approver not in rules.approvers:
         raise record.refuse(f"{waiver.approver[:80]!r} is not among the approvers of this policy", "approver")

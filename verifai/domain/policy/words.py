@@ -100,11 +100,11 @@ def _contexts(demand: ContextsDemand | None) -> list[str]:
     if demand is None:
         return []
     first, last = demand.prefix + sample_id(0), demand.prefix + sample_id(demand.numbers - 1)
-    option = shell(demand.prefix.removesuffix("#"))
+    prefix = demand.prefix.removesuffix("#")
     binds = "the proof itself" if demand.counts else "the proof or a trusted signature"
     lines = [
         f"  Contexts: every statement carries one of {first!r} to {last!r}, bound by {binds}.",
-        f"    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR --context-per-sample {option}`.",
+        f"    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR --context-per-sample {shell(prefix)}`.",
     ]
     if demand.counts:
         lines += [

@@ -133,12 +133,15 @@ def attempt(
     cache.mkdir(mode=0o700, exist_ok=True)
     threads = fence.threads or os.cpu_count() or 1
     memory = fence.limits.memory_bytes
-    limits = fence.limits if memory is None else replace(fence.limits, memory_bytes=max(memory, MIN_MEMORY_BYTES))
+    if memory is not None and memory < MIN_MEMORY_BYTES:
+        asked, least = memory / 2**20, MIN_MEMORY_BYTES / 2**20
+        message = f"a limit of {asked:.0f} MiB was asked for; ezkl needs {least:.0f} MiB even to start"
+        raise ResourceExhausted("out-of-memory", message, hint="Raise the memory limit.")
     return child.run(
         WORKER,
         {"steps": list(steps), "keep_going": keep_going},
         folder=folder,
-        limits=limits,
+        limits=fence.limits,
         environment={
             "EZKL_REPO_PATH": str(cache),
             "EZKL_KEY_FORMAT": "raw-bytes",

@@ -22,11 +22,12 @@ from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
+from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
-from verifai.errors import EvidenceRejected, InputRejected, InternalError, UsageError
+from verifai.errors import EvidenceRejected, InputRejected, InternalError, ResourceExhausted, UsageError
 from verifai.execution.memory import peak_rss_bytes
 
 
@@ -84,6 +85,7 @@ def _proven(
     from verifai.engines.sumcheck.interpreter.weights import decode_arrays
     from verifai.engines.sumcheck.prover.key_cache import KEYS
 
+    _require_memory(circuit, request.budget.memory_bytes)
     request.progress.phase("run")
     try:
         weights = decode_arrays(circuit, blob)
@@ -113,6 +115,14 @@ def _proven(
         threads=threads,
     )
     return root, trace, proven
+
+
+def _require_memory(circuit: Circuit, limit: int | None) -> None:
+    """Proving runs in this process, which no limit can be put on; so it is refused when it would take more."""
+    needed = peak_memory_bytes(circuit)
+    if limit is not None and needed > limit:
+        message = f"about {needed / 2**20:,.0f} MiB needed, {limit / 2**20:,.0f} MiB allowed"
+        raise ResourceExhausted("estimate-over-budget", message, hint="Raise --max-memory, or memory in [budget].")
 
 
 def check_inputs(request: ProveRequest, samples: Sequence[Tensors]) -> None:

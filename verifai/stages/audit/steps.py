@@ -114,7 +114,7 @@ def check_log_copy(bundle: OpenBundle, trust: LogTrust | None, log: Path | None,
         shown[f"log/{CHECKPOINT_FILE}"] = bundle.log[CHECKPOINT_FILE]
     if seen is not None:
         shown[str(seen)] = read_limited(seen, limit=MAX_NOTE_BYTES)
-    with open_log(log) as audit_log:
+    with open_log(log, read_only=True) as audit_log:
         size = audit_log.check()
         for where, data in shown.items():
             checkpoint = parse_checkpoint(data, where)

@@ -6,6 +6,7 @@ of the bundle fail. Before anything is written the decision is tallied again fro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from verifai.bundle.log import open_log
 from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
 from verifai.bundle.writer import Content, write_bundle
 from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
 from verifai.domain.digest import Sha256
@@ -22,7 +24,7 @@ from verifai.domain.trust_keys import Signer
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import write_new
-from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult
+from verifai.stages.consensus.decide import MAX_REPLAYS_OF_ONE, ConsensusRequest, ConsensusResult
 from verifai.stages.consensus.recheck import recheck
 
 
@@ -100,11 +102,29 @@ def write_decision(
 
 def _chain(terms: Attestation, calibration: Attestation | None, request: ConsensusRequest) -> list[Attestation]:
     """Everything below the decision whose parents are there too."""
-    commitments = {one.id: one for one in request.commitments if _is_of_round(one, VoteCommitment, request)}
-    votes = {one.id: one for one in request.votes if _is_of_round(one, Vote, request) and _builds_on(one, commitments)}
-    replays = [one for one in request.replays if _is_of_round(one, VoteReplay, request) and _builds_on(one, votes)]
+    late = request.late
+    asked = [one for one in request.commitments if _is_of_round(one, VoteCommitment, request)]
+    commitments = _first(MAX_COMMITMENTS_OF_ONE, asked, late)
+    told = [one for one in request.votes if _is_of_round(one, Vote, request) and _builds_on(one, commitments)]
+    votes = _first(2, told, late)  # both of two are discarded, and a third says nothing more
+    replayed = [one for one in request.replays if _is_of_round(one, VoteReplay, request) and _builds_on(one, votes)]
+    replays = _first(MAX_REPLAYS_OF_ONE, replayed, frozenset()).values()
     head = [terms] if calibration is None else [calibration, terms]
     return [*head, *commitments.values(), *votes.values(), *replays]
+
+
+def _first(count: int, messages: Sequence[Attestation], late: frozenset[str]) -> dict[Sha256, Attestation]:
+    """The first few messages of each voter by identifier, those in time and those that were late: the ones that a tally looks
+    at, however many somebody sends."""
+    found: dict[Sha256, Attestation] = {}
+    taken: Counter[tuple[str, bool]] = Counter()
+    for one in sorted(messages, key=lambda message: message.id):
+        assert isinstance(one.predicate, VoteCommitment | Vote | VoteReplay)
+        kind = (one.predicate.voter, one.id in late)
+        if one.id not in found and taken[kind] < count:
+            taken[kind] += 1
+            found[one.id] = one
+    return found
 
 
 def _is_of_round(one: Attestation, kind: type[VoteCommitment | Vote | VoteReplay], request: ConsensusRequest) -> bool:

@@ -11,6 +11,7 @@ Steps, numbered as in docs/consensus.md:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +19,7 @@ from datetime import datetime
 from verifai.bundle.dsse import check_signatures
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.consensus.calibration import Calibration
-from verifai.domain.consensus.decision import ConsensusDecision, CountedVote
+from verifai.domain.consensus.decision import MAX_FAULTS, ConsensusDecision, CountedVote
 from verifai.domain.consensus.round import Beacon, Fault, Round, RoundTerms, sample_seed
 from verifai.domain.consensus.tally import MAX_RATIO, SAME, Comparison, Relation, Tally, TallyOutcome, tally
 from verifai.domain.consensus.vote import Vote, VoteCommitment
@@ -219,6 +220,9 @@ def _signer(message: Attestation, claimed: str, keys: Mapping[str, PublicKey], r
     return key.keyid
 
 
+MAX_REPLAYS_OF_ONE = 16
+"""Replays of one verifier that are read, by identifier: an honest one makes one."""
+
 Replays = Mapping[tuple[str, int, str], Replay]
 """(replaying voter, sample, claimed digest) → what it says."""
 
@@ -229,12 +233,16 @@ def _read_replays(
     """What the voters' replays say, and the identifiers of those that count."""
     found: dict[tuple[str, int, str], Replay] = {}
     used: set[Sha256] = set()
+    taken: Counter[str] = Counter()
     for message in sorted(request.replays, key=lambda one: one.id):
         predicate = message.predicate
         if not isinstance(predicate, VoteReplay):
             raise EvidenceRejected("malformed", f"{predicate.TYPE} is no replay", where=message.id)
         signer = _signer(message, predicate.voter, request.keys, round_)
         if signer is None or signer not in votes or predicate.vote != votes[signer][0] or predicate.round != request.terms_id:
+            continue
+        taken[signer] += 1
+        if taken[signer] > MAX_REPLAYS_OF_ONE:
             continue
         used.add(message.id)
         for one in predicate.claims:
@@ -353,7 +361,7 @@ def _decision(
         votes=counted,
         late=tuple(sorted({Sha256(one) for one in request.late})),
         replays=replays,
-        faults=tuple(round_.faults),
+        faults=tuple(round_.faults[:MAX_FAULTS]),
         outcome=result.outcome,
         reason=result.reason,
         centre=result.centre,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from verifai.domain.consensus.reputation_history import weights_from
 from verifai.domain.consensus.round import RoundTerms
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
+from verifai.domain.digest import short
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import format_utc
@@ -107,14 +109,13 @@ def read_round(
         late: messages that came after their deadline.
 
     Raises:
-        UsageError: ``file-missing``, ``bad-beacon``, ``claim-count``; ``bad-option``, when a file is no message of a round or
-            not exactly one holds terms.
-        EvidenceRejected: ``terms-not-signed``; a message is malformed; the claim's proofs do not hold.
+        UsageError: ``file-missing``, ``bad-beacon``, ``claim-count``; ``bad-option``, when not exactly one file holds terms.
+        EvidenceRejected: ``terms-not-signed``; the claim's proofs do not hold.
         PolicyNotMet: ``claim-hidden``; ``srs-test-only`` and the like.
         InputRejected: ``job-input`` and those of reading inputs and outputs.
     """
-    found = _sorted(messages)
-    terms = _one(found[RoundTerms], "the round's terms")
+    found = _sorted(messages, progress)
+    terms = _the_terms(found[RoundTerms], coordinator, progress)
     assert isinstance(terms.predicate, RoundTerms)
     wanted = terms.predicate.job.calibration
     calibration = next((one for one in found[Calibration] if one.id == wanted), None)
@@ -132,7 +133,7 @@ def read_round(
         calibration=measured,
         now=datetime.now(UTC),
         replays=found[VoteReplay],
-        late=frozenset(read_attestation(path, object)[0].id for path in late),
+        late=frozenset(one.id for one in _late(late, terms, {key.keyid: key for key in voters}, progress)),
     )
     with private_directory() as folder:
         evidence = None if claim is None else _read_claim(claim, terms.predicate.job, folder, progress)
@@ -162,21 +163,66 @@ def read_weights(history: Sequence[Path], canaries: Sequence[Path], trust: Trust
     return weights_from(logged, answered)
 
 
-def _sorted(messages: Sequence[Path]) -> Mapping[type, list[Attestation]]:
+def _sorted(messages: Sequence[Path], progress: Progress) -> Mapping[type, list[Attestation]]:
+    """Messages by kind. Anybody can put a file among them, so what is none has no effect, and is told."""
     found: dict[type, list[Attestation]] = {kind: [] for kind in _KINDS}
     for path in messages:
-        one, predicate = read_attestation(path, object)
-        kind = type(predicate)
-        if kind not in found:
-            raise UsageError("bad-option", f"a {one.predicate.TYPE} is no message of a round", where=str(path))
-        found[kind].append(one)
+        one = _read(path, progress)
+        if one is None:
+            continue
+        kind = type(one.predicate)
+        if kind in found:
+            found[kind].append(one)
+        else:
+            progress.note(f"No effect: {path}: a {one.predicate.TYPE} is no message of a round")
     return found
 
 
-def _one(found: Sequence[Attestation], what: str) -> Attestation:
-    if len({one.id for one in found}) != 1:
-        raise UsageError("bad-option", f"{what}: {len(found)} were given, exactly one is needed")
-    return found[0]
+def _read(path: Path, progress: Progress) -> Attestation | None:
+    if not os.path.lexists(path):
+        raise UsageError("file-missing", "cannot read: no such file", where=str(path))
+    try:
+        return read_attestation(path, object)[0]
+    except (EvidenceRejected, UsageError) as problem:
+        progress.note(f"No effect: {path}: {problem.message}")
+        return None
+
+
+def _the_terms(found: Sequence[Attestation], coordinator: PublicKey | None, progress: Progress) -> Attestation:
+    """The one that the coordinator signed; without a coordinator's key, the only one."""
+    known = {one.id: one for one in found}
+    if coordinator is not None and len(known) > 1:
+        signed = {key: one for key, one in known.items() if _signed_by(coordinator, one)}
+        for key in sorted(set(known) - set(signed)):
+            progress.note(f"No effect: terms {short(key)}, which the coordinator did not sign")
+        known = signed
+    if len(known) != 1:
+        hint = "Name the file of one round; with --coordinator KEY.pub, others' terms have no effect."
+        raise UsageError("bad-option", f"the round's terms: {len(known)} were given, exactly one is needed", hint=hint)
+    return next(iter(known.values()))
+
+
+def _signed_by(key: PublicKey, one: Attestation) -> bool:
+    try:
+        return key in check_signatures(one.envelope, [key], where=one.id).signers
+    except EvidenceRejected:
+        return False
+
+
+def _late(
+    paths: Sequence[Path], terms: Attestation, keys: Mapping[str, PublicKey], progress: Progress
+) -> Iterator[Attestation]:
+    """Messages of this round's verifiers that came late; what others sent late is none of the decision's business."""
+    for path in paths:
+        one = _read(path, progress)
+        message = None if one is None else one.predicate
+        if one is None or not isinstance(message, VoteCommitment | Vote | VoteReplay):
+            continue
+        key = keys.get(message.voter)
+        if message.round == terms.id and key is not None and _signed_by(key, one):
+            yield one
+        else:
+            progress.note(f"No effect: {path}: no verifier of this round signed it")
 
 
 def _require_signed(key: PublicKey, attestations: Sequence[Attestation]) -> None:

@@ -21,7 +21,7 @@ from verifai.execution.scratch import private_directory
 from verifai.execution.user_folders import NO_HOME, data_home
 
 STORE_VARIABLE = "VERIFAI_SRS_DIR"
-_NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k(\d{2})-[0-9a-f]{12}\.srs\Z")
+_NAME = re.compile(r"(?:kzg|INSECURE-TEST)-k([0-9]{2})-[0-9a-f]{12}\.srs\Z")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 MAX_GENERATED_LOGROWS = 22
 

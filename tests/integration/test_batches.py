@@ -152,7 +152,7 @@ def test_an_opening_is_not_spent_when_samples_or_contexts_are_refused(root: Path
     for options in ({"context": "x" * 5000}, {"context": "\udcff"}, {"context": "x" * 4090, "context_per_sample": True}):
         with pytest.raises(UsageError) as caught:
             proven(folder, good, tmp_path / "e", **options)
-        assert (caught.value.code, caught.value.where) == ("bad-option", "--context")
+        assert (caught.value.code, caught.value.where) == ("bad-context", "context")
     assert show_roots(folder) == before
     assert not (tmp_path / "e").exists()
 

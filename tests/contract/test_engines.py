@@ -24,6 +24,7 @@ from verifai.domain.statement import EngineName, Privacy, Role, Visibility, Weig
 from verifai.engines.capabilities import (
     CheckInputsRequest,
     ChecksInputs,
+    FindsOutsideInputs,
     KeepsSetUpFiles,
     OffersSecondOpinion,
     RenewsWeightRoots,
@@ -38,7 +39,15 @@ from verifai.onnx_graph.reference import Reference
 from verifai.stages.compile import compile_circuit
 
 Make = Callable[..., EngineCase]
-CAPABILITIES = (ChecksInputs, KeepsSetUpFiles, OffersSecondOpinion, RenewsWeightRoots, SplitsModels, WarmsUp)
+CAPABILITIES = (
+    ChecksInputs,
+    FindsOutsideInputs,
+    KeepsSetUpFiles,
+    OffersSecondOpinion,
+    RenewsWeightRoots,
+    SplitsModels,
+    WarmsUp,
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +186,7 @@ def test_what_cannot_be_proven_is_found_beforehand_and_only_that(name: EngineNam
     samples = [{"x": SAMPLES[0].copy()} for _ in OUTSIDE] + [{"x": SAMPLES[0]}]
     for sample, value in zip(samples, OUTSIDE, strict=False):
         sample["x"][0, 2] = value
-    assert isinstance(case.engine, ChecksInputs)
+    assert isinstance(case.engine, FindsOutsideInputs)
     request = CheckInputsRequest(case.model, case.circuit.section, case.build_dir, samples, case.spec.budget)
     found = case.engine.outside_inputs(request)
     assert [one.row for one in found] == list(range(len(OUTSIDE)))

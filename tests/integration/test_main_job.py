@@ -228,7 +228,7 @@ def test_ctrl_c_stops_within_seconds_and_leaves_nothing(workspace: Workspace, tm
     output = tmp_path / "out"
     arguments = ["prove", str(workspace.circuit("digits-cnn")), str(workspace.folder / "fixtures/digits-cnn/heldout.npz")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "verifai.cli.app", *arguments, "-o", str(output), "--limit", "50", "--json"],
+        [sys.executable, "-m", "verifai.cli.main", *arguments, "-o", str(output), "--limit", "50", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

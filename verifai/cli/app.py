@@ -5,11 +5,6 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports below: one that fails must not end as Python's own status 1
-    from verifai.cli.main import main
-
-    main()
-
 import os
 import sys
 from pathlib import Path

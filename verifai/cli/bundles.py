@@ -163,9 +163,7 @@ def _register_pack(app: typer.Typer) -> None:
     @verb(app, "pack", example="verifai pack evidence/000000 -o release.vbundle")
     def pack(
         bundles: BundlesArgument,
-        output: Annotated[
-            Path, typer.Option("--output", "-o", help="File to write; for several, a folder for them."), Kind.FILE
-        ],
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write; for several, a folder for them.")],
     ) -> Result:
         """Write a bundle as one file.
 

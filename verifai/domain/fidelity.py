@@ -164,7 +164,10 @@ class FidelityFloor:
         if self.top1_agreement is not None and (agreement is None or agreement < self.top1_agreement):
             shown = "was not measured" if agreement is None else f"on {fidelity.top1_matches}/{fidelity.samples} samples"
             found.append(f"decisions agree {shown}, at least {self.top1_agreement:.4f} required")
-        if self.spread_error is not None and (fidelity.spread_error is None or fidelity.spread_error > self.spread_error):
+        # Labels alone have no spread; their agreement is what is asked for then.
+        labels = fidelity.spread_error is None and agreement is not None and self.top1_agreement is not None
+        above = fidelity.spread_error is None or fidelity.spread_error > (self.spread_error or 0.0)
+        if self.spread_error is not None and above and not labels:
             shown = "not measured" if fidelity.spread_error is None else f"{fidelity.spread_error:.4f}"
             found.append(f"error in output spreads (99th percentile) {shown}, at most {self.spread_error:g} allowed")
         if self.max_abs_error is not None and fidelity.max_abs_error > self.max_abs_error:

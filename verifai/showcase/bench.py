@@ -126,7 +126,7 @@ def _in_child(folder: CircuitFolder, engine: str, runs: int, max_memory: int | N
     arguments = ["bench", str(folder.folder), "--engine", engine, "--runs", str(runs), "--json"]
     if max_memory is not None:
         arguments += ["--max-memory", str(max_memory)]
-    done = subprocess.run([sys.executable, "-m", "verifai.cli.app", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
     try:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -236,7 +236,7 @@ def _save(path: Path, sample: Mapping[str, Any]) -> None:
 
 def _whole_process(arguments: list[str]) -> float:
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "verifai.cli.app", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode != 0:
         raise UsageError("bench-failed", f"verifai {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")

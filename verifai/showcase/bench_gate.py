@@ -129,7 +129,7 @@ def _verify_each(paths: Sequence[Path], folder: CircuitFolder, progress: Progres
 
 def _timed(arguments: Sequence[str]) -> _Timing:
     """What one command takes, its children included. Raises EngineCrashed when it does not accept."""
-    command = [sys.executable, "-m", "verifai.cli.app", *arguments]
+    command = [sys.executable, "-m", "verifai.cli.main", *arguments]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None

@@ -20,7 +20,7 @@ from verifai.domain.proof_index import INDEX_FILE, MAX_INDEX_BYTES, IndexRow, Pr
 from verifai.errors import Undecided, UsageError
 from verifai.execution.files import read_limited, write_atomic
 
-_UNFINISHED = re.compile(rf"\.([0-9]{{6,}}|{re.escape(INDEX_FILE)})\.[a-z0-9_]+\.tmp")
+_UNFINISHED = re.compile(rf"\.([0-9]{{6,}}|reserved|{re.escape(INDEX_FILE)})\.[a-z0-9_]+\.tmp")
 """Temporary names of bundles and of the index."""
 
 

@@ -6,8 +6,10 @@ Every sample that is done is in the index before it is told; a run that was inte
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +82,8 @@ def prove_batch(
     outside = outside_samples(ready, samples, progress)
     if not options.keep_going:
         refuse_outside(outside, len(samples))
-    with held_folder(output):
+    fresh = not output.exists()
+    with held_folder(output), _nothing_left(output, fresh):
         index = _begin(ready, header, digests, samples, output, options, progress)
         refused = {one.row: _refused(one.row, index.header, digests) for one in outside}
         book = IndexFile(output / INDEX_FILE, index.with_rows(refused.values()))
@@ -96,6 +99,17 @@ def prove_batch(
         seconds=monotonic() - began,
         hides_inputs=_hides_inputs(ready),
     )
+
+
+@contextlib.contextmanager
+def _nothing_left(output: Path, fresh: bool) -> Iterator[None]:
+    """Remove the folder that this run made when its first sample already failed: there is nothing to continue."""
+    try:
+        yield
+    except InputRejected:
+        if fresh and not any(output.glob("[0-9]*")):
+            shutil.rmtree(output, ignore_errors=True)
+        raise
 
 
 def _header(ready: ReadyCircuit, digests: Sequence[Sha256], options: BatchOptions) -> IndexHeader:

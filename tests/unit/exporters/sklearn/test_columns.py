@@ -77,6 +77,7 @@ def test_mixed_columns_are_one_input(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["numbers and codes", "rare codes together", "rare codes, the first dropped", "places of codes"]
 )
+@pytest.mark.filterwarnings("ignore:Found unknown categories")  # what the test is about
 def test_a_code_that_was_never_seen_is_treated_alike(name: str, tmp_path: Path) -> None:
     estimator = fitted(MIXED[name], "mixed")
     unknown = DATA["mixed"][0][:5].copy()
@@ -84,6 +85,7 @@ def test_a_code_that_was_never_seen_is_treated_alike(name: str, tmp_path: Path) 
     assert np.allclose(estimator.predict(unknown), computed(export(saved(tmp_path, estimator)).model, unknown)[:, 0], rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed values")  # what the test is about
 def test_missing_values_are_left_out_with_a_notice(tmp_path: Path) -> None:
     rows, target = DATA["mixed"]
     holed = rows.copy()

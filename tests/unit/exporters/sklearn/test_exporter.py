@@ -144,6 +144,7 @@ def test_a_file_that_is_no_skops_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "none.skops").code == "file-missing"
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")  # few iterations keep the test quick
 def test_classifiers_say_which_class_is_which(tmp_path: Path) -> None:
     names = np.array(["setosa", "versicolor", "virginica"])
     estimator = LogisticRegression(max_iter=30).fit(DATA["iris"][0], names[DATA["iris"][1]])

@@ -79,7 +79,10 @@ class CircuitFolder:
         path = self.folder / "circuit.toml"
         if not path.is_file():
             raise UsageError(
-                "file-missing", "no circuit.toml here", where=str(self.folder), hint="Write one with: verifai init MODEL -o DIR"
+                "file-missing",
+                "no circuit.toml here",
+                where=str(self.folder),
+                hint="Write one with: `verifai init MODEL -o DIR`",
             )
         return parse_spec(read_toml(path, code="bad-spec"), str(path))
 
@@ -118,7 +121,7 @@ class CircuitFolder:
                 "no-lock",
                 "this circuit was not compiled",
                 where=str(self.folder),
-                hint=f"Run: verifai compile {shell(self.folder)}",
+                hint=f"Run: `verifai compile {shell(self.folder)}`",
             )
         tracked = read_lock(self.lock_path) if self.lock_path.is_file() else None
         if local is None or tracked is None:
@@ -130,7 +133,7 @@ class CircuitFolder:
                 "bad-lock",
                 "the local lock pins another model than circuit.lock",
                 where=str(self.local_lock_path),
-                hint=f"Delete it and run: verifai compile {shell(self.folder)}",
+                hint=f"Delete it and run: `verifai compile {shell(self.folder)}`",
             )
         names = local.names if local.names.to_document() else tracked.names
         return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names)

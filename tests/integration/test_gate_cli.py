@@ -193,7 +193,7 @@ def test_explain_says_what_is_demanded_and_what_would_satisfy_it(world: World, c
     status, document = run(capsys, "gate", "--explain", "--policy", policy)
     text = "\n".join(document["text"])
     assert (status, document["verdict"]) == (0, "done")
-    for words in ("3 distinct inferences", "'release-9'", "0.97", "zero-knowledge", "To satisfy it: verifai prove", world.pin):
+    for words in ("3 distinct inferences", "'release-9'", "0.97", "zero-knowledge", "To satisfy it: `verifai prove", world.pin):
         assert words in text
 
 

@@ -14,7 +14,7 @@ from verifai.bundle.source import CHUNK, check_count, check_listing, too_large, 
 from verifai.domain.foreign import other_than
 from verifai.errors import EvidenceRejected, UsageError
 
-_PACK = "Make single files with: verifai pack"
+_PACK = "Make single files with: `verifai pack BUNDLE -o FILE`"
 _ZIP_MAGIC = b"PK\x03\x04"
 _HEAD = 4096
 

@@ -96,7 +96,7 @@ def _check_extends(seen: Checkpoint, new: Checkpoint, consistency: ConsistencyPr
             "consistency-missing",
             f"the last checkpoint had {seen.size} entries, this one has {new.size}",
             where="--consistency",
-            hint=f"Get the proof from the log: verifai log consistency LOG --from {seen.size} --to {new.size} -o FILE",
+            hint=f"Get the proof from the log: `verifai log consistency LOG --from {seen.size} --to {new.size} -o FILE`",
         )
     proof = consistency or ConsistencyProof(seen.size, new.size, ())
     if (proof.first, proof.second) != (seen.size, new.size):

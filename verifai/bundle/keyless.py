@@ -14,9 +14,10 @@ from typing import Protocol
 
 from verifai.domain.trust import KeylessTrust
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.packages import install_hint
 
 MAX_SIDECAR_BYTES = 1024 * 1024
-_HINT = "Install the extra: pip install -e '.[sigstore]'"
+_EXTRA = "sigstore"
 
 
 def sidecar_path(bundle: Path) -> Path:
@@ -49,7 +50,7 @@ class SigstoreSigner:
             from sigstore.oidc import IdentityError, IdentityToken, detect_credential
             from sigstore.sign import SigningContext
         except ImportError:
-            raise UsageError("extra-missing", "the package sigstore is not installed", hint=_HINT) from None
+            raise UsageError("extra-missing", "the package sigstore is not installed", hint=install_hint(_EXTRA)) from None
         try:
             token = detect_credential()
             if token is None:
@@ -76,7 +77,7 @@ class SigstoreVerifier:
             from sigstore.models import Bundle, InvalidBundle
             from sigstore.verify import Verifier, policy
         except ImportError:
-            raise Undecided("keyless-unavailable", "the package sigstore is not installed", hint=_HINT) from None
+            raise Undecided("keyless-unavailable", "the package sigstore is not installed", hint=install_hint(_EXTRA)) from None
         identity = policy.Identity(identity=wanted.identity, issuer=wanted.issuer)
         try:
             Verifier.production(offline=True).verify_artifact(payload, Bundle.from_json(sidecar), identity)

@@ -89,9 +89,8 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
 
     data = read_limited(path, limit=MAX_KEY_BYTES)
     if path.stat().st_mode & 0o077:
-        raise UsageError(
-            "bad-key", "other users may read this private key", where=str(path), hint=f"Run: chmod 600 {shell(path)}"
-        )
+        hint = f"Run: `chmod 600 {shell(path)}`"
+        raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=hint)
     encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in data
     if passphrase is None:
         passphrase = os.environ.get(ENVIRONMENT_NAME)
@@ -110,7 +109,7 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
 
 
-_NEW = "Make one with: verifai key new PATH"
+_NEW = "Make one with: `verifai key new PATH`"
 
 
 @dataclass(frozen=True, slots=True)

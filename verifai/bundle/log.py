@@ -125,7 +125,7 @@ class AuditLog:
             if found is None or int(found[0]) >= checkpoint.size:
                 raise UsageError(
                     "not-in-log", f"{one} is not among the first {checkpoint.size} entries", where=str(self._path),
-                    hint="Append it first: verifai log append",
+                    hint="Append it first: `verifai log append LOG BUNDLE`",
                 )  # fmt: skip
             index = int(found[0])
             return LogProof(index, inclusion_proof(self._node, index, checkpoint.size), checkpoint)
@@ -209,7 +209,9 @@ def _translate(problem: sqlite3.DatabaseError, path: Path) -> UsageError | Undec
         return Undecided("log-busy", "another process holds the log", where=str(path), hint="Try again.")
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return Undecided("disk", f"the file system refused: {problem}", where=str(path))
-    message, hint = other_than("an audit log", _head(path), str(problem), "Make one with: verifai log init")
+    message, hint = other_than(
+        "an audit log", _head(path), str(problem), "Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`"
+    )
     return UsageError("bad-log", message, where=str(path), hint=hint)
 
 
@@ -262,7 +264,12 @@ def create_log(path: Path, *, origin: str, key: PublicKey) -> None:
 def open_log(path: Path) -> Iterator[AuditLog]:
     """Open an existing log. Raises UsageError (``file-missing``, ``bad-log``), Undecided (``log-busy``, ``disk``)."""
     if not path.is_file():
-        raise UsageError("file-missing", "no such log", where=str(path), hint="Make one with: verifai log init")
+        raise UsageError(
+            "file-missing",
+            "no such log",
+            where=str(path),
+            hint="Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`",
+        )
     connection = _connect(path)
     try:
         with _transaction(connection, "BEGIN", path):

@@ -63,7 +63,7 @@ def check_checkpoint(checkpoint: Checkpoint, trust: LogTrust, where: str) -> int
             "below-witnesses",
             f"{len(cosigned)} of the known witnesses cosigned, {trust.witness_threshold} are required",
             where=where,
-            hint="Have the witnesses cosign the checkpoint: verifai log cosign",
+            hint="Get cosignatures, then: `verifai seal BUNDLE --log LOG --log-key KEY --checkpoint FILE -o NEW`",
         )
     return len(cosigned)
 
@@ -78,4 +78,4 @@ def _check_entry(proof: LogProof, one: Sha256, checkpoint: Checkpoint, where: st
 
 
 def _not_logged(message: str, where: str) -> PolicyNotMet:
-    return PolicyNotMet("not-logged", message, where=where, hint="Log it: verifai seal --log LOG --log-key KEY")
+    return PolicyNotMet("not-logged", message, where=where, hint="Log it: `verifai seal BUNDLE --log LOG --log-key KEY -o NEW`")

@@ -19,7 +19,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, InternalError, UsageError
-from verifai.execution.packages import install_command
+from verifai.execution.packages import install_hint
 
 MAX_SBOM_BYTES = 4 * 1024 * 1024
 _WHERE = f"payload/{SBOM_FILE}"
@@ -33,8 +33,7 @@ def require_sbom_package() -> None:
         import cyclonedx.output.json  # noqa: F401
         import packageurl  # noqa: F401
     except ImportError:
-        hint = f"Install verifai again with its dependencies: {install_command()}"
-        raise UsageError("extra-missing", "cyclonedx-python-lib is not installed", hint=hint) from None
+        raise UsageError("extra-missing", "cyclonedx-python-lib is not installed", hint=install_hint()) from None
 
 
 def make_sbom(circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256]) -> bytes:

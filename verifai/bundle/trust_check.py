@@ -84,7 +84,7 @@ def require_signers(envelope: Envelope, rule: RoleRule, role: TrustRole, names: 
             "unsigned",
             f"it has no signature; {rule.threshold} of role {role.value!r} must sign",
             where=where,
-            hint="verifai seal --key KEY",
+            hint="Sign it: `verifai seal BUNDLE --key KEY`",
         )
     if len(check.signers) < rule.threshold:
         others = f"; unknown keys: {', '.join(short(one) for one in check.unknown)}" if check.unknown else ""
@@ -176,7 +176,10 @@ def _check_keyless(bundle: OpenBundle, wanted: KeylessTrust, verifier: KeylessVe
     path = sidecar_path(bundle.path)
     if not path.is_file():
         raise PolicyNotMet(
-            "keyless-missing", f"{wanted.identity} must vouch for the manifest", where=str(path), hint="verifai seal --sigstore"
+            "keyless-missing",
+            f"{wanted.identity} must vouch for the manifest",
+            where=str(path),
+            hint="Vouch for it: `verifai seal BUNDLE --sigstore`",
         )
     verifier.verify(bundle.envelope.payload, read_limited(path, limit=MAX_SIDECAR_BYTES), wanted)
     return holds(VOUCHED, f"{wanted.identity} vouched for the manifest, certified by {wanted.issuer}", "T6")

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shlex import join
 
 import typer
 from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
-from verifai.cli.lazy import LazyGroup
+from verifai.cli.lazy import LazyGroup, known_verb
 from verifai.errors import InternalError, Interrupted, Undecided, UsageError, VerifaiError, undecided
-from verifai.execution.packages import install_command
+from verifai.execution.packages import install_hint
 
 app = typer.Typer(
     name="verifai",
@@ -61,7 +62,7 @@ def run(arguments: list[str]) -> int:
         if type(problem).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(problem.format_message() + "\n")
             return 2
-        hint = f"Run: verifai {frame.command} --help" if frame.command else "Run: verifai --help"
+        hint = f"Run: `{join(('verifai', *known_verb(arguments), '--help'))}`"
         return frame.fail(UsageError("bad-option", problem.format_message(), hint=hint))
     except VerifaiError as problem:
         return frame.fail(problem)
@@ -90,8 +91,7 @@ def _bug(problem: BaseException) -> InternalError:
 def _missing_package(problem: ImportError) -> VerifaiError:
     if (problem.name or "").partition(".")[0] == "verifai":
         return _bug(problem)
-    hint = f"Install verifai again with its dependencies: {install_command()}"
-    return Undecided("package-missing", f"a package of verifai cannot be loaded: {problem}", hint=hint)
+    return Undecided("package-missing", f"a package that verifai needs cannot be loaded: {problem}", hint=install_hint())
 
 
 def _refused(problem: OSError | MemoryError) -> Undecided:

@@ -55,7 +55,7 @@ def _register_calibrate(app: typer.Typer) -> None:
             typer.Option("--proven", help="Runs of a circuit, from record-proofs: for rounds with a proven claim; repeatable."),
         ] = None,
         record: Annotated[
-            Path | None, typer.Option("--record", help="Only record runs here, for a calibration elsewhere.")
+            Path | None, typer.Option("--record", help="Only record runs here, for a calibration elsewhere."), Kind.FILE
         ] = None,
         not_covered: Annotated[list[str] | None, typer.Option("--not-covered", help="Attack to leave out, openly.")] = None,
         days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Validity.")] = 90,

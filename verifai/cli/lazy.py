@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import typer
@@ -70,6 +70,23 @@ class _Commands(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows  # the inherited one would import the module to find out
+
+
+def known_verb(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The verb that a command line begins with, as far as there is one: a group and its verb, a group alone, or nothing."""
+    rows: Mapping[str, Verb | VerbGroup] = VERBS
+    found: list[str] = []
+    for word in arguments:
+        if word.startswith("-"):
+            continue
+        row = rows.get(word)
+        if row is None:
+            break
+        found.append(word)
+        if isinstance(row, Verb):
+            break
+        rows = row.verbs
+    return tuple(found)
 
 
 @functools.cache

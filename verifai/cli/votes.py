@@ -42,7 +42,7 @@ def _register_open(app: typer.Typer) -> None:
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
         beacon_number: Annotated[int, typer.Option("--beacon-number", min=0, help="Its number; must not exist yet.")],
-        calibration: Annotated[Path | None, typer.Option("--calibration", help="From verifai calibrate.")] = None,
+        calibration: Annotated[Path | None, typer.Option("--calibration", help="From `verifai calibrate`.")] = None,
         kind: Annotated[OutputKind | None, typer.Option("--kind", help="Without a calibration: what the output is.")] = None,
         parameter: ParameterOption = None,
         tolerate: Annotated[int, typer.Option("--tolerate", "-f", min=1, help="Faulty verifiers to tolerate.")] = 1,
@@ -110,7 +110,7 @@ def _register_commit(app: typer.Typer) -> None:
         voter = made.message.voter
         lines = [
             f"Committed as {voter[:12]}… in round {made.message.round[:12]}…: {plain(str(output))}",
-            f"{plain(str(kept))}: keep it private until the beacon is out, then run verifai vote-reveal.",
+            f"{plain(str(kept))}: keep it private until the beacon is out, then run `verifai vote-reveal`.",
         ]
         found = {"output": str(output), "secret": str(kept), "commitment": made.id, "voter": voter}
         return Result(found, lines, verdict="done")

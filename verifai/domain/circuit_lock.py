@@ -38,7 +38,7 @@ class CircuitLock:
             raise UsageError(
                 "engine-not-in-lock",
                 f"circuit {self.name!r} is not pinned for engine {engine.value!r} (pinned: {have})",
-                hint=f"Run: verifai compile CIRCUIT --engine {engine.value}, or use the lock of that circuit.",
+                hint=f"Run: `verifai compile CIRCUIT --engine {engine.value}`, or use the lock of that circuit.",
             )
         return self.engines[engine]
 

@@ -30,7 +30,7 @@ class Foreign:
 _UNPACK = "Unpack it first, and name the file that was in it."
 _PICKLE = "Loading a pickle runs whatever code it holds. Save models with skops or torch.export, and arrays with numpy.savez."
 _IMAGE = "Convert it to PNG, which loses nothing."
-_MODEL = "Export the model that it belongs to: verifai export MODEL -o model.onnx."
+_MODEL = "Export the model that it belongs to: `verifai export MODEL -o model.onnx`"
 _TABLE = "Save it as CSV with a header, or as Parquet."
 
 CSV = Foreign("a table of text (CSV)", "A table can only be an input of a model.")
@@ -72,11 +72,11 @@ _MAGICS: tuple[tuple[bytes, Foreign], ...] = (
     (b"SQLite format 3\x00", Foreign("an SQLite database", "Name it where an audit log is asked for.")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Foreign("an old Office document", _TABLE)),
     (b"\x7fELF", Foreign("a program (ELF)", "Name another file.")),
-    (b"openssh-key-v1", Foreign("an OpenSSH key", "Make a key with: verifai key new PATH.")),
-    (b"-----BEGIN OPENSSH PRIVATE KEY-----", Foreign("an OpenSSH key", "Make a key with: verifai key new PATH.")),
-    (b"ssh-ed25519 ", Foreign("an OpenSSH public key", "Make a key with: verifai key new PATH.")),
-    (b"ssh-rsa ", Foreign("an OpenSSH public key", "Make a key with: verifai key new PATH.")),
-    (b"-----BEGIN CERTIFICATE-----", Foreign("a certificate (PEM)", "Make a key with: verifai key new PATH.")),
+    (b"openssh-key-v1", Foreign("an OpenSSH key", "Make a key with: `verifai key new PATH`")),
+    (b"-----BEGIN OPENSSH PRIVATE KEY-----", Foreign("an OpenSSH key", "Make a key with: `verifai key new PATH`")),
+    (b"ssh-ed25519 ", Foreign("an OpenSSH public key", "Make a key with: `verifai key new PATH`")),
+    (b"ssh-rsa ", Foreign("an OpenSSH public key", "Make a key with: `verifai key new PATH`")),
+    (b"-----BEGIN CERTIFICATE-----", Foreign("a certificate (PEM)", "Make a key with: `verifai key new PATH`")),
     (b"-----BEGIN PUBLIC KEY-----", Foreign("a public key (PEM)", "Name it where a key is asked for.")),
     (b"-----BEGIN ", Foreign("a PEM file, such as a key", "Name it where a key is asked for.")),
     (b"verifai/output/v1\n", Foreign("an encoded output of a vote", "Name it where outputs are asked for.")),

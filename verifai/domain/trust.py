@@ -170,7 +170,9 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
     for record in (circuits, srs, fresh, root):
         record.done()
     if not (trust.roles or trust.circuits or trust.log or trust.keyless):
-        raise root.refuse("it names no role, circuit, log or identity to trust", hint="Make one with: verifai trust init")
+        raise root.refuse(
+            "it names no role, circuit, log or identity to trust", hint="Make one with: `verifai trust init -o FILE`"
+        )
     return trust
 
 
@@ -190,7 +192,7 @@ def _key(record: Record, name: str) -> PublicKey:
     try:
         return PublicKey.from_text(record.text(name, max_length=100))
     except ValueError as problem:
-        raise record.refuse(str(problem), name, hint="Write: ed25519:BASE64, as `verifai key show` prints it.") from None
+        raise record.refuse(str(problem), name, hint="Write: ed25519:BASE64, as `verifai key show FILE` prints it.") from None
 
 
 def _roles(record: Record, keys: Mapping[str, PublicKey]) -> dict[TrustRole, RoleRule]:

@@ -63,7 +63,7 @@ class PrivacySupport:
                 "privacy-unsupported",
                 self.reason,
                 where=f"engine {engine.value}",
-                hint="See what each engine offers with `verifai check`, or ask for less in circuit.toml.",
+                hint="See what each engine offers with `verifai check MODEL`, or ask for less in circuit.toml.",
             )
 
 

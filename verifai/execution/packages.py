@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import shlex
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from shlex import quote
 from urllib.parse import unquote, urlsplit
 
 
-def install_command(extra: str = "") -> str:
-    """The command that installs verifai again, with ``extra`` where one is named.
+def install_hint(extra: str = "") -> str:
+    """What to do to install verifai again, with ``extra`` where one is named.
 
     It names the place that this very installation came from, where that is a folder that is still there; else the checkout.
     """
     wanted = f"[{extra}]" if extra else ""
     folder = _source_folder()
     if folder is None:
-        return f"pip install {shlex.quote('.' + wanted)} in a checkout of verifai"
-    return f"pip install {shlex.quote(str(folder) + wanted)}"
+        return f"Run in a checkout of verifai: `pip install {quote('.' + wanted)}`"
+    return f"Run: `pip install {quote(str(folder) + wanted)}`"
 
 
 def _source_folder() -> Path | None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from typing import Any
 
 from verifai.errors import UnsupportedModel, UsageError
+from verifai.execution.packages import install_hint
 from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Source
 from verifai.exporters.pt2 import check_pt2, weights_only
@@ -159,7 +160,7 @@ def _extra(source: Source) -> UsageError:
         "extra-missing",
         "exporting from PyTorch needs torch and onnxscript",
         where=source.text,
-        hint="Install the [torch] extra.",
+        hint=install_hint("torch"),
     )
 
 

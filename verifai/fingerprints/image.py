@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.tally import SAME, Comparison
 from verifai.errors import EvidenceRejected, UsageError
+from verifai.execution.packages import install_hint
 from verifai.fingerprints.exact import ExactFingerprint, within_or_beyond
 from verifai.fingerprints.interface import Parameters, fill, integer, text
 from verifai.fingerprints.output import Output
@@ -83,7 +84,7 @@ def _perceptual(pixels: NDArray[np.uint8], decide: str) -> bytes:
         return _pdq(pixels) if decide == "pdq" else _phash(pixels)
     except ImportError:
         raise UsageError(
-            "extra-missing", f"the perceptual hash {decide!r} is not installed", hint="Install the extra [images]."
+            "extra-missing", f"the perceptual hash {decide!r} is not installed", hint=install_hint("images")
         ) from None
 
 

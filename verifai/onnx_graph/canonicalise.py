@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from onnx import AttributeProto, GraphProto, ModelProto
 
@@ -173,7 +174,7 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
                     "model-dynamic-shape",
                     f"axis {axis} has no fixed size ({printable(label)})",
                     where,
-                    f"Fix it: --dim {printable(label)}=1",
+                    f"Fix it: `verifai export MODEL -o FILE --dim {quote(printable(label))}=1`",
                 )
             used.add(name)
             size = dims[name]

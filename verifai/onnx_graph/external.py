@@ -38,7 +38,7 @@ def pull_in(model: ModelProto, folder: Path | None, where: str) -> None:
             continue
         place = printable(f"tensor {tensor.name!r} of {where}")
         if folder is None:
-            hint = f"Take them in: {export_hint(where)}"
+            hint = f"Take them in: `{export_hint(where)}`"
             raise refuse("model-external-data", "the weights are in another file", place, hint)
         data = _read(tensor, folder, place, MAX_FILE_BYTES - total)
         total += len(data)

@@ -9,6 +9,7 @@ import numpy as np
 
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
+from verifai.execution.packages import install_hint
 from verifai.onnx_graph.tensors import Array
 
 IMAGE_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -51,7 +52,7 @@ def read_image(data: bytes, spec: TensorSpec, where: str) -> tuple[Array, tuple[
             "extra-missing",
             "reading images needs Pillow",
             where=where,
-            hint="Install the [images] extra (pip install pillow), or give an .npz file.",
+            hint=f"{install_hint('images')}; or give an .npz file.",
         ) from None
     _, channels, height, width = spec.shape
     try:

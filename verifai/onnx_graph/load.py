@@ -26,7 +26,7 @@ def load_canonical(data: bytes, *, where: str) -> OnnxModel:
             "model-not-canonical",
             "the model is not in canonical form",
             where,
-            f"Use what this makes: {export_hint(where)}",
+            f"Use what this makes: `{export_hint(where)}`",
         )
     return model
 

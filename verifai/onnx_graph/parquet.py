@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from verifai.errors import InputRejected, UsageError
+from verifai.execution.packages import install_hint
 from verifai.onnx_graph.arrays import MAX_BYTES
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tables import FILL, MAX_ROWS, Table, Unusable, check_names
@@ -32,7 +33,7 @@ def parse_parquet(data: bytes, where: str) -> Table:
             "extra-missing",
             "reading Parquet needs pyarrow",
             where=where,
-            hint="Install the [tables] extra (pip install pyarrow), or save the table as CSV.",
+            hint=f"{install_hint('tables')}; or save the table as CSV.",
         ) from None
     try:
         with parquet.ParquetFile(io.BytesIO(data)) as file:

@@ -12,6 +12,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
 from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, PrivacySupport
 from verifai.engines.registry import engine_for
@@ -81,7 +82,7 @@ def compile_circuit(
             "no-lock",
             "there is no pinned tuning of this model to reproduce",
             where=str(folder.folder),
-            hint="Compile without --locked first.",
+            hint=f"Run first: `verifai compile {shell(folder.folder)}`",
         )
     if locked:
         _require_same(folder.lock().names.to_document(), folder.names.to_document(), folder)
@@ -96,7 +97,7 @@ def compile_circuit(
         progress=progress,
     )
     circuit = backend.compile(request)
-    require_fidelity(spec, circuit.fidelity)
+    require_fidelity(spec, circuit.fidelity, locked=locked)
     if locked:
         _require_same(pinned or {}, circuit.section, folder)
         lock_path = folder.local_lock_path if name in spec.local_locks else folder.lock_path
@@ -113,11 +114,14 @@ def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:
                 "operator-unsupported",
                 f"the {name.value} engine cannot prove {node.op_type}: {node.reason}",
                 where=f"node {node.node}",
-                hint=node.suggestion or "Run `verifai check` to see what each engine supports.",
+                hint=node.suggestion or "Run `verifai check MODEL` to see what each engine supports.",
             )
 
 
-def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
+_LOWER = "No circuit that was tried is finer: lower the floor that is named, in circuit.toml."
+
+
+def require_fidelity(spec: CircuitSpec, fidelity: Fidelity, *, locked: bool = False) -> None:
     """Raise PolicyNotMet when the measured fidelity is below the specification's floor."""
     missed = spec.floor.missed(fidelity)
     if missed:
@@ -125,7 +129,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity) -> None:
             "fidelity-below-floor",
             f"{spec.name}: {'; '.join(missed)}",
             where="circuit.toml: [fidelity]",
-            hint="Compile without --locked, which looks for finer scales, or lower the floor.",
+            hint="Compile without --locked, which looks for a finer circuit." if locked else _LOWER,
         )
 
 

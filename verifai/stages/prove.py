@@ -183,7 +183,7 @@ def ready_circuit(
             "stale-lock",
             f"{spec.model} is not the model that the lock pins",
             where=str(folder.lock_path),
-            hint=f"Run: verifai compile {shell(folder.folder)}",
+            hint=f"Run: `verifai compile {shell(folder.folder)}`",
         )
     section = lock.section(name)
     summary = backend.summarise(section)
@@ -341,7 +341,7 @@ def _refuse_differing(found: Sequence[tuple[str, str, str]], folder: CircuitFold
                 "stale-lock",
                 f"circuit.toml asks for {what} {asked!r}, the compiled circuit has {proven!r}; nothing was written",
                 where=str(folder.lock_path),
-                hint=f"Run: verifai compile {shell(folder.folder)}",
+                hint=f"Run: `verifai compile {shell(folder.folder)}`",
             )
 
 

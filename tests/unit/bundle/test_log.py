@@ -177,7 +177,7 @@ def test_killing_an_appender_many_times_loses_and_doubles_nothing(path: Path) ->
         time.sleep(0.002 * round_)
         os.kill(child.pid, signal.SIGKILL)
         lines += child.stdout.read().splitlines(keepends=True)
-        child.wait()
+        child.communicate()  # it waits, and closes the pipe
         child.stdout.close()
         for line in lines:
             if line.endswith("\n"):

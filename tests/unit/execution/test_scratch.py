@@ -36,7 +36,7 @@ def test_the_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -
     with private_directory(tmp_path):
         assert left.exists()  # it is old, but in use
     child.kill()
-    child.wait()
+    child.communicate()  # it waits, and closes the pipe
     scratch._swept.clear()
     with private_directory(tmp_path):
         assert not left.exists()

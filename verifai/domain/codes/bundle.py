@@ -15,7 +15,9 @@ CODES: dict[str, Code] = {
     "path-collision": Code((1,), "Two names are equal, or differ only by case.", _AGAIN),
     "bundle-too-large": Code((1,), "Too many files, or more bytes than a bundle may have.", _AGAIN),
     "bad-archive": Code(
-        (1,), "A single-file bundle is not byte for byte the zip that its content gives.", "Make it with: verifai pack."
+        (1,),
+        "A single-file bundle is not byte for byte the zip that its content gives.",
+        "Make it with: `verifai pack BUNDLE -o FILE`.",
     ),
     "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
     "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
@@ -27,7 +29,7 @@ CODES: dict[str, Code] = {
     # Signatures.
     "signature-invalid": Code((1,), "A signature does not verify with the key it names.", _AGAIN),
     # Keys.
-    "bad-key": Code((2,), "A key file cannot be used.", "Make one with: verifai key new PATH."),
+    "bad-key": Code((2,), "A key file cannot be used.", "Make one with: `verifai key new PATH`."),
     "bad-passphrase": Code((2,), "A private key's passphrase is missing or wrong.", "Set VERIFAI_PASSPHRASE."),
     # The audit log.
     "log-malformed": Code((1,), "A checkpoint or log proof is not what its format allows.", _AGAIN),
@@ -36,16 +38,20 @@ CODES: dict[str, Code] = {
     "log-signature-invalid": Code((1,), "A checkpoint is not signed by the log or witness it names.", _AGAIN),
     "log-corrupt": Code((1,), "The log's file was edited or damaged.", "Restore the log from a copy."),
     "log-busy": Code((4,), "Another process holds the log.", "Try again."),
-    "log-empty": Code((2,), "The log has no entry.", "Append something first: verifai log append."),
-    "bad-log": Code((2,), "The file is not an audit log.", "Make one with: verifai log init."),
+    "log-empty": Code((2,), "The log has no entry.", "Append something first: `verifai log append LOG BUNDLE`."),
+    "bad-log": Code(
+        (2,), "The file is not an audit log.", "Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`."
+    ),
     "bad-log-entry": Code((2,), "Only SHA-256 digests are logged.", "Name a bundle, or 64 hex digits."),
     "wrong-log-key": Code((2,), "The key is not that of the log.", "Give the key that the log was made with."),
-    "not-in-log": Code((2,), "The log, or that checkpoint of it, does not hold this entry.", "Append it: verifai log append."),
+    "not-in-log": Code(
+        (2,), "The log, or that checkpoint of it, does not hold this entry.", "Append it: `verifai log append LOG BUNDLE`."
+    ),
     # Trust: docs/bundle-format.md, steps T1 to T5 and L1 to L4.
     "bad-trust": Code((2,), "A trust file is not what its format allows.", "Mend the field that is named."),
     "trust-expired": Code((3,), "The trust file's end date has passed.", "Review it, then give it a new date."),
     "trust-current": Code((0,), "The trust file may be used.", ""),
-    "unsigned": Code((3,), "A required signature is missing.", "Sign it: verifai seal --key KEY."),
+    "unsigned": Code((3,), "A required signature is missing.", "Sign it: `verifai seal BUNDLE --key KEY`."),
     "below-threshold": Code((3,), "Too few distinct trusted keys signed.", "Ask the missing signers."),
     "signed": Code((0,), "Enough distinct trusted keys signed.", ""),
     "signature-not-required": Code((0,), "No signature is required on this.", "Name a role in the trust file to require it."),
@@ -56,13 +62,25 @@ CODES: dict[str, Code] = {
     "srs-not-trusted": Code((3,), "The set-up material is not on the trust file's list.", "Review it, then add its digest."),
     "srs-trusted": Code((0,), "The set-up material is on the trust file's list.", ""),
     "srs-not-limited": Code((0,), "The trust file lists no set-up material.", "Set srs.sha256 in the trust file."),
-    "not-logged": Code((0, 3), "An attestation is not proven to be in the audit log.", "Log it: verifai seal --log LOG."),
-    "below-witnesses": Code((0, 3), "Too few witnesses cosigned the log's checkpoint.", "Ask them for: verifai log cosign."),
+    "not-logged": Code(
+        (0, 3),
+        "An attestation is not proven to be in the audit log.",
+        "Log it: `verifai seal BUNDLE --log LOG --log-key KEY -o NEW`.",
+    ),
+    "below-witnesses": Code(
+        (0, 3),
+        "Too few witnesses cosigned the log's checkpoint.",
+        "Ask the witnesses for cosignatures, then seal the bundle again with --checkpoint.",
+    ),
     "logged": Code((0,), "Every attestation is in the trusted audit log.", ""),
     "log-not-required": Code((0,), "The trust file names no audit log.", "Add [log] to the trust file to require it."),
     "circuit-not-trusted": Code((3,), "The trust file does not name the circuit.", "Review its lock, then add it."),
     "lock-changed": Code((2,), "A lock is not the one that the trust file pins.", "Review the lock, then pin its digest."),
-    "consistency-missing": Code((3,), "A witness was shown no proof that the log only grew.", "verifai log consistency."),
+    "consistency-missing": Code(
+        (3,),
+        "A witness was shown no proof that the log only grew.",
+        "Get the proof: `verifai log consistency LOG --from SIZE -o FILE`.",
+    ),
     "sbom-mismatch": Code((1,), "The bill of materials is not the one of this evidence.", _AGAIN),
     # Audit: docs/bundle-format.md, steps A1 to A9.
     "section-pinned": Code((0,), "Every parameter that the lock pins is the one the evidence was made with.", ""),
@@ -84,7 +102,8 @@ CODES: dict[str, Code] = {
     "fidelity-poor": Code(
         (3,),
         "By the figures that the lock pins, the circuit is not near its float model, whatever compile was told to accept.",
-        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: `verifai audit --max-spread-error`.",
+        "Leave [fidelity] out of circuit.toml, compile, and prove again; or accept it: "
+        "`verifai audit BUNDLE --trust FILE --max-spread-error LIMIT`.",
     ),
     "fidelity-not-judged": Code(
         (0,),
@@ -112,7 +131,9 @@ CODES: dict[str, Code] = {
     # Keyless signing.
     "no-identity": Code((2,), "The environment offers no identity token.", "Run it in CI with permission id-token: write."),
     "keyless-signed": Code((0,), "The identity that the trust file names vouched for the manifest.", ""),
-    "keyless-missing": Code((3,), "The manifest has no keyless signature of the identity.", "verifai seal --sigstore."),
+    "keyless-missing": Code(
+        (3,), "The manifest has no keyless signature of the identity.", "Vouch for it: `verifai seal BUNDLE --sigstore`."
+    ),
     "keyless-invalid": Code((1,), "The keyless signature is not the identity's, or not over this manifest.", _AGAIN),
     "keyless-unavailable": Code((4,), "Sigstore could not be used.", "Install the extra sigstore, or try again."),
 }

@@ -12,9 +12,13 @@ CODES: dict[str, Code] = {
         "[privacy] says integrity-only, but a tensor or the weights are private.",
         'Say level = "zero-knowledge", or make the field that the message names "public", "hashed" or "committed".',
     ),
-    "no-lock": Code((2,), "The circuit was not compiled, or nothing is pinned for this model.", "Run `verifai compile`."),
-    "stale-lock": Code((2,), "The lock pins another model than circuit.toml names.", "Run `verifai compile`."),
-    "engine-not-in-lock": Code((2,), "The lock pins no circuit of this engine.", "Compile with `--engine`."),
+    "no-lock": Code(
+        (2,), "The circuit was not compiled, or nothing is pinned for this model.", "Run `verifai compile CIRCUIT`."
+    ),
+    "stale-lock": Code((2,), "The lock pins another model than circuit.toml names.", "Run `verifai compile CIRCUIT`."),
+    "engine-not-in-lock": Code(
+        (2,), "The lock pins no circuit of this engine.", "Run `verifai compile CIRCUIT --engine ENGINE`."
+    ),
     "lock-not-reproduced": Code(
         (2,), "Compiling again gave something else than the lock pins.", "Find out what changed; then compile without --locked."
     ),
@@ -41,7 +45,7 @@ CODES: dict[str, Code] = {
     ),
     "bundle-intact": Code((0,), "Every file matches the manifest.", ""),
     "signatures-not-judged": Code(
-        (0,), "No trust file was given, so the signatures were not judged.", "Use `verifai audit --trust`."
+        (0,), "No trust file was given, so the signatures were not judged.", "Run `verifai audit BUNDLE --trust FILE`."
     ),
     "circuit-pinned": Code((0,), "The circuit is the one that the lock pins.", ""),
     "model-not-pinned": Code((1,), "The evidence is about another model.", "Use the right lock, or reject the release."),

@@ -103,10 +103,14 @@ CODES: dict[str, Code] = {
     "consensus-incomplete": Code(
         (1,), "A message that the decision rests on is not there.", "Ask for the round's messages: terms, commitments, votes."
     ),
-    "calibration-missing": Code((2, 3), "This kind of output needs a measured tolerance.", "Run: verifai calibrate"),
+    "calibration-missing": Code(
+        (2, 3), "This kind of output needs a measured tolerance.", "Run `verifai calibrate MODEL DATA -o FILE`."
+    ),
     "bad-beacon": Code((2,), "The beacon file cannot be read.", "It holds source, number and value, nothing else."),
     "bad-runs": Code(
-        (2,), "The file of recorded runs cannot be read.", "Make it with: verifai calibrate --record, or record-proofs."
+        (2,),
+        "The file of recorded runs cannot be read.",
+        "Make it with `verifai calibrate MODEL DATA -o FILE --record RUNS`, or with `verifai record-proofs`.",
     ),
     "bad-secret": Code((2,), "The secret file of a vote is damaged.", "Use the file that vote-commit wrote."),
     "job-input": Code((2,), "The inputs or outputs are not those of the job.", "Vote on exactly the inputs that it names."),

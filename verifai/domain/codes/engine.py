@@ -13,7 +13,9 @@ CODES: dict[str, Code] = {
         (2,), "The lock was made with another release of the engine.", "Use that release, or compile again."
     ),
     "stale-build": Code(
-        (2,), "The build files are missing, changed, or not those that the lock pins.", "Run `verifai compile --locked`."
+        (2,),
+        "The build files are missing, changed, or not those that the lock pins.",
+        "Run `verifai compile --locked CIRCUIT`.",
     ),
     "input-out-of-range": Code(
         (2,),

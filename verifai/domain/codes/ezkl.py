@@ -47,13 +47,17 @@ CODES: dict[str, Code] = {
     "keys-pinned": Code((0,), "Settings and verification key are the pinned ones.", ""),
     "instance-out-of-range": Code((1,), "A public value of the proof cannot be the value of a tensor.", "Reject it."),
     "srs-malformed": Code(
-        (1,), "The SRS is truncated, padded, zeroed, or has points that do not belong.", "Fetch it again: `verifai srs fetch`."
+        (1,),
+        "The SRS is truncated, padded, zeroed, or has points that do not belong.",
+        "Fetch it again: `verifai srs fetch -k SIZE`.",
     ),
     "srs-not-ceremony": Code(
-        (1,), "The SRS is not the public ceremony's, though it should be.", "Fetch it again: `verifai srs fetch`."
+        (1,), "The SRS is not the public ceremony's, though it should be.", "Fetch it again: `verifai srs fetch -k SIZE`."
     ),
     "srs-missing": Code(
-        (2,), "The local store has no SRS that is large enough.", "`verifai srs fetch`, or `verifai srs import FILE`."
+        (2,),
+        "The local store has no SRS that is large enough.",
+        "Run `verifai srs fetch -k SIZE`, or `verifai srs import FILE`.",
     ),
     "srs-too-small": Code((2,), "The SRS has fewer rows than the circuit.", "Fetch a larger one, or lower max_logrows."),
     "srs-unavailable": Code(

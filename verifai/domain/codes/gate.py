@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from verifai.domain.codes.code import Code
 
-_SHOW = "Run: verifai gate --explain --policy FILE"
+_SHOW = "Run `verifai gate --explain --policy FILE`."
 
 CODES: dict[str, Code] = {
     # Policies and waivers.
     "bad-policy": Code((2,), "The policy is not as its schema says.", "Mend the line and field that the message names."),
-    "empty-policy": Code((2,), "The policy demands nothing of any model.", "Write one with: verifai gate-init BUNDLE."),
+    "empty-policy": Code(
+        (2,), "The policy demands nothing of any model.", "Write one with `verifai gate-init BUNDLE --lock FILE`."
+    ),
     "waiver-malformed": Code((3,), "A waiver is malformed; it waives nothing.", "Mend or delete it."),
     "waiver-expired": Code((3,), "A waiver's expiry has passed; it waives nothing.", "Delete it, or renew it."),
     "waiver-too-broad": Code((3,), "A waiver reaches further than the policy allows; it waives nothing.", "Narrow it."),

@@ -21,12 +21,14 @@ CODES: dict[str, Code] = {
     "model-unknown-operator": Code((2,), "An operator, or a form of it, has no equivalent here.", "Export with opset 18."),
     "model-dtype": Code((2,), "A tensor has an element type that is not supported.", "Convert the model to float32."),
     "model-non-finite": Code((2,), "A weight is NaN, infinite or too large for float32.", "Use finite weights."),
-    "model-dynamic-shape": Code((2,), "A shape is not fixed.", "Fix it with --dim NAME=SIZE, or make the shape constant."),
+    "model-dynamic-shape": Code(
+        (2,), "A shape is not fixed.", "Fix it: `verifai export MODEL -o FILE --dim NAME=SIZE`; or make the shape constant."
+    ),
     "model-external-data": Code(
         (2,), "Weights in other files cannot be read safely.", "Keep them beside the model as plain files."
     ),
     "model-unused-input": Code((2,), "No output depends on this input.", "Remove the input from the model."),
-    "model-not-canonical": Code((2,), "The model is not in canonical form.", "Run verifai export."),
+    "model-not-canonical": Code((2,), "The model is not in canonical form.", "Run `verifai export MODEL -o FILE`."),
     "reference-failed": Code((2,), "onnxruntime cannot run the model.", _EXPORT_AGAIN),
     "parity-exceeded": Code((2,), "The exported model differs from its source by more than the limit.", "Report the model."),
     "source-unknown": Code((2,), "No exporter reads this source.", "Give an ONNX, .pt2 or skops file, or pkg.module:factory."),

@@ -46,10 +46,12 @@ CODES: dict[str, Code] = {
     "circuit-bound": Code(
         (2,),
         "A value of the quantised model could leave the range that the proof's field allows.",
-        "Reduce activation_bits, or change the node named.",
+        "Change the node that is named; where [engine.sumcheck] activation_bits is given, remove it, so that others are tried.",
     ),
     "constant-value": Code(
-        (2,), "A value of the model does not depend on its inputs once quantised.", "Remove it, or raise activation_bits."
+        (2,),
+        "A value of the model does not depend on its inputs once quantised.",
+        "Remove it; where [engine.sumcheck] activation_bits is given, remove that, so that more bits are tried.",
     ),
     "no-scale": Code((2,), "Calibration, or the lock, gives no range for a value.", "Compile again without --locked."),
     "range-holds-pole": Code(

@@ -179,7 +179,10 @@ class Calibration:
             theirs, ours = self.subject.to_json(), subject.to_json()
             fields = ", ".join(name for name in ours if ours[name] != theirs.get(name))
             raise PolicyNotMet(
-                "calibration-subject", "the calibration is for another subject", where=fields, hint="Run: verifai calibrate"
+                "calibration-subject",
+                "the calibration is for another subject",
+                where=fields,
+                hint="Run: `verifai calibrate MODEL DATA -o FILE`",
             )
         if self.runtime != runtime:
             raise PolicyNotMet(

@@ -103,7 +103,7 @@ def judge_key(trusted: TrustedCircuit | None, circuit_sha256: str) -> Finding | 
             Outcome.NOT_CHECKED,
             "the trust file wants the key made again from the model; a gate does not, the lock alone vouches for it",
             where="verification_key",
-            remedy="Run: verifai audit --trust FILE; or pin the key's SHA-256 in the trust file.",
+            remedy="Run: `verifai audit BUNDLE --trust FILE`; or pin the key's SHA-256 in the trust file.",
         )
     if trusted.verification_key == circuit_sha256:
         return Finding("key-pinned", Outcome.HOLDS, "the key is the one that the trust file pins", evidence=circuit_sha256)
@@ -254,7 +254,7 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
 
 
 _MORE = "Compile again with more calibration samples."
-_SCALES = "Allow larger scales, then compile again."
+_SCALES = "Ask the same of the circuit, in [fidelity] of circuit.toml, then compile again: it looks for finer scales."
 
 
 def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, signers: int) -> Finding | None:

@@ -78,7 +78,7 @@ def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
             "empty-policy",
             "the policy demands nothing of any model",
             where="policy",
-            hint="Write one that does with: verifai gate-init BUNDLE --lock circuit.lock",
+            hint="Write one that does with: `verifai gate-init BUNDLE --lock circuit.lock`",
         )
     root.text("schema", pattern=SCHEMA)
     models = tuple(_model(item) for item in root.tables("model", max_length=MAX_MODELS))

@@ -56,14 +56,14 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
         lines += [
             f"  Consensus: at least {demand.consensus.verifiers} verifiers with distinct trusted keys agree, "
             f"in {_count(demand.consensus.environments, 'environment')} or more.",
-            "    To satisfy it: verifai vote-commit, vote-reveal and consensus, then give the bundle to the gate.",
+            "    To satisfy it: `verifai vote-commit`, `verifai vote-reveal`, then `verifai consensus` for a bundle.",
         ]
     if demand.gate is not None:
         wanted = ", ".join(demand.gate.policies)
         lines += [
             f"  Earlier gate: a verdict PASSED under policy {wanted}, signed by {_count(demand.gate.signatures, 'gate key')}"
             + ("; it may rest on waivers." if demand.gate.waivers else "; it may not rest on waivers."),
-            "    To satisfy it: verifai gate --attest DIR --key KEY with that policy, then give DIR to this gate.",
+            "    To satisfy it: `verifai gate --attest DIR --key KEY` with that policy, then give DIR to this gate.",
         ]
     lines += _always(demand)
     return lines
@@ -78,7 +78,7 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     lines = [
         f"  Proof: at least {counted or _count(proof.inferences, 'distinct inference')}, proven with {engines}.",
         *([_PER_ENGINE] if len(proof.engines) > 1 and proof.inferences > 1 else []),
-        f"    To satisfy it: verifai prove CIRCUIT INPUT -o DIR, with the circuit that {demand.lock} pins.",
+        f"    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR`, with the circuit that {demand.lock} pins.",
         f"  Privacy: {proof.privacy.value} or stronger.",
     ]
     if proof.srs is SrsLevel.TEST:
@@ -91,7 +91,7 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     if proof.context is not None:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
-            "    To satisfy it: verifai prove --context TEXT.",
+            "    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR --context TEXT`.",
         ]
     return lines + _contexts(proof.contexts)
 
@@ -100,10 +100,11 @@ def _contexts(demand: ContextsDemand | None) -> list[str]:
     if demand is None:
         return []
     first, last = demand.prefix + sample_id(0), demand.prefix + sample_id(demand.numbers - 1)
+    option = shell(demand.prefix.removesuffix("#"))
     binds = "the proof itself" if demand.counts else "the proof or a trusted signature"
     lines = [
         f"  Contexts: every statement carries one of {first!r} to {last!r}, bound by {binds}.",
-        f"    To satisfy it: verifai prove --context-per-sample {shell(demand.prefix.removesuffix('#'))}.",
+        f"    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR --context-per-sample {option}`.",
     ]
     if demand.counts:
         lines += [
@@ -132,7 +133,7 @@ def _always(demand: ModelDemand) -> list[str]:
     lines = []
     if demand.signatures:
         lines.append(f"  Signatures: {_count(demand.signatures, 'distinct trusted release key')} signed each bundle.")
-        lines.append("    To satisfy it: verifai seal BUNDLE --key KEY.")
+        lines.append("    To satisfy it: `verifai seal BUNDLE --key KEY`.")
     elif EvidenceKind.PROOF in demand.evidence:
         lines.append("  Signatures: the policy itself asks for none; the trust file may.")
     if demand.max_age_seconds is not None:
@@ -141,7 +142,7 @@ def _always(demand: ModelDemand) -> list[str]:
         lines.append("  Age: no limit.")
     if demand.log:
         lines.append("  Log: the trusted audit log holds every attestation.")
-        lines.append("    To satisfy it: verifai seal BUNDLE --log LOG --log-key KEY -o NEW.")
+        lines.append("    To satisfy it: `verifai seal BUNDLE --log LOG --log-key KEY -o NEW`.")
     return lines
 
 

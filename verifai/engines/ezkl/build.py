@@ -189,7 +189,7 @@ def _run(steps: Sequence[Any], fence: Fence, inputs: dict[str, bytes], outputs: 
         raise UnsupportedModel(
             "ezkl-refused",
             f"ezkl cannot make this circuit: {calls.first_line(str(problem))}",
-            hint="Run verifai check on the model; it names operators and attributes that ezkl does not take.",
+            hint="Run `verifai check MODEL`; it names operators and attributes that ezkl does not take.",
         ) from None
 
 

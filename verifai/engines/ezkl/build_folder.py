@@ -23,7 +23,7 @@ SRS_FILE = "params.srs"
 INDEX_FILE = "build.json"
 _SCHEMA = "verifai/ezkl-build/v1"
 _CODE = "stale-build"
-_HINT = "Run: verifai compile --locked CIRCUIT"
+_HINT = "Run: `verifai compile --locked CIRCUIT`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
             "srs-too-small",
             f"the SRS has k = {srs.logrows}, the circuit needs {tuned.parameters.logrows}",
             where=str(srs.path),
-            hint=f"Run: verifai srs fetch -k {tuned.parameters.logrows}, or allow fewer rows in [budget] max_logrows.",
+            hint=f"Run: `verifai srs fetch -k {tuned.parameters.logrows}`, or allow fewer rows in [budget] max_logrows.",
         )
     folder = BuildFolder(request.build_dir)
     built, cut_sha256 = _build(folder, tuned, srs, plan, request, locked)

@@ -106,9 +106,9 @@ def _differs(code: str, message: str, found: str, pinned: str, step: str) -> Fin
 def _no_srs(section: LockSection) -> Finding:
     wanted = f"k = {section.srs.logrows}, SHA-256 {short(section.srs.sha256)}…"
     if section.srs.trust is SrsTrust.CEREMONY:
-        remedy = f"Run: verifai srs fetch -k {section.srs.logrows}."
+        remedy = f"Run: `verifai srs fetch -k {section.srs.logrows}`"
     else:
-        remedy = "Import the test file that the circuit was compiled with: verifai srs import --test FILE."
+        remedy = "Import the test file that the circuit was compiled with: `verifai srs import --test FILE`"
     return Finding(
         "srs-unavailable", Outcome.UNDECIDED, f"the SRS is not in the local store ({wanted})", remedy=remedy, step="A3"
     )

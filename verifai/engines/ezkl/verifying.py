@@ -211,7 +211,7 @@ def check_srs_trust(section: LockSection, *, allow_test_material: bool) -> Findi
             "srs-test-only",
             "the SRS is INSECURE-TEST material: whoever generated it can forge this proof",
             where="circuit.lock: [engine.ezkl.srs]",
-            hint="Compile with a ceremony SRS (verifai srs fetch), or pass --allow-test-srs to accept a test.",
+            hint="Compile with a ceremony SRS (`verifai srs fetch -k SIZE`), or pass --allow-test-srs to accept a test.",
         )
     return Finding(
         "srs-test-allowed",

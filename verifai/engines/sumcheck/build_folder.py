@@ -49,5 +49,5 @@ def read_circuit(folder: Path, section: LockSection) -> tuple[bytes, Circuit]:
 
 def stale(message: str, where: Path | str) -> UsageError:
     return UsageError(
-        "stale-build", message, where=str(where), hint="To rebuild what the lock pins: verifai compile --locked CIRCUIT"
+        "stale-build", message, where=str(where), hint="Run: `verifai compile --locked CIRCUIT`, to rebuild what the lock pins."
     )

@@ -39,6 +39,8 @@ SEARCH_SAMPLES = 256
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
+_OTHER_BITS_MAY_DO = ("circuit-bound", "constant-value")
+"""Refusals that depend on the bits, so that the next rung may keep the bound, or tell a factor from 0."""
 TUNED_FIELDS = ("activation_bits", "input_bits", "output_bits", "column_bits")
 
 Sample = Mapping[str, NDArray[Any]]
@@ -66,6 +68,7 @@ class _Attempt:
     lowered: Lowered | None
     fidelity: Fidelity | None
     reason: str
+    refused: UnsupportedModel | None = None
 
     def row(self, chosen: bool) -> Mapping[str, Any]:
         """For people: bits, cost, fidelity, outcome."""
@@ -161,9 +164,9 @@ class Tuner:
             tensors = {name: BINDINGS[visibility] for name, visibility in self._spec.tensors.items()}
             lowered = build_circuit(self._model, tensors, self._spec.weights, scales, options, self._suite)
         except UnsupportedModel as problem:
-            if problem.code != "circuit-bound" or bits == LADDER[-1] == LADDER[0]:
+            if problem.code not in _OTHER_BITS_MAY_DO:
                 raise
-            attempt = _Attempt(options, scales, None, None, f"a bound does not hold: {problem.message} (at {problem.where})")
+            attempt = _Attempt(options, scales, None, None, f"{problem.message} (at {problem.where})", problem)
             self._tried.append(attempt)
             return attempt
         fidelity = measure(self._model, lowered, *self._search)
@@ -208,7 +211,11 @@ class Tuner:
         """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""
         measured = [one for one in self._tried if one.fidelity is not None]
         if not measured:
-            return UnsupportedModel("circuit-bound", self._tried[-1].reason, where="circuit.toml: [engine.sumcheck]")
+            last = self._tried[-1].refused
+            assert last is not None
+            given = "Remove activation_bits from [engine.sumcheck], so that others are tried."
+            hint = given if "activation_bits" in self._given else "Other bits were tried: change the node that is named."
+            return UnsupportedModel(last.code, last.message, where=last.where, hint=hint)
         best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)

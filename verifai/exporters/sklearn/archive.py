@@ -92,7 +92,7 @@ def _refused(source: Source, kinds: set[str]) -> UsageError:
     names = sorted(kinds)
     listed = printable(", ".join(names[:3]), 300) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     options = " ".join(f"--trust-type {shlex.quote(printable(name, 200))}" for name in sorted({*names, *source.trusted_types}))
-    hint = f"If you trust its maker: verifai export {shlex.quote(source.text)} -o model.onnx {options}"
+    hint = f"If you trust its maker: `verifai export {shlex.quote(source.text)} -o model.onnx {options}`"
     if any(name.startswith("__main__.") or "<" in name for name in names):
         hint = "What a script or notebook defines cannot be loaded elsewhere: put it into a module, or name a factory."
     return UsageError(

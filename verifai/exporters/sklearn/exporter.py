@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from verifai.errors import UnsupportedModel, UsageError
+from verifai.execution.packages import install_hint
 from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.sklearn import choice
@@ -171,7 +172,7 @@ def _require(source: Source) -> None:
             "extra-missing",
             "exporting from scikit-learn needs skl2onnx and skops",
             where=source.text,
-            hint="Install the [sklearn] extra.",
+            hint=install_hint("sklearn"),
         ) from None
 
 

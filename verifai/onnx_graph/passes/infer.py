@@ -84,7 +84,7 @@ class _Budget:
                 "model-size-bomb",
                 f"all values up to here need {self._used:,} bytes; the limit is {self._limit:,}",
                 where,
-                "Use a smaller batch (--dim), or split the model.",
+                "Use a smaller batch (`verifai export MODEL -o FILE --dim NAME=SIZE`), or a part of the model.",
             )
 
     def fold(self, growth: int, where: str) -> None:

@@ -125,7 +125,9 @@ def _scores_only(graph: Graph, node: Node) -> str:
     if label in graph.outputs:
         raise _no_form(node, "yields labels", "Keep the scores only (--select NAME), and take the largest outside the model.")
     if any(label in other.inputs for other in graph.pending):
-        raise _no_form(node, "yields labels that other nodes read", "Export the estimator itself (verifai export model.skops).")
+        raise _no_form(
+            node, "yields labels that other nodes read", "Export the estimator itself (`verifai export model.skops -o FILE`)."
+        )
     if len(node.outputs) < 2 or not node.outputs[1]:
         raise _no_form(node, "yields no scores", "Export the scores.")
     return node.outputs[1]

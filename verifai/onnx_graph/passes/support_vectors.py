@@ -16,7 +16,7 @@ from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import Array, checked_size
 
-_HINT = "Export the estimator itself (verifai export model.skops): its decision function has a form."
+_HINT = "Export the estimator itself (`verifai export model.skops -o FILE`): its decision function has a form."
 _MAX_DEGREE = 16
 
 

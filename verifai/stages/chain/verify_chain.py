@@ -106,7 +106,11 @@ def _check_counts(paths: Sequence[Path], locks: Sequence[CircuitLock]) -> None:
         message = f"{len(paths)} bundles and {len(locks)} locks were given"
         raise UsageError("bad-option", message, where="--lock", hint="Give each bundle its lock, in the order of the segments.")
     if not 2 <= len(paths) <= MAX_SEGMENTS:
-        raise UsageError("bad-option", f"a chain has 2 to {MAX_SEGMENTS} segments", hint="For one bundle: verifai verify.")
+        raise UsageError(
+            "bad-option",
+            f"a chain has 2 to {MAX_SEGMENTS} segments",
+            hint="For one bundle: `verifai verify BUNDLE --lock FILE`",
+        )
 
 
 def _engine(locks: Sequence[CircuitLock]) -> SplitsModels:

@@ -218,7 +218,7 @@ def _incomplete(name: str) -> EvidenceRejected:
         "consensus-incomplete",
         "the decision is about a claim, but what was claimed is not in the bundle",
         where=f"payload/{name}",
-        hint="Make the bundle with: verifai consensus --claim … -o BUNDLE",
+        hint="Make the bundle with `verifai consensus`, options --claim and -o.",
     )
 
 

@@ -172,7 +172,9 @@ def _tolerance(request: ConsensusRequest, fingerprint: Fingerprint) -> float:
         return NO_TOLERANCE
     if request.calibration is None:
         raise PolicyNotMet(
-            "calibration-missing", "this kind of output is decided by a measured tolerance", hint="Run: verifai calibrate"
+            "calibration-missing",
+            "this kind of output is decided by a measured tolerance",
+            hint="Run: `verifai calibrate MODEL DATA -o FILE`",
         )
     calibration = request.calibration
     return calibration.require_valid(request.terms.job.subject, calibration.runtime, request.now).tau

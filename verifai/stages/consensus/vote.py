@@ -84,7 +84,7 @@ def make_job(subject: VoteSubject, samples: Sequence[Tensors], calibration: Sha2
         raise UsageError(
             "calibration-missing",
             f"outputs of kind {subject.kind.value!r} are decided by a measured tolerance",
-            hint="Run: verifai calibrate",
+            hint="Run: `verifai calibrate MODEL DATA -o FILE`",
         )
     if not samples:
         raise InputRejected("input-missing", "a job has at least one sample")

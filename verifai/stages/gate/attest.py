@@ -77,7 +77,7 @@ def check_attest_options(target: Path, *, signers: int, log: Path | None, log_ke
             "bad-option",
             "an unsigned verdict proves nothing",
             where="--attest",
-            hint="Give --key; see: verifai key new",
+            hint="Give --key; make one with: `verifai key new PATH`",
         )
     if (log is not None) != log_key:
         raise UsageError("bad-option", "--log and --log-key go together", hint="The log signs its checkpoint with its own key.")

@@ -131,7 +131,7 @@ def _summaries(path: Path, data: bytes, index: int, demand: ModelDemand, lock: C
                 data,
                 f"model[{index}].proof.engines",
                 f"the lock pins no circuit of engine {engine.value!r} (pinned: {have})",
-                f"Run: verifai compile CIRCUIT --engine {engine.value}, or leave that engine out.",
+                f"Run: `verifai compile CIRCUIT --engine {engine.value}`, or leave that engine out.",
             )
     return {engine: engine_for(engine).summarise(section) for engine, section in lock.engines.items()}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from verifai.domain.digest import sha256
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited
+from verifai.execution.packages import install_hint
 
 SOLC_VERSION = "0.8.20"
 SOLJSON_SHA256 = "033dc42a16378dd036a475b8a7080af83cfae1841eb6848ce1667c56193972ba"
@@ -62,7 +63,7 @@ def find_tools() -> Tools:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            raise ToolMissing(f"the Python package {name} is not installed", "pip install 'verifai[evm]'") from None
+            raise ToolMissing(f"the Python package {name} is not installed", install_hint("evm")) from None
     node = shutil.which("node")
     if node is None:
         raise ToolMissing("the program node is not on the path", "Install Node.js, 18 or newer.")

@@ -40,7 +40,7 @@ def stored_srs(logrows: int, locked: LockSection | None) -> Srs:
             "srs-missing",
             f"no ceremony SRS of k = {logrows} or more in the local store",
             where=str(store.root),
-            hint=f'Run: verifai srs fetch -k {logrows}. Tests only: verifai srs generate, and srs = "FILE" in [engine.ezkl].',
+            hint=f"Run: `verifai srs fetch -k {logrows}`. For tests only: `verifai srs generate -k {logrows}`",
         )
     return found
 

@@ -85,7 +85,7 @@ def read_srs(path: Path) -> Srs:
     where = str(path)
     try:
         if not path.is_file():
-            raise UsageError("file-missing", "no such SRS file", where=where, hint="See: verifai srs --help")
+            raise UsageError("file-missing", "no such SRS file", where=where, hint="See what there is: `verifai srs list`")
         with path.open("rb") as stream:
             logrows = _read_logrows(stream, path.stat().st_size, where)
             digest = _digest(stream)
@@ -101,7 +101,7 @@ def read_srs(path: Path) -> Srs:
             "srs-not-ceremony",
             "the file has the ceremony's digest or its points, but not both",
             where=where,
-            hint="Fetch it again: verifai srs fetch.",
+            hint="Fetch it again: `verifai srs fetch -k SIZE`",
         )
     if by_digest and sha256(verifier) != ceremony.SHA256[1]:
         raise EvidenceRejected("srs-not-ceremony", "cut to k = 1 it is not the ceremony's smallest file", where=where)
@@ -232,5 +232,5 @@ def _raw(coordinate: int) -> bytes:
 
 def _malformed(message: str, where: str) -> EvidenceRejected:
     return EvidenceRejected(
-        "srs-malformed", f"not a usable SRS: {message}", where=where, hint="Fetch it again: verifai srs fetch."
+        "srs-malformed", f"not a usable SRS: {message}", where=where, hint="Fetch it again: `verifai srs fetch -k SIZE`"
     )

@@ -54,7 +54,7 @@ class SrsStore:
                 "srs-not-ceremony",
                 "this SRS is not from the ceremony: whoever made it can forge proofs",
                 where=str(path),
-                hint="Import it as test material only if you mean to: verifai srs import --test.",
+                hint="Import it as test material only if you mean to: `verifai srs import --test FILE`",
             )
         target = self.root / _name(srs)
         if not target.exists():
@@ -121,7 +121,7 @@ class SrsStore:
                 raise Undecided(
                     "srs-unavailable",
                     f"the SRS could not be downloaded: {calls.first_line(problem.step.message)}",
-                    hint="Check the network, or copy the file from elsewhere and use: verifai srs import FILE.",
+                    hint="Check the network, or copy the file from elsewhere and use: `verifai srs import FILE`",
                 ) from None
             srs = read_srs(got)
             if srs.trust is not SrsTrust.CEREMONY or srs.logrows != logrows:

@@ -47,7 +47,7 @@ def cut_to(
     except CallFailed as problem:
         raise _not_cut(problem, source) from None
     except DeadlineExceeded as problem:
-        hint = f"Use an SRS of the circuit's own size (verifai srs fetch -k {logrows}), or raise setup_seconds."
+        hint = f"Use an SRS of the circuit's own size (`verifai srs fetch -k {logrows}`), or raise [budget] setup_seconds."
         raise DeadlineExceeded(problem.code, f"cutting the SRS: {problem.message}", where=problem.where, hint=hint) from None
     try:
         made = read_srs(output)
@@ -128,6 +128,6 @@ def _not_cut(problem: CallFailed, source: Srs) -> EvidenceRejected | EngineCrash
             "srs-malformed",
             "not a usable SRS: its points are not the powers of one number",
             where=str(source.path),
-            hint="Fetch it again: verifai srs fetch.",
+            hint="Fetch it again: `verifai srs fetch -k SIZE`",
         )
     return EngineCrashed("engine-crashed", f"cutting the SRS failed: {calls.first_line(problem.step.message)}")

@@ -205,7 +205,7 @@ def probe(forms: Sequence[Variant], visibility: CircuitVisibility, fence: Fence)
         raise UnsupportedModel(
             "ezkl-refused",
             f"ezkl cannot make a circuit of this model: {refusal}",
-            hint="Run verifai check on the model; it names operators and attributes that ezkl does not take.",
+            hint="Run `verifai check MODEL`; it names operators and attributes that ezkl does not take.",
         )
     return tuple(found)
 

@@ -228,9 +228,7 @@ class Builder:
         try:
             results = infer(self.draft(), op, shape)
         except EvidenceRejected as problem:
-            raise UnsupportedModel(
-                "circuit-bound", f"{type(op).__name__}: {problem.message}", where=name, hint="Reduce activation_bits."
-            ) from None
+            raise UnsupportedModel("circuit-bound", f"{type(op).__name__}: {problem.message}", where=name) from None
         for result in results:
             if len(result.shape) > MAX_RANK:
                 raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_RANK} axes", where=name)

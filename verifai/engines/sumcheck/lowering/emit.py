@@ -119,7 +119,7 @@ def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: st
     if len(parts) == 1 and constant == 0 and factors == [1]:
         return parts[0]
     if not parts:
-        raise UnsupportedModel("constant-value", "every factor of a sum rounds to 0", where=name, hint="Raise activation_bits.")
+        raise UnsupportedModel("constant-value", "every factor of a sum rounds to 0", where=name)
     merged: dict[int, int] = {}
     for part, factor in zip(parts, factors, strict=True):
         merged[part] = merged.get(part, 0) + factor

@@ -201,7 +201,7 @@ def _check_kind(found: os.stat_result, path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise _unsafe("it belongs to another user", path)
     if found.st_mode & 0o077:
-        raise _unsafe("other users may read or write it", path, f"If no other user used it: chmod 600 {shell(path)}")
+        raise _unsafe("other users may read or write it", path, f"If nobody else used it: `chmod 600 {shell(path)}`")
 
 
 def _check_place(handle: int, path: Path) -> None:

@@ -135,7 +135,7 @@ def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
     left = ledger.remaining
     if left > 1:
         return UsableRoot(pinned, ledger, {REGISTRATION_FILE: shown})
-    hint = "Run: verifai weights renew CIRCUIT" if left else "Make a new root: compile again."
+    hint = "Run: `verifai weights renew CIRCUIT`" if left else "Make a new root: compile again."
     message = "no opening of the weights' roots is left for a proof"
     raise UsageError("opening-budget-spent", message, where=str(folder), hint=hint)
 

@@ -23,7 +23,6 @@ from verifai.domain.privacy_words import hides
 from verifai.domain.statement import EngineName, Privacy, Role, Visibility, WeightVisibility
 from verifai.engines.capabilities import (
     CheckInputsRequest,
-    ChecksInputs,
     FindsOutsideInputs,
     KeepsSetUpFiles,
     OffersSecondOpinion,
@@ -40,7 +39,7 @@ from verifai.stages.compile import compile_circuit
 
 Make = Callable[..., EngineCase]
 CAPABILITIES = (
-    ChecksInputs,
+    FindsOutsideInputs,
     FindsOutsideInputs,
     KeepsSetUpFiles,
     OffersSecondOpinion,

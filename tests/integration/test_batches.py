@@ -28,9 +28,9 @@ from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EngineCrashed, InternalError, Interrupted, Undecided, UsageError, VerifaiError
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.inputs import inputs_path
-from verifai.stages.batch.outside import SamplesOutside
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.run import prove_batch
+from verifai.stages.outside import SamplesOutside
 from verifai.stages.verify import find_claims
 from verifai.stages.weights import show_roots
 
@@ -70,7 +70,7 @@ def index_of(output: Path) -> ProofIndex:
 def bundles(output: Path) -> dict[str, str]:
     found = {}
     for path in sorted(output.iterdir()):
-        if path.name != INDEX_FILE:
+        if path.name != INDEX_FILE and not path.name.startswith("."):  # what a killed run was writing
             with open_bundle(path) as bundle:
                 found[path.name] = bundle.bundle_id
     return found

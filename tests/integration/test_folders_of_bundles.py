@@ -147,7 +147,11 @@ def test_packing_and_sealing_folders_end_in_totals(world: World, capsys: pytest.
     assert (status, lines[-1]) == (0, f"{COUNT} bundles: {COUNT} packed")
     assert sorted(path.name for path in Path("packed").iterdir()) == [f"{number:06d}.vbundle" for number in range(COUNT)]
     assert printed(capsys, *VERIFY, "packed", "-q")[1] == [f"{COUNT} bundles: {COUNT} accepted"]
-    assert run(capsys, "pack", "evidence", "-o", "packed")[1]["error"]["code"] == "file-exists"
+    assert run(capsys, "pack", "evidence", "-o", "packed")[1]["error"]["code"] == "bad-output"
+    Path("half").mkdir()
+    Path("half/000007").touch()
+    assert run(capsys, "seal", "evidence", "--key", "alice.key", "-o", "half")[1]["error"]["code"] == "file-exists"
+    assert [path.name for path in Path("half").iterdir()] == ["000007"]
     assert printed(capsys, "seal", "evidence", "--key", "alice.key", "-q") == (0, [f"{COUNT} bundles: {COUNT} sealed"])
     status, document = run(capsys, "seal", "packed", "--key", "alice.key", "-o", "sealed")
     assert (status, document["totals"]["outcomes"]) == (0, {"sealed": COUNT, "not-sealed": 0})

@@ -187,7 +187,7 @@ def test_the_policy_in_words_says_what_is_not_shown(world: World) -> None:
     text = "\n".join(explain_policy(loaded.policy, loaded.pins, loaded.digest, NOW))
     assert "'release-7#000000' to 'release-7#000199', bound by the proof itself" in text
     assert "does not show that hidden inputs differ" in text
-    assert "--context-per-sample release-7." in text
+    assert "--context-per-sample release-7`." in text
     demand = loaded.policy.models[0].proof
     assert demand is not None and demand.contexts is not None
     assert not replace(demand, contexts=replace(demand.contexts, counts=False)).by_context

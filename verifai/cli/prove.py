@@ -18,11 +18,11 @@ from verifai.cli.proved import PER_SAMPLE, proved_result, refused_result
 from verifai.domain.statement import Visibility
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
-from verifai.stages.batch.outside import SamplesOutside
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
+from verifai.stages.outside import SamplesOutside
 
 
 class ProveCommand(TyperCommand):

@@ -11,8 +11,8 @@ from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_line
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
-from verifai.stages.batch.outside import TOLD, SamplesOutside, outside_document, outside_words
 from verifai.stages.batch.report import BatchReport
+from verifai.stages.outside import TOLD, SamplesOutside, outside_document, outside_words
 from verifai.stages.prove import ProvedBundle
 
 SHOWN = 20

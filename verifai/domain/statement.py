@@ -18,9 +18,6 @@ from verifai.domain.digest import Sha256, is_sha256, short
 from verifai.domain.record import Record
 from verifai.errors import UsageError
 
-MAX_CONTEXT = 4096
-"""Characters of a statement's context."""
-
 
 class EngineName(StrEnum):
     """The proof engines; each has one implementation in ``verifai.engines.registry``."""

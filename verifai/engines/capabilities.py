@@ -15,7 +15,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import CompileRequest, ProofEngine, ProveRequest, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -25,21 +25,6 @@ class OffersSecondOpinion(ProofEngine, Protocol):
 
     def second_opinion(self, request: VerifyRequest) -> Finding:
         """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""
-
-
-@runtime_checkable
-class ChecksInputs(ProofEngine, Protocol):
-    """Can say in a moment whether the circuit takes a sample, so that the last of many costs no proof of the others."""
-
-    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
-        """Refuse samples outside the circuit's range, spending nothing.
-
-        Args:
-            request: as for :meth:`~verifai.engines.interface.ProofEngine.prove`; its own ``inputs`` are not looked at.
-
-        Raises:
-            InputRejected: as ``prove`` would; ``where`` names the sample too where there are several. UsageError: as ``prove``.
-        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from verifai.domain.shell import shell
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility, check_context
 from verifai.domain.trust_keys import Signer
-from verifai.engines.capabilities import ChecksInputs
+from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.interface import EngineProof, ProofEngine, ProveRequest, SectionSummary, TensorSecret
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
@@ -34,6 +34,7 @@ from verifai.execution.files import cannot_write
 from verifai.execution.outputs import ReservedSpace
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
 from verifai.stages.nearness import Nearness
+from verifai.stages.outside import outside_samples, refuse_outside
 
 DOCUMENT_BYTES = 256 * 1024
 """What attestations, manifest and bill of materials of a bundle take on a disk, about."""
@@ -142,10 +143,19 @@ class ReadyCircuit:
             threads=self.threads,
         )
 
-    def check_inputs(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse samples that the circuit cannot take, where the engine can say so, before the first proof is spent."""
-        if isinstance(self.engine, ChecksInputs):
-            self.engine.check_inputs(self._request(samples[0], ""), samples)
+    def outside(self, samples: Sequence[Mapping[str, Any]], progress: Progress = SILENT) -> tuple[OutsideInput, ...]:
+        """What the circuit cannot represent. Raises what :func:`verifai.stages.outside.outside_samples` raises."""
+        folder = self.folder
+        request = CheckInputsRequest(
+            model=folder.model,
+            section=self.section,
+            build_dir=folder.built_dir(self.engine.name),
+            samples=samples,
+            budget=self.budget,
+            threads=self.threads,
+            progress=progress,
+        )
+        return outside_samples(self.engine, request, self.lock.names.columns)
 
 
 def ready_circuit(
@@ -253,7 +263,7 @@ def prove(
         keep_outputs=keep_outputs,
         compare=compare,
     )
-    ready.check_inputs(samples)
+    refuse_outside(ready.outside(samples), len(samples))
     make_folder(output)
 
     def one(index: int) -> ProvedBundle:

@@ -3,7 +3,7 @@ zero-knowledge and unaudited."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from verifai.engines.interface import (
     PrivacySupport,
     ProveRequest,
     SectionSummary,
-    Tensors,
     VerifiedProof,
     VerifyRequest,
 )
@@ -91,12 +90,6 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.proving import prove
 
         return prove(request)
-
-    def check_inputs(self, request: ProveRequest, samples: Sequence[Tensors]) -> None:
-        """Refuse samples outside the circuit's range, spending nothing. Raises InputRejected, UsageError."""
-        from verifai.engines.sumcheck.proving import check_inputs
-
-        check_inputs(request, samples)
 
     def outside_inputs(self, request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
         """The samples outside the ranges of the circuit's inputs. Raises InputRejected, UsageError."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
-from verifai.engines.sumcheck.build_folder import read_build
+from verifai.engines.sumcheck.build_folder import read_circuit
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
@@ -24,7 +24,7 @@ def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
 
     section = parse_section(request.section)
     expect_suite(section)
-    _, circuit, _ = read_build(request.build_dir, section)
+    _, circuit = read_circuit(request.build_dir, section)
     for sample in request.samples:
         check_tensors(sample, request.model.inputs)
     return tuple(_outside(request, circuit, section))

@@ -8,8 +8,8 @@ from time import perf_counter
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
-from verifai.engines.interface import EngineProof, ProveRequest, Tensors, TensorSecret
-from verifai.engines.sumcheck.build_folder import read_build, read_circuit, stale
+from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
+from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -123,23 +123,6 @@ def _require_memory(circuit: Circuit, limit: int | None) -> None:
     if limit is not None and needed > limit:
         message = f"about {needed / 2**20:,.0f} MiB needed, {limit / 2**20:,.0f} MiB allowed"
         raise ResourceExhausted("estimate-over-budget", message, hint="Raise --max-memory, or memory in [budget].")
-
-
-def check_inputs(request: ProveRequest, samples: Sequence[Tensors]) -> None:
-    """Refuse samples that the circuit cannot take, before the first of them is proven. Raises InputRejected, UsageError."""
-    from verifai.onnx_graph.reference import check_tensors
-
-    section = parse_section(request.section)
-    expect_suite(section)
-    _, circuit = read_circuit(request.build_dir, section)
-    names = [tensor.name for tensor in request.model.inputs]
-    for number, sample in enumerate(samples):
-        try:
-            check_tensors(sample, request.model.inputs)
-            circuit_inputs(circuit, names, sample, section.scales)
-        except InputRejected as problem:
-            where = f"sample {number}: {problem.where}" if len(samples) > 1 else problem.where
-            raise InputRejected(problem.code, problem.message, where=where, hint=problem.hint) from None
 
 
 def _evidence_bytes(circuit: Circuit, known: int, more: Mapping[str, bytes]) -> int:

@@ -21,7 +21,7 @@ from verifai.errors import Undecided, UsageError
 from verifai.execution.files import read_limited, write_atomic
 
 _UNFINISHED = re.compile(rf"\.([0-9]{{6,}}|reserved|{re.escape(INDEX_FILE)})\.[a-z0-9_]+\.tmp")
-"""Temporary names of bundles and of the index."""
+"""Temporary names of bundles, of room on the disk, and of the index."""
 
 
 class IndexFile:

@@ -34,10 +34,10 @@ from verifai.errors import (
 from verifai.execution.child import kill_all
 from verifai.stages.batch.index_file import IndexFile, held_folder, read_index, remove_unfinished
 from verifai.stages.batch.inputs import batch_digest, input_digest, keep_hidden_inputs
-from verifai.stages.batch.outside import outside_samples, refuse_outside
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.resume import check_same_batch, proven_row, take_up
 from verifai.stages.evidence import section_digest
+from verifai.stages.outside import refuse_outside
 from verifai.stages.prove import ProvedBundle, ReadyCircuit, free_targets, ready_circuit
 
 _OF_THE_RUN = ("disk", "opening-ledger-busy")
@@ -55,7 +55,7 @@ def prove_batch(
     """Prove ``samples`` into ``output``: bundles ``000000``, ``000001``, … and ``index.jsonl``.
 
     Raises:
-        InputRejected: without ``keep_going``: :class:`~verifai.stages.batch.outside.SamplesOutside`, before the first proof.
+        InputRejected: without ``keep_going``: :class:`~verifai.stages.outside.SamplesOutside`, before the first proof.
         UsageError: as :func:`verifai.stages.prove.prove`; ``file-exists`` also for the index of an earlier run, unless it is to
             be continued; ``index-malformed``, ``index-differs``, ``index-bundle-differs``, ``index-inputs-unknown``. Also with
             ``keep_going`` what would stop every other sample too, such as ``opening-budget-spent``: the index has the rest.
@@ -79,7 +79,7 @@ def prove_batch(
     check_context(header.context_of(len(samples) - 1))
     if not options.resume:
         _refuse_used(output, len(samples))
-    outside = outside_samples(ready, samples, progress)
+    outside = ready.outside(samples, progress)
     if not options.keep_going:
         refuse_outside(outside, len(samples))
     fresh = not output.exists()

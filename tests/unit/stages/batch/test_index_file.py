@@ -74,7 +74,7 @@ def test_a_link_in_the_place_of_an_index_is_not_followed(tmp_path: Path) -> None
 
 
 def test_only_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
-    for name in (".000007.ab_9.tmp", f".{INDEX_FILE}.x.tmp"):
+    for name in (".000007.ab_9.tmp", ".reserved.0f.tmp", f".{INDEX_FILE}.x.tmp"):
         (tmp_path / name).mkdir()
     kept = ["000007", ".000007", ".git", ".release.ab.tmp", ".000007.ab.tmp.bak", "notes.tmp"]
     for name in kept:

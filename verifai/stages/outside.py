@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from verifai.domain.progress import SILENT, Progress
 from verifai.engines.capabilities import CheckInputsRequest, FindsOutsideInputs, OutsideInput
+from verifai.engines.interface import ProofEngine
 from verifai.errors import InputRejected
-from verifai.stages.prove import ReadyCircuit
 
 TOLD = 20
 """How many are told one by one."""
@@ -26,32 +25,24 @@ class SamplesOutside(InputRejected):
 
 
 def outside_samples(
-    ready: ReadyCircuit, samples: Sequence[Mapping[str, Any]], progress: Progress = SILENT
+    engine: ProofEngine, request: CheckInputsRequest, columns: Mapping[str, Sequence[str]]
 ) -> tuple[OutsideInput, ...]:
     """What the circuit cannot represent, by row; nothing from an engine that cannot tell without proving.
+
+    Args:
+        columns: names of the places of the last axis, by input, where there are any.
 
     Raises:
         InputRejected: an input that is not of the model's shape and dtype. UsageError: ``stale-build``. Undecided.
     """
-    engine, folder = ready.engine, ready.folder
     if not isinstance(engine, FindsOutsideInputs):
         return ()
-    progress.phase(f"checking {len(samples)} samples", len(samples))
-    request = CheckInputsRequest(
-        model=folder.model,
-        section=ready.section,
-        build_dir=folder.build_dir(engine.name),
-        samples=samples,
-        budget=ready.budget,
-        threads=ready.threads,
-        progress=progress,
-    )
-    columns = ready.lock.names.columns
+    request.progress.phase(f"checking {len(request.samples)} samples", len(request.samples))
     return tuple(_named(one, columns.get(one.tensor, ())) for one in engine.outside_inputs(request))
 
 
 def _named(one: OutsideInput, columns: Sequence[str]) -> OutsideInput:
-    """With the name of its column, where the lock has one."""
+    """With the name of its column, where there is one."""
     if not one.place or one.place[-1] >= len(columns):
         return one
     return replace(one, column=columns[one.place[-1]])
@@ -61,15 +52,19 @@ def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
     """Raise SamplesOutside (``input-out-of-range``) when there are any."""
     if not outside:
         return
-    rows = len({one.row for one in outside})
-    one_by_one = "the sample lies" if samples == 1 else f"{rows} of {samples} samples lie"
+    first, rows = outside[0], len({one.row for one in outside})
+    if samples == 1:
+        hidden = "a value is outside what the circuit takes; it is hidden, so it is not shown"
+        message = hidden if first.place is None else _cell_words(first, "cell")
+        where = first.tensor or "the input"
+    else:
+        message, where = (
+            f"{rows} of {samples} samples lie outside what the circuit takes; nothing was proven",
+            outside_words(first),
+        )
     others = f"--keep-going proves the other {samples - rows}. " if rows < samples else ""
-    problem = SamplesOutside(
-        "input-out-of-range",
-        f"{one_by_one} outside what the circuit takes; nothing was proven",
-        where=outside_words(outside[0]),
-        hint=f"{others}To take them in: compile with calibration data that covers such inputs.",
-    )
+    hint = f"{others}To take such inputs in: compile with calibration data that covers them."
+    problem = SamplesOutside("input-out-of-range", message, where=where, hint=hint)
     problem.outside = tuple(outside)
     raise problem
 
@@ -79,10 +74,13 @@ def outside_words(one: OutsideInput) -> str:
     tensor = f" {one.tensor!r}" if one.tensor else ""
     if one.place is None:
         return f"row {one.row}: input{tensor}, hidden, so no value is shown" + (f"; {one.reason}" if one.reason else "")
-    *outer, column = one.place or (0,)
-    where = f"cell {list(one.place)}" if any(outer) else f"column {column}"
-    where += f" ({one.column!r})" if one.column else ""
-    told = f"row {one.row}: input{tensor} {where} is {one.value}"
+    return f"row {one.row}: input{tensor} {_cell_words(one, 'column')}"
+
+
+def _cell_words(one: OutsideInput, noun: str) -> str:
+    *outer, last = one.place or (0,)
+    where = f"cell {list(one.place or ())}" if any(outer) else f"{noun} {last}"
+    told = f"{where} ({one.column!r}) is {one.value}" if one.column else f"{where} is {one.value}"
     if one.low is not None and one.high is not None:
         told += f"; the circuit takes [{one.low:g}, {one.high:g}]"
     if one.reason:

@@ -452,7 +452,7 @@ def _cnn_committed():
 
 @pytest.mark.parametrize("make", [_mlp, _cnn_committed])
 def test_a_lie_in_any_message_carried_on_consistently(make, suite, monkeypatch):
-    """sumcheck/1: 95 and 183 lies. sumcheck-zk/1: 127 and 40."""
+    """sumcheck/2: 95 and 183 lies. sumcheck-zk/2: 127 and 40."""
     cheat = make()
     one = suite.zero_knowledge and make is _cnn_committed  # a thick proof: one message of each kind
 

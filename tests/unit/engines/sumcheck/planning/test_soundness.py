@@ -113,7 +113,7 @@ def test_no_sum_of_an_operation_has_a_higher_degree_than_the_table_counts():
 def test_no_window_has_more_taps_than_the_table_counts():
     window = ops.WindowMax(0, 1, (5, 1), (1, 1), (1, 1), (0, 0, 0, 0))
     tensors = (Tensor("x", (1, 1, 8, 8), 0, 255), Tensor("y", (1, 1, 4, 8), 0, 255))
-    circuit = Circuit("sumcheck/1", tensors, (), (), (window,), (), (), WeightVisibility.PUBLIC)
+    circuit = Circuit("sumcheck/2", tensors, (), (), (window,), (), (), WeightVisibility.PUBLIC)
     with pytest.raises(EvidenceRejected, match="four taps"):
         infer(circuit, window)
 
@@ -217,7 +217,7 @@ def test_forging_a_sumcheck_over_a_toy_field_succeeds_as_often_as_the_bound_and_
 
 
 def _toy_commitment(queries):
-    shape = CommitmentShape("x", 6, 8, 8, 64, queries, 2)
+    shape = CommitmentShape("x", 4, 8, 8, 64, queries, 0)
     return Commitment(shape, 6, 4, {("tensor", 0, 0): 32}, {("tensor", 0, 0): 5})
 
 
@@ -253,7 +253,9 @@ def test_forging_an_opening_with_few_queries_succeeds_no_more_often_than_the_bou
         prover = ProverChannel(transcripts[0])
         opening = prove_openings(prover, [[forged]], claims)[0]
         try:
-            check_openings(ProofChannel(transcripts[1], prover.messages), [[Opened(plan, forged.root, opening)]], claims)
+            check_openings(
+                ProofChannel(transcripts[1], prover.messages), [[Opened(plan, forged.root, opening)]], claims, (), ()
+            )
             won += 1
         except EvidenceRejected:
             pass
@@ -301,20 +303,12 @@ def test_roots_bind_every_part_of_the_shape_but_not_the_label():
     assert commitment_root(replace(shape, label="io:a"), 6, merkle) == base
 
 
-def test_columns_never_overlap_and_never_touch_the_reserved_rows():
+def test_columns_never_overlap_and_rows_that_hold_nothing_are_not_stored():
     for circuit, _ in (examples.mlp(hashed_input=True, committed=True), examples.cnn(committed=True), examples.cnn()):
-        plan = planner.plan(circuit)
-        for commitment in [plan.witness, *([plan.weights] if plan.weights else []), *plan.hashed.values()]:
+        for commitment in planner.plan(circuit).rooted():
             taken = sorted((offset, offset + (1 << commitment.logs[key])) for key, offset in commitment.offsets.items())
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(taken))
             assert all(start % (stop - start) == 0 for start, stop in taken)
-            assert taken[0][0] >= commitment.first_row * commitment.shape.message >= 2 * commitment.shape.message
+            assert 0 <= taken[0][0] - commitment.first_row * commitment.shape.message < commitment.shape.message
             assert taken[-1][1] <= 1 << commitment.log_cells
-            assert commitment.shape.rows == 2 + len(commitment.value_rows())
-
-
-def test_reserved_rows_are_committed_as_zeros():
-    plan = planner.plan(examples.mlp()[0])
-    matrix = commit(plan.witness, {key: np.ones(1 << log, dtype=np.uint64) for key, log in plan.witness.logs.items()})
-    assert not matrix.rows()[:2].any() and matrix.rows()[2:].any()
-    assert not matrix.codeword[:, 1:3].any()
+            assert commitment.shape.rows == len(commitment.value_rows())

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from verifai.engines.sumcheck.prover.intrinsics import emul, fadd, fmul, fsub
+from verifai.engines.sumcheck.prover.intrinsics import egather, emul, eproducts, esum, fadd, fmul, fsub
 from verifai.engines.sumcheck.prover.jit import kernel
 from verifai.engines.sumcheck.prover.kernels import U64
 
-_ZERO = np.uint64(0)
 
 
 @kernel
@@ -60,19 +57,16 @@ def fraction_round_range(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64, start: int
     bl0, bl1, bh0, bh1 = q1[0, start:stop], q1[1, start:stop], q1[0, high:end], q1[1, high:end]
     cl0, cl1, ch0, ch1 = q0[0, start:stop], q0[1, start:stop], q0[0, high:end], q0[1, high:end]
     dl0, dl1, dh0, dh1 = s1[0, start:stop], s1[1, start:stop], s1[0, high:end], s1[1, high:end]
-    a0 = a1 = c0 = c1 = _ZERO
+    constant = eproducts()
+    leading = eproducts()
     for i in range(stop - start):
         x0, x1 = emul(al0[i], al1[i], bl0[i], bl1[i])
         y0, y1 = emul(cl0[i], cl1[i], dl0[i], dl1[i])
-        z0, z1 = emul(fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
-        a0 = fadd(a0, z0)
-        a1 = fadd(a1, z1)
+        egather(constant, fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
         x0, x1 = emul(fsub(ah0[i], al0[i]), fsub(ah1[i], al1[i]), fsub(bh0[i], bl0[i]), fsub(bh1[i], bl1[i]))
         y0, y1 = emul(fsub(ch0[i], cl0[i]), fsub(ch1[i], cl1[i]), fsub(dh0[i], dl0[i]), fsub(dh1[i], dl1[i]))
-        z0, z1 = emul(fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
-        c0 = fadd(c0, z0)
-        c1 = fadd(c1, z1)
-    return a0, a1, c0, c1
+        egather(leading, fadd(x0, y0), fadd(x1, y1), e0[i], e1[i])
+    return (*esum(constant), *esum(leading))
 
 
 @kernel

@@ -44,6 +44,7 @@ class State:
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
+        one_hots: places that a row's largest cells have → the same as rows of 0 and 1, with one axis more, at the end.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
@@ -56,6 +57,7 @@ class State:
     reals: dict[str, Floats] = field(default_factory=dict)
     finer: int = 0
     reshaped: dict[str, str] = field(default_factory=dict)
+    one_hots: dict[str, Held] = field(default_factory=dict)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""

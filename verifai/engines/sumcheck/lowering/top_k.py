@@ -29,9 +29,9 @@ MAX_BITS = 15
 """Of the cells that are compared: with masked cells below them they span 16 bits, which the largest range table holds."""
 _FINER = 4
 """Cells that are ranked have so many bits more than inner tensors, as those that nearly tie decide."""
-_MARGIN = 1.0
-"""How far the range of the chosen cells is widened, as a share of its span, at each end. Beyond, cells are alike: they would be
-chosen by none of the calibration's rows, or before all others."""
+_NEAR = 0.25
+"""The share of all cells' range, from the end where the chosen ones lie, that is told apart in any case; as much is added beyond
+that end. The calibration's rows may all be points of a table, whose nearest one is at no distance."""
 MAX_PLACES = (1 << (MAX_WIDTH - 1)) - 2
 MAX_CHOSEN = 256
 _X: Program = (("x",),)
@@ -104,20 +104,23 @@ def _rows(state: State, node: Node, axis: int, count: int) -> _Rows:
 
 
 def _scale(state: State, node: Node) -> Scale:
-    """Of the cells to rank: as fine as 15 bits allow around the cells that the calibration's rows chose."""
+    """Of the cells to rank: as fine as 15 bits allow, from the end where chosen ones lie to a span beyond the least of them.
+
+    Cells farther off are alike; no row of the calibration chose them.
+    """
     scale = state.scale(node.inputs[0])
     low, high = float(scale.low * scale.step), float(scale.high * scale.step)
-    reach = _widened(low, high)
+    margin = (high - low) * _NEAR
+    least, most = (high - margin, low + margin)
     if node.outputs[0] and state.builder.has_scale(node.outputs[0]):
         chosen = state.builder.scale(node.outputs[0])
-        near = _widened(float(chosen.low * chosen.step), float(chosen.high * chosen.step))
-        reach = Range(max(reach.low, near.low), min(reach.high, near.high))
+        ends = [float(end * chosen.step) for end in (chosen.low, chosen.high)]
+        least, most = min(least, 2 * ends[0] - ends[1]), max(most, 2 * ends[1] - ends[0])
+    else:
+        least, most = low, high
+    largest = bool(node.integer("largest", 1))
+    reach = Range(max(low, least), high + margin) if largest else Range(low - margin, min(high, most))
     return choose_scale(reach, min(MAX_BITS, (scale.high - scale.low).bit_length() + _FINER))
-
-
-def _widened(low: float, high: float) -> Range:
-    span = (high - low) * _MARGIN
-    return Range(low - span, high + span)
 
 
 def _rounds(state: State, node: Node, rows: _Rows, count: int, *, last: bool) -> tuple[list[Held], list[Held]]:

@@ -30,8 +30,8 @@ MAX_BITS = 15
 _FINER = 4
 """Cells that are ranked have so many bits more than inner tensors, as those that nearly tie decide."""
 _NEAR = 0.25
-"""The share of all cells' range, from the end where the chosen ones lie, that is told apart in any case; as much is added beyond
-that end. The calibration's rows may all be points of a table, whose nearest one is at no distance."""
+"""The share of all cells' range, from the end where the chosen ones lie, that is told apart in any case; as much is added
+beyond that end. The calibration's rows may all be points of a table, whose nearest one is at no distance."""
 MAX_PLACES = (1 << (MAX_WIDTH - 1)) - 2
 MAX_CHOSEN = 256
 _X: Program = (("x",),)

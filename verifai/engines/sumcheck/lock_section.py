@@ -40,7 +40,7 @@ class LockSection:
         suite: protocol suite; proofs of another one mean nothing here.
         weights_sha256: digest of the weight blob, or the commitment root, in hex; of private weights, a hiding root.
         opening_budget: how many proofs may open that root; 0 unless the weights are private.
-        soundness_millibits: proven strength of the weakest step, in thousandths of a bit.
+        soundness_millibits: strength of the weakest step, in thousandths of a bit.
         scales: by ONNX value, those that the lowering used.
     """
 

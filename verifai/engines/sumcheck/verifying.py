@@ -63,7 +63,7 @@ def check_payload(section: LockSection, files: Mapping[str, bytes]) -> CheckedPa
 def _check_section(section: LockSection, circuit: Circuit) -> None:
     """The section describes the circuit that it pins; a contradiction is a broken lock, not false evidence.
 
-    A verdict shows sides, visibilities, kind of weights and proven bits as the section has them, so all of it is compared.
+    A verdict shows sides, visibilities, kind of weights and bits of soundness as the section has them, so all of it is compared.
     """
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
@@ -83,8 +83,17 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
 
 
 def weakest_step(circuit: Circuit) -> int:
-    """Proven strength of the weakest step of the protocol, in thousandths of a bit."""
+    """Strength of the weakest step of the protocol, in thousandths of a bit."""
     return min(step.millibits for step in circuit.soundness)
+
+
+def soundness_words(millibits: int) -> str:
+    """How strong a proof is, for people: rounded down, and no more than what is written down and was checked.
+
+    That the steps compose is argued, not proven, and nobody outside the project has looked at it
+    (docs/engine/protocol.md, "What is proven, and what is not").
+    """
+    return f"≥ {millibits // 100 / 10:.1f} bits per step, per hash evaluation, unaudited"
 
 
 _WEIGHTS = {
@@ -113,7 +122,6 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
     checked = check_payload(section, files)
     verified = checked.verified
     statement = domain_statement(verified.circuit, section, verified.statement, Sha256(request.model_sha256), checked.roots)
-    bits = weakest_step(verified.circuit) / 1000
     findings = (
         holds(
             "sumcheck-circuit-pinned",
@@ -124,7 +132,7 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
         holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], "2", evidence=section.weights_sha256),
         *_about_roots(checked.roots),
         holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "3"),
-        holds("proof-valid", f"the proof holds, with {bits:.1f} bits proven soundness", "4"),
+        holds("proof-valid", f"the proof holds ({soundness_words(weakest_step(verified.circuit))})", "4"),
         *saturated_outputs(section, verified.circuit, verified.statement),
     )
     return VerifiedProof(statement, findings)

@@ -62,7 +62,7 @@ def with_soundness(layout: Layout) -> Layout:
     steps = error_steps(layout)
     weakest = min(steps, key=lambda step: step.millibits)
     if weakest.millibits < 1000 * SECURITY_BITS:
-        raise UnsupportedModel("sumcheck-too-large", f"only {weakest.millibits / 1000} bits are proven", where=weakest.label)
+        raise UnsupportedModel("sumcheck-too-large", f"only {weakest.millibits / 1000} bits in one step, {SECURITY_BITS} are needed", where=weakest.label)
     return replace(layout, soundness=steps)
 
 

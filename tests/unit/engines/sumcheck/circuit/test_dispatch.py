@@ -44,7 +44,7 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "circuit.codec._WRITTEN": codec._op,
     "interpreter.run._STEPS": lambda op: interpreter.run(circuit_of(op), [], []),
     "constraints._RULES": lambda op: constraints.constraints(circuit_of(op)),
-    "protocol.buses._LOOKUPS": lambda op: buses.lookups_of(circuit_of(op), op),
+    "protocol.buses._LOOKUPS": lambda op: buses.lookups_of(circuit_of(op), 0),
     "protocol.buses._COLUMNS": lambda op: buses.columns_of(circuit_of(op), op),
     "protocol.operations._LOOKUP_ROWS": lambda op: operations.lookup_rows(party_of(op), 0, lambda size: ()),
     "protocol.operations._CHECKS": lambda op: operations.check_operation(party_of(op), 0),

@@ -10,7 +10,8 @@ from verifai.engines.sumcheck.circuit import program as ir
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.payload.bindings import weight_binding
-from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
+from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, require_verifiable
+from verifai.engines.sumcheck.planning.price import price_of
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -29,6 +30,7 @@ FIXED_SECONDS = 0.05
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
     lowered = _lowered(model, spec, weight_binding(spec.weights))
+    require_verifiable(price_of(lowered.circuit))
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:

@@ -1,6 +1,7 @@
 """What the lock says of a circuit is compared with the circuit, and with the model when an auditor has it.
 
-A verdict prints sides, names, visibilities and bits of soundness from the lock's section; none of it may be the section's word alone.
+A verdict prints sides, names, visibilities and bits of soundness from the lock's section; none of it may be the section's
+word alone.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def _windows(
 
 
 class Facts:
-    """What many rules ask about one circuit, found once. Without it, a hundred operations on one table of 2^16 values would look
-    through it a hundred times, and every RowSum through all operations."""
+    """What many rules ask about one circuit, found once. Without it, a hundred operations on one table of 2^16 values would
+    look through it a hundred times, and every RowSum through all operations."""
 
     def __init__(self, circuit: Circuit) -> None:
         self._circuit = circuit

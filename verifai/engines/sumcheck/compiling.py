@@ -34,6 +34,7 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
+from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
 from verifai.execution.memory import peak_rss_bytes
 from verifai.onnx_graph.model import OnnxModel
@@ -157,6 +158,8 @@ def pin(
     """The lock section of a lowered model."""
     data = encode(lowered.circuit)
     sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    listed = [(role, one) for role, side in sides for one in side]
+    stored = stored_tensors(lowered.circuit, [one.dtype for _, one in listed])
     return LockSection(
         suite=lowered.circuit.suite,
         circuit_sha256=Sha256(circuit_digest(data)),
@@ -164,7 +167,10 @@ def pin(
         weights_sha256=identity,
         opening_budget=lowered.circuit.opening_budget,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
-        tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
+        tensors=tuple(
+            PinnedTensor(role, one.name, one.shape, spec.tensors[one.name], held)
+            for (role, one), held in zip(listed, stored, strict=True)
+        ),
         options=options,
         scales=lowered.scales,
         fidelity=fidelity,

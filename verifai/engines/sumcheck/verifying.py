@@ -129,9 +129,14 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
     pinned = [(tensor.role, tensor.shape or (1,), BINDINGS[tensor.visibility]) for tensor in section.tensors]
+    ports = (*circuit.inputs, *circuit.outputs)
+    scaled = all(
+        not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
+        for tensor, port in zip(section.tensors, ports, strict=False)
+    )
     checks = (
         ("suite", "suite", circuit.suite == section.suite),
-        ("tensors", "tensors", found == pinned),
+        ("tensors", "tensors", found == pinned and scaled),
         ("weights", "visibility of the weights", weight_binding(section.weights) is circuit.weight_visibility),
         ("opening_budget", "opening budget", section.opening_budget == circuit.opening_budget),
         ("soundness_millibits", "soundness", section.soundness_millibits == weakest_step(circuit)),

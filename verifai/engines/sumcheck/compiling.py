@@ -36,7 +36,9 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
+from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
@@ -49,7 +51,16 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
     Raises:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
+        ResourceExhausted, DeadlineExceeded: the budget's memory or time.
     """
+    return within(_limits(request), lambda: _compile(request))
+
+
+def _limits(request: CompileRequest) -> Limits:
+    return Limits(request.spec.budget.memory_bytes, None, request.spec.budget.setup_seconds)
+
+
+def _compile(request: CompileRequest) -> CompiledCircuit:
     began = perf_counter()
     seconds: dict[str, float] = {}
     bindings(request.spec)
@@ -80,6 +91,10 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
 def predict(request: CompileRequest) -> Prediction:
     """What :func:`compile_circuit` would find. Raises as it does."""
+    return within(_limits(request), lambda: _predict(request))
+
+
+def _predict(request: CompileRequest) -> Prediction:
     bindings(request.spec)
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}

@@ -9,15 +9,14 @@ can be estimated is refused before it begins.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from verifai.errors import DeadlineExceeded, ResourceExhausted, VerifaiError
 from verifai.execution.child import Limits
+from verifai.execution.memory import resident_bytes
 
 POLL_SECONDS = 0.05
 INTERPRETER_BYTES = 256 << 20
@@ -112,15 +111,6 @@ def out_of_memory(limits: Limits) -> ResourceExhausted:
     limit = "" if limits.memory_bytes is None else f" of {limits.memory_bytes / 2**20:,.0f} MiB"
     hint = "Raise --max-memory, or memory in [budget], or use a smaller circuit."
     return ResourceExhausted("out-of-memory", f"the memory limit{limit} was reached", hint=hint)
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process now; 0 where the system does not tell without a child process."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def within(limits: Limits, work: Callable[[], Result]) -> Result:

@@ -11,7 +11,8 @@ import pytest
 from verifai.errors import DeadlineExceeded, ResourceExhausted
 from verifai.execution import watched
 from verifai.execution.child import Limits
-from verifai.execution.watched import resident_bytes, within
+from verifai.execution.memory import resident_bytes
+from verifai.execution.watched import within
 
 
 def _busy(seconds: float) -> None:

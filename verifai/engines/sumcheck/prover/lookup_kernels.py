@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from verifai.engines.sumcheck.prover.intrinsics import egather, emul, eproducts, esum, fadd, fgather, fmul, fproducts, fsub, fsum
+from verifai.engines.sumcheck.prover.intrinsics import (
+    egather,
+    emul,
+    eproducts,
+    esum,
+    fadd,
+    fgather,
+    fmul,
+    fproducts,
+    fsub,
+    fsum,
+)
 from verifai.engines.sumcheck.prover.jit import kernel
 from verifai.engines.sumcheck.prover.kernels import U64
 
@@ -23,7 +34,14 @@ def leaf_layer_range(p0: U64, p1: U64, q0: U64, q1: U64, out_p: U64, out_q: U64,
     p0 (n,) and p1 (V,) over F_p, q0 (2, n) and q1 (2, V): behind V, p1/q1 is 0/1.
     """
     full = min(max(q1.shape[1], start), stop)
-    n0, n1, qa0, qa1, qb0, qb1 = p0[start:stop], p1[start:full], q0[0, start:stop], q0[1, start:stop], q1[0, start:full], q1[1, start:full]
+    n0, n1, qa0, qa1, qb0, qb1 = (
+        p0[start:stop],
+        p1[start:full],
+        q0[0, start:stop],
+        q0[1, start:stop],
+        q1[0, start:full],
+        q1[1, start:full],
+    )
     op0, op1 = out_p[0, start - first : stop - first], out_p[1, start - first : stop - first]
     oq0, oq1 = out_q[0, start - first : stop - first], out_q[1, start - first : stop - first]
     for i in range(full - start):

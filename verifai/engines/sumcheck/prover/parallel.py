@@ -116,9 +116,7 @@ def fraction_start(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any) -> tuple[in
     return _total(_over(arrays[2].shape[1] // 2, lambda a, b: work(eq, *arrays, m0, m1, a, b)))
 
 
-def fraction_next(
-    eq: U64, arrays: Sequence[U64], m0: Any, m1: Any, r0: Any, r1: Any, outs: Sequence[U64]
-) -> tuple[int, ...]:
+def fraction_next(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any, r0: Any, r1: Any, outs: Sequence[U64]) -> tuple[int, ...]:
     """Bind and the next round: :func:`.lookup_kernels.fraction_next_range`, as four words. ``arrays``: p0, q1, q0, s1."""
     work = lookup_kernels.fraction_next_range
     return _total(_over(arrays[2].shape[1] // 4, lambda a, b: work(eq, *arrays, m0, m1, r0, r1, *outs, a, b)))

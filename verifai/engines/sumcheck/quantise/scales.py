@@ -360,6 +360,12 @@ def _widened(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low != 0 else values.low, values.high + span if values.high != 0 else values.high)
 
 
+def _outwards(values: Range, margin: float) -> Range:
+    """Widened away from 0 only: a value that was never negative, such as a variance, stays so."""
+    span = (values.high - values.low) * margin
+    return Range(values.low - span if values.low < 0 else values.low, values.high + span if values.high > 0 else values.high)
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -413,7 +419,9 @@ def choose_scales(
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         else:
-            margin = options.output_margin if name in arguments and options.fold else options.activation_margin
-            reach = _widened(values, margin) if margin else values
+            if name in arguments and options.fold:
+                reach = _widened(values, options.output_margin)
+            else:
+                reach = _outwards(values, options.activation_margin)
             scales[name] = choose_scale(reach, options.activation_bits)
     return scales

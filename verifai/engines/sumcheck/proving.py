@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
@@ -40,10 +41,23 @@ def prove(request: ProveRequest) -> EngineProof:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
         ResourceExhausted, DeadlineExceeded: the budget's memory or time; what was reserved of a ledger stays spent.
     """
-    return within(Limits(request.budget.memory_bytes, None, request.budget.prove_seconds), lambda: _prove(request))
+    limits = Limits(request.budget.memory_bytes, None, request.budget.prove_seconds)
+    ready = within(limits, lambda: _checked(request))
+    ensure_kernels(request.progress)  # once per installation, so in no proof's time limit
+    return within(limits, lambda: _prove(request, ready))
 
 
-def _prove(request: ProveRequest) -> EngineProof:
+class _Ready(NamedTuple):
+    """What a proof is made of, checked. ``data``: the encoded circuit."""
+
+    section: LockSection
+    data: bytes
+    circuit: Circuit
+    blob: bytes
+    inputs: Sequence[Ints]
+
+
+def _checked(request: ProveRequest) -> _Ready:
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
@@ -51,7 +65,11 @@ def _prove(request: ProveRequest) -> EngineProof:
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    ensure_kernels(request.progress)
+    return _Ready(section, data, circuit, blob, inputs)
+
+
+def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
+    section, data, circuit, blob, inputs = ready
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)

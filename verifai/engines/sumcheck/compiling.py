@@ -35,6 +35,7 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_seed,
 )
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.memory import peak_rss_bytes
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -87,6 +88,7 @@ def predict(request: CompileRequest) -> Prediction:
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
     """The cheapest circuit that meets the floor."""
+    keep_freed_memory()
     options = options_of(request.spec)
     check_names(options, request.model)
     given = frozenset(request.spec.options.get("sumcheck", {}))

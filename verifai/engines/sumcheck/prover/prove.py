@@ -41,6 +41,7 @@ from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
 from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.errors import UsageError
+from verifai.execution.allocation import keep_freed_memory
 
 Randomness = Callable[[int], bytes]
 """Random bytes: where a zero-knowledge proof gets its coins. The integrity-only suite draws none."""
@@ -102,6 +103,7 @@ def prepare(
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
     """
+    keep_freed_memory()
     layout = planner.plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise UsageError(

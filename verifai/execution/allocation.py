@@ -1,7 +1,8 @@
 """Freed memory stays with the process, for the next long array.
 
-Compiling too: an interpreter's run converts weights, layer by layer. A proof makes and drops arrays of hundreds of megabytes. The C library gives each back to the system at once, which hands out
-the next one page by page, cleared: of a proof with 2^24 lookups that was half of all CPU seconds, spent in the kernel.
+A proof makes and drops arrays of hundreds of megabytes, and a run of the interpreter converts weights, layer by layer. The C
+library gives each back to the system at once, which hands out the next one page by page, cleared: of a proof with 2^24 lookups
+that was half of all CPU seconds, spent in the kernel.
 """
 
 from __future__ import annotations

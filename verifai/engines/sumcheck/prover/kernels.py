@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.prover.intrinsics import egather, emul, eproducts, esum, fadd, fgather, fmul, fproducts, fsub, fsum
+from verifai.engines.sumcheck.prover.intrinsics import (
+    egather,
+    emul,
+    eproducts,
+    esum,
+    fadd,
+    fgather,
+    fmul,
+    fproducts,
+    fsub,
+    fsum,
+)
 from verifai.engines.sumcheck.prover.jit import kernel
 
 U64 = NDArray[np.uint64]

@@ -6,7 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from verifai.engines.sumcheck.prover.intrinsics import egather, emul, eproducts, esum, fadd, fgather, fmul, fproducts, fsub, fsum
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.prover.intrinsics import (
+    egather,
+    emul,
+    eproducts,
+    esum,
+    fadd,
+    ffrom,
+    fgather,
+    fmul,
+    fproducts,
+    fsub,
+    fsum,
+)
 from verifai.engines.sumcheck.prover.jit import kernel
 from verifai.engines.sumcheck.prover.kernels import U64
 
@@ -23,7 +36,14 @@ def leaf_layer_range(p0: U64, p1: U64, q0: U64, q1: U64, out_p: U64, out_q: U64,
     p0 (n,) and p1 (V,) over F_p, q0 (2, n) and q1 (2, V): behind V, p1/q1 is 0/1.
     """
     full = min(max(q1.shape[1], start), stop)
-    n0, n1, qa0, qa1, qb0, qb1 = p0[start:stop], p1[start:full], q0[0, start:stop], q0[1, start:stop], q1[0, start:full], q1[1, start:full]
+    n0, n1, qa0, qa1, qb0, qb1 = (
+        p0[start:stop],
+        p1[start:full],
+        q0[0, start:stop],
+        q0[1, start:stop],
+        q1[0, start:full],
+        q1[1, start:full],
+    )
     op0, op1 = out_p[0, start - first : stop - first], out_p[1, start - first : stop - first]
     oq0, oq1 = out_q[0, start - first : stop - first], out_q[1, start - first : stop - first]
     for i in range(full - start):
@@ -311,20 +331,21 @@ def fraction_round_range(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64, start: int
 
 
 @kernel
-def fingerprints(t0: U64, t1: U64, constant: U64, first: U64, second: U64, b0: Any, b1: Any) -> None:
-    """t = constant − first − β·second, for columns over F_p and a constant (2,) in F; t by components."""
+def fingerprints(t0: U64, t1: U64, constant: U64, first: U64 | Ints, second: U64 | Ints, b0: Any, b1: Any) -> None:
+    """t = constant − first − β·second, for columns over F_p or of signed integers and a constant (2,) in F; t by components."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
-        t0[i] = fsub(fsub(c0, first[i]), fmul(second[i], b0))
-        t1[i] = fsub(c1, fmul(second[i], b1))
+        y = ffrom(second[i])
+        t0[i] = fsub(fsub(c0, ffrom(first[i])), fmul(y, b0))
+        t1[i] = fsub(c1, fmul(y, b1))
 
 
 @kernel
-def fingerprints_single(t0: U64, t1: U64, constant: U64, first: U64) -> None:
-    """t = constant − first, for a column over F_p."""
+def fingerprints_single(t0: U64, t1: U64, constant: U64, first: U64 | Ints) -> None:
+    """t = constant − first, for a column as in :func:`fingerprints`."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
-        t0[i] = fsub(c0, first[i])
+        t0[i] = fsub(c0, ffrom(first[i]))
         t1[i] = c1

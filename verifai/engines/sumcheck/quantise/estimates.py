@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
-Program: TypeAlias = tuple[Instruction, ...]
+_Program: TypeAlias = tuple[tuple[str, *tuple[int, ...]], ...]
+"""As :data:`..functions.Program`."""
 
 _Floats: TypeAlias = NDArray[np.float64]
 _Bounded: TypeAlias = tuple[_Floats, _Floats]
@@ -31,7 +31,7 @@ _LARGEST = 2.0**40
 
 
 def estimated_cells(
-    program: Program, arguments: range, input_scale: Fraction, output_scale: Fraction
+    program: _Program, arguments: range, input_scale: Fraction, output_scale: Fraction
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """⌊f(t·S_in)/S_out + ½⌋ for each argument t, and whether it is certain; what is not certain is 0."""
     with np.errstate(all="ignore"):
@@ -44,7 +44,7 @@ def estimated_cells(
         return np.where(certain, cells, 0).astype(np.int64), certain
 
 
-def _estimate(program: Program, x: _Bounded) -> _Bounded:
+def _estimate(program: _Program, x: _Bounded) -> _Bounded:
     stack: list[tuple[_Bounded, bool]] = []  # with whether it is 0 or 1 by its kind
     for instruction in program or (("x",),):
         name, *numbers = instruction
@@ -77,8 +77,6 @@ def _checked(result: tuple[Any, Any]) -> _Bounded:
     error = np.where(np.isnan(error), np.inf, error + np.abs(value) * _UNIT + _TINY)
     finite = np.isfinite(value)
     return np.where(finite, value, 0.0), np.where(finite, error, np.inf)
-
-
 
 
 def _step(function: Callable[[_Floats], _Floats]) -> Callable[[_Floats, _Floats], tuple[Any, Any]]:
@@ -127,7 +125,7 @@ _UNARY: dict[str, Callable[[_Floats, _Floats], tuple[Any, Any]]] = {
     # Slopes are at most 1/4, 1, 2/√π, 1; values are at most 1 but for softplus, whose own size is added by _checked.
     "sigmoid": lambda a, ea: (1 / (1 + np.exp(-a)), ea / 4 + _UNIT),
     "tanh": lambda a, ea: (np.tanh(a), ea + _UNIT),
-    "erf": lambda a, ea: (_ERF(a).astype(np.float64), 1.13 * ea + _UNIT),
+    "erf": lambda a, ea: (np.asarray(_ERF(a), np.float64), 1.13 * ea + _UNIT),
     "softplus": lambda a, ea: (np.maximum(a, 0.0) + np.log1p(np.exp(-np.abs(a))), ea + _UNIT),
     "exp": _exponential,
     "recip": lambda b, eb: _quotient(np.ones_like(b), np.zeros_like(b), b, eb),

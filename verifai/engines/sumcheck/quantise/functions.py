@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.bounds import refuse
-from verifai.engines.sumcheck.quantise.estimates import Instruction, Program, estimated_cells
+from verifai.engines.sumcheck.quantise.estimates import estimated_cells
+
+Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
+Program: TypeAlias = tuple[Instruction, ...]
 
 DIGITS = 60
 IDENTITY: Program = ()

@@ -81,7 +81,8 @@ def test_a_branch_without_a_value_is_refused_even_where_it_is_not_taken():
 @pytest.mark.parametrize("widths", [(4, 8, 6), (8, 4), (6, 6, 9)])
 def test_tables_do_not_depend_on_the_order_of_widths(widths):
     wanted = [
-        tuple(int(min(max(_exact(GELU, t, *SCALES[1]), -99), 999)) for t in range(-(1 << (w - 1)), 1 << (w - 1))) for w in widths
+        tuple(int(min(max(_exact(GELU, t, *SCALES[1]), -99), 999)) for t in range(-(1 << (w - 1)), 1 << (w - 1)))
+        for w in widths
     ]
     functions._known.cache_clear()
     assert [tabulate(GELU, w, *SCALES[1], -99, 999) for w in widths] == wanted

@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
 from verifai.execution.watched import within
@@ -109,6 +110,7 @@ def _predict(request: CompileRequest) -> Prediction:
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
     """The cheapest circuit that meets the floor."""
+    keep_freed_memory()
     options = options_of(request.spec)
     check_names(options, request.model)
     given = frozenset(request.spec.options.get("sumcheck", {}))

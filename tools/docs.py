@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.estimators.page import page
+from tools.estimators.page import page as estimators_page
 from tools.estimators.results import read_all
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,7 +120,7 @@ def main() -> int:
     pages = {
         DOCS / "codes.md": codes_page(),
         DOCS / "cli-reference.md": cli_page(),
-        DOCS / "estimators.md": page(read_all()),
+        DOCS / "estimators.md": estimators_page(read_all()),
         DECISIONS / "README.md": decisions_page(),
     }
     if "--check" not in sys.argv:

@@ -264,7 +264,8 @@ class Builder:
             values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
         except EvidenceRejected as problem:
             raise UnsupportedModel("operator-unsupported", problem.message, where=name) from None
-        values = tuple(value for value in values for _ in range(1 << skipped))
+        if skipped:
+            values = tuple(np.repeat(np.array(values, np.int64), 1 << skipped).tolist())
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
     def requant(

@@ -12,6 +12,7 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, read_ranges
 from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
@@ -64,6 +65,7 @@ def _checked(request: ProveRequest) -> _Ready:
     expect_suite(section)
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
+    runs = read_ranges(request.build_dir, section.circuit_sha256)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
     return _Ready(section, data, circuit, blob, inputs)
 
@@ -86,6 +88,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    clamped = None if runs is None else count_clamped(circuit, trace, runs)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
@@ -95,7 +98,11 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         peak_rss_bytes=peak_rss_bytes(),
         outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
         secrets=_output_secrets(request, circuit, proven),
-        findings=saturated_outputs(section, circuit, checked.verified.statement),
+        findings=(
+            *saturated_outputs(section, circuit, checked.verified.statement),
+            *(() if clamped is None else clamped_finding(clamped)),
+        ),
+        clamped_cells=None if clamped is None else clamped.bound,
     )
 
 

@@ -42,7 +42,8 @@ class Expectations:
     """What the verifier knows on its own and wants the evidence to match.
 
     Attributes:
-        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
+        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors. Numbers of
+            any type are values: ``uint8`` pixels given for a float tensor are the reals 0 to 255.
         context: the nonce that was asked for; ``None`` accepts any.
         context_signed: whether a trusted key signed what carries the context. Where the proof does not bind it, a fresh
             context could have been written beside an old proof.

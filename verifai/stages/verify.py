@@ -26,6 +26,7 @@ from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import Role, Statement, WeightVisibility
+from verifai.domain.statement import check_context as check_sendable
 from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
@@ -54,6 +55,11 @@ class Expectations:
     context: str | None = None
     context_signed: bool = False
     allow_test_srs: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError (``bad-context``): what no statement can carry says nothing about this one."""
+        if self.context is not None:
+            check_sendable(self.context)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.claim import Claim
@@ -21,12 +22,12 @@ from verifai.engines.sumcheck.prover.parallel import fold, fraction_layer, fract
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Leaves of one block: columns over F_p, and numerators (None: all 1)."""
+    """Leaves of one block: columns, of signed integers or over F_p, and numerators over F_p (None: all 1)."""
 
     table: int
     log_size: int
     offset: int
-    row: Sequence[U64]
+    row: Sequence[U64 | Ints]
     numerators: U64 | None
 
 

@@ -20,14 +20,24 @@ from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Which leaves of a block: those at (any, ``index``, any) of (…, 2^log_members, 2^log_rest)."""
+
+    index: int
+    log_members: int
+    log_rest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """Leaves of one block: columns over F_p, and numerators (None: all 1)."""
+    """Leaves of one block, or of one member of it: columns over F_p, and numerators (None: all 1)."""
 
     table: int
     log_size: int
     offset: int
     row: Sequence[U64]
     numerators: U64 | None
+    member: Member | None = None
 
 
 def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> tuple[U64, U64]:
@@ -42,13 +52,23 @@ def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> tu
     for block in blocks:
         side, start = divmod(block.offset, half)
         stop = start + (1 << block.log_size)
-        p[side, 0, start:stop] = 1 if block.numerators is None else block.numerators
         constant = np.array(field.add(alpha, field.scale(identity, block.table + 1)), dtype=np.uint64)
-        targets = q[side, 0, start:stop], q[side, 1, start:stop]
+        member = block.member if block.member is not None and block.member.log_members else None
+        if member is None:
+            p[side, 0, start:stop] = 1 if block.numerators is None else block.numerators
+            targets = q[side, 0, start:stop], q[side, 1, start:stop]
+        else:  # every member of a group is filled in, so the numerators are set once for each
+            p[side, 0, start:stop] = 1
+            targets = np.zeros_like(block.row[0]), np.zeros_like(block.row[0])
         if len(block.row) == 1:
             fingerprints_single(*targets, constant, block.row[0])
         else:
             fingerprints(*targets, constant, block.row[0], block.row[1], *scalars(beta))
+        if member is not None:
+            shape = (-1, 1 << member.log_members, 1 << member.log_rest)
+            for component, values in enumerate(targets):
+                leaves = q[side, component, start:stop].reshape(shape)
+                leaves[:, member.index] = values.reshape(-1, 1 << member.log_rest)
     return p, q
 
 

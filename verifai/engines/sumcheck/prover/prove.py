@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter.run import Trace
 from verifai.engines.sumcheck.planning import plan as planner
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, table_values
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, LookupBlock, table_values
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof
@@ -32,12 +32,13 @@ from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverC
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding, commitment_coins
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.prover.lookups import Block
+from verifai.engines.sumcheck.prover.lookups import Block, Member
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
+from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.errors import UsageError
 
@@ -346,13 +347,13 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
 
 
 def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
-    result = []
+    result: list[Block] = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(row), None))
+            result += _pieces_of_lookup(block, field_row(row))
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(integers), None))
+            result += _pieces_of_lookup(block, field_row(integers))
     for index, table in enumerate(bus.tables):
         arguments = np.arange(1 << table.log_size, dtype=np.int64)
         columns: tuple[U64, ...] = (to_field(arguments),)
@@ -362,3 +363,13 @@ def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result
+
+
+def _pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64]) -> Iterator[Block]:
+    """The leaves of one lookup, piece by piece; ``row``: its columns in padded cells."""
+    group = lookup.group
+    columns = zip(*(pieces_in(group.storage, column) for column in row), strict=True)
+    member = Member(lookup.member, group.log_members, group.storage.log_rest)
+    for piece, address, parts in zip(group.storage.pieces, group.addresses, columns, strict=True):
+        cells = tuple(np.ascontiguousarray(part).reshape(-1) for part in parts)
+        yield Block(lookup.table, group.log_block(piece), address, cells, None, member)

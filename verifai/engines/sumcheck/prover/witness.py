@@ -182,10 +182,10 @@ class Witness:
         if op.shift == 0:
             return z
         value, offset = z + (1 << (op.shift - 1)), 0
-        clear_outside(stored(self.circuit.tensors[op.out].shape), value)
         for limb, bits in zip(limbs, op.limbs, strict=True):
             value = value - (limb << offset)
             offset += bits
+        clear_outside(stored(self.circuit.tensors[op.out].shape), value)
         if not np.any(value & ((1 << op.shift) - 1)):
             return value >> op.shift
         result: U64 = scale_base(to_field(value), np.uint64(pow(2, -op.shift, P)))

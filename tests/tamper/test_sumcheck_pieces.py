@@ -207,10 +207,13 @@ def test_filler_leaves_that_cancel_each_other(name, monkeypatch):
     honest = prover_lookups.build_leaves
 
     def filled(bus, blocks, alpha, beta):
-        p, q = honest(bus, blocks, alpha, beta)
-        assert not p[1, :, -2:].any() and (q[1, 0, -2:] == 1).all()
-        p[1, 0, -2:] = 1, proving.to_field(np.array([-1]))[0]
-        return p, q
+        layer = honest(bus, blocks, alpha, beta)
+        used, size = len(layer.p1), len(layer.p0)
+        assert used <= size - 2
+        p1, q1 = np.zeros(size, dtype=np.uint64), np.zeros((2, size), dtype=np.uint64)
+        p1[:used], q1[:, :used], q1[0, used:] = layer.p1, layer.q1, 1
+        p1[-2:] = 1, proving.to_field(np.array([-1]))[0]
+        return replace(layer, p1=p1, q1=q1)
 
     monkeypatch.setattr("verifai.engines.sumcheck.prover.party.build_leaves", filled)
     assert cheat.refused().where == "lookups.numerators"

@@ -68,7 +68,7 @@ def prove(request: ProveRequest) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
         secrets=_output_secrets(request, circuit, proven),
         findings=saturated_outputs(section, circuit, checked.verified.statement),
     )

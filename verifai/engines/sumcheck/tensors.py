@@ -160,11 +160,21 @@ def saturated_inputs(
     return found
 
 
-def real_outputs(circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints]) -> dict[str, NDArray[Any]]:
-    """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q."""
+def real_outputs(
+    circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints], scales: Mapping[str, Scale]
+) -> dict[str, NDArray[Any]]:
+    """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q.
+
+    ``scales``: those that are pinned, of which some have columns.
+    """
     found: dict[str, NDArray[Any]] = {}
     for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
         tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(spec.shape)
+        columns = columns_of(scales.get(spec.name))
+        if columns:
+            zeros = np.array([column.zero_point for column in columns], np.float64)
+            found[spec.name] = (x.astype(np.float64) - zeros) * np.array([float(column.scale) for column in columns])
+            continue
         integers = np.dtype(spec.dtype).kind in "iu"
         found[spec.name] = x + tensor.zero_point if integers else x.astype(np.float64) * float(Fraction(*tensor.scale))
     return found

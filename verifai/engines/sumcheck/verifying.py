@@ -21,6 +21,10 @@ from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
+from verifai.execution.memory import require_memory
+
+_HELD_PER_BYTE = 16
+"""Bytes of memory per byte of payload, while it is verified: a number of 8 bytes is a Python integer in a list or two."""
 
 
 def payload_names(section: LockSection) -> frozenset[str]:
@@ -105,10 +109,12 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
 
     Raises:
         EvidenceRejected: the evidence is false. UsageError: ``bad-lock``, ``engine-version``.
+        ResourceExhausted: ``estimate-over-budget``.
     """
     section = parse_section(request.section)
     expect_suite(section)
     files = {name: _read(name, request) for name in request.files}
+    require_memory(_HELD_PER_BYTE * sum(map(len, files.values())), request.budget.memory_bytes)
     request.progress.phase("verify")
     checked = check_payload(section, files)
     verified = checked.verified

@@ -100,6 +100,17 @@ def split_range(circuit: Circuit, op: ops.Requant | ops.RowMax) -> tuple[int, in
     return low, max(1, log2_ceil(high - low + 1))
 
 
+def table_low(circuit: Circuit, block: TableBlock) -> int:
+    """The least argument of a table; 0 of a range."""
+    if block.kind == FUNCTION:
+        return circuit.tables[block.index].low
+    if block.kind in (RANGE, FLAG, POWER):
+        return 0
+    op = circuit.ops[block.index]
+    assert isinstance(op, ops.Requant | ops.RowMax)
+    return split_range(circuit, op)[0]
+
+
 def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int]]:
     """(least argument, values) of a table that is not a range."""
     if block.kind == FUNCTION:
@@ -116,7 +127,8 @@ def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int
     if block.kind == SELECT:
         return low, [int(h in inside) for h in arguments]
     table = circuit.tables[op.table]
-    return low, [0 if h in inside else table.low if h < 0 else table.high for h in arguments]
+    least, most = table.low, table.high
+    return low, [0 if h in inside else least if h < 0 else most for h in arguments]
 
 
 def _log_size(circuit: Circuit, name: TableName) -> int:

@@ -11,7 +11,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, columns_of, table_values, taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, columns_of, table_low, taps
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Storage, stored
@@ -19,6 +19,7 @@ from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
 from verifai.engines.sumcheck.prover.stored_cells import clear_outside, stored_part
+from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 
 Rows: TypeAlias = list[tuple[Ints | U64, ...]]
 Factors: TypeAlias = tuple[U64, U64]
@@ -33,9 +34,16 @@ class Witness:
     """
 
     def __init__(
-        self, circuit: Circuit, layout: Layout, tensors: Sequence[Ints], columns: Mapping[tuple[int, str], Ints]
+        self,
+        circuit: Circuit,
+        layout: Layout,
+        tensors: Sequence[Ints],
+        columns: Mapping[tuple[int, str], Ints],
+        tables: BusTables | None = None,
     ) -> None:
+        """``tables``: those of the bus, where a proving key has them already."""
         self.circuit, self.layout = circuit, layout
+        self._tables = tables
         self.tensors: list[Ints] = [
             _stored_only(stored(described.shape), cells) for described, cells in zip(circuit.tensors, tensors, strict=True)
         ]
@@ -138,13 +146,20 @@ class Witness:
             for block, row in zip(blocks, rows, strict=True):
                 table = bus.tables[block.table]
                 arguments: Any = row[0]
-                low = 0 if table.kind == RANGE else table_values(self.circuit, table)[0]
-                index = stored_part(block.group.storage, arguments.astype(np.int64, copy=False)) - low
+                index = stored_part(block.group.storage, arguments.astype(np.int64, copy=False))
+                if low := table_low(self.circuit, table):
+                    index = index - low
                 size = 1 << table.log_size
                 if index.min() < 0 or index.max() >= size:
                     index = index[(index >= 0) & (index < size)]
                 counts[block.table] += np.bincount(index, minlength=size)
         return counts
+
+    def tables(self) -> BusTables:
+        """The bus's tables."""
+        if self._tables is None:
+            self._tables = bus_tables(self.circuit, self.layout.bus)
+        return self._tables
 
     def columns(self) -> dict[Key, U64]:
         """Every column of C_x over F_p."""

@@ -1,4 +1,4 @@
-"""How much memory this process holds, and a limit on what it begins: none can be put on a running interpreter."""
+"""How much memory this process holds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import resource
 import sys
 from pathlib import Path
-
-from verifai.errors import ResourceExhausted
 
 
 def peak_rss_bytes() -> int:
@@ -22,17 +20,3 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return peak_rss_bytes()
-
-
-def require_memory(more: int, limit: int | None) -> None:
-    """See that ``more`` bytes on top of what is resident now stay below ``limit``, before they are needed.
-
-    Raises:
-        ResourceExhausted: code ``estimate-over-budget``.
-    """
-    if limit is None:
-        return
-    needed = resident_bytes() + more
-    if needed > limit:
-        message = f"about {needed / 2**20:,.0f} MiB needed, {limit / 2**20:,.0f} MiB allowed"
-        raise ResourceExhausted("estimate-over-budget", message, hint="Raise --max-memory.")

@@ -142,6 +142,7 @@ def domain_statement(
                 digest=root,
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
                 columns=_columns(section, pinned),
+                stored=pinned.stored,
             )
         )
     return DomainStatement(

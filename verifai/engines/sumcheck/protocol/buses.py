@@ -142,9 +142,9 @@ def _log_size(circuit: Circuit, name: TableName) -> int:
     return split_range(circuit, op)[1]
 
 
-def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
-    """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel beyond this suite."""
-    return [name for name, _ in lookups_of(circuit, op)]
+def tables_of(circuit: Circuit, number: int) -> list[TableName]:
+    """The table of each lookup of operation ``number``, in slot order. Raises UnsupportedModel beyond this suite."""
+    return [name for name, _ in lookups_of(circuit, number)]
 
 
 Lookups: TypeAlias = list[tuple[TableName, Storage]]
@@ -155,44 +155,44 @@ def _stored(circuit: Circuit, tensor: int) -> Storage:
     return stored(circuit.tensors[tensor].shape)
 
 
-def _requant_lookups(circuit: Circuit, op: ops.Requant) -> Lookups:
+def _requant_lookups(circuit: Circuit, number: int, op: ops.Requant) -> Lookups:
     names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
     if op.saturate:
-        names += _split(circuit, op, circuit.tables[op.table].width - 1)
+        names += _split(circuit, number, op, circuit.tables[op.table].width - 1)
     return [(name, _stored(circuit, op.out)) for name in names]
 
 
-def _lookup_lookups(circuit: Circuit, op: ops.Lookup) -> Lookups:
+def _lookup_lookups(circuit: Circuit, number: int, op: ops.Lookup) -> Lookups:
     return [((FUNCTION, op.table), _stored(circuit, op.out))]
 
 
-def _window_max_lookups(circuit: Circuit, op: ops.WindowMax) -> Lookups:
+def _window_max_lookups(circuit: Circuit, number: int, op: ops.WindowMax) -> Lookups:
     return [((RANGE, _span(circuit, op, op.x)), _stored(circuit, op.out))] * len(taps(op))
 
 
-def _row_max_lookups(circuit: Circuit, op: ops.RowMax) -> Lookups:
+def _row_max_lookups(circuit: Circuit, number: int, op: ops.RowMax) -> Lookups:
     source, width = circuit.tensors[op.x], circuit.tables[op.table].width
     names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
-    names += _split(circuit, op, width) if op.saturate else []
+    names += _split(circuit, number, op, width) if op.saturate else []
     flags = (RANGE, max(1, log2_ceil(source.shape[-1])))
     return [*((name, _stored(circuit, op.x)) for name in names), (flags, _stored(circuit, op.out))]
 
 
-def _recip_lookups(circuit: Circuit, op: ops.Recip) -> Lookups:
+def _recip_lookups(circuit: Circuit, number: int, op: ops.Recip) -> Lookups:
     out = _stored(circuit, op.out)
     return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
 
 
-def _isqrt_lookups(circuit: Circuit, op: ops.Isqrt) -> Lookups:
+def _isqrt_lookups(circuit: Circuit, number: int, op: ops.Isqrt) -> Lookups:
     return [((RANGE, bits), _stored(circuit, op.out)) for bits in (15, 15, 16, 15, 16, 15)]
 
 
-def _argmax_lookups(circuit: Circuit, op: ops.ArgMax) -> Lookups:
+def _argmax_lookups(circuit: Circuit, number: int, op: ops.ArgMax) -> Lookups:
     cells = _stored(circuit, op.x)
     return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
 
 
-def _beyond_this_suite(circuit: Circuit, op: ops.Gather) -> Lookups:
+def _beyond_this_suite(circuit: Circuit, number: int, op: ops.Gather) -> Lookups:
     raise _unsupported(circuit, op, "it is not part of this suite")
 
 
@@ -209,7 +209,7 @@ LINEAR_OR_VIEW = (
 )
 """Operations with virtual results that this suite proves."""
 
-_LOOKUPS: Dispatch[Callable[[Circuit, Any], Lookups]] = dispatch(
+_LOOKUPS: Dispatch[Callable[[Circuit, int, Any], Lookups]] = dispatch(
     {
         ops.Requant: _requant_lookups,
         ops.Lookup: _lookup_lookups,
@@ -224,13 +224,17 @@ _LOOKUPS: Dispatch[Callable[[Circuit, Any], Lookups]] = dispatch(
 )
 
 
-def lookups_of(circuit: Circuit, op: ops.Op) -> Lookups:
-    """Table, and the storage that has a row per cell, of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
+def lookups_of(circuit: Circuit, number: int) -> Lookups:
+    """Table, and the storage that has a row per cell, of each lookup of operation ``number``, in slot order.
+
+    Raises UnsupportedModel.
+    """
+    op = circuit.ops[number]
     rule = find(_LOOKUPS, op, "lookups")
-    return [] if rule is None else rule(circuit, op)
+    return [] if rule is None else rule(circuit, number, op)
 
 
-def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
+def _split(circuit: Circuit, number: int, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
     low, bits = split_range(circuit, op)
     if low_bits == 0 or bits > MAX_RANGE_BITS:
         raise _unsupported(circuit, op, "its table is too narrow for its range")
@@ -238,7 +242,6 @@ def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> lis
     shift = low_bits + (op.shift if isinstance(op, ops.Requant) else 0)
     if max(-low, low + (1 << bits)) << shift >= 1 << 62:
         raise _unsupported(circuit, op, "its split could reach 2^62")
-    number = circuit.ops.index(op)
     return [(RANGE, low_bits), (SELECT, number), (CLAMP, number)]
 
 
@@ -302,8 +305,8 @@ def tensor_tables(tensor: Tensor) -> list[TableName]:
 def build(circuit: Circuit) -> Bus:
     """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
     wanted: list[_Wanted] = []
-    for number, op in enumerate(circuit.ops):
-        wanted += [_Wanted(False, number, slot, *lookup) for slot, lookup in enumerate(lookups_of(circuit, op))]
+    for number in range(len(circuit.ops)):
+        wanted += [_Wanted(False, number, slot, *lookup) for slot, lookup in enumerate(lookups_of(circuit, number))]
     ports = [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED]
     for port in ports + [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]:
         tensor = circuit.tensors[port.tensor]
@@ -315,6 +318,7 @@ def build(circuit: Circuit) -> Bus:
         storage = whole(tensor.bits) if port.visibility is Visibility.HASHED else stored(tensor.shape)
         wanted += [_Wanted(True, port.tensor, slot, table, storage) for slot, table in enumerate(tensor_tables(tensor))]
     kinds = sorted({one.table for one in wanted})
+    numbers = {name: number for number, name in enumerate(kinds)}
     sizes = [_log_size(circuit, name) for name in kinds]
     groups = _groups(wanted)
     blocks: list[tuple[int, _Block]] = []
@@ -334,7 +338,7 @@ def build(circuit: Circuit) -> Bus:
         group = Group(storage, log_members, tuple(offsets["lookup", number, i] for i in range(len(storage.pieces))))
         for member in range(1 << log_members):
             one = next(rest)
-            found = LookupBlock(one.owner, one.slot, kinds.index(one.table), group, member)
+            found = LookupBlock(one.owner, one.slot, numbers[one.table], group, member)
             (by_tensor.setdefault(one.owner, []) if one.tensor else by_operation[one.owner]).append(found)
     return Bus(
         tables,

@@ -87,7 +87,7 @@ class _Attempt:
 def committed_cells(lowered: Lowered) -> int:
     """Cells that a proof of the circuit commits to, as far as its prove time depends on them."""
     layout = plan(lowered.circuit)
-    return sum(1 << log for log in layout.witness.logs.values()) + (1 << layout.bus.log_leaves)
+    return layout.witness.stored_cells + (1 << layout.bus.log_leaves)
 
 
 class Tuner:

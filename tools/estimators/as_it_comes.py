@@ -4,8 +4,8 @@ python -m tools.estimators.as_it_comes --write              all estimators: an h
 python -m tools.estimators.as_it_comes --only wine          those whose slug contains a text
 python -m tools.estimators.as_it_comes --missing --write    those that have no result yet
 
-``gen_settings``, ``calibrate_settings`` on rows of the calibration half, ``compile_circuit``, ``setup``, ``prove``, ``verify``, in
-a child process with :data:`SECONDS` processor seconds for each estimator. A row is *accepted* when the proof is verified and
+``gen_settings``, ``calibrate_settings`` on rows of the calibration half, ``compile_circuit``, ``setup``, ``prove``, ``verify``,
+in a child process with :data:`SECONDS` processor seconds for each estimator. A row is *accepted* when the proof is verified and
 the circuit's outputs meet the floor that is the default here; ezkl itself judges no error. The SRS is made beforehand, for
 tests, as a user would have downloaded it: it takes no part in the time.
 """
@@ -23,13 +23,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skops.io
 
-import verifai
 from tools.estimators import results
 from tools.estimators.page import PAGE, line, page
 from tools.estimators.results import Results, Row
@@ -39,6 +40,7 @@ from verifai.engines.fidelity import Measure
 from verifai.errors import VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
+from verifai.stages.export import export
 
 ENGINE = "ezkl-as-it-comes"
 SECONDS = 120
@@ -53,8 +55,8 @@ CALIBRATION_ROWS = 20
 MEASURED_ROWS = 100
 NOTE = (
     "ezkl 23.0.5 with the defaults of its own `gen_settings` and `calibrate_settings`, on the same ONNX files. Limit: "
-    f"{SECONDS} processor seconds per estimator, the SRS not counted, and 2^{LARGEST} rows. The error is over {MEASURED_ROWS} rows of the "
-    "calibration half; one held-out row is proven. Compile s is the set-up; times are processor seconds divided by "
+    f"{SECONDS} processor seconds per estimator, the SRS not counted, and 2^{LARGEST} rows. The error is over {MEASURED_ROWS} "
+    "rows of the calibration half; one held-out row is proven. Compile s is the set-up; times are processor seconds divided by "
     f"{PARALLELISM}. Accepted: proven, verified, and within the floor that is the default here; ezkl itself judges no error."
 )
 _MODULUS = 21888242871839275222246405745257275088548364400416034343698204186575808495617
@@ -71,7 +73,7 @@ def measure(case: Case, work: Path, srs: Path) -> Row:
     folder.mkdir(exist_ok=True)
     skops.io.dump(fitted, folder / "model.skops")
     try:
-        model = verifai.export_model(folder / "model.skops").model
+        model = export(str(folder / "model.skops")).model
     except VerifaiError as problem:
         return Row(case.slug, case.name, case.data, False, f"{problem.code}: {problem.message}")
     (folder / "model.onnx").write_bytes(model.data)
@@ -147,7 +149,7 @@ def _child(what: str, folder: Path, srs: Path, seconds: int) -> Iterator[dict[st
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     command = [sys.executable, "-m", "tools.estimators.as_it_comes", "--child", what, str(folder), "--srs", str(srs)]
-    ran = subprocess.run(command, preexec_fn=limits, capture_output=True, text=True, errors="replace", check=False)  # noqa: PLW1509
+    ran = subprocess.run(command, preexec_fn=limits, capture_output=True, text=True, errors="replace", check=False)
     done = False
     for text in ran.stdout.splitlines():
         if text.startswith('{"kind"'):  # ezkl prints tables of its own
@@ -166,7 +168,7 @@ def _srs_path(folder: Path, logrows: int) -> Path:
 
 def run_child(what: str, folder: Path, srs_folder: Path) -> None:
     """The steps of one child; raises what ezkl raises."""
-    import ezkl
+    ezkl: Any = import_module("ezkl")
 
     def path(name: str) -> str:
         return str(folder / name)
@@ -174,7 +176,9 @@ def run_child(what: str, folder: Path, srs_folder: Path) -> None:
     rows = json.loads((folder / "rows.json").read_bytes())
     settings, circuit = path("settings.json"), path("circuit.ezkl")
     if what == "forward":
-        (folder / "calibration.json").write_text(json.dumps({"input_data": [sum(rows["calibration"][:CALIBRATION_ROWS], [])]}))
+        (folder / "calibration.json").write_text(
+            json.dumps({"input_data": [list(chain(*rows["calibration"][:CALIBRATION_ROWS]))]})
+        )
         _step("gen_settings", lambda: ezkl.gen_settings(path("model.onnx"), settings))
         _step("calibrate_settings", lambda: ezkl.calibrate_settings(path("calibration.json"), path("model.onnx"), settings))
         _step("compile_circuit", lambda: ezkl.compile_circuit(path("model.onnx"), circuit, settings))
@@ -196,14 +200,14 @@ def run_child(what: str, folder: Path, srs_folder: Path) -> None:
 
 
 def _run_row(part: str, number: int, row: Sequence[float], folder: Path, scales: Sequence[int]) -> None:
-    import ezkl
+    ezkl: Any = import_module("ezkl")
 
     sample, circuit, witness = (str(folder / name) for name in ("sample.json", "circuit.ezkl", "witness.json"))
     Path(sample).write_text(json.dumps({"input_data": [row]}))
     began = time.process_time()
     try:
         made = _awaited(lambda: ezkl.gen_witness(sample, circuit, witness))
-    except Exception as problem:  # whatever it is: of one row; others may do
+    except Exception as problem:  # noqa: BLE001  whatever it is: of one row; others may do
         _tell("refused", part=part, row=number, reason=str(problem)[:300])
         return
     signed = [[_signed(cell) for cell in tensor] for tensor in made["outputs"]]

@@ -25,6 +25,7 @@ from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
+from verifai.engines.sumcheck.quantise.ends import Ends, ends
 from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, exact_exponents
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
@@ -202,10 +203,13 @@ class Tuner:
         return min(bits, MAX_OUTPUT_BITS)
 
     def _scales(self, options: QuantiserOptions) -> dict[str, Scale]:
-        names = [{tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs)]
+        inputs, outputs = ({tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs))
+        made_of = ends(self._model) if options.fold else Ends(frozenset(outputs), frozenset())
         integers = {tensor.name for tensor in self._model.inputs if tensor.dtype in INTEGERS}
         ranges: Mapping[str, Range] = self._ranges
-        return choose_scales(ranges, names[0], names[1], options, integers, self._columns, self._exact)
+        return choose_scales(
+            ranges, inputs, made_of.cells, options, integers, self._columns, self._exact, arguments=made_of.arguments
+        )
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
         """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""

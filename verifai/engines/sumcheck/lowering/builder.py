@@ -84,9 +84,14 @@ class Plan:
         Rounding a large shift up would cost bits of the 62 that sums may have.
         """
         count = max(1, -(-least // self.limb))
-        if count * self.limb <= UNIFORM_SHIFT or least % self.limb == 0:
+        if count * self.limb <= UNIFORM_SHIFT:
             return (self.limb,) * count
-        return (*(self.limb,) * (count - 1), least % self.limb)
+        return self.exact_limbs(least)
+
+    def exact_limbs(self, shift: int) -> tuple[int, ...]:
+        """Limb widths whose sum is ``shift``, at least 1."""
+        full, rest = divmod(shift, self.limb)
+        return (*(self.limb,) * full, *((rest,) if rest else ()))
 
 
 def next_plan(needs: Sequence[Need], *, split: bool) -> Plan:

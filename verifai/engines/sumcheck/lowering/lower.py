@@ -27,6 +27,7 @@ from verifai.engines.sumcheck.lowering import (
     reductions,
     rows,
     shapes,
+    top_k,
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan, next_plan, signed_width, table_key
@@ -58,6 +59,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **log_sums.HANDLERS,
     **comparisons.HANDLERS,
     **choices.HANDLERS,
+    **top_k.HANDLERS,
     # These have the general case, and leave the rest of the operator to a rule above.
     **division.HANDLERS,
     **products.HANDLERS,
@@ -160,7 +162,7 @@ def require_types(graph: SourceGraph, node: Node) -> None:
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
             continue
-        if node.op_type in ("Cast", "ArgMax", "ArgMin", *comparisons.HANDLERS):
+        if node.op_type in ("Cast", "ArgMax", "ArgMin", "TopK", *comparisons.HANDLERS):
             continue
         if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue

@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import chosen_rows
 from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.top_k import chosen_by_one_hot
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise, partition
 from verifai.onnx_graph.graph import Node
@@ -99,7 +100,8 @@ def _bound(value: int, size: int, step: int) -> int:
 def _gather(state: State, node: Node) -> None:
     table = state.constant(node, 0)
     if table is not None:
-        chosen_rows(state, node, table)
+        if not chosen_by_one_hot(state, node, table):
+            chosen_rows(state, node, table)
         return
     places = state.graph.constants.get(node.inputs[1])
     if places is None:

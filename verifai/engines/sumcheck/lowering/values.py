@@ -92,6 +92,14 @@ class BatchedTerm:
 
 
 @dataclass(frozen=True, eq=False)
+class SquaresTerm:
+    """Σ_k weight[o, k]·x[…, k]²; x of shape (…, K), weight (O, K)."""
+
+    x: Held
+    weight: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class WindowTerm:
     """factor·(sum of the window); x of shape (N, C, H, W)."""
 
@@ -125,7 +133,7 @@ class SelectTerm:
     low: int
 
 
-Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | WindowTerm | RowTerm | SelectTerm
+Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | SquaresTerm | WindowTerm | RowTerm | SelectTerm
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +177,8 @@ def scaled(term: Term, factor: float) -> Term:
         return replace(term, weight=term.weight * factor, bias=bias)
     if isinstance(term, SelectTerm):
         return replace(term, rows=term.rows * factor)
+    if isinstance(term, SquaresTerm):
+        return replace(term, weight=term.weight * factor)
     return replace(term, factor=term.factor * factor)
 
 

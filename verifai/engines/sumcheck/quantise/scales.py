@@ -366,6 +366,7 @@ def choose_scales(
     integers: Collection[str] = (),
     columns: Mapping[str, Sequence[Range]] | None = None,
     exact: Mapping[str, int] | None = None,
+    arguments: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -373,6 +374,7 @@ def choose_scales(
         integers: inputs of an integer type, which are taken as they are.
         columns: ranges per column, of inputs that are one row of a table.
         exact: exponent of a power of two that all values of an input are multiples of.
+        outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
     scales: dict[str, Scale] = {}
     tried = {
@@ -399,5 +401,6 @@ def choose_scales(
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         else:
-            scales[name] = choose_scale(values, options.activation_bits)
+            reach = _widened(values, options.output_margin) if name in arguments and options.fold else values
+            scales[name] = choose_scale(reach, options.activation_bits)
     return scales

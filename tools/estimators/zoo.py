@@ -148,7 +148,7 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
     "LinearSVR": _scaled(svm.LinearSVR, max_iter=10000),
     "SVR, RBF": _scaled(svm.SVR, C=100),
     "SVR, linear": _scaled(svm.SVR, kernel="linear"),
-    "MLPRegressor": _scaled(neural_network.MLPRegressor, (32,), max_iter=2000, random_state=0),
+    "MLPRegressor": _scaled(neural_network.MLPRegressor, hidden_layer_sizes=(32,), max_iter=2000, random_state=0),
     "KNeighborsRegressor": _scaled(neighbors.KNeighborsRegressor),
     "PLSRegression": lambda: cross_decomposition.PLSRegression(4),
     "MultiOutputRegressor": lambda: make_pipeline(Scaler(), multioutput.MultiOutputRegressor(lm.Ridge())),

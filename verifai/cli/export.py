@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
                 # Which shapes the inputs must have is known only once the model is exported.
-                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns),
+                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns, complete=True),
                 parity_limit=parity_limit,
                 progress=progress,
             )

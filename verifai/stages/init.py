@@ -23,7 +23,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import write_new
 from verifai.onnx_graph.facts import read_facts
-from verifai.onnx_graph.inputs import read_samples
+from verifai.onnx_graph.inputs import read_complete
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.task import TaskGuess, guess_task
 
@@ -257,7 +257,7 @@ def _columns(
     named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
     if request.calibration is None:
         return named
-    read = read_samples(request.calibration, model, columns=TableColumns(named, frozenset(request.dropped)))
+    read = read_complete(request.calibration, model, columns=TableColumns(named, frozenset(request.dropped)))
     for note in read.notes:
         progress.note(note)
     return {**read.columns, **named}

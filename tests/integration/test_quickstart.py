@@ -87,12 +87,30 @@ def test_a_column_cannot_be_hidden_alone_and_the_hint_says_what_can(work: Path, 
 
 def test_a_cell_that_is_no_number_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (work / "wine data.csv").read_text().splitlines()
-    text[3] = "," + text[3].partition(",")[2]
+    text[3] = "red," + text[3].partition(",")[2]
     (work / "wine data.csv").write_text("\n".join(text) + "\n")
     document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", "--target", "target")[1]
-    assert document["error"]["code"] == "input-non-finite"
+    assert document["error"]["code"] == "input-dtype"
     assert "row 3 (line 4), column 'alcohol'" in document["error"]["where"]
     assert not (work / "wine model-verifai").exists()
+
+
+def test_a_table_without_one_whole_row_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = (work / "wine data.csv").read_text().splitlines()
+    gaps = ["," + row.partition(",")[2] for row in rows]
+    (work / "wine data.csv").write_text("\n".join([head, *gaps]) + "\n")
+    status, document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", "--target", "target")
+    assert (status, document["error"]["code"]) == (2, "input-non-finite") and "178 samples" in document["error"]["message"]
+
+
+def test_columns_of_text_are_those_that_a_hint_drops(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = (work / "wine data.csv").read_text().splitlines()
+    (work / "wine data.csv").write_text(
+        "\n".join([f"cellar,{head}", *(f"no. {row}" for row in rows)]).replace("no. ", "A,") + "\n"
+    )
+    document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv")[1]
+    assert document["error"]["code"] == "input-shape"
+    assert "--drop cellar --drop target" in document["error"]["hint"]
 
 
 def test_a_private_proof_in_one_command_and_by_the_five_that_it_stands_for(

@@ -63,7 +63,7 @@ def _too_large(
                     quantise_value(value, scale)
             except ValueError as problem:
                 if not proving.shows_inputs(pinned):
-                    return OutsideInput(row, spec.name)
+                    return OutsideInput(row, spec.name, 1, _place(index, spec.shape))
                 return OutsideInput(row, spec.name, 1, _place(index, spec.shape), value=f"{value:g}", reason=str(problem))
     return None
 
@@ -84,9 +84,10 @@ def _run_forward(
             proving.make_witness(folder.path(CIRCUIT_FILE), sample, specs, pinned, fence, path, parameters)
     except InputRejected as problem:
         far = proving.farthest_cell(specs, sample, parameters)
-        if not proving.shows_inputs(pinned):
-            return OutsideInput(row, far.tensor if len(specs) == 1 else "", reason=problem.message)
         shape = next(spec.shape for spec in specs if spec.name == far.tensor)
+        if not proving.shows_inputs(pinned):  # which cell is the largest would tell of it where its tensor has no columns
+            place = _place(far.cell, shape) if far.by_column else None
+            return OutsideInput(row, far.tensor if len(specs) == 1 else "", 0, place, reason=problem.message)
         reason = f"{problem.message.partition(';')[0]}; this is {far.words}"
         return OutsideInput(row, far.tensor, 0, _place(far.cell, shape), value=f"{far.value:g}", reason=reason)
     except Undecided:

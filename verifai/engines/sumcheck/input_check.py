@@ -14,7 +14,7 @@ from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_ce
 
 
 def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
-    """One entry per input of a sample that ``prove`` would refuse. Of tensors that proofs hide, only which they are.
+    """One entry per input of a sample that ``prove`` would refuse. Of tensors that proofs hide, the place and no value.
 
     Raises:
         InputRejected: an input that is not of the model's shape and dtype. UsageError: ``stale-build``, ``bad-lock``,
@@ -38,11 +38,11 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
             cells = outside_cells(circuit.tensors[port.tensor], values, columns)
             if not cells.size:
                 continue
-            if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
-                yield OutsideInput(row, spec.name)
-                continue
             first = int(cells[0])
-            low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             place = tuple(int(index) for index in np.unravel_index(first, spec.shape))
+            if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
+                yield OutsideInput(row, spec.name, cells.size, place)
+                continue
+            low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             value = f"{float(values.reshape(-1)[first]):g}"
             yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.DEEP_FILE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -67,8 +67,6 @@ def register(app: typer.Typer) -> None:
             raise UsageError(
                 "file-exists", "the output exists already", where=str(output), hint="Choose another name, or pass --force."
             )
-        if not output.parent.is_dir():
-            raise UsageError("file-missing", "the output's folder does not exist", where=str(output.parent))
         if trust_pickle:
             frame.note("INSECURE: --trust-pickle runs whatever code the file holds.")
         if trust_type:
@@ -88,6 +86,7 @@ def register(app: typer.Typer) -> None:
                 parity_limit=parity_limit,
                 progress=progress,
             )
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(output, result.model.data)
         write_facts(output, result.facts)
         for notice in result.notices:

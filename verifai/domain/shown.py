@@ -39,8 +39,8 @@ class Decision:
     label: str = ""
 
     def words(self) -> str:
-        """For people: ``2, virginica``."""
-        return f"{self.index}, {self.label}" if self.label else str(self.index)
+        """For people: ``2, virginica``; a label that is the number says nothing more."""
+        return f"{self.index}, {self.label}" if self.label not in ("", str(self.index)) else str(self.index)
 
 
 @dataclass(frozen=True, slots=True)

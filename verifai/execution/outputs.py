@@ -19,7 +19,8 @@ CODE = "bad-output"
 class Kind(StrEnum):
     """What is to be written."""
 
-    FILE = "file"
+    FILE = "file"  # in a folder that is there
+    DEEP_FILE = "deep file"  # in a folder that is made if need be
     FOLDER = "folder"  # a new one, in a folder that is there
     TREE = "tree"  # one whose missing parents are made, and which may be there
 
@@ -35,7 +36,7 @@ def check_output(path: Path, kind: Kind = Kind.FILE, *, inputs: Iterable[Path] =
     """
     try:
         _check_place(path, kind)
-        found = odd_target(path) if kind is Kind.FILE else ""
+        found = odd_target(path) if kind in (Kind.FILE, Kind.DEEP_FILE) else ""
         if kind is Kind.TREE and os.path.lexists(path) and not path.is_dir():
             found = odd_target(path) or "a file"
         if found:
@@ -56,7 +57,7 @@ def _check_place(path: Path, kind: Kind) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         os.lstat(path)
     folder = path if kind is Kind.TREE else path.parent
-    while kind is Kind.TREE and not os.path.lexists(folder):
+    while kind in (Kind.TREE, Kind.DEEP_FILE) and not os.path.lexists(folder):
         folder = folder.parent
     if kind is Kind.TREE and folder == path and not path.is_dir():
         return  # said by the caller

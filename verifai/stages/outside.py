@@ -78,8 +78,8 @@ def outside_words(one: OutsideInput) -> str:
 
 def _hidden_words(one: OutsideInput) -> str:
     where = "a value" if one.place is None else _place_words(one)
-    reason = f"; {one.reason}" if one.reason else ""
-    return f"{where} is outside what the circuit takes; it is hidden, so it is not shown{reason}"
+    told = f"{where} is outside what the circuit takes; it is hidden, so it is not shown"
+    return f"{told}; {one.reason}" if one.reason else told
 
 
 def _place_words(one: OutsideInput) -> str:

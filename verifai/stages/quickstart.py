@@ -5,6 +5,7 @@ It runs five stages as five commands would, and names these commands.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -66,7 +67,7 @@ class QuickstartResult:
 
     Attributes:
         seconds: by stage, in the order in which they ran; ``compile kernels`` is 0 where the installation had them.
-        commands: the five that this stands for, to be copied; they expect the output folder to be there, and empty.
+        commands: the five that this stands for, to be pasted in any folder but this one.
     """
 
     exported: ExportResult
@@ -184,16 +185,22 @@ def _commands(
 ) -> tuple[str, ...]:
     """What to type to do the same, step by step, in a folder that is new. ``skipped``: samples before the proven one."""
     skip = f" --skip {skipped}" if skipped else ""
+    # Whole paths of what is read, and none of what is written: the commands work wherever they are pasted.
+    if request.output.is_absolute():
+        here, away = Path(request.output.name), request.output
+        model, circuit, bundle = (here / path.relative_to(away) for path in (model, circuit, bundle))
+    source = os.path.abspath(request.source) if Path(request.source).is_file() else request.source  # noqa: PTH100
+    data = Path(os.path.abspath(request.data))  # noqa: PTH100
     dims = "".join(f" --dim {shlex.quote(f'{name}={size}')}" for name, size in (request.dims or {}).items())
     options = [f"--drop {shlex.quote(name)}" for name in request.dropped]
     options += [f"--private {shlex.quote(name)}" for name in private]
     options += [] if request.engine is None else [f"--engine {request.engine.value}"]
     options += [] if request.task is None else [f"--task {request.task.value}"]
-    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(request.data)}"
+    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(data)}"
     return (
-        f"verifai export {shell(request.source)} -o {shell(model)}" + dims,
+        f"verifai export {shell(source)} -o {shell(model)}" + dims,
         " ".join((init, *options, "--yes")),
         f"verifai compile {shell(circuit)}",
-        f"verifai prove {shell(circuit)} {shell(request.data)}{skip} --limit 1 -o {shell(bundle.parent)}",
+        f"verifai prove {shell(circuit)} {shell(data)}{skip} --limit 1 -o {shell(bundle.parent)}",
         f"verifai verify {shell(bundle)} --lock {shell(circuit / 'circuit.lock')}",
     )

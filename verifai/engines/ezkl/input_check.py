@@ -63,7 +63,7 @@ def _too_large(
                     quantise_value(value, scale)
             except ValueError as problem:
                 if not proving.shows_inputs(pinned):
-                    return OutsideInput(row, spec.name, 1, _place(index, spec.shape))
+                    return OutsideInput(row, spec.name, 1, _place(index, spec.shape), reason=f"it is {problem}")
                 return OutsideInput(row, spec.name, 1, _place(index, spec.shape), value=f"{value:g}", reason=str(problem))
     return None
 

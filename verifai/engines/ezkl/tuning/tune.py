@@ -288,7 +288,8 @@ class _Search:
     def refusal(self) -> PolicyNotMet:
         """Why nothing meets the floor, and what was tried and would."""
         rows = f"2^{self._limit} rows"
-        larger = f"Allow more rows than {rows}: max_logrows in [budget], and an SRS as large (`verifai srs fetch -k SIZE`)."
+        logrows = self._limit + 2
+        larger = f"Allow more rows: [budget] max_logrows = {logrows} in circuit.toml, and `verifai srs fetch -k {logrows}`."
         other = "Or use the sumcheck engine: `verifai init --engine sumcheck`."
         measured = [one for one in self._attempts if one.fidelity is not None]
         if not self._attempts:

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from verifai.cli.frame import plain
-from verifai.domain.fidelity import Fidelity
+from verifai.domain.codes import remedy
+from verifai.domain.fidelity import FEW_SAMPLES, Fidelity
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import ShownTensor, shown_line
 
@@ -67,10 +68,17 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
     for finding in findings:
         step = f"[dim]{finding.step:<5}[/] " if finding.step else ""
         where = f" [dim]({plain(finding.where)})[/]" if finding.where else ""
-        lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]{finding.code}[/]")
-        if finding.remedy and finding.outcome is not Outcome.HOLDS:
-            lines.append(f"         [dim]{plain(finding.remedy)}[/]")
+        lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]\\[{finding.code}][/]")
+        if remedy := remedy_of(finding):
+            lines.append(f"         [dim]{plain(remedy)}[/]")
     return lines
+
+
+def remedy_of(finding: Finding) -> str:
+    """What to do about a finding: what it says itself, else what the catalogue says of its code; empty where nothing is."""
+    if finding.outcome is Outcome.HOLDS:
+        return ""
+    return finding.remedy or ("" if finding.outcome is Outcome.NOT_CHECKED else remedy(finding.code))
 
 
 def privacy_json(privacy: PrivacySupport) -> dict[str, Any]:
@@ -102,6 +110,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
         "spread_error": fidelity.spread_error,
         "r2": fidelity.r2,
         "close_decisions": fidelity.close_decisions,
+        "few_samples": fidelity.few_samples,
     }
 
 
@@ -118,4 +127,10 @@ def fidelity_lines(fidelity: Fidelity) -> list[str]:
         said.append(f"R² {fidelity.r2:.6f}")
     said.append(f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample})")
     said.append(f"mean error {fidelity.mean_abs_error:.3g}")
-    return [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]
+    lines = [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]
+    if fidelity.few_samples:
+        lines.append(
+            f"[yellow]Fewer than {FEW_SAMPLES} calibration samples:[/] they say little of other inputs, whose inner values may "
+            "be cut off. Calibrate with more."
+        )
+    return lines

@@ -252,6 +252,8 @@ class EngineProof:
             segment; never in the bundle. Empty when the engine does not offer it.
         secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
         findings: what a reader of the statement will be told beside that it holds, such as ``output-saturated``.
+        clamped_cells: how many inner cells were cut off at the range that calibration gave them, for others to read: of hidden
+            tensors and weights, a bound. ``None`` when the engine does not count.
     """
 
     files: Mapping[str, bytes]
@@ -261,6 +263,7 @@ class EngineProof:
     outputs: Tensors = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    clamped_cells: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +331,10 @@ class ProofEngine(Protocol):
         """Check a proof. Raises EvidenceRejected, PolicyNotMet (test material), Undecided."""
 
     def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
-        """The integers that the engine's circuit would see for float ``values``; deterministic, exact.
+        """The integers that the engine's circuit would see for ``values``; deterministic, exact.
+
+        Numbers of any type are values: an integer 1 given for a tensor of reals is the real 1. Only a tensor that is itself of
+        integers (``tensor.stored``) is compared with them as they are.
 
         Raises InputRejected for a shape mismatch or a value that cannot be represented.
         """

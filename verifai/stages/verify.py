@@ -26,6 +26,7 @@ from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import Role, Statement, WeightVisibility
+from verifai.domain.statement import check_context as check_sendable
 from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
@@ -41,7 +42,8 @@ class Expectations:
     """What the verifier knows on its own and wants the evidence to match.
 
     Attributes:
-        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
+        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors. Numbers of
+            any type are values: ``uint8`` pixels given for a float tensor are the reals 0 to 255.
         context: the nonce that was asked for; ``None`` accepts any.
         context_signed: whether a trusted key signed what carries the context. Where the proof does not bind it, a fresh
             context could have been written beside an old proof.
@@ -53,6 +55,11 @@ class Expectations:
     context: str | None = None
     context_signed: bool = False
     allow_test_srs: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError (``bad-context``): what no statement can carry says nothing about this one."""
+        if self.context is not None:
+            check_sendable(self.context)
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += note_clamped(proof)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
         bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
@@ -274,6 +282,18 @@ def check_attested(statement: Statement, proof: ProofPredicate, summary: Section
     if proof.engine_version != summary.engine_version or proof.insecure != summary.insecure:
         raise EvidenceRejected("statement-mismatch", "the attested engine version or insecure modes are not those of the lock")
     return holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
+
+
+def note_clamped(proof: ProofPredicate) -> list[Finding]:
+    """V6: inner values that the circuit cut off. Only the prover sees them, so this is its word."""
+    if not proof.clamped_cells:
+        return []
+    message = (
+        f"the prover says that up to {proof.clamped_cells:,} inner cells lay beyond their range and were cut off: the output "
+        "may be farther from the float model's than the lock says"
+    )
+    remedy = "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input."
+    return [not_checked("inner-saturated", message, "V6", remedy)]
 
 
 def _first_difference(left: Statement, right: Statement) -> str:

@@ -34,8 +34,12 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
+from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.allocation import keep_freed_memory
+from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
+from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
@@ -48,19 +52,34 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
     Raises:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
+        ResourceExhausted, DeadlineExceeded: the budget's memory or time.
     """
+    limits = _limits(request)
+    found, seconds = within(limits, lambda: _lower(request))
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        _ensure_kernels(request.progress)  # once per installation, so in no circuit's time limit
+    return within(limits, lambda: _pin(request, found, seconds))
+
+
+def _limits(request: CompileRequest) -> Limits:
+    return Limits(request.spec.budget.memory_bytes, None, request.spec.budget.setup_seconds)
+
+
+def _lower(request: CompileRequest) -> tuple[Tuned, dict[str, float]]:
+    """The circuit, and the seconds that finding it took."""
     began = perf_counter()
-    seconds: dict[str, float] = {}
     bindings(request.spec)
     samples = samples_of(request.calibration, request.model)
     found = _search(request, samples) if request.locked is None else _reproduce(request, request.locked, samples)
-    options, lowered, fidelity = found.options, found.lowered, found.fidelity
-    seconds["tune" if request.locked is None else "lower"] = perf_counter() - began
-    mismatches = count_mismatches(request.model, lowered, samples)
+    seconds = {"tune" if request.locked is None else "lower": perf_counter() - began}
+    mismatches = count_mismatches(request.model, found.lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
-    if request.spec.weights is not WeightVisibility.PUBLIC:
-        _ensure_kernels(request.progress)
+    return found, seconds
+
+
+def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> CompiledCircuit:
+    options, lowered, fidelity = found.options, found.lowered, found.fidelity
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -79,6 +98,10 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
 def predict(request: CompileRequest) -> Prediction:
     """What :func:`compile_circuit` would find. Raises as it does."""
+    return within(_limits(request), lambda: _predict(request))
+
+
+def _predict(request: CompileRequest) -> Prediction:
     bindings(request.spec)
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
@@ -87,6 +110,7 @@ def predict(request: CompileRequest) -> Prediction:
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
     """The cheapest circuit that meets the floor."""
+    keep_freed_memory()
     options = options_of(request.spec)
     check_names(options, request.model)
     given = frozenset(request.spec.options.get("sumcheck", {}))
@@ -157,6 +181,8 @@ def pin(
     """The lock section of a lowered model."""
     data = encode(lowered.circuit)
     sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    listed = [(role, one) for role, side in sides for one in side]
+    stored = stored_tensors(lowered.circuit, [one.dtype for _, one in listed])
     return LockSection(
         suite=lowered.circuit.suite,
         circuit_sha256=Sha256(circuit_digest(data)),
@@ -164,7 +190,10 @@ def pin(
         weights_sha256=identity,
         opening_budget=lowered.circuit.opening_budget,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
-        tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
+        tensors=tuple(
+            PinnedTensor(role, one.name, one.shape, spec.tensors[one.name], held)
+            for (role, one), held in zip(listed, stored, strict=True)
+        ),
         options=options,
         scales=lowered.scales,
         fidelity=fidelity,

@@ -16,7 +16,8 @@ from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import weight_binding
-from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
+from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, require_verifiable
+from verifai.engines.sumcheck.planning.price import price_of
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.quantise.ranges import calibrate
 from verifai.engines.sumcheck.quantise.scales import Quantisation, QuantiserOptions, Scale, choose_scales
@@ -38,6 +39,7 @@ _DRAWN = 4
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
     lowered = _lowered(model, spec, weight_binding(spec.weights))
+    require_verifiable(price_of(lowered.circuit))
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:

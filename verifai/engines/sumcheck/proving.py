@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, read_ranges
 from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
@@ -28,7 +30,9 @@ from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, s
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, ResourceExhausted, UsageError
+from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
+from verifai.execution.watched import within
 
 
 def prove(request: ProveRequest) -> EngineProof:
@@ -36,7 +40,25 @@ def prove(request: ProveRequest) -> EngineProof:
 
     Raises:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
+        ResourceExhausted, DeadlineExceeded: the budget's memory or time; what was reserved of a ledger stays spent.
     """
+    limits = Limits(request.budget.memory_bytes, None, request.budget.prove_seconds)
+    ready = within(limits, lambda: _checked(request))
+    ensure_kernels(request.progress)  # once per installation, so in no proof's time limit
+    return within(limits, lambda: _prove(request, ready))
+
+
+class _Ready(NamedTuple):
+    """What a proof is made of, checked. ``data``: the encoded circuit."""
+
+    section: LockSection
+    data: bytes
+    circuit: Circuit
+    blob: bytes
+    inputs: Sequence[Ints]
+
+
+def _checked(request: ProveRequest) -> _Ready:
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
@@ -44,7 +66,12 @@ def prove(request: ProveRequest) -> EngineProof:
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    ensure_kernels(request.progress)
+    return _Ready(section, data, circuit, blob, inputs)
+
+
+def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
+    section, data, circuit, blob, inputs = ready
+    runs = read_ranges(request.build_dir, section.circuit_sha256)
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)
@@ -61,6 +88,7 @@ def prove(request: ProveRequest) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    clamped = None if runs is None else count_clamped(circuit, trace, runs)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
@@ -68,9 +96,13 @@ def prove(request: ProveRequest) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
         secrets=_output_secrets(request, circuit, proven),
-        findings=saturated_outputs(section, circuit, checked.verified.statement),
+        findings=(
+            *saturated_outputs(section, circuit, checked.verified.statement),
+            *(() if clamped is None else clamped_finding(clamped)),
+        ),
+        clamped_cells=None if clamped is None else clamped.bound,
     )
 
 
@@ -118,7 +150,7 @@ def _proven(
 
 
 def _require_memory(circuit: Circuit, limit: int | None) -> None:
-    """Proving runs in this process, which no limit can be put on; so it is refused when it would take more."""
+    """Refuse what would take more than the limit, before any work; the limit is watched as well."""
     needed = peak_memory_bytes(circuit)
     if limit is not None and needed > limit:
         message = f"about {needed / 2**20:,.0f} MiB needed, {limit / 2**20:,.0f} MiB allowed"

@@ -188,6 +188,22 @@ def affine(form: Form, slope: float, intercept: float, name: str) -> Form:
     return replace(form, terms=terms, constant=form.constant * slope + intercept, name=name)
 
 
+def per_column(form: Form, factor: Floats, offset: Floats, name: str) -> Form | None:
+    """factor·form + offset per place of the last axis, put into the form's layers; ``None`` where a term has no columns."""
+    terms: list[Term] = []
+    rest = offset + form.constant * factor
+    for term in form.terms:
+        if isinstance(term, SquaresTerm):
+            terms.append(replace(term, weight=term.weight * factor[:, None]))
+        elif isinstance(term, MatMulTerm):
+            bias = factor * (0.0 if term.bias is None else term.bias) + rest
+            rest = np.zeros_like(rest)
+            terms.append(replace(term, weight=term.weight * factor[:, None], bias=bias))
+        else:
+            return None
+    return None if rest.any() else replace(form, terms=tuple(terms), constant=0.0, name=name)
+
+
 def affine_program(program: Program) -> tuple[Fraction, Fraction] | None:
     """(slope, intercept) when the program is slope·x + intercept, else None."""
     stack: list[tuple[Fraction, Fraction]] = []

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
-from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
+from verifai.engines.sumcheck.circuit.weights import weights_digest
 from verifai.engines.sumcheck.interpreter.run import Trace
+from verifai.engines.sumcheck.interpreter.weights import encode_arrays
 from verifai.engines.sumcheck.planning import plan as planner
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, table_values
+from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof
@@ -38,8 +39,10 @@ from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
-from verifai.engines.sumcheck.prover.witness import Witness, field_row
+from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
+from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.errors import UsageError
+from verifai.execution.allocation import keep_freed_memory
 
 Randomness = Callable[[int], bytes]
 """Random bytes: where a zero-knowledge proof gets its coins. The integrity-only suite draws none."""
@@ -63,6 +66,7 @@ class ProvingKey:
 
     Attributes:
         identity: digest of the public weights' blob, or root of the committed ones, in hex.
+        tables: of the bus, as arrays.
     """
 
     circuit: Circuit
@@ -71,6 +75,7 @@ class ProvingKey:
     weights: tuple[U64, ...]
     committed: CommittedMatrix | None
     identity: str
+    tables: BusTables
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,13 @@ def prepare(
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
     """
+    keep_freed_memory()
     layout = planner.plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise UsageError(
             "circuit-not-planned", "the circuit does not carry its commitments and errors", hint="Call planned() first."
         )
-    blob = encode_weights(circuit, [np.asarray(cells).reshape(-1).tolist() for cells in weights])
+    blob = encode_arrays(circuit, [np.asarray(cells) for cells in weights])
     arrays = tuple(padded_weight(weight, np.asarray(cells)) for weight, cells in zip(circuit.weights, weights, strict=True))
     committed = None
     identity = weights_digest(blob)
@@ -116,7 +122,8 @@ def prepare(
         else:
             committed = commit(layout.weights, columns, threads)
         identity = committed.root.hex()
-    return ProvingKey(circuit, circuit_digest(encode(circuit)), layout, arrays, committed, identity)
+    digest, tables = circuit_digest(encode(circuit)), bus_tables(circuit, layout.bus)
+    return ProvingKey(circuit, digest, layout, arrays, committed, identity, tables)
 
 
 def prove(
@@ -142,7 +149,7 @@ def prove(
     Raises:
         ValueError: an opening number is missing, or beyond the budget.
     """
-    witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
+    witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns, key.tables)
     with workers(threads):
         return commit_and_prove(
             key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
@@ -234,9 +241,8 @@ def interact(
         own_coins: required where the suite hides; never used for another proof.
     """
     session = begin_session(key.layout, transcript, bound.columns, own_coins, threads)
-    party = ProverParty(
-        session.channel, witness, key.weights, partial(lookup_blocks, key.circuit, key.layout.bus, witness), progress
-    )
+    make_blocks = partial(lookup_blocks, key.circuit, key.layout.bus, witness)
+    party = ProverParty(session.channel, witness, key.weights, make_blocks, progress, bound.columns)
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
@@ -346,19 +352,15 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
 
 
 def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
+    """The leaves of every block. Columns are the witness's own integers wherever it has them."""
     result = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(row), None))
+            result.append(Block(block.table, block.log_size, block.offset, tuple(map(np.ascontiguousarray, row)), None))
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(integers), None))
-    for index, table in enumerate(bus.tables):
-        arguments = np.arange(1 << table.log_size, dtype=np.int64)
-        columns: tuple[U64, ...] = (to_field(arguments),)
-        if table.kind != RANGE:
-            low, values = table_values(circuit, table)
-            columns = (to_field(arguments + low), to_field(np.array(values, dtype=np.int64)))
+            result.append(Block(block.table, block.log_size, block.offset, tuple(map(np.ascontiguousarray, integers)), None))
+    for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result

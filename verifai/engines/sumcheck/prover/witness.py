@@ -11,12 +11,13 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, columns_of, table_values, taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, columns_of, table_low, taps
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
+from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 
 Rows: TypeAlias = list[tuple[Ints | U64, ...]]
 Factors: TypeAlias = tuple[U64, U64]
@@ -29,9 +30,16 @@ class Witness:
     """
 
     def __init__(
-        self, circuit: Circuit, layout: Layout, tensors: Sequence[Ints], columns: Mapping[tuple[int, str], Ints]
+        self,
+        circuit: Circuit,
+        layout: Layout,
+        tensors: Sequence[Ints],
+        columns: Mapping[tuple[int, str], Ints],
+        tables: BusTables | None = None,
     ) -> None:
+        """``tables``: those of the bus, where a proving key has them already."""
         self.circuit, self.layout = circuit, layout
+        self._tables = tables
         self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
         self.trace = columns
         self.extra: dict[tuple[int, int], Ints] = {}
@@ -129,13 +137,20 @@ class Witness:
             for block, row in zip(blocks, rows, strict=True):
                 table = bus.tables[block.table]
                 arguments: Any = row[0]
-                low = 0 if table.kind == RANGE else table_values(self.circuit, table)[0]
-                index = arguments.astype(np.int64, copy=False) - low
+                index = arguments.astype(np.int64, copy=False)
+                if low := table_low(self.circuit, table):
+                    index = index - low
                 size = 1 << table.log_size
                 if index.min() < 0 or index.max() >= size:
                     index = index[(index >= 0) & (index < size)]
                 counts[block.table] += np.bincount(index, minlength=size)
         return counts
+
+    def tables(self) -> BusTables:
+        """The bus's tables."""
+        if self._tables is None:
+            self._tables = bus_tables(self.circuit, self.layout.bus)
+        return self._tables
 
     def columns(self) -> dict[Key, U64]:
         """Every column of C_x over F_p."""
@@ -189,11 +204,6 @@ def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice
     if last < first:
         return slice(0, 0), slice(0, 0)
     return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
-
-
-def field_row(row: Sequence[Ints | U64]) -> tuple[U64, ...]:
-    """A lookup's columns over F_p."""
-    return tuple(to_field(one) if one.dtype == np.int64 else one.astype(np.uint64, copy=False) for one in row)
 
 
 # --- what each operation contributes ----------------------------------------------------------------------------------------
@@ -316,8 +326,12 @@ _MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
 
 
 def _requant_factors(witness: Witness, number: int, op: ops.Requant, which: int) -> Factors:
-    (quotient,) = field_row((witness.quotient(number, op),))
-    return to_field(witness.extra[number, len(op.limbs) + 1]), quotient
+    return to_field(witness.extra[number, len(op.limbs) + 1]), _over_field(witness.quotient(number, op))
+
+
+def _over_field(column: Ints | U64) -> U64:
+    """Over F_p, which a cheater's column is already."""
+    return to_field(column) if column.dtype == np.int64 else column.astype(np.uint64, copy=False)
 
 
 def _row_max_factors(witness: Witness, number: int, op: ops.RowMax, which: int) -> Factors:

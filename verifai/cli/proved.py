@@ -86,11 +86,7 @@ def _missing_lines(report: BatchReport) -> list[str]:
     if len(report.outside) > TOLD:
         lines.append(f"[yellow]skipped[/] … and {len(report.outside) - TOLD} more; {index} has all")
     for row, problem in list(report.problems.items())[:TOLD]:
-<<<<<<< HEAD
-        lines.append(f"[red]failed[/] {row_words(row)}: {plain(str(problem))} [dim]{problem.code}[/]")
-=======
-        lines.append(f"[red]failed[/] row {row}: {plain(str(problem))} [dim]\\[{problem.code}][/]")
->>>>>>> s2-faults
+        lines.append(f"[red]failed[/] {row_words(row)}: {plain(str(problem))} [dim]\\[{problem.code}][/]")
     if len(report.problems) > TOLD:
         lines.append(f"[red]failed[/] … and {len(report.problems) - TOLD} more; {index} has all")
     return lines

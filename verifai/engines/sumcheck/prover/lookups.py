@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.claim import Claim
@@ -30,12 +31,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Leaves of one block, or of one member of it: columns over F_p, and numerators (None: all 1)."""
+    """Leaves of one block or one member of it: columns (signed integers or over F_p), numerators over F_p (None: all 1)."""
 
     table: int
     log_size: int
     offset: int
-    row: Sequence[U64]
+    row: Sequence[U64 | Ints]
     numerators: U64 | None
     member: Member | None = None
 
@@ -74,7 +75,7 @@ def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> La
         if member is None:
             targets = q[side][0, start:stop], q[side][1, start:stop]
         else:
-            targets = np.empty_like(block.row[0]), np.empty_like(block.row[0])
+            targets = np.empty(block.row[0].shape, np.uint64), np.empty(block.row[0].shape, np.uint64)
         if len(block.row) == 1:
             fingerprints_single(*targets, constant, block.row[0])
         else:

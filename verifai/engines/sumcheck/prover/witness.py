@@ -225,11 +225,6 @@ def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice
     return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
 
 
-def field_row(row: Sequence[Ints | U64]) -> tuple[U64, ...]:
-    """A lookup's columns over F_p."""
-    return tuple(to_field(one) if one.dtype == np.int64 else one.astype(np.uint64, copy=False) for one in row)
-
-
 # --- what each operation contributes ----------------------------------------------------------------------------------------
 
 _VIRTUAL = "its result is virtual: nothing is committed or looked up"
@@ -350,8 +345,12 @@ _MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
 
 
 def _requant_factors(witness: Witness, number: int, op: ops.Requant, which: int) -> Factors:
-    (quotient,) = field_row((witness.quotient(number, op),))
-    return to_field(witness.extra[number, len(op.limbs) + 1]), quotient
+    return to_field(witness.extra[number, len(op.limbs) + 1]), _over_field(witness.quotient(number, op))
+
+
+def _over_field(column: Ints | U64) -> U64:
+    """Over F_p, which a cheater's column is already."""
+    return to_field(column) if column.dtype == np.int64 else column.astype(np.uint64, copy=False)
 
 
 def _row_max_factors(witness: Witness, number: int, op: ops.RowMax, which: int) -> Factors:

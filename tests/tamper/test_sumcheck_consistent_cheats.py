@@ -193,7 +193,7 @@ def test_cells_that_no_claim_addresses_change_roots_but_nothing_that_is_stated(m
 
     def free(plan):
         """Address of an unused cell in the first stored row."""
-        address = min(plan.offsets.values()) - 1
+        address = min(min(column.addresses) for column in plan.columns.values()) - 1
         assert address >= plan.first_row * plan.shape.message
         return address
 

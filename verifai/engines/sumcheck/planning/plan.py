@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
@@ -28,8 +28,11 @@ from verifai.engines.sumcheck.protocol.layout import (
     hashed_tensors,
     place,
     reserve,
+    stored_cells,
+    weight_columns,
     witness_columns,
 )
+from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
@@ -51,7 +54,7 @@ def plan(circuit: Circuit) -> Layout:
     if bus.log_leaves > MAX_LOG_LEAVES:
         raise UnsupportedModel("sumcheck-too-large", f"2^{bus.log_leaves} lookups exceed 2^{MAX_LOG_LEAVES}", where="lookups")
     columns = witness_columns(circuit, bus)
-    weights: dict[Key, int] = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    weights = weight_columns(circuit)
     if circuit.zero_knowledge:
         return with_soundness(plan_hiding(circuit, bus, columns, weights))
     committed = circuit.weight_visibility is WeightVisibility.COMMITTED
@@ -108,13 +111,14 @@ def require_verifiable(price: Price) -> None:
 
 def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a tensor with 2^log_cells padded cells. Its shape, and so its root, depends on ``log_cells`` alone."""
-    return _commitment(f"io:{name}", {("tensor", tensor, 0): log_cells}, *_code([{("tensor", tensor, 0): log_cells}]))
+    columns: dict[Key, Storage] = {("tensor", tensor, 0): whole((log_cells,))}
+    return _commitment(f"io:{name}", columns, *_code([columns]))
 
 
-def _code(groups: Sequence[dict[Key, int]]) -> tuple[int, int]:
+def _code(groups: Sequence[Mapping[Key, Storage]]) -> tuple[int, int]:
     """(log2 C, log2 1/ρ) for matrices of these columns: rows of the length that has the least price."""
     largest = max(reserve(group, 0) for group in groups)
-    log_rate = 2 if max(sum(1 << log for log in group.values()) for group in groups) >= 1 << LARGE_LOG_CELLS else 3
+    log_rate = 2 if max(stored_cells(group) for group in groups) >= 1 << LARGE_LOG_CELLS else 3
     prices = {}
     for log_message in range(MIN_LOG_MESSAGE, max(MIN_LOG_MESSAGE, largest) + 1):
         made = [_commitment("", group, log_message, log_rate) for group in groups]
@@ -126,16 +130,14 @@ def _code(groups: Sequence[dict[Key, int]]) -> tuple[int, int]:
     return min(prices, key=lambda log_message: prices[log_message]), log_rate
 
 
-def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:
+def _commitment(label: str, columns: Mapping[Key, Storage], log_message: int, log_rate: int) -> Commitment:
     """One commitment. Nothing is hidden, so no row is reserved, and one row may hold everything."""
     size = 1 << log_message
     log_cells = max(log_message, reserve(columns, 0))
-    offsets, first_row = place(columns, log_cells, log_message)
+    placed, first_row = place(columns, log_cells, log_message)
     rows = (1 << (log_cells - log_message)) - first_row
     queries = soundness.queries_needed(size, size << log_rate)
-    return Commitment(
-        CommitmentShape(label, rows, size, size, size << log_rate, queries, 0), log_cells, first_row, offsets, dict(columns)
-    )
+    return Commitment(CommitmentShape(label, rows, size, size, size << log_rate, queries, 0), log_cells, first_row, placed)
 
 
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:

@@ -22,7 +22,9 @@ from verifai.engines.sumcheck.protocol.layout import (
     hashed_tensors,
     place,
     reserve,
+    stored_cells,
 )
+from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 from verifai.errors import UnsupportedModel
 
@@ -33,7 +35,7 @@ _ROOM = 512
 """Coefficients per opening that a row has room for, however few cells there are."""
 
 
-def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: dict[Key, int]) -> Layout:
+def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, Storage], weights: dict[Key, Storage]) -> Layout:
     """The layout without its table of errors. Raises UnsupportedModel (``sumcheck-too-large``)."""
     pads = foretell(circuit, bus)
     columns = {**columns, **pad_columns(pads)}
@@ -53,7 +55,7 @@ def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: di
     return Layout(bus, joint[0], joint[1] if len(joint) > 1 else None, hashed, (), pads)
 
 
-def plan_witness(columns: dict[Key, int], pads: PadPlan, least: int) -> Commitment:
+def plan_witness(columns: dict[Key, Storage], pads: PadPlan, least: int) -> Commitment:
     """C_x when every other commitment is opened alone. ``least``: variables of the final rounds at least."""
     columns = {**columns, **pad_columns(pads)}
     log_message, log_rate, queries = _code([columns], 1, least)
@@ -61,14 +63,14 @@ def plan_witness(columns: dict[Key, int], pads: PadPlan, least: int) -> Commitme
     return _commitment("x", columns, shape, 1, MASK_ROWS)
 
 
-def pad_columns(pads: PadPlan) -> dict[Key, int]:
-    """The pads' columns and their log2 sizes: two cells a pad."""
-    return {("pad", column, 0): 1 + pads.log_size(column) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
+def pad_columns(pads: PadPlan) -> dict[Key, Storage]:
+    """The pads' columns and how they are stored: two cells a pad."""
+    return {("pad", column, 0): whole((1 + pads.log_size(column),)) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
 
 
 def hiding_tensor(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a hashed tensor. Its shape, and so its root's, depends on ``log_cells`` alone."""
-    columns: dict[Key, int] = {("tensor", tensor, 0): log_cells}
+    columns: dict[Key, Storage] = {("tensor", tensor, 0): whole((log_cells,))}
     log_message, log_rate, queries = _code([columns], TENSOR_BUDGET, None)
     shape = _hiding_shape([columns], TENSOR_BUDGET, None, log_message, log_rate, queries)
     return _commitment(f"io:{name}", columns, shape, TENSOR_BUDGET, 0)
@@ -87,10 +89,10 @@ def _queries(filled: int, budget: int, length: int) -> int:
         queries = wanted
 
 
-def _code(groups: list[dict[Key, int]], budget: int, least: int | None) -> tuple[int, int, int]:
+def _code(groups: list[dict[Key, Storage]], budget: int, least: int | None) -> tuple[int, int, int]:
     """(log2 C, log2 1/rate, t): rows of the length that has the least price. ``least``: variables of the final rounds at least;
     None when a commitment is opened alone, so that it carries no pads of these rounds."""
-    cells = [sum(1 << log_cells for log_cells in group.values()) for group in groups]
+    cells = [stored_cells(group) for group in groups]
     log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
     found: dict[int, tuple[int, int]] = {}
     longest = max(max(cells), _ROOM * budget).bit_length()
@@ -114,13 +116,13 @@ def _code(groups: list[dict[Key, int]], budget: int, least: int | None) -> tuple
     return log_message, log_rate, found[log_message][1]
 
 
-def _mask(groups: list[dict[Key, int]], least: int | None, size: int) -> int:
+def _mask(groups: list[dict[Key, Storage]], least: int | None, size: int) -> int:
     """G: two pads per final round."""
     return 0 if least is None else 2 * max(least, *(reserve(group, RESERVED_ROWS * size) for group in groups))
 
 
 def _hiding_shape(
-    groups: list[dict[Key, int]], budget: int, least: int | None, log_message: int, log_rate: int, queries: int
+    groups: list[dict[Key, Storage]], budget: int, least: int | None, log_message: int, log_rate: int, queries: int
 ) -> CommitmentShape:
     """The code that the commitments to ``groups`` share, without rows."""
     size, tail = 1 << log_message, budget * queries
@@ -128,13 +130,13 @@ def _hiding_shape(
     return CommitmentShape("", 0, size, size + mask + tail, size << log_rate, queries, 0, mask, tail)
 
 
-def _commitment(label: str, columns: dict[Key, int], shape: CommitmentShape, budget: int, mask_rows: int) -> Commitment:
+def _commitment(label: str, columns: dict[Key, Storage], shape: CommitmentShape, budget: int, mask_rows: int) -> Commitment:
     """One commitment of the given row length and code."""
     log_message = shape.message.bit_length() - 1
     log_cells = reserve(columns, RESERVED_ROWS * shape.message)
-    offsets, first_row = place(columns, log_cells, log_message)
+    placed, first_row = place(columns, log_cells, log_message)
     blind = RESERVED_ROWS * budget
     rows = blind + (1 << (log_cells - log_message)) - first_row + mask_rows
     numbers = (shape.message, shape.degree, shape.length, shape.queries)
     described = CommitmentShape(label, rows, *numbers, blind, shape.mask, shape.tail, budget, mask_rows)
-    return Commitment(described, log_cells, first_row, offsets, dict(columns))
+    return Commitment(described, log_cells, first_row, placed)

@@ -23,9 +23,10 @@ from verifai.engines.sumcheck.protocol import field, soundness
 from verifai.engines.sumcheck.protocol.batching import evaluate_code
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import P
-from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.layout import Column, Commitment
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.storage import whole
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
@@ -218,7 +219,7 @@ def test_forging_a_sumcheck_over_a_toy_field_succeeds_as_often_as_the_bound_and_
 
 def _toy_commitment(queries):
     shape = CommitmentShape("x", 4, 8, 8, 64, queries, 0)
-    return Commitment(shape, 6, 4, {("tensor", 0, 0): 32}, {("tensor", 0, 0): 5})
+    return Commitment(shape, 6, 4, {("tensor", 0, 0): Column(whole((5,)), (32,))})
 
 
 def _half_corrupted(plan, cells, row, delta):
@@ -306,7 +307,8 @@ def test_roots_bind_every_part_of_the_shape_but_not_the_label():
 def test_columns_never_overlap_and_rows_that_hold_nothing_are_not_stored():
     for circuit, _ in (examples.mlp(hashed_input=True, committed=True), examples.cnn(committed=True), examples.cnn()):
         for commitment in planner.plan(circuit).rooted():
-            taken = sorted((offset, offset + (1 << commitment.logs[key])) for key, offset in commitment.offsets.items())
+            blocks = [block for column in commitment.columns.values() for _, block in column.blocks()]
+            taken = sorted((block.start, block.stop) for block in blocks)
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(taken))
             assert all(start % (stop - start) == 0 for start, stop in taken)
             assert 0 <= taken[0][0] - commitment.first_row * commitment.shape.message < commitment.shape.message

@@ -170,6 +170,7 @@ def bench() -> Iterator[Bench]:
     folder.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "COV", "PYTEST"))}
     environment |= {"HOME": str(top), "TMPDIR": str(top), "VERIFAI_OPENINGS_DIR": str(top / "openings")}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a fork takes one thread along
     # The kernels that this user has compiled already; where there are none, they are compiled here once.
     environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     try:

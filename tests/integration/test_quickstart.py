@@ -193,3 +193,43 @@ def test_parquet_serves_as_data(work: Path, capsys: pytest.CaptureFixture[str]) 
     parquet.write_table(pyarrow.table(columns), work / "wine.parquet")
     status, _ = ran(capsys, "quickstart", "wine model.skops", "wine.parquet", "--target", "target", "--private", "features")
     assert status == 0
+
+
+def test_a_table_with_texts_and_missing_cells_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers are imputed and scaled, texts are one-hot; statements say the text and not its number."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    rows = np.empty((160, 3), dtype=object)
+    rows[:, 0], rows[:, 1] = random.integers(18, 80, 160).astype(float), random.choice(["clerk", "doctor"], 160)
+    rows[:, 2] = random.choice(["Köln", "New York, NY"], 160)
+    target = np.where(rows[:, 0].astype(float) / 20 + (rows[:, 1] == "doctor") + random.normal(size=160) > 3, "yes", "no")
+    holed = rows.copy()
+    holed[::9, 0], holed[::7, 1] = np.nan, np.nan
+    columns = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), [0]),
+            ("texts", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")), [1, 2]),
+        ]
+    )
+    skops_io.dump(make_pipeline(columns, LogisticRegression()).fit(holed, target), tmp_path / "people.skops")
+    write_csv(tmp_path / "people.csv", ["age", "job", "town"], rows)
+    status, made = ran(capsys, "quickstart", "people.skops", "people.csv", "-o", "out")
+    assert (status, made["verdict"]) == (0, "accepted"), made
+    folder = CircuitFolder(tmp_path / "out" / "circuit")
+    assert folder.lock().names.texts("features")[1].values == ("clerk", "doctor")
+    assert cli.run(["verify", "out/evidence/000000", "--lock", "out/circuit/circuit.lock"]) == 0
+    shown = capsys.readouterr().out
+    assert f"job {rows[0, 1]}" in shown and f"town {rows[0, 2]}" in shown
+    write_csv(tmp_path / "later.csv", ["town", "age", "job"], [["Oslo", 40, "clerk"]])
+    status, _ = ran(capsys, "prove", "out/circuit", "later.csv", "-o", "later")
+    assert status == 0
+    assert cli.run(["verify", "later/000000", "--lock", "out/circuit/circuit.lock"]) == 0
+    assert "town (other)" in capsys.readouterr().out

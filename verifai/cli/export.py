@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.model_facts import SUFFIX
 from verifai.domain.our_files import NO_TEXT
 from verifai.domain.shell import shell
-from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind, check_replaced
@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         if trust_type:
             frame.note("INSECURE: --trust-type lets the file construct or call what is named, with arguments of its own.")
         dims, shapes = sizes_of_dims(dim or []), sizes_of_shapes(shape or [])
-        columns = TableColumns(dropped=frozenset(drop or ()))
+        dropped = frozenset(drop or ())
         with frame.progress() as progress:
             result = export_model(
                 source,
@@ -84,7 +84,9 @@ def register(app: typer.Typer) -> None:
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
                 # Which shapes the inputs must have is known only once the model is exported.
-                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns),
+                samples=()
+                if inputs is None
+                else lambda model, known: read_tensors(inputs, model, replace(known, dropped=dropped)),
                 parity_limit=parity_limit,
                 progress=progress,
             )
@@ -105,6 +107,7 @@ def _told(output: Path, result: ExportResult) -> Result:
     ]
     if facts is not None:
         said = [f"{len(names)} {kind}" for kind, names in (("labels", facts.labels), ("columns", facts.columns)) if names]
+        said += [f"{len(facts.categories)} columns of texts"] if facts.categories else []
         lines.append(f"Facts: {plain(output.name + SUFFIX)}  {', '.join([f'task {facts.task}', *said])}")
     lines.append(f"Next: verifai check {plain(shell(output))}")
     fields = ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")

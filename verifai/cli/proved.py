@@ -104,7 +104,11 @@ def _doubts(one: ProvedBundle) -> list[Finding]:
 
 def _told(made: Sequence[ProvedBundle]) -> list[str]:
     """How many of them are doubtful, by what."""
-    told = {"output-saturated": "with values at the end of the circuit's range", "reference-far": "far from the float model"}
+    told = {
+        "output-saturated": "with values at the end of the circuit's range",
+        "inner-saturated": "with inner values cut off at their range",
+        "reference-far": "far from the float model",
+    }
     counts = {code: sum(any(finding.code == code for finding in one.findings) for one in made) for code in told}
     found = [f"{count} {told[code]}" for code, count in counts.items() if count]
     return [f"[bold yellow]Of {len(made)} proven:[/] {'; '.join(found)}. The proofs hold, for the circuit."] if found else []

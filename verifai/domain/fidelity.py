@@ -29,6 +29,7 @@ MAX_SPREADS = 256
 """An output with more cells has one spread for all of them: a lock is read by people."""
 MAX_OUTPUTS = 256
 MIN_SPREAD = 1e-300
+FEW_SAMPLES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class Fidelity:
     close_decisions: int | None = None
     task: Task | None = None
     outputs: tuple[OutputFigures, ...] = ()
+
+    @property
+    def few_samples(self) -> bool:
+        """Whether so few samples were compared that the figures, and the ranges of inner values, say little of other inputs."""
+        return self.samples < FEW_SAMPLES
 
     @property
     def top1_agreement(self) -> float | None:

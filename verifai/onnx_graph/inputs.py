@@ -142,7 +142,8 @@ def read_table(data: bytes, where: str) -> Table:
 
 def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
-    read = _from_arrays(input_arrays(table, model.inputs, taken, where, finite=finite), model, where, finite)
+    arrays = input_arrays(table, model.inputs, taken, where, columns.categories, finite=finite)
+    read = _from_arrays(arrays, model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)
 

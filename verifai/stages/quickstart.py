@@ -19,7 +19,7 @@ from verifai.domain.model_facts import ModelFacts
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Visibility
-from verifai.domain.table_columns import TableColumns
+from verifai.domain.table_columns import known
 from verifai.engines.capabilities import WarmsUp
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
@@ -159,8 +159,7 @@ def _private(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | N
 
 
 def _column_names(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | None) -> set[str]:
-    named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
-    read = read_samples(request.data, model, columns=TableColumns(named, frozenset(request.dropped)))
+    read = read_samples(request.data, model, columns=known(facts, request.dropped))
     return {name for names in read.columns.values() for name in names}
 
 

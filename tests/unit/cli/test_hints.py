@@ -262,11 +262,11 @@ def test_a_field_that_a_hint_names_is_read() -> None:
 
 
 def test_a_word_that_looks_like_a_field_is_one() -> None:
-    """Snake case in a hint is a field of some file of ours, or of a call that the text shows."""
+    """Snake case in a hint is a field of some file of ours, or of a call that the text shows: ``name(`` or ``name=``."""
     known = {text.text for text in texts() if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", text.text)}
     for text in texts():
         if text.advice:
-            for word in re.findall(r"(?<![.\w])[a-z]+(?:_[a-z0-9]+)+(?![\w(])", COMMAND.sub("", text.text)):
+            for word in re.findall(r"(?<![.\w])[a-z]+(?:_[a-z0-9]+)+(?![\w(=])", COMMAND.sub("", text.text)):
                 assert word in known, f"{text.place}: {text.text}"
 
 

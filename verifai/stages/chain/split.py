@@ -138,8 +138,8 @@ def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Ten
             "split needs calibration data: the scale of a boundary tensor is chosen from it",
             hint="Give real inputs: --calibration samples.npz.",
         )
-    names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml").columns
-    columns = TableColumns(names, spec.dropped)
+    names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml")
+    columns = TableColumns(names.columns, spec.dropped, {name: names.texts(name) for name in names.categories})
     return list(read_samples(data, model, columns=columns).samples[: spec.calibration_samples])
 
 

@@ -40,6 +40,8 @@ CLAIM_NS, CLAIM_BYTES = 60_000, 3_000
 """Per claim that is opened, beside its vectors."""
 MESSAGE_NS, MESSAGE_BYTES = 25_000, 700
 """Per element that the prover sends, with its part of a round."""
+HIDDEN_BASE_NS = 250_000_000
+"""More, where commitments hide: their numbers of queries are looked for by trial."""
 HIDDEN_NS, HIDDEN_BYTES = 60_000, 2_500
 """More, where messages are encrypted: forms, equations, and the rehearsal that counts them."""
 STATED_BYTES = 64
@@ -175,7 +177,7 @@ def _scripted(price: Price, found: ClaimCounter, hiding: bool) -> Price:
     message_ns, message_bytes = MESSAGE_NS, MESSAGE_BYTES
     if hiding:
         message_ns, message_bytes = message_ns + HIDDEN_NS, message_bytes + HIDDEN_BYTES
-        price = price.plus(0, found.nanoseconds)  # the planner rehearses, to count the pads
+        price = price.plus(0, HIDDEN_BASE_NS + found.nanoseconds)  # the planner rehearses, to count the pads
     price = price.plus(found.kept + found.most, found.nanoseconds)
     price = price.plus(message_bytes * found.messages, message_ns * found.messages)
     price = price.plus(CLAIM_BYTES * found.claims, CLAIM_NS * found.claims)

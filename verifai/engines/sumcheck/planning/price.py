@@ -98,17 +98,17 @@ class Price:
         """Raise ResourceExhausted (``verification-over-budget``) when this is more than ``allowance``."""
         if self.memory_bytes <= allowance.memory_bytes and self.seconds <= allowance.seconds:
             return
-        raise over_budget(f"about {self.memory_bytes / 2**20:,.0f} MiB and {self.seconds:,.0f} s", allowance, where)
+        raise over_budget(f"about {self.memory_bytes / 2**20:,.0f} MiB and {self.seconds:,.1f} s", allowance, where)
 
 
 def over_budget(needed: str, allowance: Allowance, where: str) -> ResourceExhausted:
     """The refusal to begin: nothing was checked, so nothing is called false."""
+    allowed = f"{allowance.memory_bytes / 2**20:,.0f} MiB and {allowance.seconds:,.0f} s are allowed"
     return ResourceExhausted(
         "verification-over-budget",
-        f"verifying would take {needed}; {allowance.memory_bytes / 2**20:,.0f} MiB and {allowance.seconds:,.0f} s are allowed",
+        f"verifying would take {needed}; {allowed}",
         where=where,
-        hint="If you trust whoever gave you the circuit, raise --max-memory; a circuit that takes too long has to be split: "
-        "`verifai split`.",
+        hint="If you trust whoever gave you the circuit, raise --max-memory; one that takes too long has to be split.",
     )
 
 

@@ -25,7 +25,7 @@ from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
-from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, exact_exponents
+from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, compared_inputs, exact_exponents
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -117,6 +117,7 @@ class Tuner:
         self._ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
+        self._compared = compared_inputs(model)
         self._tried: list[_Attempt] = []
 
     def run(self) -> Tuned:
@@ -182,7 +183,7 @@ class Tuner:
             "activation_bits": bits,
             "input_bits": min(16, max(8, bits + 1)),
             # Public cells cost nothing; hidden ones are looked up in a table of their range.
-            "column_bits": min(16, bits + 4) if hidden else 16,
+            "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
@@ -205,7 +206,7 @@ class Tuner:
         names = [{tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs)]
         integers = {tensor.name for tensor in self._model.inputs if tensor.dtype in INTEGERS}
         ranges: Mapping[str, Range] = self._ranges
-        return choose_scales(ranges, names[0], names[1], options, integers, self._columns, self._exact)
+        return choose_scales(ranges, names[0], names[1], options, integers, self._columns, self._exact, self._compared)
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
         """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""

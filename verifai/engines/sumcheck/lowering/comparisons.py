@@ -131,15 +131,24 @@ def _compare_cells(state: State, node: Node, position: int, values: Floats, inst
 
 def _edges(values: Floats, step: Fraction, sign: Floats, instruction: str, low: int, high: int) -> Floats:
     """Thresholds moved to where no cell of this step is, so that no rounding decides: X > c just when X > ⌊c⌋ + ½."""
-    moved, half = [], Fraction(1, 2)
-    for value, side in zip(values.reshape(-1).tolist(), sign.reshape(-1).tolist(), strict=True):
-        quotient = Fraction(value) / step
-        if instruction == "eq":
-            edge = Fraction(floor(quotient + half))
-        else:
-            edge = ceil(quotient) - half if (instruction == "ge") == (side > 0) else floor(quotient) + half
-        moved.append(float(min(max(edge, low - 1 - half), high + 1 + half) * step))
-    return np.array(moved).reshape(values.shape)
+    down, up, nearest = _whole_steps(values, step)
+    between = np.where((instruction == "ge") == (sign > 0), up - 0.5, down + 0.5)
+    edges = nearest if instruction == "eq" else between
+    return np.asarray(np.clip(edges, low - 1.5, high + 1.5) * float(step), np.float64)
+
+
+def _whole_steps(values: Floats, step: Fraction) -> tuple[Floats, Floats, Floats]:
+    """⌊v/step⌋, ⌈v/step⌉ and ⌊v/step + ½⌋ of every value, exactly."""
+    quotient = values / float(step)
+    found = [np.floor(quotient), np.ceil(quotient), np.floor(quotient + 0.5)]
+    # float64's quotient is within 2^-52 of the real one: only next to a whole or half number can that decide.
+    doubled = 2 * quotient
+    close = np.abs(doubled - np.rint(doubled)) <= 2.0**-48 * np.maximum(1.0, np.abs(doubled))
+    for place in zip(*np.nonzero(close), strict=True):
+        exact = Fraction(float(values[place])) / step
+        for array, whole_number in zip(found, (floor(exact), ceil(exact), floor(exact + Fraction(1, 2))), strict=True):
+            array[place] = whole_number
+    return found[0], found[1], found[2]
 
 
 def difference(x: Held, shape: tuple[int, ...], sign: Floats, edges: Floats, name: str) -> Form:

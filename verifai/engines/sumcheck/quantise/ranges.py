@@ -40,6 +40,28 @@ def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]
     return found
 
 
+_MOVES = frozenset(
+    {"Gather", "Slice", "Split", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Identity"}
+)
+_COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"})
+
+
+def compared_inputs(model: OnnxModel) -> set[str]:
+    """Inputs of which nothing is read but comparisons with constants: those of trees.
+
+    How finely such an input is represented decides everything, and costs nothing beyond its own cells.
+    """
+    graph = model.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    beyond = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        compared = node.op_type in _COMPARISONS and any(name in constants for name in node.input)
+        moved = node.op_type in _MOVES and beyond.isdisjoint(node.output)
+        if not (compared or moved):
+            beyond.update(node.input)
+    return {spec.name for spec in model.inputs if spec.dtype == "float32"} - beyond
+
+
 def exact_exponents(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, int]:
     """For each float input whose values are all multiples of a power of two not below 2^−8: the exponent of the largest."""
     found = {}

@@ -366,6 +366,7 @@ def choose_scales(
     integers: Collection[str] = (),
     columns: Mapping[str, Sequence[Range]] | None = None,
     exact: Mapping[str, int] | None = None,
+    compared: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -373,6 +374,8 @@ def choose_scales(
         integers: inputs of an integer type, which are taken as they are.
         columns: ranges per column, of inputs that are one row of a table.
         exact: exponent of a power of two that all values of an input are multiples of.
+        compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
+            whole numbers and halves, where thresholds lie, are what they are.
     """
     scales: dict[str, Scale] = {}
     tried = {
@@ -388,14 +391,15 @@ def choose_scales(
         elif table is not None and options.fold:
             if alike(table) and name in whole:
                 scales[name] = whole[name]
-            elif alike(table):
+            elif alike(table) and name not in compared:
                 scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
             else:
                 scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
         elif name in whole:
             scales[name] = whole[name]
         elif name in inputs:
-            scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
+            bits = options.column_bits if name in compared and options.fold else options.input_bits
+            scales[name] = choose_scale(_widened(values, options.input_margin), bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         else:

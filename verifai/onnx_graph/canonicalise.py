@@ -126,8 +126,8 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
 def _batch_axes(values: list[ValueInfoProto]) -> dict[str, str]:
     """Open first axes that stand for a number of samples, as ``input:0``, with the name that --dim knows them by.
 
-    An axis with a name is one only where no later axis has that name; the only axis of an input, only where another input shares
-    it. An axis that is written as -1 says nothing, and is asked for.
+    An axis with a name is one only where no later axis has that name; the only axis of an input, only where another input has
+    it too. An axis that is written as -1 says nothing, and is asked for.
     """
     shapes = {value.name: value.type.tensor_type.shape.dim for value in values if value.type.HasField("tensor_type")}
     later = {dim.dim_param for shape in shapes.values() for dim in shape[1:]}

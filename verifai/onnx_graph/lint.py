@@ -15,7 +15,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from verifai.domain.foreign import other_than
 from verifai.domain.unicode_14 import is_printable
 from verifai.onnx_graph.graph import attribute_kind
-from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
+from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET, OPSET
 from verifai.onnx_graph.refusal import printable, refuse
 
 MAX_OPSET: int = onnx.defs.onnx_opset_version()
@@ -176,6 +176,8 @@ def _versions(model: ModelProto, where: str) -> dict[str, int]:
         if opsets.get(domain, entry.version) != entry.version:
             raise refuse("model-bad-version", f"the domain {printable(domain)!r} is imported in two versions", where)
         opsets[domain] = entry.version
+    if "" not in opsets and not any(node.domain in ("", "ai.onnx") for node in model.graph.node):
+        opsets[""] = OPSET  # nothing needs a version of the standard operators
     version = opsets.get("")
     if version is None:
         raise refuse("model-bad-version", "no version of the standard operators is imported", where, "Export the model again.")
@@ -252,7 +254,8 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")
     if node.op_type in _STOCHASTIC:
         raise refuse("model-stochastic", "it draws random numbers", place, "Make the random values an input of the model.")
-    if node.op_type.startswith(_FOREIGN_TYPES) or node.op_type.endswith(("Sequence", "ZipMap")):
+    sequences = node.op_type.endswith(("Sequence", "ZipMap")) and node.op_type != "ReverseSequence"
+    if node.op_type.startswith(_FOREIGN_TYPES) or sequences:
         raise refuse("model-dtype", "sequences, maps, optionals and strings are not supported", place, "Use plain tensors.")
     _schema(node, index, opsets)
 

@@ -41,7 +41,9 @@ def test_a_batch_axis_is_one_unless_said_otherwise(size: str | None) -> None:
     found = canonical(source)
     assert found.model.inputs[0].shape == (1, 4)
     name = size if isinstance(size, str) else "x:0"
-    assert found.notices == (f"The batch axis '{name}' is 1: one sample per proof. Another size: `--dim {name}=SIZE` at export.",)
+    assert found.notices == (
+        f"The batch axis '{name}' is 1: one sample per proof. Another size: `--dim {name}=SIZE` at export.",
+    )
     for key in {name, "x:0"}:
         other = canonical(source, dims={key: 3})
         assert (other.model.inputs[0].shape, other.notices) == ((3, 4), ())

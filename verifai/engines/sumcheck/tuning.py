@@ -25,7 +25,13 @@ from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
-from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, compared_inputs, exact_exponents
+from verifai.engines.sumcheck.quantise.ranges import (
+    calibrate,
+    column_ranges,
+    compared_inputs,
+    exact_exponents,
+    shared_ranges,
+)
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -114,7 +120,8 @@ class Tuner:
         same = len(few) == len(samples)
         self._search = (few, self.measure if same else Measure(spec.task, Reference(model).run_batch(few)))
         levels = (1 << options.activation_bits) - 1
-        self._ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        found = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        self._ranges = shared_ranges(model, found)
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)

@@ -20,6 +20,7 @@ from verifai.engines.sumcheck.lowering import (
     fuse,
     linear,
     log_sums,
+    moves,
     poles,
     pool,
     products,
@@ -29,11 +30,11 @@ from verifai.engines.sumcheck.lowering import (
     shapes,
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
-from verifai.engines.sumcheck.lowering.builder import Builder, Plan, next_plan, signed_width, table_key
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
-from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import Held, whole
+from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
@@ -51,6 +52,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **linear.HANDLERS,
     **pool.HANDLERS,
     **shapes.HANDLERS,
+    **moves.HANDLERS,
     **quantised.HANDLERS,
     **rows.HANDLERS,
     **poles.HANDLERS,
@@ -141,8 +143,11 @@ def is_quantised(graph: SourceGraph) -> bool:
 
 
 _MOVES = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split"}
-)
+    {
+        "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split", "Tile",
+        "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "ReverseSequence",
+    }
+)  # fmt: skip
 """Operators that only rearrange cells: the same for any type."""
 _QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
 """Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
@@ -181,7 +186,7 @@ def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
     scale = own or builder.scale(name)
     if own is None and graph.types[name] in INTEGERS and scale.step != 1:
         raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
-    return scale
+    return rows_only(graph, name, scale) if own is None and graph.types[name] in INTEGERS else scale
 
 
 def _lower_once(
@@ -227,6 +232,11 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
     if number == held.tensor and number not in taken and _is_held(state.builder, number) and found == wanted:
         return number
     low, high, zero_point = wanted
+    if exact is None and signed_width(tensor.low, tensor.high) > MAX_WIDTH:
+        # Cells of an input of 16 bits, handed on: more than a table has, so they are rounded to the output's own step.
+        cells = whole(number, held.shape or (1,), held.step)
+        form = Form((CellTerm(cells, 1.0),), 0.0, cells.shape, held.shape, name)
+        return state.requantise(name, Lazy(form), state.scale(name)).tensor
     key = table_key(IDENTITY, held.step, held.step, low, high)
     # A table that reaches both ends of the range clamps to it, so the result has this range and no narrower one.
     return state.builder.lookup(number, key, name, held.step, zero_point, signed_width(low, high))

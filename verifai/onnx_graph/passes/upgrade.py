@@ -16,6 +16,7 @@ import onnx
 from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
 from verifai.onnx_graph.lint import ML_DOMAIN
+from verifai.onnx_graph.passes import contributed
 from verifai.onnx_graph.passes.compositions import (
     compress,
     cumulative_sum,
@@ -53,6 +54,8 @@ def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
     """
     if node.domain == ML_DOMAIN:
         return lower_ml(graph, node)
+    if node.domain == contributed.DOMAIN:
+        return contributed.plain(graph, node)
     if node.op_type == "Constant":
         _constant(graph, node)
         return []

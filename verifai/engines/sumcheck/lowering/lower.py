@@ -64,6 +64,8 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **division.HANDLERS,
     **products.HANDLERS,
 }
+_STATIC = "Quantise with scales that calibration fixes: onnxruntime.quantization.quantize_static(model, result, data)."
+_HINTS = dict.fromkeys(("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"), _STATIC)
 _FUSED: Mapping[str, Callable[[State, Node], None]] = {**rows.FUSED, **division.FUSED, **reductions.FUSED}
 
 
@@ -71,7 +73,7 @@ def handler_of(node: Node) -> Callable[[State, Node], None]:
     """The rule for a node. Raises UnsupportedModel."""
     found = {"": HANDLERS, DOMAIN: _FUSED}.get(node.domain, {}).get(node.op_type)
     if found is None:
-        raise unsupported(node, "the sumcheck engine has no rule for this operator")
+        raise unsupported(node, "the sumcheck engine has no rule for this operator", _HINTS.get(node.op_type, ""))
     return found
 
 
@@ -200,7 +202,7 @@ def _lower_once(
         scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
-        held = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
+        held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

@@ -82,7 +82,7 @@ def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSuppo
 
 def _stand_in(state: State, name: str) -> None:
     """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
-    shape = state.graph.shapes.get(name, (1,)) or (1,)
+    shape = state.graph.shapes.get(name, (1,))
     integer = state.graph.types.get(name) in INTEGERS
     scale = input_scale(state.graph, name) or (rows_only(state.graph, name, _BYTES) if integer else _UNIT)
     number = state.builder.input(name, shape, scale, scale.zero_point)

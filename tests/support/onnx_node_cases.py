@@ -25,7 +25,9 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.run import Trace, run
+from verifai.engines.sumcheck.lowering.integers import OPERATORS
 from verifai.engines.sumcheck.lowering.lower import HANDLERS, Lowered, lower
+from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise.ranges import calibrate
@@ -57,6 +59,11 @@ COMPOSED = frozenset(
 
 INDICES = frozenset({"OneHot"})
 """Operators whose first operand is integers, which are data."""
+
+WHOLE = frozenset(OPERATORS - {"Div"}) | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"} | frozenset(
+    {"Tile", "DepthToSpace", "GatherElements", "GatherND", "Trilu", "ReverseSequence", "Pad", "Slice", "Transpose", "Gather"}
+)  # fmt: skip
+"""Operators that take integers as data."""
 
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "And", "Or", "Xor"})
 """Operators whose first two operands are both data, where both have the result's element type."""
@@ -198,7 +205,7 @@ def evaluate(case: Any) -> Outcome:
         data, inputs = with_constants(case)
         kind = case.model.graph.node[0].op_type
         stored = {"uint8", "int8"} if kind in STORED else {"bool"} if kind in LOGIC else set()
-        stored = {"int64", "int32"} if kind in INDICES else stored
+        stored = set(INTEGERS) if kind in INDICES | WHOLE else stored
         odd = sorted({str(array.dtype) for array in inputs.values()} - {"float32"} - stored)
         if odd:
             return Outcome(name, f"{odd[0]} data; values are float32 here")
@@ -213,7 +220,7 @@ def evaluate(case: Any) -> Outcome:
 def _compare(name: str, case: Any, net: OnnxModel, inputs: Mapping[str, Any]) -> Outcome:
     feed = {spec.name: inputs[spec.name].reshape(spec.shape) for spec in net.inputs}
     sides = [{spec.name for spec in side} for side in (net.inputs, net.outputs)]
-    whole = {spec.name for spec in net.inputs if spec.dtype in ("int64", "int32")}
+    whole = {spec.name for spec in net.inputs if spec.dtype in INTEGERS and case.model.graph.node[0].op_type in INDICES | WHOLE}
     scales = choose_scales(calibrate(net, [feed]), sides[0], sides[1], OPTIONS, whole)
     public = {spec.name: Visibility.PUBLIC for spec in (*net.inputs, *net.outputs)}
     made = lower(net, scales, tensors=public)

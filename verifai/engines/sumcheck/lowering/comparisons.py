@@ -22,6 +22,7 @@ from verifai.engines.sumcheck.lowering import cells
 from verifai.engines.sumcheck.lowering.affine import CONSTANT, Value, affine_of
 from verifai.engines.sumcheck.lowering.builder import signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
+from verifai.engines.sumcheck.lowering.integers import truncate
 from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers
 from verifai.engines.sumcheck.lowering.state import MAX_LONE_WIDTH, State, broadcast, linear_program, selected
 from verifai.engines.sumcheck.lowering.values import CellTerm, ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
@@ -281,12 +282,16 @@ def _per_channel(values: Floats, form: Form) -> NDArray[np.float64]:
 
 
 def _cast(state: State, node: Node) -> None:
-    """To bool: whether a number is not 0. From bool: the cell itself, 0 or 1. Other casts as :mod:`.select` has them."""
+    """To bool: whether a number is not 0. From bool: the cell itself, 0 or 1. From reals to integers: cut off after the point.
+    Other casts as :mod:`.select` has them."""
     name, source = node.outputs[0], state.graph.types.get(node.inputs[0], "float32")
     target = state.graph.types.get(name, "float32")
     state.value(node, 0)
     if target == "bool" and source != "bool":
         cells.apply(state, node, (constant(1.0), _X, constant(0.0), ("eq",), ("sub",)))
+        return
+    if source == "float32" and target in INTEGERS:
+        truncate(state, node)
         return
     value = state.values[node.inputs[0]]
     if source == "bool" and isinstance(value, Lazy) and selected(value) is None:

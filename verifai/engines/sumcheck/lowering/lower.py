@@ -18,6 +18,7 @@ from verifai.engines.sumcheck.lowering import (
     comparisons,
     division,
     fuse,
+    integers,
     linear,
     log_sums,
     moves,
@@ -171,6 +172,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
             continue
         if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue
+        if kind in INTEGERS and node.op_type in integers.OPERATORS and not stored:
+            continue
         raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
@@ -178,8 +181,13 @@ def lower_node(state: State, node: Node) -> None:
     """Apply the node's rule: its results are values of ``state``. Raises UnsupportedModel."""
     handler = handler_of(node)
     require_types(state.graph, node)
-    if not quantised.move_weights(state, node):
-        handler(state, node)
+    if quantised.move_weights(state, node):
+        return
+    integers.derive(state, node)
+    if node.op_type == "Div" and not node.domain and integers.divide(state, node):
+        return
+    handler(state, node)
+    integers.keep(state, node)
 
 
 def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:

@@ -300,9 +300,6 @@ REFUSED: dict[str, tuple[OnnxModel, str]] = {
         one("Conv", (1, 1, 4, 4, 4), (1, 1, 2, 2, 2), "k5", constants={"k5": np.ones((1, 1, 3, 3, 3), np.float32)}), "spatial axes",
     ),
     "an operator without a rule": (one("Det", (2, 2), ()), "no rule"),
-    "a sum of places": (
-        model([node("ArgMax", "x", out="i", axis=1), node("Add", "i", "i", out="j"), node("Cast", "j", to=1)], {"x": (2, 3)}, {"y": (2, 1)}), "int64",
-    ),
 }  # fmt: skip
 
 

@@ -161,11 +161,7 @@ def test_a_comparison_with_one_number_and_a_cast_to_float() -> None:
 
 
 REFUSED: dict[str, tuple[list[Any], str]] = {
-    "a sum of integers": ([n("Add", "x", "three", out="a"), n("Cast", "a", to=1)], "int32"),
     "a cast that may wrap": ([n("Cast", "x", out="b", to=3), n("Cast", "b", to=1)], ""),
-    "a cast of a real": (
-        [n("Cast", "x", out="f", to=1), n("Neg", "f", out="g"), n("Cast", "g", out="i", to=6), n("Cast", "i", to=1)], "float32",
-    ),
 }  # fmt: skip
 
 

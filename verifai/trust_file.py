@@ -8,6 +8,7 @@ from pathlib import Path
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import sha256
+from verifai.domain.shell import shell
 from verifai.domain.trust import Trust, TrustedCircuit, parse_trust
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import read_limited
@@ -36,9 +37,7 @@ class TrustFile:
                 hint="Add [circuits.NAME] with its lock, once you have reviewed it.",
             )
         circuit = self.trust.circuits[name]
-        path = self.path.parent / circuit.lock
-        if path.is_dir():
-            path = path / "circuit.lock"
+        path = self._lock_path(name, circuit)
         if circuit.lock_sha256 is not None:
             digest = sha256(read_limited(path, limit=MAX_TOML_BYTES))
             if digest != circuit.lock_sha256:
@@ -52,6 +51,31 @@ class TrustFile:
         if lock.name != name:
             raise UsageError("lock-changed", f"this is the lock of circuit {lock.name!r}, not of {name!r}", where=str(path))
         return circuit, lock
+
+    def _lock_path(self, name: str, circuit: TrustedCircuit) -> Path:
+        """Where the lock is. The path is its maker's; whoever was sent both files has the lock beside the trust file.
+
+        Raises:
+            UsageError: ``file-missing``.
+        """
+        folder = self.path.parent
+        path = folder / circuit.lock
+        if path.is_dir():
+            path = path / "circuit.lock"
+        if path.is_file():
+            return path
+        beside = [folder / "circuit.lock", folder / f"{name}.lock", folder / name / "circuit.lock"]
+        if circuit.lock_sha256 is not None:  # else nothing would say that it is the one that was meant
+            for other in beside:
+                if other.is_file() and sha256(read_limited(other, limit=MAX_TOML_BYTES)) == circuit.lock_sha256:
+                    return other
+        pinned = "" if circuit.lock_sha256 is None else f" with SHA-256 {circuit.lock_sha256}"
+        raise UsageError(
+            "file-missing",
+            f"the trust file names a lock that is not here{pinned}",
+            where=str(path),
+            hint=f"Put it beside the trust file, as {shell(beside[1].name)}; or mend `lock` in [circuits.{name}].",
+        )
 
 
 def read_trust(path: Path) -> TrustFile:

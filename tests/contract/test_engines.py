@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.npz import write_npz
 from verifai.onnx_graph.reference import Reference
 from verifai.stages.compile import compile_circuit
+from verifai.stages.matching import match
 
 Make = Callable[..., EngineCase]
 CAPABILITIES = (
@@ -339,6 +341,49 @@ def test_quantisation_refuses_what_the_tensor_is_not(case: EngineCase) -> None:
     for wrong in (SAMPLES[0].reshape(4), np.full((1, 4), np.nan, np.float32)):
         with pytest.raises(InputRejected):
             case.engine.quantise(given, wrong)
+
+
+NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_numbers_are_values_whatever_their_type(case: EngineCase, dtype: str) -> None:
+    """An integer 1 given for a tensor of reals is the real 1, never one step of its quantisation."""
+    (given,) = case.proof.statement.of(Role.INPUT)
+    values = np.array([[0, 1, 1, 0]])
+    expected = case.engine.quantise(given, values.astype(np.float32))
+    assert case.engine.quantise(given, values.astype(dtype)) == expected
+    shown = replace(given, quantised=expected)
+    assert match(case.engine, shown, values.astype(dtype)).outcome is Outcome.HOLDS
+    steps = np.array(expected).reshape(values.shape)
+    if dtype != "bool" and int(steps.max()) <= (np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else 2048):
+        assert steps.max() > 1
+        with pytest.raises(EvidenceRejected) as refused:
+            match(case.engine, shown, steps.astype(dtype))
+        assert refused.value.code == "input-mismatch"
+
+
+@pytest.mark.parametrize("values", [np.ones((1, 4), "complex64"), np.full((1, 4), "1"), np.full((1, 4), None)])
+def test_what_is_no_number_is_no_value(case: EngineCase, values: Any) -> None:
+    (given,) = case.proof.statement.of(Role.INPUT)
+    with pytest.raises(InputRejected):
+        case.engine.quantise(given, values)
+    with pytest.raises(InputRejected):
+        case.engine.quantise(given, np.full((1, 4), 2**53 + 1, np.int64))
+
+
+def test_a_hashed_tensor_is_compared_by_values_too(name: EngineName, make: Make) -> None:
+    hashed = make(name, Visibility.HASHED)
+    (given,) = hashed.proof.statement.of(Role.INPUT)
+    values = np.array([[0, 1, 1, 0]])
+    digest = hashed.engine.digest(given, values.astype(np.float32))
+    shown = replace(given, digest=digest)
+    for dtype in ("uint8", "int64", "bool"):
+        assert hashed.engine.digest(given, values.astype(dtype)) == digest
+        assert match(hashed.engine, shown, values.astype(dtype)).outcome is Outcome.HOLDS
+    steps = hashed.engine.quantise(given, values)
+    with pytest.raises(EvidenceRejected):
+        match(hashed.engine, shown, np.array(steps, np.int64).reshape(values.shape))
 
 
 def test_compiling_again_with_the_pinned_tuning_gives_the_same_section(case: EngineCase, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_an_audit_of_a_folder_ends_in_totals(tmp_path: Path, capsys: pytest.Capt
     status, lines = printed(capsys, *audit)
     assert status == 1
     assert lines[-1].startswith("4 bundles: 2 accepted, 1 rejected, 1 policy not met; codes: ")
-    assert any("key-not-rederived, 3 of 4" in line for line in lines)
+    assert any("[key-not-rederived] 3 of 4" in line for line in lines)
     status, quiet = printed(capsys, *audit, "-q")
     assert quiet == lines[-1:]
     assert run(capsys, *audit)[1]["totals"]["outcomes"] == {

@@ -6,14 +6,20 @@ import contextlib
 import os
 import stat
 from collections.abc import Generator
+from itertools import islice
 from pathlib import Path
 
 from verifai.bundle.limits import Limits
 from verifai.bundle.source import CHUNK, check_count, check_listing, unreadable
 from verifai.domain.attestation.manifest import MANIFEST_NAME, check_path
+from verifai.domain.shell import shell
 from verifai.errors import EvidenceRejected, UsageError
 
 FOLDERS = ("attestations", "log", "payload")
+PARTS = frozenset({MANIFEST_NAME, *FOLDERS})
+"""A folder that has one of them is a bundle, if need be a broken one."""
+_LOOKED_AT = 1000
+"""How many entries of a folder are looked at for a part of a bundle."""
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO in the file's place would wait for ever.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -32,6 +38,7 @@ class FolderSource:
                 self._handles[""] = os.open(path, _FOLDER_FLAGS)
             except OSError as problem:
                 raise UsageError("file-missing", f"cannot read: {problem.strerror}", where=self._where) from None
+            self._require_parts()
             self._list("", limits)
             for folder in FOLDERS:
                 if folder in self._handles:
@@ -46,6 +53,19 @@ class FolderSource:
         except BaseException:
             self.close()
             raise
+
+    def _require_parts(self) -> None:
+        """A folder without any part of a bundle was named by mistake: that says nothing about evidence."""
+        with os.scandir(self._handles[""]) as entries:
+            names = sorted(entry.name for entry in islice(entries, _LOOKED_AT))
+        if set(names) & PARTS:
+            return
+        inner = next((name for name in names if os.path.lexists(Path(self._where) / name / MANIFEST_NAME)), None)
+        if inner is None:
+            hint = "Name the folder that prove or seal wrote, or the file that pack wrote."
+            raise UsageError("not-a-bundle", "a folder, but no bundle", where=self._where, hint=hint)
+        hint = f"Name one of them, such as {shell(Path(self._where) / inner)}."
+        raise UsageError("not-a-bundle", "a folder of bundles, but one bundle is asked for", where=self._where, hint=hint)
 
     def _count(self) -> int:
         return len(self.sizes) + len(self.folders)

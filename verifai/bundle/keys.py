@@ -88,6 +88,8 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     data = read_limited(path, limit=MAX_KEY_BYTES)
+    if b"PRIVATE KEY-----" not in data:
+        raise _no_private_key(path, data)
     if path.stat().st_mode & 0o077:
         hint = f"Run: `chmod 600 {shell(path)}`"
         raise UsageError("bad-key", "other users may read this private key", where=str(path), hint=hint)
@@ -102,11 +104,17 @@ def load_signer(path: Path, *, passphrase: str | None = None) -> FileSigner:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
             raise UsageError("bad-passphrase", "the passphrase does not open this key", where=str(path)) from None
-        message, hint = other_than("a private key in PKCS#8 PEM", data, hint=_NEW)
-        raise UsageError("bad-key", message, where=str(path), hint=hint) from None
+        raise _no_private_key(path, data) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise UsageError("bad-key", f"not an Ed25519 key but {type(private).__name__}", where=str(path), hint=_NEW)
     return FileSigner(PublicKey(private.public_key().public_bytes_raw()), private)
+
+
+def _no_private_key(path: Path, data: bytes) -> UsageError:
+    message, hint = other_than("a private key in PKCS#8 PEM", data, hint=_NEW)
+    if path.suffix == ".pub" and path.with_suffix("").is_file():
+        hint = f"Signing takes the private half: {shell(path.with_suffix(''))}."
+    return UsageError("bad-key", message, where=str(path), hint=hint)
 
 
 _NEW = "Make one with: `verifai key new PATH`"
@@ -145,7 +153,8 @@ def parse_public_key(data: bytes, where: str) -> PublicKey:
         body = text.removeprefix("-----BEGIN PUBLIC KEY-----").removesuffix("-----END PUBLIC KEY-----")
         return PublicKey.from_spki(base64.b64decode("".join(body.split()), validate=True))
     except (ValueError, binascii.Error) as problem:
-        message, hint = other_than("an Ed25519 public key", data, str(problem), _NEW)
+        reason = "" if isinstance(problem, UnicodeDecodeError) else str(problem)
+        message, hint = other_than("an Ed25519 public key", data, reason, _NEW)
         raise UsageError("bad-key", message, where=where, hint=hint) from None
 
 

@@ -105,6 +105,13 @@ class AuditLog:
         Raises:
             UsageError: ``wrong-log-key``; ``log-empty`` for size 0; ``bad-option`` for more entries than there are.
         """
+        self.require_key(signer)
+        with self._reading():
+            size = self._checked_size(size)
+            return Checkpoint(self.origin, size, subtree_hash(self._node, 0, size)).signed_by(signer)
+
+    def require_key(self, signer: Signer) -> None:
+        """See that ``signer`` is the log's own, before anything is appended for ever. Raises UsageError (``wrong-log-key``)."""
         if signer.public_key != self.key:
             raise UsageError(
                 "wrong-log-key",
@@ -112,9 +119,6 @@ class AuditLog:
                 where=str(self._path),
                 hint="Give the log's own key.",
             )
-        with self._reading():
-            size = self._checked_size(size)
-            return Checkpoint(self.origin, size, subtree_hash(self._node, 0, size)).signed_by(signer)
 
     def root(self, size: int) -> bytes:
         """The root of the first ``size`` entries, unsigned. Raises UsageError."""
@@ -291,11 +295,24 @@ def open_log(path: Path, *, read_only: bool = False) -> Iterator[AuditLog]:
     if not path.is_file():
         hint = "Make one with: `verifai log init LOG --origin NAME --key PUBLIC_KEY`"
         raise UsageError("file-missing", "no such log", where=str(path), hint=hint)
+    if not path.stat().st_size:  # SQLite takes an empty file for a database without tables
+        message, hint = other_than("an audit log", b"")
+        raise UsageError("bad-log", message, where=str(path), hint=hint)
     connection = _connect(path, "ro" if read_only and not _was_interrupted(path) else "rw")
     try:
         yield _look(connection, path)
     finally:
         connection.close()
+
+
+def check_log_key(path: Path, signer: Signer) -> None:
+    """See that there is a log at ``path`` and ``signer`` is its own, before work is done that is to be logged.
+
+    Raises:
+        UsageError: ``wrong-log-key``, and as :func:`open_log`. Undecided: as there.
+    """
+    with open_log(path, read_only=True) as log:
+        log.require_key(signer)
 
 
 def _was_interrupted(path: Path) -> bool:

@@ -13,6 +13,7 @@ from verifai.bundle.reader import OpenBundle
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import FileEntry
 from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.claim_words import claim_words
 from verifai.domain.digest import Sha256
 from verifai.domain.privacy_words import privacy_document
 from verifai.domain.shown import ShownTensor, shown_values
@@ -25,6 +26,7 @@ class AttestationSummary:
     Attributes:
         signers: key identifiers as the envelope names them; not verified.
         facts: its predicate, or the parts of it that a person wants to see.
+        words: what it says in sentences, where it is no proof.
     """
 
     id: Sha256
@@ -32,6 +34,7 @@ class AttestationSummary:
     parents: tuple[Sha256, ...]
     signers: tuple[str, ...]
     facts: Mapping[str, Any]
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def summarise(bundle: OpenBundle) -> BundleSummary:
                 one.predicate.parents(),
                 tuple(signature.keyid for signature in one.envelope.signatures),
                 one.predicate.to_json(),
+                claim_words(one.predicate),
             )
             for one in attestations
         ),

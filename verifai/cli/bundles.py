@@ -17,14 +17,15 @@ from verifai.cli.arguments import BundleArgument, BundlesArgument
 from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, ended, other_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
-from verifai.cli.text import bytes_text, escaped_table, finding_lines
+from verifai.cli.text import bytes_text, escaped_table, fidelity_lines, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
+from verifai.domain.shell import shell
 from verifai.domain.shown import shown_line
 from verifai.domain.totals import count_outcomes
-from verifai.errors import InternalError
-from verifai.execution.outputs import Kind
-from verifai.stages.inspect import inspect_bundle
+from verifai.errors import InternalError, UsageError
+from verifai.execution.outputs import Kind, check_output
+from verifai.stages.inspect import LockSummary, inspect_bundle, inspect_lock, lock_file
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
 from verifai.stages.seal import SealedBundle, check_seal_options, seal_bundle
 
@@ -92,11 +93,16 @@ def _register_seal(app: typer.Typer) -> None:
         return _each_result(found, done, "sealed", _sealed_lines, _sealed_document)
 
 
+def _only(found: FoundBundles) -> bool:
+    """Whether one bundle was named itself, so that the result is about it alone."""
+    return not found.folders and len(found.paths) == 1
+
+
 def _targets(found: FoundBundles, output: Path | None, ending: str = "") -> dict[Path, Path]:
     """Where each output goes: one bundle that was named itself to ``output``, several into the folder ``output``."""
     if output is None:
         return {}
-    if not found.folders and len(found.paths) == 1:
+    if _only(found):
         return {found.paths[0]: output}
     targets = free_names(found.paths, output, ending)
     make_folder(output)
@@ -130,7 +136,7 @@ def _each_result(
     document_of: Callable[[R], dict[str, Any]],
 ) -> Result:
     """The result over one bundle that was named itself, or over several; the latter end in totals."""
-    if not found.folders and len(done) == 1:
+    if _only(found):
         (only,) = done
         if only.problem is not None or only.result is None:
             raise only.problem or InternalError("bug", "a bundle came to nothing")
@@ -170,6 +176,7 @@ def _register_pack(app: typer.Typer) -> None:
         The same bytes for the same bundle, on every machine.
         """
         found = find_distinct(bundles)
+        check_output(output, Kind.NEW)  # a file, or a new folder
         targets = _targets(found, output, PACKED)
         with current().progress() as progress:
             done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
@@ -196,10 +203,14 @@ def _written_document(written: WrittenBundle) -> dict[str, Any]:
 def _register_show(app: typer.Typer) -> None:
     @verb(app, "inspect", example="verifai inspect evidence/000000")
     def inspect(bundles: BundlesArgument) -> Result:
-        """Show what a bundle says it holds.
+        """Show what a bundle says it holds, or what a circuit.lock pins.
 
-        Nothing is verified but that it is well formed and complete. Of several bundles, one line each.
+        Nothing is verified but that it is well formed and complete. Of several bundles, one line each. Of a lock, or of the
+        folder of a circuit, also its SHA-256, as a trust file names it.
         """
+        locks = [lock for path in bundles if (lock := lock_file(path)) is not None]
+        if locks:
+            return _locks_result(locks, len(bundles))
         found = find_distinct(bundles)
         several = found.folders or len(found.paths) > 1
         with current().progress() as progress:
@@ -208,14 +219,42 @@ def _register_show(app: typer.Typer) -> None:
         return _each_result(found, done, "readable", _describe_short if in_short else _describe, BundleSummary.to_json)
 
 
+def _locks_result(paths: Sequence[Path], named: int) -> Result:
+    if len(paths) != named:
+        raise UsageError("bad-option", "locks and bundles are named", hint="Name locks, or bundles, in one command.")
+    found = [inspect_lock(path) for path in paths]
+    lines = [line for one in found for line in _lock_lines(one)]
+    return Result({"locks": [one.to_json() for one in found]}, lines, verdict="done")
+
+
+def _lock_lines(lock: LockSummary) -> list[Any]:
+    lines = [f"Lock {plain(str(lock.path))}  sha256 {lock.sha256}", f"  circuit {plain(lock.name)}, model {lock.model_sha256}"]
+    for engine, found in lock.engines.items():
+        insecure = f"  [bold red]{plain(', '.join(found.insecure))}[/]" if found.insecure else ""
+        lines.append(f"  engine {engine.value} {plain(found.engine_version)}, circuit {plain(found.circuit_sha256)}{insecure}")
+        lines += [f"    {name} {plain(value)}" for name, value in found.pins.items()]
+        tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
+        weights = "" if found.weights is None else f"weights {found.weights.value}"
+        lines += [f"    {plain(text)}" for text in (tensors, weights) if text]
+        lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
+    return lines
+
+
 def _describe_short(summary: BundleSummary) -> list[Any]:
-    circuit = "no circuit" if summary.circuit is None else f"circuit {plain(summary.circuit.name)}"
+    said = next((one.words[0] for one in summary.attestations if one.words), "no circuit")
+    circuit = plain(said) if summary.circuit is None else f"circuit {plain(summary.circuit.name)}"
     context = "" if summary.proof is None or not summary.proof.statement.context else summary.proof.statement.context
     told = f", context {plain(repr(context[:80]))}" if context else ""
     signed = f"signed by {len(summary.signers)}" if summary.signers else "not signed"
     return [
         f"{plain(str(summary.path))}  bundle {summary.bundle_id[:12]}…  {circuit}, written {summary.created}, {signed}{told}"
     ]
+
+
+def _next(summary: BundleSummary) -> str:
+    if summary.proof is not None:
+        return f"Next: verifai verify {plain(shell(summary.path))} --lock LOCK"
+    return f"Next: verifai gate {plain(shell(summary.path))} --policy POLICY"
 
 
 def _describe(summary: BundleSummary) -> list[Any]:
@@ -237,6 +276,9 @@ def _describe(summary: BundleSummary) -> list[Any]:
         lines += [f"  As the bundle claims, not verified: {plain(shown_line(one))}" for one in summary.values]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
+    said = [line for one in summary.attestations for line in one.words]
+    if said:
+        lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in said)]
     if summary.log is not None:
         lines.append(f"  on log {plain(summary.log[0])}, checkpoint of {summary.log[1]} entries (not verified)")
     rows = [[one.id[:16], printable(one.predicate_type), str(len(one.signers))] for one in summary.attestations]
@@ -244,5 +286,5 @@ def _describe(summary: BundleSummary) -> list[Any]:
     lines.append(
         escaped_table(["file", "size", "sha256"], [[one.path, bytes_text(one.size), one.sha256[:16]] for one in summary.files])
     )
-    lines.append("Nothing here was verified. Next: verifai verify, or verifai audit.")
+    lines.append(f"Nothing here was verified. {_next(summary)}")
     return lines

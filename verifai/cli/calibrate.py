@@ -44,7 +44,7 @@ def _register_calibrate(app: typer.Typer) -> None:
     def calibrate(
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="Inputs: .npz (axis 0 = sample) or .json.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The tolerance, as an attestation."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The tolerance, as an attestation."), Kind.NEW],
         kind: KindOption = OutputKind.LOGITS,
         precision: PrecisionOption = None,
         tensor: TensorOption = None,
@@ -111,7 +111,7 @@ def _register_record_proofs(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Argument(help="The inputs that were proven, as for calibrate.", show_default=False)],
         bundles: Annotated[list[Path], typer.Argument(help="One proof bundle per input, in order.", show_default=False)],
         lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The recorded runs, for calibrate --proven."), Kind.NEW],
         tensor: TensorOption = None,
         limit: LimitOption = None,
         allow_test_srs: Annotated[

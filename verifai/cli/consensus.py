@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from verifai.bundle.keys import load_public_key, load_signer
+from verifai.bundle.log import check_log_key
 from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import not_handed_over, report_targets, write_reports
@@ -114,7 +115,7 @@ def register(app: typer.Typer) -> None:
             written, lost = None, None
             try:
                 written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
-            except Undecided as problem:  # a disk that is full makes no dissent into something undecided
+            except (Undecided, UsageError) as problem:  # what keeps it from being written makes no dissent into anything else
                 lost = problem
         told = _render(result, written) if lost is None else not_handed_over(_render(result, None), lost)
         return write_reports(
@@ -173,7 +174,10 @@ def _check_output(
     check_targets(output, log=log, log_key=log_key is not None)
     if key is None:
         current().note("No --key: the decision is unsigned, so no gate counts it.")
-    return ([] if key is None else [load_signer(key)]), (None if log_key is None else load_signer(log_key))
+    log_signer = None if log_key is None else load_signer(log_key)
+    if log is not None and log_signer is not None:
+        check_log_key(log, log_signer)
+    return ([] if key is None else [load_signer(key)]), log_signer
 
 
 def _write(

@@ -43,7 +43,8 @@ def register(app: typer.Typer) -> None:
             painter = _Painter(frame)
             with frame.progress() as progress:
                 for event in run_demo(work, progress=progress):
-                    documents.append(painter.show(event))
+                    with progress.put_away():
+                        documents.append(painter.show(event))
         seconds = time.monotonic() - begun
         refused = sum(document["event"] == "refused" for document in documents)
         proved = sum(document["event"] == "proved" for document in documents)
@@ -71,6 +72,16 @@ class _Painter:
         if not self._frame.json and not self._frame.quiet:
             self._console.print(text, highlight=False)
 
+    def _step(self, label: str, text: str) -> None:
+        """A line of the tour; where the screen is narrow, it goes on below its own beginning."""
+        from rich.table import Table
+
+        line = Table.grid(padding=(0, 1))
+        line.add_column(width=9, no_wrap=True)
+        line.add_column()
+        line.add_row(f"[bold cyan]{label}[/]" if label else "", text)
+        self._say(line)
+
     def show(self, event: DemoEvent) -> dict[str, Any]:
         """Print ``event``; return it as a JSON object."""
         if isinstance(event, Exported):
@@ -87,9 +98,10 @@ class _Painter:
 
     def _exported(self, event: Exported) -> dict[str, Any]:
         model, parity = event.result.model, event.result.parity
-        self._say(
-            f"[bold cyan]1 export[/]   canonical ONNX, sha256 {model.sha256[:16]}…, largest difference to the source "
-            f"{parity.max_abs_error:.1e} on {parity.samples} samples ({seconds_text(event.seconds)})"
+        self._step(
+            "1 export",
+            f"canonical ONNX, sha256 {model.sha256[:16]}…, largest difference to the source "
+            f"{parity.max_abs_error:.1e} on {parity.samples} samples ({seconds_text(event.seconds)})",
         )
         return {
             "event": "exported",
@@ -101,13 +113,13 @@ class _Painter:
     def _compiled(self, event: Compiled) -> dict[str, Any]:
         circuit = event.result.circuit
         fidelity = circuit.fidelity
-        self._say(
-            f"[bold cyan]2 compile[/]  reproduced the pinned verification key; top-1 agrees with onnxruntime on "
-            f"{fidelity.top1_matches}/{fidelity.samples} ({seconds_text(event.seconds)}, keys {bytes_text(circuit.key_bytes)})"
+        self._step(
+            "2 compile",
+            f"reproduced the pinned verification key; top-1 agrees with onnxruntime on "
+            f"{fidelity.top1_matches}/{fidelity.samples} ({seconds_text(event.seconds)}, keys {bytes_text(circuit.key_bytes)})",
         )
-        self._say(
-            "[bold cyan]3 prove[/]    three held-out pictures; the proof carries a hash of the picture and the ten logits\n"
-        )
+        self._step("3 prove", "three held-out pictures; the proof carries a hash of the picture and the ten logits")
+        self._say()
         return {
             "event": "compiled",
             "reproduced": event.result.reproduced,
@@ -141,9 +153,8 @@ class _Painter:
         }
 
     def _side_by_side(self, event: SideBySide) -> dict[str, Any]:
-        self._say(
-            "\n[bold cyan]5 compare[/]  the same picture with the sumcheck engine: fast, no set-up to trust, nothing hidden\n"
-        )
+        self._say()
+        self._step("5 compare", "the same picture with the sumcheck engine: fast, no set-up to trust, nothing hidden")
         columns = (event.first, event.second)
         rows = [
             ["the model reads", *(str(one.digit) for one in columns)],
@@ -155,9 +166,10 @@ class _Painter:
         ]
         self._say(table(["", "ezkl", "sumcheck"], rows))
         times = event.first.bundle.seconds / event.second.bundle.seconds
-        self._say(
-            f"   Same model, same picture, same digit: {'yes' if event.agree else 'NO'}. Proving was {times:.0f}× faster, warm "
-            f"(the first call took {seconds_text(event.cold_seconds)}, kernels loaded)."
+        self._step(
+            "",
+            f"Same model, same picture, same digit: {'yes' if event.agree else 'NO'}. Proving was {times:.0f}× faster, warm "
+            f"(the first call took {seconds_text(event.cold_seconds)}, kernels loaded).",
         )
         return {
             "event": "compared",
@@ -168,11 +180,12 @@ class _Painter:
 
     def _hidden(self, event: HiddenPicture) -> dict[str, Any]:
         first = next(iter(event.proofs.values()))
-        self._say("\n[bold cyan]6 hide[/]     the same picture, now hidden: the verifier gets the ten logits and no picture\n")
-        self._say(
-            f"   Proven: there is a picture for which this model's largest logit is that of a [bold green]{first.digit}[/]."
+        self._say()
+        self._step("6 hide", "the same picture, now hidden: the verifier gets the ten logits and no picture")
+        self._step(
+            "", f"Proven: there is a picture for which this model's largest logit is that of a [bold green]{first.digit}[/]."
         )
-        self._say(f"   Hidden: {plain('; '.join(first.hidden))}. {plain(first.weights)}\n")
+        self._step("", f"Hidden: {plain('; '.join(first.hidden))}. {plain(first.weights)}")
         columns = event.proofs.values()
         rows = [
             ["the model reads", *(str(one.digit) for one in columns)],
@@ -184,7 +197,8 @@ class _Painter:
             ["privacy", *(one.verified.statement.privacy.value for one in columns)],
         ]
         self._say(table(["", *(engine.value for engine in event.proofs)], rows))
-        self._say(f"   Same digit: {'yes' if event.agree else 'NO'}. Now another digit is claimed, and sealed again:\n")
+        self._step("", f"Same digit: {'yes' if event.agree else 'NO'}. Now another digit is claimed, and sealed again:")
+        self._say()
         return {
             "event": "hidden",
             "label": event.label,
@@ -206,8 +220,9 @@ class _Painter:
     def _refused(self, event: Refused) -> dict[str, Any]:
         if not self._refusals:
             self._refusals = True
-            self._say("[bold cyan]4 forge[/]    five forgeries, each sealed again so that no checksum gives it away\n")
-        self._say(f"   [red]✗[/] {event.forgery:<42} [red]refused[/] status {event.error.status} [dim]{event.error.code}[/]")
+            self._step("4 forge", "five forgeries, each sealed again so that no checksum gives it away")
+            self._say()
+        self._say(f"   [red]✗[/] {event.forgery:<42} [red]refused[/] ({event.error.status}) [dim]\\[{event.error.code}][/]")
         return {"event": "refused", "forgery": event.forgery, "code": event.error.code, "status": event.error.status}
 
 

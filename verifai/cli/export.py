@@ -10,11 +10,12 @@ import typer
 from verifai.cli.arguments import DropOption, read_tensors, sizes_of_dims, sizes_of_shapes
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.model_facts import SUFFIX
+from verifai.domain.our_files import NO_TEXT
 from verifai.domain.shell import shell
 from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
-from verifai.execution.outputs import Kind
+from verifai.execution.outputs import Kind, check_replaced
 from verifai.onnx_graph.facts import write_facts
 from verifai.stages.export import export as export_model
 
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -67,8 +68,7 @@ def register(app: typer.Typer) -> None:
             raise UsageError(
                 "file-exists", "the output exists already", where=str(output), hint="Choose another name, or pass --force."
             )
-        if not output.parent.is_dir():
-            raise UsageError("file-missing", "the output's folder does not exist", where=str(output.parent))
+        check_replaced(output, "an ONNX model", NO_TEXT)
         if trust_pickle:
             frame.note("INSECURE: --trust-pickle runs whatever code the file holds.")
         if trust_type:

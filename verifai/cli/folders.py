@@ -93,5 +93,5 @@ def unchecked_lines(bundles: Sequence[Sequence[Finding]]) -> list[str]:
     lines = ["Not checked:"] if first else []
     for code, finding in first.items():
         of = "all of them" if counts[code] == len(bundles) else f"{counts[code]} of {len(bundles)}"
-        lines.append(f" [dim]–[/] {plain(finding.message)} [dim]{code}, {of}[/]")
+        lines.append(f" [dim]–[/] {plain(finding.message)} [dim]\\[{code}] {of}[/]")
     return lines

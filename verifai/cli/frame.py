@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 
+from verifai.cli.help import VerbCommand
 from verifai.cli.outputs import check_outputs, output_kind
 from verifai.cli.printable import printable
 from verifai.cli.streams import width_of
+from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding
 from verifai.errors import Interrupted, UsageError, VerifaiError
 
@@ -74,6 +75,7 @@ class Frame:
     verbose: bool = False
     inputs: Sequence[Path] = ()
     """What the command line names, outputs left out: no report may take its place."""
+    _display: ProgressDisplay | None = None
 
     @classmethod
     def for_failure(cls, command: str, arguments: Sequence[str]) -> Frame:
@@ -91,14 +93,17 @@ class Frame:
 
     def note(self, text: str) -> None:
         """A remark on stderr, unless ``-q``. ``text`` is plain, not markup."""
-        if not self.quiet:
+        if self._display is not None:
+            self._display.note(text)  # which knows whether a bar is on the screen
+        elif not self.quiet:
             _show(self.err(), printable(text), style="dim", markup=False)
 
     def progress(self) -> ProgressDisplay:
         """A progress listener to use in a ``with`` block; silent where no terminal watches, or with ``-q``."""
         from verifai.cli.progress import ProgressDisplay
 
-        return ProgressDisplay(self.err(), quiet=self.quiet, verbose=self.verbose)
+        self._display = ProgressDisplay(self.err(), quiet=self.quiet, verbose=self.verbose)
+        return self._display
 
     def finish(self, result: Result) -> int:
         """Print ``result`` and return its status."""
@@ -130,14 +135,15 @@ class Frame:
         return answer.strip() or default
 
     def fail(self, error: VerifaiError) -> int:
-        """Report ``error`` and return its status."""
+        """Report ``error``, and what to do about it, and return its status."""
+        hint = error.hint or remedy(error.code)
         if self.json:
             document: dict[str, Any] = {
                 "schema": f"verifai/{self.command or 'verifai'}/v1",
                 "verdict": VERDICTS[error.status],
                 "status": error.status,
                 "findings": [Finding.from_error(error).to_json()] if error.status in (1, 3, 4) else [],
-                "error": {"code": error.code, "message": error.message, "where": error.where, "hint": error.hint},
+                "error": {"code": error.code, "message": error.message, "where": error.where, "hint": hint},
             }
             _write_json(document)
             return error.status
@@ -146,8 +152,8 @@ class Frame:
         _show(console, f"[bold red]{word}[/] [dim]\\[{error.code}][/] {plain(error.message)}", soft_wrap=True)
         if error.where:
             _show(console, f"  [dim]at[/]   {plain(error.where)}", soft_wrap=True)
-        if error.hint:
-            _show(console, f"  [dim]hint[/] {plain(error.hint)}", soft_wrap=True)
+        if hint:
+            _show(console, f"  [dim]hint[/] {plain(hint)}", soft_wrap=True)
         return error.status
 
 
@@ -173,11 +179,28 @@ def _console(*, stderr: bool) -> Console:
 def _show(console: Console, line: RenderableType, **options: Any) -> None:
     """Print one line. What cannot be laid out is written as it is: how a thing looks decides nothing."""
     try:
+        if options.get("soft_wrap") and isinstance(line, str) and console.is_terminal:
+            options["soft_wrap"], line = _laid_out(console, line)
         console.print(line, highlight=False, **options)
     except (OSError, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - markup in foreign text, an odd terminal: the words are what counts
         console.file.write(f"{printable(str(line))}\n")
+
+
+def _laid_out(console: Console, line: str) -> tuple[bool, RenderableType]:
+    """A line for a terminal: broken between words, below its own beginning; and whether the terminal shall break it after all.
+
+    It shall where a command is in it: one that was broken here could not be copied.
+    """
+    from rich.padding import Padding
+    from rich.text import Text
+
+    text = Text.from_markup(line)
+    if text.cell_len <= console.width or "verifai " in text.plain:
+        return True, line
+    indent = len(text.plain) - len(text.plain.lstrip(" "))
+    return False, Padding(text[indent:], (0, 0, 0, min(indent, console.width // 2)))
 
 
 _current: ContextVar[Frame] = ContextVar("frame")
@@ -194,7 +217,7 @@ VerboseFlag = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", 
 
 
 def verb(
-    app: typer.Typer, name: str, *, example: str, group: str = "", cls: type[TyperCommand] = TyperCommand
+    app: typer.Typer, name: str, *, example: str, group: str = "", cls: type[VerbCommand] = VerbCommand
 ) -> Callable[[Callable[..., Result]], Any]:
     """Register a verb.
 

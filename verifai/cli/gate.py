@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from verifai.bundle.keys import FileSigner, load_signer
+from verifai.bundle.log import check_log_key
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.frame import VERDICTS, Result, current, verb
 from verifai.cli.text import finding_lines
@@ -153,6 +154,8 @@ class _Run:
         log_signer = None if log_key is None else load_signer(log_key)
         if attest is not None:
             check_attest_options(attest, signers=len(signers), log=log, log_key=log_signer is not None)
+            if log is not None and log_signer is not None:
+                check_log_key(log, log_signer)
         loaded = load_policy(self._policy)
         with current().progress() as progress:
             verdict = run_gate(
@@ -212,7 +215,8 @@ def _plain(text: str) -> str:
 
 def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[ReportTarget]) -> Result:
     colour = "green" if report.status == 0 else "red"
-    lines = [f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"]
+    headline = f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"
+    lines = [headline]
     accepted = 0
     for entry in sorted(report.all_entries(), key=lambda one: one.outcome is Outcome.HOLDS):  # failures first
         good = entry.outcome is Outcome.HOLDS
@@ -231,7 +235,7 @@ def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[
             lines.append(f"  audit log entry {attested.position}")
     lines += [f"Wrote {target.format.value} report {_plain(str(target.path))}" for target in targets]
     findings = [_clean(finding) for entry in report.all_entries() for finding in entry.findings]
-    return Result(details(report), lines, findings, report.status, report.verdict)
+    return Result(details(report), lines, findings, report.status, report.verdict, brief=[headline])
 
 
 def _entry_lines(entry: Entry) -> list[str]:
@@ -245,7 +249,7 @@ def _entry_lines(entry: Entry) -> list[str]:
     for one in entry.waived:
         waiver = one.waiver
         lines.append(
-            f"    [yellow]waived[/] {_plain(one.finding.message)} [dim]{one.finding.code}[/] by {_plain(waiver.id)} "
+            f"    [yellow]waived[/] {_plain(one.finding.message)} [dim]\\[{one.finding.code}][/] by {_plain(waiver.id)} "
             f"({_plain(waiver.approver)}, until {waiver.expires})"
         )
     return lines
@@ -270,7 +274,7 @@ def _register_init(app: typer.Typer) -> None:
             Path | None, typer.Option("--lock", help="circuit.lock that you trust; else the one below circuits/.")
         ] = None,
         trust: Annotated[Path | None, typer.Option("--trust", help="Trust file, for signatures and the log.")] = None,
-        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write."), Kind.FILE] = Path("verifai.toml"),
+        output: Annotated[Path, typer.Option("--output", "-o", help="Policy file to write."), Kind.NEW] = Path("verifai.toml"),
         force: Annotated[bool, typer.Option("--force", help="Write over an existing policy.")] = False,
     ) -> Result:
         """Write a commented policy that these bundles meet. They are verified first.

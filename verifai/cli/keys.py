@@ -20,7 +20,7 @@ def register(group: typer.Typer) -> None:
     @verb(group, "new", group="key", example="verifai key new signing.key --no-passphrase")
     def new(
         path: Annotated[
-            Path, typer.Argument(help="Private key file to make; PATH.pub is made beside it.", show_default=False), Kind.FILE
+            Path, typer.Argument(help="Private key file to make; PATH.pub is made beside it.", show_default=False), Kind.NEW
         ],
         no_passphrase: Annotated[bool, typer.Option("--no-passphrase", help="Leave the file in clear (0600).")] = False,
     ) -> Result:

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from verifai.bundle.find import find_distinct
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.bundle.note import NoteKey
-from verifai.cli.frame import Result, plain, verb
+from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.digest import is_sha256
 from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind
 from verifai.stages.log import (
@@ -40,7 +42,7 @@ def register(group: typer.Typer) -> None:
 def _register_writing(group: typer.Typer) -> None:
     @verb(group, "init", group="log", example="verifai log init audit.log --origin example.org/audit --key signing.key.pub")
     def init(
-        log: Annotated[Path, typer.Argument(help="The log's file.", show_default=False), Kind.FILE],
+        log: Annotated[Path, typer.Argument(help="The log's file.", show_default=False), Kind.NEW],
         origin: Annotated[str, typer.Option("--origin", help="The log's name for ever, such as example.org/audit.")],
         key: Annotated[Path, typer.Option("--key", help="Public key that signs its checkpoints.")],
     ) -> Result:
@@ -53,10 +55,13 @@ def _register_writing(group: typer.Typer) -> None:
     @verb(group, "append", group="log", example="verifai log append audit.log evidence/000000")
     def append(
         log: LogArgument,
-        entries: Annotated[list[str], typer.Argument(help="Bundles, or SHA-256 digests in hex.", show_default=False)],
+        entries: Annotated[
+            list[str],
+            typer.Argument(help="Bundles, folders of bundles, or SHA-256 digests in hex.", show_default=False),
+        ],
     ) -> Result:
         """Append bundles (manifest and attestations) or digests; what is there already keeps its place."""
-        done = append_entries(log, entries)
+        done = append_entries(log, [one for entry in entries for one in _meant(entry)])
         lines = [f"{position:>8}  {one}" for one, position in done.positions.items()]
         lines.append(f"{plain(str(log))} has {done.size} entries")
         return Result({"path": str(log), "positions": done.positions, "size": done.size}, lines, verdict="done")
@@ -70,6 +75,16 @@ def _register_writing(group: typer.Typer) -> None:
         size = check_log_file(log, seen)
         prefix = "" if seen is None else f", and extends {plain(str(seen))}"
         return Result({"path": str(log), "size": size}, [f"{plain(str(log))}: {size} entries, tree intact{prefix}"])
+
+
+def _meant(entry: str) -> list[str]:
+    """A digest, or the bundles that a path stands for; what lies beside them and is none is said."""
+    if is_sha256(entry):
+        return [entry]
+    found = find_distinct([Path(entry)])
+    for finding in found.other_findings():
+        current().note(f"{finding.where}: {finding.message}")
+    return [str(path) for path in found.paths]
 
 
 def _register_proving(group: typer.Typer) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -44,6 +46,10 @@ class ProgressDisplay:
         self._name = ""
 
     def __enter__(self) -> ProgressDisplay:
+        self._open()
+        return self
+
+    def _open(self) -> None:
         if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
                 SpinnerColumn("dots" if can_show(self._console.file, "⠋") else "line"),
@@ -56,13 +62,24 @@ class ProgressDisplay:
                 transient=not self._verbose,
             )
             self._bar.start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._close_phase()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    @contextlib.contextmanager
+    def put_away(self) -> Iterator[None]:
+        """Nothing of the display is on the screen in this block: results can be printed, on a line of their own."""
+        self._close()
+        try:
+            yield
+        finally:
+            self._open()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """Close the running phase and open ``name``."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, MaxMemoryOption, memory_limit, read_tensors
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.help import VerbCommand
 from verifai.cli.proved import PER_SAMPLE, proved_result, refused_result
 from verifai.domain.statement import Visibility
 from verifai.errors import UsageError
@@ -25,7 +25,7 @@ from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.outside import SamplesOutside
 
 
-class ProveCommand(TyperCommand):
+class ProveCommand(VerbCommand):
     """Lets the value of ``--context-per-sample`` be left out: what begins with a dash, or is a path, is none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ def register(group: typer.Typer) -> None:
     def cut(
         file: Annotated[Path, typer.Argument(help="SRS file.", show_default=False)],
         logrows: LogrowsOption,
-        output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="New file.", show_default=False), Kind.NEW],
     ) -> Result:
         """Cut a file to fewer rows: the same set-up, no better and no worse; compile does it by itself."""
         with current().progress() as progress:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from verifai.cli.frame import plain
+from verifai.domain.codes import remedy
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import ShownTensor, shown_line
@@ -67,10 +68,17 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
     for finding in findings:
         step = f"[dim]{finding.step:<5}[/] " if finding.step else ""
         where = f" [dim]({plain(finding.where)})[/]" if finding.where else ""
-        lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]{finding.code}[/]")
-        if finding.remedy and finding.outcome is not Outcome.HOLDS:
-            lines.append(f"         [dim]{plain(finding.remedy)}[/]")
+        lines.append(f" {_MARK[finding.outcome]} {step}{plain(finding.message)}{where} [dim]\\[{finding.code}][/]")
+        if remedy := remedy_of(finding):
+            lines.append(f"         [dim]{plain(remedy)}[/]")
     return lines
+
+
+def remedy_of(finding: Finding) -> str:
+    """What to do about a finding: what it says itself, else what the catalogue says of its code; empty where nothing is."""
+    if finding.outcome is Outcome.HOLDS:
+        return ""
+    return finding.remedy or ("" if finding.outcome is Outcome.NOT_CHECKED else remedy(finding.code))
 
 
 def privacy_json(privacy: PrivacySupport) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def register(group: typer.Typer) -> None:
         example="verifai trust init -o trust.toml --lock circuits/digits-mlp/circuit.lock --allow-test-srs",
     )
     def init(
-        output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="File to write."), Kind.NEW],
         lock: Annotated[list[Path] | None, typer.Option("--lock", help="circuit.lock that you trust; repeatable.")] = None,
         key: Annotated[list[Path] | None, typer.Option("--key", help="Public key that must sign releases; repeatable.")] = None,
         threshold: Annotated[int, typer.Option("--threshold", min=1, max=1024, help="How many distinct keys must sign.")] = 1,

@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
         trusted = read_lock(lock)
         if allow_test_srs:
             current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
+        expect, memory = _expectations(input_, output, expect_context, allow_test_srs), memory_limit(max_memory)
         found = find_distinct(bundles)
         several = len(found.paths) > 1
         results = []
@@ -73,8 +74,7 @@ def register(app: typer.Typer) -> None:
             if several:
                 progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
             for path in found.paths:
-                expect = _expectations(input_, output, expect_context, allow_test_srs)
-                results.append(_verify_one(path, trusted, expect, memory_limit(max_memory), SILENT if several else progress))
+                results.append(_verify_one(path, trusted, expect, memory, SILENT if several else progress))
                 if several:
                     progress.advance()
         return _result(results, found)

@@ -43,7 +43,7 @@ def _register_open(app: typer.Typer) -> None:
     def vote_open(
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="The inputs to vote on.", show_default=False)],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The round's terms, as an attestation."), Kind.NEW],
         voter: Annotated[list[Path], typer.Option("--voter", help="Public key of a verifier who is asked; at least three.")],
         beacon_source: Annotated[str, typer.Option("--beacon-source", help="Who will publish the randomness.")],
         beacon_number: Annotated[
@@ -107,9 +107,9 @@ def _register_commit(app: typer.Typer) -> None:
         model: Annotated[Path, typer.Argument(help="ONNX model.", show_default=False)],
         data: Annotated[Path, typer.Argument(help="The inputs.", show_default=False)],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The commitment."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The commitment."), Kind.NEW],
         secret: Annotated[
-            Path | None, typer.Option("--secret", help="Private file for the reveal; by default OUTPUT.secret."), Kind.FILE
+            Path | None, typer.Option("--secret", help="Private file for the reveal; by default OUTPUT.secret."), Kind.NEW
         ] = None,
         outputs: Annotated[Path | None, typer.Option("--outputs", help="Outputs computed by something else.")] = None,
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
@@ -146,7 +146,7 @@ def _register_reveal(app: typer.Typer) -> None:
         beacon: Annotated[Path, typer.Option("--beacon", help="What the beacon published.")],
         secret: Annotated[Path, typer.Option("--secret", help="From vote-commit.")],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The vote."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The vote."), Kind.NEW],
         voter: VoterOption = None,
     ) -> Result:
         """Draw the seed from all commitments and the beacon, and show fingerprints and the outputs that it picks."""
@@ -175,7 +175,7 @@ def _register_replay(app: typer.Typer) -> None:
         data: Annotated[Path, typer.Argument(help="The inputs: the prompts.", show_default=False)],
         votes: Annotated[list[Path], typer.Argument(help="The votes, one's own included.", show_default=False)],
         key: Annotated[Path, typer.Option("--key", help="This verifier's private key.")],
-        output: Annotated[Path, typer.Option("--output", "-o", help="The replay, a message of the round."), Kind.FILE],
+        output: Annotated[Path, typer.Option("--output", "-o", help="The replay, a message of the round."), Kind.NEW],
         shown: Annotated[
             Path | None, typer.Option("--shown", help="Token sequences beside those that the votes open (.json, .npz).")
         ] = None,

@@ -97,7 +97,7 @@ def _dynamic(proto: ModelProto, options: RuntimeOptions) -> list[Finding]:
     findings.append(
         _warn(
             "dynamic int8 differs between instruction sets",
-            "Quantise statically with U8S8 and reduce_range (bit-exact on AVX-512, AVX2 and ARM64), or vote within one "
+            "Quantise statically with U8S8 and a reduced range (bit-exact on AVX-512, AVX2 and ARM64), or vote within one "
             "instruction set.",
             place,
         )
@@ -116,7 +116,7 @@ def _static(proto: ModelProto, options: RuntimeOptions) -> list[Finding]:
     return [
         _warn(
             "int8 products saturate on x86 without VNNI",
-            "Set x64quantprecision, or quantise with reduce_range.",
+            "Set x64quantprecision, or quantise with a reduced range.",
             wide[0],
         )
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256
 from verifai.domain.names import PlaceNames, names_from_lock
+from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName
 from verifai.errors import UsageError
@@ -62,7 +63,7 @@ def parse_lock(document: Mapping[str, Any], where: str) -> CircuitLock:
         UsageError: code ``bad-lock``, with the field named. A lock is the verifier's own configuration.
     """
     root = Record(document, where, error=UsageError, code="bad-lock")
-    root.text("schema", pattern=SCHEMA)
+    require_schema(root, SCHEMA)
     circuit = root.table("circuit")
     engines = root.table("engine")
     sections: dict[EngineName, Mapping[str, Any]] = {}

@@ -39,7 +39,7 @@ class Budget:
     """Hard limits; ``None`` means no limit of ours.
 
     Attributes:
-        memory_bytes: peak resident memory of setup and prove.
+        memory_bytes: peak resident memory of setup, prove and verify.
         prove_seconds: deadline for one prove call.
         setup_seconds: deadline for one setup call.
         max_logrows: largest ezkl circuit, as log2 of its rows.

@@ -93,6 +93,8 @@ class TensorStatement:
         digest: hex of the binding digest; only when hashed.
         digest_scheme: how ``digest`` was made, such as ``ezkl-poseidon``.
         columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
+        stored: the model's tensor is itself of integers, which stand for reals under ``scale`` and ``zero_point``: its values
+            are the integers. Never set where both are the same.
     """
 
     role: Role
@@ -105,12 +107,15 @@ class TensorStatement:
     digest: str | None = None
     digest_scheme: str | None = None
     columns: tuple[Column, ...] = ()
+    stored: bool = False
 
     def __post_init__(self) -> None:
         if self.columns and (not self.shape or len(self.columns) != self.shape[-1]):
             raise ValueError(f"{self.name}: {len(self.columns)} columns for shape {self.shape}")
         if self.columns and (self.scale != 1 or self.zero_point != 0):
             raise ValueError(f"{self.name}: scales of columns stand beside a scale of the whole")
+        if self.stored and (self.columns or (self.scale == 1 and self.zero_point == 0)):
+            raise ValueError(f"{self.name}: stored integers stand for nothing but themselves")
         if (self.quantised is not None) != (self.visibility is Visibility.PUBLIC):
             raise ValueError(f"{self.name}: exactly the public tensors carry values")
         if (self.digest is not None) != (self.visibility is Visibility.HASHED):
@@ -119,9 +124,11 @@ class TensorStatement:
             raise ValueError(f"{self.name}: {len(self.quantised)} values for shape {self.shape}")
 
     def values(self) -> tuple[float, ...]:
-        """The public values as floats, row-major. Raises ValueError when the tensor is not public."""
+        """The public values as floats, row-major, as in the model's own tensor. Raises ValueError when it is not public."""
         if self.quantised is None:
             raise ValueError(f"{self.name} is {self.visibility.value}, its values are not in the statement")
+        if self.stored:
+            return tuple(map(float, self.quantised))
         if self.columns:
             pairs = zip(self.quantised, cycle(self.columns))
             return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
@@ -139,6 +146,8 @@ class TensorStatement:
         }
         if self.columns:  # else left out: statements that need none keep the bytes that they were signed with
             result["columns"] = [column.to_json() for column in self.columns]
+        if self.stored:
+            result["stored"] = True
         if self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
         if self.digest is not None:
@@ -165,11 +174,21 @@ class TensorStatement:
                 digest=record.text("digest", None),
                 digest_scheme=record.text("digest_scheme", None),
                 columns=_columns(record),
+                stored=_stored(record),
             )
         except (ValueError, ZeroDivisionError) as problem:
             raise record.refuse(str(problem)) from None
         record.done()
         return tensor
+
+
+def _stored(record: Record) -> bool:
+    """Left out, or true. Raises ValueError."""
+    if not record.has("stored"):
+        return False
+    if not record.flag("stored"):
+        raise ValueError("`stored` is left out where it is false")
+    return True
 
 
 def _columns(record: Record) -> tuple[Column, ...]:

@@ -22,6 +22,7 @@ from verifai.domain.attestation.predicate_types import (
     VOTE_TYPE,
 )
 from verifai.domain.digest import Sha256, is_sha256
+from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import parse_utc, utc_from_record
@@ -151,7 +152,7 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         UsageError: code ``bad-trust``, with the field named: a reader's own configuration.
     """
     root = Record(document, where, error=UsageError, code=CODE)
-    root.text("schema", pattern=SCHEMA)
+    require_schema(root, SCHEMA)
     keys = _keys(root.table("keys", {}))
     roles = _roles(root.table("roles", {}), keys)
     circuits = root.table("circuits", {})

@@ -44,6 +44,10 @@ class Measure:
         """Spread of each cell of a real output, row-major."""
         return self._spreads[name]
 
+    def extremes(self, name: str) -> tuple[Floats, Floats]:
+        """The least and the largest value of each cell of a real output, row-major."""
+        return self._rows[name].min(axis=0), self._rows[name].max(axis=0)
+
     def compare(self, found: Mapping[str, NDArray[Any]]) -> Fidelity:
         """Fidelity of ``found``: by output name, [samples, …] in the model's units; integer outputs as integers."""
         rows = {name: _rows(np.asarray(found[name])) for name in self._names}

@@ -328,7 +328,10 @@ class ProofEngine(Protocol):
         """Check a proof. Raises EvidenceRejected, PolicyNotMet (test material), Undecided."""
 
     def quantise(self, tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
-        """The integers that the engine's circuit would see for float ``values``; deterministic, exact.
+        """The integers that the engine's circuit would see for ``values``; deterministic, exact.
+
+        Numbers of any type are values: an integer 1 given for a tensor of reals is the real 1. Only a tensor that is itself of
+        integers (``tensor.stored``) is compared with them as they are.
 
         Raises InputRejected for a shape mismatch or a value that cannot be represented.
         """

@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
+from verifai.domain.attestation.manifest import MANIFEST_NAME
+from verifai.domain.our_files import HEAD, kept_file
 from verifai.errors import Undecided, UsageError
 from verifai.execution.files import odd_target, temporary_name
 
@@ -19,7 +21,8 @@ CODE = "bad-output"
 class Kind(StrEnum):
     """What is to be written."""
 
-    FILE = "file"
+    FILE = "file"  # may take the place of an older one that the same verb wrote
+    NEW = "new"  # one that must not be there yet, or whose verb asks before it replaces it
     FOLDER = "folder"  # a new one, in a folder that is there
     TREE = "tree"  # one whose missing parents are made, and which may be there
 
@@ -35,18 +38,65 @@ def check_output(path: Path, kind: Kind = Kind.FILE, *, inputs: Iterable[Path] =
     """
     try:
         _check_place(path, kind)
-        found = odd_target(path) if kind is Kind.FILE else ""
+        found = odd_target(path) if kind in (Kind.FILE, Kind.NEW) else ""
         if kind is Kind.TREE and os.path.lexists(path) and not path.is_dir():
             found = odd_target(path) or "a file"
         if found:
-            raise _refuse(f"{found} is where the output is to be written", path, "Choose a name that is not taken.")
+            raise _refuse(f"{found} is where the output is to be written", path, _NOT_TAKEN)
         for one in inputs:
             if _same(path, one):
                 raise _refuse("the output would take the place of what is read", path, "Choose another name.")
+        if kind is Kind.FILE:
+            check_replaced(path)
+        if owner := _owner(path if kind is Kind.TREE else path.parent):
+            raise _refuse(f"the output would lie inside {owner}, to which nothing may be added", path, "Choose another folder.")
     except (OSError, ValueError) as problem:
         reason = (problem.strerror or str(problem)) if isinstance(problem, OSError) else str(problem)
         hint = "Choose a shorter name." if getattr(problem, "errno", 0) == errno.ENAMETOOLONG else "Choose another name."
         raise _refuse(f"this name cannot be used: {reason}", path, hint) from None
+
+
+_NOT_TAKEN = "Choose a name that is not taken."
+
+
+def _kept(path: Path) -> str:
+    """What is at ``path`` that no output may replace; empty for nothing, and for what an output of ours looks like."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return "a file that cannot be read"
+    with os.fdopen(handle, "rb") as stream:
+        return kept_file(stream.read(HEAD))
+
+
+def check_replaced(path: Path, *allowed: str) -> None:
+    """Whether what is at ``path`` may be written over by a verb that was told to.
+
+    Args:
+        allowed: what it may be, in the words of :func:`verifai.domain.our_files.kept_file`, beside a text.
+
+    Raises:
+        UsageError: code ``bad-output``.
+    """
+    if (found := _kept(path)) and found not in allowed:
+        raise _refuse(f"{found} is where the output is to be written, and would be lost", path, _NOT_TAKEN)
+
+
+def _owner(place: Path) -> str:
+    """The bundle, or the folder of a circuit's own files, that ``place`` is or lies in; empty for neither."""
+    start = place.resolve()
+    for folder in (start, *start.parents):
+        if os.path.lexists(folder / MANIFEST_NAME):
+            return f"the bundle {folder.name!r}"
+        if folder.name in _OWN and (folder.parent / "circuit.toml").is_file():
+            return f"{folder.name!r} of the circuit {folder.parent.name!r}"
+    return ""
+
+
+_OWN = ("build", "secrets")
+"""Folders of a circuit that compile and prove keep for themselves."""
 
 
 def _check_place(path: Path, kind: Kind) -> None:

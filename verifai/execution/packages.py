@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shlex import quote
 from urllib.parse import unquote, urlsplit
@@ -23,6 +22,8 @@ def install_hint(extra: str = "") -> str:
 
 def _source_folder() -> Path | None:
     """The checkout that pip noted when it installed (PEP 610)."""
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to load, and wanted for a hint alone
+
     try:
         noted = json.loads(distribution("verifai").read_text("direct_url.json") or "{}")
         address = urlsplit(str(noted.get("url", "")))

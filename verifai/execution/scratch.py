@@ -14,8 +14,11 @@ from pathlib import Path
 from verifai.errors import Undecided
 
 PREFIX = ".verifai-"
+"""A folder of this name is locked by the process that uses it; one that nobody holds is left by one that was killed."""
+UNNAMED = ".verifai_new-"
+"""A folder that was made and is not locked yet; then it gets its name."""
 STALE_SECONDS = 3600.0
-"""A folder that nobody holds is given this long, because between making it and locking it there is an instant."""
+"""A folder without its name is given this long."""
 
 _swept: set[Path] = set()
 
@@ -33,8 +36,9 @@ def private_directory(parent: Path | None = None) -> Iterator[Path]:
     try:
         place = Path(parent or tempfile.gettempdir())
         _sweep(place)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place)).resolve()
-        handle = _hold(folder)
+        made = Path(tempfile.mkdtemp(prefix=UNNAMED, dir=place)).resolve()
+        handle = _hold(made)
+        folder = made.rename(made.with_name(PREFIX + made.name.removeprefix(UNNAMED)))
     except OSError as problem:
         reason = problem.strerror or str(problem)
         hint = "Make room, or name a folder that can be written: TMPDIR" if parent is None else ""
@@ -61,17 +65,17 @@ def _sweep(place: Path) -> None:
     _swept.add(place)
     with contextlib.suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
-            if entry.name.startswith(PREFIX) and _is_stale(entry):
+            if entry.name.startswith((PREFIX, UNNAMED)) and _may_be_left(entry):
                 _remove_unheld(Path(entry.path))
 
 
-def _is_stale(entry: os.DirEntry[str]) -> bool:
+def _may_be_left(entry: os.DirEntry[str]) -> bool:
     try:
         found = entry.stat(follow_symlinks=False)
         mine = entry.is_dir(follow_symlinks=False) and found.st_uid == os.geteuid()
     except OSError:
         return False
-    return mine and time.time() - found.st_mtime > STALE_SECONDS
+    return mine and (entry.name.startswith(PREFIX) or time.time() - found.st_mtime > STALE_SECONDS)
 
 
 def _remove_unheld(folder: Path) -> None:

@@ -34,7 +34,7 @@ def call_factory(text: str) -> Any:
             return factory()
     except VerifaiError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # whatever it is that foreign code ends with
         raise UsageError(
             "source-failed",
             reason(problem),

@@ -85,9 +85,13 @@ def run_reference_fenced(
 
 def _run(op: str, model: bytes, arguments: Mapping[str, Any], limits: Limits | None, progress: Progress) -> Any:
     given = limits or DEFAULT_LIMITS
+    if given.memory_bytes is not None and given.memory_bytes < MIN_MEMORY_BYTES:
+        asked, least = given.memory_bytes / 2**20, MIN_MEMORY_BYTES / 2**20
+        message = f"a limit of {asked:.0f} MiB was asked for; reading and running a model needs {least:.0f} MiB even to start"
+        raise ResourceExhausted("out-of-memory", message, hint="Raise --max-memory.")
     limits = replace(
         given,
-        memory_bytes=max(given.memory_bytes or DEFAULT_LIMITS.memory_bytes or 0, MIN_MEMORY_BYTES),
+        memory_bytes=given.memory_bytes or DEFAULT_LIMITS.memory_bytes,
         wall_seconds=given.wall_seconds or DEFAULT_LIMITS.wall_seconds,
     )
     with private_directory() as folder:

@@ -32,7 +32,7 @@ _TEMPLATE = """\
 # `verifai compile` turns it into circuit.lock, which pins every digest that a verdict rests on.
 
 [circuit]
-name = "{name}"
+name = {name}
 model = {model}
 engine = "{engine}"       # the default engine; `--engine` chooses another
 task = "{task}"   # what the outputs mean: "classification", "multi-label" or "regression"
@@ -308,7 +308,7 @@ def _render(model_path: Path, model: OnnxModel, output: Path, request: InitReque
         return _quoted(os.path.relpath(path.resolve(), output.resolve()))
 
     return _TEMPLATE.format(
-        name=request.name or re.sub(r"[^a-z0-9-]+", "-", output.resolve().name.lower()).strip("-") or "model",
+        name=_quoted(request.name or _name_of(output)),
         model=relative(model_path),
         engine=_ENGINE,
         task=task.value,
@@ -325,6 +325,11 @@ def _render(model_path: Path, model: OnnxModel, output: Path, request: InitReque
         calibration=f"data = {relative(request.calibration)}" if request.calibration else '# data = "calibration.npz"',
         engine_options=f"\n[engine.ezkl]\nsrs = {relative(request.srs)}\n" if request.srs else "",
     )
+
+
+def _name_of(output: Path) -> str:
+    """A circuit's name from that of its folder."""
+    return re.sub(r"[^a-z0-9-]+", "-", output.resolve().name.lower()).strip("-")[:64].rstrip("-") or "model"
 
 
 def _floor(task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,6 +80,8 @@ def seal_bundle(
         log_key=log_signer is not None,
         checkpoint=checkpoint is not None,
     )
+    if not os.path.lexists(path):
+        raise UsageError("file-missing", "cannot read: no such file or folder", where=str(path))
     if output is None and (log is not None or not path.is_dir()):
         raise UsageError("bad-option", "this makes a new bundle", where="--output", hint="Give --output NEW.")
     if log is not None and log_signer is not None and output is not None:
@@ -130,6 +133,7 @@ def _logged(
         if target.exists():
             raise UsageError("file-exists", "the output exists already", where=str(target), hint="Choose another name.")
     with open_log(log) as audit_log:
+        audit_log.require_key(log_signer)
         positions = dict(zip(ids, audit_log.append(ids), strict=True))
         checkpoint = audit_log.checkpoint(log_signer) if given is None else _own_checkpoint(audit_log, given)
         proofs = {proof_file(one): audit_log.prove(one, checkpoint).to_bytes() for one in ids}

@@ -26,6 +26,7 @@ from verifai.domain.privacy_words import hides, privacy_words, weights_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import Role, Statement, WeightVisibility
+from verifai.domain.statement import check_context as check_sendable
 from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
@@ -41,7 +42,8 @@ class Expectations:
     """What the verifier knows on its own and wants the evidence to match.
 
     Attributes:
-        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors.
+        inputs, outputs: plain tensors by name; matched exactly, after quantisation, with public or hashed tensors. Numbers of
+            any type are values: ``uint8`` pixels given for a float tensor are the reals 0 to 255.
         context: the nonce that was asked for; ``None`` accepts any.
         context_signed: whether a trusted key signed what carries the context. Where the proof does not bind it, a fresh
             context could have been written beside an old proof.
@@ -53,6 +55,11 @@ class Expectations:
     context: str | None = None
     context_signed: bool = False
     allow_test_srs: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError (``bad-context``): what no statement can carry says nothing about this one."""
+        if self.context is not None:
+            check_sendable(self.context)
 
 
 @dataclass(frozen=True)

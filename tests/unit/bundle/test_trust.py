@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import tomli_w
 
 from tests.support.bundle_samples import CREATED, PAYLOAD, TestSigner, attestations, write_sample
+from tests.support.paths import ROOT
 from verifai.bundle.keys import public_pem
 from verifai.bundle.log import create_log
 from verifai.bundle.reader import open_bundle
@@ -186,3 +188,26 @@ def test_trust_init_writes_what_it_was_asked_and_never_overwrites(tmp_path: Path
     with pytest.raises(UsageError):
         init_trust(tmp_path / "t2.toml", TrustRequest(keys=(tmp_path / "b.pub",), threshold=2))
     assert not (tmp_path / "t2.toml").exists()
+
+
+@pytest.mark.parametrize("beside", ["circuit.lock", "digits-cnn.lock", "digits-cnn/circuit.lock"])
+def test_a_lock_named_by_its_makers_path_is_found_beside_the_trust_file_by_its_digest(beside: str, tmp_path: Path) -> None:
+    """Whoever is sent both files does not have the folders of who wrote them."""
+    lock = ROOT / "circuits" / "digits-cnn" / "circuit.lock"
+    written = tmp_path / "maker" / "trust.toml"
+    written.parent.mkdir()
+    init_trust(written, TrustRequest((lock,), allow_test_srs=True))
+    received = tmp_path / "reader" / "trust.toml"
+    (received.parent / beside).parent.mkdir(parents=True)
+    received.write_text(re.sub(r"(?m)^lock = .*", 'lock = "../maker/circuit.lock"', written.read_text()))
+    with pytest.raises(UsageError, match="not here") as problem:
+        read_trust(received).circuit("digits-cnn")
+    assert "digits-cnn.lock" in problem.value.hint
+    (received.parent / beside).write_text(lock.read_text() + "\n# changed\n")
+    with pytest.raises(UsageError, match="not here"):
+        read_trust(received).circuit("digits-cnn")
+    (received.parent / beside).write_bytes(lock.read_bytes())
+    assert read_trust(received).circuit("digits-cnn")[1].name == "digits-cnn"
+    received.write_text("\n".join(line for line in received.read_text().splitlines() if "lock_sha256 =" not in line))
+    with pytest.raises(UsageError, match="not here"):  # nothing says which lock was meant
+        read_trust(received).circuit("digits-cnn")

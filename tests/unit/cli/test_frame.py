@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -9,10 +10,11 @@ import sys
 
 import pytest
 import typer
+from rich.console import Console
 
 from verifai import errors
 from verifai.cli import app as cli
-from verifai.cli.frame import Result, guess_command, plain, printable, verb
+from verifai.cli.frame import Frame, Result, guess_command, plain, printable, verb
 from verifai.domain.findings import Finding, Outcome
 
 
@@ -149,3 +151,27 @@ def test_foreign_text_is_shown_and_never_obeyed(text: str) -> None:
 
     shown = render(plain(text))
     assert not shown.spans and shown.plain == printable(text).replace("\n", "\\n")
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+def test_no_word_is_cut_on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "three inferences proven and verified, one more with both engines; all seven forgeries refused, each as it should"
+    shown = _on_a_terminal(Result(lines=[words, f"   [dim]{words}[/]"]), columns, monkeypatch)
+    lines = shown.splitlines()
+    assert " ".join(" ".join(lines).split()) == f"{words} {words}"
+    assert all(len(line.rstrip()) <= columns for line in lines)
+    assert lines[-1].startswith("   ")
+
+
+def test_a_command_is_left_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by us it could not be copied."""
+    command = "Next: verifai verify evidence/000000 --lock circuits/digits-mlp/circuit.lock --allow-test-srs"
+    assert _on_a_terminal(Result(lines=[command]), 40, monkeypatch) == f"{command}\n"
+
+
+def _on_a_terminal(result: Result, columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=columns, color_system=None, legacy_windows=False)
+    monkeypatch.setattr(Frame, "out", lambda self: console)
+    assert Frame("verify").finish(result) == 0
+    return screen.getvalue()

@@ -60,22 +60,58 @@ def _flat(node: ast.AST) -> str | None:
     return None
 
 
+ADVICE = ("hint", "remedy", "suggestion", "advice")
+"""Parameters, fields and variables that hold what is to be done."""
+
+
+@cache
+def _trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+@cache
+def _advised_places() -> dict[str, set[int]]:
+    """Functions and classes of the package that are given advice by position: their name, and which positions."""
+    found: dict[str, set[int]] = {}
+    for tree in _trees().values():
+        for node in ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.FunctionDef):
+                names = [one.arg for one in node.args.args if one.arg not in ("self", "cls")]
+            elif isinstance(node, ast.ClassDef):
+                fields = [one.target for one in node.body if isinstance(one, ast.AnnAssign)]
+                names = [one.id for one in fields if isinstance(one, ast.Name)]
+            places = {names.index(name) for name in names if name in ADVICE}
+            if places:
+                found.setdefault(node.name, set()).update(places)  # type: ignore[attr-defined]
+    return found
+
+
+def _advice(tree: ast.Module) -> set[int]:
+    """The nodes of all texts that are there to be followed, however they get there: by name, by position, by a variable."""
+    given: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            given += [one.value for one in node.keywords if one.arg in ADVICE]
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            given += [node.args[at] for at in _advised_places().get(name, ()) if at < len(node.args)]
+    names = {one.id for node in given for one in ast.walk(node) if isinstance(one, ast.Name)}
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        for target in targets:
+            if isinstance(target, ast.Name) and (target.id in names or any(one in target.id.lower() for one in ADVICE)):
+                value = getattr(node, "value", None)
+                given += [] if value is None else [value]
+    return {id(inner) for node in given for inner in ast.walk(node)}
+
+
 def _texts(path: Path) -> Iterator[Text]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _trees()[path]
     parts = {id(one) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for one in node.values}
     quiet = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     quiet |= {id(one.value) for node in calls for one in node.keywords if one.arg in ("example", "epilog")}
-    advice: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            for one in node.keywords:
-                if one.arg in ("hint", "remedy", "suggestion"):
-                    advice |= {id(inner) for inner in ast.walk(one.value)}
-        if isinstance(node, ast.Assign) and any(
-            isinstance(one, ast.Name) and one.id in ("hint", "remedy") for one in node.targets
-        ):
-            advice |= {id(inner) for inner in ast.walk(node.value)}
+    advice = _advice(tree)
     for node in ast.walk(tree):
         text = _flat(node)
         if text is not None and id(node) not in parts | quiet:
@@ -84,7 +120,7 @@ def _texts(path: Path) -> Iterator[Text]:
 
 @cache
 def texts() -> tuple[Text, ...]:
-    found = [text for path in sorted(SOURCE.rglob("*.py")) if "codes" not in path.parts for text in _texts(path)]
+    found = [text for path in _trees() if "codes" not in path.parts for text in _texts(path)]
     for name, code in all_codes().items():
         found += [Text(f"code {name}", code.remedy, True), Text(f"code {name}", code.meaning, False)]
     return tuple(found)
@@ -121,6 +157,27 @@ COMMANDS = [(text, command) for text in texts() for command in COMMAND.findall(t
 
 def test_there_are_commands_in_hints() -> None:
     assert len(COMMANDS) > 80
+    assert sum(text.advice for text in texts()) > 600
+
+
+def test_advice_is_found_however_it_is_handed_over() -> None:
+    """Each way that the package uses; a text that were missed would be tried by nobody."""
+    tree = ast.parse(
+        "_NEW = 'by variable'\n"
+        "_WRITE_HINTS = {1: 'in a table'}\n"
+        "raise UsageError('c', 'message', hint='by name')\n"
+        "raise UsageError('c', 'message', hint=_NEW)\n"
+        "check_it(Foreign('a thing', 'by position'))\n"
+        "raise root.refuse('message', 'field', 'of a method')\n"
+    )
+    advice = _advice(tree)
+    found = {_flat(node) for node in ast.walk(tree) if id(node) in advice} - {None}
+    assert found == {"by variable", "in a table", "by name", "by position", "of a method"}
+
+
+def test_every_code_that_a_person_can_meet_says_what_to_do() -> None:
+    for name, code in all_codes().items():
+        assert code.remedy or code.statuses == (0,), name
 
 
 @pytest.mark.parametrize(("text", "command"), COMMANDS, ids=[f"{text.place} {command}" for text, command in COMMANDS])

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from verifai.domain.codes import batch, bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
 from verifai.domain.codes.code import Code
 
 
+def remedy(name: str) -> str:
+    """What the catalogue says to do about a code; empty for one that it does not have."""
+    code = all_codes().get(name)
+    return "" if code is None else code.remedy
+
+
+@cache
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}

@@ -25,8 +25,8 @@ CODES: dict[str, Code] = {
     ),
     "batch-busy": Code((4,), "Another process proves into this folder.", "Wait for it, or choose another folder."),
     "not-a-bundle": Code(
-        (0, 4),
-        "Something in a folder of bundles is no bundle, so it was not looked at.",
+        (0, 2, 4),
+        "Something in a folder of bundles is no bundle, so it was not looked at; or what was named as one bundle is none.",
         "Take it out of the folder, or name it by itself.",
     ),
 }

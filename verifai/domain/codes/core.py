@@ -5,7 +5,7 @@ from __future__ import annotations
 from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
-    "malformed": Code((1,), "A document is not what its format allows.", "Get the file again from its maker."),
+    "malformed": Code((1, 2), "A document is not what its format allows.", "Get the file again from its maker."),
     "bad-option": Code((2,), "A command-line option cannot be used as given.", "Read the command's --help."),
     "bad-context": Code((2,), "A statement cannot carry this context.", "Give a shorter text, in UTF-8."),
     "file-missing": Code((2,), "A file that was named does not exist or cannot be read.", "Check the path."),

@@ -40,6 +40,11 @@ CODES: dict[str, Code] = {
     "sumcheck-too-large": Code(
         (2,), "The circuit is larger than the suite's sizes or error bounds allow.", "Split the model, or use a smaller one."
     ),
+    "verification-over-budget": Code(
+        (4,),
+        "Verifying would take more memory or time than allowed; it was not begun.",
+        "If you trust whoever gave you the circuit, raise --max-memory; else ask for a smaller circuit.",
+    ),
     "circuit-not-planned": Code(
         (2,), "A circuit without commitments and error bounds cannot be proven.", "Plan the circuit first."
     ),

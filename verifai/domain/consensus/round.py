@@ -69,6 +69,10 @@ class NamedFault:
     detail: str
 
 
+MAX_SOURCE = 256
+"""Characters of a beacon's name at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class BeaconRule:
     """Which public randomness a round will use, named before it is known.
@@ -168,7 +172,9 @@ class RoundTerms:
                 tolerated_faults=record.integer("tolerated_faults", low=1, high=MAX_VOTERS),
                 samples_beyond=record.integer("samples_beyond", low=0, high=10**6),
                 openings=record.integer("openings", low=1, high=1024),
-                beacon=BeaconRule(beacon.text("source", max_length=256), beacon.integer("number", low=0, high=2**53 - 1)),
+                beacon=BeaconRule(
+                    beacon.text("source", max_length=MAX_SOURCE), beacon.integer("number", low=0, high=2**53 - 1)
+                ),
                 nonce=record.text("nonce", max_length=128),
                 commit_by=utc_from_record(record, "commit_by"),
                 reveal_by=utc_from_record(record, "reveal_by"),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from verifai.domain.digest import Sha256, is_sha256, sha256
 from verifai.domain.foreign import other_than
+from verifai.domain.our_files import require_schema
 from verifai.domain.policy.demands import (
     DEFAULT_SKEW_SECONDS,
     SCHEMA,
@@ -74,6 +75,8 @@ def parse_policy(data: bytes, where: str) -> Policy:
 
 def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
     root = Record(document, "policy", error=UsageError, code="bad-policy")
+    if document.get("schema") not in (SCHEMA, None) or "circuit" in document:
+        require_schema(root, SCHEMA)
     if not document or not document.get("model"):
         raise UsageError(
             "empty-policy",
@@ -81,7 +84,7 @@ def _policy(document: dict[str, Any], digest: Sha256) -> Policy:
             where="policy",
             hint="Write one that does with: `verifai gate-init BUNDLE --lock circuit.lock`",
         )
-    root.text("schema", pattern=SCHEMA)
+    require_schema(root, SCHEMA)
     models = tuple(_model(item) for item in root.tables("model", max_length=MAX_MODELS))
     policy = Policy(
         name=root.text("name", "release", max_length=100),

@@ -76,7 +76,7 @@ def cells(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> list[float
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # an infinity is refused by name later
             array = array.astype(np.float32)
-    elif array.dtype.kind not in "iu":
+    elif array.dtype.kind not in "iub":
         raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=f"tensor {name!r}")
     numbers = array.reshape(-1).tolist()
     for index, number in enumerate(numbers):

@@ -34,8 +34,11 @@ from verifai.engines.sumcheck.secrets.store import (
     weights_ledger,
     weights_seed,
 )
+from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
+from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 
@@ -48,7 +51,16 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
     Raises:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
+        ResourceExhausted, DeadlineExceeded: the budget's memory or time.
     """
+    return within(_limits(request), lambda: _compile(request))
+
+
+def _limits(request: CompileRequest) -> Limits:
+    return Limits(request.spec.budget.memory_bytes, None, request.spec.budget.setup_seconds)
+
+
+def _compile(request: CompileRequest) -> CompiledCircuit:
     began = perf_counter()
     seconds: dict[str, float] = {}
     bindings(request.spec)
@@ -79,6 +91,10 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
 
 def predict(request: CompileRequest) -> Prediction:
     """What :func:`compile_circuit` would find. Raises as it does."""
+    return within(_limits(request), lambda: _predict(request))
+
+
+def _predict(request: CompileRequest) -> Prediction:
     bindings(request.spec)
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
@@ -157,6 +173,8 @@ def pin(
     """The lock section of a lowered model."""
     data = encode(lowered.circuit)
     sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    listed = [(role, one) for role, side in sides for one in side]
+    stored = stored_tensors(lowered.circuit, [one.dtype for _, one in listed])
     return LockSection(
         suite=lowered.circuit.suite,
         circuit_sha256=Sha256(circuit_digest(data)),
@@ -164,7 +182,10 @@ def pin(
         weights_sha256=identity,
         opening_budget=lowered.circuit.opening_budget,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
-        tensors=tuple(PinnedTensor(role, t.name, t.shape, spec.tensors[t.name]) for role, side in sides for t in side),
+        tensors=tuple(
+            PinnedTensor(role, one.name, one.shape, spec.tensors[one.name], held)
+            for (role, one), held in zip(listed, stored, strict=True)
+        ),
         options=options,
         scales=lowered.scales,
         fidelity=fidelity,

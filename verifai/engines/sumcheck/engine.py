@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
@@ -28,7 +26,11 @@ from verifai.engines.interface import (
 )
 from verifai.engines.sumcheck.boundary import pinned_segment
 from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
-from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:  # verifying needs neither, and loading NumPy takes longer than verifying a small proof
+    from numpy.typing import NDArray
+
+    from verifai.onnx_graph.model import OnnxModel
 
 
 class SumcheckEngine:

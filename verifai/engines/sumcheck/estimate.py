@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
@@ -9,10 +14,14 @@ from verifai.engines.sumcheck.building import bindings, options_of, suite_of
 from verifai.engines.sumcheck.circuit import program as ir
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
+from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import weight_binding
-from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan
+from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, require_verifiable
+from verifai.engines.sumcheck.planning.price import price_of
 from verifai.engines.sumcheck.planning.size import proof_bytes
-from verifai.errors import UnsupportedModel
+from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.scales import Quantisation, QuantiserOptions, Scale, choose_scales
+from verifai.errors import UnsupportedModel, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
 BASE_BYTES = 205 << 20
@@ -24,11 +33,13 @@ LEAF_SECONDS = 120e-9
 CELL_SECONDS = 120e-9
 WEIGHT_SECONDS = 60e-9
 FIXED_SECONDS = 0.05
+_DRAWN = 4
 
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
     lowered = _lowered(model, spec, weight_binding(spec.weights))
+    require_verifiable(price_of(lowered.circuit))
     layout = plan(lowered.circuit)
     cells = sum(1 << log for log in layout.witness.logs.values())
     if layout.weights is not None:
@@ -48,15 +59,15 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
 
 
 def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> Lowered:
-    """With unit scales of 8 bits, or the next finer ones that keep every bound. Raises UnsupportedModel."""
+    """With unit scales of 8 bits, or the next finer ones that keep every bound, or drawn ones. Raises UnsupportedModel."""
     hidden = spec.weights is WeightVisibility.PRIVATE
     budget = (options_of(spec).opening_budget or DEFAULT_BUDGET) if hidden else 0
     tensors, suite = bindings(spec), suite_of(spec)
 
-    def lowered(bits: int) -> Lowered:
+    def lowered(scales: Quantisation) -> Lowered:
         return lower(
             model,
-            UnitScales(model, bits),
+            scales,
             tensors=tensors,
             weights=kind,
             split=True,
@@ -65,11 +76,36 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             coarse=True,
         )
 
-    for bits in (8, 10):
+    refused: UnsupportedModel | None = None
+    for bits in (8, 10, 12):
         try:
-            return lowered(bits)
+            return lowered(UnitScales(model, bits))
         except UnsupportedModel as problem:
             # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
             if problem.code != "circuit-bound":
                 raise
-    return lowered(12)
+            refused = problem
+    assert refused is not None
+    scales = _drawn_scales(model)
+    if scales is None:
+        raise refused
+    return lowered(scales)
+
+
+def _drawn_scales(model: OnnxModel) -> dict[str, Scale] | None:
+    """From ranges that go with each other, those of values at random inputs: a weight of a million makes a result of a million.
+
+    ``None`` where the model does not run on such inputs.
+    """
+    random = np.random.default_rng(0)
+    samples: list[dict[str, NDArray[Any]]] = []
+    for _ in range(_DRAWN):
+        drawn = {spec.name: random.uniform(-1, 1, spec.shape).astype(spec.dtype) for spec in model.inputs}
+        samples.append(drawn)
+    try:
+        ranges = calibrate(model, samples)
+    except VerifaiError:
+        return None
+    names = [{spec.name for spec in side} for side in (model.inputs, model.outputs)]
+    integers = {spec.name for spec in model.inputs if spec.dtype in INTEGERS}
+    return choose_scales(ranges, names[0], names[1], QuantiserOptions(activation_bits=12, output_bits=12), integers)

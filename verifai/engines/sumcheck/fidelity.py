@@ -33,7 +33,7 @@ def measure(
     found: dict[str, list[NDArray[Any]]] = {spec.name: [] for spec in model.outputs}
     for sample in samples:
         trace = run(lowered.circuit, lowered.weights, saturated_inputs(model.inputs, lowered.circuit, sample, lowered.scales))
-        for name, values in real_outputs(lowered.circuit, model.outputs, trace.outputs()).items():
+        for name, values in real_outputs(lowered.circuit, model.outputs, trace.outputs(), lowered.scales).items():
             found[name].append(values)
         progress.advance()
     return reference.compare({name: np.stack(values) for name, values in found.items()})

@@ -24,12 +24,17 @@ WHERE = "circuit.lock: [engine.sumcheck]"
 
 @dataclass(frozen=True, slots=True)
 class PinnedTensor:
-    """One model input or output, in the circuit's order; shape as in the model."""
+    """One model input or output, in the circuit's order; shape as in the model.
+
+    Attributes:
+        stored: as :attr:`verifai.domain.statement.TensorStatement.stored`.
+    """
 
     role: Role
     name: str
     shape: tuple[int, ...]
     visibility: Visibility
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class LockSection:
         suite: protocol suite; proofs of another one mean nothing here.
         weights_sha256: digest of the weight blob, or the commitment root, in hex; of private weights, a hiding root.
         opening_budget: how many proofs may open that root; 0 unless the weights are private.
-        soundness_millibits: proven strength of the weakest step, in thousandths of a bit.
+        soundness_millibits: strength of the weakest step, in thousandths of a bit.
         scales: by ONNX value, those that the lowering used.
     """
 
@@ -70,6 +75,7 @@ class LockSection:
                     "name": tensor.name,
                     "shape": list(tensor.shape),
                     "visibility": tensor.visibility.value,
+                    **({"stored": True} if tensor.stored else {}),
                 }
                 for tensor in self.tensors
             ],
@@ -129,6 +135,7 @@ def _tensor(record: Record) -> PinnedTensor:
         record.text("name", max_length=512),
         record.integers("shape", low=1, high=2**28, max_length=8),
         record.choice("visibility", Visibility),
+        record.flag("stored", False),
     )
     record.done()
     return tensor

@@ -28,7 +28,9 @@ from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, s
 from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, ResourceExhausted, UsageError
+from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
+from verifai.execution.watched import within
 
 
 def prove(request: ProveRequest) -> EngineProof:
@@ -36,7 +38,12 @@ def prove(request: ProveRequest) -> EngineProof:
 
     Raises:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
+        ResourceExhausted, DeadlineExceeded: the budget's memory or time; what was reserved of a ledger stays spent.
     """
+    return within(Limits(request.budget.memory_bytes, None, request.budget.prove_seconds), lambda: _prove(request))
+
+
+def _prove(request: ProveRequest) -> EngineProof:
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
@@ -68,7 +75,7 @@ def prove(request: ProveRequest) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=real_outputs(circuit, request.model.outputs, trace.outputs()),
+        outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
         secrets=_output_secrets(request, circuit, proven),
         findings=saturated_outputs(section, circuit, checked.verified.statement),
     )
@@ -118,7 +125,7 @@ def _proven(
 
 
 def _require_memory(circuit: Circuit, limit: int | None) -> None:
-    """Proving runs in this process, which no limit can be put on; so it is refused when it would take more."""
+    """Refuse what would take more than the limit, before any work; the limit is watched as well."""
     needed = peak_memory_bytes(circuit)
     if limit is not None and needed > limit:
         message = f"about {needed / 2**20:,.0f} MiB needed, {limit / 2**20:,.0f} MiB allowed"

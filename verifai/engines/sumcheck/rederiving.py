@@ -9,13 +9,28 @@ from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.errors import VerifaiError
+from verifai.execution.child import Limits
+from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
+
+REDERIVE_MEMORY, REDERIVE_SECONDS = 8 << 30, 600.0
+"""As for reading and running a foreign model."""
 
 
 def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
-    """Lower the model again with the pinned scales and compare digests: one finding per comparison."""
+    """Lower the model again with the pinned scales and compare digests: one finding per comparison.
+
+    Raises:
+        ResourceExhausted, DeadlineExceeded: the lock, which may be an attacker's, makes the lowering take too much.
+    """
+    limits = Limits(request.budget.memory_bytes or REDERIVE_MEMORY, None, REDERIVE_SECONDS)
+    return within(limits, lambda: _rederive(request, model))
+
+
+def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     from verifai.engines.sumcheck.building import build_circuit, weights_identity
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+    from verifai.engines.sumcheck.tensors import stored_tensors
 
     section = parse_section(request.section)
     expect_suite(section)
@@ -36,6 +51,10 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         identity = "" if hidden else weights_identity(lowered)
     except (VerifaiError, KeyError) as problem:
         message = f"the pinned section does not fit the model: {problem}"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
+    dtypes = [tensor.dtype for _, side in sides for tensor in side]
+    if stored_tensors(lowered.circuit, dtypes) != [tensor.stored for tensor in section.tensors]:
+        message = "the section says of a tensor that it is of integers, or is not, and the model says otherwise"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     circuit = _compared("sumcheck-circuit", circuit_digest(encode(lowered.circuit)), section.circuit_sha256, "the circuit")
     if hidden:

@@ -30,7 +30,11 @@ def saturated_outputs(section: LockSection, circuit: Circuit, statement: Stateme
         step = Fraction(*tensor.scale)
         ends = tuple(_clamping_ends(tensor, section.scales.get(name), section.fidelity.output(name)))
         counts = {end: shown.cells.count(end) for end in ends}
-        where = " and ".join(f"{count:,} at {float(end * step):g}" for end, count in counts.items() if count)
+        own = section.scales.get(name)
+        # Where columns have scales of their own, an end of the range is another number in each.
+        columns = own is not None and bool(own.columns)
+        at = {end: f" at {float(end * step):g}" for end in ends} if not columns else dict.fromkeys(ends, "")
+        where = " and ".join(f"{count:,}{at[end]}" for end, count in counts.items() if count)
         if not where:
             continue
         message = (
@@ -65,6 +69,9 @@ def _clamping_ends(tensor: Tensor, own: Scale | None, figures: OutputFigures | N
     for end, limit, reached in zip((tensor.low, tensor.high), chosen, data, strict=True):
         if own is not None and end != limit:
             continue  # the function ends before the range does
+        if own is not None and own.columns:
+            yield end
+            continue
         if own is not None and reached is not None:
             if abs(end * step - Fraction(reached)) > step:  # beyond all that the data reached: there is a margin
                 yield end

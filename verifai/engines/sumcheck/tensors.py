@@ -19,6 +19,7 @@ from verifai.errors import InputRejected
 
 _TIE = 1e-6
 _LIMIT = 2.0**52
+_EXACT = 2**53
 
 
 def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
@@ -30,6 +31,8 @@ def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=name)
+    if array.dtype.kind in "iu" and array.size and bool((array > _EXACT).any() | (array < -_EXACT).any()):
+        raise InputRejected("input-out-of-range", "an integer is not exact in double precision", where=name)
     real = array.astype(np.float64)
     quotient = real / float(step)
     if not np.isfinite(real).all() or bool((np.abs(quotient) > _LIMIT).any()):
@@ -46,7 +49,7 @@ def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
 
 
 def centred(name: str, values: NDArray[Any], step: Fraction, zero_point: int) -> Ints:
-    """x of every value: integers are q already, floats are quantised. Raises InputRejected."""
+    """x of every value in the model's own type: integers are q already, floats are quantised. Raises InputRejected."""
     array = np.asarray(values)
     return array.astype(np.int64) - zero_point if array.dtype.kind in "iu" else to_steps(name, array, step)
 
@@ -122,14 +125,29 @@ def outside_cells(tensor: Tensor, values: NDArray[Any], columns: Sequence[Column
     return np.flatnonzero(far.reshape(tensor.shape) | (cells < tensor.low) | (cells > tensor.high))
 
 
+def stored_tensors(circuit: Circuit, dtypes: Sequence[str]) -> list[bool]:
+    """Which inputs, then outputs, are of integers that stand for other reals; ``dtypes``: the model's, in this order."""
+    ports = (*circuit.inputs, *circuit.outputs)
+    found = []
+    for port, dtype in zip(ports, dtypes, strict=True):
+        tensor = circuit.tensors[port.tensor]
+        found.append(np.dtype(dtype).kind in "iu" and (tensor.scale, tensor.zero_point) != ((1, 1), 0))
+    return found
+
+
 def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
-    """q of every cell, row-major. Raises InputRejected."""
+    """q of every cell, row-major, for what the model's own tensor holds, in any type of numbers. Raises InputRejected."""
     array = np.asarray(values)
     if array.shape != tensor.shape:
         raise InputRejected("input-shape", f"shape {array.shape}, the statement has {tensor.shape}", where=tensor.name)
     if tensor.columns:
         return tuple(centred_columns(tensor.name, array, tensor.columns).reshape(-1).tolist())
-    return tuple((centred(tensor.name, array, tensor.scale, tensor.zero_point).reshape(-1) + tensor.zero_point).tolist())
+    # Numbers are values, of whatever type: an integer 1 given for a tensor of reals is the real 1, not one step.
+    step, offset = (Fraction(1), 0) if tensor.stored else (tensor.scale, tensor.zero_point)
+    found = to_steps(tensor.name, array, step)
+    if tensor.stored and bool((found != array).any()):
+        raise InputRejected("input-out-of-range", "the tensor is of integers, and a value is none", where=tensor.name)
+    return tuple((found.reshape(-1) + offset).tolist())
 
 
 def circuit_inputs(
@@ -162,11 +180,21 @@ def saturated_inputs(
     return found
 
 
-def real_outputs(circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints]) -> dict[str, NDArray[Any]]:
-    """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q."""
+def real_outputs(
+    circuit: Circuit, specs: Sequence[TensorSpec], cells: Sequence[Ints], scales: Mapping[str, Scale]
+) -> dict[str, NDArray[Any]]:
+    """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q.
+
+    ``scales``: those that are pinned, of which some have columns.
+    """
     found: dict[str, NDArray[Any]] = {}
     for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
         tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(spec.shape)
+        columns = columns_of(scales.get(spec.name))
+        if columns:
+            zeros = np.array([column.zero_point for column in columns], np.float64)
+            found[spec.name] = (x.astype(np.float64) - zeros) * np.array([float(column.scale) for column in columns])
+            continue
         integers = np.dtype(spec.dtype).kind in "iu"
         found[spec.name] = x + tensor.zero_point if integers else x.astype(np.float64) * float(Fraction(*tensor.scale))
     return found

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity, FidelityFloor
+from verifai.domain.fidelity import Fidelity, FidelityFloor, Task
 from verifai.domain.progress import Progress
+from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
@@ -25,6 +26,7 @@ from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
+from verifai.engines.sumcheck.quantise.ends import Ends, ends
 from verifai.engines.sumcheck.quantise.ranges import (
     calibrate,
     column_ranges,
@@ -32,7 +34,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     exact_exponents,
     shared_ranges,
 )
-from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, choose_scales
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -125,6 +127,7 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
     def run(self) -> Tuned:
@@ -195,25 +198,45 @@ class Tuner:
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
 
+    def _unlike_columns(self) -> dict[str, list[Range]]:
+        """Outputs that are one row whose columns are too unlike for one scale: the ranges of their columns."""
+        found = {}
+        for spec in self._model.outputs:
+            row = len(spec.shape) in (1, 2) and 1 < spec.size == spec.shape[-1] <= MAX_COLUMNS
+            if not row or spec.name not in self.measure.real or self._spec.task is not Task.REGRESSION:
+                continue
+            ranges = [Range(float(low), float(high)) for low, high in zip(*self.measure.extremes(spec.name), strict=True)]
+            if not alike(ranges):
+                found[spec.name] = ranges
+        return found
+
     def _output_bits(self) -> int:
         """So many that rounding alone takes a small share of the error allowed."""
         limit = self.floor.spread_error
         bits = MIN_OUTPUT_BITS + 2
+        margin = 1 + 2 * self._options.output_margin
         for name in self.measure.real:
-            values = self._ranges[name]
-            reach = (max(values.high, 0.0) - min(values.low, 0.0)) * (1 + 2 * self._options.output_margin)
-            allowed = [] if limit is None else [limit * float(self.measure.spread(name).min())]
-            allowed += [] if self.floor.max_abs_error is None else [self.floor.max_abs_error]
-            if allowed and min(allowed) > 0:
-                step = 2 * OUTPUT_SHARE * min(allowed)
-                bits = max(bits, int(np.ceil(np.log2(max(reach / step, 2.0)))))
+            values, spreads = self._ranges[name], self.measure.spread(name)
+            columns = self._output_columns.get(name)
+            # A step per column is a power of two, up to twice finer than it has to be.
+            spans = [2 * (one.high - one.low) for one in columns] if columns else [max(values.high, 0.0) - min(values.low, 0.0)]
+            for span, spread in zip(spans, spreads if columns else [spreads.min()], strict=True):
+                allowed = [] if limit is None else [limit * float(spread)]
+                allowed += [] if self.floor.max_abs_error is None else [self.floor.max_abs_error]
+                if allowed and min(allowed) > 0:
+                    step = 2 * OUTPUT_SHARE * min(allowed)
+                    bits = max(bits, int(np.ceil(np.log2(max(span * margin / step, 2.0)))))
         return min(bits, MAX_OUTPUT_BITS)
 
     def _scales(self, options: QuantiserOptions) -> dict[str, Scale]:
-        names = [{tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs)]
+        inputs, outputs = ({tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs))
+        made_of = ends(self._model) if options.fold else Ends(frozenset(outputs), frozenset())
         integers = {tensor.name for tensor in self._model.inputs if tensor.dtype in INTEGERS}
         ranges: Mapping[str, Range] = self._ranges
-        return choose_scales(ranges, names[0], names[1], options, integers, self._columns, self._exact, self._compared)
+        return choose_scales(
+            ranges, inputs, made_of.cells, options, integers, self._columns, self._exact, arguments=made_of.arguments,
+            output_columns=self._output_columns if options.fold else None, compared=self._compared,
+        )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
         """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""

@@ -21,6 +21,10 @@ _EXPONENTS = {
 }
 
 
+_NOTHING = 1e-6
+"""A distance, in spreads of the points, that counts as none."""
+
+
 def _exponent(estimator: Any) -> float:
     """The p of the Minkowski distance: 1, 2 or infinity. Raises UnsupportedModel for other metrics."""
     name = estimator.effective_metric_
@@ -67,34 +71,38 @@ def _neighbours(build: Build, estimator: Any, row: Row) -> Row:
         axis = build.constant(np.array([1]))
         return Row(build.node("ReduceMean", [chosen, axis], "mean", keepdims=0), targets.shape[1])
     near = build.node("Gather", [build.constant(points, "points"), nearest], "near", axis=0)
-    weights = _inverse(build, _distances(build, row, near, exponent), estimator.n_neighbors)
-    total = build.total(weights)
+    weights = _inverse(build, near, row, points, exponent, estimator.n_neighbors)
     three = build.node("Reshape", [weights.name, build.constant(np.array([1, 1, estimator.n_neighbors]), "shape")], "weights")
     product = build.node("MatMul", [three, chosen], "weighted")
     flat = build.node("Reshape", [product, build.constant(np.array([1, targets.shape[1]]), "shape")], "flat")
-    return build.apply("Div", Row(flat, targets.shape[1]), total)
+    return Row(flat, targets.shape[1])
 
 
 def _distances(build: Build, row: Row, points: str, exponent: float) -> str:
-    """Minkowski distances (1, count) of the row to points (1, count, columns), each taken directly: 0 for equal points."""
+    """Minkowski distances (1, count) of the row to points (1, count, columns), each taken directly: 0 for equal points.
+
+    Of the exponent 2 the squares of the distances: what is done with them needs no root.
+    """
     three = build.node("Reshape", [row.name, build.constant(np.array([1, 1, row.width]), "shape")], "query")
     gap = build.node("Sub", [points, three], "gap")
     axis = build.constant(np.array([2]))
     if exponent == 2:
-        square = build.node("ReduceSum", [build.node("Mul", [gap, gap], "square"), axis], "sum", keepdims=0)
-        return build.node("Sqrt", [square], "distance")
+        return build.node("ReduceSum", [build.node("Mul", [gap, gap], "square"), axis], "sum", keepdims=0)
     size = build.node("Abs", [gap], "size")
     return build.node("ReduceSum" if exponent == 1 else "ReduceMax", [size, axis], "distance", keepdims=0)
 
 
-def _inverse(build: Build, distances: str, count: int) -> Row:
-    """1 / distance; where a distance is 0, 1 for that point and 0 for all others, as scikit-learn does."""
-    row = Row(distances, count)
-    equal = build.apply("Cast", build.apply("Equal", row, build.constant(np.array(0.0))), to=1)
-    found = build.apply("ReduceMax", equal, build.constant(np.array([1])), width=1, base="found", keepdims=1)
-    inverse = build.apply("Reciprocal", build.apply("Add", row, equal))
-    others = build.apply("Sub", build.constant(np.array([1.0])), found)
-    return build.apply("Add", build.apply("Mul", inverse, others), equal, width=count)
+def _inverse(build: Build, near: str, row: Row, points: Array, exponent: float, count: int) -> Row:
+    """1 / distance over their sum, as the softmax of −ln distance, which divides by nothing that may be 0.
+
+    Where a distance is 0, scikit-learn weighs that point 1 and all others 0; here the others weigh a millionth of it at most,
+    since a millionth of the points' spread is added to each distance.
+    """
+    distances = Row(_distances(build, row, near, exponent), count)
+    spread = float(np.sqrt(points.var(axis=0).sum())) or 1.0
+    power = 2 if exponent == 2 else 1
+    logarithm = build.apply("Log", build.add(distances, (_NOTHING * spread) ** power))
+    return build.softmax(build.multiply(logarithm, -1.0 / power))
 
 
 def equal_priors(estimator: Any) -> bool:

@@ -198,7 +198,7 @@ RULES = Rules(
         "FunctionTransformer": _function,
         "PowerTransformer": _power,
         "PolynomialFeatures": _polynomial,
-        **dict.fromkeys(("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA"), _components),
+        **dict.fromkeys(("PCA", "IncrementalPCA", "TruncatedSVD", "FastICA", "NeighborhoodComponentsAnalysis"), _components),
         **dict.fromkeys(("GaussianRandomProjection", "SparseRandomProjection"), _random_projection),
         "FactorAnalysis": _factors,
         "PLSRegression": _least_squares_scores,

@@ -147,6 +147,7 @@ def _builds_on(one: Attestation, known: Mapping[Sha256, Attestation]) -> bool:
 
 def _append(log: Path, signer: Signer, ids: Sequence[Sha256]) -> tuple[dict[str, bytes], dict[Sha256, int]]:
     with open_log(log) as audit_log:
+        audit_log.require_key(signer)
         positions = dict(zip(ids, audit_log.append(ids), strict=True))
         checkpoint = audit_log.checkpoint(signer)
         proofs = {proof_file(one): audit_log.prove(one, checkpoint).to_bytes() for one in ids}

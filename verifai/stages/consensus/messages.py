@@ -52,8 +52,20 @@ class WrittenMessage(Generic[M]):
 
 
 def read_attestation(path: Path, kind: type[P]) -> tuple[Attestation, P]:
-    """One message of the type asked for. Raises EvidenceRejected, UsageError."""
-    found = parse_attestation(parse_envelope(read_limited(path, limit=MAX_ENVELOPE_BYTES), str(path)), str(path))
+    """One message of the type asked for.
+
+    Raises:
+        UsageError: ``file-missing``; ``malformed``, when it is none at all, which says nothing about any evidence;
+            ``bad-option``, when it is of another type.
+        EvidenceRejected: what it says contradicts itself.
+    """
+    data = read_limited(path, limit=MAX_ENVELOPE_BYTES)
+    try:
+        found = parse_attestation(parse_envelope(data, str(path)), str(path))
+    except EvidenceRejected as problem:
+        if problem.code != "malformed":
+            raise
+        raise UsageError("malformed", problem.message, where=problem.where, hint=problem.hint) from None
     if not isinstance(found.predicate, kind):
         raise UsageError("bad-option", f"this is a {found.predicate.TYPE}, not a {kind.__name__}", where=str(path))
     return found, found.predicate

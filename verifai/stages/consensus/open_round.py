@@ -10,9 +10,10 @@ from pathlib import Path
 
 from verifai.domain.consensus.calibration import Calibration
 from verifai.domain.consensus.job import NO_CALIBRATION
-from verifai.domain.consensus.round import BeaconRule, RoundTerms
+from verifai.domain.consensus.round import MAX_SOURCE, BeaconRule, RoundTerms
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import format_utc
 from verifai.errors import UsageError
 from verifai.stages.consensus.messages import WrittenMessage, read_attestation, write_message
@@ -62,6 +63,10 @@ def open_round(
         UnsupportedModel, InputRejected: from the runner.
         EvidenceRejected: the calibration is malformed.
     """
+    if not 0 < len(options.beacon.source) <= MAX_SOURCE or not is_printable(options.beacon.source):
+        message = f"{options.beacon.source[:80]!r} cannot be the name of a beacon"
+        hint = f"Give printable text of at most {MAX_SOURCE} characters."
+        raise UsageError("bad-option", message, where="--beacon-source", hint=hint)
     now = datetime.now(UTC)
     content = read_model(model)
     calibration: Sha256 = NO_CALIBRATION

@@ -137,6 +137,7 @@ def _shown(demand: ModelDemand, verdict: GateVerdict) -> tuple[EvidenceKind, ...
 
 def _append(log: Path, signer: Signer, attestation: Attestation) -> tuple[dict[str, bytes], int]:
     with open_log(log) as audit_log:
+        audit_log.require_key(signer)
         (position,) = audit_log.append([attestation.id])
         checkpoint = audit_log.checkpoint(signer)
         proof = audit_log.prove(attestation.id, checkpoint)

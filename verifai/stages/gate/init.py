@@ -25,6 +25,7 @@ from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
+from verifai.execution.outputs import check_replaced
 from verifai.stages.evidence import shows_inputs, statement_digest
 from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
@@ -70,6 +71,8 @@ def init_policy(
     """
     if os.path.lexists(output) and not force:
         raise UsageError("file-exists", "there is a policy already", where=str(output), hint="Pass --force to write over it.")
+    refuse_odd_target(output)
+    check_replaced(output, "a policy")
     paths = find_distinct(bundles).paths
     lock_path = lock if lock is not None else _find_lock(paths[0])
     pinned = read_lock(lock_path)
@@ -81,7 +84,6 @@ def init_policy(
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
     signatures = 0 if trusted is None else min(_release_signatures(path, trusted) for path in paths)
     text = _policy(verified, shown, pinned, summary, output, lock_path, trust, trusted, signatures)
-    refuse_odd_target(output)
     draft = output.with_name(temporary_name(output))
     write_new(draft, text.encode())
     try:

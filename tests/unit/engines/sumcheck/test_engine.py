@@ -21,7 +21,7 @@ from verifai.engines.interface import CompileRequest, ProveRequest, VerifyReques
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY
-from verifai.errors import EvidenceRejected, InputRejected, UsageError, VerifaiError
+from verifai.errors import DeadlineExceeded, EvidenceRejected, InputRejected, ResourceExhausted, UsageError, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
 ENGINE = SumcheckEngine()
@@ -262,6 +262,28 @@ def test_every_refusal_is_one_of_ours(cnn: Compiled, tmp_path: Path) -> None:
         kept = files[name][: int(rng.integers(0, len(files[name])))]
         with pytest.raises(VerifaiError):
             ENGINE.verify(cnn.request(tmp_path, {**files, name: kept + noise}))
+
+
+def test_compiling_proving_and_deriving_again_honour_the_budget(cnn: Compiled, tmp_path: Path) -> None:
+    """Over the limit is "not done" (status 4); before the work where it can be known, else while it is under way."""
+    calibration = {"x": np.stack([feed["x"] for feed in cnn.feeds])}
+    small, short = Budget(memory_bytes=1 << 20), Budget(prove_seconds=1e-4, setup_seconds=1e-4)
+
+    def compiling(budget: Budget) -> Any:
+        return ENGINE.compile(CompileRequest(cnn.net, replace(cnn.spec, budget=budget), calibration, tmp_path, tmp_path))
+
+    def proving(budget: Budget) -> Any:
+        return ENGINE.prove(ProveRequest(cnn.net, cnn.spec, cnn.section, cnn.build, cnn.feeds[0], budget=budget))
+
+    for work in (compiling, proving):
+        with pytest.raises(DeadlineExceeded) as late:
+            work(short)
+        assert late.value.status == 4
+    with pytest.raises(ResourceExhausted) as large:
+        proving(small)
+    assert large.value.code == "estimate-over-budget" and large.value.status == 4
+    assert proving(Budget(memory_bytes=2 << 30, prove_seconds=300.0)).statement
+    assert not (tmp_path / "circuit.bin").exists()
 
 
 def test_an_encoder_block_proves_and_stays_near_the_float_model(tmp_path: Path) -> None:

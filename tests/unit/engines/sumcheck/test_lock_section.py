@@ -1,6 +1,7 @@
 """What the lock says of a circuit is compared with the circuit, and with the model when an auditor has it.
 
-A verdict prints sides, names, visibilities and proven bits from the lock's section; none of it may be the section's word alone.
+A verdict prints sides, names, visibilities and bits of soundness from the lock's section; none of it may be the section's
+word alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.support.sumcheck_models import float_constants, model
 from tests.unit.engines.sumcheck.test_engine import ENGINE, Compiled, compiled, spec_of
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.engines.sumcheck.verifying import soundness_words
 from verifai.errors import UsageError
 
 
@@ -93,3 +95,8 @@ def test_a_verdict_says_what_is_not_checked_about_the_root_of_committed_weights(
     verified = ENGINE.verify(two_inputs.request(tmp_path, two_inputs.prove().files))
     (finding,) = (f for f in verified.findings if f.code == "sumcheck-weights-pinned")
     assert ("rely on the lock's author" in finding.message) == (two_inputs.section["weights"] == "committed")
+
+
+def test_the_verdict_promises_no_more_than_is_written_down():
+    """Per step, per hash evaluation, rounded down, and by nobody outside the project."""
+    assert soundness_words(100_199) == "≥ 100.1 bits per step, per hash evaluation, unaudited"

@@ -94,7 +94,30 @@ def _windows(
     return sizes[0], sizes[1]
 
 
-def _matmul(c: Circuit, op: ops.MatMul) -> tuple[Result, ...]:
+class Facts:
+    """What many rules ask about one circuit, found once. Without it, a hundred operations on one table of 2^16 values would
+    look through it a hundred times, and every RowSum through all operations."""
+
+    def __init__(self, circuit: Circuit) -> None:
+        self._circuit = circuit
+        self._ranges: dict[int, tuple[int, int]] = {}
+        self._maxima: dict[int, ops.RowMax] | None = None
+
+    def table_range(self, table: int) -> tuple[int, int]:
+        """The least and the greatest value of a table."""
+        if table not in self._ranges:
+            values = self._circuit.tables[table].values
+            self._ranges[table] = (min(values), max(values))
+        return self._ranges[table]
+
+    def exponentials_of(self, tensor: int) -> ops.RowMax | None:
+        """The operation whose exponentials ``tensor`` holds."""
+        if self._maxima is None:
+            self._maxima = {op.exp: op for op in reversed(self._circuit.ops) if isinstance(op, ops.RowMax)}
+        return self._maxima.get(tensor)
+
+
+def _matmul(c: Circuit, facts: Facts, op: ops.MatMul) -> tuple[Result, ...]:
     x, weight = c.tensors[op.x], c.weights[op.weight]
     need(0 < op.contract <= len(x.shape), "MatMul contracts more axes than there are")
     rows, inner = x.shape[: -op.contract], x.shape[len(x.shape) - op.contract :]
@@ -110,7 +133,7 @@ def _bias(c: Circuit, index: int, channels: int) -> int:
     return c.weights[index].bound
 
 
-def _conv(c: Circuit, op: ops.Conv) -> tuple[Result, ...]:
+def _conv(c: Circuit, facts: Facts, op: ops.Conv) -> tuple[Result, ...]:
     x, weight = c.tensors[op.x], c.weights[op.weight]
     need(len(x.shape) == 4 and len(weight.shape) == 4, "Conv takes four axes")
     out_channels, inner, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
@@ -123,7 +146,7 @@ def _conv(c: Circuit, op: ops.Conv) -> tuple[Result, ...]:
     return (Result((x.shape[0], out_channels, height, width), -bound, bound, 0),)
 
 
-def _batched(c: Circuit, op: ops.BatchedMatMul) -> tuple[Result, ...]:
+def _batched(c: Circuit, facts: Facts, op: ops.BatchedMatMul) -> tuple[Result, ...]:
     a, b = c.tensors[op.a], c.tensors[op.b]
     need(len(a.shape) == len(b.shape) >= 2 and a.shape[:-2] == b.shape[:-2], "the leading axes differ")
     need(a.shape[-1] == b.shape[-2], "the inner axes differ")
@@ -133,14 +156,14 @@ def _batched(c: Circuit, op: ops.BatchedMatMul) -> tuple[Result, ...]:
     return (Result((*a.shape[:-1], b.shape[-1]), low, high, 0),)
 
 
-def _mul(c: Circuit, op: ops.Mul) -> tuple[Result, ...]:
+def _mul(c: Circuit, facts: Facts, op: ops.Mul) -> tuple[Result, ...]:
     a, b = c.tensors[op.a], c.tensors[op.b]
     need(a.shape == b.shape, "the shapes differ")
     interval = square(_interval(a)) if op.a == op.b else product(_interval(a), _interval(b))
     return (Result(a.shape, *_scaled(interval, op.multiplier), 0),)
 
 
-def _combination(c: Circuit, op: ops.LinearCombination) -> tuple[Result, ...]:
+def _combination(c: Circuit, facts: Facts, op: ops.LinearCombination) -> tuple[Result, ...]:
     need(0 < len(op.sources) == len(op.multipliers), "sources and multipliers differ in number")
     need(len(set(op.sources)) == len(op.sources), "a source occurs twice")
     shape = c.tensors[op.sources[0]].shape
@@ -152,7 +175,7 @@ def _combination(c: Circuit, op: ops.LinearCombination) -> tuple[Result, ...]:
     return (Result(shape, low, high, 0),)
 
 
-def _window_sum(c: Circuit, op: ops.WindowSum) -> tuple[Result, ...]:
+def _window_sum(c: Circuit, facts: Facts, op: ops.WindowSum) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(len(x.shape) == 4, "WindowSum takes four axes")
     height, width = _windows(op, x.shape, (1, 1), op.kernel)
@@ -161,13 +184,13 @@ def _window_sum(c: Circuit, op: ops.WindowSum) -> tuple[Result, ...]:
     return (Result((*x.shape[:2], height, width), *_scaled(interval, op.multiplier), 0),)
 
 
-def _row_sum(c: Circuit, op: ops.RowSum) -> tuple[Result, ...]:
+def _row_sum(c: Circuit, facts: Facts, op: ops.RowSum) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(0 < op.axes <= len(x.shape), "RowSum sums more axes than there are")
     rows, terms = x.shape[: -op.axes] or (1,), prod(x.shape[len(x.shape) - op.axes :])
     if op.y == NONE:
         interval = (x.low * terms, x.high * terms)
-        maximum = next((o for o in c.ops if isinstance(o, ops.RowMax) and o.exp == op.x), None)
+        maximum = facts.exponentials_of(op.x)
         if maximum is not None and op.axes == 1:
             # One cell of the row is the maximum, so its term is T[0]; the others lie in T's range.
             top = c.tables[maximum.table].at(0)
@@ -180,7 +203,7 @@ def _row_sum(c: Circuit, op: ops.RowSum) -> tuple[Result, ...]:
     return (Result(rows, *_scaled(interval, op.multiplier), 0),)
 
 
-def _requant(c: Circuit, op: ops.Requant) -> tuple[Result, ...]:
+def _requant(c: Circuit, facts: Facts, op: ops.Requant) -> tuple[Result, ...]:
     z, table = c.tensors[op.z], c.tables[op.table]
     need(table.low < 0, "the table's domain does not start at −2^(w−1)")
     need(sum(op.limbs) == op.shift and all(0 < b <= 16 for b in op.limbs), "the limb widths do not add up to the shift")
@@ -190,17 +213,17 @@ def _requant(c: Circuit, op: ops.Requant) -> tuple[Result, ...]:
     if op.saturate:
         half = table.width - 1
         need((high >> half) - (low >> half) < 1 << 16, "the split's upper half has more than 2^16 values")
-    return (Result(z.shape, min(table.values), max(table.values), table.at(0)),)
+    return (Result(z.shape, *facts.table_range(op.table), table.at(0)),)
 
 
-def _lookup(c: Circuit, op: ops.Lookup) -> tuple[Result, ...]:
+def _lookup(c: Circuit, facts: Facts, op: ops.Lookup) -> tuple[Result, ...]:
     x, table = c.tensors[op.x], c.tables[op.table]
     need(table.low < 0, "the table's domain does not start at −2^(w−1)")
     need(table.low <= x.low and x.high <= table.high, "a reachable value lies outside the table")
-    return (Result(x.shape, min(table.values), max(table.values), table.at(0)),)
+    return (Result(x.shape, *facts.table_range(op.table), table.at(0)),)
 
 
-def _window_max(c: Circuit, op: ops.WindowMax) -> tuple[Result, ...]:
+def _window_max(c: Circuit, facts: Facts, op: ops.WindowMax) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(len(x.shape) == 4, "WindowMax takes four axes")
     sizes = _windows(op, x.shape, op.dilation, op.kernel)
@@ -209,7 +232,7 @@ def _window_max(c: Circuit, op: ops.WindowMax) -> tuple[Result, ...]:
     return (Result((*x.shape[:2], *sizes), x.low, x.high, x.low),)
 
 
-def _row_max(c: Circuit, op: ops.RowMax) -> tuple[Result, ...]:
+def _row_max(c: Circuit, facts: Facts, op: ops.RowMax) -> tuple[Result, ...]:
     x, table = c.tensors[op.x], c.tables[op.table]
     need(table.low == 0 and table.at(table.high) == 0, "the table is not on [0, 2^w) with T[D] = 0")
     need(x.high - x.low < 1 << 32, "the operand's span is too wide")
@@ -217,24 +240,24 @@ def _row_max(c: Circuit, op: ops.RowMax) -> tuple[Result, ...]:
     need(op.saturate == (x.high - x.low > table.high), "the saturation flag does not follow from the bounds")
     rows = Result(x.shape[:-1] or (1,), x.low, x.high, 0)
     if op.exp == NONE:
-        need(not any(table.values), "without E the table is all zeros")
+        need(facts.table_range(op.table) == (0, 0), "without E the table is all zeros")
         return (rows,)
-    return rows, Result(x.shape, min(table.values), max(table.values), 0)
+    return rows, Result(x.shape, *facts.table_range(op.table), 0)
 
 
-def _recip(c: Circuit, op: ops.Recip) -> tuple[Result, ...]:
+def _recip(c: Circuit, facts: Facts, op: ops.Recip) -> tuple[Result, ...]:
     q = c.tensors[op.q]
     need(q.low >= 1 and q.high < RECIP_LIMIT, "the operand is not in [1, 2^30)")
     return (Result(q.shape, recip(q.high), recip(q.low), RECIP_ONE),)
 
 
-def _isqrt(c: Circuit, op: ops.Isqrt) -> tuple[Result, ...]:
+def _isqrt(c: Circuit, facts: Facts, op: ops.Isqrt) -> tuple[Result, ...]:
     v = c.tensors[op.v]
     need(v.low >= 0 and v.high < ISQRT_LIMIT, "the operand is not in [0, 2^60)")
     return (Result(v.shape, isqrt(v.low), isqrt(v.high), 0),)
 
 
-def _argmax(c: Circuit, op: ops.ArgMax) -> tuple[Result, ...]:
+def _argmax(c: Circuit, facts: Facts, op: ops.ArgMax) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(x.high - x.low < 1 << 32, "the operand's span is too wide")
     need(x.shape[-1] < 1 << 16, "a row has 2^16 cells or more")
@@ -260,23 +283,21 @@ def same_cells(a: Sequence[int], b: Sequence[int]) -> bool:
     return box_form(a) == box_form(b)
 
 
-def _relabel(c: Circuit, op: ops.Relabel, shape: tuple[int, ...]) -> tuple[Result, ...]:
+def _relabel(c: Circuit, facts: Facts, op: ops.Relabel, shape: tuple[int, ...]) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(same_cells(x.shape, shape), "the true cells are not the same set")
     return (Result(shape, x.low, x.high, 0),)
 
 
-def _view(c: Circuit, op: ops.View, shape: tuple[int, ...]) -> tuple[Result, ...]:
+def _view(c: Circuit, facts: Facts, op: ops.View, shape: tuple[int, ...]) -> tuple[Result, ...]:
     need(bool(op.pieces), "a view without pieces")
     low, high, covered = op.constant, op.constant, 0
-    boxes = []
-    for piece in op.pieces:
-        boxes.append(_piece(c.tensors[piece.source], piece, shape))
-        covered += prod(map(len, boxes[-1]))
+    takers: list[dict[int, int]] = [{} for _ in shape]
+    for number, piece in enumerate(op.pieces):
+        box = _piece(c.tensors[piece.source], piece, shape)
+        covered += prod(map(len, box))
         low, high = min(low, c.tensors[piece.source].low), max(high, c.tensors[piece.source].high)
-    for i, one in enumerate(boxes):
-        for other in boxes[:i]:
-            need(any(a.isdisjoint(b) for a, b in zip(one, other, strict=True)), "two pieces overlap")
+        need(not _taken(takers, box, number), "two pieces overlap")
     if covered == prod(shape):
         need(op.constant == 0, "a constant that no cell reads is not 0")
         low = min(c.tensors[piece.source].low for piece in op.pieces)
@@ -284,7 +305,31 @@ def _view(c: Circuit, op: ops.View, shape: tuple[int, ...]) -> tuple[Result, ...
     return (Result(shape, low, high, 0),)
 
 
-def _piece(source: Tensor, piece: ops.Piece, shape: tuple[int, ...]) -> tuple[set[int], ...]:
+def _taken(takers: list[dict[int, int]], box: tuple[list[int], ...], number: int) -> bool:
+    """Whether an earlier piece covers a cell of ``box``; if not, piece ``number`` takes it.
+
+    Args:
+        takers: per axis and coordinate, the pieces that cover it so far, as bits. So a piece costs as much as it has indices,
+            and is not compared with every other one.
+    """
+    common = -1
+    for axis, coordinates in zip(takers, box, strict=True):
+        some = 0
+        for coordinate in coordinates:
+            some |= axis.get(coordinate, 0)
+        common &= some
+        if not common:
+            break
+    if common:
+        return number > 0
+    bit = 1 << number
+    for axis, coordinates in zip(takers, box, strict=True):
+        for coordinate in coordinates:
+            axis[coordinate] = axis.get(coordinate, 0) | bit
+    return False
+
+
+def _piece(source: Tensor, piece: ops.Piece, shape: tuple[int, ...]) -> tuple[list[int], ...]:
     """The covered coordinates per output axis, after checking every index."""
     need(len(piece.axes) == len(piece.indices) == len(shape), "a piece does not have one map per output axis")
     need(len(piece.fixed) == len(source.shape), "a piece does not have one constant per source axis")
@@ -297,12 +342,12 @@ def _piece(source: Tensor, piece: ops.Piece, shape: tuple[int, ...]) -> tuple[se
     for size, axis, indices in zip(shape, piece.axes, piece.indices, strict=True):
         limit = 1 if axis == NONE else source.shape[axis]
         need(len(indices) == size and all(i < limit or i == NONE for i in indices), "an index is out of range")
-        box.append({position for position, index in enumerate(indices) if index != NONE})
+        box.append([position for position, index in enumerate(indices) if index != NONE])
         need(bool(box[-1]), "a piece covers nothing")
     return tuple(box)
 
 
-def _gather(c: Circuit, op: ops.Gather, shape: tuple[int, ...]) -> tuple[Result, ...]:
+def _gather(c: Circuit, facts: Facts, op: ops.Gather, shape: tuple[int, ...]) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(len(op.indices) == prod(shape) and all(i < x.size or i == NONE for i in op.indices), "an index is out of range")
     constant = (op.constant,) if NONE in op.indices else ()
@@ -311,12 +356,12 @@ def _gather(c: Circuit, op: ops.Gather, shape: tuple[int, ...]) -> tuple[Result,
     return (Result(shape, min(x.low, *constant, x.low), max(x.high, *constant, x.high), 0),)
 
 
-_Rule: TypeAlias = Callable[[Circuit, Any, tuple[int, ...]], tuple[Result, ...]]
+_Rule: TypeAlias = Callable[[Circuit, Facts, Any, tuple[int, ...]], tuple[Result, ...]]
 
 
-def _determined(rule: Callable[[Circuit, Any], tuple[Result, ...]]) -> _Rule:
+def _determined(rule: Callable[[Circuit, Facts, Any], tuple[Result, ...]]) -> _Rule:
     """The rule of an operation whose operands determine the output shape too."""
-    return lambda circuit, op, _: rule(circuit, op)
+    return lambda circuit, facts, op, _: rule(circuit, facts, op)
 
 
 _RULES: dict[type[Any], _Rule] = {
@@ -340,11 +385,12 @@ _RULES: dict[type[Any], _Rule] = {
 }
 
 
-def infer(circuit: Circuit, op: ops.Op, shape: tuple[int, ...] = ()) -> tuple[Result, ...]:
+def infer(circuit: Circuit, op: ops.Op, shape: tuple[int, ...] = (), facts: Facts | None = None) -> tuple[Result, ...]:
     """The results of ``op``, whose operands exist in ``circuit`` (all indices are in range).
 
     Args:
         shape: the output shape, for Relabel, View and Gather, which do not determine it.
+        facts: of ``circuit``; whoever asks about many operations makes them once.
 
     Raises:
         EvidenceRejected: code ``circuit-invalid``, when a rule does not hold, the no-wrap rule among them.
@@ -352,7 +398,7 @@ def infer(circuit: Circuit, op: ops.Op, shape: tuple[int, ...] = ()) -> tuple[Re
     """
     if type(op) not in _RULES:
         raise InternalError("bug", f"no rule says what bounds the results of {type(op).__name__} have")
-    found = _RULES[type(op)](circuit, op, shape)
+    found = _RULES[type(op)](circuit, facts or Facts(circuit), op, shape)
     for result in found:
         need(result.low > -MAX_MAGNITUDE and result.high < MAX_MAGNITUDE, "no-wrap: a value could reach 2^62")
     return found

@@ -11,7 +11,7 @@ from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, infer, need
+from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, Facts, infer, need
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Table, Tensor, Visibility, Weight, WeightVisibility
@@ -39,8 +39,9 @@ def check(circuit: Circuit) -> None:
     defined: set[int] = set()
     _at("inputs", lambda: _inputs(circuit, defined))
     read: set[int] = set()
+    facts = Facts(circuit)
     for number, op in enumerate(circuit.ops):
-        _at(f"op {number} ({type(op).__name__})", lambda op=op: _op(circuit, op, defined))
+        _at(f"op {number} ({type(op).__name__})", lambda op=op: _op(circuit, facts, op, defined))
         defined.update(ops.results(op))
         read.update(ops.operands(op))
     _at("outputs", lambda: _outputs(circuit, defined, read))
@@ -157,7 +158,7 @@ def _indices(circuit: Circuit, op: ops.Op) -> Iterator[tuple[int, int, bool]]:
         yield index, len(circuit.tables), False
 
 
-def _op(circuit: Circuit, op: ops.Op, defined: set[int]) -> None:
+def _op(circuit: Circuit, facts: Facts, op: ops.Op, defined: set[int]) -> None:
     for operand in ops.operands(op):
         need(operand in defined, "an operand is not defined before it is read")
     outs = ops.results(op)
@@ -166,7 +167,7 @@ def _op(circuit: Circuit, op: ops.Op, defined: set[int]) -> None:
     need(len(set(outs)) == len(outs), "a result is defined twice")
     for index, limit, optional in _indices(circuit, op):
         need(index < limit or (optional and index == NONE), "a weight or table does not exist")
-    found = infer(circuit, op, circuit.tensors[outs[0]].shape)
+    found = infer(circuit, op, circuit.tensors[outs[0]].shape, facts)
     for out, result in zip(outs, found, strict=True):
         tensor = circuit.tensors[out]
         need(tensor.shape == result.shape, f"the shape of {tensor.name} does not follow from its operands")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 
@@ -15,9 +17,28 @@ from verifai.engines.sumcheck.interpreter.values import Ints
 Columns = dict[str, Ints]
 
 
+_MAX_ARRAYS = 64
+_ARRAYS: OrderedDict[int, tuple[tuple[int, ...], Ints]] = OrderedDict()
+_LOCK = Lock()
+
+
 def table_array(table: Table) -> Ints:
-    """The table's values as int64."""
-    return np.array(table.values, np.int64)
+    """The table's values as int64, read-only. Those of the tables used last are kept: a run reads the same ones many times.
+
+    They are found by the values' identity, as hashing 2^16 integers costs as much as converting them; an entry keeps the values
+    alive, so that no other tuple can take their place.
+    """
+    values = table.values
+    with _LOCK:
+        found = _ARRAYS.get(id(values))
+        if found is None:
+            array = np.array(values, np.int64)
+            array.flags.writeable = False
+            found = _ARRAYS[id(values)] = (values, array)
+        _ARRAYS.move_to_end(id(values))
+        while len(_ARRAYS) > _MAX_ARRAYS:
+            _ARRAYS.popitem(last=False)
+    return found[1]
 
 
 def requant(z: Ints, op: ops.Requant, table: Table) -> tuple[Ints, Columns]:

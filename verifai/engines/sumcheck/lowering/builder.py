@@ -84,9 +84,14 @@ class Plan:
         Rounding a large shift up would cost bits of the 62 that sums may have.
         """
         count = max(1, -(-least // self.limb))
-        if count * self.limb <= UNIFORM_SHIFT or least % self.limb == 0:
+        if count * self.limb <= UNIFORM_SHIFT:
             return (self.limb,) * count
-        return (*(self.limb,) * (count - 1), least % self.limb)
+        return self.exact_limbs(least)
+
+    def exact_limbs(self, shift: int) -> tuple[int, ...]:
+        """Limb widths whose sum is ``shift``, at least 1."""
+        full, rest = divmod(shift, self.limb)
+        return (*(self.limb,) * full, *((rest,) if rest else ()))
 
 
 def next_plan(needs: Sequence[Need], *, split: bool) -> Plan:
@@ -259,7 +264,8 @@ class Builder:
             values = tabulate(key.program, width - skipped, step, key.step_out, key.low, key.high)
         except EvidenceRejected as problem:
             raise UnsupportedModel("operator-unsupported", problem.message, where=name) from None
-        values = tuple(value for value in values for _ in range(1 << skipped))
+        if skipped:
+            values = tuple(np.repeat(np.array(values, np.int64), 1 << skipped).tolist())
         return self.table(-(1 << (width - 1)), values, f"{label}[{width}]")
 
     def requant(

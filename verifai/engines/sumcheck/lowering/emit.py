@@ -41,8 +41,10 @@ from verifai.engines.sumcheck.lowering.values import (
     ProductTerm,
     RowTerm,
     SelectTerm,
+    SquaresTerm,
     Term,
     WindowTerm,
+    whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.quantise.functions import Program, tabulate_at
@@ -55,6 +57,9 @@ WEIGHT_BITS = 7
 """So does the largest weight of a layer."""
 MAX_SHIFT = 50
 _STEPS_PER_NOISE = 8
+_REACH_BITS = 60
+"""Of a sum, and below of a cell's factor: less than 62 and 31, with one left for rounding."""
+_CELL_FACTOR_BITS = 30
 
 
 def rounded(values: Floats, factor: Fraction, where: str) -> NDArray[np.int64]:
@@ -69,7 +74,7 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     """The least s that keeps every factor of ``form`` precise enough for steps of size ``step``."""
     needed = 1
     for term in form.terms:
-        if isinstance(term, MatMulTerm | ConvTerm):
+        if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm):
             needed = max(needed, _weights_shift(builder, term, step))
         elif not isinstance(term, SelectTerm):  # whose values are tables, without a shift
             ratio = abs(term.factor) * float(_term_step(term) / step)
@@ -79,13 +84,14 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     return needed
 
 
-def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm, step: Fraction) -> int:
-    largest = float(np.abs(term.weight).max(initial=0.0)) * float(term.x.step / step)
+def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm | SquaresTerm, step: Fraction) -> int:
+    largest = float(np.abs(term.weight).max(initial=0.0)) * float(_term_step(term) / step)
     if largest == 0.0:
         return 1
     inner = prod(term.weight.shape[1:])
     # Rounding errors are uniform on ±½, activations about a quarter of their bound in root mean square.
-    noise = 0.289 * inner**0.5 * builder.tensors[term.x.tensor].magnitude / 4
+    quarter = builder.tensors[term.x.tensor].magnitude / 4
+    noise = 0.289 * inner**0.5 * (quarter**2 if isinstance(term, SquaresTerm) else quarter)
     return max(ceil(log2(max(noise * _STEPS_PER_NOISE, 2.0))), WEIGHT_BITS - 1 - int(np.floor(log2(largest))))
 
 
@@ -93,7 +99,36 @@ def _term_step(term: Term) -> Fraction:
     assert not isinstance(term, SelectTerm)
     if isinstance(term, ProductTerm | BatchedTerm):
         return term.a.step * term.b.step
+    if isinstance(term, SquaresTerm):
+        return term.x.step**2
     return term.x.step
+
+
+def most_shift(builder: Builder, form: Form, step: Fraction) -> int:
+    """The greatest s, somewhat less at most, for which neither a sum of ``form`` nor a factor of its cells breaks a bound."""
+    reach = abs(form.constant) + sum(_term_reach(builder, term) for term in form.terms)
+    cells = [term for term in form.terms if isinstance(term, CellTerm)]
+    factor = max((abs(term.factor) * float(term.x.step) for term in cells), default=0.0)
+    limits = ((_REACH_BITS, reach), (_CELL_FACTOR_BITS, factor))
+    return min(bits - ceil(log2(max(real / float(step), 1.0))) for bits, real in limits)
+
+
+def _term_reach(builder: Builder, term: Term) -> float:
+    def most(held: Held) -> float:
+        return float(builder.tensors[held.tensor].magnitude * held.step)
+
+    if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm):
+        rows = np.abs(term.weight).reshape(len(term.weight), -1).sum(axis=1).max(initial=0.0)
+        bias = 0.0 if isinstance(term, SquaresTerm) or term.bias is None else float(np.abs(term.bias).max(initial=0.0))
+        return bias + float(rows) * most(term.x) ** (2 if isinstance(term, SquaresTerm) else 1)
+    if isinstance(term, SelectTerm):
+        return float(np.abs(term.rows).max(initial=0.0))
+    if isinstance(term, ProductTerm | BatchedTerm):
+        count = term.a.shape[-1] if isinstance(term, BatchedTerm) else 1
+        return abs(term.factor) * count * most(term.a) * most(term.b)
+    count = prod(term.kernel) if isinstance(term, WindowTerm) else 1
+    count = prod(term.x.shape[len(term.x.shape) - term.axes :]) if isinstance(term, RowTerm) else count
+    return abs(term.factor) * count * most(term.x)
 
 
 def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: str) -> int:
@@ -208,6 +243,22 @@ def _emit_batched(builder: Builder, term: BatchedTerm, grid: Fraction, name: str
     return builder.emit(BatchedMatMul(a, b, builder.next, factor), name)[0]
 
 
+def _emit_squares(builder: Builder, term: SquaresTerm, grid: Fraction, name: str) -> int:
+    """Σ x·(W·x), the weighted cells being a convolution of one cell per channel: nothing is rounded but the weights."""
+    outer, inner = term.weight.shape
+    shape = (*term.x.shape[:-1], outer, inner)
+    wide = term.x.at(np.broadcast_to(term.x.index[..., None, :], shape))
+    planar = (prod(term.x.shape[:-1]), outer * inner, 1, 1)
+    weight = rounded(term.weight, term.x.step**2 * grid, name).reshape(-1, 1, 1, 1)
+    source = materialise(builder, wide.at(np.ascontiguousarray(wide.index).reshape(planar)), f"{name}.cells", windows=True)
+    number = builder.weight(f"{name}.weight", weight)
+    op = Conv(source, number, NONE, builder.next, (1, 1), (1, 1), (0, 0, 0, 0), outer * inner)
+    weighted = whole(builder.emit(op, f"{name}.weighted")[0], shape, Fraction(1))
+    left = materialise(builder, wide, f"{name}.x", windows=True)
+    right = materialise(builder, weighted, f"{name}.wx", windows=True)
+    return builder.emit(RowSum(left, right, builder.next, 1, 1), name)[0]
+
+
 def _emit_window(builder: Builder, term: WindowTerm, grid: Fraction, name: str) -> int | None:
     factor = _factor(term.factor, term.x.step * grid, name)
     if factor == 0:
@@ -252,6 +303,7 @@ _EMIT: dict[type[Any], Callable[[Builder, Any, Fraction, str], int | None]] = {
     ConvTerm: _emit_conv,
     ProductTerm: _emit_product,
     BatchedTerm: _emit_batched,
+    SquaresTerm: _emit_squares,
     WindowTerm: _emit_window,
     RowTerm: _emit_rows,
 }

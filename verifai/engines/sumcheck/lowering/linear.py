@@ -12,10 +12,23 @@ from verifai.engines.sumcheck.lowering.affine import Affine, folded_convolution,
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import chosen_product
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import ZERO_CELL, BatchedTerm, ConvTerm, Held, MatMulTerm, Term
+from verifai.engines.sumcheck.lowering.values import (
+    ZERO_CELL,
+    BatchedTerm,
+    ConvTerm,
+    Held,
+    Lazy,
+    MatMulTerm,
+    SquaresTerm,
+    Term,
+)
+from verifai.engines.sumcheck.quantise.functions import Program
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
+_SQUARE: Program = (("x",), ("x",), ("mul",))
+MAX_SQUARES = 1 << 14
+"""Of weights of squares: each is a cell of a product, so that more of them cost more than rounding the squares first."""
 
 
 def _gemm(state: State, node: Node) -> None:
@@ -44,7 +57,25 @@ def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None)
     """The first operand times weightᵀ, plus bias; constants that move or stretch its cells are folded in."""
     value = state.value(node, 0)
     folded = folded_product(value, weight, bias) if isinstance(value, Affine) else None
-    return folded or (MatMulTerm(state.held(node, 0), weight, bias),)
+    squares = None if folded else _squares(state, node, weight)
+    if squares is None:
+        return folded or (MatMulTerm(state.held(node, 0), weight, bias),)
+    if bias is None:
+        return (squares,)
+    return squares, MatMulTerm(squares.x, np.zeros_like(weight), bias)
+
+
+def _squares(state: State, node: Node, weight: Floats) -> SquaresTerm | None:
+    """weight times the squares of a value that nothing else squares: they are summed as they are, not rounded before."""
+    name = node.inputs[0]
+    value = state.values[name]
+    if not state.fold or not isinstance(value, Lazy) or value.program != _SQUARE or state.graph.readers.get(name, 0) != 1:
+        return None
+    source = value.form.name
+    if weight.size > MAX_SQUARES or source not in state.values or state.lazy(source).form is not value.form:
+        return None
+    x = state.force(source)
+    return SquaresTerm(x.at(np.ascontiguousarray(x.index).reshape(value.shape)), weight)
 
 
 def _matmul(state: State, node: Node) -> None:

@@ -29,17 +29,18 @@ from verifai.engines.sumcheck.lowering import (
     reductions,
     rows,
     shapes,
+    top_k,
 )
-from verifai.engines.sumcheck.lowering.affine import Affine, affine_of
+from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, whole
+from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, per_column, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
-from verifai.engines.sumcheck.quantise.scales import Scale
+from verifai.engines.sumcheck.quantise.scales import Scale, whole_scale
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
 from verifai.onnx_graph.model import OnnxModel
@@ -61,6 +62,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **log_sums.HANDLERS,
     **comparisons.HANDLERS,
     **choices.HANDLERS,
+    **top_k.HANDLERS,
     # These have the general case, and leave the rest of the operator to a rule above.
     **division.HANDLERS,
     **products.HANDLERS,
@@ -168,7 +170,7 @@ def require_types(graph: SourceGraph, node: Node) -> None:
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
             continue
-        if node.op_type in ("Cast", "ArgMax", "ArgMin", *comparisons.HANDLERS):
+        if node.op_type in ("Cast", "ArgMax", "ArgMin", "TopK", *comparisons.HANDLERS):
             continue
         if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue
@@ -234,7 +236,8 @@ def _table_row(held: Held, scale: Scale) -> Affine:
 
 def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> int:
     """A held tensor of the output's own shape that is no input and no other output, under the scale ``exact`` if given."""
-    held: Held = state.force(name, name if exact else "")
+    columns = exact is None and bool(state.builder.has_scale(name) and state.builder.scale(name).columns)
+    held: Held = _output_row(state, name) if columns else state.force(name, name if exact else "")
     number = materialise(state.builder, held, f"{name}.view")
     tensor = state.builder.tensors[number]
     found = (tensor.low, tensor.high, held.zero_point)
@@ -250,6 +253,25 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
     key = table_key(IDENTITY, held.step, held.step, low, high)
     # A table that reaches both ends of the range clamps to it, so the result has this range and no narrower one.
     return state.builder.lookup(number, key, name, held.step, zero_point, signed_width(low, high))
+
+
+def _output_row(state: State, name: str) -> Held:
+    """An output whose columns have scales of their own: value / step + zero point per column, in the layer that makes it."""
+    scale = state.builder.scale(name)
+    factor = np.array([1 / float(column.step) for column in scale.columns])
+    offset = np.array([float(column.zero_point) for column in scale.columns])
+    value, shape = state.values[name], state.graph.shapes[name]
+    form = state.linear(name)
+    moved = None if form is None or isinstance(value, Affine) else per_column(form, factor, offset, name)
+    if moved is None and isinstance(value, Lazy):
+        # No layer makes it, so it is rounded once, as finely as one scale for all allows, before its columns part.
+        value = state.requantise(f"{name}.whole", value, whole_scale(scale, MAX_WIDTH - 1))
+    if moved is None:
+        row = affine_of(value) if isinstance(value, Held) else value
+        assert isinstance(row, Affine)
+        moved = affine_form(row.stretched(factor, offset, shape), name)
+    made = state.requantise(name, Lazy(moved), replace(scale, columns=()))
+    return made.at(made.index.reshape(shape or (1,)))
 
 
 def _is_held(builder: Builder, number: int) -> bool:

@@ -108,11 +108,12 @@ def _try(state: State, node: Node) -> UnsupportedModel | None:
 def _beyond_suite(state: State, before: int, node: Node) -> UnsupportedModel | None:
     """Whether an operation that the node needs is missing in the protocol suite."""
     draft = state.builder.draft()
-    for op in state.builder.ops[before:]:
+    for number in range(before, len(draft.ops)):
+        op = draft.ops[number]
         if isinstance(op, ops.Requant) and op.saturate:
             continue
         try:
-            tables_of(draft, op)
+            tables_of(draft, number)
         except UnsupportedModel as problem:
             return UnsupportedModel("operator-unsupported", problem.message, where=node.where)
     return None

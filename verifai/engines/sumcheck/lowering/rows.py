@@ -8,6 +8,7 @@ a convolution of one cell per channel. Centring first keeps every bound an inter
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import sqrt
 
@@ -18,8 +19,21 @@ from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination,
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.masks import UNDERFLOW, masked_rows
-from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import ConvTerm, Floats, Form, Held, Lazy, ProductTerm, RowTerm, whole
+from verifai.engines.sumcheck.lowering.pool import row_max
+from verifai.engines.sumcheck.lowering.state import State, selected
+from verifai.engines.sumcheck.lowering.values import (
+    CellTerm,
+    ConvTerm,
+    Floats,
+    Form,
+    Held,
+    Lazy,
+    ProductTerm,
+    RowTerm,
+    affine,
+    affine_program,
+    whole,
+)
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
@@ -51,8 +65,7 @@ def _softmax(state: State, node: Node) -> None:
     axis = node.integer("axis", -1) % len(state.graph.shapes[node.inputs[0]])
     rows = masked_rows(state, node, axis)
     if rows is None:
-        held = state.held(node, 0)
-        rows = held.at(np.moveaxis(held.index, axis, -1))
+        rows = _near_the_largest(state, node, axis)
     _, exp, total = exponentials(state, node, rows)
     reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
     one = Fraction(1)
@@ -66,6 +79,47 @@ def _softmax(state: State, node: Node) -> None:
     state.set_held(node, result.at(np.moveaxis(result.index, -1, axis)))
 
 
+def _near_the_largest(state: State, node: Node, axis: int) -> Held:
+    """The operand with ``axis`` last: as it is, or, where its range is much wider than what a softmax tells apart, what is left
+    of each cell when the largest of its row, as rounded, is taken away; a softmax does not change by that.
+
+    A log density of −3000 leaves steps of a tenth; those near 0 decide, and get the steps there are.
+    """
+    name = node.inputs[0]
+    value = state.value(node, 0)
+    slope = affine_program(value.program) if isinstance(value, Lazy) and selected(value) is None else None
+    scale = _reaching(state.scale(name)) if state.fold and slope is not None else None
+    if scale is None or slope is None or not isinstance(value, Lazy):
+        held = state.held(node, 0)
+        return held.at(np.moveaxis(held.index, axis, -1))
+    label = f"{node.outputs[0]}.left"
+    rounded = state.requantise(f"{label}.rounded", value, scale)
+    moved = np.ascontiguousarray(np.moveaxis(rounded.index.reshape(value.shape), axis, -1))
+    largest = row_max(state, rounded.at(moved.reshape(-1, moved.shape[-1])), f"{label}.largest")
+    spread = np.broadcast_to(largest.index.reshape(*moved.shape[:-1], 1), moved.shape)
+    cells_of = largest.at(np.ascontiguousarray(np.moveaxis(spread, -1, axis)))
+    form = affine(value.form, float(slope[0]), float(slope[1]), label)
+    form = replace(form, terms=(*form.terms, CellTerm(cells_of, -1.0)))
+    found = state.requantise(label, Lazy(form), _left(scale), bounded=True)
+    return found.at(np.ascontiguousarray(np.moveaxis(found.index.reshape(value.shape), axis, -1)))
+
+
+def _reaching(scale: Scale) -> Scale | None:
+    """The scale, widened by its range at each end, so that a row beyond what was calibrated keeps its order; ``None`` where the
+    range is not wide enough for any of this."""
+    low, high = float(scale.low * scale.step), float(scale.high * scale.step)
+    wide = choose_scale(Range(2 * low - high, 2 * high - low), (scale.high - scale.low).bit_length())
+    return wide if scale.step >= _WORTH_IT * _left(wide).step else None
+
+
+def _left(scale: Scale) -> Scale:
+    """Of what is left of a cell without the largest of its row under ``scale``: below, a softmax is 0."""
+    step = float(scale.step)
+    return choose_scale(Range(-(UNDERFLOW + 2 * step), 2 * step), (scale.high - scale.low).bit_length())
+
+
+_WORTH_IT = 4
+"""How many times finer steps must become for that."""
 CENTRE_BITS = 2
 """The centred row is this many bits finer than the operand, where 16 bits allow it."""
 LEAST_EPSILON = 1 << 16

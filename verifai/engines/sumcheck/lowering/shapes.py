@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.moves import mirrored
 from verifai.engines.sumcheck.lowering.select import chosen_rows
 from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.top_k import chosen_by_one_hot
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise, partition
 from verifai.onnx_graph.graph import Node
@@ -100,7 +101,8 @@ def _bound(value: int, size: int, step: int) -> int:
 def _gather(state: State, node: Node) -> None:
     table = state.constant(node, 0)
     if table is not None:
-        chosen_rows(state, node, table)
+        if not chosen_by_one_hot(state, node, table):
+            chosen_rows(state, node, table)
         return
     places = state.graph.constants.get(node.inputs[1])
     if places is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift
+from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift, most_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
@@ -44,6 +44,7 @@ class State:
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
+        one_hots: places that a row's largest cells have → the same as rows of 0 and 1, with one axis more, at the end.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
@@ -56,6 +57,7 @@ class State:
     reals: dict[str, Floats] = field(default_factory=dict)
     finer: int = 0
     reshaped: dict[str, str] = field(default_factory=dict)
+    one_hots: dict[str, Held] = field(default_factory=dict)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -122,8 +124,12 @@ class State:
             return replace(value, zero_point=scale.zero_point)
         return self.requantise(result, self.lazy(name), scale)
 
-    def requantise(self, name: str, value: Lazy, scale: Scale) -> Held:
-        """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel."""
+    def requantise(self, name: str, value: Lazy, scale: Scale, *, bounded: bool = False) -> Held:
+        """The value as a tensor named ``name`` under ``scale``. Raises UnsupportedModel.
+
+        ``bounded``: factors are rounded more coarsely where finer ones would break a bound: the value may reach far beyond
+        its scale, which is fine.
+        """
         choice = selected(value)
         if choice is not None:
             tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
@@ -146,6 +152,9 @@ class State:
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
         least = least_shift(self.builder, form, step) + self.finer
         limbs = self.builder.plan.limbs(least)
+        if bounded and sum(limbs) > (most := max(1, most_shift(self.builder, form, step))):
+            least = min(least, most)
+            limbs = self.builder.plan.exact_limbs(least)
         shift = sum(limbs)
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)

@@ -92,6 +92,14 @@ class BatchedTerm:
 
 
 @dataclass(frozen=True, eq=False)
+class SquaresTerm:
+    """Σ_k weight[o, k]·x[…, k]²; x of shape (…, K), weight (O, K)."""
+
+    x: Held
+    weight: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class WindowTerm:
     """factor·(sum of the window); x of shape (N, C, H, W)."""
 
@@ -125,7 +133,7 @@ class SelectTerm:
     low: int
 
 
-Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | WindowTerm | RowTerm | SelectTerm
+Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | SquaresTerm | WindowTerm | RowTerm | SelectTerm
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +177,8 @@ def scaled(term: Term, factor: float) -> Term:
         return replace(term, weight=term.weight * factor, bias=bias)
     if isinstance(term, SelectTerm):
         return replace(term, rows=term.rows * factor)
+    if isinstance(term, SquaresTerm):
+        return replace(term, weight=term.weight * factor)
     return replace(term, factor=term.factor * factor)
 
 
@@ -176,6 +186,22 @@ def affine(form: Form, slope: float, intercept: float, name: str) -> Form:
     """slope·form + intercept."""
     terms = form.terms if slope == 1.0 else tuple(scaled(term, slope) for term in form.terms)
     return replace(form, terms=terms, constant=form.constant * slope + intercept, name=name)
+
+
+def per_column(form: Form, factor: Floats, offset: Floats, name: str) -> Form | None:
+    """factor·form + offset per place of the last axis, put into the form's layers; ``None`` where a term has no columns."""
+    terms: list[Term] = []
+    rest = offset + form.constant * factor
+    for term in form.terms:
+        if isinstance(term, SquaresTerm):
+            terms.append(replace(term, weight=term.weight * factor[:, None]))
+        elif isinstance(term, MatMulTerm):
+            bias = factor * (0.0 if term.bias is None else term.bias) + rest
+            rest = np.zeros_like(rest)
+            terms.append(replace(term, weight=term.weight * factor[:, None], bias=bias))
+        else:
+            return None
+    return None if rest.any() else replace(form, terms=tuple(terms), constant=0.0, name=name)
 
 
 def affine_program(program: Program) -> tuple[Fraction, Fraction] | None:

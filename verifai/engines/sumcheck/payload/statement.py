@@ -19,7 +19,6 @@ from verifai.domain.statement import (
     CommitmentOpening,
     EngineName,
     Privacy,
-    Role,
     TensorStatement,
     Visibility,
     WeightVisibility,
@@ -143,6 +142,7 @@ def domain_statement(
                 digest=root,
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
                 columns=_columns(section, pinned),
+                stored=pinned.stored,
             )
         )
     return DomainStatement(
@@ -159,8 +159,8 @@ def domain_statement(
 
 
 def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
-    """Scales of an input's columns: the lock says what the circuit's integers stand for."""
-    if pinned.role is not Role.INPUT or pinned.name not in section.scales:
+    """Scales of a tensor's columns: the lock says what the circuit's integers stand for."""
+    if pinned.name not in section.scales:
         return ()
     return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
 

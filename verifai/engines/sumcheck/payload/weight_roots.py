@@ -118,6 +118,6 @@ def _linked(plan: _Plan, pinned: Sha256, data: bytes) -> tuple[OpenedRoot, Opene
 
 def _verify(kind: Kind, plan: _Plan, roots: tuple[OpenedRoot, ...], proof: bytes, where: str) -> None:
     try:
-        verify_relation(kind, plan.trusted.circuit, plan.trusted.digest, roots, proof)
+        verify_relation(kind, plan.trusted.circuit, plan.trusted.digest, roots, proof, allowance=plan.trusted.allowance)
     except EvidenceRejected as problem:
         raise EvidenceRejected(problem.code, problem.message, where=f"{where}: {problem.where}") from None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
 from verifai.engines.sumcheck.planning.plan_hiding import plan_hiding
+from verifai.engines.sumcheck.planning.price import DEFAULT, Price, price_of, price_with_openings
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
 from verifai.engines.sumcheck.protocol import buses, soundness
 from verifai.engines.sumcheck.protocol.layout import (
@@ -62,7 +63,11 @@ def with_soundness(layout: Layout) -> Layout:
     steps = error_steps(layout)
     weakest = min(steps, key=lambda step: step.millibits)
     if weakest.millibits < 1000 * SECURITY_BITS:
-        raise UnsupportedModel("sumcheck-too-large", f"only {weakest.millibits / 1000} bits are proven", where=weakest.label)
+        raise UnsupportedModel(
+            "sumcheck-too-large",
+            f"only {weakest.millibits / 1000} bits in one step, {SECURITY_BITS} are needed",
+            where=weakest.label,
+        )
     return replace(layout, soundness=steps)
 
 
@@ -73,9 +78,24 @@ def planned(circuit: Circuit, suite: Suite = INTEGRITY, opening_budget: int = DE
     """
     hidden = suite.zero_knowledge and circuit.weight_visibility is WeightVisibility.COMMITTED
     draft = replace(circuit, suite=suite.name, opening_budget=opening_budget if hidden else 0)
+    require_verifiable(price_of(draft))
     layout = plan(draft)
+    require_verifiable(price_with_openings(price_of(draft), layout))
     rehearse(draft, layout)
     return replace(draft, commitments=layout.commitments(), soundness=layout.soundness)
+
+
+def require_verifiable(price: Price) -> None:
+    """Refuse what verifiers refuse to begin. Raises UnsupportedModel (``sumcheck-too-large``)."""
+    if price.memory_bytes > DEFAULT.memory_bytes or price.seconds > DEFAULT.seconds:
+        needed = f"up to {price.memory_bytes / 2**20:,.0f} MiB and {price.seconds:,.0f} s"
+        most = f"{DEFAULT.memory_bytes / 2**20:,.0f} MiB and {DEFAULT.seconds:,.0f} s"
+        raise UnsupportedModel(
+            "sumcheck-too-large",
+            f"verifying a proof would take {needed}; verifiers allow {most}",
+            where="circuit",
+            hint="Split the model: `verifai split`.",
+        )
 
 
 def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:

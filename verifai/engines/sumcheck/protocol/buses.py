@@ -81,6 +81,17 @@ def split_range(circuit: Circuit, op: ops.Requant | ops.RowMax) -> tuple[int, in
     return low, max(1, log2_ceil(high - low + 1))
 
 
+def table_low(circuit: Circuit, block: TableBlock) -> int:
+    """The least argument of a table; 0 of a range."""
+    if block.kind == FUNCTION:
+        return circuit.tables[block.index].low
+    if block.kind in (RANGE, FLAG, POWER):
+        return 0
+    op = circuit.ops[block.index]
+    assert isinstance(op, ops.Requant | ops.RowMax)
+    return split_range(circuit, op)[0]
+
+
 def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int]]:
     """(least argument, values) of a table that is not a range."""
     if block.kind == FUNCTION:
@@ -97,7 +108,8 @@ def table_values(circuit: Circuit, block: TableBlock) -> tuple[int, Sequence[int
     if block.kind == SELECT:
         return low, [int(h in inside) for h in arguments]
     table = circuit.tables[op.table]
-    return low, [0 if h in inside else table.low if h < 0 else table.high for h in arguments]
+    least, most = table.low, table.high
+    return low, [0 if h in inside else least if h < 0 else most for h in arguments]
 
 
 def _log_size(circuit: Circuit, name: TableName) -> int:
@@ -111,53 +123,53 @@ def _log_size(circuit: Circuit, name: TableName) -> int:
     return split_range(circuit, op)[1]
 
 
-def tables_of(circuit: Circuit, op: ops.Op) -> list[TableName]:
-    """The table of each lookup of ``op``, in slot order. Raises UnsupportedModel beyond this suite."""
-    return [name for name, _ in lookups_of(circuit, op)]
+def tables_of(circuit: Circuit, number: int) -> list[TableName]:
+    """The table of each lookup of operation ``number``, in slot order. Raises UnsupportedModel beyond this suite."""
+    return [name for name, _ in lookups_of(circuit, number)]
 
 
 Lookups: TypeAlias = list[tuple[TableName, int]]
 Columns: TypeAlias = list[tuple[str, int]]
 
 
-def _requant_lookups(circuit: Circuit, op: ops.Requant) -> Lookups:
+def _requant_lookups(circuit: Circuit, number: int, op: ops.Requant) -> Lookups:
     names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
     if op.saturate:
-        names += _split(circuit, op, circuit.tables[op.table].width - 1)
+        names += _split(circuit, number, op, circuit.tables[op.table].width - 1)
     return [(name, circuit.tensors[op.out].log_cells) for name in names]
 
 
-def _lookup_lookups(circuit: Circuit, op: ops.Lookup) -> Lookups:
+def _lookup_lookups(circuit: Circuit, number: int, op: ops.Lookup) -> Lookups:
     return [((FUNCTION, op.table), circuit.tensors[op.out].log_cells)]
 
 
-def _window_max_lookups(circuit: Circuit, op: ops.WindowMax) -> Lookups:
+def _window_max_lookups(circuit: Circuit, number: int, op: ops.WindowMax) -> Lookups:
     return [((RANGE, _span(circuit, op, op.x)), circuit.tensors[op.out].log_cells)] * len(taps(op))
 
 
-def _row_max_lookups(circuit: Circuit, op: ops.RowMax) -> Lookups:
+def _row_max_lookups(circuit: Circuit, number: int, op: ops.RowMax) -> Lookups:
     source, width = circuit.tensors[op.x], circuit.tables[op.table].width
     names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
-    names += _split(circuit, op, width) if op.saturate else []
+    names += _split(circuit, number, op, width) if op.saturate else []
     flags = (RANGE, max(1, log2_ceil(source.shape[-1])))
     return [*((name, source.log_cells) for name in names), (flags, circuit.tensors[op.out].log_cells)]
 
 
-def _recip_lookups(circuit: Circuit, op: ops.Recip) -> Lookups:
+def _recip_lookups(circuit: Circuit, number: int, op: ops.Recip) -> Lookups:
     out = circuit.tensors[op.out].log_cells
     return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
 
 
-def _isqrt_lookups(circuit: Circuit, op: ops.Isqrt) -> Lookups:
+def _isqrt_lookups(circuit: Circuit, number: int, op: ops.Isqrt) -> Lookups:
     return [((RANGE, bits), circuit.tensors[op.out].log_cells) for bits in (15, 15, 16, 15, 16, 15)]
 
 
-def _argmax_lookups(circuit: Circuit, op: ops.ArgMax) -> Lookups:
+def _argmax_lookups(circuit: Circuit, number: int, op: ops.ArgMax) -> Lookups:
     cells = circuit.tensors[op.x].log_cells
     return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
 
 
-def _beyond_this_suite(circuit: Circuit, op: ops.Gather) -> Lookups:
+def _beyond_this_suite(circuit: Circuit, number: int, op: ops.Gather) -> Lookups:
     raise _unsupported(circuit, op, "it is not part of this suite")
 
 
@@ -174,7 +186,7 @@ LINEAR_OR_VIEW = (
 )
 """Operations with virtual results that this suite proves."""
 
-_LOOKUPS: Dispatch[Callable[[Circuit, Any], Lookups]] = dispatch(
+_LOOKUPS: Dispatch[Callable[[Circuit, int, Any], Lookups]] = dispatch(
     {
         ops.Requant: _requant_lookups,
         ops.Lookup: _lookup_lookups,
@@ -189,13 +201,14 @@ _LOOKUPS: Dispatch[Callable[[Circuit, Any], Lookups]] = dispatch(
 )
 
 
-def lookups_of(circuit: Circuit, op: ops.Op) -> Lookups:
-    """Table and log2 of the number of rows of each lookup of ``op``, in slot order. Raises UnsupportedModel."""
+def lookups_of(circuit: Circuit, number: int) -> Lookups:
+    """Table and log2 of the number of rows of each lookup of operation ``number``, in slot order. Raises UnsupportedModel."""
+    op = circuit.ops[number]
     rule = find(_LOOKUPS, op, "lookups")
-    return [] if rule is None else rule(circuit, op)
+    return [] if rule is None else rule(circuit, number, op)
 
 
-def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
+def _split(circuit: Circuit, number: int, op: ops.Requant | ops.RowMax, low_bits: int) -> list[TableName]:
     low, bits = split_range(circuit, op)
     if low_bits == 0 or bits > MAX_RANGE_BITS:
         raise _unsupported(circuit, op, "its table is too narrow for its range")
@@ -203,7 +216,6 @@ def _split(circuit: Circuit, op: ops.Requant | ops.RowMax, low_bits: int) -> lis
     shift = low_bits + (op.shift if isinstance(op, ops.Requant) else 0)
     if max(-low, low + (1 << bits)) << shift >= 1 << 62:
         raise _unsupported(circuit, op, "its split could reach 2^62")
-    number = circuit.ops.index(op)
     return [(RANGE, low_bits), (SELECT, number), (CLAMP, number)]
 
 
@@ -267,8 +279,9 @@ def tensor_tables(tensor: Tensor) -> list[TableName]:
 def build(circuit: Circuit) -> Bus:
     """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
     wanted: list[tuple[bool, int, int, TableName, int]] = []
-    for number, op in enumerate(circuit.ops):
-        wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(lookups_of(circuit, op))]
+    for number in range(len(circuit.ops)):
+        found = lookups_of(circuit, number)
+        wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(found)]
     private = [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]
     for port in [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED] + private:
         tensor = circuit.tensors[port.tensor]
@@ -278,6 +291,7 @@ def build(circuit: Circuit) -> Bus:
             )
         wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
     kinds = sorted({table for _, _, _, table, _ in wanted})
+    places = {name: place for place, name in enumerate(kinds)}
     sizes = [_log_size(circuit, name) for name in kinds]
     blocks = [(log_size, ("lookup", i)) for i, (_, _, _, _, log_size) in enumerate(wanted)]
     blocks += [(log_size, ("table", i)) for i, log_size in enumerate(sizes)]
@@ -286,17 +300,13 @@ def build(circuit: Circuit) -> Bus:
         offsets[block] = address
         address += 1 << log_size
     tables = tuple(TableBlock(kind, index, sizes[i], offsets["table", i]) for i, (kind, index) in enumerate(kinds))
-    lookups = [
-        (is_tensor, LookupBlock(owner, slot, kinds.index(table), log_size, offsets["lookup", i]))
-        for i, (is_tensor, owner, slot, table, log_size) in enumerate(wanted)
-    ]
-    by_operation = tuple(
-        tuple(block for is_tensor, block in lookups if not is_tensor and block.owner == number)
-        for number in range(len(circuit.ops))
-    )
-    owners = {block.owner for is_tensor, block in lookups if is_tensor}
-    by_tensor = {owner: tuple(block for is_tensor, block in lookups if is_tensor and block.owner == owner) for owner in owners}
-    return Bus(tables, by_operation, by_tensor, max(1, log2_ceil(address)), WIDTH)
+    by_operation: list[list[LookupBlock]] = [[] for _ in circuit.ops]
+    by_tensor: dict[int, list[LookupBlock]] = {}
+    for i, (is_tensor, owner, slot, table, log_size) in enumerate(wanted):
+        own = by_tensor.setdefault(owner, []) if is_tensor else by_operation[owner]
+        own.append(LookupBlock(owner, slot, places[table], log_size, offsets["lookup", i]))
+    tensors = {owner: tuple(found) for owner, found in by_tensor.items()}
+    return Bus(tables, tuple(map(tuple, by_operation)), tensors, max(1, log2_ceil(address)), WIDTH)
 
 
 def _unsupported(circuit: Circuit, op: ops.Op, reason: str) -> UnsupportedModel:

@@ -9,7 +9,8 @@ from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, point_axes
-from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
+from verifai.engines.sumcheck.protocol.convolution import windows
+from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext
 from verifai.errors import UnsupportedModel
 
 
@@ -21,18 +22,7 @@ def window_axis(
     True sizes only: padding of either side takes no part. 2^bits entries.
     """
     out_size, in_size = sizes
-    first, second = [0] * (1 << bits), [0] * (1 << bits)
-    entries = axis.dense()[:out_size]
-    for u, (x, y) in enumerate(weights):
-        if (x, y) == ZERO:
-            continue
-        plain = (x, y) == ONE
-        for o, (a, b) in enumerate(entries):
-            i = o * stride + u * dilation - pad
-            if 0 <= i < in_size:
-                first[i] += a if plain else a * x + 7 * b * y
-                second[i] += b if plain else a * y + b * x
-    return Dense(tuple((a % P, b % P) for a, b in zip(first, second, strict=True)))
+    return Dense(windows(axis.dense()[:out_size], weights, 1 << bits, in_size, stride, dilation, pad))
 
 
 def window_axes(
@@ -78,10 +68,10 @@ def group_axis(axis: Axis, group_point: Sequence[Ext]) -> Axis:
 
 def truncated(axis: Axis, size: int) -> Axis:
     """The axis with zeros from ``size`` on."""
-    entries = axis.dense()
-    if size == len(entries):
+    length = 1 << axis.bits
+    if size == length:  # before anything of that length is made
         return axis
-    return Dense(tuple(entries[:size]) + (ZERO,) * (len(entries) - size))
+    return Dense(tuple(axis.dense()[:size]) + (ZERO,) * (length - size))
 
 
 def relabelled(axes: Functional, source: Tensor) -> Functional:
@@ -134,7 +124,7 @@ def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional
     result: list[Axis | None] = [None] * len(source.shape)
     scale = ONE
     for axis, driven, indices in zip(axes, piece.axes, piece.indices, strict=True):
-        if driven != NONE and indices == tuple(range(source.shape[driven])):
+        if driven != NONE and len(indices) == source.shape[driven] and indices == tuple(range(len(indices))):
             result[driven] = axis
             continue
         entries = axis.dense()
@@ -175,10 +165,13 @@ def batch_axes(axes: Functional, first: Tensor) -> Functional:
 def row_sum_axes(op: ops.RowSum, axes: Functional, source: Tensor) -> Functional:
     """A functional on a RowSum's output as one on its operand: ones over the true cells of the summed axes."""
     kept = len(source.shape) - op.axes
-    summed: list[Axis] = [
-        truncated(Dense((ONE,) * padded), size) for padded, size in zip(source.padded, source.shape, strict=True)
-    ]
-    if kept == 0:  # the output is one cell, whose weight goes into the first summed axis
-        weight = axes[0].total()
-        return (Dense(tuple(field.product(entry, weight) for entry in summed[0].dense())), *summed[1:])
-    return (*axes[:kept], *summed[kept:])
+    sizes = list(zip(source.shape, source.padded, strict=True))
+    if kept:
+        return (*axes[:kept], *(_filled(ONE, *size) for size in sizes[kept:]))
+    # The output is one cell, whose weight goes into the first summed axis.
+    return (_filled(axes[0].total(), *sizes[0]), *(_filled(ONE, *size) for size in sizes[1:]))
+
+
+def _filled(entry: Ext, size: int, length: int) -> Dense:
+    """``size`` times ``entry``, then zeros."""
+    return Dense((entry,) * size + (ZERO,) * (length - size))

@@ -82,8 +82,11 @@ def encode(proof: Proof) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes, shapes: Sequence[CommitmentShape]) -> Proof:
-    """The proof of ``data`` for a circuit with ``shapes``.
+def decode(data: bytes, shapes: Sequence[CommitmentShape], most_messages: int = MAX_MESSAGES) -> Proof:
+    """The proof of ``data`` for a circuit with ``shapes``. Its length is judged before anything is read from it.
+
+    Args:
+        most_messages: elements that no proof of the circuit exceeds.
 
     Raises:
         EvidenceRejected: code ``proof-malformed``, on a wrong magic or length, or an element that is not below p.
@@ -91,7 +94,7 @@ def decode(data: bytes, shapes: Sequence[CommitmentShape]) -> Proof:
     magic = magic_of(shapes)
     fixed = len(magic) + DIGEST_BYTES + sum(opening_bytes(shape) for shape in shapes)
     messages, rest = divmod(len(data) - fixed, 16)
-    if data[: len(magic)] != magic or messages < 0 or rest or messages > MAX_MESSAGES:
+    if data[: len(magic)] != magic or messages < 0 or rest or messages > min(most_messages, MAX_MESSAGES):
         raise EvidenceRejected("proof-malformed", "the proof has the wrong magic or length", where="proof")
     at = len(magic) + DIGEST_BYTES
     root = data[len(magic) : at]

@@ -2,7 +2,10 @@
 
 docs/engine/protocol.md, section "The prover's arithmetic", says why.
 
-Every function takes canonical operands (< p) and returns canonical results. ``ext_*`` work on pairs.
+Every function takes canonical operands (< p) and returns canonical results; functions that begin with e work on pairs.
+
+A sum of products is kept as plain integers, unreduced, until it ends (:func:`fproducts`, :func:`eproducts`): LLVM turns integer sums
+into vector code, which it cannot with sums modulo p, and one reduction replaces one per term.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic as _untyped_intrinsic
 
 
@@ -76,6 +80,38 @@ def _mul(b: Any, x: Any, y: Any) -> Any:
     return _reduce(b, low, high)
 
 
+def _words(b: Any, x: Any, y: Any) -> list[Any]:
+    """x·y = Σ word_k·2^(32k), every word below 3·2^32."""
+    x0, x1 = b.and_(x, _c(_EPS)), b.lshr(x, _c(32))
+    y0, y1 = b.and_(y, _c(_EPS)), b.lshr(y, _c(32))
+    p00, p01, p10, p11 = b.mul(x0, y0), b.mul(x0, y1), b.mul(x1, y0), b.mul(x1, y1)
+    low = [b.and_(one, _c(_EPS)) for one in (p00, p01, p10, p11)]
+    high = [b.lshr(one, _c(32)) for one in (p00, p01, p10, p11)]
+    return [low[0], b.add(high[0], b.add(low[1], low[2])), b.add(low[3], b.add(high[1], high[2])), high[3]]
+
+
+_JOIN = "verifai.join"
+
+
+def _joined(b: Any, words: list[Any]) -> Any:
+    """Σ word_k·2^(32k) mod p, for any four words below 2^64.
+
+    A function of its own that is never inlined: from what follows a loop, LLVM would draw conclusions (``freeze``) back into the
+    loop, which then no longer looks like a sum to it and stays scalar.
+    """
+    function = b.module.globals.get(_JOIN)
+    if function is None:
+        function = ir.Function(b.module, ir.FunctionType(_I64, [_I64] * 4), _JOIN)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block())
+        w0, w1, w2, w3 = (_canonical(inside, word) for word in function.args)
+        # 2^64 ≡ 2^32 − 1 and 2^96 ≡ −1.
+        total = _add(inside, w0, _mul(inside, w1, _c(1 << 32)))
+        inside.ret(_sub(inside, _add(inside, total, _mul(inside, w2, _c(_EPS))), w3))
+    return b.call(function, words)
+
+
 def _mul7(b: Any, x: Any) -> Any:
     """7·x: the product's high word is below 7, so its residue high·(2^32 − 1) is one more small addition."""
     high = b.mul(b.lshr(x, _c(32)), _c(7))
@@ -93,6 +129,10 @@ def _pair(context: Any, builder: Any, signature: Any, first: Any, second: Any) -
 
 _U = types.uint64
 _U2 = types.UniTuple(types.uint64, 2)
+_WORDS = types.CPointer(types.uint64)
+
+MAX_TERMS = 1 << 30
+"""Most terms of one sum of products: each adds less than 3·2^32 to a word of 64 bits. No tensor has more than 2^28 cells."""
 
 
 @intrinsic
@@ -126,3 +166,77 @@ def emul(typingctx: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         return _pair(context, builder, signature, first, second)
 
     return _U2(_U, _U, _U, _U), generate
+
+
+def _fresh(builder: Any, count: int) -> Any:
+    """Words on the stack, set to 0; each call site has its own. LLVM turns them into registers."""
+    array = cgutils.alloca_once(builder, ir.ArrayType(_I64, count))
+    first = builder.gep(array, [_c(0), _c(0)])
+    for k in range(count):
+        builder.store(_c(0), builder.gep(first, [_c(k)]))
+    return first
+
+
+def _gather(builder: Any, words: Any, added: list[Any]) -> None:
+    for k, word in enumerate(added):
+        place = builder.gep(words, [_c(k)])
+        builder.store(builder.add(builder.load(place), word), place)
+
+
+def _gathered(builder: Any, words: Any, start: int) -> Any:
+    return _joined(builder, [builder.load(builder.gep(words, [_c(start + k)])) for k in range(4)])
+
+
+@intrinsic
+def fproducts(typingctx: Any) -> Any:
+    """An empty sum of products in F_p: four words, for :func:`fgather` and :func:`fsum` in the same kernel."""
+    return _WORDS(), lambda context, builder, signature, args: _fresh(builder, 4)
+
+
+@intrinsic
+def eproducts(typingctx: Any) -> Any:
+    """An empty sum of products in F: twelve words, for :func:`egather` and :func:`esum` in the same kernel."""
+    return _WORDS(), lambda context, builder, signature, args: _fresh(builder, 12)
+
+
+@intrinsic
+def fgather(typingctx: Any, words: Any, x: Any, y: Any) -> Any:
+    """Add x·y, in F_p, to the sum."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, x, y = args
+        _gather(builder, words, _words(builder, x, y))
+        return context.get_dummy_value()
+
+    return types.void(_WORDS, _U, _U), generate
+
+
+@intrinsic
+def fsum(typingctx: Any, words: Any) -> Any:
+    """The sum in F_p."""
+    return _U(_WORDS), lambda context, builder, signature, args: _gathered(builder, args[0], 0)
+
+
+@intrinsic
+def egather(typingctx: Any, words: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Add (a + b·x)(c + d·x), in F, to the sum: a·c, b·d and (a + b)(c + d), four words each."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        words, a, b, c, d = args
+        cross = _words(builder, _add(builder, a, b), _add(builder, c, d))
+        _gather(builder, words, _words(builder, a, c) + _words(builder, b, d) + cross)
+        return context.get_dummy_value()
+
+    return types.void(_WORDS, _U, _U, _U, _U), generate
+
+
+@intrinsic
+def esum(typingctx: Any, words: Any) -> Any:
+    """The sum in F, as a pair."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ac, bd, cross = (_gathered(builder, args[0], k) for k in (0, 4, 8))
+        first = _add(builder, ac, _mul7(builder, bd))
+        return _pair(context, builder, signature, first, _sub(builder, cross, _add(builder, ac, bd)))
+
+    return _U2(_WORDS), generate

@@ -11,7 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.prover.intrinsics import emul, fadd, fmul, fsub
+from verifai.engines.sumcheck.prover.intrinsics import (
+    egather,
+    emul,
+    eproducts,
+    esum,
+    fadd,
+    fgather,
+    fmul,
+    fproducts,
+    fsub,
+    fsum,
+)
 from verifai.engines.sumcheck.prover.jit import kernel
 
 U64 = NDArray[np.uint64]
@@ -71,25 +82,22 @@ def fold_base_range(values: U64, r0: Any, r1: Any, out: U64, start: int, stop: i
 def dot(left: U64, right: U64) -> Any:
     """Σ left_i·right_i over F: (2, n), (2, n) → (a, b)."""
     l0, l1, m0, m1 = left[0], left[1], right[0], right[1]
-    a = _ZERO
-    b = _ZERO
+    words = eproducts()
     for i in range(l0.shape[0]):
-        p0, p1 = emul(l0[i], l1[i], m0[i], m1[i])
-        a = fadd(a, p0)
-        b = fadd(b, p1)
-    return a, b
+        egather(words, l0[i], l1[i], m0[i], m1[i])
+    return esum(words)
 
 
 @kernel
 def dot_base(left: U64, right: U64) -> Any:
     """Σ left_i·right_i, left over F_p: (n,), (2, n) → (a, b)."""
     m0, m1 = right[0], right[1]
-    a = _ZERO
-    b = _ZERO
+    a = fproducts()
+    b = fproducts()
     for i in range(left.shape[0]):
-        a = fadd(a, fmul(left[i], m0[i]))
-        b = fadd(b, fmul(left[i], m1[i]))
-    return a, b
+        fgather(a, left[i], m0[i])
+        fgather(b, left[i], m1[i])
+    return fsum(a), fsum(b)
 
 
 @kernel
@@ -116,13 +124,13 @@ def combine_columns(matrix: U64, weights: U64) -> Any:
     w0, w1 = weights[0], weights[1]
     for i in range(rows):
         row = matrix[i]
-        a = _ZERO
-        b = _ZERO
+        a = fproducts()
+        b = fproducts()
         for j in range(columns):
-            a = fadd(a, fmul(row[j], w0[j]))
-            b = fadd(b, fmul(row[j], w1[j]))
-        out[0, i] = a
-        out[1, i] = b
+            fgather(a, row[j], w0[j])
+            fgather(b, row[j], w1[j])
+        out[0, i] = fsum(a)
+        out[1, i] = fsum(b)
     return out
 
 
@@ -135,14 +143,10 @@ def combine_columns_ext(matrix0: U64, matrix1: U64, weights: U64) -> Any:
     for i in range(rows):
         row0 = matrix0[i]
         row1 = matrix1[i]
-        a = _ZERO
-        b = _ZERO
+        words = eproducts()
         for j in range(columns):
-            p0, p1 = emul(row0[j], row1[j], w0[j], w1[j])
-            a = fadd(a, p0)
-            b = fadd(b, p1)
-        out[0, i] = a
-        out[1, i] = b
+            egather(words, row0[j], row1[j], w0[j], w1[j])
+        out[0, i], out[1, i] = esum(words)
     return out
 
 
@@ -202,15 +206,12 @@ def product_round_range(left: U64, right: U64, start: int, stop: int) -> Any:
     h0, h1 = left[0, half + start : half + stop], left[1, half + start : half + stop]
     m0, m1 = right[0, start:stop], right[1, start:stop]
     k0, k1 = right[0, half + start : half + stop], right[1, half + start : half + stop]
-    a0 = a1 = c0 = c1 = _ZERO
+    constant = eproducts()
+    leading = eproducts()
     for i in range(stop - start):
-        p0, p1 = emul(l0[i], l1[i], m0[i], m1[i])
-        a0 = fadd(a0, p0)
-        a1 = fadd(a1, p1)
-        q0, q1 = emul(fsub(h0[i], l0[i]), fsub(h1[i], l1[i]), fsub(k0[i], m0[i]), fsub(k1[i], m1[i]))
-        c0 = fadd(c0, q0)
-        c1 = fadd(c1, q1)
-    return a0, a1, c0, c1
+        egather(constant, l0[i], l1[i], m0[i], m1[i])
+        egather(leading, fsub(h0[i], l0[i]), fsub(h1[i], l1[i]), fsub(k0[i], m0[i]), fsub(k1[i], m1[i]))
+    return (*esum(constant), *esum(leading))
 
 
 @kernel
@@ -220,28 +221,22 @@ def weighted_round(weights: U64, left: U64, right: U64) -> Any:
     w0, w1, v0, v1 = weights[0, :half], weights[1, :half], weights[0, half:], weights[1, half:]
     l0, l1, h0, h1 = left[0, :half], left[1, :half], left[0, half:], left[1, half:]
     m0, m1, k0, k1 = right[0, :half], right[1, :half], right[0, half:], right[1, half:]
-    a0 = a1 = c0 = c1 = d0 = d1 = _ZERO
+    constant = eproducts()
+    square = eproducts()
+    cube = eproducts()
     for i in range(half):
         f0, f1 = fsub(h0[i], l0[i]), fsub(h1[i], l1[i])
         g0, g1 = fsub(k0[i], m0[i]), fsub(k1[i], m1[i])
         u0, u1 = fsub(v0[i], w0[i]), fsub(v1[i], w1[i])
         x0, x1 = emul(l0[i], l1[i], m0[i], m1[i])
-        y0, y1 = emul(w0[i], w1[i], x0, x1)
-        a0 = fadd(a0, y0)
-        a1 = fadd(a1, y1)
+        egather(constant, w0[i], w1[i], x0, x1)
         x0, x1 = emul(f0, f1, g0, g1)
-        y0, y1 = emul(w0[i], w1[i], x0, x1)
-        c0 = fadd(c0, y0)
-        c1 = fadd(c1, y1)
-        y0, y1 = emul(u0, u1, x0, x1)
-        d0 = fadd(d0, y0)
-        d1 = fadd(d1, y1)
+        egather(square, w0[i], w1[i], x0, x1)
+        egather(cube, u0, u1, x0, x1)
         x0, x1 = emul(f0, f1, m0[i], m1[i])
         y0, y1 = emul(l0[i], l1[i], g0, g1)
-        y0, y1 = emul(u0, u1, fadd(x0, y0), fadd(x1, y1))
-        c0 = fadd(c0, y0)
-        c1 = fadd(c1, y1)
-    return a0, a1, c0, c1, d0, d1
+        egather(square, u0, u1, fadd(x0, y0), fadd(x1, y1))
+    return (*esum(constant), *esum(square), *esum(cube))
 
 
 @kernel
@@ -251,14 +246,17 @@ def product_round_base_range(left: U64, right: U64, start: int, stop: int) -> An
     low, high = left[start:stop], left[half + start : half + stop]
     m0, m1 = right[0, start:stop], right[1, start:stop]
     k0, k1 = right[0, half + start : half + stop], right[1, half + start : half + stop]
-    a0 = a1 = c0 = c1 = _ZERO
+    a0 = fproducts()
+    a1 = fproducts()
+    c0 = fproducts()
+    c1 = fproducts()
     for i in range(stop - start):
-        a0 = fadd(a0, fmul(low[i], m0[i]))
-        a1 = fadd(a1, fmul(low[i], m1[i]))
+        fgather(a0, low[i], m0[i])
+        fgather(a1, low[i], m1[i])
         d = fsub(high[i], low[i])
-        c0 = fadd(c0, fmul(d, fsub(k0[i], m0[i])))
-        c1 = fadd(c1, fmul(d, fsub(k1[i], m1[i])))
-    return a0, a1, c0, c1
+        fgather(c0, d, fsub(k0[i], m0[i]))
+        fgather(c1, d, fsub(k1[i], m1[i]))
+    return fsum(a0), fsum(a1), fsum(c0), fsum(c1)
 
 
 @kernel

@@ -12,11 +12,11 @@ from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.lookups import Leaves, check_layers
-from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars
+from verifai.engines.sumcheck.prover.arrays import element, embed, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.channel import Sender
 from verifai.engines.sumcheck.prover.kernels import U64, halve_sum
-from verifai.engines.sumcheck.prover.lookup_kernels import fingerprints, fingerprints_single
-from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_layer, fraction_round
+from verifai.engines.sumcheck.prover.lookup_kernels import fingerprints, fingerprints_single, mix_range
+from verifai.engines.sumcheck.prover.parallel import fold, fraction_layer, fraction_next, fraction_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,75 +30,133 @@ class Block:
     numerators: U64 | None
 
 
-def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> tuple[U64, U64]:
-    """Numerators and denominators as (half, component, 2^(L − 1)); filler is 0 / 1."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Fractions, in two halves: node x of the layer above is p0/q0 + p1/q1 at x.
+
+    Attributes:
+        p0, q0: (2, n). p1, q1: (2, V), V ≤ n. Leaves have p0 and p1 over F_p, (n,) and (V,). Behind V, p1/q1 is 0/1: filler.
+    """
+
+    p0: U64
+    p1: U64
+    q0: U64
+    q1: U64
+
+
+def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> Layer:
+    """The leaves; those of the low half are all used, as there are more than half."""
     half = 1 << (bus.log_leaves - 1)
-    p = np.zeros((2, 2, half), dtype=np.uint64)
-    q = np.zeros((2, 2, half), dtype=np.uint64)
-    q[:, 0] = 1
+    used = sum(1 << block.log_size for block in blocks) - half
+    if used <= 0:
+        raise ValueError("more than half of the leaves are filler")
+    p = np.zeros(half, dtype=np.uint64), np.zeros(used, dtype=np.uint64)
+    q = np.empty((2, half), dtype=np.uint64), np.empty((2, used), dtype=np.uint64)
     identity = field.ONE
     for _ in range(bus.width):
         identity = field.product(identity, beta)
     for block in blocks:
         side, start = divmod(block.offset, half)
         stop = start + (1 << block.log_size)
-        p[side, 0, start:stop] = 1 if block.numerators is None else block.numerators
+        p[side][start:stop] = 1 if block.numerators is None else block.numerators
         constant = np.array(field.add(alpha, field.scale(identity, block.table + 1)), dtype=np.uint64)
-        targets = q[side, 0, start:stop], q[side, 1, start:stop]
+        targets = q[side][0, start:stop], q[side][1, start:stop]
         if len(block.row) == 1:
             fingerprints_single(*targets, constant, block.row[0])
         else:
             fingerprints(*targets, constant, block.row[0], block.row[1], *scalars(beta))
-    return p, q
+    return Layer(*p, *q)
 
 
-def prove_layers(channel: Sender, p: U64, q: U64) -> Leaves:
+def prove_layers(channel: Sender, leaves: Layer) -> Leaves:
     """Send root and layers, by running the verifier's own script."""
-    layers = _Layers(channel, p, q)
+    layers = _Layers(channel, leaves)
     return check_layers(layers, layers.count)
 
 
 class _Layers:
     """The verifier's channel as seen from the prover: a message is computed when the script takes it.
 
-    A layer's sum is Σ eq(anchor, x)·(p0·q1 + q0·s1) with s1 = p1 + mix·q1; the anchor is the layer above's point.
+    A layer's sum is Σ eq(anchor, x)·(p0·q1 + q0·s1) with s1 = p1 + mix·q1; the anchor is the layer above's point. A variable is
+    bound in the pass that computes the next round. Passes write into the memory that earlier ones have read.
     """
 
-    def __init__(self, channel: Sender, p: U64, q: U64) -> None:
+    def __init__(self, channel: Sender, leaves: Layer) -> None:
         self._channel = channel
-        self._layers = [(p, q)]
-        while self._layers[-1][0].shape[2] > 1:
-            self._layers.append(fraction_layer(*self._layers[-1]))
+        self._layers = [leaves]
+        while self._layers[-1].q0.shape[1] > 1:
+            below = self._layers[-1]
+            self._layers.append(Layer(*fraction_layer(below.p0, below.p1, below.q0, below.q1)))
         self.count = len(self._layers)
         self._anchor: list[Ext] = []
         self._point: list[Ext] = []
         self._mix = field.ZERO
         self._arrays: list[U64] = []
-        self._eq: U64 | None = None
+        self._sources: list[U64] = []
+        self._memory: list[list[U64]] = []
+        self._bound: Ext | None = None
+        self._eq: U64 = np.empty((2, 0), dtype=np.uint64)
 
     def receive(self, label: str, count: int) -> list[Claim]:
         """Root, round, or the four ends of a layer."""
         if label == "lookups.root":
-            top = self._layers[-1][1]
-            return self._channel.send(label, [field.product(element(*top[0, :, 0]), element(*top[1, :, 0]))])
+            top = self._layers[-1]
+            return self._channel.send(label, [field.product(element(*top.q0[:, 0]), element(*top.q1[:, 0]))])
         if label == "lookups.round":
-            self._eq = halve_sum(eq_vector(self._anchor) if self._eq is None else self._eq)
-            a0, a1, c0, c1 = fraction_round(self._eq, *self._arrays)
+            a0, a1, c0, c1 = self._round()
             return self._channel.send(label, [element(a0, a1), element(c0, c1)])
+        self._bind_last()
         e0, f1, f0, g1 = (element(*one[:, 0]) for one in self._arrays)
         return self._channel.send(label, [e0, field.sub(g1, field.product(self._mix, f1)), f0, f1])
 
     def challenge(self, label: str) -> Ext:
-        """Mix: the next layer begins. Point: a variable is bound. Child: the layer ends."""
+        """Mix: the next layer begins. Point: a variable is bound, by what follows. Child: the layer ends."""
         r = self._channel.challenge(label)
         if label == "lookups.mix":
-            p, q = self._layers.pop()
-            self._mix, self._eq = r, None
-            self._arrays = [p[0], q[1], q[0], add_scaled(p[1], q[1], *scalars(r))]
-            self._point = []
+            self._mix, self._bound, self._point = r, None, []
         elif label == "lookups.point":
-            self._arrays = [fold(one, *scalars(r)) for one in self._arrays]
+            self._bound = r
             self._point.append(r)
         else:
             self._anchor = [r, *self._point]
         return r
+
+    def _start(self) -> None:
+        """Take the next layer. Its p1 becomes s1."""
+        layer = self._layers.pop()
+        p1 = layer.p1 if layer.p1.ndim == 2 else embed(layer.p1)
+        self._arrays = [layer.p0, layer.q1, layer.q0, p1]
+        self._memory, self._sources = [self._sources, self._arrays], self._arrays
+
+    def _round(self) -> tuple[int, ...]:
+        mix = scalars(self._mix)
+        if self._bound is None:
+            self._eq = eq_vector(self._anchor[1:])
+            self._start()
+            return fraction_start(self._eq, self._arrays, *mix)
+        self._eq = halve_sum(self._eq)
+        outs = self._outs()
+        words = fraction_next(self._eq, self._arrays, *mix, *scalars(self._bound), outs)
+        self._arrays = outs
+        return words
+
+    def _outs(self) -> list[U64]:
+        """Room for the arrays with one more variable bound."""
+        half = self._arrays[2].shape[1] // 2
+        sizes = [min(half, one.shape[-1]) for one in self._arrays]
+        room = self._memory[0]  # of the layer above, which is half as long; then this layer's own
+        self._memory.reverse()
+        return [one.reshape(-1)[: 2 * size].reshape(2, size) for one, size in zip(room, sizes, strict=True)]
+
+    def _bind_last(self) -> None:
+        """The layer's ends: the last variable is bound. The root's children have none."""
+        if self._bound is None:
+            self._start()
+            mix_range(self._arrays[3], self._arrays[1], *scalars(self._mix), 0, 1)
+        p0, *others = self._arrays
+        whole = [p0 if p0.ndim == 2 else embed(p0), *others]
+        size = whole[2].shape[1]
+        for number, tail in ((1, field.ONE), (3, self._mix)):
+            missing = vector([tail] * (size - whole[number].shape[1])) if whole[number].shape[1] < size else None
+            whole[number] = whole[number] if missing is None else np.concatenate([whole[number], missing], axis=1)
+        self._arrays = whole if self._bound is None else [fold(one, *scalars(self._bound)) for one in whole]

@@ -6,7 +6,7 @@ Results do not depend on the number of threads: cells are computed alone, and su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,14 +42,13 @@ def _ranges(count: int, parts: int) -> list[tuple[int, int]]:
     return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
 
 
-def _over(count: int, work: Callable[[int, int], Any], *, halves: bool = False) -> list[Any]:
-    """``work`` over ranges that make up [0, count); ``halves``: no range crosses the middle."""
+def _over(count: int, work: Callable[[int, int], Any]) -> list[Any]:
+    """``work`` over ranges that make up [0, count)."""
     found = _POOL.get()
     if found is None or count < LARGE:
-        return [work(*one) for one in _ranges(count, 2 if halves else 1)]
+        return [work(0, count)]
     pool, threads = found
-    parts = threads + threads % 2 if halves else threads
-    return list(pool.map(lambda one: work(*one), _ranges(count, parts)))
+    return list(pool.map(lambda one: work(*one), _ranges(count, threads)))
 
 
 def _total(parts: list[Any]) -> tuple[int, ...]:
@@ -84,12 +83,21 @@ def product_round_base(left: U64, right: U64) -> tuple[int, ...]:
     return _total(_over(half, lambda start, stop: kernels.product_round_base_range(left, right, start, stop)))
 
 
-def fraction_layer(p: U64, q: U64) -> tuple[U64, U64]:
-    """The layer above: p0/q0 + p1/q1. Layers are (half, component, h): (2, 2, h) → two of (2, 2, h/2), h ≥ 2."""
-    count = p.shape[2]
-    out_p, out_q = (np.empty((2, 2, count // 2), dtype=np.uint64) for _ in range(2))
-    _over(count, lambda start, stop: lookup_kernels.fraction_layer_range(p, q, out_p, out_q, start, stop), halves=True)
-    return out_p, out_q
+def fraction_layer(p0: U64, p1: U64, q0: U64, q1: U64) -> tuple[U64, U64, U64, U64]:
+    """The layer above, p0/q0 + p1/q1: its own p0, p1, q0, q1, (2, n/2) each.
+
+    Args:
+        p0, p1: (2, n) each, or of leaves (n,) and (V,) over F_p. q0, q1: (2, n) and (2, V); behind V, p1/q1 is 0/1.
+    """
+    half = q0.shape[1] // 2
+    layer = lookup_kernels.leaf_layer_range if p0.ndim == 1 else lookup_kernels.fraction_layer_range
+    outs = []
+    for first in (0, half):
+        out_p, out_q = (np.empty((2, half), dtype=np.uint64) for _ in range(2))
+        _over(half, lambda a, b, p=out_p, q=out_q, at=first: layer(p0, p1, q0, q1, p, q, at, at + a, at + b))  # type: ignore[misc]
+        outs.append((out_p, out_q))
+    (low_p, low_q), (high_p, high_q) = outs
+    return low_p, high_p, low_q, high_q
 
 
 def add_scaled(p: U64, q: U64, s0: Any, s1: Any) -> U64:
@@ -97,6 +105,21 @@ def add_scaled(p: U64, q: U64, s0: Any, s1: Any) -> U64:
     out = np.empty_like(p)
     _over(p.shape[1], lambda start, stop: lookup_kernels.add_scaled_range(p, q, s0, s1, out, start, stop))
     return out
+
+
+def fraction_start(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any) -> tuple[int, ...]:
+    """The first round of a layer, as four words. ``arrays``: p0, q1, q0, and p1, which becomes s1.
+
+    As :func:`.lookup_kernels.fraction_start_range`.
+    """
+    work = lookup_kernels.fraction_start_range
+    return _total(_over(arrays[2].shape[1] // 2, lambda a, b: work(eq, *arrays, m0, m1, a, b)))
+
+
+def fraction_next(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any, r0: Any, r1: Any, outs: Sequence[U64]) -> tuple[int, ...]:
+    """Bind and the next round: :func:`.lookup_kernels.fraction_next_range`, as four words. ``arrays``: p0, q1, q0, s1."""
+    work = lookup_kernels.fraction_next_range
+    return _total(_over(arrays[2].shape[1] // 4, lambda a, b: work(eq, *arrays, m0, m1, r0, r1, *outs, a, b)))
 
 
 def fraction_round(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64) -> tuple[int, ...]:

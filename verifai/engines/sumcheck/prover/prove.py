@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter.run import Trace
 from verifai.engines.sumcheck.planning import plan as planner
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, table_values
+from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof
@@ -38,6 +38,7 @@ from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
+from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 from verifai.engines.sumcheck.prover.witness import Witness, field_row
 from verifai.errors import UsageError
 
@@ -63,6 +64,7 @@ class ProvingKey:
 
     Attributes:
         identity: digest of the public weights' blob, or root of the committed ones, in hex.
+        tables: of the bus, as arrays.
     """
 
     circuit: Circuit
@@ -71,6 +73,7 @@ class ProvingKey:
     weights: tuple[U64, ...]
     committed: CommittedMatrix | None
     identity: str
+    tables: BusTables
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def prepare(
         else:
             committed = commit(layout.weights, columns, threads)
         identity = committed.root.hex()
-    return ProvingKey(circuit, circuit_digest(encode(circuit)), layout, arrays, committed, identity)
+    digest, tables = circuit_digest(encode(circuit)), bus_tables(circuit, layout.bus)
+    return ProvingKey(circuit, digest, layout, arrays, committed, identity, tables)
 
 
 def prove(
@@ -142,7 +146,7 @@ def prove(
     Raises:
         ValueError: an opening number is missing, or beyond the budget.
     """
-    witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns)
+    witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns, key.tables)
     with workers(threads):
         return commit_and_prove(
             key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
@@ -353,12 +357,7 @@ def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
             result.append(Block(block.table, block.log_size, block.offset, field_row(integers), None))
-    for index, table in enumerate(bus.tables):
-        arguments = np.arange(1 << table.log_size, dtype=np.int64)
-        columns: tuple[U64, ...] = (to_field(arguments),)
-        if table.kind != RANGE:
-            low, values = table_values(circuit, table)
-            columns = (to_field(arguments + low), to_field(np.array(values, dtype=np.int64)))
+    for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result

@@ -11,12 +11,13 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
-from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, columns_of, table_values, taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, columns_of, table_low, taps
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
+from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 
 Rows: TypeAlias = list[tuple[Ints | U64, ...]]
 Factors: TypeAlias = tuple[U64, U64]
@@ -29,9 +30,16 @@ class Witness:
     """
 
     def __init__(
-        self, circuit: Circuit, layout: Layout, tensors: Sequence[Ints], columns: Mapping[tuple[int, str], Ints]
+        self,
+        circuit: Circuit,
+        layout: Layout,
+        tensors: Sequence[Ints],
+        columns: Mapping[tuple[int, str], Ints],
+        tables: BusTables | None = None,
     ) -> None:
+        """``tables``: those of the bus, where a proving key has them already."""
         self.circuit, self.layout = circuit, layout
+        self._tables = tables
         self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
         self.trace = columns
         self.extra: dict[tuple[int, int], Ints] = {}
@@ -129,13 +137,20 @@ class Witness:
             for block, row in zip(blocks, rows, strict=True):
                 table = bus.tables[block.table]
                 arguments: Any = row[0]
-                low = 0 if table.kind == RANGE else table_values(self.circuit, table)[0]
-                index = arguments.astype(np.int64, copy=False) - low
+                index = arguments.astype(np.int64, copy=False)
+                if low := table_low(self.circuit, table):
+                    index = index - low
                 size = 1 << table.log_size
                 if index.min() < 0 or index.max() >= size:
                     index = index[(index >= 0) & (index < size)]
                 counts[block.table] += np.bincount(index, minlength=size)
         return counts
+
+    def tables(self) -> BusTables:
+        """The bus's tables."""
+        if self._tables is None:
+            self._tables = bus_tables(self.circuit, self.layout.bus)
+        return self._tables
 
     def columns(self) -> dict[Key, U64]:
         """Every column of C_x over F_p."""

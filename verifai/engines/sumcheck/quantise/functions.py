@@ -12,6 +12,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from verifai.engines.sumcheck.circuit.bounds import refuse
 
 Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
@@ -256,10 +259,33 @@ def keeps_scale(program: Program) -> bool:
     return all(instruction[0] in _PIECEWISE_LINEAR for instruction in program)
 
 
-@lru_cache(maxsize=64)
-def _known(program: Program, input_scale: Fraction, output_scale: Fraction) -> dict[int, Decimal]:
-    """⌊f(t·S_in)/S_out + ½⌋ by t, as far as computed: a lowering asks for one function at several widths."""
-    return {}
+class _Known:
+    """⌊f(t·S_in)/S_out + ½⌋ on the widest domain asked for so far, cut to ±:data:`_FAR`."""
+
+    __slots__ = ("values",)
+
+    def __init__(self) -> None:
+        self.values: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def widened(self, half: int, compute: Callable[[range], list[int]]) -> NDArray[np.int64]:
+        """The values of t in [−half, half), half a power of two."""
+        values = self.values  # one look: another thread may widen it meanwhile, to the same values
+        have = len(values) // 2
+        if half <= have:
+            return values[have - half : have + half]
+        below, above = compute(range(-half, -have)), compute(range(have, half))
+        self.values = values = np.concatenate([np.array(below, np.int64), values, np.array(above, np.int64)])
+        return values
+
+
+@lru_cache(maxsize=256)
+def _known(program: Program, input_scale: Fraction, output_scale: Fraction) -> _Known:
+    """What is known of one function: a lowering asks for it at several widths, and a search in every lowering."""
+    return _Known()
+
+
+_FAR = Decimal(1 << 62)
+"""Beyond any bound that a table is clamped to."""
 
 
 def tabulate(
@@ -270,21 +296,24 @@ def tabulate(
     Raises:
         EvidenceRejected: code ``circuit-invalid``, when f has no value somewhere on the domain.
     """
-    domain = range(-(1 << (width - 1)), 1 << (width - 1))
+    half = 1 << (width - 1)
     if program == IDENTITY and input_scale == output_scale:
-        return tuple(min(max(t, low), high) for t in domain)
-    known = _known(program, input_scale, output_scale)
-    with localcontext(_CONTEXT):
-        s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
-        s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
-        try:
-            for t in domain:
-                if t not in known:
-                    known[t] = (evaluate(program, t * s_in) / s_out + _HALF).to_integral_value(ROUND_FLOOR)
-            least, most = Decimal(low), Decimal(high)
-            return tuple(int(min(max(known[t], least), most)) for t in domain)
-        except ArithmeticError:
-            raise refuse("an activation function has no value somewhere on its table's domain") from None
+        return _clamped(np.arange(-half, half, dtype=np.int64), low, high)
+
+    def compute(arguments: range) -> list[int]:
+        with localcontext(_CONTEXT):
+            s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
+            s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
+            return [_cell(evaluate(program, t * s_in) / s_out, -_FAR, _FAR) for t in arguments]
+
+    try:
+        return _clamped(_known(program, input_scale, output_scale).widened(half, compute), low, high)
+    except ArithmeticError:
+        raise refuse("an activation function has no value somewhere on its table's domain") from None
+
+
+def _clamped(values: NDArray[np.int64], low: int, high: int) -> tuple[int, ...]:
+    return tuple(np.clip(values, low, high).tolist())
 
 
 @lru_cache(maxsize=4096)

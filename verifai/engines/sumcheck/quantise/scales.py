@@ -148,10 +148,10 @@ WHOLE_BITS = 12
 """Of a table's row that something else than a linear layer reads, under one scale for all its columns."""
 
 
-def whole_scale(scale: Scale) -> Scale:
+def whole_scale(scale: Scale, bits: int = WHOLE_BITS) -> Scale:
     """One scale for a row whose columns have scales of their own, over the hull of their ranges."""
     ends = [(end - column.zero_point) * column.step for column in scale.columns for end in (scale.low, scale.high)]
-    return choose_scale(Range(float(min(ends)), float(max(ends))), WHOLE_BITS)
+    return choose_scale(Range(float(min(ends)), float(max(ends))), bits)
 
 
 def narrow_scale(scale: Scale) -> Scale:
@@ -366,6 +366,8 @@ def choose_scales(
     integers: Collection[str] = (),
     columns: Mapping[str, Sequence[Range]] | None = None,
     exact: Mapping[str, int] | None = None,
+    arguments: Collection[str] = (),
+    output_columns: Mapping[str, Sequence[Range]] | None = None,
     compared: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
@@ -376,6 +378,8 @@ def choose_scales(
         exact: exponent of a power of two that all values of an input are multiples of.
         compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
             whole numbers and halves, where thresholds lie, are what they are.
+        output_columns: ranges per column, of outputs whose columns are to have scales of their own.
+        outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
     scales: dict[str, Scale] = {}
     tried = {
@@ -400,8 +404,12 @@ def choose_scales(
         elif name in inputs:
             bits = options.column_bits if name in compared and options.fold else options.input_bits
             scales[name] = choose_scale(_widened(values, options.input_margin), bits)
+        elif name in (output_columns or {}):
+            wide = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
+            scales[name] = choose_column_scale(wide, options.output_bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         else:
-            scales[name] = choose_scale(values, options.activation_bits)
+            reach = _widened(values, options.output_margin) if name in arguments and options.fold else values
+            scales[name] = choose_scale(reach, options.activation_bits)
     return scales

@@ -1,7 +1,7 @@
 """Verification from bytes to a verified statement: the whole of it, in the order of the numbered steps.
 
 1. The circuit's bytes have the digest that was given from outside, obey every rule, and carry the planned commitments and
-   errors.
+   errors; what verifying will cost is within what was allowed.
 2. The weights have the identity that was given from outside.
 3. The statement fits the circuit: kinds, shapes, ranges.
 4. The proof's bytes have exactly the planned lengths.
@@ -24,6 +24,15 @@ from verifai.engines.sumcheck.circuit.codec import decode as decode_circuit
 from verifai.engines.sumcheck.circuit.program import Circuit, WeightVisibility
 from verifai.engines.sumcheck.circuit.weights import decode_weights, weights_digest
 from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.planning.price import (
+    DEFAULT,
+    Allowance,
+    Price,
+    most_messages,
+    price_of,
+    price_of_bytes,
+    price_with_openings,
+)
 from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.layout import Layout
@@ -39,12 +48,28 @@ from verifai.errors import EvidenceRejected
 
 
 @dataclass(frozen=True, slots=True)
+class SurveyedCircuit:
+    """A circuit that was checked against a digest from outside, and what verifying takes, its openings left out."""
+
+    circuit: Circuit
+    digest: str
+    price: Price
+    allowance: Allowance
+
+
+@dataclass(frozen=True, slots=True)
 class TrustedCircuit:
-    """A circuit that was checked against a digest from outside, with its plan."""
+    """A circuit that was checked against a digest from outside, with its plan.
+
+    Attributes:
+        price: what verifying a proof of it takes at most. allowance: what it may take; the price is within it.
+    """
 
     circuit: Circuit
     digest: str
     layout: Layout
+    price: Price
+    allowance: Allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +94,10 @@ class VerifiedStatement:
     statement: Statement
 
 
-def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
-    """Step 1. ``digest`` comes from outside the evidence.
+def survey(data: bytes, digest: str, allowance: Allowance = DEFAULT) -> SurveyedCircuit:
+    """Step 1 without the plan: which circuit it is, and what verifying will take. Work in proportion to its bytes.
 
-    Raises:
-        EvidenceRejected: ``circuit-mismatch`` for another digest, ``circuit-malformed``, ``circuit-invalid``.
-        UnsupportedModel: when this suite cannot prove the circuit.
+    Raises as :func:`trust_circuit`.
     """
     if circuit_digest(data) != digest:
         raise EvidenceRejected(
@@ -83,15 +106,38 @@ def trust_circuit(data: bytes, digest: str) -> TrustedCircuit:
             where="circuit",
             hint="Use the circuit that the lock pins.",
         )
+    price_of_bytes(len(data)).require(allowance, "circuit")
     circuit = decode_circuit(data)
     check(circuit)
     if circuit.suite not in SUITES:
         known = ", ".join(SUITES)
         raise EvidenceRejected("circuit-invalid", f"the circuit is for suite {circuit.suite!r}, not {known}", where="suite")
+    price = price_of(circuit, len(data))
+    price.require(allowance, "circuit")
+    return SurveyedCircuit(circuit, digest, price, allowance)
+
+
+def trust_circuit(data: bytes, digest: str, allowance: Allowance = DEFAULT) -> TrustedCircuit:
+    """Step 1. ``digest`` comes from outside the evidence, as do the limits. Before the price of verifying is known to be within
+    them, nothing is evaluated, and work is in proportion to the circuit's bytes.
+
+    Raises:
+        EvidenceRejected: ``circuit-mismatch`` for another digest, ``circuit-malformed``, ``circuit-invalid``.
+        UnsupportedModel: when this suite cannot prove the circuit.
+        ResourceExhausted: ``verification-over-budget``.
+    """
+    return trust_surveyed(survey(data, digest, allowance))
+
+
+def trust_surveyed(surveyed: SurveyedCircuit) -> TrustedCircuit:
+    """The rest of step 1. Raises as :func:`trust_circuit`."""
+    circuit = surveyed.circuit
     layout = plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise EvidenceRejected("circuit-invalid", "commitments or errors do not follow from the circuit", where="soundness")
-    return TrustedCircuit(circuit, digest, layout)
+    price = price_with_openings(surveyed.price, layout)
+    price.require(surveyed.allowance, "circuit")
+    return TrustedCircuit(circuit, surveyed.digest, layout, price, surveyed.allowance)
 
 
 def trust_weights(trusted: TrustedCircuit, identity: str, blob: bytes | None) -> TrustedWeights:
@@ -122,7 +168,7 @@ def verify(trusted: TrustedCircuit, weights: TrustedWeights, statement: Statemen
         EvidenceRejected: codes ``statement-invalid``, ``proof-malformed``, ``proof-invalid``.
     """
     check_statement(trusted.circuit, statement)
-    decoded = proofs.decode(proof, trusted.layout.commitments())
+    decoded = proofs.decode(proof, trusted.layout.commitments(), most_messages(trusted.price, trusted.layout))
     transcript = start_transcript(trusted.digest, trusted.circuit, weights.identity, statement)
     check_proof(trusted, weights, statement, decoded, transcript)
     return VerifiedStatement(trusted.circuit, trusted.digest, weights.identity, statement)

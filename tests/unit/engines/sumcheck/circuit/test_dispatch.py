@@ -18,6 +18,7 @@ from verifai.engines.sumcheck import constraints
 from verifai.engines.sumcheck.circuit import bounds, check, codec, ops
 from verifai.engines.sumcheck.circuit.dispatch import NotApplicable, dispatch, find, require
 from verifai.engines.sumcheck.interpreter import run as interpreter
+from verifai.engines.sumcheck.planning import claim_count
 from verifai.engines.sumcheck.protocol import buses, operations
 from verifai.engines.sumcheck.prover import product_arrays, witness
 from verifai.errors import InternalError
@@ -44,12 +45,16 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "circuit.codec._WRITTEN": codec._op,
     "interpreter.run._STEPS": lambda op: interpreter.run(circuit_of(op), [], []),
     "constraints._RULES": lambda op: constraints.constraints(circuit_of(op)),
-    "protocol.buses._LOOKUPS": lambda op: buses.lookups_of(circuit_of(op), op),
+    "protocol.buses._LOOKUPS": lambda op: buses.lookups_of(circuit_of(op), 0),
     "protocol.buses._COLUMNS": lambda op: buses.columns_of(circuit_of(op), op),
     "protocol.operations._LOOKUP_ROWS": lambda op: operations.lookup_rows(party_of(op), 0, lambda size: ()),
     "protocol.operations._CHECKS": lambda op: operations.check_operation(party_of(op), 0),
     "protocol.operations._PRODUCTS": lambda op: operations.check_operation(party_of(op, object()), 0),
     "protocol.operations._REDUCTIONS": lambda op: operations.reduce_claim(party_of(op), 0, (), None),  # type: ignore[arg-type]
+    "planning.claim_count._ROWS": lambda op: claim_count.count_rows(party_of(op), 0),
+    "planning.claim_count._CHECKS": lambda op: claim_count.count_check(party_of(op), 0),
+    "planning.claim_count._PRODUCTS": lambda op: claim_count.count_product(party_of(op), 0, 0),
+    "planning.claim_count._REDUCTIONS": lambda op: claim_count.count_claims(party_of(op), 0, 0, 1),
     "prover.witness._COLUMNS": lambda op: witness.Witness(circuit_of(op), None, [], {}),  # type: ignore[arg-type]
     "prover.witness._ROWS": lambda op: witness.Witness.rows(party_of(op), 0),
     "prover.witness._MESSAGES": lambda op: witness.Witness.message(party_of(op), 0),

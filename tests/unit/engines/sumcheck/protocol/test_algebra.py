@@ -281,7 +281,7 @@ def _fractions_hold(values, bits, counts, log_lookups):
     negative = to_field(-np.array(counts, dtype=np.int64))
     blocks = [Block(0, log_lookups, lookup.offset, (columns[0],), None), Block(0, bits, table.offset, rows, negative)]
     prover = ProverChannel(Transcript())
-    prove_layers(prover, *build_leaves(bus, blocks, alpha, beta))
+    prove_layers(prover, build_leaves(bus, blocks, alpha, beta))
     verifier = ProofChannel(Transcript(), prover.messages)
     try:
         found = check_layers(verifier, bus.log_leaves)

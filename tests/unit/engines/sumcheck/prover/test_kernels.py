@@ -15,9 +15,13 @@ from tests.support import sumcheck_examples as examples
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import eq_table
+from verifai.engines.sumcheck.protocol.buses import Bus, TableBlock
 from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import kernels, lookup_kernels, parallel
 from verifai.engines.sumcheck.prover.arrays import embed, scalars, to_field, vector
+from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.lookups import Block, Layer, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 
 BASE = [0, 1, 2, 2**32 - 1, 2**32, 2**32 + 1, P - 2**32, P - 2, P - 1]
@@ -183,11 +187,11 @@ def test_layers_and_rounds_of_fractions(seed):
     p, q = ([[_shuffled(seed * 7 + 2 * side + part, size) for side in range(2)] for part in range(2)] for _ in range(2))
     p, q = p[0], q[1]
     as_array = [np.stack([vector(side) for side in one]) for one in (p, q)]
-    up, uq = parallel.fraction_layer(*as_array)
+    low_p, high_p, low_q, high_q = parallel.fraction_layer(*as_array[0], *as_array[1])
     top = [field.add(field.product(a, d), field.product(b, c)) for a, b, c, d in zip(p[0], p[1], q[0], q[1], strict=True)]
     bottom = [field.product(c, d) for c, d in zip(q[0], q[1], strict=True)]
-    assert _canonical(up[0]) + _canonical(up[1]) == top
-    assert _canonical(uq[0]) + _canonical(uq[1]) == bottom
+    assert _canonical(low_p) + _canonical(high_p) == top
+    assert _canonical(low_q) + _canonical(high_q) == bottom
     eq = _shuffled(seed, size // 2)
     words = [int(x) for x in parallel.fraction_round(vector(eq), *(vector(one) for one in (p[0], q[1], q[0], p[1])))]
 
@@ -234,7 +238,7 @@ def test_integers_enter_canonically():
 @pytest.mark.parametrize("threads", [2, 3])
 def test_ranges_of_any_number_of_threads_give_the_same_cells_and_sums(threads, monkeypatch):
     p, q, r, s = (vector(_shuffled(seed, 128)) for seed in range(4))
-    base, eq, layer = _u64(_base(1, 128)), vector(_shuffled(9)), np.stack([p, q])
+    base, eq = _u64(_base(1, 128)), vector(_shuffled(9))
 
     def everything():
         return [
@@ -242,7 +246,8 @@ def test_ranges_of_any_number_of_threads_give_the_same_cells_and_sums(threads, m
             parallel.fold_base(base, *scalars(SCALARS[3])).tolist(),
             parallel.product_round(p, q),
             parallel.product_round_base(base, q),
-            [one.tolist() for one in parallel.fraction_layer(layer, np.stack([r, s]))],
+            [one.tolist() for one in parallel.fraction_layer(p, q, r, s)],
+            [one.tolist() for one in parallel.fraction_layer(base, base[:77], r, s[:, :77].copy())],
             parallel.add_scaled(p, q, *scalars(SCALARS[3])).tolist(),
             parallel.fraction_round(eq, p, q, r, s),
         ]
@@ -252,6 +257,47 @@ def test_ranges_of_any_number_of_threads_give_the_same_cells_and_sums(threads, m
     with parallel.workers(threads):
         assert everything() == alone
     assert everything() == alone
+
+
+def _messages(leaves):
+    channel = ProverChannel(Transcript())
+    prove_layers(channel, leaves)
+    return channel.messages
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("half", "used"),
+    [(1, 1), (2, 1), (2, 2), (4, 3), *((64, used) for used in (1, 2, 15, 16, 17, 31, 32, 33, 37, 63, 64)), (1 << 13, 5001)],
+)
+def test_filler_that_is_not_stored_gives_the_messages_of_filler_that_is(half, used, threads, monkeypatch):
+    """The high half's filler is 0, 1, an odd number of leaves, or all but one; it meets the ends of blocks and of halves."""
+    p0, p1 = _u64(_base(half, half)), _u64(_base(used, used))
+    q0, q1 = vector(_shuffled(1, half)), vector(_shuffled(2, used))
+    filler = half - used
+    full_p = [embed(p0), np.concatenate([embed(p1), np.zeros((2, filler), dtype=np.uint64)], axis=1)]
+    full_q1 = np.concatenate([q1, vector([field.ONE] * filler)], axis=1) if filler else q1.copy()
+    stored = _messages(Layer(*full_p, q0.copy(), full_q1))
+    monkeypatch.setattr(parallel, "LARGE", 2)
+    with parallel.workers(threads):
+        assert _messages(Layer(p0, p1, q0, q1)) == stored
+
+
+def test_leaves_that_are_mostly_filler_are_a_mistake():
+    bus = Bus((TableBlock("range", 1, 1, 0),), (), {}, 2, 2)
+    block = Block(0, 1, 0, (_u64([0, 1]),), _u64([0, 0]))
+    with pytest.raises(ValueError, match="filler"):
+        build_leaves(bus, [block], (1, 2), (3, 4))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 64, 129])
+def test_sums_of_products_of_any_length(count):
+    """Vector registers take several terms at once; the rest is added alone. The largest words meet in the sums."""
+    for left, right in ((_shuffled(3, count), _shuffled(4, count)), ([(P - 1, P - 1)] * count, [(P - 1, P - 1)] * count)):
+        assert tuple(map(int, kernels.dot(vector(left), vector(right)))) == field.dot(left, right)
+        base = _u64([x for x, _ in left])
+        wanted = field.total(field.scale(y, int(x)) for x, y in zip(base, right, strict=True))
+        assert tuple(map(int, kernels.dot_base(base, vector(right)))) == wanted
 
 
 def test_a_whole_proof_is_the_same_on_two_threads(monkeypatch):

@@ -1,0 +1,556 @@
+"""How many claims reach each tensor, and how long the vectors are that carry them: the script on numbers, not on values.
+
+Part of :mod:`.price`. Standard library only. Each table has a rule for every operation and follows the same table of
+:mod:`..protocol.operations`; a test holds the counts to the rehearsal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import gcd
+from typing import Any
+
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, require
+from verifai.engines.sumcheck.circuit.ops import NONE
+from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Weight, WeightVisibility
+from verifai.engines.sumcheck.protocol import buses
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, Bus, taps
+from verifai.engines.sumcheck.protocol.convolution import DIRECT_RATIO, DIRECT_STEPS
+from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, public_tensors, ranged_tensors
+from verifai.engines.sumcheck.protocol.operations import conv_bits
+from verifai.engines.sumcheck.protocol.proof import MAX_MESSAGES
+from verifai.errors import UnsupportedModel
+
+ENTRY_BYTES = 144
+"""Of one element of F in a vector: a pair of integers."""
+ENTRY_NS = 1_600
+"""To make one entry of a vector, or to evaluate it at a point."""
+CELL_NS = 120
+"""Per cell of a public tensor or weight, each time that it is evaluated."""
+ROW_NS = 1_500
+"""Per row of them."""
+TABLE_NS = 500
+"""Per row of a public table."""
+
+_CLASSES = 8
+"""Kinds of claims on one tensor that are told apart; beyond, all count as the most costly."""
+
+Mask = int
+"""Which axes of a functional are lists of entries: bit i is axis i. The others are eq vectors, given by their points."""
+
+
+class ClaimCounter:
+    """Plays the script on numbers of claims. What it counts is in its attributes.
+
+    Attributes:
+        messages, claims: elements sent, claims to be opened. nanoseconds: of vectors and public values.
+        kept: bytes of vectors that live until the openings. most: the most that is needed for a while beside them.
+    """
+
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
+        self.messages = self.claims = self.nanoseconds = self.kept = self.most = 0
+        self._shown = frozenset(public_tensors(circuit))
+        self._public_weights = circuit.weight_visibility is WeightVisibility.PUBLIC
+        self._pending: dict[int, dict[Mask, int]] = {
+            out: {} for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
+        }
+        self._deferred: dict[int, list[int]] = {}
+
+    # --- what the script asks a party for, ``times`` times ---
+
+    def send(self, count: int) -> None:
+        """Elements of messages."""
+        self.messages += count
+        if self.messages > MAX_MESSAGES:
+            raise UnsupportedModel(
+                "sumcheck-too-large", f"a proof would need more than {MAX_MESSAGES} messages", where="messages"
+            )
+
+    def open(self, bits: Sequence[int], mask: Mask, times: int) -> None:
+        """Claims for the openings, on a column with axes of ``bits`` variables."""
+        self.claims += times
+        if self.claims > MAX_CLAIMS:
+            raise UnsupportedModel("sumcheck-too-large", f"more than {MAX_CLAIMS} claims would be opened", where="openings")
+        entries = sum(1 << width for axis, width in enumerate(bits) if mask >> axis & 1)
+        self.nanoseconds += times * (ENTRY_NS * entries + 4_000 * sum(bits))
+        self.most = max(self.most, 16 * ENTRY_BYTES * entries)  # tables that are kept for the next claim
+
+    def make(self, entries: int, times: int) -> None:
+        """Vectors of ``entries`` entries, which their claims keep."""
+        self.nanoseconds += times * ENTRY_NS * entries
+        self.kept += times * ENTRY_BYTES * entries
+        self.most = max(self.most, 2 * ENTRY_BYTES * entries)
+
+    def look(self, entries: int, times: int) -> None:
+        """Vectors that are made and forgotten."""
+        self.nanoseconds += times * ENTRY_NS * entries
+        self.most = max(self.most, 2 * ENTRY_BYTES * entries)
+
+    def column(self, shape: Tensor, times: int, mask: Mask = 0) -> None:
+        """A committed column of a tensor's shape."""
+        self.send(times)
+        self.open(shape.bits, mask, times)
+
+    def read(self, tensor: int, mask: Mask, times: int) -> None:
+        """A tensor under a functional, its padding masked."""
+        described = self.circuit.tensors[tensor]
+        if described.fill:
+            self.nanoseconds += 2 * times * (ENTRY_NS >> 2) * _dense(described.bits, mask)
+        if tensor in self._shown:
+            self._evaluate(described, times)
+        elif tensor in self._pending:
+            self.send(times)
+            classes = self._pending[tensor]
+            if mask not in classes and len(classes) >= _CLASSES:
+                mask = (1 << len(described.shape)) - 1
+            classes[mask] = classes.get(mask, 0) + times
+        else:
+            self.column(described, times, mask)
+
+    def weight(self, weight: int, mask: Mask, times: int) -> None:
+        """A weight under a functional."""
+        described = self.circuit.weights[weight]
+        if self._public_weights:
+            self._evaluate(described, times)
+        else:
+            self.send(times)
+            self.open(described.bits, mask, times)
+
+    def _evaluate(self, described: Tensor | Weight, times: int) -> None:
+        sizes = list(described.shape)
+        row = sizes.pop()
+        while sizes and sizes[-1] * row <= 4096:
+            row *= sizes.pop()
+        rows = described.size // row
+        entries = sum(described.padded) + row
+        self.nanoseconds += times * (CELL_NS * described.size + ROW_NS * rows + ENTRY_NS * entries)
+        self.most = max(self.most, ENTRY_BYTES * (2 * entries + rows))
+
+    def pin(self, shape: Sequence[int], bits: Sequence[int], times: int) -> None:
+        """A second claim on a value, under its functional cut off at the true sizes."""
+        mask = 0
+        for axis, (size, width) in enumerate(zip(shape, bits, strict=True)):
+            if size != 1 << width:
+                mask |= 1 << axis
+                self.make(1 << width, times)
+        self.open(bits, mask, times)
+
+    def rounds(self, count: int, elements: int, times: int) -> None:
+        """Rounds of a sumcheck."""
+        self.send(times * count * elements)
+
+    def defer(self, number: int, which: int) -> None:
+        """A claim on a product of the operation."""
+        self._deferred.setdefault(number, []).append(which)
+
+    # --- the script ---
+
+    def lookups(self) -> None:
+        """Steps 5 to 7."""
+        circuit = self.circuit
+        bus = buses.build(circuit)
+        self.send(1 + sum(2 * layer + 4 for layer in range(bus.log_leaves)))
+        for number in range(len(circuit.ops)):
+            count_rows(self, number)
+        for tensor in ranged_tensors(circuit):
+            described = circuit.tensors[tensor]
+            self.read(tensor, 0, 1)
+            self.pin(described.shape, described.bits, 1)
+        self._tables(bus)
+
+    def _tables(self, bus: Bus) -> None:
+        for table in bus.tables:
+            self.send(1)
+            self.open((table.log_size,), 0, 1)
+            self.look(2 << (table.log_size + 1) // 2, 1)
+            if table.kind != RANGE:
+                self.nanoseconds += TABLE_NS << table.log_size
+                self.most = max(self.most, 64 << table.log_size)
+
+    def operations(self) -> None:
+        """Step 8."""
+        for number in range(len(self.circuit.ops) - 1, -1, -1):
+            op = self.circuit.ops[number]
+            count_check(self, number)
+            for which in self._deferred.get(number, ()):
+                count_product(self, number, which)
+            if not ops.holds_results(op):
+                for mask, times in self._pending[op.out].items():
+                    count_claims(self, number, mask, times)
+
+
+def _dense(bits: Sequence[int], mask: Mask) -> int:
+    return sum(1 << width for axis, width in enumerate(bits) if mask >> axis & 1)
+
+
+def count_rows(c: ClaimCounter, number: int) -> None:
+    """What the lookups of operation ``number`` read."""
+    op = c.circuit.ops[number]
+    rule = find(_ROWS, op, "counts of lookups")
+    if rule is not None:
+        rule(c, number, op)
+
+
+def count_check(c: ClaimCounter, number: int) -> None:
+    """What its own check reads."""
+    op = c.circuit.ops[number]
+    rule = find(_CHECKS, op, "counts of checks")
+    if rule is not None:
+        rule(c, number, op)
+
+
+def count_product(c: ClaimCounter, number: int, which: int) -> None:
+    """What the check of a product reads that its lookups took for granted."""
+    op = c.circuit.ops[number]
+    require(_PRODUCTS, op, "counts of products")(c, op, which)
+
+
+def count_claims(c: ClaimCounter, number: int, mask: Mask, times: int) -> None:
+    """What ``times`` claims on its virtual result become."""
+    op = c.circuit.ops[number]
+    require(_REDUCTIONS, op, "counts of claims")(c, op, mask, times)
+
+
+# --- lookups ---
+
+
+def _lookup_rows(c: ClaimCounter, number: int, op: ops.Lookup) -> None:
+    c.read(op.x, 0, 1)
+    c.read(op.out, 0, 1)
+
+
+def _requant_rows(c: ClaimCounter, number: int, op: ops.Requant) -> None:
+    out = c.circuit.tensors[op.out]
+    c.read(op.z, 0, 1)
+    c.column(out, len(op.limbs))
+    c.read(op.out, 0, 1)
+    if op.saturate:
+        c.column(out, 3)
+        c.send(1)
+        c.defer(number, 0)
+
+
+def _window(
+    c: ClaimCounter, op: Any, kernel: Sequence[int], source: Tensor, out: Tensor, times: int, ones: bool = False
+) -> None:
+    """Height and width of the operand's functional: :func:`..protocol.convolution.windows`."""
+    dilation = (1, 1) if isinstance(op, ops.WindowSum) else op.dilation
+    for d in range(2):
+        entries, taps_, stride = out.shape[2 + d], kernel[d], op.stride[d]
+        c.look(out.padded[2 + d], times)
+        c.make(source.padded[2 + d], times)
+        spread = (entries * stride + taps_ * dilation[d]) // gcd(stride, dilation[d])
+        steps = taps_ if ones or taps_ == 1 else 0
+        if not ones and entries * taps_ <= max(DIRECT_STEPS, DIRECT_RATIO * spread):
+            steps = entries * taps_
+        elif not ones:
+            # Karatsuba's method: the longer operand in pieces as long as the shorter one.
+            short, long = sorted((entries * stride, taps_ * dilation[d]))
+            steps = 6 * spread + int(short**0.585) * long
+            c.most = max(c.most, 6 * ENTRY_BYTES * spread)
+        c.nanoseconds += times * 1_000 * steps
+
+
+def _taps(c: ClaimCounter, op: ops.WindowMax, times: int) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    for _ in taps(op):
+        _window(c, op, (1, 1), source, out, times)
+        c.look(2 * _dense(source.bits, 0b1100), times)
+        c.read(op.x, 0b1100, times)
+
+
+def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax) -> None:
+    c.read(op.out, 0, 1)
+    _taps(c, op, 1)
+
+
+def _difference(c: ClaimCounter, op: ops.RowMax) -> None:
+    maxima = c.circuit.tensors[op.out]
+    c.read(op.out, 0, 1)
+    c.pin(maxima.shape, maxima.bits, 1)
+    c.read(op.x, 0, 1)
+
+
+def _row_max_rows(c: ClaimCounter, number: int, op: ops.RowMax) -> None:
+    source = c.circuit.tensors[op.x]
+    _difference(c, op)
+    c.column(source, 1)
+    if op.saturate:
+        c.column(source, 3)
+        c.send(1)
+        c.defer(number, 0)
+    if op.exp != NONE:
+        c.read(op.exp, 0, 1)
+    _along_rows(c, source)
+
+
+def _along_rows(c: ClaimCounter, source: Tensor) -> None:
+    """A column under weights of the last axis' places."""
+    c.make(source.padded[-1], 1)
+    c.column(source, 1, 1 << (len(source.shape) - 1))
+
+
+def _recip_rows(c: ClaimCounter, number: int, op: ops.Recip) -> None:
+    c.column(c.circuit.tensors[op.out], 9)
+    for which in range(3):
+        c.defer(number, which)
+    c.read(op.out, 0, 1)
+
+
+def _isqrt_rows(c: ClaimCounter, number: int, op: ops.Isqrt) -> None:
+    c.read(op.v, 0, 1)
+    c.read(op.out, 0, 1)
+    c.column(c.circuit.tensors[op.out], 3)
+    c.send(1)
+    c.defer(number, 0)
+
+
+def _argmax_rows(c: ClaimCounter, number: int, op: ops.ArgMax) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    for described in (source, out):
+        c.column(described, 1)
+        c.pin(described.shape, described.bits, 1)
+    c.read(op.x, 0, 1)
+    c.look(source.padded[-1], 1)
+    _along_rows(c, source)
+
+
+_REFUSED = "it is not part of this suite: the planner refuses it"
+
+_ROWS: Dispatch[Callable[[ClaimCounter, int, Any], None]] = dispatch(
+    {
+        ops.Requant: _requant_rows,
+        ops.Lookup: _lookup_rows,
+        ops.WindowMax: _window_max_rows,
+        ops.RowMax: _row_max_rows,
+        ops.Recip: _recip_rows,
+        ops.Isqrt: _isqrt_rows,
+        ops.ArgMax: _argmax_rows,
+    },
+    ("it looks nothing up", LINEAR_OR_VIEW),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+# --- checks and products ---
+
+
+def _check_maximum(c: ClaimCounter, number: int, op: ops.WindowMax) -> None:
+    window = len(taps(op))
+    c.rounds(c.circuit.tensors[op.out].log_cells, window, 1)
+    c.read(op.out, 0, 1)
+    _taps(c, op, 1)
+    c.send(max(0, window - 2))
+
+
+def _check_argmax(c: ClaimCounter, number: int, op: ops.ArgMax) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    _along_rows(c, source)
+    _along_rows(c, source)
+    c.read(op.out, 0, 1)
+    c.column(out, 1)
+    c.rounds(source.log_cells, 3, 1)
+    c.column(source, 1)
+    c.read(op.x, 0, 1)
+    c.look(source.padded[-1], 1)
+
+
+_CHECKS: Dispatch[Callable[[ClaimCounter, int, Any], None]] = dispatch(
+    {ops.WindowMax: _check_maximum, ops.ArgMax: _check_argmax},
+    ("claims on its results are carried on", LINEAR_OR_VIEW),
+    ("its lookups are all there is to check", (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+def _requant_product(c: ClaimCounter, op: ops.Requant, which: int) -> None:
+    out = c.circuit.tensors[op.out]
+    c.rounds(out.log_cells, 3, 1)
+    c.read(op.z, 0, 1)
+    c.column(out, len(op.limbs) + 1)
+
+
+def _row_max_product(c: ClaimCounter, op: ops.RowMax, which: int) -> None:
+    source = c.circuit.tensors[op.x]
+    c.rounds(source.log_cells, 3, 1)
+    c.column(source, 1)
+    _difference(c, op)
+
+
+def _recip_product(c: ClaimCounter, op: ops.Recip, which: int) -> None:
+    out = c.circuit.tensors[op.out]
+    c.rounds(out.log_cells, 3, 1)
+    if which == 0:
+        c.read(op.q, 0, 1)
+    else:
+        c.column(out, 2)
+    c.column(out, 1)
+
+
+def _isqrt_product(c: ClaimCounter, op: ops.Isqrt, which: int) -> None:
+    c.rounds(c.circuit.tensors[op.out].log_cells, 3, 1)
+    c.read(op.out, 0, 1)
+
+
+_PRODUCTS: Dispatch[Callable[[ClaimCounter, Any, int], None]] = dispatch(
+    {
+        ops.Requant: _requant_product,
+        ops.RowMax: _row_max_product,
+        ops.Recip: _recip_product,
+        ops.Isqrt: _isqrt_product,
+    },
+    ("claims on its results are carried on", LINEAR_OR_VIEW),
+    ("it defers no product", (ops.Lookup, ops.WindowMax, ops.ArgMax)),
+    (_REFUSED, (ops.Gather,)),
+)
+
+
+# --- claims on virtual results ---
+
+
+def _matmul(c: ClaimCounter, op: ops.MatMul, mask: Mask, times: int) -> None:
+    source = c.circuit.tensors[op.x]
+    rows = len(source.shape) - op.contract
+    channel = mask >> rows & 1
+    if op.bias != NONE:
+        c.weight(op.bias, channel, times)
+    c.rounds(sum(source.bits[rows:]), 2, times)
+    c.weight(op.weight, channel, times)
+    c.read(op.x, mask & ((1 << rows) - 1), times)
+
+
+def _conv(c: ClaimCounter, op: ops.Conv, mask: Mask, times: int) -> None:
+    source, out, kernel = c.circuit.tensors[op.x], c.circuit.tensors[op.out], c.circuit.weights[op.weight].shape
+    channel = mask >> 1 & 1
+    if op.bias != NONE:
+        c.weight(op.bias, channel, times)
+    bits = conv_bits(op, kernel, source)
+    c.rounds(sum(bits), 2, times)
+    if bits[0]:
+        channel = 1
+        c.make(out.padded[1] + (1 << bits[0]), times)
+    c.weight(op.weight, channel, times)
+    c.look(sum(kernel[2:]) * 2, times)
+    _window(c, op, kernel[2:], source, out, times)
+    c.read(op.x, mask & 1 | 0b1100, times)
+
+
+def _mul(c: ClaimCounter, op: ops.Mul, mask: Mask, times: int) -> None:
+    described = c.circuit.tensors[op.a]
+    _product(c, op.a, op.b, described.log_cells, _dense(described.bits, mask), times)
+
+
+def _product(c: ClaimCounter, a: int, b: int, rounds: int, dense: int, times: int) -> None:
+    c.rounds(rounds, 3, times)
+    c.look(2 * dense, times)
+    c.read(a, 0, times)
+    if a != b:
+        c.read(b, 0, times)
+
+
+def _batched(c: ClaimCounter, op: ops.BatchedMatMul, mask: Mask, times: int) -> None:
+    first = c.circuit.tensors[op.a]
+    rank = len(first.shape)
+    c.rounds(sum(first.bits[:-2]) + first.bits[-1], 3, times)
+    c.look(2 * (_dense(first.bits[:-2], mask) + first.padded[-1]), times)
+    row, column = mask >> (rank - 2) & 1, mask >> (rank - 1) & 1
+    c.read(op.a, row << (rank - 2), times)
+    # At one row and one column of a tensor with itself, both functionals are the same, and so is the reading.
+    if op.a != op.b or first.bits[-1] or first.bits[-2] or row or column:
+        c.read(op.b, column << (rank - 1), times)
+
+
+def _combination(c: ClaimCounter, op: ops.LinearCombination, mask: Mask, times: int) -> None:
+    for source in op.sources:
+        c.read(source, mask, times)
+    if op.constant:
+        c.look(_dense(c.circuit.tensors[op.out].bits, mask), times)
+
+
+def _window_sum(c: ClaimCounter, op: ops.WindowSum, mask: Mask, times: int) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    _window(c, op, op.kernel, source, out, times, ones=True)
+    c.read(op.x, mask & 0b0011 | 0b1100, times)
+
+
+def _row_sum(c: ClaimCounter, op: ops.RowSum, mask: Mask, times: int) -> None:
+    source = c.circuit.tensors[op.x]
+    kept = len(source.shape) - op.axes
+    summed = ((1 << op.axes) - 1) << kept
+    c.make(_dense(source.bits, summed), times)
+    weights = (mask & ((1 << kept) - 1)) | summed
+    if op.y == NONE:
+        c.read(op.x, weights, times)
+    else:
+        _product(c, op.x, op.y, source.log_cells, _dense(source.bits, weights), times)
+
+
+def _relabel(c: ClaimCounter, op: ops.Relabel, mask: Mask, times: int) -> None:
+    """As :func:`..protocol.geometry.relabelled` groups axes; vectors of a group become one."""
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    found, rest, sizes = 0, list(enumerate(out.bits)), list(enumerate(source.bits))
+    while sizes:
+        group, covered, dense = [sizes.pop(0)], 0, False
+        while covered != sum(width for _, width in group):
+            if covered < sum(width for _, width in group):
+                axis, width = rest.pop(0)
+                covered += width
+                dense = dense or bool(mask >> axis & 1)
+            else:
+                group.append(sizes.pop(0))
+        if dense:
+            for axis, width in group:
+                found |= 1 << axis
+                c.make(1 << width, times)
+            c.look(2 << covered, times)
+    if rest and mask:
+        found |= 1
+        c.make(source.padded[0], times)
+    c.read(op.x, found, times)
+
+
+def _view(c: ClaimCounter, op: ops.View, mask: Mask, times: int) -> None:
+    out = c.circuit.tensors[op.out]
+    for piece in op.pieces:
+        source = c.circuit.tensors[piece.source]
+        found = 0
+        for axis, (driven, indices) in enumerate(zip(piece.axes, piece.indices, strict=True)):
+            if driven != NONE and len(indices) == source.shape[driven] and indices == tuple(range(len(indices))):
+                found |= (mask >> axis & 1) << driven
+                continue
+            c.look(out.padded[axis], times)
+            if driven != NONE:
+                found |= 1 << driven
+                c.make(source.padded[driven], times)
+        for axis, constant in enumerate(piece.fixed):
+            if constant != NONE:
+                found |= 1 << axis
+                c.make(source.padded[axis], times)
+        if NONE in piece.axes:  # the sum along an axis that nothing drives goes into the first vector
+            found |= 1
+            c.make(source.padded[0], times)
+        if op.constant:
+            c.look(sum(out.padded), times)
+        c.read(piece.source, found, times)
+
+
+_REDUCTIONS: Dispatch[Callable[[ClaimCounter, Any, Mask, int], None]] = dispatch(
+    {
+        ops.MatMul: _matmul,
+        ops.Conv: _conv,
+        ops.BatchedMatMul: _batched,
+        ops.Mul: _mul,
+        ops.LinearCombination: _combination,
+        ops.WindowSum: _window_sum,
+        ops.RowSum: _row_sum,
+        ops.Relabel: _relabel,
+        ops.View: _view,
+    },
+    (
+        "its results are held: claims on them are opened",
+        (ops.Requant, ops.Lookup, ops.WindowMax, ops.RowMax, ops.Recip, ops.Isqrt, ops.ArgMax),
+    ),
+    (_REFUSED, (ops.Gather,)),
+)

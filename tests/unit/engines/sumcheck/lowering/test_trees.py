@@ -33,7 +33,7 @@ def made(net: OnnxModel, rows: np.ndarray, *, hidden: bool = False) -> Lowered:
     feeds = [{"x": row[None]} for row in rows]
     compared = compared_inputs(net)
     assert compared == {"x"}
-    scales = choose_scales(calibrate(net, feeds), {"x"}, {"y"}, OPTIONS, (), column_ranges(net, feeds), {}, compared)
+    scales = choose_scales(calibrate(net, feeds), {"x"}, {"y"}, OPTIONS, (), column_ranges(net, feeds), {}, compared=compared)
     tensors = {"x": Visibility.PRIVATE if hidden else Visibility.PUBLIC, "y": Visibility.PUBLIC}
     weights = WeightVisibility.COMMITTED if hidden else WeightVisibility.PUBLIC
     more = {"suite": ZERO_KNOWLEDGE, "opening_budget": 16} if hidden else {}

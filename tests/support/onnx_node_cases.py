@@ -205,7 +205,7 @@ def evaluate(case: Any) -> Outcome:
         data, inputs = with_constants(case)
         kind = case.model.graph.node[0].op_type
         stored = {"uint8", "int8"} if kind in STORED else {"bool"} if kind in LOGIC else set()
-        stored = set(INTEGERS) if kind in INDICES | WHOLE else stored
+        stored = stored | INTEGERS if kind in INDICES | WHOLE else stored
         odd = sorted({str(array.dtype) for array in inputs.values()} - {"float32"} - stored)
         if odd:
             return Outcome(name, f"{odd[0]} data; values are float32 here")

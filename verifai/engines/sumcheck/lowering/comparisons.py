@@ -23,7 +23,7 @@ from verifai.engines.sumcheck.lowering.affine import CONSTANT, Value, affine_of
 from verifai.engines.sumcheck.lowering.builder import signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.integers import truncate
-from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers
+from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers, one_per_place
 from verifai.engines.sumcheck.lowering.state import MAX_LONE_WIDTH, State, broadcast, linear_program, selected
 from verifai.engines.sumcheck.lowering.values import CellTerm, ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
 from verifai.engines.sumcheck.lowering.views import materialise
@@ -56,7 +56,7 @@ def _compare(state: State, node: Node) -> None:
     places = [position for position in (0, 1) if state.constant(node, position) is not None]
     if len(places) == 2:
         raise unsupported(node, "both sides are constant")
-    if _integers(state, node) and places and node.op_type == "Equal":
+    if _integers(state, node) and places and node.op_type == "Equal" and one_per_place(state, node):
         equal_integers(state, node)
         return
     shape = state.graph.shapes[node.outputs[0]]

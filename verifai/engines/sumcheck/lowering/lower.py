@@ -154,6 +154,8 @@ _MOVES = frozenset(
     }
 )  # fmt: skip
 """Operators that only rearrange cells: the same for any type."""
+_FILLED = frozenset({"Pad", "Trilu", "CenterCropPad", "ScatterND", "ScatterElements", "Concat"})
+"""Operators that rearrange cells and put 0 beside them: not for stored integers, whose 0 is not the real 0."""
 _QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
 """Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
 
@@ -174,7 +176,7 @@ def require_types(graph: SourceGraph, node: Node) -> None:
             continue
         if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue
-        if kind in INTEGERS and node.op_type in integers.OPERATORS and not stored:
+        if kind in INTEGERS and not stored and node.op_type in integers.OPERATORS | _FILLED:
             continue
         raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 

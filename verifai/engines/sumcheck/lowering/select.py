@@ -29,6 +29,17 @@ def _kind(state: State, name: str) -> str:
     return state.graph.types.get(name, "float32")
 
 
+def one_per_place(state: State, node: Node) -> bool:
+    """Whether the constants are one number, or one per place of the last axis where the other side has one: a choice."""
+    sides = [name in state.graph.constants for name in node.inputs]
+    if sum(sides) != 1:
+        return True
+    constants, other = (node.inputs[sides.index(flag)] for flag in (True, False))
+    values, shape = state.graph.constants[constants], state.graph.shapes[other]
+    wide = values.size == values.shape[-1] == state.graph.shapes[node.outputs[0]][-1] if values.ndim else False
+    return values.size == 1 or (wide and (not shape or shape[-1] == 1))
+
+
 def equal_integers(state: State, node: Node) -> None:
     """An integer compared with one constant, or with one per place of the last axis: rows of 0 and 1."""
     sides = [name in state.graph.constants for name in node.inputs]

@@ -63,17 +63,21 @@ def memory_limit(text: str | None) -> int | None:
 
 
 def read_tensors(
-    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True
+    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True, complete: bool = False
 ) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
 
     Args:
         columns: what is known of a table's columns.
         finite: whether one value that is not finite refuses the whole file.
+        complete: whether samples with such a value are left out instead, and a note says so.
     """
-    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
+    from verifai.onnx_graph.inputs import read_complete, read_samples  # loads onnx, which a verifier without --input need not
 
-    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
+    if complete:
+        read = read_complete(source, model, stdin=stdin_bytes(source), columns=columns)
+    else:
+        read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]

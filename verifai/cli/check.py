@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
         """
         asked = _checked(model, task, drop or ())
         spec = hiding(asked.spec, private or [], private_weights) if private or private_weights else asked.spec
-        given = None if data is None else to_arrays(read_tensors(data, asked.model, asked.columns), asked.model)
+        given = None if data is None else to_arrays(read_tensors(data, asked.model, asked.columns, complete=True), asked.model)
         with current().progress() as progress:
             checks = check_model(
                 asked.model,

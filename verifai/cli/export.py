@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW_TREE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -86,10 +86,11 @@ def register(app: typer.Typer) -> None:
                 # Which shapes the inputs must have is known only once the model is exported.
                 samples=()
                 if inputs is None
-                else lambda model, known: read_tensors(inputs, model, replace(known, dropped=dropped)),
+                else lambda model, known: read_tensors(inputs, model, replace(known, dropped=dropped), complete=True),
                 parity_limit=parity_limit,
                 progress=progress,
             )
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(output, result.model.data)
         write_facts(output, result.facts)
         for notice in result.notices:

@@ -221,14 +221,32 @@ def _columns_of(
         raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
     if len(names) != _width(spec):
         message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
-        more = names[_width(spec) :] if spec.name not in columns.names else ()
-        options = " ".join(f"--drop {shlex.quote(name)}" for name in more[:_SHOWN])
-        hint = (
-            f"If the last are no inputs, such as the target: {options}; in circuit.toml: drop, below [tables]." if more else ""
-        )
-        hint = hint or f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."
+        hint = f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."
+        if spec.name not in columns.names and len(names) > _width(spec):
+            hint = _surplus(table, names, len(names) - _width(spec))
         raise InputRejected("input-shape", message, where=where, hint=hint)
     return names
+
+
+def _surplus(table: Table, names: Sequence[str], count: int) -> str:
+    """Which of too many columns are likely no inputs: those that hold text, then the last."""
+    texts = [name for name in names if _holds_text(table.columns[name])]
+    others = [name for name in names if name not in texts]
+    last = others[len(others) - (count - len(texts)) :] if count > len(texts) else []
+    options = " ".join(f"--drop {shlex.quote(name)}" for name in (*texts, *last)[:_SHOWN])
+    reasons = ([f"{_names(texts)} hold{'s' * (len(texts) == 1)} text"] if texts else []) + (
+        ["the last may be targets"] if last else []
+    )
+    return f"If these are no inputs ({', '.join(reasons)}): {options}; in circuit.toml: drop, below [tables]."
+
+
+def _holds_text(column: Sequence[str] | Array | Unusable) -> bool:
+    if isinstance(column, Unusable):
+        return column.values is None
+    if isinstance(column, np.ndarray):
+        return False
+    texts = [text for text in column if text.lower() not in _MISSING]
+    return bool(texts) and not any(_DECIMAL.fullmatch(text) for text in texts)
 
 
 def _width(spec: TensorSpec) -> int:

@@ -25,7 +25,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import write_new
 from verifai.onnx_graph.facts import read_facts
-from verifai.onnx_graph.inputs import read_samples
+from verifai.onnx_graph.inputs import read_complete
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.task import TaskGuess, guess_task
 
@@ -260,7 +260,7 @@ def _columns(
     named = dict(columns.names)
     if request.calibration is None:
         return named
-    read = read_samples(request.calibration, model, columns=columns)
+    read = read_complete(request.calibration, model, columns=columns)
     for note in read.notes:
         progress.note(note)
     return {**read.columns, **named}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity, FidelityFloor, Task
+from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import Progress
 from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.fidelity import Measure
@@ -27,7 +27,13 @@ from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
 from verifai.engines.sumcheck.quantise.ends import Ends, ends
-from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, exact_exponents
+from verifai.engines.sumcheck.quantise.ranges import (
+    calibrate,
+    column_ranges,
+    compared_inputs,
+    exact_exponents,
+    shared_ranges,
+)
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -87,7 +93,7 @@ class _Attempt:
 def committed_cells(lowered: Lowered) -> int:
     """Cells that a proof of the circuit commits to, as far as its prove time depends on them."""
     layout = plan(lowered.circuit)
-    return sum(1 << log for log in layout.witness.logs.values()) + (1 << layout.bus.log_leaves)
+    return layout.witness.stored_cells + (1 << layout.bus.log_leaves)
 
 
 class Tuner:
@@ -116,9 +122,11 @@ class Tuner:
         same = len(few) == len(samples)
         self._search = (few, self.measure if same else Measure(spec.task, Reference(model).run_batch(few)))
         levels = (1 << options.activation_bits) - 1
-        self._ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        found = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        self._ranges = shared_ranges(model, found)
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
+        self._compared = compared_inputs(model)
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -185,7 +193,7 @@ class Tuner:
             "activation_bits": bits,
             "input_bits": min(16, max(8, bits + 1)),
             # Public cells cost nothing; hidden ones are looked up in a table of their range.
-            "column_bits": min(16, bits + 4) if hidden else 16,
+            "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
@@ -227,7 +235,7 @@ class Tuner:
         ranges: Mapping[str, Range] = self._ranges
         return choose_scales(
             ranges, inputs, made_of.cells, options, integers, self._columns, self._exact, arguments=made_of.arguments,
-            output_columns=self._output_columns if options.fold else None,
+            output_columns=self._output_columns if options.fold else None, compared=self._compared,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
@@ -243,25 +251,10 @@ class Tuner:
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
         fixed = sorted(self._given & set(TUNED_FIELDS))
-        advice = _reachable(self.floor, best.fidelity)
+        advice = self.floor.lowered_to(best.fidelity)
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(
             "fidelity-below-floor", f"{self._spec.name}: {best.reason}", where="circuit.toml: [fidelity]", hint=hint
         )
-
-
-def _reachable(floor: FidelityFloor, fidelity: Fidelity) -> str:
-    """The fields of a floor that this fidelity meets, as TOML; only those that were missed are changed."""
-    found = []
-    agreement = fidelity.top1_agreement
-    if floor.top1_agreement is not None:
-        reached = 0.0 if agreement is None else np.floor(min(agreement, floor.top1_agreement) * 10_000) / 10_000
-        found.append(f"top1_agreement = {float(reached)!r}")
-    for name in ("spread_error", "max_abs_error"):
-        limit, value = getattr(floor, name), getattr(fidelity, name)
-        if limit is not None and value is not None:
-            digits = 10.0 ** (1 - np.floor(np.log10(value))) if value > 0 else 1.0
-            found.append(f"{name} = {max(limit, float(np.ceil(value * digits) / digits))!r}")
-    return ", ".join(found)

@@ -27,7 +27,7 @@ from verifai.engines.capabilities import SplitRequest
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.cut import cut_model
-from verifai.onnx_graph.inputs import read_samples, to_arrays
+from verifai.onnx_graph.inputs import read_complete, to_arrays
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.npz import write_npz
 from verifai.onnx_graph.reference import Reference
@@ -140,7 +140,7 @@ def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Ten
         )
     names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml")
     columns = TableColumns(names.columns, spec.dropped, {name: names.texts(name) for name in names.categories})
-    return list(read_samples(data, model, columns=columns).samples[: spec.calibration_samples])
+    return list(read_complete(data, model, columns=columns).samples[: spec.calibration_samples])
 
 
 def _through(segment: OnnxModel, samples: Sequence[Tensors]) -> list[Tensors]:

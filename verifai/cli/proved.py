@@ -43,7 +43,8 @@ def proved_result(report: BatchReport, folder: CircuitFolder, *, signed: bool) -
     lines = [*_made_lines(report), *_missing_lines(report), *_told(report.made)]
     if report.made:
         target = report.made[0].path if totals["samples"] == 1 else report.folder
-        lines.append(f"Next: verifai verify {plain(shell(target))} --lock {plain(shell(folder.lock_path))}")
+        option = " --allow-test-srs" if "test-srs" in report.made[0].insecure else ""
+        lines.append(f"Next: verifai verify {plain(shell(target))} --lock {plain(shell(folder.lock_path))}{option}")
     data = {
         "bundles": [_document(one) for one in report.made],
         "signed": signed,
@@ -85,7 +86,7 @@ def _missing_lines(report: BatchReport) -> list[str]:
     if len(report.outside) > TOLD:
         lines.append(f"[yellow]skipped[/] … and {len(report.outside) - TOLD} more; {index} has all")
     for row, problem in list(report.problems.items())[:TOLD]:
-        lines.append(f"[red]failed[/] {row_words(row)}: {plain(str(problem))} [dim]{problem.code}[/]")
+        lines.append(f"[red]failed[/] {row_words(row)}: {plain(str(problem))} [dim]\\[{problem.code}][/]")
     if len(report.problems) > TOLD:
         lines.append(f"[red]failed[/] … and {len(report.problems) - TOLD} more; {index} has all")
     return lines

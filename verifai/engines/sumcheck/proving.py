@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, re
 from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.lowering.clamps import Uncut
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.planning.plan import plan
@@ -56,6 +57,7 @@ class _Ready(NamedTuple):
     circuit: Circuit
     blob: bytes
     inputs: Sequence[Ints]
+    ranges: tuple[Uncut, ...] | None
 
 
 def _checked(request: ProveRequest) -> _Ready:
@@ -65,13 +67,13 @@ def _checked(request: ProveRequest) -> _Ready:
     expect_suite(section)
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
+    ranges = read_ranges(request.build_dir, section.circuit_sha256)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    return _Ready(section, data, circuit, blob, inputs)
+    return _Ready(section, data, circuit, blob, inputs, ranges)
 
 
 def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
-    section, data, circuit, blob, inputs = ready
-    runs = read_ranges(request.build_dir, section.circuit_sha256)
+    section, data, circuit, blob, inputs, ranges = ready
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)
@@ -88,7 +90,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    clamped = None if runs is None else count_clamped(circuit, trace, runs)
+    clamped = None if ranges is None else count_clamped(circuit, trace, ranges)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -17,9 +17,10 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.circuit.weights import weights_digest
 from verifai.engines.sumcheck.interpreter.run import Trace
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.interpreter.weights import encode_arrays
 from verifai.engines.sumcheck.planning import plan as planner
-from verifai.engines.sumcheck.protocol.buses import Bus
+from verifai.engines.sumcheck.protocol.buses import Bus, LookupBlock
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof
@@ -33,12 +34,13 @@ from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverC
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding, commitment_coins
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.prover.lookups import Block
+from verifai.engines.sumcheck.prover.lookups import Block, Member
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
+from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.errors import UsageError
@@ -353,14 +355,24 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
 
 def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
     """The leaves of every block. Columns are the witness's own integers wherever it has them."""
-    result = []
+    result: list[Block] = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, tuple(map(np.ascontiguousarray, row)), None))
+            result += _pieces_of_lookup(block, row)
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, tuple(map(np.ascontiguousarray, integers)), None))
+            result += _pieces_of_lookup(block, integers)
     for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result
+
+
+def _pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64 | Ints]) -> Iterator[Block]:
+    """The leaves of one lookup, piece by piece; ``row``: its columns in padded cells."""
+    group = lookup.group
+    columns = zip(*(pieces_in(group.storage, column) for column in row), strict=True)
+    member = Member(lookup.member, group.log_members, group.storage.log_rest)
+    for piece, address, parts in zip(group.storage.pieces, group.addresses, columns, strict=True):
+        cells = tuple(np.ascontiguousarray(part).reshape(-1) for part in parts)
+        yield Block(lookup.table, group.log_block(piece), address, cells, None, member)

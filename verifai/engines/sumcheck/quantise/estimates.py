@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Program: TypeAlias = tuple[tuple[str, *tuple[int, ...]], ...]
-"""As :data:`..functions.Program`."""
+"""As :data:`.functions.Program`."""
 
 _Floats: TypeAlias = NDArray[np.float64]
 _Bounded: TypeAlias = tuple[_Floats, _Floats]

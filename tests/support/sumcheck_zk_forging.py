@@ -17,8 +17,9 @@ from verifai.engines.sumcheck.protocol.proof import log_length
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover.arrays import vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
-from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, _with_blind_rows, encode, merkle_layers
+from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, _with_blind_rows, encode, extension_values, merkle_layers
 from verifai.engines.sumcheck.prover.opening import FinalRounds
 
 
@@ -74,6 +75,7 @@ class Forger(HidingProverChannel):
     def __init__(self, *args):
         super().__init__(*args)
         self.sent, self.group = 0, 0
+        Forger.last = self
         self.point: list[field.Ext] = []
 
     def challenge(self, label):
@@ -95,8 +97,6 @@ class Forger(HidingProverChannel):
             values = [field.add(v, self.values.get(i, field.ZERO)) for i, v in enumerate(values)]
         elif label == "openings.mask":
             values = [field.add(values[0], self.shown)]
-        elif label == "openings.combination":
-            values, self.group = self._combination(values), self.group + 1
         super().send_open(label, values)
 
     def _combination(self, u):
@@ -143,6 +143,16 @@ def arm(patch, **lies):
         Forger.mask = honest_mask(self, claim)
         return Forger.mask
 
+    honest_combine = opening_hiding.combine
+
+    def combine(*given, **more):
+        groups = honest_combine(*given, **more)
+        for number, group in enumerate(groups):
+            Forger.last.group = number
+            groups[number] = replace(group, u=vector(Forger.last._combination(extension_values(group.u))))
+        return groups
+
+    patch.setattr(opening_hiding, "combine", combine)
     patch.setattr(FinalRounds, "values", values)
     patch.setattr(opening_hiding.MaskForms, "coefficients", coefficients)
     patch.setattr(proving, "HidingProverChannel", Forger)

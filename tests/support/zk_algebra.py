@@ -22,6 +22,12 @@ def _times(matrix, vector, out):
 
 
 @kernel
+def _multiply(left, right, out):
+    for i in range(left.shape[0]):
+        out[i] = fmul(left[i], right[i])
+
+
+@kernel
 def _inverse(value):
     result, base, exponent = np.uint64(1), value, np.uint64(0xFFFFFFFEFFFFFFFF)  # p − 2
     while exponent != 0:
@@ -70,6 +76,13 @@ def add(left, right):
     """left + right, canonical."""
     total = left + right
     return np.where((total < left) | (total >= P64), total - P64, total)
+
+
+def multiply(left, right):
+    """left·right, entry by entry, (n,) each."""
+    out = np.empty(len(left), dtype=np.uint64)
+    _multiply(np.ascontiguousarray(left), np.ascontiguousarray(right), out)
+    return out
 
 
 def subtract(left, right):

@@ -13,6 +13,7 @@ from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import levels
 from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.protocol import soundness, storage
@@ -24,12 +25,18 @@ def security(bits):
     """Plan for fewer bits: fewer queries, shorter tails. Hiding does not depend on how many there are."""
     honest = soundness.SECURITY_BITS
     soundness.SECURITY_BITS = planner.SECURITY_BITS = bits
-    soundness.queries_needed.cache_clear()
+    _forget()
     try:
         yield
     finally:
         soundness.SECURITY_BITS = planner.SECURITY_BITS = honest
-        soundness.queries_needed.cache_clear()
+        _forget()
+
+
+def _forget():
+    """Numbers of queries, and levels that were chosen by them."""
+    soundness.queries_needed.cache_clear()
+    levels._cheapest.cache_clear()
 
 
 @contextmanager

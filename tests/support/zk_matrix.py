@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from tests.support.zk_algebra import subtract
+from tests.support.zk_algebra import add, multiply, subtract
 from tests.support.zk_views import challenges
+from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.batching import powers_of, row_weights
 from verifai.engines.sumcheck.protocol.hiding import MESSAGES
@@ -34,6 +37,7 @@ class _Matrix:
         (self.mix,) = challenges(script, "openings.mix", 1)
         (self.blind,) = challenges(script, "openings.blind", 1)
         self.mask = self._mask()
+        self.levels = _levels(self)
 
     def _mask(self):
         """D: what is left of the pads of the final rounds in the claim after them."""
@@ -76,14 +80,44 @@ class _Matrix:
             block[start + i * shape.rows + rows, np.arange(len(rows))] = np.array(powers, dtype=np.uint64)[columns]
 
     def _combined(self, block, index, rows, columns):
-        """u, row by row."""
+        """u, row by row, and what levels make of it: each coin is in one entry of a level's vector."""
         _, _, plan, number, group = self.members[index]
-        place, _ = self.view.at("openings.combination")[group]
         inside = [i for i, member in enumerate(self.members) if member[4] == group]
         factor = powers_of(self.mix, len(inside))[inside.index(index)]
-        weights = vector([field.product(w, factor) for w in row_weights(plan, self.z, number, self.blind)])
+        weights = vector([field.product(w, factor) for w in row_weights(plan, self.z, number, self.blind)])[:, rows]
+        coins = np.arange(len(rows))
+        if not self.levels:
+            place, _ = self.view.at("openings.combination")[group]
+        else:
+            groups = self.scene.key.layout.groups()
+            place = len(self.view.vector) - sum(2 * one[0].shape.degree for one in groups[group:])
         for component in range(2):
-            block[place + 2 * columns + component, np.arange(len(rows))] = weights[component][rows]
+            block[place + 2 * columns + component, coins] = weights[component]
+        if not self.levels:
+            return
+        entries, rounds = self.levels[0].level.blocks[group].offset + columns, self.view.at("level.round")
+        start = len(self.view.vector) - sum(2 * one[0].shape.degree for one in groups)
+        start -= sum(one.level.shape.queries * one.level.shape.rows for one in self.levels)
+        for known in self.levels:
+            level = known.level
+            for parts in known.parts:
+                place, _ = rounds.pop(0)
+                for which, part in enumerate(parts):
+                    shown = _times(np.ascontiguousarray(part[:, entries]), weights)
+                    for component in range(2):
+                        block[place + 2 * which + component, coins] = shown[component]
+            size, shape = level.shape.message, level.shape
+            row = np.searchsorted(np.array(level.stored), entries // size)
+            entries, column = entries % size, entries % size
+            for i, powers in enumerate(known.powers):
+                for component in range(2):
+                    shown = multiply(powers[column], weights[component])
+                    block[start + i * shape.rows + 2 * row + component, coins] = shown
+            start += shape.queries * shape.rows
+            weights = _times(np.ascontiguousarray(known.rows[:, row]), weights)
+        place, _ = self.view.at("openings.combination")[0]
+        for component in range(2):
+            block[place + 2 * entries + component, coins] = weights[component]
 
     def _rounds(self, block, index, rows, columns):
         """Final rounds and the value at their point, of the coins that are cells of the extension."""
@@ -118,6 +152,76 @@ class _Matrix:
         for pad, place in enumerate(self.view.encrypted()):
             for component in range(2):
                 block[place + component, component * size + pad] = 1
+
+
+@dataclass(frozen=True)
+class _KnownLevel:
+    """A level under scripted challenges.
+
+    Attributes:
+        parts: per round, what each entry adds to the constant and to the leading coefficient. powers: of the element at each
+            opened position. rows: eq(z'_row, ·) of the stored rows.
+    """
+
+    level: object
+    parts: list
+    powers: list
+    rows: np.ndarray
+
+
+def _levels(matrix):
+    """The levels of a proof, from the protocol: weights of the linear claims, and the challenges."""
+    script, layout = matrix.scene.script(), matrix.scene.key.layout
+    mixes = challenges(script, "level.mix", len(layout.levels))
+    points = challenges(script, "level.point", sum(level.log_cells for level in layout.levels))
+    asked = []  # per block: (code, [(first coefficient, weights)], positions)
+    for number, group in enumerate(layout.groups()):
+        shape = group[0].shape
+        asked.append((shape, [(0, ax.eq_table(matrix.z[len(matrix.z) - group[0].log_message :]))]))
+        if number == 0:
+            asked[0][1].append((shape.message, matrix.mask))
+    names = [f"openings.positions{number}" for number in range(len(asked))]
+    found, script = [], Transcript(matrix.scene.script())
+    for level, mix in zip(layout.levels, mixes, strict=True):
+        weights = [field.ZERO] * (1 << level.log_cells)
+        factor = field.ONE
+        for block, (shape, claims), name in zip(level.blocks, asked, names, strict=True):
+            claims = [*claims, *((0, [(x, 0) for x in one]) for one in _powers(script, name, shape))]
+            for first, values in claims:
+                for j, value in enumerate(values, block.offset + first):
+                    weights[j] = field.add(weights[j], field.product(value, factor))
+                factor = field.product(factor, mix)
+        point, points = points[: level.log_cells], points[level.log_cells :]
+        parts = list(_round_parts(vector(weights), point, level.log_cells))
+        table = ax.eq_table(point[: level.log_rows])
+        end = [ax.eq_table(point)[j] for j in range(len(weights))]
+        scale = field.dot(weights, end)
+        columns = [field.product(scale, one) for one in ax.eq_table(point[level.log_rows :])]
+        asked, names = [(level.shape, [(0, columns)])], ["level.positions"]
+        opened = Transcript(matrix.scene.script())
+        for _ in found:
+            opened.positions("level.positions", 1, 1)  # earlier ones
+        powers = [np.array(one, dtype=np.uint64) for one in _powers(opened, "level.positions", level.shape)]
+        found.append(_KnownLevel(level, parts, powers, vector([table[row] for row in level.stored])))
+    return found
+
+
+def _powers(script, name, shape):
+    """The powers of the element at every opened position, below K."""
+    log = log_length(shape)
+    for position in script.positions(name, log, shape.queries):
+        x = pow(field.root_of_unity(log), int(f"{position:0{log}b}"[::-1], 2), field.P)
+        powers = [1]
+        while len(powers) < shape.degree:
+            powers.append(powers[-1] * x % field.P)
+        yield powers
+
+
+def _times(left, right):
+    """Products of elements of F, (2, n) each."""
+    a, b = multiply(left[0], right[0]), multiply(left[1], right[1])
+    cross = add(multiply(left[0], right[1]), multiply(left[1], right[0]))
+    return np.stack([add(a, multiply(np.full_like(b, field.NON_RESIDUE), b)), cross])
 
 
 def _cells(prefix, plan, sizes):

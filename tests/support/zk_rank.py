@@ -58,11 +58,14 @@ class Act:
         """How many of the view's elements the verifier's equations and the coupled products leave to be derived.
 
         Factors of products, and two values at their point; the value at z and the masks' sum; the code word at every position:
-        two elements of F_p each.
+        two elements of F_p each. All that levels show is derived from the combinations.
         """
         shapes = [self.key.layout.witness.shape, *(plan.shape for plan in self.key.layout.hashed.values())]
         products = 4 * (self.key.layout.pads.products - 1) + 4
-        return products + 2 + sum(2 + 2 * shape.queries for shape in shapes)
+        levels = self.key.layout.levels
+        derived = sum(4 * level.log_cells + level.shape.queries * level.shape.rows for level in levels)
+        derived += 2 * levels[-1].shape.degree if levels else 0
+        return products + 2 + sum(2 + 2 * shape.queries for shape in shapes) + derived
 
 
 class Stage:

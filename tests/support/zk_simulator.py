@@ -17,6 +17,7 @@ from verifai.engines.sumcheck.protocol.batching import batched, evaluate_code, p
 from verifai.engines.sumcheck.protocol.claim import public
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.levels import PointClaim, SpanClaim
 from verifai.engines.sumcheck.protocol.merkle import cap_size, leaf, node, path_length
 from verifai.engines.sumcheck.protocol.products import check_products
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof, encode, log_length
@@ -24,6 +25,9 @@ from verifai.engines.sumcheck.protocol.script import check_lookups, check_operat
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
+from verifai.engines.sumcheck.prover.arrays import vector
+from verifai.engines.sumcheck.prover.channel import ProverChannel
+from verifai.engines.sumcheck.prover.levels import Combination, prove_combinations
 from verifai.engines.sumcheck.verifier.opening_hiding import _pad_weights
 from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel, MaskedChannel
 from verifai.engines.sumcheck.verifier.verifier_party import VerifierParty
@@ -33,15 +37,15 @@ from verifai.engines.sumcheck.verifier.verify import TrustedCircuit
 class ScriptedCoins:
     """Challenges fixed in advance, whatever is said."""
 
-    def __init__(self, name: bytes) -> None:
-        self._name, self._drawn = name, 0
+    def __init__(self, name: bytes, drawn: int = 0) -> None:
+        self._name, self.drawn = name, drawn
 
     def absorb(self, data: bytes) -> None:
         pass
 
     def seed(self) -> bytes:
-        self._drawn += 1
-        return sha256(self._name + self._drawn.to_bytes(8, "little")).digest()
+        self.drawn += 1
+        return sha256(self._name + self.drawn.to_bytes(8, "little")).digest()
 
 
 def element(rng: random.Random) -> f.Ext:
@@ -151,11 +155,22 @@ class View:
     roots: list[Root]
     positions: list[list[int]]
     messages: tuple[f.Ext, ...]
+    below: tuple[Opening, ...]
+    """Of the levels, which are computed from the combinations: these trees are real."""
 
     def proof(self, trees: dict[int, list[list[bytes]]]) -> bytes:
         openings = tuple(root.opening(trees[id(root)], shown) for root, shown in zip(self.roots, self.positions, strict=True))
         first = self.roots[0].digest(trees[id(self.roots[0])])
-        return encode(Proof(first, openings, self.messages))
+        return encode(Proof(first, (*openings, *self.below), self.messages))
+
+
+class _LaterTree:
+    """Stands for a tree that is built when all proofs are simulated: scripted challenges do not depend on it."""
+
+    layers = (b"",)
+
+    def open(self, positions: list[int]) -> None:
+        return None
 
 
 def simulate(
@@ -168,7 +183,8 @@ def simulate(
 ) -> View:
     """Steps S1 to S6. ``hashed`` and committed ``weights``: long-lived roots, and which opening of them this is."""
     layout = trusted.layout
-    transcript = Transcript(ScriptedCoins(name))
+    coins = ScriptedCoins(name)
+    transcript = Transcript(coins)
     channel = InventingChannel(transcript, layout.pads, rng)
     committed = layout.weights is not None
     party = VerifierParty(trusted.circuit, channel, shown, tuple(hashed), None if committed else weights)
@@ -184,6 +200,7 @@ def simulate(
     claim, z = product_rounds(masked, "openings", public(target), max(root.plan.log_cells for root, _ in everything))
     mask = masked.forms.coefficients(claim)
     mix, blind = channel.challenge("openings.mix"), channel.challenge("openings.blind")
+    drawn = coins.drawn
     positions = [
         transcript.positions("", log_length(group[0][0].plan.shape), group[0][0].plan.shape.queries) for group in groups
     ]
@@ -199,9 +216,18 @@ def simulate(
     region = slice(witness.plan.shape.message, witness.plan.shape.message + witness.plan.shape.mask)
     hidden = f.product(blind, f.sub(expected, claim.value))
     x2 = f.sub(f.dot(combinations[0][region], mask), hidden)
-    messages = (*channel.said, *values, x2, *(one for u in combinations for one in u))
     shown_at = [places for group, places in zip(groups, positions, strict=True) for _ in group]
-    return View([root for root, _ in everything], shown_at, messages)
+    # S5b: what follows u is computed from u, as the prover computes it.
+    after = ProverChannel(Transcript(ScriptedCoins(name, drawn)))
+    made = []
+    for number, (group, u) in enumerate(zip(groups, combinations, strict=True)):
+        plan = group[0][0].plan
+        asked = [PointClaim(tuple(z[len(z) - plan.log_message :]), f.ZERO)]
+        asked += [SpanClaim(region.start, tuple(mask), f.ZERO)] if number == 0 else []
+        made.append(Combination(plan.shape, vector(u), (_LaterTree(),) * len(group), tuple(asked), ""))
+    below = prove_combinations(after, made, layout.levels)[len(everything) :]
+    messages = (*channel.said, *values, x2, *after.messages)
+    return View([root for root, _ in everything], shown_at, messages, below)
 
 
 def _open(

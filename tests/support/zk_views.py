@@ -35,7 +35,15 @@ from verifai.engines.sumcheck.prover.prove import TensorOpening
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights
 
-CLEAR = ("product", "products.values", "openings.round", "openings.values", "openings.mask", "openings.combination")
+CLEAR = (
+    "product",
+    "products.values",
+    "openings.round",
+    "openings.values",
+    "openings.mask",
+    "openings.combination",
+    "level.round",
+)
 """Messages that no pad of the witness encrypts as they are."""
 
 
@@ -127,6 +135,12 @@ class Scene:
         given = own or GivenCoins(coins.get("x"))
         owners = {_seed(owner): coins.get(owner) for owner, _ in self.secrets.values()}
         honest, rounds = proving.commitment_coins, opening_hiding.FinalRounds
+        combine, combinations = opening_hiding.combine, []
+
+        def combining(*given, **more):
+            groups = combine(*given, **more)
+            combinations.extend(group.u for group in groups)
+            return groups
 
         def listening(members):
             if seen is not None:
@@ -134,7 +148,7 @@ class Scene:
             return rounds(members)
 
         proving.commitment_coins = lambda plan, columns, seed: GivenCoins(owners[seed])
-        opening_hiding.FinalRounds = listening
+        opening_hiding.FinalRounds, opening_hiding.combine = listening, combining
         try:
             proven, channel = prove_heard(
                 key,
@@ -145,11 +159,14 @@ class Scene:
                 own_coins=given,
             )
         finally:
-            proving.commitment_coins, opening_hiding.FinalRounds = honest, rounds
+            proving.commitment_coins, opening_hiding.FinalRounds, opening_hiding.combine = honest, rounds, combine
         self.last = key, proven
         proof = decode(proven.proof, key.layout.commitments())
         public = [one for one in proven.statement.tensors if hasattr(one, "cells")]
-        return View(self, _flat(proof), tuple(channel.labels), channel.pads, getattr(given, "sizes", {}), tuple(public))
+        # Levels are computed from the combinations. With these in clear the view says no less.
+        more = [u.T.reshape(-1) for u in combinations] if key.layout.levels else []
+        vector = np.concatenate([_flat(proof), *more])
+        return View(self, vector, tuple(channel.labels), channel.pads, getattr(given, "sizes", {}), tuple(public))
 
     def _key(self, coins):
         """The proving key for these weights and coins."""
@@ -185,7 +202,7 @@ class Scene:
 
 @dataclass
 class View:
-    """What one proof shows: messages, then opened columns, as elements of F_p."""
+    """What one proof shows: messages, then opened columns, as elements of F_p; then combinations, when levels follow them."""
 
     scene: Scene
     vector: np.ndarray

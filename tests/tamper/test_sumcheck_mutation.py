@@ -8,6 +8,7 @@ proof, and circuits come on top.
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_levels import SHORT, force_levels
 from tests.support.sumcheck_scripted import prove_heard
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
@@ -30,10 +32,15 @@ from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weight
 from verifai.errors import EvidenceRejected, VerifaiError
 
 WEIGHTS_SEED = bytes(range(32))
+LEVELS: tuple = ()
+"""Levels that the trial puts below the combinations."""
 _TRIALS = [
-    pytest.param((INTEGRITY, 1), id="sumcheck/2"),
-    pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/2"),
-    pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/2-every"),
+    pytest.param((INTEGRITY, 1, ()), id="sumcheck/2"),
+    pytest.param((INTEGRITY, 5, SHORT), id="sumcheck/2-levels"),
+    pytest.param((ZERO_KNOWLEDGE, 13, ()), id="sumcheck-zk/2"),
+    pytest.param((ZERO_KNOWLEDGE, 29, SHORT), id="sumcheck-zk/2-levels"),
+    pytest.param((INTEGRITY, 1, SHORT), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck/2-levels-every"),
+    pytest.param((ZERO_KNOWLEDGE, 1, ()), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/2-every"),
 ]
 
 
@@ -41,7 +48,10 @@ _TRIALS = [
 def trial(request, monkeypatch):
     """(suite, step): in the zero-knowledge suite every 13th mutation by default, all of them when slow tests run."""
     monkeypatch.setattr(Sketch, "suite", request.param[0])
-    return request.param
+    monkeypatch.setattr(sys.modules[__name__], "LEVELS", request.param[2])
+    if LEVELS:
+        force_levels(monkeypatch, *LEVELS)
+    return request.param[:2]
 
 
 @pytest.fixture
@@ -83,22 +93,22 @@ class Case:
         assert caught.value.code in ("proof-invalid", "proof-malformed", "statement-invalid")
 
 
-@lru_cache(maxsize=2)
-def _small(suite) -> Case:
+@lru_cache(maxsize=4)
+def _small(suite, levels) -> Case:
     return Case(*examples.mlp(hashed_input=True))
 
 
-@lru_cache(maxsize=2)
-def _large(suite) -> Case:
+@lru_cache(maxsize=4)
+def _large(suite, levels) -> Case:
     return Case(*examples.cnn(committed=True))
 
 
 def small() -> Case:
-    return _small(Sketch.suite)
+    return _small(Sketch.suite, LEVELS)
 
 
 def large() -> Case:
-    return _large(Sketch.suite)
+    return _large(Sketch.suite, LEVELS)
 
 
 def _with_message(proof, index, value):
@@ -122,6 +132,7 @@ def test_the_honest_proofs_hold_and_encode_back_to_the_same_bytes():
     for case in (small(), large()):
         assert case.verify().statement == case.statement
         assert proofs.encode(case.decoded) == case.proof
+        assert len(case.trusted.layout.levels) == len(LEVELS)
 
 
 def test_every_message_element_changed_by_one_is_refused(some, trial):
@@ -147,9 +158,16 @@ def test_the_first_and_last_element_of_every_kind_of_message_changed_at_random_i
             case.refused(_with_message(case.decoded, index, (pick.randrange(P), pick.randrange(P))))
 
 
-@pytest.mark.parametrize("number", [0, 1])
+OPENINGS = 2 + len(SHORT)
+"""Of the smaller case: witness and hashed input; and levels, in trials that have them."""
+
+
+@pytest.mark.parametrize("number", range(OPENINGS))
 def test_opened_cells_changed_are_refused_in_every_column_and_every_row(number, some):
     case, pick = small(), random.Random(3)
+    if number >= len(case.decoded.openings):
+        assert not LEVELS
+        return
     opening = case.decoded.openings[number]
     cells = [
         (q, row)
@@ -162,10 +180,13 @@ def test_opened_cells_changed_are_refused_in_every_column_and_every_row(number, 
         case.refused(_with_opening(case.decoded, number, columns=columns))
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(OPENINGS))
 def test_every_digest_and_every_salt_changed_is_refused(number, some, suite):
     case = small()
     case.refused(replace(case.decoded, root=_flip(case.decoded.root)))
+    if number >= len(case.decoded.openings):
+        assert not LEVELS
+        return
     opening = case.decoded.openings[number]
     for index, digest in some(enumerate(opening.cap)):
         case.refused(_with_opening(case.decoded, number, cap=_replaced(opening.cap, index, _flip(digest))))
@@ -174,7 +195,7 @@ def test_every_digest_and_every_salt_changed_is_refused(number, some, suite):
         path = opening.paths[q]
         paths = _replaced(opening.paths, q, _replaced(path, level, _flip(path[level])))
         case.refused(_with_opening(case.decoded, number, paths=paths))
-    assert len(opening.salts) == (len(opening.columns) if suite.zero_knowledge else 0)
+    assert len(opening.salts) == (len(opening.columns) if suite.zero_knowledge and number < 2 else 0)
     for q, salt in some(enumerate(opening.salts)):
         case.refused(_with_opening(case.decoded, number, salts=_replaced(opening.salts, q, _flip(salt))))
         case.refused(_with_opening(case.decoded, number, salts=_replaced(opening.salts, q, salt[:-1] + bytes((salt[-1] ^ 1,)))))
@@ -221,13 +242,10 @@ def test_trailing_bytes_and_messages_are_refused():
         case.refused(case.proof + extra)
 
 
-def test_an_element_that_is_not_below_p_is_refused_although_its_residue_is_right(some, suite):
-    """Residues are right where a reserved row is 0; in the zero-knowledge suite no opened cell is known to be small, so that
-    only the refusal itself is shown: it comes before anything is computed."""
+def test_an_element_that_is_not_below_p_is_refused(some):
+    """Before anything is computed, so that no element has two encodings."""
     case = small()
     start = len(proofs.magic_of(case.shapes)) + 32
-    if not suite.zero_knowledge:
-        assert case.decoded.openings[0].columns[0][0] == 0  # a reserved row, so that p stands for the right residue
     places = [start, *range(len(case.proof) - 16 * len(case.decoded.messages), len(case.proof), 8)]
     for place in some(places):
         for word in (P, 2**64 - 1):
@@ -313,14 +331,14 @@ def test_a_stale_context_is_refused():
     case.refused(case.decoded, statement=replace(case.statement, opening_number=1))
 
 
-@lru_cache(maxsize=2)
-def _other_model(suite) -> Case:
+@lru_cache(maxsize=4)
+def _other_model(suite, levels) -> Case:
     return Case(*examples.cnn(committed=True, seed=7))
 
 
 def test_another_models_weights_are_refused(some):
     case = large()
-    other = _other_model(Sketch.suite)
+    other = _other_model(Sketch.suite, LEVELS)
     if other.bytes == case.bytes:
         case.refused(case.decoded, weights=other.weights)
     changed = replace(case.weights, identity=_flip(bytes.fromhex(case.weights.identity)).hex())
@@ -349,15 +367,23 @@ def test_circuit_and_weights_must_be_the_ones_named_from_outside():
 
 def test_a_circuit_with_a_weaker_plan_is_refused_even_under_its_own_digest():
     circuit, _ = examples.mlp()
-    (shape,) = circuit.commitments
     weaker = [
-        replace(circuit, commitments=(replace(shape, queries=shape.queries - 1),)),
-        replace(circuit, commitments=(replace(shape, length=shape.length * 2),)),
-        replace(circuit, commitments=(replace(shape, reserved_rows=0),)),
+        replace(circuit, commitments=_replaced(circuit.commitments, number, replace(shape, **{name: value})))
+        for number, shape in enumerate(circuit.commitments)
+        for name, value in (
+            ("queries", shape.queries - 1),
+            ("length", shape.length * 2),
+            ("message", shape.message * 2),
+            ("rows", shape.rows + 1),
+            ("reserved_rows", 2 - shape.reserved_rows),
+        )
+    ]
+    weaker += [
+        replace(circuit, commitments=circuit.commitments[:-1]),
         replace(circuit, commitments=()),
         replace(circuit, soundness=circuit.soundness[:-1]),
         replace(circuit, soundness=tuple(replace(step, millibits=step.millibits + 1) for step in circuit.soundness)),
-        replace(circuit, suite=f"{circuit.suite[:-1]}2"),
+        replace(circuit, suite=f"{circuit.suite[:-1]}3"),
     ]
     for one in weaker:
         data = encode(one)

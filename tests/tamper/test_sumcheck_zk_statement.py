@@ -129,7 +129,8 @@ def test_a_plan_for_another_budget_is_another_circuit_with_another_root(case):
 @pytest.mark.parametrize(
     "name",
     [
-        "sumcheck-zk/2",
+        "sumcheck-zk/1",
+        "sumcheck-zk/3",
         "sumcheck-zk/2 ",
         " sumcheck-zk/2",
         "sumcheck-zk/",

@@ -11,10 +11,10 @@ import pytest
 
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_levels import force_levels
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
-from verifai.engines.sumcheck.protocol.batching import row_weights
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
@@ -28,14 +28,19 @@ CELLS = 300
 def combinations(monkeypatch):
     """(row weights, u) of every C_io that the verifier looks at: public values, as they follow from the proof."""
     monkeypatch.setattr(Sketch, "suite", ZERO_KNOWLEDGE)
-    found, check = [], opening_hiding._check_code
+    force_levels(monkeypatch)  # levels would only have to be solved for the combinations first
+    found, check = [], opening_hiding.check_combinations
 
-    def listening(group, u, z, factors, blind, positions):
-        if group[0].commitment.shape.label.startswith("io:"):
-            found.append((row_weights(group[0].commitment, z, group[0].number, blind), u))
-        check(group, u, z, factors, blind, positions)
+    def listening(channel, groups, levels, openings):
+        check(channel, groups, levels, openings)
+        start = channel._next - sum(group.shape.degree for group in groups)
+        for group in groups:
+            stop = start + group.shape.degree
+            if group.members[0].label.startswith("io:"):
+                found.append((group.members[0].weights, channel._messages[start:stop]))
+            start = stop
 
-    monkeypatch.setattr(opening_hiding, "_check_code", listening)
+    monkeypatch.setattr(opening_hiding, "check_combinations", listening)
     return found
 
 

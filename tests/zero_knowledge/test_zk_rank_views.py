@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.support import zk_circuits as circuits
+from tests.support.sumcheck_levels import forced_levels
 from tests.support.zk_rank import Act, Stage
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Visibility
@@ -44,10 +45,14 @@ SHORT, FULL = 4, 100
 """Bits of security that a test plans for: hiding must not depend on it, and fewer queries make smaller matrices."""
 
 
+LEVELS = ((4, 3), (3, 3))
+"""(log2 C, log2 1/rate) of levels that are put below the cases' combinations."""
+
+
 @cache
-def stage(name, bits, pairs=2):
+def stage(name, bits, pairs=2, levels=()):
     """One proof of the case, on stage."""
-    with circuits.security(bits):
+    with circuits.security(bits), forced_levels(*levels):
         case = CASES[name]() if name in CASES else circuits.softmax()
         random = np.random.default_rng(len(name))
         secrets = {tensor: (f"io{tensor}", 0) for tensor in hashed_tensors(case.circuit)}
@@ -55,13 +60,13 @@ def stage(name, bits, pairs=2):
         return act, Stage([act])
 
 
-def check(name, bits, pairs=2):
+def check(name, bits, pairs=2, levels=()):
     with circuits.pieces() if "in pieces" in name else nullcontext():
-        _check(name, bits, pairs)
+        _check(name, bits, pairs, levels)
 
 
-def _check(name, bits, pairs):
-    act, one = stage(name, bits, pairs)
+def _check(name, bits, pairs, levels):
+    act, one = stage(name, bits, pairs, levels)
     if "in pieces" in name:
         columns = act.key.layout.witness.columns.values()
         assert any(len(column.addresses) > 1 for column in columns)
@@ -77,6 +82,19 @@ def _check(name, bits, pairs):
 @pytest.mark.parametrize("name", CASES)
 def test_views_of_random_witnesses_are_equally_distributed(name):
     check(name, SHORT)
+
+
+@pytest.mark.parametrize("levels", [LEVELS[:1], LEVELS], ids=["one level", "two levels"])
+@pytest.mark.parametrize("name", ["private input", "hashed input, committed weights", "hashed input and output"])
+def test_levels_show_nothing_that_the_combinations_do_not(name, levels):
+    """With the combinations in clear beside them, views have the rank that they have without levels, and every new element is
+    one more that is derived."""
+    check(name, SHORT, 2, levels)
+    act, _ = stage(name, SHORT, 2, levels)
+    assert len(act.key.layout.levels) == len(levels)
+    assert len(act.view.at("level.round")) == sum(level.log_cells for level in act.key.layout.levels)
+    with circuits.security(SHORT), forced_levels(*levels):
+        assert act.scene.verify().circuit == act.case.circuit
 
 
 MUTANTS = {

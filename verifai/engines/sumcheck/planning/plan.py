@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
+from verifai.engines.sumcheck.planning.levels import (
+    cells_price,
+    combination_price,
+    level_steps,
+    plan_levels,
+    shape_price,
+    strong,
+)
 from verifai.engines.sumcheck.planning.plan_hiding import plan_hiding
 from verifai.engines.sumcheck.planning.price import DEFAULT, Price, price_of, price_with_openings
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
@@ -13,7 +21,6 @@ from verifai.engines.sumcheck.protocol import buses, soundness
 from verifai.engines.sumcheck.protocol.layout import (
     LARGE_LOG_CELLS,
     MAX_CLAIMS,
-    MAX_LOG_MESSAGE,
     MIN_LOG_MESSAGE,
     Commitment,
     Key,
@@ -25,9 +32,8 @@ from verifai.engines.sumcheck.protocol.layout import (
     weight_columns,
     witness_columns,
 )
-from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
 from verifai.engines.sumcheck.protocol.storage import Storage, whole
-from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
+from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
 MAX_LOG_LEAVES = 27
@@ -52,8 +58,7 @@ def plan(circuit: Circuit) -> Layout:
     if circuit.zero_knowledge:
         return with_soundness(plan_hiding(circuit, bus, columns, weights))
     committed = circuit.weight_visibility is WeightVisibility.COMMITTED
-    joint = [columns, weights] if committed else [columns]
-    log_message, log_rate = _code([stored_cells(one) for one in joint], len(joint))
+    log_message, log_rate = _code([columns, weights] if committed else [columns])
     witness = _commitment("x", columns, log_message, log_rate)
     weight_commitment = _commitment("w", weights, log_message, log_rate) if committed else None
     hashed = {}
@@ -63,7 +68,9 @@ def plan(circuit: Circuit) -> Layout:
 
 
 def with_soundness(layout: Layout) -> Layout:
-    """``layout`` with its table of errors. Raises UnsupportedModel (``sumcheck-too-large``) when a step is too weak."""
+    """``layout`` with its levels and its table of errors. Raises UnsupportedModel (``sumcheck-too-large``) when a step is too
+    weak."""
+    layout = replace(layout, levels=plan_levels([group[0].shape.degree for group in layout.groups()]))
     steps = error_steps(layout)
     weakest = min(steps, key=lambda step: step.millibits)
     if weakest.millibits < 1000 * SECURITY_BITS:
@@ -104,42 +111,40 @@ def require_verifiable(price: Price) -> None:
 
 def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a tensor with 2^log_cells padded cells. Its shape, and so its root, depends on ``log_cells`` alone."""
-    return _commitment(f"io:{name}", {("tensor", tensor, 0): whole((log_cells,))}, *_code([1 << log_cells], 1))
+    columns: dict[Key, Storage] = {("tensor", tensor, 0): whole((log_cells,))}
+    return _commitment(f"io:{name}", columns, *_code([columns]))
 
 
-def _code(cells: list[int], matrices: int) -> tuple[int, int]:
-    """(log2 C, log2 1/ρ) for matrices of ``cells`` values: the shortest rows whose opening is at most 1/16 above the best.
-
-    Shorter rows mean shorter codes, which both sides' time grows with.
-    """
-    log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
-    lengths = {}
-    for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
-        size = 1 << log_message
-        queries = soundness.queries_needed(size, size << log_rate)
-        rows = sum(RESERVED_ROWS + -(-count // size) for count in cells)
-        log_length = log_message + log_rate
-        paths = matrices * DIGEST_BYTES * (queries * path_length(log_length) + cap_size(log_length))
-        lengths[log_message] = 16 * size + 8 * queries * rows + paths
-    limit = min(lengths.values()) * 17 // 16
-    return next(log_message for log_message, length in lengths.items() if length <= limit), log_rate
+def _code(groups: Sequence[Mapping[Key, Storage]]) -> tuple[int, int]:
+    """(log2 C, log2 1/ρ) for matrices of these columns: rows of the length that has the least price."""
+    largest = max(reserve(group, 0) for group in groups)
+    log_rate = 2 if max(stored_cells(group) for group in groups) >= 1 << LARGE_LOG_CELLS else 3
+    prices = {}
+    for log_message in range(MIN_LOG_MESSAGE, max(MIN_LOG_MESSAGE, largest) + 1):
+        made = [_commitment("", group, log_message, log_rate) for group in groups]
+        folds = sum(commitment.log_rows for commitment in made) + len(made) - 1
+        if log_message > MIN_LOG_MESSAGE and not strong(max(1, folds) << log_message + log_rate):
+            break
+        price = sum(shape_price(one.shape) + cells_price(one.log_cells) for one in made)
+        prices[log_message] = price + combination_price(1 << log_message)
+    return min(prices, key=lambda log_message: prices[log_message]), log_rate
 
 
 def _commitment(label: str, columns: Mapping[Key, Storage], log_message: int, log_rate: int) -> Commitment:
+    """One commitment. Nothing is hidden, so no row is reserved, and one row may hold everything."""
     size = 1 << log_message
-    log_cells = reserve(columns, size)
+    log_cells = max(log_message, reserve(columns, 0))
     placed, first_row = place(columns, log_cells, log_message)
-    rows = RESERVED_ROWS + (1 << (log_cells - log_message)) - first_row
+    rows = (1 << (log_cells - log_message)) - first_row
     queries = soundness.queries_needed(size, size << log_rate)
-    shape = CommitmentShape(label, rows, size, size, size << log_rate, queries, RESERVED_ROWS)
-    return Commitment(shape, log_cells, first_row, placed)
+    return Commitment(CommitmentShape(label, rows, size, size, size << log_rate, queries, 0), log_cells, first_row, placed)
 
 
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
     """The bound of every kind of step. docs/engine/protocol.md, section "Soundness", derives each of them."""
     bus, field = layout.bus, soundness.FIELD_SIZE
     leaves = 1 << bus.log_leaves
-    everything = [layout.witness] + ([layout.weights] if layout.weights else []) + list(layout.hashed.values())
+    groups = layout.groups()
     bounds: list[tuple[str, int, int]] = [
         ("lookups: fractions", leaves * (bus.width + soundness.POLES), field),
         ("lookups: layers", soundness.LAYER_DEGREE, field),
@@ -149,21 +154,24 @@ def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
         ("batching of claims", MAX_CLAIMS, field),
         ("final rounds", soundness.FINAL_ROUND_DEGREE, field),
     ]
-    joint = [c for c in everything if not c.shape.label.startswith("io:")]
+    joint = groups[0]
     folds = sum(c.log_rows for c in joint) + len(joint) - 1
+    asked = sum(1 + group[0].shape.queries for group in groups)
     if layout.pads is not None:
         folds += 1  # κ, which brings in the mask rows
+        asked += 1  # the mask region
         bounds += [
             ("products: point", layout.pads.log_products, field),
             ("products: rounds", soundness.PRODUCTS_ROUND_DEGREE, field),
             ("masks", soundness.MASK_DEGREE, field),
         ]
     shape = layout.witness.shape
-    bounds.append(("proximity", folds * shape.length, field))
+    bounds.append(("proximity", max(1, folds) * shape.length, field))
     bounds.append(("queries", *soundness.query_error(shape.degree, shape.length, shape.queries)))
     for commitment in layout.hashed.values():
         shape = commitment.shape
         bounds.append((f"proximity {shape.label}", max(1, commitment.log_rows) * shape.length, field))
         bounds.append((f"queries {shape.label}", *soundness.query_error(shape.degree, shape.length, shape.queries)))
+    bounds += level_steps(layout.levels, asked)
     steps = [SoundnessStep(label, soundness.millibits(*bound)) for label, *bound in bounds]
     return (*steps, SoundnessStep("hash", 1000 * HASH_BITS))

@@ -8,13 +8,13 @@ K = C + G + τ takes the place of C in the code's rate, so t and K are found tog
 from __future__ import annotations
 
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, WeightVisibility
+from verifai.engines.sumcheck.planning.levels import cells_price, combination_price, shape_price, strong
 from verifai.engines.sumcheck.planning.rehearsal import foretell
 from verifai.engines.sumcheck.protocol import soundness
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
 from verifai.engines.sumcheck.protocol.layout import (
     LARGE_LOG_CELLS,
-    MAX_LOG_MESSAGE,
     MIN_LOG_MESSAGE,
     Commitment,
     Key,
@@ -24,14 +24,15 @@ from verifai.engines.sumcheck.protocol.layout import (
     reserve,
     stored_cells,
 )
-from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
 from verifai.engines.sumcheck.protocol.storage import Storage, whole
-from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS, ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 from verifai.errors import UnsupportedModel
 
 TENSOR_BUDGET = 4
 """How many proofs may open a hashed tensor's commitment: the one that makes the tensor, and those that take it as an input."""
 MASK_ROWS = 2
+_ROOM = 512
+"""Coefficients per opening that a row has room for, however few cells there are."""
 
 
 def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, Storage], weights: dict[Key, Storage]) -> Layout:
@@ -48,9 +49,7 @@ def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, Storage], weights
         groups.append(weights)
     budget = max(1, circuit.opening_budget)
     log_message, log_rate, queries = _code(groups, budget, least)
-    size = 1 << log_message
-    mask = 2 * max(least, *(reserve(group, size) for group in groups))
-    shape = CommitmentShape("", 0, size, size + mask + budget * queries, size << log_rate, queries, 0, mask, budget * queries)
+    shape = _hiding_shape(groups, budget, least, log_message, log_rate, queries)
     joint = [_commitment("x", columns, shape, 1, MASK_ROWS)]
     joint += [_commitment("w", group, shape, budget, 0) for group in groups[1:]]
     return Layout(bus, joint[0], joint[1] if len(joint) > 1 else None, hashed, (), pads)
@@ -60,9 +59,7 @@ def plan_witness(columns: dict[Key, Storage], pads: PadPlan, least: int) -> Comm
     """C_x when every other commitment is opened alone. ``least``: variables of the final rounds at least."""
     columns = {**columns, **pad_columns(pads)}
     log_message, log_rate, queries = _code([columns], 1, least)
-    size = 1 << log_message
-    mask = 2 * max(least, reserve(columns, size))
-    shape = CommitmentShape("", 0, size, size + mask + queries, size << log_rate, queries, 0, mask, queries)
+    shape = _hiding_shape([columns], 1, least, log_message, log_rate, queries)
     return _commitment("x", columns, shape, 1, MASK_ROWS)
 
 
@@ -75,8 +72,7 @@ def hiding_tensor(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a hashed tensor. Its shape, and so its root's, depends on ``log_cells`` alone."""
     columns: dict[Key, Storage] = {("tensor", tensor, 0): whole((log_cells,))}
     log_message, log_rate, queries = _code([columns], TENSOR_BUDGET, None)
-    size, tail = 1 << log_message, TENSOR_BUDGET * queries
-    shape = CommitmentShape("", 0, size, size + tail, size << log_rate, queries, 0, 0, tail)
+    shape = _hiding_shape([columns], TENSOR_BUDGET, None, log_message, log_rate, queries)
     return _commitment(f"io:{name}", columns, shape, TENSOR_BUDGET, 0)
 
 
@@ -94,34 +90,50 @@ def _queries(filled: int, budget: int, length: int) -> int:
 
 
 def _code(groups: list[dict[Key, Storage]], budget: int, least: int | None) -> tuple[int, int, int]:
-    """(log2 C, log2 1/rate, t): the shortest rows whose opening is at most 1/16 above the best. ``least``: variables of the
-    final rounds at least; None when a commitment is opened alone, so that it carries no pads of these rounds."""
+    """(log2 C, log2 1/rate, t): rows of the length that has the least price. ``least``: variables of the final rounds at least;
+    None when a commitment is opened alone, so that it carries no pads of these rounds."""
     cells = [stored_cells(group) for group in groups]
     log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
     found: dict[int, tuple[int, int]] = {}
-    for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
+    longest = max(max(cells), _ROOM * budget).bit_length()
+    for log_message in range(MIN_LOG_MESSAGE, longest + 1):
         size = 1 << log_message
-        mask = 0 if least is None else 2 * max(least, *(reserve(group, size) for group in groups))
         try:
-            queries = _queries(size + mask, budget, size << log_rate)
+            queries = _queries(size + _mask(groups, least, size), budget, size << log_rate)
         except ValueError:
             continue
-        rows = sum(2 * budget + MASK_ROWS + -(-count // size) for count in cells)
-        log_length = log_message + log_rate
-        digests = len(groups) * DIGEST_BYTES * (queries * path_length(log_length) + cap_size(log_length))
-        salts = len(groups) * queries * ZERO_KNOWLEDGE.salt_bytes
-        found[log_message] = (16 * (size + mask + budget * queries) + 8 * queries * rows + digests + salts, queries)
+        shape = _hiding_shape(groups, budget, least, log_message, log_rate, queries)
+        mine = [_commitment("", groups[0], shape, budget if least is None else 1, 0 if least is None else MASK_ROWS)]
+        made = mine + [_commitment("", group, shape, budget, 0) for group in groups[1:]]
+        folds = sum(commitment.log_rows for commitment in made) + len(made)
+        if found and not strong(folds * shape.length):
+            break
+        price = sum(shape_price(one.shape) + cells_price(one.log_cells) for one in made)
+        found[log_message] = price + combination_price(shape.degree), queries
     if not found:
         raise UnsupportedModel("sumcheck-too-large", f"no code leaves room for {budget} openings", where="commitments")
-    limit = min(length for length, _ in found.values()) * 17 // 16
-    log_message = next(size for size, (length, _) in found.items() if length <= limit)
+    log_message = min(found, key=lambda size: found[size][0])
     return log_message, log_rate, found[log_message][1]
+
+
+def _mask(groups: list[dict[Key, Storage]], least: int | None, size: int) -> int:
+    """G: two pads per final round."""
+    return 0 if least is None else 2 * max(least, *(reserve(group, RESERVED_ROWS * size) for group in groups))
+
+
+def _hiding_shape(
+    groups: list[dict[Key, Storage]], budget: int, least: int | None, log_message: int, log_rate: int, queries: int
+) -> CommitmentShape:
+    """The code that the commitments to ``groups`` share, without rows."""
+    size, tail = 1 << log_message, budget * queries
+    mask = _mask(groups, least, size)
+    return CommitmentShape("", 0, size, size + mask + tail, size << log_rate, queries, 0, mask, tail)
 
 
 def _commitment(label: str, columns: dict[Key, Storage], shape: CommitmentShape, budget: int, mask_rows: int) -> Commitment:
     """One commitment of the given row length and code."""
     log_message = shape.message.bit_length() - 1
-    log_cells = reserve(columns, shape.message)
+    log_cells = reserve(columns, RESERVED_ROWS * shape.message)
     placed, first_row = place(columns, log_cells, log_message)
     blind = RESERVED_ROWS * budget
     rows = blind + (1 << (log_cells - log_message)) - first_row + mask_rows

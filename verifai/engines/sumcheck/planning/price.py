@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, WeightVisibility
 from verifai.engines.sumcheck.circuit.weights import weights_bytes
 from verifai.engines.sumcheck.planning.claim_count import CELL_NS, ENTRY_BYTES, ENTRY_NS, ClaimCounter
+from verifai.engines.sumcheck.planning.size import opening_elements
 from verifai.engines.sumcheck.protocol.layout import Layout, public_tensors
 from verifai.engines.sumcheck.protocol.merkle import path_length
 from verifai.engines.sumcheck.protocol.proof import log_length, opening_bytes
@@ -49,6 +50,10 @@ STATED_BYTES = 64
 STATED_NS = 600
 POSITION_NS = 150
 """Per element of a combination at each opened position, and per cell of an opened column."""
+COORDINATE_NS = 6_000
+"""Per coordinate of a level's point and linear claim on its vector."""
+LINEAR_BYTES = 400
+"""Per linear claim."""
 COLUMN_BYTES = 48
 """Per cell of an opened column."""
 LISTED_TWICE_NS = 100
@@ -138,17 +143,25 @@ def price_of(circuit: Circuit, size: int = 0) -> Price:
 
 def price_with_openings(price: Price, layout: Layout) -> Price:
     """``price`` with what the openings of ``layout`` take."""
-    everything = layout.commitments()
-    price = price.plus(0, LISTED_TWICE_NS * len(everything) * price.claims)
-    for shape in everything:
+    price = price.plus(0, LISTED_TWICE_NS * len(layout.rooted()) * price.claims)
+    for shape in layout.commitments():
         price = price.plus(*_opening(shape))
+    groups = layout.groups()
+    for shape in [layout.levels[-1].shape] if layout.levels else [group[0].shape for group in groups]:
+        price = price.plus(*_combination(shape))
+    asked = sum(1 + group[0].shape.queries + group[0].shape.mask for group in groups)
+    for level in layout.levels:
+        rounds = 2 * level.log_cells
+        price = price.plus(
+            MESSAGE_BYTES * rounds + LINEAR_BYTES * asked, MESSAGE_NS * rounds + COORDINATE_NS * level.log_cells * asked
+        )
+        asked = 1 + level.shape.queries
     return price
 
 
 def most_messages(price: Price, layout: Layout) -> int:
     """No proof has more elements than this, with room to spare: replaying them tells whether they are as many as needed."""
-    openings = sum(2 * shape.degree for shape in layout.commitments())
-    return 3 * price.messages + openings + _SPARE_MESSAGES
+    return 3 * price.messages + opening_elements(layout) + _SPARE_MESSAGES
 
 
 def price_of_relation(kind: Kind, circuit: Circuit) -> Price:
@@ -201,7 +214,11 @@ def _structure(circuit: Circuit) -> int:
 def _opening(shape: CommitmentShape) -> tuple[int, int]:
     """(bytes, nanoseconds) of one commitment's opening, of a proof that is long enough to hold it."""
     cells = shape.queries * shape.rows
-    steps = POSITION_NS * (shape.queries * shape.degree + cells) + ENTRY_NS * (4 * shape.rows + 2 * shape.degree)
+    steps = POSITION_NS * cells + 4 * ENTRY_NS * shape.rows
     hashes = 3_000 * shape.queries * (path_length(log_length(shape)) + 2) + 1_000_000
-    memory = COLUMN_BYTES * cells + opening_bytes(shape) + ENTRY_BYTES * (4 * shape.rows + 4 * shape.degree)
-    return memory, steps + hashes
+    return COLUMN_BYTES * cells + opening_bytes(shape) + 4 * ENTRY_BYTES * shape.rows, steps + hashes
+
+
+def _combination(shape: CommitmentShape) -> tuple[int, int]:
+    """(bytes, nanoseconds) of one combination that is sent: its value, and its code word."""
+    return 4 * ENTRY_BYTES * shape.degree, POSITION_NS * shape.queries * shape.degree + 2 * ENTRY_NS * shape.degree

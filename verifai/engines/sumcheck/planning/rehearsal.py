@@ -240,6 +240,11 @@ def foretell(circuit: Circuit, bus: Bus) -> PadPlan:
     return _pads(_play(circuit, bus))
 
 
+def script_elements(circuit: Circuit, bus: Bus) -> int:
+    """Elements of F in the messages of all lookups and operations, products' factors included. Raises as :func:`rehearse`."""
+    return sum(count for _, count in _play(circuit, bus).messages)
+
+
 def _pads(party: RehearsalParty) -> PadPlan:
     products = PadPlan(0, party.products + 1)
     return PadPlan(party.encrypted + 2 * products.log_products, products.products)

@@ -9,6 +9,7 @@ from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.field import ZERO, Ext, P
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, MINUS_ONE, PRODUCT, RIGHT, HiddenClaim, Pads, X
 from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.levels import position_point
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 
@@ -44,7 +45,8 @@ def row_weights(commitment: Commitment, z: Sequence[Ext], number: int = 0, mask:
     start = len(z) - commitment.log_cells
     table = ax.eq_table(z[start : len(z) - commitment.log_message])
     reserved = [field.ZERO] * commitment.shape.reserved_rows
-    reserved[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1)] = table[:RESERVED_ROWS]
+    if reserved:
+        reserved[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1)] = table[:RESERVED_ROWS]
     masks = [mask, field.product(mask, X)][: commitment.shape.mask_rows]
     return [*reserved, *(table[row] for row in commitment.value_rows()), *masks]
 
@@ -57,10 +59,9 @@ def evaluate_code(u: Sequence[Ext], log_n: int, positions: Sequence[int]) -> lis
     block = 1 << ((len(u).bit_length() - 1) // 2 + 1)
     packed = field.pack(u)
     chunks = [packed[i : i + block] for i in range(0, len(packed), block)]
-    omega = field.root_of_unity(log_n)
     result = []
     for position in positions:
-        x = pow(omega, int(f"{position:0{log_n}b}"[::-1], 2), P)
+        x = position_point(position, log_n)
         powers = [1]
         for _ in range(block - 1):
             powers.append(powers[-1] * x % P)

@@ -2,7 +2,8 @@
 
 Columns are stored in pieces of power-of-two size (:mod:`.storage`). Pieces of all columns are packed, largest first, downwards
 from the end of an address space of 2^v cells, so that each is aligned and none overlap; an address is row·C + message
-coefficient. The rows at the bottom that hold nothing are not stored, except two reserved rows of zeros.
+coefficient. The rows at the bottom that hold nothing are not stored, and count as 0. In a hiding commitment, two of them are
+reserved for the blind rows.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, S
 from verifai.engines.sumcheck.protocol import buses
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.hiding import PadPlan
+from verifai.engines.sumcheck.protocol.levels import Level
 from verifai.engines.sumcheck.protocol.storage import Piece, Storage, stored, whole
-from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 
 Key: TypeAlias = tuple[str, int, int]
 """A column: ("tensor", index, 0), ("column", operation, number), ("count", table block, 0), ("weight", index, 0) or
@@ -44,7 +45,7 @@ class Column:
 class Commitment:
     """One committed matrix.
 
-    Stored rows are, in this order: the reserved rows (of a hiding commitment the 2·B blind rows, whose pair b takes the
+    Stored rows are, in this order: the reserved rows (only of a hiding commitment: the 2·B blind rows, whose pair b takes the
     reserved row indices 0 and 1 in opening b), the rows of values, and the mask rows, which have no row index.
 
     Attributes:
@@ -85,6 +86,7 @@ class Layout:
         bus: all lookups.
         witness: C_x. weights: C_w, or None when the weights are public. hashed: C_io by tensor, in statement order.
         pads: what the zero-knowledge suite encrypts with; None in the integrity-only suite.
+        levels: what takes the place of the openings' combinations; none where sending these is cheaper.
     """
 
     bus: Bus
@@ -93,11 +95,19 @@ class Layout:
     hashed: dict[int, Commitment]
     soundness: tuple[SoundnessStep, ...]
     pads: PadPlan | None = None
+    levels: tuple[Level, ...] = ()
 
     def commitments(self) -> tuple[CommitmentShape, ...]:
-        """The shapes in the circuit's order: x, w, then the hashed tensors."""
-        some = [self.witness] + ([self.weights] if self.weights else []) + list(self.hashed.values())
-        return tuple(commitment.shape for commitment in some)
+        """The shapes in the circuit's order: x, w, then the hashed tensors, then the levels."""
+        return (*(one.shape for one in self.rooted()), *(level.shape for level in self.levels))
+
+    def rooted(self) -> list[Commitment]:
+        """The commitments that a statement or a proof names by root: x, w, then the hashed tensors."""
+        return [self.witness] + ([self.weights] if self.weights else []) + list(self.hashed.values())
+
+    def groups(self) -> list[list[Commitment]]:
+        """Commitments by the combination that opens them: C_x and C_w share one."""
+        return [[self.witness, *([self.weights] if self.weights else [])], *([one] for one in self.hashed.values())]
 
 
 def public_tensors(circuit: Circuit) -> tuple[int, ...]:
@@ -146,9 +156,9 @@ def stored_cells(columns: Mapping[Key, Storage]) -> int:
     return sum(storage.cells for storage in columns.values())
 
 
-def reserve(columns: Mapping[Key, Storage], size: int) -> int:
-    """v for these columns in rows of ``size`` cells, two of which are reserved."""
-    return log2_ceil(stored_cells(columns) + RESERVED_ROWS * size)
+def reserve(columns: Mapping[Key, Storage], more: int) -> int:
+    """v for these columns and ``more`` cells."""
+    return log2_ceil(stored_cells(columns) + more)
 
 
 def place(columns: Mapping[Key, Storage], log_cells: int, log_message: int) -> tuple[dict[Key, Column], int]:
@@ -166,8 +176,7 @@ def place(columns: Mapping[Key, Storage], log_cells: int, log_message: int) -> t
     return placed, address >> log_message
 
 
-MIN_LOG_MESSAGE, MAX_LOG_MESSAGE = 5, 15
-
-
+MIN_LOG_MESSAGE = 5
+"""log2 of the shortest rows."""
 LARGE_LOG_CELLS = 22
 """From here on the code's rate is 1/4 instead of 1/8: half the time and memory for a little more proof."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 
 from verifai.engines.sumcheck.protocol.suite import CAP_LOG, LEAF_TAG, NODE_TAG
@@ -14,6 +15,11 @@ DIGEST_BYTES = 32
 def leaf(column: bytes, salt: bytes = b"") -> bytes:
     """Digest of one column: its rows as u64, little-endian, after the salt."""
     return hashlib.sha256(LEAF_TAG + salt + column).digest()
+
+
+def column_leaf(column: Sequence[int], salt: bytes = b"") -> bytes:
+    """:func:`leaf` of a column's elements of F_p."""
+    return leaf(struct.pack(f"<{len(column)}Q", *column), salt)
 
 
 def node(left: bytes, right: bytes) -> bytes:

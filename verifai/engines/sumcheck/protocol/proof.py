@@ -1,8 +1,8 @@
 """A proof as a value, and its bytes.
 
-Layout: the suite's magic; C_x root; per commitment, in the circuit's order, t columns of R u64, t salts in the zero-knowledge
-suite, t paths, and the cap; then the messages, pairs of u64, to the end. All integers little-endian. Nothing describes its own
-length: lengths follow from the circuit, and the number of messages is checked by playing them.
+Layout: the suite's magic; C_x root; per commitment, in the circuit's order, then per level, t columns of R u64, t salts where
+it hides, t paths, and the cap; then the messages, pairs of u64, to the end. All integers little-endian. Nothing describes its
+own length: lengths follow from the circuit, and the number of messages is checked by playing them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, pat
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.errors import EvidenceRejected
 
-MAGIC = b"verifai/sumcheck-proof/1"
-HIDING_MAGIC = b"verifai/sumcheck-zk-proof/1"
+MAGIC = b"verifai/sumcheck-proof/2"
+HIDING_MAGIC = b"verifai/sumcheck-zk-proof/2"
 MAX_MESSAGES = 1 << 20
 
 
@@ -41,7 +41,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """C_x's root, the openings in the circuit's order, and all messages."""
+    """C_x's root, the openings in the circuit's order, those of levels last, and all messages."""
 
     root: bytes
     openings: tuple[Opening, ...]
@@ -59,8 +59,8 @@ def salt_bytes(shape: CommitmentShape) -> int:
 
 
 def magic_of(shapes: Sequence[CommitmentShape]) -> bytes:
-    """The magic of proofs with these commitments; one suite's are all hiding, the other's none."""
-    return HIDING_MAGIC if all(shape.hiding for shape in shapes) else MAGIC
+    """The magic of proofs with these commitments: the first, C_x, hides in one suite and not in the other."""
+    return HIDING_MAGIC if shapes[0].hiding else MAGIC
 
 
 def opening_bytes(shape: CommitmentShape) -> int:
@@ -72,7 +72,7 @@ def opening_bytes(shape: CommitmentShape) -> int:
 
 def encode(proof: Proof) -> bytes:
     """The proof's bytes."""
-    parts = [HIDING_MAGIC if all(opening.salts for opening in proof.openings) else MAGIC, proof.root]
+    parts = [HIDING_MAGIC if proof.openings[0].salts else MAGIC, proof.root]
     for opening in proof.openings:
         parts += [struct.pack(f"<{len(column)}Q", *column) for column in opening.columns]
         parts += opening.salts

@@ -71,7 +71,7 @@ def query_error(degree: int, length: int, queries: int) -> tuple[int, int]:
     return max(numerator, 1), denominator
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def queries_needed(degree: int, length: int) -> int:
     """The least number of distinct positions for SECURITY_BITS. Raises ValueError when the code is too short for it."""
     good = agreement(degree, length)

@@ -13,7 +13,7 @@ SECURITY_BITS = 100
 HASH_BITS = 128
 """Collisions of SHA-256."""
 RESERVED_ROWS = 2
-"""Row indices 0 and 1 hold no values: zeros, or the pair of blind rows that belongs to the opening."""
+"""Row indices 0 and 1 of a hiding commitment hold no values, but the pair of blind rows that belongs to the opening."""
 SEED_BYTES = 32
 """Of the secret that a hiding commitment, or one proof, draws its coins from."""
 CAP_LOG = 7
@@ -43,7 +43,8 @@ INTEGRITY = Suite(
     0,
     (
         f"sumcheck/2 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=0 G=0 tau=0 B=0 "
-        f"blind_rows=0 reserved_rows={RESERVED_ROWS} pieces={FINEST_LOG},{LEAST_SAVED} salt_len=0 security={SECURITY_BITS}"
+        "opening=levels "
+        f"blind_rows=0 reserved_rows=0 pieces={FINEST_LOG},{LEAST_SAVED} salt_len=0 security={SECURITY_BITS}"
     ).encode("ascii"),
 )
 ZERO_KNOWLEDGE = Suite(
@@ -52,6 +53,7 @@ ZERO_KNOWLEDGE = Suite(
     32,
     (
         f"sumcheck-zk/2 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=1 G=2*rounds tau=B*t B=shape "
+        "opening=levels "
         f"blind_rows=2*B mask_rows=2 reserved_rows={RESERVED_ROWS} pieces={FINEST_LOG},{LEAST_SAVED} salt_len=32 "
         f"security={SECURITY_BITS}"
     ).encode("ascii"),
@@ -61,6 +63,7 @@ SUITES = {suite.name: suite for suite in (INTEGRITY, ZERO_KNOWLEDGE)}
 LEAF_TAG = b"vf1-leaf"
 NODE_TAG = b"vf1-node"
 ROOT_TAG = b"verifai/sumcheck/root"
+LEVEL_TAG = b"verifai/sumcheck/level"
 
 
 def commitment_root(shape: CommitmentShape, cells_log: int, merkle_root: bytes) -> bytes:

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from verifai.engines.sumcheck.circuit.program import CommitmentShape
 from verifai.engines.sumcheck.protocol.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.protocol.layout import Commitment, Key
 from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
@@ -71,24 +72,31 @@ class CommittedMatrix:
 
     def open(self, positions: Sequence[int]) -> Opening:
         """The columns at ``positions`` with their paths."""
-        log = log_length(self.plan.shape)
         first = 1 + (0 if self.masked is None else SALT_WORDS)
-        shown = self.codeword[list(positions)]
-        columns = tuple(map(tuple, shown[:, first:].tolist()))
-        salts = tuple(one.tobytes() for one in shown[:, 1:first].astype("<u8")) if first > 1 else ()
-        layers = self.layers[: path_length(log)]
-        paths = tuple(
-            tuple(_digest(layer, (position >> level) ^ 1) for level, layer in enumerate(layers)) for position in positions
-        )
-        top = self.layers[path_length(log)]
-        cap = tuple(_digest(top, i) for i in range(cap_size(log)))
-        return Opening(columns, paths, cap, salts)
+        return open_columns(self.plan.shape, self.codeword, self.layers, positions, first)
+
+
+def open_columns(
+    shape: CommitmentShape, codeword: U64, layers: Sequence[bytes], positions: Sequence[int], first: int
+) -> Opening:
+    """The columns at ``positions`` with their paths. codeword: (n, first + R), the salts between the tag and the rows."""
+    log = log_length(shape)
+    shown = codeword[list(positions)]
+    columns = tuple(map(tuple, shown[:, first:].tolist()))
+    salts = tuple(one.tobytes() for one in shown[:, 1:first].astype("<u8")) if first > 1 else ()
+    below, top = layers[: path_length(log)], layers[path_length(log)]
+    paths = tuple(tuple(_digest(layer, (position >> level) ^ 1) for level, layer in enumerate(below)) for position in positions)
+    return Opening(columns, paths, tuple(_digest(top, i) for i in range(cap_size(log))), salts)
+
+
+def leaf_digests(layers: Sequence[bytes], positions: Sequence[int]) -> bytes:
+    """The digests of the leaves at ``positions``, joined."""
+    return b"".join(_digest(layers[0], position) for position in positions)
 
 
 def stored_rows(plan: Commitment, cells: U64) -> U64:
-    """Reserved rows, then the rows from the first used one: (R, C), contiguous."""
-    matrix = cells.reshape(-1, plan.shape.message)
-    return np.concatenate([matrix[:RESERVED_ROWS], matrix[plan.first_row :]])
+    """The rows from the first used one, without reserved or mask rows: (R, C), contiguous."""
+    return cells.reshape(-1, plan.shape.message)[plan.first_row :]
 
 
 def placed(plan: Commitment, columns: Mapping[Key, U64]) -> U64:

@@ -28,6 +28,8 @@ from verifai.engines.sumcheck.prover.jit import kernel
 U64 = NDArray[np.uint64]
 
 _ZERO = np.uint64(0)
+_CACHED_WORDS = 1 << 14
+"""Of a part of a transform."""
 
 
 @kernel
@@ -148,6 +150,36 @@ def combine_columns_ext(matrix0: U64, matrix1: U64, weights: U64) -> Any:
             egather(words, row0[j], row1[j], w0[j], w1[j])
         out[0, i], out[1, i] = esum(words)
     return out
+
+
+@kernel
+def add_powers(target0: U64, target1: U64, points: U64, weights: U64) -> None:
+    """target[j] += Σ_i weights_i·points_i^j: components (n,), points (t,) over F_p, weights (2, t).
+
+    A table of the low powers stays in the cache, while the weights take on the high ones.
+    """
+    n, t = target0.shape[0], points.shape[0]
+    size = min(n, 256)
+    table = np.empty((t, size), dtype=np.uint64)
+    steps = np.empty(t, dtype=np.uint64)
+    for i in range(t):
+        power = np.uint64(1)
+        for j in range(size):
+            table[i, j] = power
+            power = fmul(power, points[i])
+        steps[i] = power
+    w0, w1 = weights[0].copy(), weights[1].copy()
+    for start in range(0, n, size):
+        out0, out1 = target0[start : start + size], target1[start : start + size]
+        for i in range(t):
+            row = table[i]
+            a = w0[i]
+            b = w1[i]
+            for j in range(out0.shape[0]):
+                out0[j] = fadd(out0[j], fmul(row[j], a))
+                out1[j] = fadd(out1[j], fmul(row[j], b))
+            w0[i] = fmul(a, steps[i])
+            w1[i] = fmul(b, steps[i])
 
 
 @kernel
@@ -324,18 +356,25 @@ def encode_block(columns: U64, twiddles: U64, shift: Any, out: U64, first: int) 
             for i in range(rows):
                 target[i] = _ZERO
         power = fmul(power, shift)
-    half = size // 2
-    stride = 1
-    while half > 0:
-        for start in range(0, size, 2 * half):
-            for j in range(half):
-                w = twiddles[j * stride]
-                x = out[start + j, first:]
-                y = out[start + j + half, first:]
-                for i in range(rows):
-                    a = x[i]
-                    b = y[i]
-                    x[i] = fadd(a, b)
-                    y[i] = fmul(fsub(a, b), w)
-        half //= 2
-        stride *= 2
+    near = size  # parts of this length stay in the cache: the stages before it go over everything, those after it part by part
+    while near > 2 and near * rows > _CACHED_WORDS:
+        near //= 2
+    for part in range(2):
+        width, least = (size, near) if part == 0 else (near, 1)
+        for first_row in range(0, size, width):
+            length = width
+            stride = size // width
+            while length > least:
+                half = length // 2
+                for start in range(first_row, first_row + width, length):
+                    for j in range(half):
+                        w = twiddles[j * stride]
+                        x = out[start + j, first:]
+                        y = out[start + j + half, first:]
+                        for i in range(rows):
+                            a = x[i]
+                            b = y[i]
+                            x[i] = fadd(a, b)
+                            y[i] = fmul(fsub(a, b), w)
+                length = half
+                stride *= 2

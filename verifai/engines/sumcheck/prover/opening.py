@@ -11,14 +11,16 @@ from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.batching import row_weights
 from verifai.engines.sumcheck.protocol.claim import ZERO
 from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.levels import Level, PointClaim, SpanClaim
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
-from verifai.engines.sumcheck.protocol.proof import Opening, log_length
+from verifai.engines.sumcheck.protocol.proof import Opening
 from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
 from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
-from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, extension_values
+from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.functionals import spread
 from verifai.engines.sumcheck.prover.kernels import U64, dot_base, scaled
+from verifai.engines.sumcheck.prover.levels import Combination, prove_combinations
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fold_base, product_round, product_round_base
 
 
@@ -54,39 +56,41 @@ class Member:
 
 
 def prove_openings(
-    channel: ProverChannel, groups: Sequence[Sequence[CommittedMatrix]], claims: Sequence[OpeningClaim]
+    channel: ProverChannel,
+    groups: Sequence[Sequence[CommittedMatrix]],
+    claims: Sequence[OpeningClaim],
+    levels: Sequence[Level] = (),
+    threads: int = 1,
 ) -> tuple[Opening, ...]:
-    """Send everything that the verifier's ``check_openings`` takes; the openings in the groups' order."""
+    """Send everything that the verifier's ``check_openings`` takes; the openings in the groups' order, then the levels'."""
     alpha = channel.challenge("openings.alpha")
     rounds = FinalRounds([Member(matrix, claim_weights(matrix, claims, alpha)) for group in groups for matrix in group])
     # The claim is the verifier's business; here only its challenges matter.
     _, z = product_rounds(Rounds(channel, rounds.compute, rounds.bind), "openings", ZERO, rounds.count)
     channel.send_open("openings.values", rounds.values())
-    return combine_and_open(channel, groups, z, channel.challenge("openings.mix"))
+    combinations = combine(groups, z, channel.challenge("openings.mix"))
+    return prove_combinations(channel, combinations, levels, threads)
 
 
-def combine_and_open(
-    channel: ProverChannel,
+def combine(
     groups: Sequence[Sequence[CommittedMatrix]],
     z: Sequence[Ext],
     mix: Ext,
-    mask: Ext = field.ZERO,
-) -> tuple[Opening, ...]:
-    """Send every group's combination, then open columns at the positions that follow. ``mask``: the mask rows' factor κ."""
-    for group in groups:
-        combination, factor = None, field.ONE
-        for matrix in group:
-            one = matrix.combination(vector(row_weights(matrix.plan, z, matrix.number, mask)))
-            combination = one if combination is None else add_scaled(combination, one, *scalars(factor))
-            factor = field.product(factor, mix)
-        assert combination is not None
-        channel.send_open("openings.combination", extension_values(combination))
-    openings = []
+    blind: Ext = field.ZERO,
+    more: Sequence[SpanClaim] = (),
+) -> list[Combination]:
+    """Every group's combination. ``blind``: the mask rows' factor κ. ``more``: what else is asked of the first one."""
+    found = list[Combination]()
     for number, group in enumerate(groups):
-        shape = group[0].plan.shape
-        positions = channel.transcript.positions(f"openings.positions{number}", log_length(shape), shape.queries)
-        openings += [matrix.open(positions) for matrix in group]
-    return tuple(openings)
+        first, extra = group[0].plan, tuple(more) if number == 0 else ()
+        total, factor = group[0].combination(vector(row_weights(first, z, group[0].number, blind))), mix
+        for matrix in group[1:]:
+            one = matrix.combination(vector(row_weights(matrix.plan, z, matrix.number, blind)))
+            total = add_scaled(total, one, *scalars(factor))
+            factor = field.product(factor, mix)
+        value: PointClaim | SpanClaim = PointClaim(tuple(z[len(z) - first.log_message :]), field.ZERO)
+        found.append(Combination(first.shape, total, tuple(group), (value, *extra), f"openings.positions{number}"))
+    return found
 
 
 def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:

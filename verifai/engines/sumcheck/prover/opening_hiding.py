@@ -12,6 +12,7 @@ from verifai.engines.sumcheck.protocol.channel import MaskForms
 from verifai.engines.sumcheck.protocol.claim import ZERO, Claim
 from verifai.engines.sumcheck.protocol.field import Ext, P
 from verifai.engines.sumcheck.protocol.hiding import LEFT, PRODUCT, RIGHT, X
+from verifai.engines.sumcheck.protocol.levels import Level, SpanClaim
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.products import check_products
 from verifai.engines.sumcheck.protocol.proof import Opening
@@ -20,7 +21,8 @@ from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, 
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, dot, halve_sum
-from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights, combine_and_open
+from verifai.engines.sumcheck.prover.levels import prove_combinations
+from verifai.engines.sumcheck.prover.opening import FinalRounds, Member, claim_weights, combine
 from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fraction_round
 
 
@@ -83,8 +85,10 @@ def prove_hidden_openings(
     groups: Sequence[Sequence[CommittedMatrix]],
     claims: Sequence[OpeningClaim],
     triples: dict[int, U64],
+    levels: Sequence[Level] = (),
+    threads: int = 1,
 ) -> tuple[Opening, ...]:
-    """Send everything that the verifier's ``check_hidden_openings`` takes; the openings in the groups' order.
+    """Send everything that the verifier's ``check_hidden_openings`` takes; the openings in the groups' order, then the levels'.
 
     Args:
         triples: the pads of LEFT, RIGHT and PRODUCT, (2, 2^k) each.
@@ -104,7 +108,8 @@ def prove_hidden_openings(
     channel.send_open("openings.values", rounds.values())
     channel.send_open("openings.mask", [_shown(witness, z, mask)])
     mix, blind = channel.challenge("openings.mix"), channel.challenge("openings.blind")
-    return combine_and_open(channel, groups, z, mix, blind)
+    more = [SpanClaim(witness.plan.shape.message, tuple(mask), field.ZERO)]
+    return prove_combinations(channel, combine(groups, z, mix, blind, more), levels, threads)
 
 
 def _add_pad_weights(member: Member, key: tuple[str, int, int], coefficients: U64) -> None:

@@ -277,12 +277,13 @@ def begin_session(
         matrix = commit(layout.witness, columns, threads)
         transcript.absorb("witness.root", matrix.root)
         channel = ProverChannel(transcript)
-        return ProverSession(channel, matrix, partial(prove_openings, channel))
+        return ProverSession(channel, matrix, partial(prove_openings, channel, levels=layout.levels, threads=threads))
     pads = draw_pads(layout.pads, own_coins)
     matrix = commit_hiding(layout.witness, {**columns, **pads.committed()}, own_coins, "witness", threads=threads)
     transcript.absorb("witness.root", matrix.root)
     hiding = HidingProverChannel(transcript, layout.pads, pads.values)
-    return ProverSession(hiding, matrix, partial(prove_hidden_openings, hiding, triples=pads.columns))
+    opening = partial(prove_hidden_openings, hiding, levels=layout.levels, threads=threads, triples=pads.columns)
+    return ProverSession(hiding, matrix, opening)
 
 
 def _opening_number(circuit: Circuit, given: int | None) -> int:

@@ -27,7 +27,7 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
     from verifai.engines.sumcheck.circuit.weights import encode_weights
     from verifai.engines.sumcheck.interpreter.run import run
-    from verifai.engines.sumcheck.prover.kernels import scale_base
+    from verifai.engines.sumcheck.prover.kernels import U64, add_powers, scale_base
     from verifai.engines.sumcheck.prover.prove import prepare, prove
     from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
     from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -37,6 +37,8 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
     circuits += [(planned(circuit, ZERO_KNOWLEDGE), weights) for circuit, weights in circuits]
     progress.phase(phase, len(circuits))
     scale_base(np.zeros(1, np.uint64), np.uint64(1))  # which no honest proof calls, and a bug would
+    nothing: U64 = np.zeros((2, 1), np.uint64)
+    add_powers(nothing[0], nothing[1], nothing[0].copy(), nothing.copy())  # small proofs have no levels
     for circuit, weights in circuits:
         key = prepare(circuit, weights)
         proven = prove(key, run(circuit, weights, random_input(circuit)), opening_number=0)
@@ -66,7 +68,7 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
         UnsupportedModel: as the planner.
     """
     layout = layout or plan(circuit)
-    commitments = [layout.witness, *([layout.weights] if layout.weights else []), *layout.hashed.values()]
+    commitments = layout.rooted()
     kept = sum(_committed_bytes(commitment) for commitment in commitments)
     cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
     kept += 3 * 8 * cells  # the trace, over the integers and over the field
@@ -78,4 +80,6 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     hashing = max(
         100 * commitment.shape.length + 16 * commitment.shape.length * commitment.shape.rows for commitment in commitments
     )
-    return PROCESS_BYTES + kept + max(lookups, openings, hashing)
+    # A level holds its vector, the weights, half of both folded beside them, rows, code word and tree.
+    levels = sum((48 << level.log_cells) + 8 * level.shape.length * (level.shape.rows + 9) for level in layout.levels)
+    return PROCESS_BYTES + kept + levels + max(lookups, openings, hashing)

@@ -51,8 +51,7 @@ def verify_relation(
     numbered = all(len(one.root) == 32 and 0 <= one.number < circuit.opening_budget for one in roots)
     if len(roots) != len(commitments) or len({root for root, _ in distinct}) != len(roots) or not numbered:
         raise EvidenceRejected("statement-invalid", "these roots and opening numbers cannot be related", where=kind.value)
-    shapes = [layout.witness.shape, *(one.shape for one in commitments)]
-    decoded = proofs.decode(proof, shapes, most_messages(price, layout))
+    decoded = proofs.decode(proof, layout.commitments(), most_messages(price, layout))
     transcript = begin(kind, circuit, digest, roots, context)
     transcript.absorb("witness.root", decoded.root)
     assert layout.pads is not None
@@ -64,5 +63,5 @@ def verify_relation(
     openings = iter(decoded.openings)
     groups = [[Opened(layout.witness, decoded.root, next(openings))]]
     groups += [[Opened(c, one.root, next(openings), one.number)] for c, one in zip(commitments, roots, strict=True)]
-    check_hidden_openings(channel, groups, party.openings)
+    check_hidden_openings(channel, groups, party.openings, layout.levels, list(openings))
     channel.finish()

@@ -197,11 +197,11 @@ def check_proof(
     if layout.weights is not None:
         joint.append(Opened(layout.weights, bytes.fromhex(weights.identity), next(openings), statement.opening_number))
     alone = [[Opened(layout.hashed[tensor], stated.root, next(openings), stated.number)] for tensor, stated in hashed.items()]
-    groups = [joint, *alone]
+    groups, below = [joint, *alone], list(openings)
     if isinstance(channel, HidingChannel):
-        check_hidden_openings(channel, groups, party.openings)
+        check_hidden_openings(channel, groups, party.openings, layout.levels, below)
     else:
-        check_openings(channel, groups, party.openings)
+        check_openings(channel, groups, party.openings, layout.levels, below)
     channel.finish()
 
 

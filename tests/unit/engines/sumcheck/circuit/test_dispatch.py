@@ -51,7 +51,7 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "protocol.operations._CHECKS": lambda op: operations.check_operation(party_of(op), 0),
     "protocol.operations._PRODUCTS": lambda op: operations.check_operation(party_of(op, object()), 0),
     "protocol.operations._REDUCTIONS": lambda op: operations.reduce_claim(party_of(op), 0, (), None),  # type: ignore[arg-type]
-    "planning.claim_count._ROWS": lambda op: claim_count.count_rows(party_of(op), 0),
+    "planning.claim_count._ROWS": lambda op: claim_count.count_rows(party_of(op), 0, ()),
     "planning.claim_count._CHECKS": lambda op: claim_count.count_check(party_of(op), 0),
     "planning.claim_count._PRODUCTS": lambda op: claim_count.count_product(party_of(op), 0, 0),
     "planning.claim_count._REDUCTIONS": lambda op: claim_count.count_claims(party_of(op), 0, 0, 1),

@@ -45,7 +45,7 @@ PADS = PadPlan(4, 2)
 def _plan():
     columns = {("tensor", 0, 0): whole((LOG_CELLS,))}
     columns |= {("pad", column, 0): whole((1 + PADS.log_size(column),)) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
-    mask = 2 * layout.reserve(columns, MESSAGE)
+    mask = 2 * layout.reserve(columns, 2 * MESSAGE)
     shape = CommitmentShape("", 0, MESSAGE, MESSAGE + mask + QUERIES, LENGTH, QUERIES, 0, mask, QUERIES)
     return _commitment("x", columns, shape, 1, MASK_ROWS)
 
@@ -98,7 +98,7 @@ def _accepted(trial, made, pads, cells, point, lie=field.ZERO):
     channel = HidingChannel(transcripts[1], prover.messages, PADS)
     claims = [OpeningClaim(("tensor", 0, 0), axes, _square_holds(channel.receive("value", 2)))]
     try:
-        check_hidden_openings(channel, [[Opened(made.plan, made.root, opening)]], claims)
+        check_hidden_openings(channel, [[Opened(made.plan, made.root, opening)]], claims, (), ())
         channel.finish()
     except EvidenceRejected:
         return False

@@ -218,7 +218,7 @@ def test_forging_a_sumcheck_over_a_toy_field_succeeds_as_often_as_the_bound_and_
 
 
 def _toy_commitment(queries):
-    shape = CommitmentShape("x", 6, 8, 8, 64, queries, 2)
+    shape = CommitmentShape("x", 4, 8, 8, 64, queries, 0)
     return Commitment(shape, 6, 4, {("tensor", 0, 0): Column(whole((5,)), (32,))})
 
 
@@ -254,7 +254,9 @@ def test_forging_an_opening_with_few_queries_succeeds_no_more_often_than_the_bou
         prover = ProverChannel(transcripts[0])
         opening = prove_openings(prover, [[forged]], claims)[0]
         try:
-            check_openings(ProofChannel(transcripts[1], prover.messages), [[Opened(plan, forged.root, opening)]], claims)
+            check_openings(
+                ProofChannel(transcripts[1], prover.messages), [[Opened(plan, forged.root, opening)]], claims, (), ()
+            )
             won += 1
         except EvidenceRejected:
             pass
@@ -302,22 +304,13 @@ def test_roots_bind_every_part_of_the_shape_but_not_the_label():
     assert commitment_root(replace(shape, label="io:a"), 6, merkle) == base
 
 
-def test_columns_never_overlap_and_never_touch_the_reserved_rows():
+def test_columns_never_overlap_and_rows_that_hold_nothing_are_not_stored():
     for circuit, _ in (examples.mlp(hashed_input=True, committed=True), examples.cnn(committed=True), examples.cnn()):
-        plan = planner.plan(circuit)
-        for commitment in [plan.witness, *([plan.weights] if plan.weights else []), *plan.hashed.values()]:
+        for commitment in planner.plan(circuit).rooted():
             blocks = [block for column in commitment.columns.values() for _, block in column.blocks()]
             taken = sorted((block.start, block.stop) for block in blocks)
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(taken))
             assert all(start % (stop - start) == 0 for start, stop in taken)
-            assert taken[0][0] >= commitment.first_row * commitment.shape.message >= 2 * commitment.shape.message
+            assert 0 <= taken[0][0] - commitment.first_row * commitment.shape.message < commitment.shape.message
             assert taken[-1][1] <= 1 << commitment.log_cells
-            assert commitment.shape.rows == 2 + len(commitment.value_rows())
-
-
-def test_reserved_rows_are_committed_as_zeros():
-    plan = planner.plan(examples.mlp()[0])
-    ones = {key: np.ones(1 << column.storage.log_padded, np.uint64) for key, column in plan.witness.columns.items()}
-    matrix = commit(plan.witness, ones)
-    assert not matrix.rows()[:2].any() and matrix.rows()[2:].any()
-    assert not matrix.codeword[:, 1:3].any()
+            assert commitment.shape.rows == len(commitment.value_rows())

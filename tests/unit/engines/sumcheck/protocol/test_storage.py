@@ -124,7 +124,7 @@ def test_true_cells_are_stored_and_hardly_more_than_the_best_axis_needs(shape):
 @given(randoms, st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1, max_size=4), st.integers(0, 3))
 def test_columns_are_aligned_disjoint_and_complete(pick, boxes, log_message):
     columns = {("tensor", i, 0): _storage(pick, bits) for i, bits in enumerate(boxes)}
-    log_cells = reserve(columns, 1 << log_message)
+    log_cells = reserve(columns, 2 << log_message)
     placed, first_row = place(columns, log_cells, log_message)
     taken: list[int] = []
     for held in placed.values():
@@ -142,9 +142,9 @@ def test_columns_are_aligned_disjoint_and_complete(pick, boxes, log_message):
 def test_a_functional_of_pieces_is_one_functional_of_their_cells(pick, bits):
     held = _storage(pick, bits)
     other = ("tensor", 1, 0)
-    placed, _ = place({("tensor", 0, 0): held, other: whole((1,))}, reserve({0: held, other: whole((1,))}, 2), 1)
+    placed, _ = place({("tensor", 0, 0): held, other: whole((1,))}, reserve({0: held, other: whole((1,))}, 4), 1)
     column = placed["tensor", 0, 0]
-    log_cells = reserve({0: held, other: whole((1,))}, 2)
+    log_cells = reserve({0: held, other: whole((1,))}, 4)
     axes = tuple(_axis(pick, b) for b in bits)
     factor = _ext(pick)
     weights = np.zeros((2, 1 << log_cells), dtype=np.uint64)

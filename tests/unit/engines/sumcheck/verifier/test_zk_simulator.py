@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_levels import SHORT, force_levels
 from tests.support.sumcheck_scripted import verify_scripted
 from tests.support.zk_simulator import Root, ScriptedCoins, simulate
 from verifai.engines.sumcheck.circuit.codec import encode
@@ -24,9 +25,10 @@ from verifai.engines.sumcheck.verifier.verify import circuit_digest, trust_circu
 from verifai.errors import EvidenceRejected
 
 
-@pytest.fixture(autouse=True)
-def suite(monkeypatch):
+@pytest.fixture(autouse=True, params=[(), SHORT], ids=["no levels", "two levels"])
+def suite(monkeypatch, request):
     monkeypatch.setattr(Sketch, "suite", ZERO_KNOWLEDGE)
+    force_levels(monkeypatch, *request.param)
 
 
 def _trusted(circuit):

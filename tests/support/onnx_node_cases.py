@@ -25,7 +25,9 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.interpreter.run import Trace, run
+from verifai.engines.sumcheck.lowering.integers import OPERATORS
 from verifai.engines.sumcheck.lowering.lower import HANDLERS, Lowered, lower
+from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise.ranges import calibrate
@@ -45,6 +47,23 @@ STORED = frozenset({"QLinearConv", "QLinearMatMul", "QuantizeLinear", "Dequantiz
 
 LOGIC = frozenset({"And", "Or", "Xor", "Not", "Where"})
 """Operators whose booleans are data."""
+
+COMPOSED = frozenset(
+    {
+        "Compress", "CumSum", "Einsum", "GRU", "Gelu", "GlobalLpPool", "GridSample", "GroupNormalization", "Hardmax",
+        "InstanceNormalization", "IsInf", "IsNaN", "LRN", "LSTM", "LpPool", "MeanVarianceNormalization", "Mish", "OneHot",
+        "RMSNormalization", "RNN", "ReduceLogSum", "Resize", "Swish", "Upsample",
+    }
+)  # fmt: skip
+"""Operators that canonicalisation writes with others."""
+
+INDICES = frozenset({"OneHot"})
+"""Operators whose first operand is integers, which are data."""
+
+WHOLE = frozenset(OPERATORS - {"Div"}) | {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"} | frozenset(
+    {"Tile", "DepthToSpace", "GatherElements", "GatherND", "Trilu", "ReverseSequence", "Pad", "Slice", "Transpose", "Gather"}
+)  # fmt: skip
+"""Operators that take integers as data."""
 
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "And", "Or", "Xor"})
 """Operators whose first two operands are both data, where both have the result's element type."""
@@ -88,8 +107,8 @@ def cases(operator: str) -> Iterator[Any]:
 
 
 def operators() -> list[str]:
-    """Every operator that the lowering has a rule for."""
-    return sorted(HANDLERS)
+    """Every operator that the lowering has a rule for, or that canonicalisation writes with others."""
+    return sorted({*HANDLERS, *COMPOSED})
 
 
 def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
@@ -101,6 +120,10 @@ def with_constants(case: Any) -> tuple[bytes, dict[str, Any]]:
     data = {node.input[0]} | ({node.input[1]} if node.op_type in BINARY else set())
     if node.op_type in ("Concat", "Max", "Min", "Sum", "Mean", "Where"):
         data = set(node.input)
+    if node.op_type in ("ScatterElements", "ScatterND"):
+        data.add(node.input[2])
+    if node.op_type == "Einsum":
+        data = set(node.input[:1])
     if node.op_type == "QLinearMatMul":
         data.add(node.input[3])
     kept = {name: np.asarray(array) for name, array in arrays.items() if name in data}
@@ -182,6 +205,7 @@ def evaluate(case: Any) -> Outcome:
         data, inputs = with_constants(case)
         kind = case.model.graph.node[0].op_type
         stored = {"uint8", "int8"} if kind in STORED else {"bool"} if kind in LOGIC else set()
+        stored = stored | INTEGERS if kind in INDICES | WHOLE else stored
         odd = sorted({str(array.dtype) for array in inputs.values()} - {"float32"} - stored)
         if odd:
             return Outcome(name, f"{odd[0]} data; values are float32 here")
@@ -196,7 +220,8 @@ def evaluate(case: Any) -> Outcome:
 def _compare(name: str, case: Any, net: OnnxModel, inputs: Mapping[str, Any]) -> Outcome:
     feed = {spec.name: inputs[spec.name].reshape(spec.shape) for spec in net.inputs}
     sides = [{spec.name for spec in side} for side in (net.inputs, net.outputs)]
-    scales = choose_scales(calibrate(net, [feed]), sides[0], sides[1], OPTIONS)
+    whole = {spec.name for spec in net.inputs if spec.dtype in INTEGERS and case.model.graph.node[0].op_type in INDICES | WHOLE}
+    scales = choose_scales(calibrate(net, [feed]), sides[0], sides[1], OPTIONS, whole)
     public = {spec.name: Visibility.PUBLIC for spec in (*net.inputs, *net.outputs)}
     made = lower(net, scales, tensors=public)
     circuit = planned(made.circuit)

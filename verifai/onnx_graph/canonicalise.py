@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx import AttributeProto, GraphProto, ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto, TensorShapeProto, ValueInfoProto
 
 from verifai.domain.digest import sha256
 from verifai.domain.tensor import TensorSpec
@@ -109,12 +109,42 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
     nodes = _nodes(source, {node.name for node in source.node}, where)
     used: set[str] = set()
     inputs = {}
-    for value in source.input:
-        if value.name not in constants:
-            inputs[value.name] = _input_type(value, dims, used)
+    given = [value for value in source.input if value.name not in constants]
+    one = {key: label for key, label in _batch_axes(given).items() if key not in dims and label not in dims}
+    for value in given:
+        inputs[value.name] = _input_type(value, {**dims, **dict.fromkeys(one, 1)}, used)
+    used -= set(one)
     if spare := sorted(set(dims) - used):
         raise refuse("model-dynamic-shape", f"the model has no open dimension {spare[0]!r}", where, "Remove it from --dim.")
-    return Graph("verifai", inputs, [value.name for value in source.output], nodes, constants)
+    graph = Graph("verifai", inputs, [value.name for value in source.output], nodes, constants)
+    for label in dict.fromkeys(one.values()):
+        other = f"`--dim {shlex.quote(label)}=SIZE`"
+        graph.note(f"The batch axis {printable(label)!r} is 1: one sample per proof. Another size: {other} at export.")
+    return graph
+
+
+def _batch_axes(values: list[ValueInfoProto]) -> dict[str, str]:
+    """Open first axes that stand for a number of samples, as ``input:0``, with the name that --dim knows them by.
+
+    An axis with a name is one only where no later axis has that name; the only axis of an input, only where another input has
+    it too. An axis that is written as -1 says nothing, and is asked for.
+    """
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in values if value.type.HasField("tensor_type")}
+    later = {dim.dim_param for shape in shapes.values() for dim in shape[1:]}
+    first = {shape[0].dim_param for shape in shapes.values() if len(shape) > 1} - later
+    found = {}
+    for name, shape in shapes.items():
+        if not shape or shape[0].HasField("dim_value"):
+            continue
+        label = shape[0].dim_param
+        if (label and label in first) or (not label and len(shape) > 1):
+            found[f"{name}:0"] = label or f"{name}:0"
+    return found
+
+
+def _open(dim: TensorShapeProto.Dimension) -> bool:
+    """Whether an axis has no size. Some exporters write -1 for that, which onnxruntime reads so."""
+    return not dim.HasField("dim_value") or dim.dim_value == -1
 
 
 def _nodes(source: GraphProto, taken: set[str], where: str) -> list[Node]:
@@ -162,8 +192,7 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
         raise refuse("model-dynamic-shape", "the input's shape is not declared", where, "Export the model with a shape.")
     shape = []
     for axis, dim in enumerate(tensor.shape.dim):
-        # Some exporters write an open axis as -1, which onnxruntime reads so.
-        if dim.HasField("dim_value") and dim.dim_value != -1:
+        if not _open(dim):
             size = dim.dim_value
         else:
             key = f"{value.name}:{axis}"  # type: ignore[attr-defined]

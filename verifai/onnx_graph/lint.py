@@ -15,7 +15,9 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from verifai.domain.foreign import other_than
 from verifai.domain.unicode_14 import is_printable
 from verifai.onnx_graph.graph import attribute_kind
-from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET
+from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET, OPSET
+from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
+from verifai.onnx_graph.passes.contributed import known
 from verifai.onnx_graph.refusal import printable, refuse
 
 MAX_OPSET: int = onnx.defs.onnx_opset_version()
@@ -176,6 +178,8 @@ def _versions(model: ModelProto, where: str) -> dict[str, int]:
         if opsets.get(domain, entry.version) != entry.version:
             raise refuse("model-bad-version", f"the domain {printable(domain)!r} is imported in two versions", where)
         opsets[domain] = entry.version
+    if "" not in opsets and not any(node.domain in ("", "ai.onnx") for node in model.graph.node):
+        opsets[""] = OPSET  # nothing needs a version of the standard operators
     version = opsets.get("")
     if version is None:
         raise refuse("model-bad-version", "no version of the standard operators is imported", where, "Export the model again.")
@@ -252,7 +256,8 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")
     if node.op_type in _STOCHASTIC:
         raise refuse("model-stochastic", "it draws random numbers", place, "Make the random values an input of the model.")
-    if node.op_type.startswith(_FOREIGN_TYPES) or node.op_type.endswith(("Sequence", "ZipMap")):
+    sequences = node.op_type.endswith(("Sequence", "ZipMap")) and node.op_type != "ReverseSequence"
+    if node.op_type.startswith(_FOREIGN_TYPES) or sequences:
         raise refuse("model-dtype", "sequences, maps, optionals and strings are not supported", place, "Use plain tensors.")
     _schema(node, index, opsets)
 
@@ -260,6 +265,9 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
 def _schema(node: NodeProto, index: int, opsets: dict[str, int]) -> None:
     place = _place(node, index)
     domain = "" if node.domain == "ai.onnx" else node.domain
+    if domain == CONTRIBUTED and known(node.op_type, len(node.input), len(node.output)):
+        _contributed(node, place)
+        return
     if domain not in ("", ML_DOMAIN):
         raise refuse(
             "model-unknown-domain",
@@ -285,6 +293,18 @@ def _schema(node: NodeProto, index: int, opsets: dict[str, int]) -> None:
             raise refuse("model-malformed", f"the input {formal.name!r} is required", place)
     if not any(node.output):
         raise refuse("model-malformed", "it has no output", place)
+
+
+def _contributed(node: NodeProto, place: str) -> None:
+    """An operator whose schema the ONNX package does not have: attributes of plain kinds, each once."""
+    names = [attribute.name for attribute in node.attribute]
+    if len(set(names)) != len(names):
+        raise refuse("model-malformed", "an attribute occurs twice", place)
+    for attribute in node.attribute:
+        if attribute.ref_attr_name or attribute.type not in _VALUE_KINDS - {AttributeProto.TENSOR}:
+            raise refuse("model-malformed", f"the attribute {printable(attribute.name)!r} is not of its type", place)
+    if not node.input[0] or not node.output[0]:
+        raise refuse("model-malformed", "an operand or a result has no name", place)
 
 
 def _attributes(attributes: Iterable[AttributeProto], schema: onnx.defs.OpSchema, place: str) -> None:

@@ -14,7 +14,10 @@ from tests.support.paths import ROOT
 from verifai.domain.shell import shell
 
 COMMAND = re.compile(r"(?:\bverifai [a-z]|\bchmod |\bcp -)[^.;:]*$")
-PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.srs.logrows", "seen.size", "new.size", "option"}
+PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.srs.logrows", "seen.size", "new.size"} | {
+    "option",
+    "skip",
+}
 """Numbers, names of engines, and options of ours, which no shell reads as anything else."""
 NO_COMMAND = {"frame.command", "version('verifai')", "section.engine_version", "VERSION", "demand.lock", "report.status"} | {
     "done.returncode"

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 from verifai.bundle.keys import new_key, public_pem
 from verifai.bundle.log import create_log, open_log
 from verifai.cli.app import run
+from verifai.errors import Undecided
 
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")
@@ -176,3 +177,30 @@ def test_a_quiet_gate_sums_up(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert run(["gate", "evidence", "-q"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("ACCEPTED 2 of 2 bundles accepted")
+
+
+# False evidence stays false, whatever becomes of its report.
+
+
+@pytest.mark.parametrize(("forged", "status"), [(True, 1), (False, 4)])
+def test_a_report_that_is_lost_changes_no_rejection(
+    forged: bool, status: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes, **_: object) -> None:
+        raise Undecided("disk", "cannot write: No space left on device", where=str(path))
+
+    World(folder).bundle("forged", 3, forged=True)
+    monkeypatch.setattr("verifai.reports.write.write_atomic", full)
+    bundle = "forged" if forged else "evidence/1"
+    assert told(f"gate {bundle} --report json=r.json", capsys)[0] == status
+
+
+@pytest.mark.parametrize("size", ["0 B", "1 B", "1023 KiB", "-1 GiB", "", "1e400 GiB", f"{'9' * 30} GiB", "4"])
+@pytest.mark.parametrize(
+    "command", ["verify evidence/1 --lock circuit.lock", "gate evidence", "verify absent --lock circuit.lock"]
+)
+def test_a_memory_limit_that_nothing_can_be_held_to_is_a_mistake(
+    command: str, size: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, error = told([*command.split(), "--max-memory", size], capsys)
+    assert (status, error["where"]) == (2, "--max-memory")

@@ -174,10 +174,10 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "model-unknown-domain",
         "the_FusedGemm",
     ),
-    "a tree ensemble": (
-        lambda: model([node("TreeEnsembleRegressor", ["x"], domain="ai.onnx.ml")], domains={"ai.onnx.ml": 3}),
+    "an operator on text": (
+        lambda: model([node("LabelEncoder", ["x"], domain="ai.onnx.ml")], domains={"ai.onnx.ml": 3}),
         "model-unknown-domain",
-        "the_TreeEnsembleRegressor",
+        "the_LabelEncoder",
     ),
     "an operator that does not exist": (lambda: model([node("Frobnicate", ["x"])]), "model-unknown-operator", "the_Frobnicate"),
     "an operator newer than the opset": (lambda: model([node("Gelu", ["x"])], opset=18), "model-unknown-operator", "the_Gelu"),
@@ -307,12 +307,12 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "input 'idle'",
     ),
     "an unnamed open dimension": (
-        lambda: model([node("Relu", ["x"])], inputs={"x": (None, 4)}),
+        lambda: model([node("Relu", ["x"])], inputs={"x": (4, None)}),
         "model-dynamic-shape",
         "input 'x'",
     ),
     "a named open dimension": (
-        lambda: model([node("Relu", ["x"])], inputs={"x": ("N", 4)}),
+        lambda: model([node("Relu", ["x"])], inputs={"x": (1, "N")}),
         "model-dynamic-shape",
         "input 'x'",
     ),

@@ -118,7 +118,6 @@ def test_lowering_computes_what_onnxruntime_computes(name: str) -> None:
 REFUSED: dict[str, Any] = {
     "SVMRegressor": machine("RBF", one_class=1),
     "SVMClassifier": classes(2, 2, prob_a=[1.0], prob_b=[0.0]),
-    "TreeEnsembleRegressor": ml("TreeEnsembleRegressor", ["x"], ["y"]),
     "OneHotEncoder": ml("OneHotEncoder", ["x"], ["y"], cats_strings=["a"]),
     "Imputer": ml("Imputer", ["x"], ["y"], imputed_value_floats=[1.0], replaced_value_float=-1.0),
     "Normalizer": ml("Normalizer", ["x"], ["y"], norm="MAX"),

@@ -25,14 +25,39 @@ def test_an_input_that_is_an_output_gets_another_name_as_one() -> None:
 
 
 def test_an_axis_of_minus_one_is_open() -> None:
-    source = model([node("Relu", ["x"])], inputs={"x": (-1, 4)})
+    source = model([node("Relu", ["x"])], inputs={"x": (4, -1)})
     with pytest.raises(UnsupportedModel) as caught:
         canonical(source)
-    assert caught.value.code == "model-dynamic-shape" and "--dim x:0=1" in caught.value.hint
-    assert canonical(source, dims={"x:0": 3}).model.inputs[0].shape == (3, 4)
+    assert caught.value.code == "model-dynamic-shape" and "--dim x:1=1" in caught.value.hint
+    assert canonical(source, dims={"x:1": 3}).model.inputs[0].shape == (4, 3)
     with pytest.raises(UnsupportedModel) as caught:
         canonical(model([node("Relu", ["x"])], inputs={"x": (0, 4)}))
     assert caught.value.code == "model-malformed"
+
+
+@pytest.mark.parametrize("size", [None, "N", "batch"])
+def test_a_batch_axis_is_one_unless_said_otherwise(size: str | None) -> None:
+    source = model([node("Relu", ["x"])], inputs={"x": (size, 4)})
+    found = canonical(source)
+    assert found.model.inputs[0].shape == (1, 4)
+    name = size if isinstance(size, str) else "x:0"
+    assert found.notices == (
+        f"The batch axis '{name}' is 1: one sample per proof. Another size: `--dim {name}=SIZE` at export.",
+    )
+    for key in {name, "x:0"}:
+        other = canonical(source, dims={key: 3})
+        assert (other.model.inputs[0].shape, other.notices) == ((3, 4), ())
+
+
+def test_an_axis_that_is_not_the_batch_has_no_size_of_its_own() -> None:
+    """A length that stands first, and the only axis of an input, are nobody's batch."""
+    for shapes in ({"x": (-1, 4)}, {"x": ("N", "N")}, {"x": ("N",)}, {"x": (None,)}, {"x": ("N", 4), "z": (4, "N")}):
+        source = model([node("Sum", list(shapes))], inputs=shapes)
+        with pytest.raises(UnsupportedModel) as caught:
+            canonical(source)
+        assert caught.value.code == "model-dynamic-shape" and "--dim" in caught.value.hint
+    shared = model([node("Mul", ["x", "w"])], inputs={"x": ("N", 4), "w": ("N",)})
+    assert [spec.shape for spec in canonical(shared).model.inputs] == [(1, 4), (1,)]
 
 
 def test_a_stored_single_number_is_folded() -> None:

@@ -38,12 +38,14 @@ def to_steps(name: str, values: NDArray[Any], step: Fraction) -> Ints:
     if not np.isfinite(real).all() or bool((np.abs(quotient) > _LIMIT).any()):
         raise InputRejected("input-out-of-range", "a value is infinite, not a number, or far too large", where=name)
     shifted = quotient + 0.5
-    result = np.floor(shifted).astype(np.int64)
+    result = np.asarray(np.floor(shifted), np.int64)
     # float64's quotient is within 2^-52 of the real one; only next to a tie can that decide, and there fractions do.
     close = np.abs(shifted - np.rint(shifted)) < _TIE * np.maximum(1.0, np.abs(shifted) * 2.0**-30)
-    for place in zip(*np.nonzero(close), strict=True):
-        result[place] = floor(Fraction(float(real[place])) / step + Fraction(1, 2))
-    return result
+    # Flat, since an input may be a single number without an axis.
+    flat, line = result.reshape(-1), real.reshape(-1)
+    for place in np.flatnonzero(close):
+        flat[place] = floor(Fraction(float(line[place])) / step + Fraction(1, 2))
+    return flat.reshape(array.shape)
 
 
 def centred(name: str, values: NDArray[Any], step: Fraction, zero_point: int) -> Ints:

@@ -27,7 +27,13 @@ from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
 from verifai.engines.sumcheck.quantise.ends import Ends, ends
-from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, exact_exponents
+from verifai.engines.sumcheck.quantise.ranges import (
+    calibrate,
+    column_ranges,
+    compared_inputs,
+    exact_exponents,
+    shared_ranges,
+)
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
@@ -116,9 +122,11 @@ class Tuner:
         same = len(few) == len(samples)
         self._search = (few, self.measure if same else Measure(spec.task, Reference(model).run_batch(few)))
         levels = (1 << options.activation_bits) - 1
-        self._ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        found = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
+        self._ranges = shared_ranges(model, found)
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
+        self._compared = compared_inputs(model)
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -185,7 +193,7 @@ class Tuner:
             "activation_bits": bits,
             "input_bits": min(16, max(8, bits + 1)),
             # Public cells cost nothing; hidden ones are looked up in a table of their range.
-            "column_bits": min(16, bits + 4) if hidden else 16,
+            "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
@@ -227,7 +235,7 @@ class Tuner:
         ranges: Mapping[str, Range] = self._ranges
         return choose_scales(
             ranges, inputs, made_of.cells, options, integers, self._columns, self._exact, arguments=made_of.arguments,
-            output_columns=self._output_columns if options.fold else None,
+            output_columns=self._output_columns if options.fold else None, compared=self._compared,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:

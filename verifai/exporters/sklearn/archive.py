@@ -59,7 +59,6 @@ _SPARE: dict[str, str] = {
 }
 """Fields that no prediction needs, and how the names of what scikit-learn keeps in them start."""
 _NOTHING = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
-_TREES = ("sklearn.tree.", "sklearn.ensemble._hist_gradient_boosting.")
 
 
 def load_skops(source: Source) -> Any:
@@ -67,7 +66,7 @@ def load_skops(source: Source) -> Any:
 
     Raises:
         UsageError: ``pickle-refused`` with the types named, ``source-failed`` when it is no skops file, ``file-missing``.
-        UnsupportedModel: ``model-too-large``; ``model-unknown-operator`` for decision trees.
+        UnsupportedModel: ``model-too-large``.
     """
     import skops.io
 
@@ -75,13 +74,6 @@ def load_skops(source: Source) -> Any:
     if not source.trust_pickle:
         data = _without_spare_parts(data, source)
     unknown = {str(kind) for kind in skops.io.get_untrusted_types(data=data)}
-    if any(kind.startswith(_TREES) for kind in unknown):
-        raise UnsupportedModel(
-            "model-unknown-operator",
-            "decision trees have no exact form in standard operators",
-            where=source.text,
-            hint="Distil the model into a linear model or a small network.",
-        )
     refused = set() if source.trust_pickle else unknown - set(LOADERS) - set(source.trusted_types)
     if refused:
         raise _refused(source, refused)

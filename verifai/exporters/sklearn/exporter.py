@@ -1,7 +1,7 @@
 """scikit-learn: estimators from skops files or factories, and, on request, from pickles.
 
 Rules of our own write most of scikit-learn as plain linear algebra (docs/sklearn.md lists them); what they do not know goes to
-skl2onnx, and what that leaves without an exact form in standard operators (trees) is refused by name on canonicalisation.
+skl2onnx, and what that leaves without an exact form in standard operators is refused by name on canonicalisation.
 """
 
 from __future__ import annotations

@@ -86,6 +86,9 @@ def _pads(graph: Graph, node: Node, reach: tuple[int, ...], strides: tuple[int, 
     for axis, (size, out, window, stride) in enumerate(zip(data, result, reach, strides, strict=True)):
         need = stride * (size - 1) + extra[axis] + window - out if transposed else (out - 1) * stride + window - size
         total = max(need, 0)
+        if transposed and need < 0:  # more is asked for than the windows reach
+            extra = (*extra[:axis], extra[axis] - need, *extra[axis + 1 :])
+            node.attributes["output_padding"] = extra
         # The odd cell goes to the end for SAME_UPPER; ConvTranspose's specification puts it at the begin otherwise.
         small, large = total // 2, total - total // 2
         upper = mode == "SAME_UPPER"

@@ -15,11 +15,16 @@ from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
 
 _FOLDABLE = frozenset(
     words(
-        "Abs Add And ArgMax ArgMin Cast Ceil Clip Concat ConstantOfShape Cos CumSum Div Equal Erf Exp Expand EyeLike "
-        "Flatten Floor Gather GatherElements GatherND Gemm Greater GreaterOrEqual Identity Less LessOrEqual Log MatMul Max "
-        "Mean Min Mod Mul Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceProd "
-        "ReduceSum Relu Reshape Round ScatterElements ScatterND Sigmoid Sign Sin Slice Split Sqrt Squeeze Sub Sum Tanh "
-        "Tile Transpose Trilu Unsqueeze Where Xor"
+        "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh BatchNormalization BitShift BitwiseAnd "
+        "BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu Clip Compress Concat ConstantOfShape Cos Cosh CumSum "
+        "DepthToSpace Div Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements "
+        "GatherND Gemm Greater GreaterOrEqual HardSigmoid HardSwish Hardmax Identity IsInf IsNaN "
+        "LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization MatMul Max Mean Min Mod "
+        "Mul Neg NonZero Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum "
+        "ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape "
+        "ReverseSequence Round ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Slice Softmax "
+        "Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK "
+        "Transpose Trilu Unsqueeze Where Xor"
     )
 )
 

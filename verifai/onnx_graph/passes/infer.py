@@ -24,6 +24,7 @@ from verifai.onnx_graph.limits import (
     TOTAL_PER_WEIGHT_BYTE,
 )
 from verifai.onnx_graph.passes.branches import enter_branch
+from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
 from verifai.onnx_graph.passes.fold import evaluate, foldable, foldable_alone
 from verifai.onnx_graph.passes.upgrade import upgrade
 from verifai.onnx_graph.refusal import printable, refuse
@@ -60,7 +61,8 @@ def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
             budget.charge(enter_branch(graph, node), node.where)
             continue
         # Before it is rewritten, since rewriting relies on the operator's own rules.
-        _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
+        if node.domain != CONTRIBUTED:
+            _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
         for fresh in upgrade(graph, node, opsets[""]):
             budget.charge(_type_node(graph, fresh), fresh.where)
             if not _fold(graph, fresh, budget):

@@ -12,12 +12,12 @@ import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.passes.support_vectors import support_vector_classifier, support_vector_regressor
+from verifai.onnx_graph.passes.tree_operators import tree_classifier, tree_ensemble, tree_regressor
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import Array
 
 _FLOAT = np.dtype(np.float32)
 _HINTS = {
-    "Tree": "Trees branch on data; distil the model into a small network, or use another kind of evidence.",
     "ZipMap": "Export classifiers with zipmap switched off.",
 }
 
@@ -137,6 +137,10 @@ def _support_vector_classifier(graph: Graph, node: Node) -> list[Node]:
     return support_vector_classifier(graph, node, _scores_only(graph, node))
 
 
+def _tree_classifier(graph: Graph, node: Node) -> list[Node]:
+    return tree_classifier(graph, node, _scores_only(graph, node))
+
+
 def _strings(node: Node) -> tuple[object, ...]:
     value = node.attributes.get("classlabels_strings")
     return value if isinstance(value, tuple) else ()
@@ -236,4 +240,7 @@ _LOWERINGS: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "SVMClassifier": _support_vector_classifier,
     "SVMRegressor": support_vector_regressor,
     "Scaler": _scaler,
+    "TreeEnsemble": tree_ensemble,
+    "TreeEnsembleClassifier": _tree_classifier,
+    "TreeEnsembleRegressor": tree_regressor,
 }

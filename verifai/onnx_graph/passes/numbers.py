@@ -8,10 +8,12 @@ import numpy as np
 
 from verifai.onnx_graph.graph import Graph
 from verifai.onnx_graph.passes.masks import HINT as MASK_HINT
+from verifai.onnx_graph.passes.trees import SPLITS
 from verifai.onnx_graph.refusal import printable, refuse
 
-_MAY_BE_NAN = "replaced_value_float"
-"""Imputer's marker for a missing value."""
+_ML_MARKERS = SPLITS | {"replaced_value_float", "membership_values"}
+"""Attributes of ``ai.onnx.ml`` that are checked where they are read: thresholds, Imputer's marker for a missing value, and what
+ends a set."""
 
 
 def require_finite(graph: Graph) -> None:
@@ -26,13 +28,15 @@ def require_finite(graph: Graph) -> None:
             raise refuse("model-non-finite", "a weight is NaN or infinite", f"tensor {printable(name)!r}", hint)
     for node in graph.nodes:
         for key, value in node.attributes.items():
+            if node.domain and key in _ML_MARKERS:
+                continue
             if isinstance(value, np.ndarray):
                 finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
             else:
                 finite = all(
                     math.isfinite(v) for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, float)
                 )
-            if not finite and key != _MAY_BE_NAN:
+            if not finite:
                 raise refuse("model-non-finite", f"the attribute {key!r} is NaN or infinite", node.where, hint)
 
 

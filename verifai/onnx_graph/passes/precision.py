@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, TensorType
+from verifai.onnx_graph.passes.trees import SPLITS
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import Array
 
@@ -29,7 +30,7 @@ def to_float32(graph: Graph) -> None:
             graph.constants[name] = _converted(array, f"tensor {printable(name)!r}")
     for node in graph.nodes:
         for key, value in node.attributes.items():
-            if isinstance(value, np.ndarray) and value.dtype in _OTHERS:
+            if isinstance(value, np.ndarray) and value.dtype in _OTHERS and not (node.domain and key in SPLITS):
                 seen.add(value.dtype.name)
                 node.attributes[key] = _converted(value, node.where)
     for kind_name in sorted(seen):

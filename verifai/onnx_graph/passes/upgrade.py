@@ -16,7 +16,30 @@ import onnx
 from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
 from verifai.onnx_graph.lint import ML_DOMAIN
+from verifai.onnx_graph.passes import contributed
+from verifai.onnx_graph.passes.compositions import (
+    compress,
+    cumulative_sum,
+    einsum,
+    grid_sample,
+    hardmax,
+    is_infinite,
+    is_nan,
+    local_response_normalization,
+    lp_pool,
+    one_hot,
+    reduce_log_sum,
+)
 from verifai.onnx_graph.passes.ml_domain import lower_ml
+from verifai.onnx_graph.passes.normalisations import (
+    average_pool,
+    group_normalization,
+    instance_normalization,
+    mean_variance_normalization,
+    resize,
+    rms_normalization,
+)
+from verifai.onnx_graph.passes.recurrent import unrolled
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array
 
@@ -31,6 +54,8 @@ def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
     """
     if node.domain == ML_DOMAIN:
         return lower_ml(graph, node)
+    if node.domain == contributed.DOMAIN:
+        return contributed.plain(graph, node)
     if node.op_type == "Constant":
         _constant(graph, node)
         return []
@@ -187,7 +212,7 @@ def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
     if opset >= 11:
         if opset > OPSET:
             _drop_new_defaults(node, opset)
-        return [node]
+        return resize(graph, node)
     if node.op_type == "Upsample" and "scales" in node.attributes:
         _to_input(graph, node, "scales", 1, np.float32)
     mode = node.attributes.get("mode", b"nearest")
@@ -196,7 +221,7 @@ def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
         "coordinate_transformation_mode": b"asymmetric",
         "nearest_mode": b"floor",
     }
-    return [Node("Resize", [node.inputs[0], "", *node.inputs[1:2]], node.outputs, dict(attributes), node.name)]
+    return resize(graph, Node("Resize", [node.inputs[0], "", *node.inputs[1:2]], node.outputs, dict(attributes), node.name))
 
 
 def _roi_align(graph: Graph, node: Node, opset: int) -> list[Node]:
@@ -219,7 +244,7 @@ def _grid_sample(graph: Graph, node: Node, opset: int) -> list[Node]:
         if len(graph.types[node.inputs[0]].shape) != 4:
             raise refuse("model-unknown-operator", "only two-dimensional grid sampling is supported", node.where)
         node.attributes["mode"] = names.get(mode, mode) if isinstance(mode, bytes) else mode
-    return [node]
+    return grid_sample(graph, node)
 
 
 def _unchanged_meaning_lost(graph: Graph, node: Node, opset: int) -> list[Node]:
@@ -320,16 +345,32 @@ def _as_float32(node: Node) -> Node:
 _REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceSum"), _axes(13)),
     **dict.fromkeys(
-        words("ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare"),
+        words("ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare"),
         _axes(18),
     ),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("LpPool", "GlobalLpPool"), lp_pool),
     **dict.fromkeys(("EyeLike", "HannWindow", "HammingWindow", "BlackmanWindow"), _typed_output),
-    **dict.fromkeys(("DFT", "GroupNormalization"), _unchanged_meaning_lost),
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), unrolled),
+    "AveragePool": average_pool,
+    "DFT": _unchanged_meaning_lost,
+    "GroupNormalization": group_normalization,
+    "InstanceNormalization": instance_normalization,
+    "MeanVarianceNormalization": mean_variance_normalization,
+    "RMSNormalization": rms_normalization,
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
     "CastLike": _cast_like,
     "Clip": _clip,
+    "Compress": compress,
+    "CumSum": cumulative_sum,
+    "Einsum": einsum,
+    "Hardmax": hardmax,
+    "IsInf": is_infinite,
+    "IsNaN": is_nan,
+    "LRN": local_response_normalization,
+    "OneHot": one_hot,
+    "ReduceLogSum": reduce_log_sum,
     "Dropout": _dropout,
     "Gelu": _gelu,
     "GridSample": _grid_sample,

@@ -34,7 +34,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, PolynomialFeatures, SplineTransformer, StandardScaler
 
 from tests.support.estimators import DATA, Build, fitted, saved
-from verifai.errors import UnsupportedModel, UsageError
+from verifai.errors import UsageError
 from verifai.exporters.interface import Source
 from verifai.exporters.sklearn.archive import LOADERS, load_skops
 from verifai.stages.export import export
@@ -113,10 +113,12 @@ def test_neighbours_without_their_tree_are_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("build", [lambda: RandomForestClassifier(3), lambda: HistGradientBoostingClassifier(max_iter=2)])
-def test_decision_trees_are_refused_unread(build: Build, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel) as caught:
+def test_decision_trees_need_trust(build: Build, tmp_path: Path) -> None:
+    """Compiled code walks their nodes as the file gives them."""
+    with pytest.raises(UsageError) as caught:
         export(saved(tmp_path, fitted(build, "iris")))
-    assert "trees" in caught.value.message
+    assert caught.value.code == "pickle-refused"
+    assert "--trust-type sklearn." in caught.value.hint
 
 
 # What nobody vouches for

@@ -21,7 +21,7 @@ import skops.io
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import NMF
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, Ridge, SGDClassifier
 from sklearn.multioutput import MultiOutputClassifier
@@ -29,7 +29,6 @@ from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeRegressor
 
 from tests.support.estimators import DATA, fitted, saved
 
@@ -41,8 +40,6 @@ def refused(path: Path | str, **options: Any) -> UsageError:
 
 
 NO_FORMULA: dict[str, tuple[Callable[[], Any], str, str, str]] = {
-    "trees": (lambda: RandomForestClassifier(3), "iris", "trees", "Distil"),
-    "a tree": (DecisionTreeRegressor, "diabetes", "trees", "Distil"),
     "an iteration": (
         lambda: make_pipeline(MinMaxScaler(), NMF(2), LogisticRegression()),
         "iris",
@@ -107,13 +104,6 @@ def test_a_class_of_ones_own_is_not_taken_for_its_parent(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     error = refused("own_ridge:fitted")
     assert (error.code, "Twice" in error.message) == ("model-unknown-operator", True)
-
-
-def test_trees_from_a_trusted_pickle_are_refused_by_operator(tmp_path: Path) -> None:
-    path = tmp_path / "model.pkl"
-    path.write_bytes(pickle.dumps(fitted(lambda: RandomForestClassifier(3), "iris")))
-    error = refused(path, trust_pickle=True)
-    assert (error.code, "TreeEnsembleClassifier" in error.message) == ("model-unknown-domain", True)
 
 
 def test_a_pickle_needs_trust(tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ class _Search:
         rows = f"2^{self._limit} rows"
         logrows = self._limit + 2
         larger = f"Allow more rows: [budget] max_logrows = {logrows} in circuit.toml, and `verifai srs fetch -k {logrows}`."
-        other = "Or use the sumcheck engine: `verifai init --engine sumcheck`."
+        other = "Or use the sumcheck engine: `verifai init MODEL -o DIR --engine sumcheck`."
         measured = [one for one in self._attempts if one.fidelity is not None]
         if not self._attempts:
             message = f"no circuit of at most {rows} within the budget is predicted to meet the fidelity floor"

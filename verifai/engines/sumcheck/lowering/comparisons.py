@@ -22,7 +22,8 @@ from verifai.engines.sumcheck.lowering import cells
 from verifai.engines.sumcheck.lowering.affine import CONSTANT, Value, affine_of
 from verifai.engines.sumcheck.lowering.builder import signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
-from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers
+from verifai.engines.sumcheck.lowering.integers import truncate
+from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers, one_per_place
 from verifai.engines.sumcheck.lowering.state import MAX_LONE_WIDTH, State, broadcast, linear_program, selected
 from verifai.engines.sumcheck.lowering.values import CellTerm, ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
 from verifai.engines.sumcheck.lowering.views import materialise
@@ -55,7 +56,7 @@ def _compare(state: State, node: Node) -> None:
     places = [position for position in (0, 1) if state.constant(node, position) is not None]
     if len(places) == 2:
         raise unsupported(node, "both sides are constant")
-    if _integers(state, node) and places and node.op_type == "Equal":
+    if _integers(state, node) and places and node.op_type == "Equal" and one_per_place(state, node):
         equal_integers(state, node)
         return
     shape = state.graph.shapes[node.outputs[0]]
@@ -131,15 +132,24 @@ def _compare_cells(state: State, node: Node, position: int, values: Floats, inst
 
 def _edges(values: Floats, step: Fraction, sign: Floats, instruction: str, low: int, high: int) -> Floats:
     """Thresholds moved to where no cell of this step is, so that no rounding decides: X > c just when X > ⌊c⌋ + ½."""
-    moved, half = [], Fraction(1, 2)
-    for value, side in zip(values.reshape(-1).tolist(), sign.reshape(-1).tolist(), strict=True):
-        quotient = Fraction(value) / step
-        if instruction == "eq":
-            edge = Fraction(floor(quotient + half))
-        else:
-            edge = ceil(quotient) - half if (instruction == "ge") == (side > 0) else floor(quotient) + half
-        moved.append(float(min(max(edge, low - 1 - half), high + 1 + half) * step))
-    return np.array(moved).reshape(values.shape)
+    down, up, nearest = _whole_steps(values, step)
+    between = np.where((instruction == "ge") == (sign > 0), up - 0.5, down + 0.5)
+    edges = nearest if instruction == "eq" else between
+    return np.asarray(np.clip(edges, low - 1.5, high + 1.5) * float(step), np.float64)
+
+
+def _whole_steps(values: Floats, step: Fraction) -> tuple[Floats, Floats, Floats]:
+    """⌊v/step⌋, ⌈v/step⌉ and ⌊v/step + ½⌋ of every value, exactly."""
+    quotient = values / float(step)
+    found = [np.floor(quotient), np.ceil(quotient), np.floor(quotient + 0.5)]
+    # float64's quotient is within 2^-52 of the real one: only next to a whole or half number can that decide.
+    doubled = 2 * quotient
+    close = np.abs(doubled - np.rint(doubled)) <= 2.0**-48 * np.maximum(1.0, np.abs(doubled))
+    for place in zip(*np.nonzero(close), strict=True):
+        exact = Fraction(float(values[place])) / step
+        for array, whole_number in zip(found, (floor(exact), ceil(exact), floor(exact + Fraction(1, 2))), strict=True):
+            array[place] = whole_number
+    return found[0], found[1], found[2]
 
 
 def difference(x: Held, shape: tuple[int, ...], sign: Floats, edges: Floats, name: str) -> Form:
@@ -272,12 +282,16 @@ def _per_channel(values: Floats, form: Form) -> NDArray[np.float64]:
 
 
 def _cast(state: State, node: Node) -> None:
-    """To bool: whether a number is not 0. From bool: the cell itself, 0 or 1. Other casts as :mod:`.select` has them."""
+    """To bool: whether a number is not 0. From bool: the cell itself, 0 or 1. From reals to integers: cut off after the point.
+    Other casts as :mod:`.select` has them."""
     name, source = node.outputs[0], state.graph.types.get(node.inputs[0], "float32")
     target = state.graph.types.get(name, "float32")
     state.value(node, 0)
     if target == "bool" and source != "bool":
         cells.apply(state, node, (constant(1.0), _X, constant(0.0), ("eq",), ("sub",)))
+        return
+    if source == "float32" and target in INTEGERS:
+        truncate(state, node)
         return
     value = state.values[node.inputs[0]]
     if source == "bool" and isinstance(value, Lazy) and selected(value) is None:

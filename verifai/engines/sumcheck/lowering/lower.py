@@ -18,8 +18,10 @@ from verifai.engines.sumcheck.lowering import (
     comparisons,
     division,
     fuse,
+    integers,
     linear,
     log_sums,
+    moves,
     poles,
     pool,
     products,
@@ -32,9 +34,9 @@ from verifai.engines.sumcheck.lowering import (
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
-from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
-from verifai.engines.sumcheck.lowering.values import Held, Lazy, per_column, whole
+from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, per_column, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
@@ -52,6 +54,7 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **linear.HANDLERS,
     **pool.HANDLERS,
     **shapes.HANDLERS,
+    **moves.HANDLERS,
     **quantised.HANDLERS,
     **rows.HANDLERS,
     **poles.HANDLERS,
@@ -64,6 +67,8 @@ HANDLERS: Mapping[str, Callable[[State, Node], None]] = {
     **division.HANDLERS,
     **products.HANDLERS,
 }
+_STATIC = "Quantise with scales that calibration fixes: onnxruntime.quantization.quantize_static(model, result, data)."
+_HINTS = dict.fromkeys(("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"), _STATIC)
 _FUSED: Mapping[str, Callable[[State, Node], None]] = {**rows.FUSED, **division.FUSED, **reductions.FUSED}
 
 
@@ -71,7 +76,7 @@ def handler_of(node: Node) -> Callable[[State, Node], None]:
     """The rule for a node. Raises UnsupportedModel."""
     found = {"": HANDLERS, DOMAIN: _FUSED}.get(node.domain, {}).get(node.op_type)
     if found is None:
-        raise unsupported(node, "the sumcheck engine has no rule for this operator")
+        raise unsupported(node, "the sumcheck engine has no rule for this operator", _HINTS.get(node.op_type, ""))
     return found
 
 
@@ -145,9 +150,14 @@ def is_quantised(graph: SourceGraph) -> bool:
 
 
 _MOVES = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split"}
-)
+    {
+        "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Gather", "Split", "Tile",
+        "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "ReverseSequence",
+    }
+)  # fmt: skip
 """Operators that only rearrange cells: the same for any type."""
+_FILLED = frozenset({"Pad", "Trilu", "CenterCropPad", "ScatterND", "ScatterElements", "Concat"})
+"""Operators that rearrange cells and put 0 beside them: not for stored integers, whose 0 is not the real 0."""
 _QUANTISED = _MOVES | {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "MaxPool", "GlobalMaxPool", "ReduceMax", "Concat"}
 """Operators whose result may be stored integers: maxima do not depend on scale or zero point."""
 
@@ -168,6 +178,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
             continue
         if kind == "bool" and node.op_type in ("Where", "Concat"):
             continue
+        if kind in INTEGERS and not stored and node.op_type in integers.OPERATORS | _FILLED:
+            continue
         raise unsupported(node, f"its result is {kind}; only float32 values are lowered")
 
 
@@ -175,8 +187,13 @@ def lower_node(state: State, node: Node) -> None:
     """Apply the node's rule: its results are values of ``state``. Raises UnsupportedModel."""
     handler = handler_of(node)
     require_types(state.graph, node)
-    if not quantised.move_weights(state, node):
-        handler(state, node)
+    if quantised.move_weights(state, node):
+        return
+    integers.derive(state, node)
+    if node.op_type == "Div" and not node.domain and integers.divide(state, node):
+        return
+    handler(state, node)
+    integers.keep(state, node)
 
 
 def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
@@ -185,7 +202,7 @@ def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
     scale = own or builder.scale(name)
     if own is None and graph.types[name] in INTEGERS and scale.step != 1:
         raise UnsupportedModel("no-scale", "an integer input needs a scale with step 1", where=name)
-    return scale
+    return rows_only(graph, name, scale) if own is None and graph.types[name] in INTEGERS else scale
 
 
 def _lower_once(
@@ -199,7 +216,7 @@ def _lower_once(
         scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
-        held = whole(number, graph.shapes[name] or (1,), scale.step, scale.zero_point)
+        held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)
@@ -232,6 +249,11 @@ def _output(state: State, name: str, taken: set[int], exact: Scale | None) -> in
     if number == held.tensor and number not in taken and _is_held(state.builder, number) and found == wanted:
         return number
     low, high, zero_point = wanted
+    if exact is None and signed_width(tensor.low, tensor.high) > MAX_WIDTH:
+        # Cells of an input of 16 bits, handed on: more than a table has, so they are rounded to the output's own step.
+        cells = whole(number, held.shape or (1,), held.step)
+        form = Form((CellTerm(cells, 1.0),), 0.0, cells.shape, held.shape, name)
+        return state.requantise(name, Lazy(form), state.scale(name)).tensor
     key = table_key(IDENTITY, held.step, held.step, low, high)
     # A table that reaches both ends of the range clamps to it, so the result has this range and no narrower one.
     return state.builder.lookup(number, key, name, held.step, zero_point, signed_width(low, high))

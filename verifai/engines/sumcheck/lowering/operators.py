@@ -13,7 +13,7 @@ from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import lower_node
 from verifai.engines.sumcheck.lowering.poles import small_power
 from verifai.engines.sumcheck.lowering.quantised import input_scale
-from verifai.engines.sumcheck.lowering.select import INTEGERS
+from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import whole
 from verifai.engines.sumcheck.protocol.buses import tables_of
@@ -82,9 +82,9 @@ def _entry(node: Node, refused: Mapping[str, UnsupportedModel]) -> OperatorSuppo
 
 def _stand_in(state: State, name: str) -> None:
     """Pretend that ``name`` is an input, so that the nodes after an unsupported one are still judged."""
-    shape = state.graph.shapes.get(name, (1,)) or (1,)
+    shape = state.graph.shapes.get(name, (1,))
     integer = state.graph.types.get(name) in INTEGERS
-    scale = input_scale(state.graph, name) or (_BYTES if integer else _UNIT)
+    scale = input_scale(state.graph, name) or (rows_only(state.graph, name, _BYTES) if integer else _UNIT)
     number = state.builder.input(name, shape, scale, scale.zero_point)
     state.values[name] = whole(number, shape, scale.step, scale.zero_point)
 

@@ -130,6 +130,24 @@ def _thresholded(state: State, node: Node) -> None:
     apply(state, node, (*above, _X, constant(0.0), ("select",)))
 
 
+def _shrink(state: State, node: Node) -> None:
+    """x + bias below −λ, x − bias above λ, else 0."""
+    edge, bias = node.number("lambd", 0.5), node.number("bias", 0.0)
+    above: Program = (_X, constant(edge), ("gt",), _X, constant(bias), ("sub",), constant(0.0), ("select",))
+    below: Program = (constant(-edge), _X, ("gt",), _X, constant(bias), ("add",), constant(0.0), ("select",))
+    apply(state, node, (*above, *below, ("add",)))
+
+
+def _mod(state: State, node: Node) -> None:
+    """The remainder by one number: of the sign of x (fmod), or of the divisor."""
+    divisor = state.constant(node, 1)
+    if divisor is None or divisor.size != 1 or float(divisor.reshape(-1)[0]) == 0:
+        raise unsupported(node, "the divisor must be one constant number other than 0")
+    number = constant(float(divisor.reshape(-1)[0]))
+    turned = "trunc" if node.integer("fmod", 0) else "floor"
+    apply(state, node, (_X, _X, number, ("div",), (turned,), number, ("mul",), ("sub",)))
+
+
 def _table(*program: tuple[str, *tuple[int, ...]]) -> Callable[[State, Node], None]:
     return lambda state, node: apply(state, node, program)
 
@@ -144,6 +162,12 @@ HANDLERS: dict[str, Callable[[State, Node], None]] = {
     "Celu": _celu,
     "Selu": _selu,
     "ThresholdedRelu": _thresholded,
+    "Shrink": _shrink,
+    "Mod": _mod,
+    **{
+        kind: _table(_X, (kind.lower(),))
+        for kind in ("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")
+    },
     "Softsign": _table(_X, _X, ("abs",), _ONE, ("add",), ("div",)),
     "Sign": _table(_X, _ZERO, ("gt",), _ZERO, _X, ("gt",), ("sub",)),
     "Floor": _table(_X, ("floor",)),

@@ -28,7 +28,7 @@ from verifai.engines.sumcheck.lowering.values import (
     Lazy,
     MatMulTerm,
 )
-from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
+from verifai.engines.sumcheck.quantise.scales import Range, choose_scale, integer_scale
 from verifai.onnx_graph.graph import Node
 
 _PRODUCT_BITS = 15
@@ -84,20 +84,27 @@ def _line(state: State, node: Node, matrix: Floats, bias: Floats | None) -> tupl
     return line(state.held(node, 1)), full
 
 
-def _grouped(state: State, node: Node, weight: Floats, columns: Held) -> Held:
-    """weight (…, M, K) @ columns (…, K, N), of equal leading axes, which become groups of channels: (…, M, N)."""
+def _groups(weight: Floats, columns: Held) -> tuple[ConvTerm, tuple[int, ...]]:
+    """weight (…, M, K) @ columns (…, K, N), of equal leading axes, as groups of channels, both padded to a power of two."""
     *lead, rows, inner = weight.shape
-    groups, count, name = prod(lead), columns.shape[-1], node.outputs[0]
+    groups, count = prod(lead), columns.shape[-1]
     outer, wide = (padded_shape((size,))[0] for size in (rows, inner))
     kernel = np.zeros((groups, outer, wide))
     kernel[:, :rows, :inner] = weight.reshape(groups, rows, inner)
     index = np.full((groups, wide, count), ZERO_CELL, np.int64)
     index[:, :inner] = columns.index.reshape(groups, inner, count)
     x = columns.at(index.reshape(1, groups * wide, 1, count))
-    full = (1, groups * outer, 1, count)
     term = ConvTerm(x, kernel.reshape(-1, wide, 1, 1), None, (1, 1), (1, 1), (0, 0, 0, 0), groups)
+    return term, (1, groups * outer, 1, count)
+
+
+def _grouped(state: State, node: Node, weight: Floats, columns: Held) -> Held:
+    """weight (…, M, K) @ columns (…, K, N), of equal leading axes, as cells: (…, M, N)."""
+    *lead, rows, _ = weight.shape
+    name, count = node.outputs[0], columns.shape[-1]
+    term, full = _groups(weight, columns)
     made = state.requantise(name, Lazy(Form((term,), 0.0, full, full, name)), state.builder.scale(name))
-    return made.at(np.ascontiguousarray(made.index.reshape(*lead, outer, count)[..., :rows, :]))
+    return made.at(np.ascontiguousarray(made.index.reshape(*lead, full[1] // prod(lead), count)[..., :rows, :]))
 
 
 def _batched_right(state: State, node: Node, right: Floats) -> None:
@@ -106,8 +113,32 @@ def _batched_right(state: State, node: Node, right: Floats) -> None:
     lead = np.broadcast_shapes(right.shape[:-2], rows.shape[:-2])
     weight = np.broadcast_to(np.swapaxes(right, -1, -2), (*lead, right.shape[-1], right.shape[-2]))
     index = np.swapaxes(np.broadcast_to(rows.index, (*lead, *rows.shape[-2:])), -1, -2)
-    held = _grouped(state, node, weight, rows.at(np.ascontiguousarray(index)))
+    columns = rows.at(np.ascontiguousarray(index))
+    if _counts(state, node, weight, columns):
+        return
+    held = _grouped(state, node, weight, columns)
     state.set_held(node, held.at(np.ascontiguousarray(np.swapaxes(held.index, -1, -2)).reshape(out or (1,))))
+
+
+def _counts(state: State, node: Node, weight: Floats, columns: Held) -> bool:
+    """Sums of bits times whole numbers, such as how much of a tree's path holds: exact, whatever calibration saw of them.
+
+    Returns whether the product is one; (…, M, K) @ (…, K, 1), where no padding stands between the results.
+    """
+    name, rows = node.outputs[0], weight.shape[-2]
+    tensor = state.builder.tensors[columns.tensor]
+    bits = columns.step == 1 and (tensor.low, tensor.high) == (0, 1)
+    alone = columns.shape[-1] == 1 and padded_shape((rows,))[0] == rows
+    if not (bits and alone and bool((weight == np.rint(weight)).all())):
+        return False
+    positive, negative = (np.where(weight * sign > 0, weight, 0.0).sum(axis=-1) for sign in (1.0, -1.0))
+    reach = Range(float(negative.min()), float(positive.max()))
+    if max(-reach.low, reach.high) >= 1 << _PRODUCT_BITS:
+        return False
+    state.builder.derived[name] = integer_scale(reach)
+    term, full = _groups(weight, columns)
+    state.set_lazy(node, Form((term,), 0.0, full, state.graph.shapes[name], name))
+    return True
 
 
 def _gemm(state: State, node: Node) -> None:

@@ -6,14 +6,16 @@ constants has C tables, and its product with a matrix has one table per column, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
 from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, MatMulTerm, SelectTerm
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
-from verifai.engines.sumcheck.quantise.scales import Range, integer_scale
+from verifai.engines.sumcheck.quantise.scales import Range, Scale, integer_scale
 from verifai.onnx_graph.graph import Node
 
 MAX_TABLE_CELLS = 1 << 20
@@ -25,6 +27,17 @@ INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uin
 
 def _kind(state: State, name: str) -> str:
     return state.graph.types.get(name, "float32")
+
+
+def one_per_place(state: State, node: Node) -> bool:
+    """Whether the constants are one number, or one per place of the last axis where the other side has one: a choice."""
+    sides = [name in state.graph.constants for name in node.inputs]
+    if sum(sides) != 1:
+        return True
+    constants, other = (node.inputs[sides.index(flag)] for flag in (True, False))
+    values, shape = state.graph.constants[constants], state.graph.shapes[other]
+    wide = values.size == values.shape[-1] == state.graph.shapes[node.outputs[0]][-1] if values.ndim else False
+    return values.size == 1 or (wide and (not shape or shape[-1] == 1))
 
 
 def equal_integers(state: State, node: Node) -> None:
@@ -97,8 +110,46 @@ def chosen_product(state: State, node: Node, matrix: Floats) -> bool:
     return True
 
 
+_SAME_NUMBERS = frozenset(
+    {
+        "Cast",
+        "Gather",
+        "Slice",
+        "Split",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Concat",
+        "Identity",
+        "Tile",
+    }
+)
+
+
+def rows_only(graph: SourceGraph, name: str, scale: Scale) -> Scale:
+    """The scale of an integer input without the numbers that are no rows of the constant tables that it chooses from.
+
+    Such a sample is refused, as onnxruntime does; a number counts from the end where it is negative.
+    """
+    counts: dict[str, int] = {}
+    for node in reversed(graph.nodes):
+        table = graph.constants.get(node.inputs[0]) if node.op_type == "Gather" else None
+        if table is not None and table.ndim and node.integer("axis", 0) % table.ndim == 0:
+            found, into = [len(table)], node.inputs[1:2]
+        elif node.op_type in _SAME_NUMBERS:
+            found, into = [counts[one] for one in node.outputs if one in counts], node.inputs
+        else:
+            continue
+        for one in into if found else ():
+            counts[one] = min(found + ([counts[one]] if one in counts else []))
+    count = counts.get(name)
+    return scale if count is None else replace(scale, low=max(scale.low, -count), high=min(scale.high, count - 1))
+
+
 def chosen_rows(state: State, node: Node, table: Floats) -> None:
-    """Rows of a constant table by computed numbers: an embedding, or class labels. A number that is no row's chooses zeros."""
+    """Rows of a constant table by computed numbers: an embedding, or class labels. A number may count from the end."""
     name, shape = node.outputs[0], state.graph.shapes[node.outputs[0]]
     if node.integer("axis", 0) % table.ndim or _kind(state, node.inputs[1]) not in INTEGERS:
         raise unsupported(node, "computed indices must be integers that choose along the first axis")
@@ -110,9 +161,10 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     count, flat = len(table), table.reshape(len(table), -1)
     if high - low >= MAX_TABLE_CELLS // flat.shape[1]:
         raise unsupported(node, "its indices take too many values")
+    if low < -count or high >= count:
+        raise unsupported(node, f"an index may lie from {low} to {high}, outside the {count} rows of its table")
     values = np.arange(low, high + 1)
-    inside = (values >= -count) & (values < count)
-    rows = np.where(inside[:, None], flat[np.where(inside, values, 0)], 0.0)
+    rows = flat[values]
     if _kind(state, name) in INTEGERS:
         state.builder.derived[name] = integer_scale(Range(float(rows.min()), float(rows.max())))
     full = (*x.shape, flat.shape[1])
@@ -122,7 +174,7 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     if count > MAX_HIDDEN_ROWS:
         raise unsupported(node, f"a hidden table of {count} rows: there is one lookup per row", "Make the weights public.")
     # The table is secret, so the row is chosen by a product with a one-hot row, whose tables are not.
-    one_hot = (values[:, None] % count == np.arange(count)) & inside[:, None]
+    one_hot = values[:, None] % count == np.arange(count)
     label = f"{name}.one_hot"
     choice = Form((SelectTerm(x, one_hot.astype(np.float64), low),), 0.0, (*x.shape, count), (*x.shape, count), label)
     held = state.requantise(label, Lazy(choice), integer_scale(Range(0.0, 1.0)))

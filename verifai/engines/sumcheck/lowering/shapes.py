@@ -14,6 +14,7 @@ from verifai.engines.sumcheck.circuit.ops import View
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_of, constant_of, joined
 from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
+from verifai.engines.sumcheck.lowering.moves import mirrored
 from verifai.engines.sumcheck.lowering.select import chosen_rows
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.top_k import chosen_by_one_hot
@@ -120,8 +121,9 @@ def _expand(state: State, node: Node, index: Index) -> Index:
 
 def _pad(state: State, node: Node) -> None:
     held = state.held(node, 0)
-    if node.text("mode", "constant") != "constant":
-        raise unsupported(node, "only the mode 'constant' is supported")
+    mode = node.text("mode", "constant")
+    if mode not in ("constant", "reflect", "edge"):
+        raise unsupported(node, f"the mode {mode!r} is not supported")
     pads = _ints(state, node, 1, "pads")
     if pads is None or min(pads) < 0:
         raise unsupported(node, "the pads must be constant and not negative")
@@ -131,7 +133,10 @@ def _pad(state: State, node: Node) -> None:
     axes = _ints(state, node, 3, "axes") or tuple(range(held.index.ndim))
     width = [(0, 0)] * held.index.ndim
     for number, axis in enumerate(axes):
-        width[axis] = (pads[number], pads[len(axes) + number])
+        width[axis % held.index.ndim] = (pads[number], pads[len(axes) + number])
+    if mode != "constant":
+        state.set_held(node, held.at(mirrored(node, held.index, width, mode)))
+        return
     index = np.pad(held.index, width, constant_values=ZERO_CELL)
     value = 0 if filling is None else round(Fraction(float(filling.reshape(-1)[0])) / held.step)
     if value == 0:

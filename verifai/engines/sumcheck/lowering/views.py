@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.bounds import same_cells
-from verifai.engines.sumcheck.circuit.ops import NONE, Gather, Piece, Relabel, View
+from verifai.engines.sumcheck.circuit.ops import NONE, Gather, MatMul, Piece, Relabel, View
 from verifai.engines.sumcheck.circuit.program import log2_ceil
 from verifai.engines.sumcheck.lowering.builder import Builder
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, whole
@@ -32,11 +32,40 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
+    pieces = pieces or partition(value.index, source.shape, value.tensor, _many(value.index.size, source.size))
     if pieces:
         return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
+    made = _by_matrix(builder, value, name, filling)
+    if made is not None:
+        return made
     flat = value.index.reshape(-1)
     indices = tuple(np.where(flat == ZERO_CELL, NONE, flat).tolist())
     return builder.emit(Gather(value.tensor, builder.next, indices, filling), name, value.shape, step=value.step)[0]
+
+
+MAX_MATRIX = 1 << 22
+"""Cells of the matrix of 0 and 1 that stands for a rearrangement of any kind."""
+
+
+def _by_matrix(builder: Builder, value: Held, name: str, filling: int) -> int | None:
+    """The cells as a product with a matrix that has one 1 per result; None where it would be too large, or hold a filling."""
+    flat, size = value.index.reshape(-1), builder.tensors[value.tensor].size
+    if flat.size * size > MAX_MATRIX or (filling and (flat == ZERO_CELL).any()):
+        return None
+    order = np.arange(flat.size).reshape(value.shape)
+    if value.shape != (flat.size,) and not same_cells((flat.size,), value.shape) and not partition(order, (flat.size,), 0):
+        return None
+    source = builder.tensors[value.tensor].shape
+    chosen = np.zeros((flat.size, size), np.int64)
+    chosen[np.flatnonzero(flat != ZERO_CELL), flat[flat != ZERO_CELL]] = 1
+    weight = builder.weight(f"{name}.places", chosen.reshape(flat.size, *source))
+    line = builder.emit(MatMul(value.tensor, weight, NONE, builder.next, len(source)), f"{name}.line", step=value.step)[0]
+    if value.shape == (flat.size,):
+        return line
+    if same_cells((flat.size,), value.shape):
+        return builder.emit(Relabel(line, builder.next), name, value.shape, step=value.step)[0]
+    pieces = partition(order, (flat.size,), line)
+    return builder.emit(View(pieces, 0, builder.next), name, value.shape, step=value.step)[0]
 
 
 def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
@@ -45,11 +74,17 @@ def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
     return ends[0] >= ends[1]
 
 
+_FEW_CELLS = 1 << 21
 MAX_PIECES = 64
 """Each piece of a View costs the prover one pass over its source."""
 
 
-def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece, ...]:
+def _many(cells: int, source: int) -> int:
+    """How many pieces a small rearrangement may have that few pieces do not express."""
+    return min(1 << 10, _FEW_CELLS // cells, _FEW_CELLS // source)
+
+
+def partition(index: Index, source: tuple[int, ...], tensor: int, limit: int = MAX_PIECES) -> tuple[Piece, ...]:
     """The index map as the fewest separable pieces, cut along leading axes of the source or of the result, or into equal
     blocks of one axis of the result; empty when too many.
 
@@ -62,7 +97,7 @@ def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece
     for space, sizes in ((coordinates, source), (places, index.shape)):
         for fixed in range(len(sizes) + 1):
             count = int(np.prod(sizes[:fixed]))
-            if count > MAX_PIECES or (best and count >= len(best)):
+            if count > limit or (best and count >= len(best)):
                 break
             cuts = (
                 np.all([space[axis] == at for axis, at in enumerate(cut)], axis=0) if cut else np.ones(index.shape, bool)
@@ -73,7 +108,7 @@ def partition(index: Index, source: tuple[int, ...], tensor: int) -> tuple[Piece
                 best = pieces
                 break
     for axis, size in enumerate(index.shape):
-        for count in range(2, MAX_PIECES + 1):
+        for count in range(2, limit + 1):
             if best and count >= len(best):
                 break
             if size % count:

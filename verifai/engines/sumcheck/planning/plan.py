@@ -105,7 +105,7 @@ def require_verifiable(price: Price) -> None:
             "sumcheck-too-large",
             f"verifying a proof would take {needed}; verifiers allow {most}",
             where="circuit",
-            hint="Split the model: `verifai split`.",
+            hint="Split the model into segments, or use a smaller one.",
         )
 
 

@@ -8,7 +8,7 @@ programs, and nothing recurses. Tables depend on the program and on dyadic scale
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
@@ -107,6 +107,75 @@ def _pow(x: Decimal, exponent: Decimal) -> Decimal:
     return x ** int(exponent) if whole else _exponential(exponent * x.ln())
 
 
+_GUARD = 12
+"""Digits of a series beyond those that its result keeps."""
+
+
+def _sine_and_cosine(x: Decimal) -> tuple[Decimal, Decimal]:
+    """By the Maclaurin series of x brought into [−π/4, π/4]; arguments beyond 10^30 have no digits left."""
+    with localcontext(Context(prec=DIGITS + 40)):
+        turns = (x * 2 / _PI).to_integral_value(ROUND_HALF_EVEN)
+        rest = x - turns * _PI / 2
+        limit = Decimal(10) ** -(DIGITS + _GUARD)
+        parts, term, place = [Decimal(0), Decimal(0), Decimal(0), Decimal(0)], Decimal(1), 0
+        while abs(term) > limit or place < 2:
+            parts[place % 4] += term
+            place += 1
+            term = term * rest / place
+        sine, cosine = parts[1] - parts[3], parts[0] - parts[2]
+    turned = ((sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine))
+    return turned[int(turns) % 4]
+
+
+def _tan(x: Decimal) -> Decimal:
+    sine, cosine = _sine_and_cosine(x)
+    return sine / cosine
+
+
+def _atan(x: Decimal) -> Decimal:
+    """By its Maclaurin series after halving the angle until |x| < 1/8: atan x = 2·atan(x / (1 + √(1 + x²)))."""
+    with localcontext(Context(prec=DIGITS + 20)):
+        halved, y = 0, x
+        while abs(y) > Decimal("0.125"):
+            y, halved = y / (1 + (1 + y * y).sqrt()), halved + 1
+        total, term, place, limit = Decimal(0), y, 1, Decimal(10) ** -(DIGITS + _GUARD)
+        while abs(term) > limit:
+            total += term / place if place % 4 == 1 else -term / place
+            term, place = term * y * y, place + 2
+        return total * (1 << halved)
+
+
+def _asin(x: Decimal) -> Decimal:
+    """Beyond [−1, 1], where the argument has saturated, as at its end."""
+    with localcontext(Context(prec=DIGITS + 20)):
+        if abs(x) >= 1:
+            return (_PI / 2).copy_sign(x)
+        return _atan(x / (1 - x * x).sqrt())
+
+
+def _sinh(x: Decimal) -> Decimal:
+    return (_exponential(x) - _exponential(-x)) / 2
+
+
+def _cosh(x: Decimal) -> Decimal:
+    return (_exponential(x) + _exponential(-x)) / 2
+
+
+def _asinh(x: Decimal) -> Decimal:
+    # Of the magnitude, since x + √(x² + 1) cancels below 0.
+    return (abs(x) + (x * x + 1).sqrt()).ln().copy_sign(x)
+
+
+def _acosh(x: Decimal) -> Decimal:
+    """Below 1, where the argument has saturated, 0."""
+    return (x + (x * x - 1).sqrt()).ln() if x > 1 else Decimal(0)
+
+
+def _atanh(x: Decimal) -> Decimal:
+    """At ±1 and beyond the limit."""
+    return ((1 + x) / (1 - x)).ln() / 2 if abs(x) < 1 else _INFINITY.copy_sign(x)
+
+
 _UNARY: dict[str, Callable[[Decimal], Decimal]] = {
     "relu": lambda x: max(x, Decimal(0)),
     "neg": lambda x: -x,
@@ -118,6 +187,18 @@ _UNARY: dict[str, Callable[[Decimal], Decimal]] = {
     "softplus": _softplus,
     "recip": _recip,
     "log": _log,
+    "sin": lambda x: _sine_and_cosine(x)[0],
+    "cos": lambda x: _sine_and_cosine(x)[1],
+    "tan": _tan,
+    "asin": _asin,
+    "acos": lambda x: _PI / 2 - _asin(x),
+    "atan": _atan,
+    "sinh": _sinh,
+    "cosh": _cosh,
+    "asinh": _asinh,
+    "acosh": _acosh,
+    "atanh": _atanh,
+    "trunc": lambda x: x.to_integral_value(ROUND_DOWN),
     "floor": lambda x: x.to_integral_value(ROUND_FLOOR),
     "ceil": lambda x: x.to_integral_value(ROUND_CEILING),
     "round": lambda x: x.to_integral_value(ROUND_HALF_EVEN),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from verifai.onnx_graph.runtime import RuntimeFailure, open_session
 LARGEST_EXPONENT, SMALLEST_EXPONENT = 0, -8
 """Of a step that all values of an input are multiples of: whole numbers, halves, … A coarser one would be an accident."""
 BINS = 2048
+_FLOAT = 1
+"""onnx.TensorProto.FLOAT."""
+_LOOK_BACK = 4
+"""How many operators back values are compared by how they are computed."""
 _CLIPS = 64
 
 
@@ -38,6 +43,60 @@ def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]
         rows = np.stack([sample[spec.name].reshape(-1) for sample in samples]).astype(np.float64)
         found[spec.name] = [Range(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
     return found
+
+
+_MOVES = frozenset(
+    {"Gather", "Slice", "Split", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Concat", "Identity"}
+)
+_COMPARISONS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"})
+
+
+def compared_inputs(model: OnnxModel) -> set[str]:
+    """Inputs of which nothing is read but comparisons with constants: those of trees.
+
+    How finely such an input is represented decides everything, and costs nothing beyond its own cells.
+    """
+    graph = model.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    beyond = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        compared = node.op_type in _COMPARISONS and any(name in constants for name in node.input)
+        moved = node.op_type in _MOVES and beyond.isdisjoint(node.output)
+        if not (compared or moved):
+            beyond.update(node.input)
+    return {spec.name for spec in model.inputs if spec.dtype == "float32"} - beyond
+
+
+def shared_ranges(model: OnnxModel, ranges: dict[str, Range]) -> dict[str, Range]:
+    """The ranges, with one for all values that are computed alike with the same weights: the steps of an unrolled network.
+
+    Equal scales make equal tables: a sequence has one table per function, not one per step. Models that use every weight once
+    keep their ranges.
+    """
+    graph = model.proto.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == _FLOAT and len(tensor.dims) > 1}
+    layers = [node for node in graph.node if node.op_type in ("MatMul", "Gemm", "Conv")]
+    readers = Counter(name for node in layers for name in node.input if name in weights)
+    if not any(count > 1 for count in readers.values()):
+        return ranges
+    numbers = {tensor.name: tensor.raw_data for tensor in graph.initializer if tensor.data_type == _FLOAT}
+    ends = {value.name for value in (*graph.input, *graph.output)}
+    alike: dict[str, int] = {name: hash(name) for name in ends}
+    for _ in range(_LOOK_BACK):
+        found = {value.name: alike[value.name] for value in graph.input}
+        for node in graph.node:
+            operands = tuple(
+                name if name in weights else numbers[name] if name in numbers else alike.get(name, 0) for name in node.input
+            )
+            kind = (node.op_type, operands, tuple(one.SerializeToString() for one in node.attribute))
+            for place, name in enumerate(node.output):
+                found[name] = hash((place, kind))
+        alike = found
+    groups: dict[int, Range] = {}
+    for name, values in ranges.items():
+        if name in alike and name not in ends:
+            groups[alike[name]] = groups[alike[name]].hull(values) if alike[name] in groups else values
+    return {name: groups.get(alike.get(name, 0), values) if name not in ends else values for name, values in ranges.items()}
 
 
 def exact_exponents(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, int]:

@@ -381,6 +381,7 @@ def choose_scales(
     exact: Mapping[str, int] | None = None,
     arguments: Collection[str] = (),
     output_columns: Mapping[str, Sequence[Range]] | None = None,
+    compared: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -388,6 +389,8 @@ def choose_scales(
         integers: inputs of an integer type, which are taken as they are.
         columns: ranges per column, of inputs that are one row of a table.
         exact: exponent of a power of two that all values of an input are multiples of.
+        compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
+            whole numbers and halves, where thresholds lie, are what they are.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
@@ -405,14 +408,15 @@ def choose_scales(
         elif table is not None and options.fold:
             if alike(table) and name in whole:
                 scales[name] = whole[name]
-            elif alike(table):
+            elif alike(table) and name not in compared:
                 scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
             else:
                 scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
         elif name in whole:
             scales[name] = whole[name]
         elif name in inputs:
-            scales[name] = choose_scale(_widened(values, options.input_margin), options.input_bits)
+            bits = options.column_bits if name in compared and options.fold else options.input_bits
+            scales[name] = choose_scale(_widened(values, options.input_margin), bits)
         elif name in (output_columns or {}):
             wide = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
             scales[name] = choose_column_scale(wide, options.output_bits)

@@ -1,0 +1,316 @@
+"""Operators that are compositions of others, written as their specification defines them."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from verifai.onnx_graph.graph import Graph, Node
+from verifai.onnx_graph.passes.fold import evaluate
+from verifai.onnx_graph.refusal import refuse
+from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
+
+_MAX_MATRIX = 1 << 22
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class _Chain:
+    """Nodes that are added one after another, named after the operator that they stand for."""
+
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self._graph, self._node = graph, node
+        self.nodes: list[Node] = []
+
+    def constant(self, label: str, array: Array) -> str:
+        return self._graph.constant(f"{self._node.name}_{label}", array)
+
+    def add(self, op: str, inputs: list[str], label: str, **attributes: object) -> str:
+        name = self._graph.fresh(f"{self._node.name}_{label}")
+        self.nodes.append(Node(op, inputs, [name], dict(attributes), name))  # type: ignore[arg-type]
+        return name
+
+    def transposed(self, x: str, order: tuple[int, ...], label: str) -> str:
+        return x if order == tuple(range(len(order))) else self.add("Transpose", [x], label, perm=order)
+
+    def done(self, result: str) -> list[Node]:
+        """The nodes, of which the last one's result is the operator's."""
+        last = next(node for node in reversed(self.nodes) if result in node.outputs)
+        last.outputs = [self._node.outputs[0] if name == result else name for name in last.outputs]
+        return self.nodes
+
+
+def _last(rank: int, axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The order that puts an axis last, and the one that puts it back."""
+    order = (*(one for one in range(rank) if one != axis), axis)
+    return order, tuple(order.index(one) for one in range(rank))
+
+
+def _axis(graph: Graph, node: Node, default: int, rank: int) -> int:
+    del graph
+    axis = node.integer("axis", default)
+    if not -rank <= axis < rank:
+        raise refuse("model-malformed", f"axis {axis} of a tensor of {rank} axes", node.where)
+    return axis % rank
+
+
+def hardmax(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """1 at the first of the largest cells of an axis, 0 elsewhere; before opset 13 axes from ``axis`` on are one."""
+    x = node.inputs[0]
+    shape = graph.types[x].shape
+    axis = _axis(graph, node, -1 if opset >= 13 else 1, len(shape))
+    chain = _Chain(graph, node)
+    if opset < 13 and axis != len(shape) - 1:
+        flat = chain.constant("flat", np.array([prod(shape[:axis]), prod(shape[axis:])], np.int64))
+        found = _hardmax(
+            chain, chain.add("Reshape", [x, flat], "flat", allowzero=0), 1, (prod(shape[:axis]), prod(shape[axis:]))
+        )
+        return chain.done(chain.add("Reshape", [found, chain.constant("full", np.array(shape, np.int64))], "back", allowzero=0))
+    return chain.done(_hardmax(chain, x, axis, shape))
+
+
+def _hardmax(chain: _Chain, x: str, axis: int, shape: tuple[int, ...]) -> str:
+    order, back = _last(len(shape), axis)
+    turned = chain.transposed(x, order, "turned")
+    place = chain.add("ArgMax", [turned], "place", axis=-1, keepdims=1, select_last_index=0)
+    chosen = chain.add("Equal", [place, chain.constant("places", np.arange(shape[axis]))], "chosen")
+    bits = chain.add("Cast", [chosen], "bits", to=1)
+    return chain.transposed(bits, back, "back")
+
+
+def one_hot(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """``values[1]`` in the place that an index names, ``values[0]`` elsewhere; a negative one counts from the end."""
+    del opset
+    depth, values = (graph.constants.get(name) for name in node.inputs[1:3])
+    kind = graph.types[node.inputs[0]]
+    if depth is None or values is None or depth.size != 1 or values.size != 2:
+        return [node]
+    count = int(depth.reshape(-1)[0])
+    if not 0 < count <= 1 << 20:
+        raise refuse("model-malformed", f"a depth of {count}", node.where)
+    off, on = values.reshape(-1).tolist()
+    rank = len(kind.shape) + 1
+    axis = _axis(graph, node, -1, rank)
+    chain = _Chain(graph, node)
+    x = node.inputs[0]
+    if kind.dtype.kind == "f":
+        x = chain.add("Cast", [x], "whole", to=ELEMENT_TYPES[np.dtype(np.int64)])
+    column = chain.add("Unsqueeze", [x, chain.constant("last", np.array([rank - 1]))], "column")
+    dtype = graph.types[node.inputs[0]].dtype if kind.dtype.kind != "f" else np.dtype(np.int64)
+    places = np.arange(count).astype(dtype)
+    hit = chain.add("Equal", [column, chain.constant("places", places)], "hit")
+    if dtype.kind == "i":
+        back_hit = chain.add(
+            "Equal", [column, chain.constant("back_places", (np.arange(count) - count).astype(dtype))], "back_hit"
+        )
+        hit = chain.add("Or", [hit, back_hit], "any")
+    order = (*range(axis), rank - 1, *range(axis, rank - 1))
+    bits = chain.transposed(chain.add("Cast", [hit], "bits", to=ELEMENT_TYPES[values.dtype]), order, "turned")
+    if (off, on) == (0, 1):
+        return chain.done(bits)
+    if values.dtype.kind == "f":
+        wide = chain.add("Mul", [bits, chain.constant("span", np.array(on - off, values.dtype))], "wide")
+        return chain.done(chain.add("Add", [wide, chain.constant("off", np.array(off, values.dtype))], "moved"))
+    ends = [chain.constant(label, np.array(value, values.dtype)) for label, value in (("on", on), ("off", off))]
+    chosen = chain.transposed(hit, order, "hit_turned")
+    return chain.done(chain.add("Where", [chosen, *ends], "chosen"))
+
+
+def cumulative_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """CumSum: a product with a triangle of ones."""
+    del opset
+    kind, given = graph.types[node.inputs[0]], graph.constants.get(node.inputs[1])
+    if given is None or kind.dtype.kind != "f" or not kind.shape:
+        return [node]
+    axis = int(given.reshape(-1)[0])
+    if not -len(kind.shape) <= axis < len(kind.shape):
+        raise refuse("model-malformed", f"axis {axis} of a tensor of {len(kind.shape)} axes", node.where)
+    axis %= len(kind.shape)
+    size = kind.shape[axis]
+    if size * size > _MAX_MATRIX:
+        return [node]
+    before = np.triu(np.ones((size, size), kind.dtype), 1 if node.integer("exclusive", 0) else 0)
+    before = before[::-1, ::-1] if node.integer("reverse", 0) else before
+    chain = _Chain(graph, node)
+    order, back = _last(len(kind.shape), axis)
+    turned = chain.transposed(node.inputs[0], order, "turned")
+    made = chain.add("MatMul", [turned, chain.constant("before", np.ascontiguousarray(before))], "sums")
+    return chain.done(chain.transposed(made, back, "back"))
+
+
+def local_response_normalization(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """LRN: x / (bias + α/size · Σ of squares of channels nearby)^β."""
+    del opset
+    shape, size = graph.types[node.inputs[0]].shape, node.integer("size", 1)
+    if len(shape) != 4 or size < 1 or shape[1] ** 2 > _MAX_MATRIX:
+        return [node]
+    channels = np.arange(shape[1])
+    gap = channels[None, :] - channels[:, None]
+    near = (gap >= -((size - 1) // 2)) & (gap <= size // 2)
+    weight = (node.number("alpha", 1e-4) / size * near).astype(np.float32)
+    bias = np.full(shape[1], node.number("bias", 1.0), np.float32)
+    chain = _Chain(graph, node)
+    squares = chain.add("Mul", [node.inputs[0]] * 2, "squares")
+    operands = [squares, chain.constant("near", weight[:, :, None, None]), chain.constant("bias", bias)]
+    total = chain.add("Conv", operands, "sums", kernel_shape=(1, 1))
+    power = chain.add("Pow", [total, chain.constant("power", np.array(-node.number("beta", 0.75), np.float32))], "factor")
+    return chain.done(chain.add("Mul", [node.inputs[0], power], "scaled"))
+
+
+def lp_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """LpPool and GlobalLpPool with p = 1 or 2: an average of magnitudes or squares, times the cells that it divided by."""
+    power, shape = node.integer("p", 2), graph.types[node.inputs[0]].shape
+    if power not in (1, 2):
+        return [node]
+    chain = _Chain(graph, node)
+    x = chain.add("Abs", node.inputs[:1], "sizes") if power == 1 else chain.add("Mul", [node.inputs[0]] * 2, "squares")
+    if node.op_type == "GlobalLpPool":
+        axes = chain.constant("axes", np.arange(2, len(shape)))
+        total = chain.add("ReduceSum", [x, axes], "total", keepdims=1, noop_with_empty_axes=0)
+    else:
+        kernel, rank = node.ints("kernel_shape") or (), len(shape) - 2
+        dilated = any(one != 1 for one in node.ints("dilations") or ())
+        if (
+            len(kernel) != rank
+            or dilated
+            or node.integer("ceil_mode", 0)
+            or node.text("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+        ):
+            return [node]
+        pads = node.ints("pads") or (0,) * (2 * rank)
+        wide = chain.constant("pads", np.array([0, 0, *pads[:rank], 0, 0, *pads[rank:]], np.int64))
+        padded = chain.add("Pad", [x, wide], "padded", mode=b"constant") if any(pads) else x
+        more = {"strides": node.ints("strides") or (1,) * rank}
+        mean = chain.add("AveragePool", [padded], "mean", kernel_shape=kernel, count_include_pad=1, ceil_mode=0, **more)
+        total = chain.add("Mul", [mean, chain.constant("cells", np.array(prod(kernel), np.float32))], "total")
+    del opset
+    return chain.done(total if power == 1 else chain.add("Sqrt", [total], "root"))
+
+
+def reduce_log_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """ReduceLogSum: the logarithm of the sum."""
+    operands = list(node.inputs)
+    chain = _Chain(graph, node)
+    attributes = {"keepdims": node.integer("keepdims", 1), "noop_with_empty_axes": node.integer("noop_with_empty_axes", 0)}
+    axes = node.ints("axes")
+    if opset < 18 and axes is not None:
+        operands = [operands[0], chain.constant("axes", np.array(axes, np.int64))]
+    return chain.done(chain.add("Log", [chain.add("ReduceSum", operands, "sum", **attributes)], "log"))
+
+
+def compress(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Compress by a constant condition: Gather."""
+    del opset
+    kept, shape = graph.constants.get(node.inputs[1]), graph.types[node.inputs[0]].shape
+    axis = node.attributes.get("axis")
+    if kept is None or kept.ndim != 1:
+        return [node]
+    chain = _Chain(graph, node)
+    x, size = node.inputs[0], prod(shape)
+    if isinstance(axis, int):
+        size = shape[_axis(graph, node, axis, len(shape))]
+    else:
+        x = chain.add("Reshape", [x, chain.constant("flat", np.array([-1]))], "flat", allowzero=0)
+    places = np.flatnonzero(kept)
+    if len(kept) > size or not places.size:
+        raise refuse("model-malformed", "its condition keeps nothing, or is too long", node.where)
+    return chain.done(
+        chain.add("Gather", [x, chain.constant("places", places)], "kept", axis=axis if isinstance(axis, int) else 0)
+    )
+
+
+def is_nan(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """IsNaN: what does not equal itself."""
+    del opset
+    chain = _Chain(graph, node)
+    return chain.done(chain.add("Not", [chain.add("Equal", [node.inputs[0]] * 2, "same")], "other"))
+
+
+def is_infinite(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """IsInf: what lies beyond the largest float32."""
+    del opset
+    chain = _Chain(graph, node)
+    ends = []
+    if node.integer("detect_positive", 1):
+        ends.append(chain.add("Greater", [node.inputs[0], chain.constant("most", np.array(_LARGEST, np.float32))], "above"))
+    if node.integer("detect_negative", 1):
+        ends.append(chain.add("Less", [node.inputs[0], chain.constant("least", np.array(-_LARGEST, np.float32))], "below"))
+    if not ends:
+        return [node]
+    return chain.done(ends[0] if len(ends) == 1 else chain.add("Or", ends, "either"))
+
+
+def grid_sample(graph: Graph, node: Node) -> list[Node]:
+    """GridSample with a constant grid: a product with the matrix that onnxruntime makes of unit vectors."""
+    shape, grid = graph.types[node.inputs[0]].shape, graph.constants.get(node.inputs[1])
+    if grid is None or len(shape) != 4 or shape[0] != 1 or graph.types[node.inputs[0]].dtype != np.float32:
+        return [node]
+    cells, found = shape[2] * shape[3], prod(grid.shape[1:3])
+    if cells * found > _MAX_MATRIX:
+        return [node]
+    unit = np.eye(cells, dtype=np.float32).reshape(1, cells, shape[2], shape[3])
+    one = Node("GridSample", ["x", "g"], ["y"], node.attributes, node.name)
+    matrix = evaluate(one, {"x": unit, "g": grid})["y"].reshape(cells, found)
+    chain = _Chain(graph, node)
+    flat = chain.add("Reshape", [node.inputs[0], chain.constant("flat", np.array([shape[1], cells]))], "cells", allowzero=0)
+    made = chain.add("MatMul", [flat, chain.constant("matrix", matrix)], "sampled")
+    target = chain.constant("full", np.array([1, shape[1], *grid.shape[1:3]]))
+    return chain.done(chain.add("Reshape", [made, target], "picture", allowzero=0))
+
+
+def einsum(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """Einsum of one or two operands in which no letter repeats: sums, a product of matrices, and rearrangements."""
+    del opset
+    equation = "".join(node.text("equation", "").split())
+    shapes = [graph.types[name].shape for name in node.inputs]
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    letters = "".join(terms)
+    right = right if arrow else "".join(sorted(one for one in set(letters) if letters.count(one) == 1))
+    plain = all(one.isalpha() for one in letters) and len(terms) == len(shapes) <= 2
+    if not plain or any(len(set(term)) != len(term) for term in (*terms, right)) or not set(right) <= set(letters):
+        return [node]
+    if any(len(term) != len(shape) for term, shape in zip(terms, shapes, strict=True)):
+        raise refuse("model-malformed", f"the equation {equation[:60]!r} does not fit its operands", node.where)
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, size in zip(term, shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                return [node]
+    chain = _Chain(graph, node)
+    operands = []
+    for number, (name, term) in enumerate(zip(node.inputs, terms, strict=True)):
+        others = right + "".join(terms[:number] + terms[number + 1 :])
+        alone = [axis for axis, letter in enumerate(term) if letter not in others]
+        if alone:
+            axes = chain.constant(f"alone_{number}", np.array(alone, np.int64))
+            name = chain.add("ReduceSum", [name, axes], f"sum_{number}", keepdims=0, noop_with_empty_axes=0)
+        operands.append((name, "".join(letter for letter in term if letter in others)))
+    if len(operands) == 1:
+        name, term = operands[0]
+        return _ended(chain, name, term, right)
+    (a, first), (b, second) = operands
+    batch = [letter for letter in right if letter in first and letter in second]
+    summed = [letter for letter in first if letter in second and letter not in right]
+    rows = [letter for letter in first if letter not in second]
+    columns = [letter for letter in second if letter not in first]
+
+    def cells(group: list[str]) -> int:
+        return prod(sizes[letter] for letter in group)
+
+    def shaped(name: str, term: str, order: list[str], shape: list[int], label: str) -> str:
+        turned = chain.transposed(name, tuple(term.index(letter) for letter in order), f"{label}_turned")
+        return chain.add("Reshape", [turned, chain.constant(f"{label}_shape", np.array(shape, np.int64))], label, allowzero=0)
+
+    a = shaped(a, first, batch + rows + summed, [*(sizes[one] for one in batch), cells(rows), cells(summed)], "left")
+    b = shaped(b, second, batch + summed + columns, [*(sizes[one] for one in batch), cells(summed), cells(columns)], "right")
+    made = chain.add("MatMul", [a, b], "product")
+    order = batch + rows + columns
+    full = chain.constant("full", np.array([sizes[one] for one in order], np.int64))
+    return _ended(chain, chain.add("Reshape", [made, full], "whole", allowzero=0), "".join(order), right)
+
+
+def _ended(chain: _Chain, name: str, term: str, right: str) -> list[Node]:
+    order = tuple(term.index(letter) for letter in right)
+    turned = chain.transposed(name, order, "ordered")
+    return chain.done(turned if turned != name or chain.nodes else chain.add("Identity", [name], "same"))

@@ -1,0 +1,182 @@
+"""Operators of ``com.microsoft`` that onnxruntime's own tools write → plain operators: quantised ones, and fused activations.
+
+Meaning as onnxruntime documents them (docs/ContribOperators.md). A quantised operator is what it stands for between
+DequantizeLinear and QuantizeLinear; integers that differ from onnxruntime's by a rounding are counted where a circuit is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from verifai.onnx_graph.graph import Attribute, Graph, Node
+from verifai.onnx_graph.refusal import refuse
+
+DOMAIN = "com.microsoft"
+_ACTIVATIONS = frozenset({"Relu", "Tanh", "Sigmoid", "LeakyRelu"})
+
+
+class _Writer:
+    def __init__(self, graph: Graph, node: Node) -> None:
+        self._graph, self._node = graph, node
+        self.nodes: list[Node] = []
+
+    def add(self, op: str, inputs: list[str], label: str, result: str = "", **attributes: Attribute) -> str:
+        name = result or self._graph.fresh(f"{self._node.name}_{label}")
+        self.nodes.append(Node(op, inputs, [name], dict(attributes), name))
+        return name
+
+    def constant(self, label: str, value: float) -> str:
+        return self._graph.constant(f"{self._node.name}_{label}", np.array(value, np.float32))
+
+    def real(self, position: int, label: str, axis: int = 1) -> str:
+        """The real value of operand ``position``, whose scale and zero point follow it."""
+        inputs = self._node.inputs
+        given = [inputs[at] for at in range(position, min(position + 3, len(inputs)))]
+        while len(given) > 2 and not given[-1]:
+            given.pop()
+        return self.add("DequantizeLinear", given, label, axis=axis)
+
+    def stored(self, x: str, position: int) -> list[Node]:
+        """The value as integers again, under the scale and zero point at ``position``."""
+        given = [one for one in self._node.inputs[position : position + 2] if one]
+        self.add("QuantizeLinear", [x, *given], "stored", self._node.outputs[0])
+        return self.nodes
+
+
+def _binary(op: str) -> Callable[[Graph, Node], list[Node]]:
+    def rewrite(graph: Graph, node: Node) -> list[Node]:
+        writer = _Writer(graph, node)
+        made = writer.add(op, [writer.real(0, "a"), writer.real(3, "b")], op.lower())
+        return writer.stored(made, 6)
+
+    return rewrite
+
+
+def _unary(op: str, *attributes: str) -> Callable[[Graph, Node], list[Node]]:
+    def rewrite(graph: Graph, node: Node) -> list[Node]:
+        if node.integer("channels_last", 0):
+            raise refuse(
+                "model-unknown-operator", "channels that stand last", node.where, "Quantise the model with channels first."
+            )
+        writer = _Writer(graph, node)
+        made = writer.add(op, [writer.real(0, "x")], op.lower())
+        writer.nodes[-1].attributes = {name: node.attributes[name] for name in attributes if name in node.attributes}
+        return writer.stored(made, 3)
+
+    return rewrite
+
+
+def _concat(graph: Graph, node: Node) -> list[Node]:
+    writer = _Writer(graph, node)
+    parts = [writer.real(position, f"part_{position}") for position in range(2, len(node.inputs), 3)]
+    made = writer.add("Concat", parts, "joined", axis=node.integer("axis", 0))
+    given = [one for one in node.inputs[:2] if one]
+    writer.add("QuantizeLinear", [made, *given], "stored", node.outputs[0])
+    return writer.nodes
+
+
+def _gemm(graph: Graph, node: Node) -> list[Node]:
+    """QGemm: α·A'·B' + C, where C is in steps of α·(A's scale)·(B's scale)."""
+    writer = _Writer(graph, node)
+    turned = node.integer("transB", 0)
+    a, b = writer.real(0, "a"), writer.real(3, "b", axis=0 if turned else 1)
+    operands, alpha = [a, b], node.number("alpha", 1.0)
+    if len(node.inputs) > 6 and node.inputs[6]:
+        scales = [graph.constants.get(node.inputs[position]) for position in (1, 4)]
+        if any(one is None for one in scales):
+            raise refuse("model-unknown-operator", "its scales must be constants", node.where)
+        step = np.float32(alpha) * np.asarray(scales[0], np.float32).reshape(-1) * np.asarray(scales[1], np.float32).reshape(-1)
+        step = step.reshape(()) if step.size == 1 else step
+        scale = graph.constant(f"{node.name}_bias_scale", np.asarray(step, np.float32))
+        rank = len(graph.types[node.inputs[6]].shape)
+        operands.append(writer.add("DequantizeLinear", [node.inputs[6], scale], "c", axis=max(rank - 1, 0)))
+    flags = {"transA": node.integer("transA", 0), "transB": turned}
+    quantised = len(node.inputs) > 7 and bool(node.inputs[7])
+    made = writer.add("Gemm", operands, "product", "" if quantised else node.outputs[0], alpha=alpha, beta=1.0, **flags)
+    return writer.stored(made, 7) if quantised else writer.nodes
+
+
+def _renamed(graph: Graph, node: Node) -> list[Node]:
+    """Operators that the standard has under the same name and with the same meaning."""
+    del graph
+    return [Node(node.op_type, node.inputs, node.outputs, node.attributes, node.name)]
+
+
+def _gelu(graph: Graph, node: Node) -> list[Node]:
+    """Gelu, BiasGelu, FastGelu (its tanh approximation) and QuickGelu (x·sigmoid(αx))."""
+    writer = _Writer(graph, node)
+    x = node.inputs[0]
+    if len(node.inputs) > 1 and node.inputs[1]:
+        x = writer.add("Add", [x, node.inputs[1]], "biased")
+    if node.op_type == "QuickGelu":
+        wide = writer.add("Mul", [x, writer.constant("alpha", node.number("alpha", 1.702))], "wide")
+        writer.add("Mul", [x, writer.add("Sigmoid", [wide], "gate")], "gelu", node.outputs[0])
+        return writer.nodes
+    if node.op_type == "FastGelu":
+        cube = writer.add("Mul", [writer.add("Mul", [x, x], "square"), x], "cube")
+        inner = writer.add("Add", [writer.add("Mul", [cube, writer.constant("cubic", 0.044715)], "small"), x], "inner")
+        gate = writer.add(
+            "Tanh", [writer.add("Mul", [inner, writer.constant("root", math.sqrt(2 / math.pi))], "scaled")], "gate"
+        )
+    else:
+        gate = writer.add("Erf", [writer.add("Mul", [x, writer.constant("root", math.sqrt(0.5))], "scaled")], "gate")
+    twice = writer.add("Mul", [x, writer.add("Add", [gate, writer.constant("one", 1.0)], "share")], "twice")
+    writer.add("Mul", [twice, writer.constant("half", 0.5)], "gelu", node.outputs[0])
+    return writer.nodes
+
+
+def _fused(graph: Graph, node: Node) -> list[Node]:
+    """FusedConv and FusedGemm: the layer, then its activation."""
+    name = node.text("activation", "")
+    if name not in _ACTIVATIONS or len(node.inputs) > 3:
+        raise refuse("model-unknown-operator", f"the activation {name[:40]!r}, or a sum inside it", node.where)
+    given = node.attributes.get("activation_params")
+    alpha = {"alpha": float(given[0])} if name == "LeakyRelu" and isinstance(given, tuple) and given else {}
+    if node.op_type == "FusedGemm" and name == "LeakyRelu":
+        alpha = {"alpha": node.number("activation_alpha", 0.01)}
+    writer = _Writer(graph, node)
+    made = writer.add(node.op_type.removeprefix("Fused"), node.inputs, "layer")
+    writer.nodes[-1].attributes = {key: one for key, one in node.attributes.items() if not key.startswith("activation")}
+    writer.add(name, [made], name.lower(), node.outputs[0], **alpha)
+    return writer.nodes
+
+
+_REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
+    "BiasGelu": _gelu,
+    "DequantizeLinear": _renamed,
+    "FastGelu": _gelu,
+    "FusedConv": _fused,
+    "FusedGemm": _fused,
+    "Gelu": _gelu,
+    "QGemm": _gemm,
+    "QLinearAdd": _binary("Add"),
+    "QLinearAveragePool": _unary(
+        "AveragePool", "auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides"
+    ),
+    "QLinearConcat": _concat,
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+    "QLinearLeakyRelu": _unary("LeakyRelu", "alpha"),
+    "QLinearMul": _binary("Mul"),
+    "QLinearSigmoid": _unary("Sigmoid"),
+    "QLinearSoftmax": _unary("Softmax", "axis"),
+    "QuantizeLinear": _renamed,
+    "QuickGelu": _gelu,
+}
+_LEAST_INPUTS = {
+    "QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5, "QLinearAveragePool": 4, "QLinearGlobalAveragePool": 4,
+    "QLinearLeakyRelu": 4, "QLinearSigmoid": 4, "QLinearSoftmax": 4, "FusedConv": 2, "FusedGemm": 2, "BiasGelu": 2,
+    "QuantizeLinear": 2, "DequantizeLinear": 2,
+}  # fmt: skip
+
+
+def known(op_type: str, inputs: int, outputs: int) -> bool:
+    """Whether an operator of the domain has a plain form, and may have so many operands."""
+    return op_type in _REWRITES and _LEAST_INPUTS.get(op_type, 1) <= inputs and outputs == 1
+
+
+def plain(graph: Graph, node: Node) -> list[Node]:
+    """The plain nodes that mean what ``node`` means. Raises UnsupportedModel (``model-unknown-operator``)."""
+    return _REWRITES[node.op_type](graph, node)

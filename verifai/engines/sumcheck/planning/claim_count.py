@@ -282,15 +282,15 @@ def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax, places: Pl
 
 
 def _difference(c: ClaimCounter, op: ops.RowMax) -> None:
-    maxima = c.circuit.tensors[op.out]
     c.read(op.out, 0, 1)
-    c.pin(maxima.shape, maxima.bits, 1)
     c.read(op.x, 0, 1)
 
 
 def _row_max_rows(c: ClaimCounter, number: int, op: ops.RowMax, places: Places) -> None:
-    source = c.circuit.tensors[op.x]
+    source, maxima = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     at_exp, at_flag, *at_split = places[:-1]
+    c.read(op.out, 0, 1)
+    c.pin(maxima.shape, maxima.bits, 1)
     c.column(source, 1)
     for _ in range(1 if op.saturate else _once(at_exp, at_flag)):
         _difference(c, op)

@@ -67,18 +67,20 @@ def _column_weights(source: Tensor, entries: list[Ext]) -> Dense:
 
 
 def difference(party: Party, op: ops.RowMax, axes: Functional) -> Claim:
-    """m − x on true cells, D on padding. The maxima's own padding is pinned to 0."""
-    source, maxima = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
-    rows = _row_axes(axes)
-    largest = party.read(op.out, rows, "rowmax.m")
-    party.pin_padding(("tensor", op.out, 0), rows, maxima.shape, largest)
+    """m − x on true cells, D on padding. :func:`row_max_rows` pins the maxima's own padding to 0."""
+    source = party.circuit.tensors[op.x]
+    largest = party.read(op.out, _row_axes(axes), "rowmax.m")
     value = largest.scale(axes[-1].first(source.shape[-1])) - read_masked(party, op.x, axes, "rowmax.x")
     last = party.circuit.tables[op.table].high
     return value.plus(field.scale(ax.padding_total(axes, source.shape), last))
 
 
 def row_max_rows(party: Party, number: int, op: ops.RowMax, places: Places) -> Rows:
-    """(d, E) in T, (d, [d = 0]) in the flags; and per row Σ flags − 1 ≥ 0. Saturated: u in place of d, as in Requant."""
+    """(d, E) in T, (d, [d = 0]) in the flags; and per row Σ flags − 1 ≥ 0. Saturated: u in place of d, as in Requant.
+
+    Maxima are stored on a box of their own, which may have more rows than the operand's. So their padding is pinned where the
+    lookup of the flags has a row for each of their cells, and not where d is read.
+    """
     source, maxima, table = party.circuit.tensors[op.x], party.circuit.tensors[op.out], party.circuit.tables[op.table]
     at_exp, at_flag, *at_split, rows = places
     u = once(lambda axes: difference(party, op, axes))
@@ -95,6 +97,7 @@ def row_max_rows(party: Party, number: int, op: ops.RowMax, places: Places) -> R
     ones = _column_weights(source, [ONE] * source.shape[-1])
     flags = party.column(number, 0, _cell_axes(rows, ones, source), "rowmax.flags")
     more = flags.plus(field.scale(ax.true_total(rows, maxima.shape), -1))
+    party.pin_padding(("tensor", op.out, 0), rows, maxima.shape, party.read(op.out, rows, "rowmax.m"))
     return [first, second, *split, (more,)]
 
 

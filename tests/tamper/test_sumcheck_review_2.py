@@ -99,18 +99,20 @@ def test_maxima_of_many_shapes_have_no_free_padding(shape):
 
 
 def _along_rows():
-    """Columns over (37, 4), in pieces along the rows, beside columns over (37,), which are stored whole: maxima, indices, roots."""
+    """Columns over (37, 4), in pieces along the rows, beside columns over (37,), which are stored whole.
+
+    Each result is summed over its true cells, so that nothing else in the witness depends on its padding.
+    """
     sketch = Sketch(34)
-    x = sketch.requant(sketch.matmul(sketch.input((37, 3)), 4), low=0, high=100, offset=1)
-    sketch.tables.append(Table("exp", 0, (*(max(0, 90 - i) for i in range(127)), 0)))
-    maxima = sketch.add(ops.RowMax, x, table=len(sketch.tables) - 1, saturate=False, outs=("out", "exp"))
-    index = sketch.add(ops.ArgMax, x)
-    positive = sketch.add(ops.LinearCombination, (maxima,), (5,), 3)
-    quotient, root = sketch.add(ops.Recip, positive), sketch.add(ops.Isqrt, positive)
-    small = sketch.requant(quotient, relu=False)
-    total = sketch.add(ops.RowSum, maxima + 1, ops.NONE, multiplier=1, axes=1)
-    ends = sketch.add(ops.LinearCombination, (total, index, root, small), (1, 3, 2, 1), 4)
-    return sketch.finish(sketch.requant(ends, relu=False)), sketch.cells
+    x, y = sketch.input((37, 4), 0, 100), sketch.input((37,), 1, 127)
+    exponentials = (*(max(0, 90 - i) for i in range(127)), 0)
+    sketch.tables += [Table("exp", 0, exponentials), Table("square", -128, tuple(i * i for i in range(-128, 128)))]
+    held = [sketch.add(ops.RowMax, x, table=0, saturate=False, outs=("out", "exp"))]
+    held += [held[0] + 1, sketch.add(ops.ArgMax, x), sketch.add(ops.Recip, y), sketch.add(ops.Isqrt, y)]
+    held += [sketch.add(ops.Lookup, y, table=1), sketch.requant(x, offset=3), sketch.requant(y, offset=3)]
+    sums = [sketch.add(ops.RowSum, one, ops.NONE, multiplier=1, axes=len(sketch.tensors[one].shape)) for one in held]
+    total = sketch.add(ops.LinearCombination, tuple(sums), (1,) * len(sums), 4)
+    return sketch.finish(sketch.requant(total, relu=False)), sketch.cells
 
 
 def _windows():
@@ -148,6 +150,65 @@ def test_no_stored_padding_is_free(make):
             cheat.refused()
             tried += 1
     assert tried >= 6
+
+
+# --- a plan of the prover's own ---
+
+
+def _columns_exchanged(layout):
+    """Two columns of one storage, each at the other's addresses."""
+    columns = layout.witness.columns
+    a, b = [key for key in columns if key[0] == "column" and len(columns[key].addresses) > 1][:2]
+    assert columns[a].storage == columns[b].storage
+    return replace(layout, witness=replace(layout.witness, columns={**columns, a: columns[b], b: columns[a]}))
+
+
+def _pieces_exchanged(layout):
+    """The longest pieces of two columns, the shorter ones where they belong."""
+    columns = layout.witness.columns
+    a, b = [key for key in columns if key[0] == "column" and len(columns[key].addresses) > 1][:2]
+    mixed = {
+        key: replace(columns[key], addresses=(columns[other].addresses[0], *columns[key].addresses[1:]))
+        for key, other in ((a, b), (b, a))
+    }
+    return replace(layout, witness=replace(layout.witness, columns={**columns, **mixed}))
+
+
+def _two_columns_in_one_place(layout):
+    """One column's cells serve two."""
+    columns = layout.witness.columns
+    a, b = [key for key in columns if key[0] == "column" and len(columns[key].addresses) > 1][:2]
+    return replace(layout, witness=replace(layout.witness, columns={**columns, a: columns[b]}))
+
+
+def _lookups_moved(layout):
+    """The leaves of two groups of lookups exchanged."""
+    blocks = [block for found in layout.bus.by_operation for block in found if len(block.group.addresses) > 1]
+    first = blocks[0].group
+    second = next(
+        block.group
+        for block in blocks
+        if block.group.storage == first.storage and block.group.log_members == first.log_members and block.group != first
+    )
+    other = {first: replace(first, addresses=second.addresses), second: replace(second, addresses=first.addresses)}
+    moved = tuple(
+        tuple(replace(block, group=other.get(block.group, block.group)) for block in found) for found in layout.bus.by_operation
+    )
+    return replace(layout, bus=replace(layout.bus, by_operation=moved))
+
+
+PLANS = [_columns_exchanged, _pieces_exchanged, _two_columns_in_one_place, _lookups_moved]
+
+
+@pytest.mark.usefixtures("suite")
+@pytest.mark.parametrize("change", PLANS, ids=lambda one: one.__name__)
+def test_another_plan_of_the_pieces(change):
+    cheat = Cheat(*examples.odd_rows())
+    cheat.given()
+    layout = change(cheat.key.layout)
+    assert layout != cheat.key.layout
+    cheat.key = replace(cheat.key, layout=layout)
+    cheat.refused()
 
 
 # --- levels ---

@@ -1,6 +1,6 @@
 """Generated pages and links of the docs.
 
-python -m tools.docs            write docs/codes.md, docs/cli-reference.md and docs/decisions/README.md
+python -m tools.docs            write docs/codes.md, docs/cli-reference.md, docs/estimators.md and docs/decisions/README.md
 python -m tools.docs --check    fail when they are not current, or when a relative link leads nowhere
 """
 
@@ -10,6 +10,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from tools.estimators.page import page as estimators_page
+from tools.estimators.results import read_all
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -114,7 +117,12 @@ def broken_links() -> list[str]:
 
 def main() -> int:
     """Write or check; the exit status says whether all is well."""
-    pages = {DOCS / "codes.md": codes_page(), DOCS / "cli-reference.md": cli_page(), DECISIONS / "README.md": decisions_page()}
+    pages = {
+        DOCS / "codes.md": codes_page(),
+        DOCS / "cli-reference.md": cli_page(),
+        DOCS / "estimators.md": estimators_page(read_all()),
+        DECISIONS / "README.md": decisions_page(),
+    }
     if "--check" not in sys.argv:
         for path, text in pages.items():
             path.write_text(text, encoding="utf-8")

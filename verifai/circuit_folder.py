@@ -162,7 +162,9 @@ class CircuitFolder:
 
     def table_columns(self, dropped: Collection[str] = ()) -> TableColumns:
         """How this circuit's tables are read. ``dropped``: further columns that are no inputs. Raises UsageError."""
-        return TableColumns(self.names.columns, self.spec.dropped | frozenset(dropped))
+        names = self.names
+        texts = {name: names.texts(name) for name in names.categories}
+        return TableColumns(names.columns, self.spec.dropped | frozenset(dropped), texts)
 
     def write_section(self, engine: EngineName, section: Mapping[str, Any]) -> Path:
         """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,6 +173,7 @@ def bench() -> Iterator[Bench]:
     folder.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "COV", "PYTEST"))}
     environment |= {"HOME": str(top), "TMPDIR": str(top), "VERIFAI_OPENINGS_DIR": str(top / "openings")}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a fork takes one thread along
     # The kernels that this user has compiled already; where there are none, they are compiled here once.
     environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     try:
@@ -257,3 +261,38 @@ def test_the_status_is_that_of_the_table_where_it_takes_longer(command: str, sta
     if not is_supported(name):
         pytest.skip(f"this system has no {name}")
     _hold(bench, command, status, name)
+
+
+ENDINGS = {
+    # What a shell writes behind the command, and the status that it sees.
+    "": 0,
+    ">&-": 4,
+    "</dev/null >/dev/full": 4,
+    "2>&-": 0,
+    "| true; exit ${PIPESTATUS[0]}": 0,
+    ">/dev/null 2>/dev/full": 0,
+}
+
+
+STARTS = (
+    ("", "verifai"),
+    ("", "verifai.cli.main"),
+    ("", "verifai.cli.app"),
+    ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0", "verifai"),
+    ("COLUMNS=", "verifai"),
+)
+
+
+@pytest.mark.parametrize(("before", "entry"), STARTS)
+@pytest.mark.parametrize(("behind", "status"), ENDINGS.items())
+def test_a_whole_process_ends_as_the_table_says(behind: str, status: int, entry: str, before: str, bench: Bench) -> None:
+    """With the end of the interpreter, which may flush what the command left; by every way to start it."""
+    if "/dev/full" in behind and not is_supported("full disk"):
+        pytest.skip("this system has no /dev/full")
+    command = f"{before} {shlex.quote(sys.executable)} -m {entry} log check a.log {behind}"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=bench.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=250
+    )
+    assert ended.returncode == status, ended
+    assert b"Traceback" not in ended.stderr + ended.stdout
+    assert b"Exception ignored" not in ended.stderr

@@ -24,7 +24,7 @@ from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTens
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
-FROZEN = ROOT / "tests" / "golden" / "sumcheck-1"
+FROZEN = ROOT / "tests" / "golden" / "sumcheck-2"
 NAMES = ("products-public", "mlp-hashed-committed", "cnn-public")
 
 

@@ -174,7 +174,7 @@ def _sumcheck() -> dict[str, Target]:
 
 
 def _frozen(name: str) -> bytes:
-    return (ROOT / "tests" / "golden" / "sumcheck-zk-1" / name).read_bytes()
+    return (ROOT / "tests" / "golden" / "sumcheck-zk-2" / name).read_bytes()
 
 
 def _circuits() -> tuple[bytes, ...]:

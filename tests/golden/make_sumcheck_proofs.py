@@ -1,6 +1,6 @@
 """Freeze proofs of a sumcheck suite: run once per suite; the files are then verified for ever by every later release.
 
-python -m tests.golden.make_sumcheck_proofs sumcheck-1|sumcheck-zk-1
+python -m tests.golden.make_sumcheck_proofs sumcheck-2|sumcheck-zk-2
 
 Zero-knowledge proofs are frozen with fixed coins, so that the same prover makes the same bytes again. Nobody else may do that.
 """
@@ -38,15 +38,15 @@ def _hashed():
 
 
 CASES = {
-    "sumcheck-1": {"mlp-hashed-committed": _hashed, "cnn-public": examples.cnn, "products-public": examples.products},
-    "sumcheck-zk-1": {
+    "sumcheck-2": {"mlp-hashed-committed": _hashed, "cnn-public": examples.cnn, "products-public": examples.products},
+    "sumcheck-zk-2": {
         "mlp-private": lambda: examples.mlp(private_input=True),
         "mlp-hashed-committed": _hashed,
         "cnn-committed": lambda: examples.cnn(committed=True),
         "argmax-private-committed": _arg_max,
     },
 }
-SUITES = {"sumcheck-1": INTEGRITY, "sumcheck-zk-1": ZERO_KNOWLEDGE}
+SUITES = {"sumcheck-2": INTEGRITY, "sumcheck-zk-2": ZERO_KNOWLEDGE}
 
 
 def frozen_key(circuit, weights) -> ProvingKey:

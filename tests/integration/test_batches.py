@@ -107,7 +107,7 @@ def test_samples_outside_the_range_refuse_all_and_each_is_named(
     assert not (tmp_path / "e").exists()
     assert cli.run(["prove", str(public.folder), str(data), "-o", str(tmp_path / "e")]) == 2
     text = capsys.readouterr().err
-    assert "row 3: input 'x' column 2 is 1e+06" in text and "row 7: input 'x' column 0 is -50" in text
+    assert "row 4 (000003): input 'x', cell [0, 2] is 1e+06" in text and "row 8 (000007): input 'x', cell [0, 0] is -50" in text
 
 
 def test_a_row_with_a_gap_is_one_of_those_and_no_reason_to_refuse_the_file(
@@ -127,7 +127,27 @@ def test_columns_are_named_where_the_lock_names_them(root: Path, tmp_path: Path,
     data = write_rows(tmp_path / "in.npz", 3, r1_0=1e6, r2_2=1e6)
     status, document = run(capsys, "prove", folder.folder, data, "-o", tmp_path / "e")
     assert (status, [one["column"] for one in document["out_of_range"]]) == (2, ["age", "weight"])
-    assert "column 0 ('age') is 1e+06" in document["error"]["where"]
+    assert "column 'age' is 1e+06" in document["error"]["where"]
+
+
+def test_of_a_hidden_row_the_column_is_named_and_no_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small_circuit(tmp_path, "hidden", Visibility.PRIVATE, columns=("age", "height", "weight", "pulse"))
+    data = write_rows(tmp_path / "in.npz", 3, r1_0=1e6, r2_2=1e6)
+    assert cli.run(["prove", str(folder.folder), str(data), "-o", str(tmp_path / "e")]) == 2
+    told = capsys.readouterr().err
+    assert "row 2 (000001): input 'x', column 'age' is outside" in told and "row 3 (000002): input 'x', column 'weight'" in told
+    assert "1e+06" not in told and "1000000" not in told
+    status, document = run(capsys, "prove", folder.folder, write_rows(tmp_path / "one.npz", 1, r0_3=1e6), "-o", tmp_path / "e")
+    assert status == 2 and "column 'pulse' is outside what the circuit takes; it is hidden" in document["error"]["message"]
+    assert all(one["value"] is None and one["low"] is None for one in document["out_of_range"])
+
+
+def test_the_first_samples_can_be_left_out(public: CircuitFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_rows(tmp_path / "in.npz", 3, r0_0=1e6)
+    status, document = run(capsys, "prove", public.folder, data, "-o", tmp_path / "e", "--skip", "1", "--limit", "1")
+    assert (status, document["totals"]["samples"], document["totals"]["proven"]) == (0, 1, 1)
+    status, document = run(capsys, "prove", public.folder, data, "-o", tmp_path / "f", "--skip", "3")
+    assert (status, document["error"]["code"], document["error"]["where"]) == (2, "bad-option", "--skip")
 
 
 def test_of_hidden_inputs_rows_are_told_and_no_values(
@@ -138,7 +158,7 @@ def test_of_hidden_inputs_rows_are_told_and_no_values(
         assert cli.run(["prove", str(private.folder), str(data), "-o", str(tmp_path / "e"), *more]) == 2
         shown = "".join(capsys.readouterr())
         assert "1e+06" not in shown and "1000000" not in shown
-        assert "row 3" in shown or '"row": 3' in shown
+        assert "row 4 (000003)" in shown or '"row": 3' in shown
     assert "1e+06" not in (tmp_path / "e" / INDEX_FILE).read_text()
 
 

@@ -143,7 +143,7 @@ def test_without_proven_runs_the_same_proof_lies_outside(opened: Path, capsys: p
 @pytest.mark.parametrize(
     ("change", "status", "code"),
     [
-        ({"model": "fixtures/digits-cnn/model.onnx"}, 2, "input-unknown"),
+        ({"model": "fixtures/digits-cnn/model.onnx"}, 2, "input-shape"),
         ({"proofs": ["one/000000"], "limit": "1"}, 1, "input-mismatch"),
         ({"proofs": ["data/000000", "data/000000"], "limit": "2"}, 1, "input-mismatch"),
         ({"limit": "3"}, 2, "claim-count"),

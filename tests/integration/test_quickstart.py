@@ -87,12 +87,30 @@ def test_a_column_cannot_be_hidden_alone_and_the_hint_says_what_can(work: Path, 
 
 def test_a_cell_that_is_no_number_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (work / "wine data.csv").read_text().splitlines()
-    text[3] = "," + text[3].partition(",")[2]
+    text[3] = "red," + text[3].partition(",")[2]
     (work / "wine data.csv").write_text("\n".join(text) + "\n")
     document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", "--target", "target")[1]
-    assert document["error"]["code"] == "input-non-finite"
+    assert document["error"]["code"] == "input-dtype"
     assert "row 3 (line 4), column 'alcohol'" in document["error"]["where"]
     assert not (work / "wine model-verifai").exists()
+
+
+def test_a_table_without_one_whole_row_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = (work / "wine data.csv").read_text().splitlines()
+    gaps = ["," + row.partition(",")[2] for row in rows]
+    (work / "wine data.csv").write_text("\n".join([head, *gaps]) + "\n")
+    status, document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv", "--target", "target")
+    assert (status, document["error"]["code"]) == (2, "input-non-finite") and "178 samples" in document["error"]["message"]
+
+
+def test_columns_of_text_are_those_that_a_hint_drops(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head, *rows = (work / "wine data.csv").read_text().splitlines()
+    (work / "wine data.csv").write_text(
+        "\n".join([f"cellar,{head}", *(f"no. {row}" for row in rows)]).replace("no. ", "A,") + "\n"
+    )
+    document = ran(capsys, "quickstart", "wine model.skops", "wine data.csv")[1]
+    assert document["error"]["code"] == "input-shape"
+    assert "--drop cellar --drop target" in document["error"]["hint"]
 
 
 def test_a_private_proof_in_one_command_and_by_the_five_that_it_stands_for(
@@ -109,14 +127,50 @@ def test_a_private_proof_in_one_command_and_by_the_five_that_it_stands_for(
     assert folder.names.columns["features"][0] == "alcohol"
     assert folder.names.labels["probabilities"] == ("0", "1", "2")
     assert len(document["commands"]) == 5
-    os.rename("my first", "made by quickstart")  # noqa: PTH104
-    Path("my first").mkdir()
+    elsewhere = work / "an empty folder"
+    elsewhere.mkdir()
+    os.chdir(elsewhere)  # the fixture leads back
     for command in document["commands"]:
         name, *words = shlex.split(command)
         assert name == "verifai"
         assert cli.run([*words, "-q"]) == 0
-    for name in ("circuit/circuit.toml", "circuit/circuit.lock", "model.onnx", "model.onnx.facts.json"):
-        assert (work / "my first" / name).read_bytes() == (work / "made by quickstart" / name).read_bytes()
+    for name in ("circuit/circuit.lock", "model.onnx", "model.onnx.facts.json"):
+        assert (elsewhere / "my first" / name).read_bytes() == (work / "my first" / name).read_bytes()
+
+
+def test_a_table_with_gaps_text_and_columns_in_another_order_gives_a_private_proof(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sklearn.datasets import load_wine
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    data = load_wine()
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(data.data, data.target)
+    pipeline.named_steps["simpleimputer"].feature_names_in_ = np.array(data.feature_names, object)
+    skops_io.dump(pipeline, work / "gaps.skops")
+    turned = [f"cellar {at}; Ltd.;{';'.join(map(str, row[::-1].tolist()))}" for at, row in enumerate(data.data)]
+    turned = [line.replace(f"cellar {at}; Ltd.", f'"cellar {at}; Ltd."') for at, line in enumerate(turned)]
+    turned[0] = turned[0].rpartition(";")[0] + ";"
+    turned[5] = turned[5].rpartition(";")[0] + ";NA"
+    (work / "gaps.csv").write_text("\n".join([";".join(["maker", *data.feature_names[::-1]]), *turned]) + "\n")
+    output = work / "elsewhere" / "made"
+    output.parent.mkdir()
+    status, document = ran(
+        capsys, "quickstart", "gaps.skops", "gaps.csv", "--drop", "maker", "--private", "input", "-o", output
+    )
+    assert (status, document["verdict"]) == (0, "accepted"), document.get("error")
+    assert document["fidelity"]["samples"] == 176
+    assert "--skip 1 --limit 1" in document["commands"][3]
+    named = document["statement"]["tensors"][0]
+    assert (named["visibility"], len(CircuitFolder(output / "circuit").names.columns["features"])) == ("private", 13)
+    wanted = pipeline[1:].predict_proba(data.data[1:2])[0]  # the imputer, which knows names, has nothing to fill in
+    assert np.abs(np.array(document["statement"]["tensors"][1]["values"]).reshape(-1) - wanted).max() < 0.02
+    for command in document["commands"]:
+        assert cli.run([*shlex.split(command)[1:], "-q"]) == 0
+    assert (work / "made" / "circuit" / "circuit.lock").read_bytes() == (output / "circuit" / "circuit.lock").read_bytes()
 
 
 def test_the_text_ends_with_the_commands(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +178,7 @@ def test_the_text_ends_with_the_commands(work: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out.splitlines()
     assert any(line.startswith("ACCEPTED") for line in shown)
     assert any(line.strip().startswith("Not claimed:") for line in shown)
-    assert "mkdir 'wine model-verifai'" in shown[-6]
+    assert "folder of your choice" in shown[-6]
     assert [line.split()[1] for line in shown[-5:]] == ["export", "init", "compile", "prove", "verify"]
 
 
@@ -193,3 +247,43 @@ def test_parquet_serves_as_data(work: Path, capsys: pytest.CaptureFixture[str]) 
     parquet.write_table(pyarrow.table(columns), work / "wine.parquet")
     status, _ = ran(capsys, "quickstart", "wine model.skops", "wine.parquet", "--target", "target", "--private", "features")
     assert status == 0
+
+
+def test_a_table_with_texts_and_missing_cells_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers are imputed and scaled, texts are one-hot; statements say the text and not its number."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    rows = np.empty((160, 3), dtype=object)
+    rows[:, 0], rows[:, 1] = random.integers(18, 80, 160).astype(float), random.choice(["clerk", "doctor"], 160)
+    rows[:, 2] = random.choice(["Köln", "New York, NY"], 160)
+    target = np.where(rows[:, 0].astype(float) / 20 + (rows[:, 1] == "doctor") + random.normal(size=160) > 3, "yes", "no")
+    holed = rows.copy()
+    holed[::9, 0], holed[::7, 1] = np.nan, np.nan
+    columns = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), [0]),
+            ("texts", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore")), [1, 2]),
+        ]
+    )
+    skops_io.dump(make_pipeline(columns, LogisticRegression()).fit(holed, target), tmp_path / "people.skops")
+    write_csv(tmp_path / "people.csv", ["age", "job", "town"], rows)
+    status, made = ran(capsys, "quickstart", "people.skops", "people.csv", "-o", "out")
+    assert (status, made["verdict"]) == (0, "accepted"), made
+    folder = CircuitFolder(tmp_path / "out" / "circuit")
+    assert folder.lock().names.texts("features")[1].values == ("clerk", "doctor")
+    assert cli.run(["verify", "out/evidence/000000", "--lock", "out/circuit/circuit.lock"]) == 0
+    shown = capsys.readouterr().out
+    assert f"job {rows[0, 1]}" in shown and f"town {rows[0, 2]}" in shown
+    write_csv(tmp_path / "later.csv", ["town", "age", "job"], [["Oslo", 40, "clerk"]])
+    status, _ = ran(capsys, "prove", "out/circuit", "later.csv", "-o", "later")
+    assert status == 0
+    assert cli.run(["verify", "later/000000", "--lock", "out/circuit/circuit.lock"]) == 0
+    assert "town (other)" in capsys.readouterr().out

@@ -39,7 +39,7 @@ def start(
     """Inputs only: (shape, low, high) each."""
     tensors = tuple(Tensor(f"x{i}", shape, low, high) for i, (shape, low, high) in enumerate(inputs))
     return Circuit(
-        "sumcheck/1",
+        "sumcheck/2",
         tensors,
         tuple(weight_of(f"w{i}", cells) for i, cells in enumerate(weights)),
         tuple(tables),

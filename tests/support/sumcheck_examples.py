@@ -85,6 +85,11 @@ class Sketch:
         table = same[0] if same else len(self.tables) - 1
         return self.add(ops.Requant, z, table=table, shift=shift, limbs=limbs, saturate=False)
 
+    def table(self, low: int, high: int) -> int:
+        """A table that changes nothing."""
+        self.tables.append(Table(f"table{len(self.tables)}", low, tuple(range(low, high + 1))))
+        return len(self.tables) - 1
+
     def matmul(self, x: int, size: int, contract: int = 1) -> int:
         """A dense layer's z."""
         shape = self.tensors[x].shape
@@ -159,3 +164,35 @@ def products(seed: int = 3) -> tuple[Circuit, list[Ints]]:
     narrow = sketch.add(ops.Requant, z, table=0, shift=8, limbs=(8,), saturate=True)
     out = sketch.requant(sketch.add(ops.Mul, narrow, narrow, multiplier=9), relu=False)
     return sketch.finish(out), sketch.cells
+
+
+def odd_rows(*, committed: bool = False, seed: int = 5, **visible: bool) -> tuple[Circuit, list[Ints]]:
+    """Three rows of 37 cells, in pieces of 32, 4 and 2 columns: three limbs and less, a saturating softmax's first half, sums.
+
+    ``visible``: ``hashed`` or ``private``, of the input.
+    """
+    sketch = Sketch(seed)
+    x = sketch.input((3, 21), **visible)
+    hidden = sketch.requant(sketch.matmul(x, 37), relu=False, offset=2)
+    sketch.tables.append(Table("exp", 0, (*(max(0, 90 - i) for i in range(127)), 0)))
+    maxima = sketch.add(ops.RowMax, hidden, table=len(sketch.tables) - 1, saturate=True, outs=("out", "exp"))
+    product = sketch.add(ops.Mul, maxima + 1, hidden, multiplier=3)
+    narrow = sketch.table(-32, 31)
+    limited = sketch.add(ops.Requant, product, table=narrow, shift=9, limbs=(4, 5), saturate=True)
+    total = sketch.add(ops.RowSum, limited, ops.NONE, multiplier=1, axes=1)
+    index = sketch.add(ops.ArgMax, hidden)
+    out = sketch.requant(sketch.add(ops.LinearCombination, (total, maxima, index), (1, -2, 3), 4), relu=False)
+    return sketch.finish(out, committed=committed), sketch.cells
+
+
+def odd_image(*, committed: bool = False, seed: int = 6, **visible: bool) -> tuple[Circuit, list[Ints]]:
+    """Five channels, in pieces of 4 and 1, then nine by a reshape; a maximum over three taps."""
+    sketch = Sketch(seed)
+    x = sketch.input((1, 3, 10, 9), **visible)
+    a = sketch.requant(sketch.conv(x, 5, (3, 2), pads=(1, 0, 1, 1)), offset=3)
+    pooled = sketch.pool(a, (1, 3))
+    b = sketch.requant(sketch.conv(pooled, 9, (1, 2), stride=(2, 1)), relu=False, offset=-1)
+    shape = sketch.tensors[b].shape
+    flat = sketch.add(ops.Relabel, b, shape=(9, *shape[2:]))
+    out = sketch.requant(sketch.matmul(flat, 3, 2), relu=False)
+    return sketch.finish(out, committed=committed), sketch.cells

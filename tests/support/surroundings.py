@@ -10,8 +10,12 @@ import base64
 import contextlib
 import errno
 import fcntl
+import gc
+import importlib
+import io
 import json
 import os
+import pkgutil
 import pwd
 import struct
 import subprocess
@@ -163,17 +167,27 @@ def _serve() -> None:
         answers.write(json.dumps(ended).encode() + b"\n")
 
 
+_STARTS_SOMETHING = ("__main__", "worker", "torch", "verifai.showcase")
+"""Modules that do something when they are imported, or that need what is not always there."""
+
+
 def _load_all() -> None:
-    import typer
+    """Import every module of the package, and what shows results: what a fork has, it need not load."""
+    import verifai
 
-    from verifai.cli.app import app
-    from verifai.cli.main import main  # noqa: F401 - loaded here, run in the children
+    os.environ["MPLBACKEND"] = "Agg"
+    for module in pkgutil.walk_packages(verifai.__path__, "verifai."):
+        if not any(one in module.name for one in _STARTS_SOMETHING):
+            with contextlib.suppress(ImportError):  # an extra that is not installed
+                importlib.import_module(module.name)
+    from verifai.cli.app import run
 
-    root: Any = typer.main.get_command(app)
-    for command in root.commands.values():
-        list(getattr(command, "commands", {}).values())
-    for heavy in ("verifai.onnx_graph.inputs", "verifai.engines.sumcheck.engine", "verifai.stages.gate.gate", "rich.console"):
-        __import__(heavy)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for words in (["key", "show", "/absent"], ["srs", "list"], ["verify", "/absent", "--lock", "/absent"]):
+            run(words)  # what is loaded at the first use only
+    gc.freeze()  # else each child would copy what it walks over
+    threads = [*Path("/proc/self/task").iterdir()] if sys.platform == "linux" else []
+    assert len(threads) < 2, "a fork would lose the other threads"
 
 
 def _fork(folder: bytes, words: Sequence[str], name: str) -> dict[str, Any]:

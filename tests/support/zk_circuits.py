@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visib
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
-from verifai.engines.sumcheck.protocol import soundness
+from verifai.engines.sumcheck.protocol import soundness, storage
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 
 
@@ -30,6 +30,19 @@ def security(bits):
     finally:
         soundness.SECURITY_BITS = planner.SECURITY_BITS = honest
         soundness.queries_needed.cache_clear()
+
+
+@contextmanager
+def pieces():
+    """Cut every tensor into pieces that is not a power of two along some axis, however little that saves."""
+    honest = storage.LEAST_SAVED
+    storage.LEAST_SAVED = 1
+    storage.stored.cache_clear()
+    try:
+        yield
+    finally:
+        storage.LEAST_SAVED = honest
+        storage.stored.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,18 @@ def rows():
     square = sketch.add(ops.Mul, maxima, maxima, multiplier=2)
     both = sketch.add(ops.LinearCombination, (total, mixed, square), (1, -2, 1), 3)
     return sketch.case(sketch.small(both, 0, 1))
+
+
+def odd(*, committed=False):
+    """Rows of five, three of them: pieces 4 + 1 along columns, 2 + 1 along rows. Lookups in groups of 2 + 1, 4 + 1 and more."""
+    sketch = Tiny(5)
+    x = sketch.input((3, 5), -4, 2, private=True)
+    hidden = sketch.small(sketch.dense(x, 5), -2, 3)
+    sketch.tables.append(Table("exp", 0, (7, 4, 2, 0)))
+    maxima = sketch.add(ops.RowMax, hidden, table=len(sketch.tables) - 1, saturate=True, outs=("out", "exp"))
+    mixed = sketch.add(ops.RowSum, maxima + 1, hidden, multiplier=1, axes=1)
+    both = sketch.add(ops.LinearCombination, (mixed, maxima), (1, -2), 3)
+    return sketch.case(sketch.small(both, 0, 1), committed=committed)
 
 
 def softmax():

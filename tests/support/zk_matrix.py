@@ -130,7 +130,8 @@ def _cells(prefix, plan, sizes):
         return first + index // width, start + index % width
 
     if prefix == "witness":
-        address = plan.offsets["pad", MESSAGES, 0] + np.arange(sizes["pads.messages"])
+        (first,) = plan.columns["pad", MESSAGES, 0].addresses
+        address = first + np.arange(sizes["pads.messages"])
         yield "pads.messages", address // size - plan.first_row + shape.reserved_rows, address % size
     yield f"{prefix}.tail", *grid(0, shape.rows, size + shape.mask, shape.tail)
     yield f"{prefix}.blind", *grid(0, shape.reserved_rows, 0, size)

@@ -6,6 +6,8 @@ over the changed values, so nothing but the protocol's equations can stand in th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,8 +121,8 @@ def test_a_value_of_another_table_under_this_tables_arguments(monkeypatch):
         blocks = honest(circuit, bus, witness, counts)
         ids = {bus.tables[b.table].index: b.table for b in blocks if bus.tables[b.table].kind == "function"}
         return [
-            proving.Block(ids[second.table], b.log_size, b.offset, b.row, b.numerators)
-            if b.numerators is None and b.table == ids[first.table] and b.offset == bus.by_operation[1][0].offset
+            replace(b, table=ids[second.table])
+            if b.numerators is None and b.table == ids[first.table] and b.offset in bus.by_operation[1][0].group.addresses
             else b
             for b in blocks
         ]
@@ -452,7 +454,7 @@ def _cnn_committed():
 
 @pytest.mark.parametrize("make", [_mlp, _cnn_committed])
 def test_a_lie_in_any_message_carried_on_consistently(make, suite, monkeypatch):
-    """sumcheck/1: 95 and 183 lies. sumcheck-zk/1: 127 and 40."""
+    """sumcheck/2: 95 and 183 lies. sumcheck-zk/2: 127 and 40."""
     cheat = make()
     one = suite.zero_knowledge and make is _cnn_committed  # a thick proof: one message of each kind
 

@@ -1,6 +1,6 @@
 """A proof with any field, digest, length, order or statement changed is refused, and no bytes crash the verifier.
 
-Altered proofs of one honest proof: 8,570 in suite sumcheck/1; 24,231 in sumcheck-zk/1, whose proofs are longer, of which every
+Altered proofs of one honest proof: 8,570 in suite sumcheck/2; 24,231 in sumcheck-zk/2, whose proofs are longer, of which every
 13th of each kind (1,869) by default and all when slow tests run. Altered statements, weights, kinds of messages of a larger
 proof, and circuits come on top.
 """
@@ -31,9 +31,9 @@ from verifai.errors import EvidenceRejected, VerifaiError
 
 WEIGHTS_SEED = bytes(range(32))
 _TRIALS = [
-    pytest.param((INTEGRITY, 1), id="sumcheck/1"),
-    pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/1"),
-    pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/1-every"),
+    pytest.param((INTEGRITY, 1), id="sumcheck/2"),
+    pytest.param((ZERO_KNOWLEDGE, 13), id="sumcheck-zk/2"),
+    pytest.param((ZERO_KNOWLEDGE, 1), marks=[pytest.mark.slow, pytest.mark.timeout(7200)], id="sumcheck-zk/2-every"),
 ]
 
 

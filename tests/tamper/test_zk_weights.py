@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, limb_widths
+from verifai.engines.sumcheck.protocol.storage import stored
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import relations as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding, commitment_coins
@@ -140,10 +141,12 @@ def test_padding_that_is_not_zero():
     circuit, _ = model()
     assert circuit.weights[0].shape != circuit.weights[0].padded
 
-    def change(cells):
-        cells[0][-1, -1] = 1
+    for cell in ((0, -1), (-1, -1)):  # stored; and not stored, so that the prover's claims do not fit what it committed
 
-    refused(lambda: registered(forged(change)))
+        def change(cells, cell=cell):
+            cells[0][cell] = 1
+
+        refused(lambda change=change: registered(forged(change)))
 
 
 def test_parts_that_exceed_their_limbs(monkeypatch):
@@ -190,9 +193,19 @@ def test_roots_of_other_weights_are_not_linked():
     refused(lambda: linked(other, key()))
 
     def pad(cells):
-        cells[0][-1, -1] = 1
+        cells[0][0, -1] = 1
 
     refused(lambda: linked(key(), forged(pad, TWO)))
+
+
+def test_padding_that_is_not_stored_is_nothing_to_link():
+    """Cells outside the stored box are in no commitment, whatever an array of the prover has there."""
+
+    def outside(cells):
+        assert stored(model()[0].weights[0].shape).box == (10, 16) and cells[0].shape == (16, 16)
+        cells[0][-1, -1] = 1
+
+    linked(key(), forged(outside, TWO))
 
 
 def test_a_proof_is_for_its_own_kind_root_number_circuit_and_context():

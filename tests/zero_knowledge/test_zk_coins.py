@@ -115,7 +115,7 @@ def test_one_seed_under_two_tables_has_two_sets_of_coins():
         key = prepare(case.circuit, list(case.weights))
     (tensor,) = list(key.layout.hashed)[:1]
     plan = key.layout.hashed[tensor]
-    size = 1 << plan.logs["tensor", tensor, 0]
+    size = plan.columns["tensor", tensor, 0].storage.cells
     first = {("tensor", tensor, 0): np.arange(size, dtype=np.uint64)}
     second = {("tensor", tensor, 0): np.arange(1, size + 1, dtype=np.uint64)}
     drawn = [commitment_coins(plan, columns, bytes(32)).field("tensor.blind", 64) for columns in (first, second, first)]

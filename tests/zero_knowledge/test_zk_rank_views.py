@@ -11,6 +11,7 @@ otherwise take gigabytes. Hiding does not depend on the number of queries, only 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
@@ -35,6 +36,9 @@ CASES = {
     "convolution, maxima, arg-max alone public": circuits.cnn,
     "convolution, maxima, committed weights": lambda: circuits.cnn(committed=True),
     "hidden products of every kind": circuits.rows,
+    "private input, in pieces": circuits.odd,
+    "private input and weights, in pieces": lambda: circuits.odd(committed=True),
+    "convolution, maxima, in pieces": circuits.cnn,
 }
 SHORT, FULL = 4, 100
 """Bits of security that a test plans for: hiding must not depend on it, and fewer queries make smaller matrices."""
@@ -52,7 +56,15 @@ def stage(name, bits, pairs=2):
 
 
 def check(name, bits, pairs=2):
+    with circuits.pieces() if "in pieces" in name else nullcontext():
+        _check(name, bits, pairs)
+
+
+def _check(name, bits, pairs):
     act, one = stage(name, bits, pairs)
+    if "in pieces" in name:
+        columns = act.key.layout.witness.columns.values()
+        assert any(len(column.addresses) > 1 for column in columns)
     shown, expected = act.predicted()
     assert np.array_equal(shown, expected)  # the matrix is the engine's
     assert act.same_statement

@@ -21,6 +21,7 @@ from sklearn import (
     gaussian_process,
     impute,
     linear_model,
+    mixture,
     multiclass,
     multioutput,
     naive_bayes,
@@ -90,6 +91,7 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "SGDClassifier, log loss": _scaled(lm.SGDClassifier, loss="log_loss", random_state=0),
     "SGDClassifier": _scaled(lm.SGDClassifier, random_state=0),
     "Perceptron": _scaled(lm.Perceptron, random_state=0),
+    "PassiveAggressiveClassifier": _scaled(lm.PassiveAggressiveClassifier, random_state=0),
     "RidgeClassifier": _scaled(lm.RidgeClassifier),
     "RidgeClassifierCV": _scaled(lm.RidgeClassifierCV),
     "LinearSVC": _scaled(svm.LinearSVC),
@@ -105,6 +107,7 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "LinearDiscriminantAnalysis": discriminant_analysis.LinearDiscriminantAnalysis,
     "QuadraticDiscriminantAnalysis": lambda: discriminant_analysis.QuadraticDiscriminantAnalysis(reg_param=0.1),
     "KNeighborsClassifier": _scaled(neighbors.KNeighborsClassifier),
+    "KNeighborsClassifier, weighted by distance": _scaled(neighbors.KNeighborsClassifier, weights="distance"),
     "NearestCentroid": _scaled(neighbors.NearestCentroid),
     "CalibratedClassifierCV": lambda: make_pipeline(Scaler(), calibration.CalibratedClassifierCV(svm.LinearSVC(), cv=3)),
     "OneVsRestClassifier": lambda: make_pipeline(Scaler(), multiclass.OneVsRestClassifier(lm.LogisticRegression())),
@@ -148,8 +151,9 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
     "LinearSVR": _scaled(svm.LinearSVR, max_iter=10000),
     "SVR, RBF": _scaled(svm.SVR, C=100),
     "SVR, linear": _scaled(svm.SVR, kernel="linear"),
-    "MLPRegressor": _scaled(neural_network.MLPRegressor, (32,), max_iter=2000, random_state=0),
+    "MLPRegressor": _scaled(neural_network.MLPRegressor, hidden_layer_sizes=(32,), max_iter=2000, random_state=0),
     "KNeighborsRegressor": _scaled(neighbors.KNeighborsRegressor),
+    "KNeighborsRegressor, weighted by distance": _scaled(neighbors.KNeighborsRegressor, weights="distance"),
     "PLSRegression": lambda: cross_decomposition.PLSRegression(4),
     "MultiOutputRegressor": lambda: make_pipeline(Scaler(), multioutput.MultiOutputRegressor(lm.Ridge())),
     "PolynomialFeatures + Ridge": lambda: make_pipeline(Scaler(), preprocessing.PolynomialFeatures(2), lm.Ridge()),
@@ -160,9 +164,13 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
 TRANSFORMERS: dict[str, Callable[[], Any]] = {
     "PCA": lambda: make_pipeline(Scaler(), decomposition.PCA(4)),
     "TruncatedSVD, raw": lambda: decomposition.TruncatedSVD(4),
-    "KMeans": lambda: make_pipeline(Scaler(), cluster.KMeans(3, n_init=4, random_state=0)),
     "StandardScaler": Scaler,
     "MinMaxScaler": preprocessing.MinMaxScaler,
+}
+CLUSTERS: dict[str, Callable[[], Any]] = {
+    "KMeans": _scaled(cluster.KMeans, 3, n_init=4, random_state=0),
+    "MiniBatchKMeans": _scaled(cluster.MiniBatchKMeans, 3, n_init=4, random_state=0),
+    "GaussianMixture": _scaled(mixture.GaussianMixture, 3, random_state=0),
 }
 MIXED: dict[str, Callable[[], Any]] = {
     "ColumnTransformer + LogisticRegression": lambda: make_pipeline(_columns(), lm.LogisticRegression(max_iter=2000)),
@@ -181,6 +189,8 @@ def cases() -> Iterator[Case]:
         yield Case(name, "diabetes", Task.REGRESSION, make)
     for name, make in TRANSFORMERS.items():
         yield Case(name, "wine", Task.REGRESSION, make)
+    for name, make in CLUSTERS.items():
+        yield Case(name, "wine", Task.CLASSIFICATION, make)
     for name, make in MIXED.items():
         yield Case(name, "mixed", Task.CLASSIFICATION, make)
 

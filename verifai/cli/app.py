@@ -54,6 +54,13 @@ def _root(
     """Options that come before a command."""
 
 
+_WAYS_ON = {
+    "--trust": "Write what you trust: `verifai trust init -o trust.toml --lock CIRCUIT/circuit.lock`; then --trust trust.toml.",
+    "--lock": "Give the circuit.lock that you trust, of the circuit's folder: --lock CIRCUIT/circuit.lock.",
+}
+"""Where an option that is missing comes from."""
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status. Never raises, never prints a traceback (unless asked to)."""
     command = typer.main.get_command(app)
@@ -68,6 +75,9 @@ def run(arguments: list[str]) -> int:
             sys.stdout.write(problem.format_message() + "\n")
             return 2
         hint = f"Run: `{join(('verifai', *known_verb(arguments), '--help'))}`"
+        for option, way in _WAYS_ON.items():
+            if problem.format_message().startswith(f"Missing option '{option}'"):
+                hint = f"{way} {hint}"
         return frame.fail(UsageError("bad-option", problem.format_message(), hint=hint))
     except VerifaiError as problem:
         return frame.fail(problem)

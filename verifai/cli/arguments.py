@@ -14,12 +14,13 @@ from verifai.domain.circuit_spec import parse_bytes
 from verifai.domain.statement import EngineName, Role
 from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
-from verifai.errors import UsageError
+from verifai.errors import InputRejected, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from verifai.domain.statement import TensorStatement
+    from verifai.onnx_graph.inputs import Samples
     from verifai.onnx_graph.model import OnnxModel
 
 _DTYPE = {Role.INPUT: "float32", Role.OUTPUT: "float64"}
@@ -62,28 +63,30 @@ def memory_limit(text: str | None) -> int | None:
 
 
 def read_tensors(
-    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True
+    source: str, model: OnnxModel, columns: TableColumns = UNNAMED, *, finite: bool = True, complete: bool = False
 ) -> list[dict[str, Any]]:
     """Samples of the model's inputs from a file or ``-``; notes go to stderr. Raises InputRejected, UsageError.
 
     Args:
         columns: what is known of a table's columns.
         finite: whether one value that is not finite refuses the whole file.
+        complete: whether samples with such a value are left out instead, and a note says so.
     """
-    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
+    from verifai.onnx_graph.inputs import read_complete, read_samples  # loads onnx, which a verifier without --input need not
 
-    read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
+    if complete:
+        read = read_complete(source, model, stdin=stdin_bytes(source), columns=columns)
+    else:
+        read = read_samples(source, model, stdin=stdin_bytes(source), columns=columns, finite=finite)
     for note in read.notes:
         current().note(note)
     return [dict(sample) for sample in read.samples]
 
 
 def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
-    """One sample of the tensors that a statement names, float32. Raises InputRejected, UsageError."""
-    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
-
-    specs = tuple(TensorSpec(tensor.name, _DTYPE[tensor.role], tensor.shape) for tensor in tensors)
-    read = read_samples(source, _Named(specs), stdin=stdin_bytes(source))
+    """One sample of the tensors that a statement names: float32, or int64 where its values are whole numbers in statement and
+    file. Raises InputRejected, UsageError."""
+    read = _read_named(source, tensors)
     for note in read.notes:
         current().note(note)
     if len(read.samples) != 1:
@@ -94,6 +97,27 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
             hint="Give a file with exactly one sample.",
         )
     return dict(read.samples[0])
+
+
+def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:
+    """A statement does not say of which type the model's inputs are, and float32 does not hold each integer beyond 2^24."""
+    from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
+
+    stdin = stdin_bytes(source)
+    whole = {one.name for one in tensors if one.role is Role.INPUT and _counts(one)}
+    while True:
+        specs = [TensorSpec(one.name, "int64" if one.name in whole else _DTYPE[one.role], one.shape) for one in tensors]
+        try:
+            return read_samples(source, _Named(tuple(specs)), stdin=stdin)
+        except InputRejected as problem:
+            if not whole:
+                raise
+            named = {name for name in whole if repr(name) in (problem.where or "")}
+            whole -= named or set(whole)
+
+
+def _counts(tensor: TensorStatement) -> bool:
+    return tensor.scale == 1 and tensor.zero_point == 0 and not tensor.columns
 
 
 @dataclass(frozen=True)

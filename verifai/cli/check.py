@@ -31,7 +31,7 @@ from verifai.cli.text import (
 )
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Task
-from verifai.domain.table_columns import TableColumns
+from verifai.domain.table_columns import TableColumns, known
 from verifai.onnx_graph.facts import read_facts
 from verifai.onnx_graph.inputs import to_arrays
 from verifai.onnx_graph.load import load_path
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
         """
         asked = _checked(model, task, drop or ())
         spec = hiding(asked.spec, private or [], private_weights) if private or private_weights else asked.spec
-        given = None if data is None else to_arrays(read_tensors(data, asked.model, asked.columns), asked.model)
+        given = None if data is None else to_arrays(read_tensors(data, asked.model, asked.columns, complete=True), asked.model)
         with current().progress() as progress:
             checks = check_model(
                 asked.model,
@@ -100,9 +100,8 @@ def _checked(path: Path, task: Task | None, drop: Sequence[str]) -> _Checked:
         spec = folder.spec if task is None else replace(folder.spec, task=task)
         return _Checked(folder.model, spec, folder.table_columns(drop), folder.folder)
     model, facts = load_path(path), read_facts(path)
-    named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
     spec = all_public(model, choose_task(model, facts, task).task)
-    return _Checked(model, spec, TableColumns(named, frozenset(drop)), path.parent)
+    return _Checked(model, spec, known(facts, drop), path.parent)
 
 
 def check_json(check: EngineCheck) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.model_facts import SUFFIX
 from verifai.domain.our_files import NO_TEXT
 from verifai.domain.shell import shell
-from verifai.domain.table_columns import TableColumns
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind, check_replaced
@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
         ],
-        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW],
+        output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW_TREE],
         dim: Annotated[
             list[str] | None,
             typer.Option("--dim", help="Size of a symbolic dimension, such as N=1; repeatable.", metavar="NAME=SIZE"),
@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         if trust_type:
             frame.note("INSECURE: --trust-type lets the file construct or call what is named, with arguments of its own.")
         dims, shapes = sizes_of_dims(dim or []), sizes_of_shapes(shape or [])
-        columns = TableColumns(dropped=frozenset(drop or ()))
+        dropped = frozenset(drop or ())
         with frame.progress() as progress:
             result = export_model(
                 source,
@@ -84,10 +84,13 @@ def register(app: typer.Typer) -> None:
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
                 # Which shapes the inputs must have is known only once the model is exported.
-                samples=() if inputs is None else lambda model: read_tensors(inputs, model, columns),
+                samples=()
+                if inputs is None
+                else lambda model, known: read_tensors(inputs, model, replace(known, dropped=dropped), complete=True),
                 parity_limit=parity_limit,
                 progress=progress,
             )
+        output.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(output, result.model.data)
         write_facts(output, result.facts)
         for notice in result.notices:
@@ -105,6 +108,7 @@ def _told(output: Path, result: ExportResult) -> Result:
     ]
     if facts is not None:
         said = [f"{len(names)} {kind}" for kind, names in (("labels", facts.labels), ("columns", facts.columns)) if names]
+        said += [f"{len(facts.categories)} columns of texts"] if facts.categories else []
         lines.append(f"Facts: {plain(output.name + SUFFIX)}  {', '.join([f'task {facts.task}', *said])}")
     lines.append(f"Next: verifai check {plain(shell(output))}")
     fields = ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")

@@ -75,6 +75,7 @@ def register(app: typer.Typer) -> None:
         limit: Annotated[
             int | None, typer.Option("--limit", min=1, max=1_000_000_000, help="Prove only the first N samples.")
         ] = None,
+        skip: Annotated[int, typer.Option("--skip", min=0, max=1_000_000_000, help="Leave out the first N samples.")] = 0,
         threads: Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Worker threads of the engine.")] = None,
         jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
         keep_going: Annotated[
@@ -108,7 +109,7 @@ def register(app: typer.Typer) -> None:
         columns = folder.table_columns(drop or ())
         # A value that is not finite is found below, with the other samples that cannot be proven.
         samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns, finite=False)]
-        samples = samples[:limit] if limit is not None else samples
+        samples = _some(samples, skip, limit)
         options = BatchOptions(
             engine=engine,
             context=_context(context, context_per_sample),
@@ -136,6 +137,13 @@ def register(app: typer.Typer) -> None:
                     f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
                 )
         return proved_result(report, folder, signed=bool(options.signers))
+
+
+def _some(samples: list[dict[str, Any]], skip: int, limit: int | None) -> list[dict[str, Any]]:
+    if skip >= len(samples) > 0:
+        message = f"all of the {len(samples):,} samples would be left out"
+        raise UsageError("bad-option", message, where="--skip", hint=f"Give less than {len(samples)}.")
+    return samples[skip:] if limit is None else samples[skip : skip + limit]
 
 
 def _refuse_partial(keep_going: bool, resume: bool) -> None:

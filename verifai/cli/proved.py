@@ -9,6 +9,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.frame import VERDICTS, Result, current, plain
 from verifai.cli.text import bytes_text, finding_lines, seconds_text, value_lines
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.proof_index import row_words
 from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
 from verifai.stages.batch.report import BatchReport
@@ -42,7 +43,8 @@ def proved_result(report: BatchReport, folder: CircuitFolder, *, signed: bool) -
     lines = [*_made_lines(report), *_missing_lines(report), *_told(report.made)]
     if report.made:
         target = report.made[0].path if totals["samples"] == 1 else report.folder
-        lines.append(f"Next: verifai verify {plain(shell(target))} --lock {plain(shell(folder.lock_path))}")
+        option = " --allow-test-srs" if "test-srs" in report.made[0].insecure else ""
+        lines.append(f"Next: verifai verify {plain(shell(target))} --lock {plain(shell(folder.lock_path))}{option}")
     data = {
         "bundles": [_document(one) for one in report.made],
         "signed": signed,
@@ -84,7 +86,7 @@ def _missing_lines(report: BatchReport) -> list[str]:
     if len(report.outside) > TOLD:
         lines.append(f"[yellow]skipped[/] … and {len(report.outside) - TOLD} more; {index} has all")
     for row, problem in list(report.problems.items())[:TOLD]:
-        lines.append(f"[red]failed[/] row {row}: {plain(str(problem))} [dim]{problem.code}[/]")
+        lines.append(f"[red]failed[/] {row_words(row)}: {plain(str(problem))} [dim]\\[{problem.code}][/]")
     if len(report.problems) > TOLD:
         lines.append(f"[red]failed[/] … and {len(report.problems) - TOLD} more; {index} has all")
     return lines
@@ -104,7 +106,11 @@ def _doubts(one: ProvedBundle) -> list[Finding]:
 
 def _told(made: Sequence[ProvedBundle]) -> list[str]:
     """How many of them are doubtful, by what."""
-    told = {"output-saturated": "with values at the end of the circuit's range", "reference-far": "far from the float model"}
+    told = {
+        "output-saturated": "with values at the end of the circuit's range",
+        "inner-saturated": "with inner values cut off at their range",
+        "reference-far": "far from the float model",
+    }
     counts = {code: sum(any(finding.code == code for finding in one.findings) for one in made) for code in told}
     found = [f"{count} {told[code]}" for code, count in counts.items() if count]
     return [f"[bold yellow]Of {len(made)} proven:[/] {'; '.join(found)}. The proofs hold, for the circuit."] if found else []

@@ -12,7 +12,6 @@ from verifai.cli.arguments import EngineOption, sizes_of_dims
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, fidelity_json, fidelity_lines, seconds_text, value_lines
 from verifai.domain.fidelity import Task
-from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
 from verifai.execution.outputs import Kind
 from verifai.stages.quickstart import QuickstartRequest, QuickstartResult, quickstart
@@ -90,7 +89,7 @@ def _lines(made: QuickstartResult, output: Path) -> Sequence[str]:
         f"[bold green]ACCEPTED[/] {plain(str(made.bundle.path))}",
         *value_lines(made.verified.values),
         *("   " + plain(line) for line in describe(made.verified.statement)),
-        f"The same step by step, in a new folder (mkdir {plain(shell(output))}):",
+        "The same step by step, to be pasted in a folder of your choice:",
         *(f"  {plain(command)}" for command in made.commands),
     ]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from verifai.cli.frame import plain
 from verifai.domain.codes import remedy
-from verifai.domain.fidelity import Fidelity
+from verifai.domain.fidelity import FEW_SAMPLES, Fidelity
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import ShownTensor, shown_line
 
@@ -110,6 +110,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
         "spread_error": fidelity.spread_error,
         "r2": fidelity.r2,
         "close_decisions": fidelity.close_decisions,
+        "few_samples": fidelity.few_samples,
     }
 
 
@@ -126,4 +127,10 @@ def fidelity_lines(fidelity: Fidelity) -> list[str]:
         said.append(f"R² {fidelity.r2:.6f}")
     said.append(f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample})")
     said.append(f"mean error {fidelity.mean_abs_error:.3g}")
-    return [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]
+    lines = [f"Fidelity against onnxruntime on {fidelity.samples} calibration samples: {', '.join(said)}"]
+    if fidelity.few_samples:
+        lines.append(
+            f"[yellow]Fewer than {FEW_SAMPLES} calibration samples:[/] they say little of other inputs, whose inner values may "
+            "be cut off. Calibrate with more."
+        )
+    return lines

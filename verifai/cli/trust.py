@@ -44,9 +44,13 @@ def register(group: typer.Typer) -> None:
         )
         trust = init_trust(output, request)
         lines = [
-            f"Wrote {plain(str(output))}: {len(trust.circuits)} circuits, {len(trust.keys)} keys",
+            f"Wrote {plain(str(output))}: {_counted(len(trust.circuits), 'circuit')}, {_counted(len(trust.keys), 'key')}",
             f"Next: verifai audit BUNDLE --trust {plain(shell(output))}",
         ]
         return Result(
             {"path": str(output), "circuits": sorted(trust.circuits), "keys": sorted(trust.keys)}, lines, verdict="done"
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

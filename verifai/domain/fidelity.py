@@ -6,6 +6,7 @@ per output cell. An error of 0.01 spreads is small for a price in cents and for 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -29,6 +30,7 @@ MAX_SPREADS = 256
 """An output with more cells has one spread for all of them: a lock is read by people."""
 MAX_OUTPUTS = 256
 MIN_SPREAD = 1e-300
+FEW_SAMPLES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class Fidelity:
     close_decisions: int | None = None
     task: Task | None = None
     outputs: tuple[OutputFigures, ...] = ()
+
+    @property
+    def few_samples(self) -> bool:
+        """Whether so few samples were compared that the figures, and the ranges of inner values, say little of other inputs."""
+        return self.samples < FEW_SAMPLES
 
     @property
     def top1_agreement(self) -> float | None:
@@ -174,6 +181,19 @@ class FidelityFloor:
             largest = f"{fidelity.max_abs_error:.4g} (sample {fidelity.worst_sample})"
             found.append(f"largest error {largest}, at most {self.max_abs_error:.4g} allowed")
         return tuple(found)
+
+    def lowered_to(self, fidelity: Fidelity) -> str:
+        """The fields of a floor that ``fidelity`` meets, as TOML; those that were met stay as they are."""
+        found = []
+        if self.top1_agreement is not None:
+            reached = math.floor(min(fidelity.top1_agreement or 0.0, self.top1_agreement) * 10_000) / 10_000
+            found.append(f"top1_agreement = {reached!r}")
+        for name in ("spread_error", "max_abs_error"):
+            limit, value = getattr(self, name), getattr(fidelity, name)
+            if limit is not None and value is not None:
+                digits = 10.0 ** (1 - math.floor(math.log10(value))) if value > 0 else 1.0
+                found.append(f"{name} = {max(limit, math.ceil(value * digits) / digits)!r}")
+        return ", ".join(found)
 
     @property
     def empty(self) -> bool:

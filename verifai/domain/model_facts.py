@@ -6,10 +6,12 @@ model by its digest, until a circuit's specification pins what it wants of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from verifai.domain.categories import Categories, categories_of
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.unicode_14 import is_printable
@@ -45,6 +47,7 @@ class ModelFacts:
         output: the output tensor that ``labels`` names.
         labels: of the columns of that output's last axis, in order: classes or clusters, the largest number decides (each for
             itself in a multi-label model); empty when there are none.
+        categories: of the columns of texts, by name, or by place where the columns have no names.
     """
 
     model_sha256: Sha256
@@ -53,6 +56,7 @@ class ModelFacts:
     columns: tuple[str, ...]
     output: str
     labels: tuple[str, ...]
+    categories: Mapping[str, Categories] = field(default_factory=dict)
 
     @classmethod
     def from_document(cls, document: Any, where: str) -> ModelFacts:
@@ -70,12 +74,14 @@ class ModelFacts:
             _names(record, "columns"),
             record.text("output", max_length=MAX_NAME),
             _names(record, "labels"),
+            _categories(record),
         )
         record.done()
         return facts
 
     def to_document(self) -> dict[str, Any]:
         """The JSON document; :meth:`from_document` reads it back equal."""
+        texts = {name: self.categories[name].to_document() for name in sorted(self.categories)}
         return {
             "schema": SCHEMA,
             "model_sha256": self.model_sha256,
@@ -84,7 +90,17 @@ class ModelFacts:
             "columns": list(self.columns),
             "output": self.output,
             "labels": list(self.labels),
+            **({"categories": texts} if texts else {}),
         }
+
+
+def _categories(record: Record) -> dict[str, Categories]:
+    if not record.has("categories"):
+        return {}
+    table = record.table("categories")
+    found = {name: categories_of(table.table(name)) for name in table.names()}
+    table.done()
+    return found
 
 
 def _names(record: Record, field: str) -> tuple[str, ...]:

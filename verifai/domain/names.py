@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from verifai.domain.categories import Categories, categories_of, placed
 from verifai.domain.record import Record
 from verifai.domain.tensor import TensorSpec
 from verifai.domain.unicode_14 import is_printable
@@ -17,6 +18,7 @@ from verifai.errors import UsageError, VerifaiError
 
 MAX_NAMES = 100_000
 MAX_NAME = 512
+_TEXTS = "categories"
 ONLY = ""
 """In a specification: the model's only input or output, which needs no name."""
 
@@ -29,10 +31,12 @@ class PlaceNames:
         labels: by output, its classes: of each place of the last axis; two where that axis has one place, whose cell is on one
             side or the other; of an output of integers, of each value from 0.
         columns: by input, of each place of the last axis.
+        categories: by input, of its columns of texts, by the column's name, or by its place where the columns have no names.
     """
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[str, Categories]] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values, without what is empty; the inverse of :func:`names_from_lock`."""
@@ -40,7 +44,16 @@ class PlaceNames:
         for kind, named in (("labels", self.labels), ("columns", self.columns)):
             if named:
                 document[kind] = {name: list(named[name]) for name in sorted(named)}
+        if self.categories:
+            document["categories"] = {
+                name: {column: found[column].to_document() for column in sorted(found)}
+                for name, found in sorted(self.categories.items())
+            }
         return document
+
+    def texts(self, name: str) -> Mapping[int, Categories]:
+        """Of an input, the categories by place."""
+        return placed(self.categories.get(name, {}), self.columns.get(name, ()))
 
 
 def names_from_lock(circuit: Record) -> PlaceNames:
@@ -54,7 +67,26 @@ def names_from_lock(circuit: Record) -> PlaceNames:
         table.done()
         if not found[kind]:
             raise circuit.refuse("an empty table is left out", kind)  # one lock, one spelling
-    return PlaceNames(**found)
+    return PlaceNames(**found, categories=_texts_of_lock(circuit))
+
+
+def _texts_of_lock(circuit: Record) -> dict[str, dict[str, Categories]]:
+    if not circuit.has("categories"):
+        return {}
+    table = circuit.table("categories")
+    found = {name: _texts(table.table(name)) for name in table.names()}
+    table.done()
+    if not found:
+        raise circuit.refuse("an empty table is left out", "categories")
+    return found
+
+
+def _texts(table: Record) -> dict[str, Categories]:
+    found = {column: categories_of(table.table(column)) for column in table.names()}
+    table.done()
+    if not found:
+        raise table.refuse("the table is empty", "")
+    return found
 
 
 def names_from_spec(root: Record) -> PlaceNames:
@@ -62,25 +94,33 @@ def names_from_spec(root: Record) -> PlaceNames:
 
     Raises the record's error, with the field named.
     """
-    return PlaceNames(_side(root, "outputs", "labels"), _side(root, "inputs", "columns"))
+    texts: dict[str, dict[str, Categories]] = {}
+    return PlaceNames(_side(root, "outputs", "labels", {}), _side(root, "inputs", "columns", texts), texts)
 
 
-def _side(root: Record, side: str, kind: str) -> dict[str, tuple[str, ...]]:
+def _side(root: Record, side: str, kind: str, texts: dict[str, dict[str, Categories]]) -> dict[str, tuple[str, ...]]:
+    """Names by tensor; categories, which inputs have, go into ``texts``."""
     if not root.has(side):
         return {}
     table = root.table(side)
     found = {}
+    only = any(not isinstance(table.take(name), Mapping) for name in table.names())
     for name in table.names():
-        if isinstance(table.take(name), Mapping):
+        if name == _TEXTS and side == "inputs" and only:
+            texts[ONLY] = _texts(table.table(name))
+        elif isinstance(table.take(name), Mapping):
             one = table.table(name)
-            found[name] = _names(one, kind)
+            if one.has(_TEXTS) and side == "inputs":
+                texts[name] = _texts(one.table(_TEXTS))
+            if one.has(kind) or name not in texts:
+                found[name] = _names(one, kind)
             one.done()
         elif name == kind:
             found[ONLY] = _names(table, kind)
         else:
             hint = f'Write {kind} = ["…", "…"] below [{side}.NAME], or below [{side}] where there is only one.'
             raise table.refuse(f"expected {kind}, or the table of one tensor", name, hint=hint)
-    if not found:
+    if not found and not texts:
         raise root.refuse("the table is empty", side)
     if ONLY in found and len(found) > 1:
         raise table.refuse(f"{kind} of the only one stands beside tables of several", kind)
@@ -121,12 +161,33 @@ def resolve_names(given: PlaceNames, inputs: Sequence[TensorSpec], outputs: Sequ
         if spec.name in columns and (not spec.shape or spec.shape[-1] != len(columns[spec.name])):
             place = f"{where}: [inputs.{spec.name}] columns"
             raise _count(spec, len(columns[spec.name]), "columns", spec.shape[-1] if spec.shape else 0, place)
-    return PlaceNames(labels, columns)
+    texts = _resolve(given.categories, inputs, "inputs", where)
+    for spec in inputs:
+        if spec.name in texts:
+            _check_texts(spec, texts[spec.name], columns.get(spec.name, ()), f"{where}: [inputs.{spec.name}] categories")
+    return PlaceNames(labels, columns, texts)
 
 
-def _resolve(
-    given: Mapping[str, tuple[str, ...]], specs: Sequence[TensorSpec], side: str, where: str
-) -> dict[str, tuple[str, ...]]:
+def _check_texts(spec: TensorSpec, texts: Mapping[str, Categories], columns: Sequence[str], where: str) -> None:
+    """Each is about a column that there is."""
+    width = spec.shape[-1] if spec.shape else 0
+    fits = placed(texts, columns)
+    for name in texts:
+        if (name not in columns) if columns else (not name.isdecimal() or not int(name) < width):
+            hint = (
+                "Use a column's name as columns has it."
+                if columns
+                else f"Use a place from 0 to {width - 1}, or name the columns."
+            )
+            raise UsageError("bad-spec", f"there is no column {name[:80]!r}", where=where, hint=hint)
+    if len(fits) < len(texts):
+        raise UsageError("bad-spec", "two categories are about one column", where=where, hint="Keep one of them.")
+
+
+T = TypeVar("T")
+
+
+def _resolve(given: Mapping[str, T], specs: Sequence[TensorSpec], side: str, where: str) -> dict[str, T]:
     known = [spec.name for spec in specs]
     if ONLY in given:
         if len(known) != 1:

@@ -45,6 +45,11 @@ def sample_id(row: int) -> str:
     return f"{row:06d}"
 
 
+def row_words(row: int) -> str:
+    """A sample for people: its row, counted from 1 as readers of tables count, and the name of its bundle."""
+    return f"row {row + 1} ({sample_id(row)})"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexHeader:
     """What all samples of a batch have in common. A run is continued only with all of it the same.

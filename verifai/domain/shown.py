@@ -6,12 +6,13 @@ trusted, as when a bundle is only inspected, nothing is called anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from math import ceil, isfinite, log10, prod
 from typing import Any
 
+from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
@@ -39,8 +40,8 @@ class Decision:
     label: str = ""
 
     def words(self) -> str:
-        """For people: ``2, virginica``."""
-        return f"{self.index}, {self.label}" if self.label else str(self.index)
+        """For people: ``2, virginica``; the place alone where the label is no other word for it."""
+        return f"{self.index}, {self.label}" if self.label not in ("", str(self.index)) else str(self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ShownTensor:
         decisions: in the order of the rows; ``decided`` counts them before :meth:`cut`.
         leaders: the largest cells of the first row, largest first, as places of the last axis and values.
         low, high: the least and the largest value.
+        categories: by place of the last axis, the texts that the lock has for the numbers of a column.
     """
 
     role: Role
@@ -71,6 +73,7 @@ class ShownTensor:
     leaders: tuple[tuple[int, float], ...] = ()
     low: float | None = None
     high: float | None = None
+    categories: Mapping[int, Categories] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -91,8 +94,10 @@ class ShownTensor:
         return replace(self, values=self.values[:most], decisions=self.decisions[:most])
 
     def number(self, cell: int) -> str:
-        """The value of one cell in as many digits as its step gives."""
-        return number_text(self.values[cell], self.step(cell))
+        """The value of one cell in as many digits as its step gives, or the text that it stands for."""
+        texts = self.categories.get(cell % self.width)
+        text = "" if texts is None else texts.shown(self.values[cell])
+        return text or number_text(self.values[cell], self.step(cell))
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``: values as numbers, ``null`` where no double holds one."""
@@ -106,6 +111,8 @@ class ShownTensor:
         }
         if self.names:
             document["labels" if self.role is Role.OUTPUT else "column_names"] = list(self.names)
+        if self.categories:
+            document["categories"] = {str(place): list(one.values) for place, one in sorted(self.categories.items())}
         if self.decides:
             document["decisions"] = [{"row": one.row, "index": one.index, "label": one.label} for one in self.decisions]
         return document
@@ -139,6 +146,7 @@ def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None
         names=given if len(given) == width else (),
         low=min(finite, default=None),
         high=max(finite, default=None),
+        categories=names.texts(tensor.name) if tensor.role is Role.INPUT else {},
     )
     if tensor.role is Role.INPUT or len(finite) < len(values):
         return shown
@@ -236,12 +244,20 @@ def _cells(tensor: ShownTensor) -> tuple[list[str], int]:
     """Texts of the cells that a line shows, and how many it leaves out."""
     if tensor.size > LINE_VALUES and tensor.leaders and tensor.size == tensor.width:
         named = [(_named(tensor, at), number_text(value, tensor.step(at))) for at, value in tensor.leaders]
-        return [f"{name or f'[{at}]'} {text}" for (name, text), (at, _) in zip(named, tensor.leaders, strict=True)], (
-            tensor.size - len(named)
-        )
+        return [
+            f"{name or f'[{at}]'}{_between(name)}{text}" for (name, text), (at, _) in zip(named, tensor.leaders, strict=True)
+        ], (tensor.size - len(named))
     count = min(tensor.size if tensor.size <= LINE_VALUES else LINE_LONG, len(tensor.values))
-    texts = [f"{name} {tensor.number(at)}" if (name := _named(tensor, at)) else tensor.number(at) for at in range(count)]
+    texts = [
+        f"{name}{_between(name)}{tensor.number(at)}" if (name := _named(tensor, at)) else tensor.number(at)
+        for at in range(count)
+    ]
     return texts, tensor.size - count
+
+
+def _between(name: str) -> str:
+    """Between a name and its value: a name that ends like a number is set apart from it."""
+    return ": " if name[-1:].isdigit() else " "
 
 
 def _named(tensor: ShownTensor, cell: int) -> str:

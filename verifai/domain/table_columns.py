@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+
+from verifai.domain.categories import Categories, placed
+from verifai.domain.model_facts import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +16,21 @@ class TableColumns:
     Attributes:
         names: by input, the names of its columns in order; an input that is not listed has none that are known.
         dropped: columns that are no input, such as the target; they are left out where a table has them.
+        categories: by input, and by place in its columns, the texts that stand for numbers.
     """
 
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
+    categories: Mapping[str, Mapping[int, Categories]] = field(default_factory=dict)
+
+
+def known(facts: ModelFacts | None, dropped: Collection[str] = ()) -> TableColumns:
+    """What the facts beside a model say of its columns."""
+    if facts is None:
+        return TableColumns(dropped=frozenset(dropped))
+    names = {facts.input: facts.columns} if facts.columns else {}
+    categories = {facts.input: placed(facts.categories, facts.columns)} if facts.categories else {}
+    return TableColumns(names, frozenset(dropped), categories)
 
 
 UNNAMED = TableColumns()

@@ -34,10 +34,10 @@ class OutsideInput:
     Attributes:
         row: the sample's place among those given, from 0.
         tensor: the input's name.
-        cells: how many of its cells lie outside; 0 where proofs hide the tensor, or where the engine cannot tell.
+        cells: how many of its cells lie outside; 0 where the engine cannot tell.
         place: indices of the first of them in the tensor's shape; ``None`` likewise.
         column: name of its column, where one is known.
-        value: that cell's value, as text; empty likewise.
+        value: that cell's value, as text; empty where proofs hide the tensor, or where the engine cannot tell.
         low, high: the smallest and the largest value that the circuit takes there; ``None`` where there is no such bound.
         reason: what is wrong where it is no range of this cell; a sentence without values of a hidden tensor.
     """
@@ -51,6 +51,11 @@ class OutsideInput:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether no value may be told; which column it is in is told, so that a person can look there."""
+        return not self.value
 
 
 @runtime_checkable

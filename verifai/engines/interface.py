@@ -252,6 +252,8 @@ class EngineProof:
             segment; never in the bundle. Empty when the engine does not offer it.
         secrets: by hashed output, what that somebody needs to make its hiding root again; never in the bundle.
         findings: what a reader of the statement will be told beside that it holds, such as ``output-saturated``.
+        clamped_cells: how many inner cells were cut off at the range that calibration gave them, for others to read: of hidden
+            tensors and weights, a bound. ``None`` when the engine does not count.
     """
 
     files: Mapping[str, bytes]
@@ -261,6 +263,7 @@ class EngineProof:
     outputs: Tensors = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    clamped_cells: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Kind(StrEnum):
 
     FILE = "file"  # may take the place of an older one that the same verb wrote
     NEW = "new"  # one that must not be there yet, or whose verb asks before it replaces it
+    NEW_TREE = "new in tree"  # as NEW, in a folder whose missing parents are made
     FOLDER = "folder"  # a new one, in a folder that is there
     TREE = "tree"  # one whose missing parents are made, and which may be there
 
@@ -38,7 +39,7 @@ def check_output(path: Path, kind: Kind = Kind.FILE, *, inputs: Iterable[Path] =
     """
     try:
         _check_place(path, kind)
-        found = odd_target(path) if kind in (Kind.FILE, Kind.NEW) else ""
+        found = odd_target(path) if kind in (Kind.FILE, Kind.NEW, Kind.NEW_TREE) else ""
         if kind is Kind.TREE and os.path.lexists(path) and not path.is_dir():
             found = odd_target(path) or "a file"
         if found:
@@ -106,7 +107,7 @@ def _check_place(path: Path, kind: Kind) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         os.lstat(path)
     folder = path if kind is Kind.TREE else path.parent
-    while kind is Kind.TREE and not os.path.lexists(folder):
+    while kind in (Kind.TREE, Kind.NEW_TREE) and not os.path.lexists(folder):
         folder = folder.parent
     if kind is Kind.TREE and folder == path and not path.is_dir():
         return  # said by the caller

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.categories import Categories
 from verifai.domain.model_facts import Task
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -45,6 +46,7 @@ class Meaning:
     """What the source says about its numbers; see :class:`verifai.domain.model_facts.ModelFacts`.
 
     Attributes:
+        categories: by the place of a column of texts, which whole number stands for which.
         certain: whether the largest output surely is the class that the source names; else the labels are kept only when
             both agree on all inputs of the parity check.
     """
@@ -55,6 +57,7 @@ class Meaning:
     output: str
     labels: tuple[str, ...]
     certain: bool = True
+    categories: Mapping[int, Categories] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
 from verifai.onnx_graph.parquet import PARQUET_MAGIC, parse_parquet
 from verifai.onnx_graph.refusal import printable
-from verifai.onnx_graph.tables import Table, assigned, input_arrays, label_of, parse_csv
+from verifai.onnx_graph.tables import FILL, Table, assigned, input_arrays, label_of, parse_csv
 from verifai.onnx_graph.tensors import Array
 
 LABEL = "label"
@@ -47,12 +47,16 @@ class Samples(Sequence[Mapping[str, Array]]):
         notes: what was ignored or converted, one sentence each.
         label: the file's ``label`` array, axis 0 = sample, when it has one and the model has no such input.
         columns: of a table, the names of the columns that each input took, in order; empty otherwise.
+        rows: the place of each sample in the file, from 0; empty where none was left out.
+        lacking: of the notes, the one about samples that were left out, without the file's name.
     """
 
     samples: tuple[dict[str, Array], ...]
     notes: tuple[str, ...] = ()
     label: Array | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: tuple[int, ...] = ()
+    lacking: str = ""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -104,6 +108,38 @@ def read_samples(
     return parse_samples(data, model, where=str(source), columns=columns, finite=finite)
 
 
+def read_complete(
+    source: str | Path, model: TakesInputs, *, stdin: bytes | None = None, columns: TableColumns = UNNAMED
+) -> Samples:
+    """As :func:`read_samples`, without the samples that lack a value: for data that a model is looked at with, not proven on.
+
+    Tables that nobody prepared have empty cells. No value is made up for them: what holds one, or NaN, or infinity, is left
+    out, and a note says how many and which was the first.
+
+    Raises:
+        As :func:`read_samples`; InputRejected (``input-non-finite``) when nothing is left.
+    """
+    read = read_samples(source, model, stdin=stdin, columns=columns, finite=False)
+    kept = [number for number, sample in enumerate(read.samples) if complete(sample)]
+    if len(kept) == len(read.samples):
+        return read
+    first = next(number for number in range(len(read.samples)) if number not in set(kept)) + 1
+    lacking = len(read.samples) - len(kept)
+    if not kept:
+        message = f"each of the {lacking:,} samples has a cell that is empty or not finite"
+        raise InputRejected("input-non-finite", message, where=str(source), hint=FILL)
+    note = f"{lacking:,} of {len(read.samples):,} samples have a cell that is empty or not finite; they were left out"
+    note += f" (the first: row {first})"
+    label = None if read.label is None or len(read.label) != len(read.samples) else read.label[kept]
+    samples = tuple(read.samples[number] for number in kept)
+    return Samples(samples, (*read.notes, f"{source}: {note}"), label, read.columns, tuple(kept), note)
+
+
+def complete(sample: Mapping[str, Array]) -> bool:
+    """Whether a sample holds finite numbers only."""
+    return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in sample.values())
+
+
 def parse_samples(
     data: bytes, model: TakesInputs, *, where: str, columns: TableColumns = UNNAMED, finite: bool = True
 ) -> Samples:
@@ -142,7 +178,8 @@ def read_table(data: bytes, where: str) -> Table:
 
 def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
-    read = _from_arrays(input_arrays(table, model.inputs, taken, where, finite=finite), model, where, finite)
+    arrays = input_arrays(table, model.inputs, taken, where, columns.categories, finite=finite)
+    read = _from_arrays(arrays, model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)
 

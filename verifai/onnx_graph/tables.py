@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from verifai.domain.categories import Categories
 from verifai.domain.table_columns import TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected
@@ -41,6 +42,7 @@ class Unusable:
     Attributes:
         row: the place, if it is one cell.
         values: of a column whose fault is that cells are empty: NaN stands for these.
+        texts: of a column of texts, which only categories make numbers of; an empty one for each empty cell.
     """
 
     code: str
@@ -48,6 +50,7 @@ class Unusable:
     hint: str
     row: int | None = None
     values: Array | None = None
+    texts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,18 +174,21 @@ def assigned(
 
 
 def input_arrays(
-    table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str, *, finite: bool = True
-) -> dict[str, Array]:
+    table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str,
+    texts: Mapping[str, Mapping[int, Categories]] | None = None, *, finite: bool = True,
+) -> dict[str, Array]:  # fmt: skip
     """One array per input of the columns that it takes, axis 0 = row.
 
     Args:
+        texts: by input and place, the categories of columns of texts.
         finite: whether a floating-point cell that is empty, NaN or infinite refuses the table; else NaN or infinity stands
             for it, for a reader that looks at each sample.
 
     Raises:
         InputRejected: ``input-dtype``, ``input-non-finite``, with row and column.
     """
-    return {spec.name: _array(table, taken[spec.name], spec, where, finite) for spec in inputs}
+    known = texts or {}
+    return {spec.name: _array(table, taken[spec.name], spec, where, finite, known.get(spec.name, {})) for spec in inputs}
 
 
 def label_of(table: Table, taken: Mapping[str, Sequence[str]], columns: TableColumns, label: str) -> Array | None:
@@ -215,14 +221,32 @@ def _columns_of(
         raise InputRejected("input-missing", f"there is no {_listed('column', missing)}", where=where, hint=has)
     if len(names) != _width(spec):
         message = f"{len(names)} columns, but the model takes {_width(spec)} for {spec.name!r}"
-        more = names[_width(spec) :] if spec.name not in columns.names else ()
-        options = " ".join(f"--drop {shlex.quote(name)}" for name in more[:_SHOWN])
-        hint = (
-            f"If the last are no inputs, such as the target: {options}; in circuit.toml: drop, below [tables]." if more else ""
-        )
-        hint = hint or f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."
+        hint = f"Rows are samples, columns the values of one. The file has: {_names(list(table.columns))}."
+        if spec.name not in columns.names and len(names) > _width(spec):
+            hint = _surplus(table, names, len(names) - _width(spec))
         raise InputRejected("input-shape", message, where=where, hint=hint)
     return names
+
+
+def _surplus(table: Table, names: Sequence[str], count: int) -> str:
+    """Which of too many columns are likely no inputs: those that hold text, then the last."""
+    texts = [name for name in names if _holds_text(table.columns[name])]
+    others = [name for name in names if name not in texts]
+    last = others[len(others) - (count - len(texts)) :] if count > len(texts) else []
+    options = " ".join(f"--drop {shlex.quote(name)}" for name in (*texts, *last)[:_SHOWN])
+    reasons = ([f"{_names(texts)} hold{'s' * (len(texts) == 1)} text"] if texts else []) + (
+        ["the last may be targets"] if last else []
+    )
+    return f"If these are no inputs ({', '.join(reasons)}): {options}; in circuit.toml: drop, below [tables]."
+
+
+def _holds_text(column: Sequence[str] | Array | Unusable) -> bool:
+    if isinstance(column, Unusable):
+        return column.values is None
+    if isinstance(column, np.ndarray):
+        return False
+    texts = [text for text in column if text.lower() not in _MISSING]
+    return bool(texts) and not any(_DECIMAL.fullmatch(text) for text in texts)
 
 
 def _width(spec: TensorSpec) -> int:
@@ -243,11 +267,16 @@ def _drop(names: Sequence[str]) -> str:
     return f"Leave out of the file what is no input, or say so: {options}; or drop below [tables] in circuit.toml."
 
 
-def _array(table: Table, names: Sequence[str], spec: TensorSpec, where: str, finite: bool) -> Array:
+def _array(
+    table: Table, names: Sequence[str], spec: TensorSpec, where: str, finite: bool, texts: Mapping[int, Categories]
+) -> Array:
     target = np.dtype(spec.dtype)
     cells = np.empty((table.rows, len(names)), target)
     for index, name in enumerate(names):
         column = table.columns[name]
+        if index in texts:
+            cells[:, index] = _of_categories(table, name, column, texts[index], target, where, finite)
+            continue
         if isinstance(column, Unusable) and column.values is not None and not finite and target.kind == "f":
             column = column.values
         if isinstance(column, Unusable):
@@ -260,6 +289,40 @@ def _array(table: Table, names: Sequence[str], spec: TensorSpec, where: str, fin
     # Like JSON: the values of one sample, row-major.
     one = spec.shape[1:] if len(spec.shape) > 1 else spec.shape
     return cells.reshape((table.rows, *one))
+
+
+def _of_categories(
+    table: Table, name: str, column: Sequence[str] | Array | Unusable, categories: Categories, target: np.dtype[Any],
+    where: str, finite: bool,
+) -> Array:  # fmt: skip
+    """The numbers that the column's texts stand for."""
+    texts = column.texts if isinstance(column, Unusable) else column
+    if texts is None or isinstance(texts, np.ndarray):
+        raise InputRejected(
+            "input-dtype",
+            "a column of numbers; the model takes texts there, its categories",
+            where=f"{where}: column {printable(name)!r}",
+            hint=f"Its categories: {_names(categories.values)}.",
+        )
+    known = {value: number for number, value in enumerate(categories.values)}
+    numbers: list[float] = []
+    for row, text in enumerate(texts):
+        number = known.get(text)
+        if number is None and text.lower() in _MISSING:
+            if not finite and target.kind == "f":
+                numbers.append(float("nan"))
+                continue
+            _refuse_text(text, target, f"{where}: {table.place(row, name)}")
+        number = categories.number(text) if number is None else number
+        if number is None:
+            raise InputRejected(
+                "input-dtype",
+                f"{printable(text, 40)!r} is none of the column's categories",
+                where=f"{where}: {table.place(row, name)}",
+                hint=f"The model was trained on: {_names(categories.values)}.",
+            )
+        numbers.append(number)
+    return np.array(numbers, target)
 
 
 def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[Any], where: str, finite: bool) -> Array:

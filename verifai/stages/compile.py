@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from verifai.domain.statement import EngineName
 from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstimate, PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
-from verifai.onnx_graph.inputs import read_samples, to_arrays
+from verifai.onnx_graph.inputs import read_complete, to_arrays
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def compile_circuit(
     request = CompileRequest(
         model=model,
         spec=_with_memory(spec, limit),
-        calibration=_calibration(folder),
+        calibration=_calibration(folder, progress),
         build_dir=folder.build_dir(name),
         spec_dir=folder.folder,
         secrets_dir=folder.secrets_dir(name),
@@ -133,7 +134,7 @@ def require_fidelity(spec: CircuitSpec, fidelity: Fidelity, *, locked: bool = Fa
         )
 
 
-def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
+def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]:
     spec = folder.spec
     if spec.calibration is None:
         raise UsageError(
@@ -142,7 +143,11 @@ def _calibration(folder: CircuitFolder) -> Mapping[str, Any]:
             where=str(folder.folder / "circuit.toml"),
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
-    samples = read_samples(folder.folder / spec.calibration, folder.model, columns=folder.table_columns()).samples
+    path = folder.folder / spec.calibration
+    read = read_complete(path, folder.model, columns=folder.table_columns())
+    if read.lacking:
+        progress.note(f"{os.path.normpath(path)}: {read.lacking}")
+    samples = read.samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
     return to_arrays(samples, folder.model)

@@ -72,6 +72,7 @@ def proof_attestation(
         engine_version=summary.engine_version,
         created=created,
         insecure=summary.insecure,
+        clamped_cells=proof.clamped_cells,
     )
     return attest(predicate, [Subject(f"payload/{name}", sha256(data)) for name, data in proof.files.items()], signers)
 

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.categories import Categories, usable
 from verifai.domain.model_facts import MAX_NAME, MAX_NAMES, ModelFacts, Task
 from verifai.domain.progress import SILENT, Progress
+from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.domain.unicode_14 import is_printable
 from verifai.errors import InternalError, UnsupportedModel, UsageError
@@ -86,7 +88,7 @@ def export(
     select: Sequence[str] = (),
     trust_pickle: bool = False,
     trusted_types: Sequence[str] = (),
-    samples: Sequence[Arrays] | Callable[[OnnxModel], Sequence[Arrays]] = (),
+    samples: Sequence[Arrays] | Callable[[OnnxModel, TableColumns], Sequence[Arrays]] = (),
     parity_limit: float = PARITY_LIMIT,
     progress: Progress = SILENT,
 ) -> ExportResult:
@@ -101,7 +103,7 @@ def export(
         trust_pickle: load files that can run code.
         trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
         samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones; or a
-            function that gives them once the exported model, and so its shapes, are known.
+            function that gives them once the exported model, and so its shapes and columns, are known.
         parity_limit: see :class:`Parity`; must be finite and not negative.
 
     Raises:
@@ -117,10 +119,19 @@ def export(
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
     model = _checked(canonical.model)
     progress.phase("compare")
-    parity = _compare(model, found, samples(model) if callable(samples) else samples, parity_limit)
+    given = samples(model, _columns(found.meaning)) if callable(samples) else samples
+    parity = _compare(model, found, given, parity_limit)
     facts, said = _facts(model, found.meaning, parity)
     facts = facts or _kept(source, model)
     return ExportResult(model, (*found.notices, *canonical.notices, *said, *_undecided(parity)), parity, facts)
+
+
+def _columns(meaning: Meaning | None) -> TableColumns:
+    """What the source says of the columns of a table."""
+    if meaning is None or not meaning.categories:
+        return UNNAMED
+    names = {meaning.input: meaning.columns} if meaning.columns else {}
+    return TableColumns(names, categories={meaning.input: meaning.categories})
 
 
 def _kept(source: str | Path, model: OnnxModel) -> ModelFacts | None:
@@ -148,7 +159,28 @@ def _facts(model: OnnxModel, meaning: Meaning | None, parity: Parity) -> tuple[M
         several = meaning.task is Task.MULTILABEL
         how = "has one column per label, each for itself" if several else "has the class label in its largest column"
         said.append(f"{meaning.output!r} {how}, in this order: {shown}.")
-    return ModelFacts(model.sha256, meaning.task, meaning.input, names["columns"], meaning.output, names["labels"]), tuple(said)
+    texts, told = _categories(meaning, names["columns"])
+    return ModelFacts(model.sha256, meaning.task, meaning.input, names["columns"], meaning.output, names["labels"], texts), (
+        *said,
+        *told,
+    )
+
+
+def _categories(meaning: Meaning, columns: Sequence[str]) -> tuple[dict[str, Categories], list[str]]:
+    """Columns of texts by name, or by place where they have none; without those whose texts no table could tell apart."""
+    found, said = {}, []
+    for place, one in sorted(meaning.categories.items()):
+        name = columns[place] if columns else str(place)
+        if usable(one.values):
+            found[name] = one
+            what = "holds texts; the model takes their numbers, and tables are read by them."
+            said.append(f"Column {printable(name, 80)!r} {what}")
+        else:
+            said.append(
+                f"The texts of column {printable(name, 80)!r} cannot be told apart in a table; give their numbers, from 0 in "
+                "scikit-learn's order."
+            )
+    return found, said
 
 
 def _can_hold(names: tuple[str, ...]) -> bool:

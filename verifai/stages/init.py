@@ -8,22 +8,24 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain import model_facts
+from verifai.domain.categories import placed
 from verifai.domain.circuit_spec import CircuitSpec, parse_spec
 from verifai.domain.fidelity import DEFAULT_FLOORS, Task
 from verifai.domain.model_facts import ModelFacts
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
-from verifai.domain.table_columns import TableColumns
+from verifai.domain.table_columns import known
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import write_new
 from verifai.onnx_graph.facts import read_facts
-from verifai.onnx_graph.inputs import read_samples
+from verifai.onnx_graph.inputs import read_complete
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.task import TaskGuess, guess_task
 
@@ -244,20 +246,21 @@ def _check_request(request: InitRequest, model: OnnxModel) -> None:
         if given_file is not None and not given_file.is_file():
             raise UsageError("file-missing", "no such file", where=f"{option} {given_file}", hint="Check the path.")
     tensors = [tensor.name for tensor in (*model.inputs, *model.outputs)]
-    for known in request.visibility or {}:
-        if known not in tensors:
+    for name in request.visibility or {}:
+        if name not in tensors:
             hint = "It has: " + ", ".join(tensors)
-            raise UsageError("unknown-tensor", f"the model has no tensor {known!r}", hint=hint)
+            raise UsageError("unknown-tensor", f"the model has no tensor {name!r}", hint=hint)
 
 
 def _columns(
     request: InitRequest, model: OnnxModel, facts: ModelFacts | None, progress: Progress
 ) -> Mapping[str, tuple[str, ...]]:
     """Names of the columns by input: of the facts, else of the calibration table, which is read to see that it fits."""
-    named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
+    columns = known(facts, request.dropped)
+    named = dict(columns.names)
     if request.calibration is None:
         return named
-    read = read_samples(request.calibration, model, columns=TableColumns(named, frozenset(request.dropped)))
+    read = read_complete(request.calibration, model, columns=columns)
     for note in read.notes:
         progress.note(note)
     return {**read.columns, **named}
@@ -269,12 +272,13 @@ def _names(request: InitRequest, model: OnnxModel, facts: ModelFacts | None, col
 
     labels = {facts.output: facts.labels} if facts is not None and facts.labels else {}
     sides = (("inputs", "columns", model.inputs, columns), ("outputs", "labels", model.outputs, labels))
-    document: dict[str, object] = {}
+    document: dict[str, Any] = {}
     for side, kind, specs, named in sides:
         found = {spec.name: list(named[spec.name]) for spec in specs if _fits(spec, named.get(spec.name, ()))}
         if found:
             only = next(iter(found.values())) if len(specs) == 1 else None
             document[side] = {kind: only} if only is not None else {name: {kind: names} for name, names in found.items()}
+    _add_categories(document, model, facts, columns)
     text = "" if not document else f"\n# What people call the columns of an input and the classes of an output. {_BY_NAME}\n"
     text += tomli_w.dumps(document)
     if request.dropped:
@@ -282,6 +286,23 @@ def _names(request: InitRequest, model: OnnxModel, facts: ModelFacts | None, col
             f"\n# Columns of tables that are no inputs.\n{tomli_w.dumps({'tables': {'drop': sorted(set(request.dropped))}})}"
         )
     return text
+
+
+def _add_categories(
+    document: dict[str, Any], model: OnnxModel, facts: ModelFacts | None, columns: Mapping[str, tuple[str, ...]]
+) -> None:
+    """The texts of columns, below the names of the input's columns, or of its places where they have no names."""
+    if facts is None or not facts.categories:
+        return
+    names = columns.get(facts.input, ())
+    listed = names if any(spec.name == facts.input and _fits(spec, names) for spec in model.inputs) else ()
+    texts = {
+        listed[place] if listed else str(place): one.to_document()
+        for place, one in placed(facts.categories, facts.columns).items()
+    }
+    side = document.setdefault("inputs", {})
+    one_of_several = len(model.inputs) > 1 or not listed
+    (side.setdefault(facts.input, {}) if one_of_several else side)["categories"] = texts
 
 
 _BY_NAME = "Tables (CSV, Parquet) are read by them."

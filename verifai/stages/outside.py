@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from verifai.domain.proof_index import row_words
 from verifai.engines.capabilities import CheckInputsRequest, FindsOutsideInputs, OutsideInput
 from verifai.engines.interface import ProofEngine
 from verifai.errors import InputRejected
@@ -54,8 +55,7 @@ def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
         return
     first, rows = outside[0], len({one.row for one in outside})
     if samples == 1:
-        hidden = "a value is outside what the circuit takes; it is hidden, so it is not shown"
-        message = hidden if first.place is None else _cell_words(first, "cell")
+        message = _hidden_words(first) if first.hidden else _cell_words(first)
         where = first.tensor or "the input"
     else:
         message, where = (
@@ -70,17 +70,25 @@ def refuse_outside(outside: Sequence[OutsideInput], samples: int) -> None:
 
 
 def outside_words(one: OutsideInput) -> str:
-    """For people: row, column and value; of a hidden tensor the row alone."""
+    """For people: row, column and value; of a hidden tensor no value. Rows count from 1, as readers of tables count them."""
     tensor = f" {one.tensor!r}" if one.tensor else ""
-    if one.place is None:
-        return f"row {one.row}: input{tensor}, hidden, so no value is shown" + (f"; {one.reason}" if one.reason else "")
-    return f"row {one.row}: input{tensor} {_cell_words(one, 'column')}"
+    told = _hidden_words(one) if one.hidden else _cell_words(one)
+    return f"{row_words(one.row)}: input{tensor}, {told}"
 
 
-def _cell_words(one: OutsideInput, noun: str) -> str:
-    *outer, last = one.place or (0,)
-    where = f"cell {list(one.place or ())}" if any(outer) else f"{noun} {last}"
-    told = f"{where} ({one.column!r}) is {one.value}" if one.column else f"{where} is {one.value}"
+def _hidden_words(one: OutsideInput) -> str:
+    where = "a value" if one.place is None else _place_words(one)
+    told = f"{where} is outside what the circuit takes; it is hidden, so it is not shown"
+    return f"{told}; {one.reason}" if one.reason else told
+
+
+def _place_words(one: OutsideInput) -> str:
+    """A column by its name; else the cell by its indices in the array, which count from 0."""
+    return f"column {one.column!r}" if one.column else f"cell {list(one.place or ())}"
+
+
+def _cell_words(one: OutsideInput) -> str:
+    told = f"{_place_words(one)} is {one.value}"
     if one.low is not None and one.high is not None:
         told += f"; the circuit takes [{one.low:g}, {one.high:g}]"
     if one.reason:
@@ -90,7 +98,7 @@ def _cell_words(one: OutsideInput, noun: str) -> str:
 
 
 def outside_document(one: OutsideInput) -> dict[str, Any]:
-    """For ``--json``."""
+    """For ``--json``; ``row`` and ``place`` are indices, from 0, as in the index of the batch."""
     return {
         "row": one.row,
         "tensor": one.tensor or None,

@@ -52,6 +52,7 @@ class ProvedBundle:
             model's.
         outputs: what the circuit put out, exactly; not in the bundle. Empty unless asked for.
         secrets: seeds of hashed outputs, where their commitments hide; not in the bundle. Empty unless asked for.
+        insecure: insecure modes that the lock records, which a verifier has to allow.
     """
 
     index: int
@@ -64,6 +65,7 @@ class ProvedBundle:
     findings: tuple[Finding, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
+    insecure: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class ReadyCircuit:
         values = shown_values(proof.statement, self.lock.names, self.summary.fidelity)
         near = () if self.nearness is None else self.nearness.judge(proof.statement, sample, proof.outputs)
         findings = tuple(at_step(finding, "") for finding in (*proof.findings, *near))  # the steps are those of a verifier
-        return ProvedBundle(index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed)
+        return ProvedBundle(
+            index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed, self.summary.insecure
+        )
 
     def _request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
         folder, name = self.folder, self.engine.name

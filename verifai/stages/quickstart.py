@@ -5,6 +5,7 @@ It runs five stages as five commands would, and names these commands.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -19,13 +20,13 @@ from verifai.domain.model_facts import ModelFacts
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Visibility
-from verifai.domain.table_columns import TableColumns
+from verifai.domain.table_columns import known
 from verifai.engines.capabilities import WarmsUp
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.facts import write_facts
-from verifai.onnx_graph.inputs import read_samples
+from verifai.onnx_graph.inputs import read_complete
 from verifai.onnx_graph.model import OnnxModel
 from verifai.stages.compile import CompileResult, compile_circuit
 from verifai.stages.export import ExportResult, export
@@ -43,7 +44,7 @@ class QuickstartRequest:
     """What is asked for.
 
     Attributes:
-        source: as :func:`verifai.stages.export.export` takes it. data: real inputs, the first of which is proven.
+        source: as :func:`verifai.stages.export.export` takes it. data: real inputs; the first with all its values is proven.
         output: folder for everything that is made; must not exist.
         private: tensors whose values stay hidden; ``input`` for all inputs where none is called so.
         dropped: columns of the data that are no inputs, such as the target.
@@ -66,7 +67,7 @@ class QuickstartResult:
 
     Attributes:
         seconds: by stage, in the order in which they ran; ``compile kernels`` is 0 where the installation had them.
-        commands: the five that this stands for, to be copied; they expect the output folder to be there, and empty.
+        commands: the five that this stands for, to be pasted in any folder but this one.
     """
 
     exported: ExportResult
@@ -100,11 +101,25 @@ def quickstart(request: QuickstartRequest, progress: Progress = SILENT) -> Quick
         raise
 
 
+class _Once:
+    """A listener that hears each note once: stages that read the same file say the same of it."""
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self._heard: set[str] = set()
+        self.phase, self.advance, self.memory = listener.phase, listener.advance, listener.memory
+
+    def note(self, text: str) -> None:
+        if text not in self._heard:
+            self._heard.add(text)
+            self._listener.note(text)
+
+
 class _Run:
     """The stages, one after the other, each with its time."""
 
     def __init__(self, request: QuickstartRequest, progress: Progress) -> None:
-        self._request, self._progress = request, progress
+        self._request, self._progress = request, _Once(progress)
         self._seconds: dict[str, float] = {}
 
     def result(self) -> QuickstartResult:
@@ -126,10 +141,11 @@ class _Run:
         compiled = self._timed("compile", lambda: compile_circuit(folder, progress=progress))
         engine = engine_for(compiled.engine)
         self._timed("compile kernels", lambda: engine.ensure_warm(progress) if isinstance(engine, WarmsUp) else None)
-        samples = read_samples(request.data, folder.model, columns=folder.table_columns()).samples[:1]
-        (bundle,) = self._timed("prove", lambda: list(prove(folder, samples, evidence, progress=progress)))
+        read = read_complete(request.data, folder.model, columns=folder.table_columns())
+        (bundle,) = self._timed("prove", lambda: list(prove(folder, read.samples[:1], evidence, progress=progress)))
         verified = self._timed("verify", lambda: verify_bundle(bundle.path, folder.lock(), progress=progress))
-        commands = _commands(request, private, model_path, folder.folder, bundle.path)
+        skipped = read.rows[0] if read.rows else 0
+        commands = _commands(request, private, model_path, folder.folder, bundle.path, skipped)
         return QuickstartResult(exported, circuit, compiled, bundle, verified, self._seconds, commands)
 
     def _timed(self, name: str, stage: Callable[[], T]) -> T:
@@ -159,23 +175,31 @@ def _private(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | N
 
 
 def _column_names(request: QuickstartRequest, model: OnnxModel, facts: ModelFacts | None) -> set[str]:
-    named = {facts.input: facts.columns} if facts is not None and facts.columns else {}
-    read = read_samples(request.data, model, columns=TableColumns(named, frozenset(request.dropped)))
+    read = read_complete(request.data, model, columns=known(facts, request.dropped))
     return {name for names in read.columns.values() for name in names}
 
 
-def _commands(request: QuickstartRequest, private: Sequence[str], model: Path, circuit: Path, bundle: Path) -> tuple[str, ...]:
-    """What to type to do the same, step by step, in a folder that is new."""
+def _commands(
+    request: QuickstartRequest, private: Sequence[str], model: Path, circuit: Path, bundle: Path, skipped: int
+) -> tuple[str, ...]:
+    """What to type to do the same, step by step, in a folder that is new. ``skipped``: samples before the proven one."""
+    skip = f" --skip {skipped}" if skipped else ""
+    # Whole paths of what is read, and none of what is written: the commands work wherever they are pasted.
+    if request.output.is_absolute():
+        here, away = Path(request.output.name), request.output
+        model, circuit, bundle = (here / path.relative_to(away) for path in (model, circuit, bundle))
+    source = os.path.abspath(request.source) if Path(request.source).is_file() else request.source  # noqa: PTH100
+    data = Path(os.path.abspath(request.data))  # noqa: PTH100
     dims = "".join(f" --dim {shlex.quote(f'{name}={size}')}" for name, size in (request.dims or {}).items())
     options = [f"--drop {shlex.quote(name)}" for name in request.dropped]
     options += [f"--private {shlex.quote(name)}" for name in private]
     options += [] if request.engine is None else [f"--engine {request.engine.value}"]
     options += [] if request.task is None else [f"--task {request.task.value}"]
-    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(request.data)}"
+    init = f"verifai init {shell(model)} -o {shell(circuit)} --calibration {shell(data)}"
     return (
-        f"verifai export {shell(request.source)} -o {shell(model)}" + dims,
+        f"verifai export {shell(source)} -o {shell(model)}" + dims,
         " ".join((init, *options, "--yes")),
         f"verifai compile {shell(circuit)}",
-        f"verifai prove {shell(circuit)} {shell(request.data)} --limit 1 -o {shell(bundle.parent)}",
+        f"verifai prove {shell(circuit)} {shell(data)}{skip} --limit 1 -o {shell(bundle.parent)}",
         f"verifai verify {shell(bundle)} --lock {shell(circuit / 'circuit.lock')}",
     )

@@ -153,6 +153,7 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += note_clamped(proof)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
         bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
@@ -281,6 +282,18 @@ def check_attested(statement: Statement, proof: ProofPredicate, summary: Section
     if proof.engine_version != summary.engine_version or proof.insecure != summary.insecure:
         raise EvidenceRejected("statement-mismatch", "the attested engine version or insecure modes are not those of the lock")
     return holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
+
+
+def note_clamped(proof: ProofPredicate) -> list[Finding]:
+    """V6: inner values that the circuit cut off. Only the prover sees them, so this is its word."""
+    if not proof.clamped_cells:
+        return []
+    message = (
+        f"the prover says that up to {proof.clamped_cells:,} inner cells lay beyond their range and were cut off: the output "
+        "may be farther from the float model's than the lock says"
+    )
+    remedy = "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input."
+    return [not_checked("inner-saturated", message, "V6", remedy)]
 
 
 def _first_difference(left: Statement, right: Statement) -> str:

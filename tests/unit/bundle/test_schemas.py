@@ -41,6 +41,9 @@ def _documents() -> dict[str, Any]:
         {"what": "weights", "root": "a" * 64, "number": 15, "budget": 16},
         {"what": "x", "root": "b" * 64, "number": 0, "budget": 4},
     ]
+    found["proof with clamped cells"] = clamped = copy.deepcopy(found["proof"])
+    clamped["predicate"]["clamped_cells"] = 7
+    clamped["predicate"]["statement"]["tensors"][0] |= {"stored": True, "scale": ["1", "8"]}
     return found
 
 
@@ -50,6 +53,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "circuit": lambda data: parse_attestation(Envelope(data), ""),
     "proof": lambda data: parse_attestation(Envelope(data), ""),
     "proof with openings": lambda data: parse_attestation(Envelope(data), ""),
+    "proof with clamped cells": lambda data: parse_attestation(Envelope(data), ""),
 }
 
 

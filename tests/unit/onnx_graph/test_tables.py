@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from verifai.domain.categories import Categories
 from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
@@ -251,3 +252,66 @@ def test_parquet_with_gaps_is_left_to_a_reader_that_looks_at_each_sample() -> No
     data = parquet(alcohol=[1.0, 2.0], ash=[1.0, None], hue=[3, 4])
     samples = read_samples("-", WINE, stdin=data, columns=NAMED, finite=False)
     assert [bool(np.isfinite(one["X"]).all()) for one in samples] == [True, False]
+
+
+TEXTS = TableColumns(
+    {"X": ("age", "job", "town")},
+    categories={"X": {1: Categories(("clerk", "doctor")), 2: Categories(("1", "0"), others=True)}},
+)
+
+
+def test_texts_are_read_by_their_categories() -> None:
+    found = read("town,age,job\n1, 30 ,doctor\n0,31,clerk\nBonn,32,clerk\n", columns=TEXTS)
+    assert values(found) == [[30.0, 1.0, 0.0], [31.0, 0.0, 1.0], [32.0, 0.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("age,job,town\n30,farmer,1\n", "input-dtype", "'farmer' is none of the column's categories"),
+        ("age,job,town\n30,1,1\n", "input-dtype", "'1' is none of the column's categories"),
+        ("age,job,town\n30,Clerk,1\n", "input-dtype", "'Clerk' is none of the column's categories"),
+        ("age,job,town\n30,,1\n", "input-non-finite", "the cell is empty"),
+        ("age,job,town\n30,clerk,\n", "input-non-finite", "the cell is empty"),
+    ],
+)
+def test_a_text_that_is_no_category_is_refused_where_it_stands(text: str, code: str, message: str) -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(text, columns=TEXTS)
+    assert (caught.value.code, caught.value.message) == (code, message)
+    assert "row 1 (line 2), column" in (caught.value.where or "")
+
+
+def test_texts_of_a_parquet_file_are_read_by_their_categories_too() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the [tables] extra")
+    from pyarrow import parquet
+
+    def stored(jobs: Any) -> bytes:
+        target = io.BytesIO()
+        parquet.write_table(pyarrow.table({"age": [30.0, 31.0], "job": jobs, "town": ["1", "Oslo"]}), target)
+        return target.getvalue()
+
+    assert values(read(stored(["doctor", "clerk"]), columns=TEXTS)) == [[30.0, 1.0, 0.0], [31.0, 0.0, 2.0]]
+    coded = pyarrow.array(["doctor", "clerk"]).dictionary_encode()
+    assert values(read(stored(coded), columns=TEXTS)) == [[30.0, 1.0, 0.0], [31.0, 0.0, 2.0]]
+    for jobs, message in (([1, 0], "a column of numbers"), (["doctor", None], "the cell is empty")):
+        with pytest.raises(InputRejected, match=message):
+            read(stored(jobs), columns=TEXTS)
+
+
+def test_texts_that_repeat_without_limit_are_refused_or_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the [tables] extra")
+    from pyarrow import parquet
+
+    from verifai.onnx_graph import parquet as ours
+
+    target = io.BytesIO()
+    long = "x" * 1_000_000
+    parquet.write_table(pyarrow.table({"age": [1.0] * 2000, "job": [long] * 2000, "town": ["1"] * 2000}), target)
+    assert len(target.getvalue()) < 1_000_000  # 2 GB if each cell were a text of its own
+    with pytest.raises(InputRejected, match="none of the column's categories"):
+        read(target.getvalue(), columns=TEXTS)
+    monkeypatch.setattr(ours, "MAX_BYTES", 100_000)
+    with pytest.raises(InputRejected) as caught:
+        read(target.getvalue(), columns=TEXTS)
+    assert caught.value.code == "input-too-large"

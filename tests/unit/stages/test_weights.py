@@ -37,8 +37,8 @@ def test_public_weights_have_no_roots(folder: CircuitFolder, ask: Callable[[Circ
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_lock_of_another_suite_is_not_read(folder: CircuitFolder, ask: Callable[[CircuitFolder], object]) -> None:
     text = folder.lock_path.read_text()
-    assert 'suite = "sumcheck/1"' in text
-    folder.lock_path.write_text(text.replace('suite = "sumcheck/1"', 'suite = "sumcheck/0"'))
+    assert 'suite = "sumcheck/2"' in text
+    folder.lock_path.write_text(text.replace('suite = "sumcheck/2"', 'suite = "sumcheck/0"'))
     with pytest.raises(UsageError) as caught:
         ask(folder)
     assert caught.value.code == "engine-version"

@@ -24,6 +24,8 @@ class ProofPredicate:
         engine_version: the version that made the proof.
         created: the prover's clock, UTC; a claim, never evidence of order.
         insecure: insecure modes in force, such as ``test-srs``; sorted.
+        clamped_cells: how many inner cells of the circuit were cut off at the range that calibration gave them, as the prover
+            counted; of hidden tensors and weights, a bound. A claim: no proof shows it. ``None`` when it was not counted.
     """
 
     TYPE: ClassVar[str] = PROOF_TYPE
@@ -33,6 +35,7 @@ class ProofPredicate:
     engine_version: str
     created: str
     insecure: tuple[str, ...] = ()
+    clamped_cells: int | None = None
 
     def parents(self) -> tuple[Sha256, ...]:
         """The circuit."""
@@ -40,13 +43,14 @@ class ProofPredicate:
 
     def to_json(self) -> Mapping[str, Any]:
         """Integers and strings only."""
-        return {
+        document: dict[str, Any] = {
             "circuit": self.circuit,
             "statement": dict(self.statement.to_json()),
             "engine_version": self.engine_version,
             "created": self.created,
             "insecure": list(self.insecure),
         }
+        return document if self.clamped_cells is None else {**document, "clamped_cells": self.clamped_cells}
 
     @classmethod
     def from_record(cls, record: Record) -> ProofPredicate:
@@ -57,6 +61,7 @@ class ProofPredicate:
             engine_version=record.text("engine_version", max_length=64),
             created=utc_from_record(record, "created"),
             insecure=insecure_from_record(record),
+            clamped_cells=record.integer("clamped_cells", None, low=0, high=2**48),
         )
         record.done()
         return predicate

@@ -44,5 +44,11 @@ CODES: dict[str, Code] = {
         "Proven values lie at the end of the range that the circuit clamps an output to: the float model's may lie beyond.",
         "Compile with calibration data that covers such inputs, or with a larger output_margin in [engine.sumcheck].",
     ),
+    "inner-saturated": Code(
+        (0,),
+        "Inner values lie beyond the range that calibration gave them and were cut off: the output may be farther from the "
+        "float model's than the lock says.",
+        "Compile with calibration data that covers such inputs, or with a larger activation_margin in [engine.sumcheck].",
+    ),
     "statement-decoded": Code((0,), "The statement was decoded from authenticated data alone.", ""),
 }

@@ -110,12 +110,15 @@ class FidelityDemand:
         max_abs_error: largest error of any output value.
         spread_error: largest 99th percentile of error / spread of the output.
         samples: how many calibration samples the figures must rest on.
+        clamped_cells: most inner cells that may have been cut off at their range, as the prover counted: its word, not the
+            lock's.
     """
 
     top1_agreement: float | None = None
     max_abs_error: float | None = None
     spread_error: float | None = None
     samples: int = 1
+    clamped_cells: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,8 +197,14 @@ def _judge_context(expected: str, facts: ProofFacts) -> Finding:
     return holds("context-matches", "the context is the demanded one, and bound")
 
 
-def judge_fidelity(demand: FidelityDemand, figures: FidelityFigures | None) -> tuple[Finding, ...]:
-    """The figures that the lock pins, against the floors. No figures meet no floor."""
+def judge_fidelity(
+    demand: FidelityDemand, figures: FidelityFigures | None, clamped_cells: int | None = None
+) -> tuple[Finding, ...]:
+    """The figures that the lock pins, against the floors. No figures meet no floor.
+
+    Args:
+        clamped_cells: as the prover counted; ``None`` when it did not.
+    """
     if demand == FidelityDemand():
         return ()
     code = "fidelity-below-floor"
@@ -222,6 +228,8 @@ def judge_fidelity(demand: FidelityDemand, figures: FidelityFigures | None) -> t
         )
     if demand.spread_error is not None:
         findings += _judge_spread_error(demand.spread_error, figures)
+    if demand.clamped_cells is not None:
+        findings += _judge_clamped(demand.clamped_cells, clamped_cells)
     if any(finding.outcome is not Outcome.HOLDS for finding in findings):
         return tuple(finding for finding in findings if finding.outcome is not Outcome.HOLDS)
     return (holds("fidelity-met", f"fidelity on {figures.samples} calibration samples meets the floors"),)
@@ -250,6 +258,17 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
     if figures.spread_error > Fraction(str(limit)):
         found = f"99th percentile of the error {float(figures.spread_error):.4g} spreads of the output"
         return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
+    return ()
+
+
+def _judge_clamped(limit: int, counted: int | None) -> tuple[Finding, ...]:
+    code, where = "fidelity-below-floor", "clamped_cells"
+    if counted is None:
+        message = "the prover did not count inner cells that were cut off at their range"
+        return (_missed(code, message, "Ask for a proof by an engine and a release that count them.", where=where),)
+    if counted > limit:
+        message = f"up to {counted:,} inner cells were cut off at their range, at most {limit:,} may be"
+        return (_missed(code, message, "Compile again with calibration data that covers such inputs.", where=where),)
     return ()
 
 

@@ -198,6 +198,7 @@ def _fidelity(record: Record) -> FidelityDemand:
         max_abs_error=record.number("max_abs_error", None, low=0.0, high=1e9),
         spread_error=record.number("spread_error", None, low=0.0, high=1e9),
         samples=record.integer("samples", 1, low=1, high=10**9),
+        clamped_cells=record.integer("clamped_cells", None, low=0, high=2**48),
     )
     record.done()
     return demand

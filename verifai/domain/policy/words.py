@@ -126,7 +126,12 @@ def _fidelity(demand: FidelityDemand) -> list[str]:
     if demand.spread_error is not None:
         floors.append(f"99th percentile of the error {demand.spread_error:g} spreads of the output or less")
     floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
-    return [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
+    lines = [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
+    if demand.clamped_cells is not None:
+        lines.append(
+            f"    At most {_count(demand.clamped_cells, 'inner cell')} cut off at the range, as the prover counted them."
+        )
+    return lines
 
 
 def _always(demand: ModelDemand) -> list[str]:

@@ -38,6 +38,7 @@ from verifai.engines.ezkl.settings import VERSION, Settings
 from verifai.engines.ezkl.srs.choose import named_srs, require_stored, stored_srs
 from verifai.engines.ezkl.srs.file import Srs, SrsTrust, read_srs
 from verifai.engines.ezkl.srs.working import cut_to
+from verifai.engines.ezkl.tensors import fed
 from verifai.engines.ezkl.tuning.calibration import by_output
 from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
@@ -86,11 +87,11 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         )
     folder = BuildFolder(request.build_dir)
     built, cut_sha256 = _build(folder, tuned, srs, plan, request, locked)
-    witnesses, forward_seconds = _forward(folder, plan, request)
+    witnesses, forward_seconds = _forward(folder, plan, request, tuned)
     fidelity = measure(request.model, plan, witnesses, built.settings)
     request.progress.phase("prove once")
     fence = replace(plan.fence, limits=replace(plan.fence.limits, wall_seconds=request.spec.budget.prove_seconds))
-    made = proving.run(folder, request.model.inputs, plan.samples[0], built.settings, fence)
+    made = proving.run(folder, request.model.inputs, plan.samples[0], built.settings, fence, tuned.parameters)
     pinned_srs = PinnedSrs(SrsTrust(srs.trust), srs.logrows, srs.sha256, srs.verifier, cut_sha256)
     section = _section(request, plan, tuned, built, pinned_srs, fidelity, len(made.proof.proof))
     parse_section(section.to_toml())
@@ -124,7 +125,8 @@ def predict(request: CompileRequest) -> Prediction:
 
 def _fidelity_of(tuned: Tuned, request: CompileRequest, plan: _Plan) -> Fidelity:
     """Of a tuning that the specification gives, and that was taken without a search."""
-    ran = trial(tuned.circuit_onnx, tuned.parameters, plan.visibility, plan.samples, fence=plan.fence)
+    given = [fed(request.model.inputs, one, tuned.parameters) for one in plan.samples]
+    ran = trial(tuned.circuit_onnx, tuned.parameters, plan.visibility, given, fence=plan.fence)
     return measure(request.model, plan, ran.witnesses, ran.settings)
 
 
@@ -225,7 +227,7 @@ def _tuned(
             quick=quick,
         )
     expect_version(locked)
-    return Tuned(locked.parameters, rewrites.apply(request.model.data, locked.parameters.rewrites), locked.tried)
+    return Tuned(locked.parameters, rewrites.circuit_onnx(request.model.data, locked.parameters), locked.tried)
 
 
 def _build(
@@ -274,11 +276,10 @@ def _working_srs(
     return (copy, None) if cut is None else (cut.path, cut.sha256)
 
 
-def _forward(folder: BuildFolder, plan: _Plan, request: CompileRequest) -> tuple[tuple[Witness, ...], float]:
+def _forward(folder: BuildFolder, plan: _Plan, request: CompileRequest, tuned: Tuned) -> tuple[tuple[Witness, ...], float]:
     request.progress.phase("measure fidelity")
-    step = call(
-        "forward", circuit=folder.path(CIRCUIT_FILE), samples=[[list(one) for one in sample] for sample in plan.samples]
-    )
+    given = [fed(request.model.inputs, one, tuned.parameters) for one in plan.samples]
+    step = call("forward", circuit=folder.path(CIRCUIT_FILE), samples=given)
     try:
         ran = calls.run([step], plan.fence)
     except CallFailed as problem:

@@ -170,9 +170,26 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
     roles = [tensor.role for tensor in parsed.tensors]
     if roles != sorted(roles, key=list(Role).index):
         raise record.refuse("inputs come before outputs", "tensors")
+    _check_columns(record, parsed)
     if parsed.instances == 0:
         raise record.refuse("a circuit without instances binds nothing", "tensors", "Make a tensor public or hashed.")
     return parsed
+
+
+def _check_columns(record: Record, parsed: LockSection) -> None:
+    """Columns belong to inputs that are one row each, in the tensors' order: one circuit, one spelling."""
+    rows = {
+        tensor.name: tensor.shape[-1]
+        for tensor in parsed.tensors
+        if tensor.role is Role.INPUT and tensor.dtype == "float32" and tensor.shape and prod(tensor.shape) == tensor.shape[-1]
+    }
+    given = [one.tensor for one in parsed.parameters.columns]
+    if given != [name for name in rows if name in given]:
+        raise record.refuse("columns belong to inputs that are one row each, in their order", "parameters.columns")
+    for one in parsed.parameters.columns:
+        if len(one.columns) != rows[one.tensor]:
+            message = f"{len(one.columns)} columns for a row of {rows[one.tensor]}, tensor {one.tensor!r}"
+            raise record.refuse(message, "parameters.columns")
 
 
 def check_settings(section: LockSection, settings: Settings) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Visibility
+from verifai.engines.ezkl.columns import InputColumn, TensorColumns, parse_columns
 
 EZKL_VISIBILITY = {Visibility.PUBLIC: "public", Visibility.PRIVATE: "private", Visibility.HASHED: "hashed"}
 """Our word → ezkl's word."""
+FOLDED = "affine-into-products"
+"""The rewrite that takes columns' scales into the first linear layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class CircuitParameters:
         lookup_margin: how far the range was widened beyond what the calibration data reached; a record, not an argument.
         logrows: log2 of the circuit's rows.
         rewrites: names of the exact graph rewrites applied before, in order.
+        columns: of inputs that are rows of a table whose columns have scales of their own.
     """
 
     input_scale: int
@@ -40,6 +44,11 @@ class CircuitParameters:
     lookup_margin: float
     logrows: int
     rewrites: tuple[str, ...] = ()
+    columns: tuple[TensorColumns, ...] = ()
+
+    def columns_of(self, tensor: str) -> tuple[InputColumn, ...]:
+        """Of one input; empty where the whole tensor has ezkl's own scale."""
+        return next((one.columns for one in self.columns if one.tensor == tensor), ())
 
     def run_args(self, inputs: Visibility, outputs: Visibility) -> dict[str, Any]:
         """The arguments of ``gen_settings``. Weights are always ``fixed``: no other choice binds the model."""
@@ -73,6 +82,7 @@ class CircuitParameters:
             "lookup_margin": self.lookup_margin,
             "logrows": self.logrows,
             "rewrites": list(self.rewrites),
+            **({"columns": [one.to_toml() for one in self.columns]} if self.columns else {}),
         }
 
     @classmethod
@@ -90,7 +100,10 @@ class CircuitParameters:
             lookup_margin=record.number("lookup_margin", low=0.0, high=1e6),
             logrows=record.integer("logrows", low=4, high=26),
             rewrites=record.texts("rewrites", max_length=16),
+            columns=parse_columns(record),
         )
+        if parameters.columns and parameters.rewrites[:1] != (FOLDED,):
+            raise record.refuse(f"columns need the rewrite {FOLDED!r}, before all others", "columns")
         record.done()
         return parameters
 

@@ -19,6 +19,7 @@ from verifai.engines.ezkl.build import CIRCUIT_FILE, PK_FILE, SETTINGS_FILE, VK_
 from verifai.engines.ezkl.build_folder import SRS_FILE, BuildFolder
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.lock_section import LockSection, expect_version, parse_section
+from verifai.engines.ezkl.parameters import CircuitParameters
 from verifai.engines.ezkl.proof import Proof
 from verifai.engines.interface import EngineProof, ProveRequest, Tensors
 from verifai.errors import EngineCrashed, EvidenceRejected, InputRejected
@@ -56,7 +57,7 @@ def prove(request: ProveRequest) -> EngineProof:
     expect_version(section)
     folder = BuildFolder(request.build_dir)
     folder.check(section)
-    samples = flatten(request.model.inputs, request.inputs)
+    samples = flatten(request.model.inputs, request.inputs, shown=section.visibility.inputs is Visibility.PUBLIC)
     fence = Fence(
         Limits(memory_bytes=request.budget.memory_bytes, wall_seconds=request.budget.prove_seconds),
         threads=request.threads,
@@ -64,15 +65,15 @@ def prove(request: ProveRequest) -> EngineProof:
         progress=request.progress,
     )
     pinned = settings.parse(read_limited(folder.path(SETTINGS_FILE), limit=settings.MAX_BYTES))
-    made = run(folder, request.model.inputs, samples, pinned, fence)
+    made = run(folder, request.model.inputs, samples, pinned, fence, section.parameters)
     files = evidence_files(folder, made.proof)
     self_check(section, files, made.witness, verifying.fence_for(request.budget, request.progress))
     statement = verifying.decode(section, made.proof, model_sha256=request.model.sha256, context=request.context)
     return EngineProof(files=files, statement=statement, seconds=made.seconds, peak_rss_bytes=made.peak_rss_bytes)
 
 
-def flatten(specs: Sequence[TensorSpec], inputs: Tensors) -> list[list[float]]:
-    """The inputs as ezkl is given them: one flat list per tensor, in the model's order.
+def flatten(specs: Sequence[TensorSpec], inputs: Tensors, *, shown: bool = True) -> list[list[float]]:
+    """The inputs, one flat list per tensor, in the model's order. ``shown``: as in :func:`.tensors.quantise_cells`.
 
     Raises:
         InputRejected: missing, unknown, wrong shape or dtype, or not finite; ``where`` names the tensor.
@@ -83,12 +84,19 @@ def flatten(specs: Sequence[TensorSpec], inputs: Tensors) -> list[list[float]]:
     result = []
     for spec in specs:
         flat = tensors.cells(spec.name, inputs[spec.name], spec.shape)
-        tensors.quantise_cells(spec.name, flat, 0)  # finite, and within what any circuit takes
+        tensors.quantise_cells(spec.name, flat, 0, shown=shown)  # finite, and within what any circuit takes
         result.append(flat)
     return result
 
 
-def run(folder: BuildFolder, specs: Sequence[TensorSpec], sample: Sample, pinned: settings.Settings, fence: Fence) -> Proved:
+def run(
+    folder: BuildFolder,
+    specs: Sequence[TensorSpec],
+    sample: Sample,
+    pinned: settings.Settings,
+    fence: Fence,
+    parameters: CircuitParameters,
+) -> Proved:
     """Witness, mock, prove. The private files in between are deleted before this returns.
 
     Raises:
@@ -98,7 +106,7 @@ def run(folder: BuildFolder, specs: Sequence[TensorSpec], sample: Sample, pinned
     circuit, srs = folder.path(CIRCUIT_FILE), folder.path(SRS_FILE)
     with private_directory(fence.scratch) as private:
         witness_path, proof_path = private / _WITNESS_FILE, private / "proof.json"
-        witness, first_peak = make_witness(circuit, sample, specs, pinned, fence, witness_path)
+        witness, first_peak = make_witness(circuit, sample, specs, pinned, fence, witness_path, parameters)
         fence.progress.phase("prove")
         steps = [
             call("mock", witness=witness_path, circuit=circuit),
@@ -108,7 +116,7 @@ def run(folder: BuildFolder, specs: Sequence[TensorSpec], sample: Sample, pinned
             ran = calls.run(steps, fence, outputs={"proof.json": proof_path})
         except CallFailed as problem:
             if problem.step.name == "mock":
-                raise _out_of_range(specs, sample, "the circuit's constraints do not hold", pinned) from None
+                raise _out_of_range(specs, sample, "the circuit's constraints do not hold", pinned, parameters) from None
             raise calls.crashed(problem) from None
         made = proof.from_ezkl(read_limited(proof_path, limit=2 * proof.MAX_FILE_BYTES))
     return Proved(made, witness, ran.seconds[1], max(first_peak, ran.peak_rss_bytes))
@@ -121,6 +129,7 @@ def make_witness(
     pinned: settings.Settings,
     fence: Fence,
     output: Path,
+    parameters: CircuitParameters,
 ) -> tuple[Witness, int]:
     """Run the circuit forward and check that every lookup stayed inside its table.
 
@@ -132,7 +141,8 @@ def make_witness(
     """
     fence.progress.phase("witness")
     steps = [call("gen_witness", data="input.json", circuit=circuit, output=_WITNESS_FILE)]
-    data = json.dumps({"input_data": [list(flat) for flat in sample]}, allow_nan=False).encode("ascii")
+    given = tensors.fed(specs, sample, parameters, shown=shows_inputs(pinned))
+    data = json.dumps({"input_data": given}, allow_nan=False).encode("ascii")
     seconds = fence.limits.wall_seconds
     fence = fence.within(wall_seconds=WITNESS_SECONDS if seconds is None else seconds)
     try:
@@ -140,15 +150,15 @@ def make_witness(
     except CallFailed as problem:
         if problem.step.failure == "panic":
             raise calls.crashed(problem) from None
-        raise _out_of_range(specs, sample, "a value inside the circuit leaves its range", pinned) from None
+        raise _out_of_range(specs, sample, "a value inside the circuit leaves its range", pinned, parameters) from None
     witness = build.parse_witness(ran.values[0])
     low, high = pinned.lookup_range
     if pinned.required_lookups and not low <= witness.lookup_low <= witness.lookup_high <= high:
         reached = f"a lookup reaches [{witness.lookup_low}, {witness.lookup_high}], its table has [{low}, {high}]"
         hidden = f"a lookup leaves its table [{low}, {high}]"
-        raise _out_of_range(specs, sample, reached if shows_inputs(pinned) else hidden, pinned)
+        raise _out_of_range(specs, sample, reached if shows_inputs(pinned) else hidden, pinned, parameters)
     expected = tuple(
-        tensors.quantise_cells(spec.name, flat, scale)
+        tensors.quantise_cells(spec.name, flat, scale, parameters.columns_of(spec.name))
         for spec, flat, scale in zip(specs, sample, pinned.input_scales, strict=True)
     )
     if witness.inputs != expected:
@@ -161,25 +171,49 @@ def shows_inputs(pinned: settings.Settings) -> bool:
     return pinned.inputs is Visibility.PUBLIC
 
 
-def largest_cell(specs: Sequence[TensorSpec], sample: Sample) -> tuple[str, int, float]:
-    """Tensor, cell and value of largest magnitude: the likeliest cause, as ezkl does not say which it was."""
-    cells = [
-        (abs(value), spec.name, index, value)
-        for spec, flat in zip(specs, sample, strict=True)
-        for index, value in enumerate(flat)
-    ]
-    _, name, index, value = max(cells)
-    return name, index, value
+@dataclass(frozen=True, slots=True)
+class FarthestCell:
+    """The likeliest cause of a value that leaves its range, as ezkl does not say which it was: the cell of largest magnitude,
+    or, of columns with scales of their own, the one farthest from what its column held on the calibration data.
+
+    Attributes:
+        cell: its place in the tensor, row-major.
+    """
+
+    tensor: str
+    cell: int
+    value: float
+    by_column: bool
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return "farthest from its column's calibration data" if self.by_column else "the largest value given"
 
 
-def _out_of_range(specs: Sequence[TensorSpec], sample: Sample, reason: str, pinned: settings.Settings) -> InputRejected:
-    name, index, value = largest_cell(specs, sample)
-    told = f"; the largest value given is cell {index} = {value!r}" if shows_inputs(pinned) else ""
+def farthest_cell(specs: Sequence[TensorSpec], sample: Sample, parameters: CircuitParameters) -> FarthestCell:
+    """Of a whole sample. Cells of columns are compared by the circuit's integers, which are of one size for all of them."""
+    found = []
+    for spec, flat, units in zip(specs, sample, tensors.fed(specs, sample, parameters), strict=True):
+        columns = bool(parameters.columns_of(spec.name))
+        found += [
+            (columns, abs(unit), FarthestCell(spec.name, cell, value, columns))
+            for cell, (value, unit) in enumerate(zip(flat, units, strict=True))
+        ]
+    return max(found, key=lambda one: one[:2])[2]
+
+
+def _out_of_range(
+    specs: Sequence[TensorSpec], sample: Sample, reason: str, pinned: settings.Settings, parameters: CircuitParameters
+) -> InputRejected:
+    far = farthest_cell(specs, sample, parameters)
+    told = f"; {far.words} is cell {far.cell} = {far.value!r}" if shows_inputs(pinned) else ""
     return InputRejected(
         "input-out-of-range",
         f"{reason}{told}",
-        where=f"tensor {name!r}" if told else "the input",
-        hint="The circuit was calibrated on other values: scale the input as in training, or calibrate with more data.",
+        where=f"tensor {far.tensor!r}" if told else "the input",
+        hint="The circuit was calibrated on other values: give the input in the units of the calibration data, or compile with "
+        "data that covers it.",
     )
 
 

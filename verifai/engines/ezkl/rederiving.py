@@ -38,7 +38,7 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     if model.sha256 != request.model_sha256:
         return (_differs("model-mismatch", "the model is not the pinned one", model.sha256, request.model_sha256, "A1"),)
     findings = [_same("model-matches", "the model is the pinned one", model.sha256, "A1")]
-    circuit_onnx = rewrites.apply(model.data, section.parameters.rewrites)
+    circuit_onnx = rewrites.circuit_onnx(model.data, section.parameters)
     findings.append(_compare(_ONNX_CODES, "the rewritten ONNX", sha256(circuit_onnx), section.circuit_onnx_sha256, "A2"))
     srs = _srs(section, request)
     if srs is None:

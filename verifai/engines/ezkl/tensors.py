@@ -6,47 +6,33 @@ opinion on NaN (it becomes 0) and saturates near 2^127; both are refused here.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from math import ldexp
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.statement import TensorStatement
+from verifai.domain.statement import Column, TensorStatement
+from verifai.domain.tensor import TensorSpec
 from verifai.engines.ezkl import calls, field
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
+from verifai.engines.ezkl.columns import InputColumn, quantise_value
+from verifai.engines.ezkl.parameters import CircuitParameters
 from verifai.errors import EngineCrashed, InputRejected
 from verifai.execution.child import Limits
 
 DIGEST_SCHEME = "ezkl-poseidon"
-MAX_QUANTISED = 2**62
 _HASH_SECONDS = 120.0
 
 
-def quantise_value(value: float, scale: int) -> int:
-    """round(value · 2^scale), halves away from zero.
+def quantise_cells(
+    name: str, values: Sequence[float], scale: int, columns: Sequence[InputColumn] = (), *, shown: bool = True
+) -> tuple[int, ...]:
+    """All cells of one tensor, at one scale, or each at that of its column.
 
-    Raises:
-        ValueError: not finite, or too large for any circuit.
-    """
-    if not math.isfinite(value):
-        raise ValueError("not a finite number")
-    try:
-        scaled = math.ldexp(value, scale)
-    except OverflowError:
-        scaled = math.inf
-    if abs(scaled) > MAX_QUANTISED:
-        raise ValueError(f"too large for a circuit at scale {scale}")
-    whole = math.trunc(scaled)
-    # Exact: where a double has a fraction at all, the subtraction has no rounding.
-    if abs(scaled - whole) >= 0.5:
-        whole += 1 if scaled > 0 else -1
-    return whole
-
-
-def quantise_cells(name: str, values: Iterable[float], scale: int) -> tuple[int, ...]:
-    """All cells of one tensor.
+    Args:
+        shown: whether proofs show the tensor; errors, which end in logs, tell no cell of one that they hide.
 
     Raises:
         InputRejected: code ``input-out-of-range``, with the tensor, the cell and the value.
@@ -54,11 +40,12 @@ def quantise_cells(name: str, values: Iterable[float], scale: int) -> tuple[int,
     result = []
     for index, value in enumerate(values):
         try:
-            result.append(quantise_value(value, scale))
+            result.append(columns[index].quantise(value) if columns else quantise_value(value, scale))
         except ValueError as problem:
-            raise InputRejected(
-                "input-out-of-range", f"cell {index} is {value!r}: {problem}", where=f"tensor {name!r}"
-            ) from None
+            told = (
+                f"cell {index} is {value!r}: {problem}" if shown else f"a cell is {problem}; it is hidden, so it is not shown"
+            )
+            raise InputRejected("input-out-of-range", told, where=f"tensor {name!r}") from None
     return tuple(result)
 
 
@@ -98,7 +85,37 @@ def log2_multiplier(tensor: TensorStatement) -> int:
 
 def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     """The integers that the circuit sees for ``values``. Raises InputRejected."""
-    return quantise_cells(tensor.name, cells(tensor.name, values, tensor.shape), log2_multiplier(tensor))
+    flat = cells(tensor.name, values, tensor.shape)
+    if tensor.columns:
+        return quantise_cells(tensor.name, flat, 0, [_column(tensor, column) for column in tensor.columns])
+    return quantise_cells(tensor.name, flat, log2_multiplier(tensor))
+
+
+def _column(tensor: TensorStatement, column: Column) -> InputColumn:
+    scale = column.scale
+    found = InputColumn(scale.numerator.bit_length() - scale.denominator.bit_length(), column.zero_point)
+    if found.stated != column:
+        raise InputRejected("input-dtype", f"{scale} is not a scale of this engine", where=f"tensor {tensor.name!r}")
+    return found
+
+
+def fed(
+    specs: Sequence[TensorSpec], sample: Sequence[Sequence[float]], parameters: CircuitParameters, *, shown: bool = True
+) -> list[list[float]]:
+    """What ezkl is given for a sample: the values themselves, or, of columns, x' with exactly their integer at its scale.
+
+    Args:
+        sample: one flat list per model input, in the model's order. shown: as in :func:`quantise_cells`.
+
+    Raises:
+        InputRejected: code ``input-out-of-range``.
+    """
+    result = []
+    for spec, flat in zip(specs, sample, strict=True):
+        columns = parameters.columns_of(spec.name)
+        whole = quantise_cells(spec.name, flat, 0, columns, shown=shown) if columns else ()
+        result.append([ldexp(float(q), -parameters.input_scale) for q in whole] if columns else list(flat))
+    return result
 
 
 def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:

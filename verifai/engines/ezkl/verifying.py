@@ -15,13 +15,14 @@ The lock's own SRS points were checked when the section was parsed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256, short
 from verifai.domain.findings import Finding, Outcome, holds
 from verifai.domain.progress import Progress
-from verifai.domain.statement import EngineName, Privacy, Statement, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility
 from verifai.engines.ezkl import calls, field, proof, settings
 from verifai.engines.ezkl.calls import CallFailed, Fence, call
 from verifai.engines.ezkl.lock_section import LockSection, check_settings, expect_version, parse_section
@@ -145,16 +146,18 @@ def decode(section: LockSection, parsed: Proof, *, model_sha256: Sha256, context
                 raise EvidenceRejected("instance-out-of-range", str(problem), where=f"tensor {pinned.name!r}") from None
         elif pinned.visibility is Visibility.HASHED:
             digest = field.encode(values[0])
+        columns = section.parameters.columns_of(pinned.name) if pinned.role is Role.INPUT else ()
         tensors.append(
             TensorStatement(
                 role=pinned.role,
                 name=pinned.name,
                 shape=pinned.shape,
                 visibility=pinned.visibility,
-                scale=field.scale_fraction(pinned.scale),
+                scale=Fraction(1) if columns else field.scale_fraction(pinned.scale),
                 quantised=quantised,
                 digest=digest,
                 digest_scheme=None if digest is None else DIGEST_SCHEME,
+                columns=tuple(column.stated for column in columns),
             )
         )
     return Statement(

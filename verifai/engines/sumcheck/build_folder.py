@@ -7,7 +7,9 @@ from pathlib import Path
 from verifai.engines.sumcheck.circuit.codec import MAX_BYTES, circuit_digest, decode, encode
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.weights import weights_bytes
+from verifai.engines.sumcheck.clamping import write_ranges
 from verifai.engines.sumcheck.lock_section import LockSection
+from verifai.engines.sumcheck.lowering.clamps import uncut_runs
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, WEIGHTS_FILE
 from verifai.errors import EvidenceRejected, UsageError
@@ -19,6 +21,7 @@ def write_build(folder: Path, lowered: Lowered) -> None:
     write_atomic(folder / ".gitignore", b"*\n")
     write_atomic(folder / CIRCUIT_FILE, encode(lowered.circuit), mode=0o600)
     write_atomic(folder / WEIGHTS_FILE, lowered.blob, mode=0o600)
+    write_ranges(folder, circuit_digest(encode(lowered.circuit)), uncut_runs(lowered.circuit, lowered.calibrated))
 
 
 def read_build(folder: Path, section: LockSection) -> tuple[bytes, Circuit, bytes]:

@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
 from verifai.execution.watched import within
@@ -53,26 +54,32 @@ def compile_circuit(request: CompileRequest) -> CompiledCircuit:
         UsageError: ``privacy-unsupported``, ``bad-spec``, ``bad-lock``. UnsupportedModel: an operator or a bound.
         ResourceExhausted, DeadlineExceeded: the budget's memory or time.
     """
-    return within(_limits(request), lambda: _compile(request))
+    limits = _limits(request)
+    found, seconds = within(limits, lambda: _lower(request))
+    if request.spec.weights is not WeightVisibility.PUBLIC:
+        _ensure_kernels(request.progress)  # once per installation, so in no circuit's time limit
+    return within(limits, lambda: _pin(request, found, seconds))
 
 
 def _limits(request: CompileRequest) -> Limits:
     return Limits(request.spec.budget.memory_bytes, None, request.spec.budget.setup_seconds)
 
 
-def _compile(request: CompileRequest) -> CompiledCircuit:
+def _lower(request: CompileRequest) -> tuple[Tuned, dict[str, float]]:
+    """The circuit, and the seconds that finding it took."""
     began = perf_counter()
-    seconds: dict[str, float] = {}
     bindings(request.spec)
     samples = samples_of(request.calibration, request.model)
     found = _search(request, samples) if request.locked is None else _reproduce(request, request.locked, samples)
-    options, lowered, fidelity = found.options, found.lowered, found.fidelity
-    seconds["tune" if request.locked is None else "lower"] = perf_counter() - began
-    mismatches = count_mismatches(request.model, lowered, samples)
+    seconds = {"tune" if request.locked is None else "lower": perf_counter() - began}
+    mismatches = count_mismatches(request.model, found.lowered, samples)
     if mismatches.cells:
         request.progress.note(mismatches.sentence())
-    if request.spec.weights is not WeightVisibility.PUBLIC:
-        _ensure_kernels(request.progress)
+    return found, seconds
+
+
+def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> CompiledCircuit:
+    options, lowered, fidelity = found.options, found.lowered, found.fidelity
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -103,6 +110,7 @@ def _predict(request: CompileRequest) -> Prediction:
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
     """The cheapest circuit that meets the floor."""
+    keep_freed_memory()
     options = options_of(request.spec)
     check_names(options, request.model)
     given = frozenset(request.spec.options.get("sumcheck", {}))

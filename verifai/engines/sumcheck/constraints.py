@@ -252,9 +252,9 @@ def committed_columns(circuit: Circuit) -> frozenset[Column]:
     from verifai.engines.sumcheck.planning.plan import plan
 
     layout = plan(circuit)
-    columns = set(layout.witness.offsets)
+    columns = set(layout.witness.columns)
     if circuit.weight_visibility is WeightVisibility.COMMITTED and layout.weights is not None:
-        columns |= set(layout.weights.offsets)
+        columns |= set(layout.weights.columns)
     return frozenset(columns | {_tensor(tensor) for tensor in layout.hashed})
 
 

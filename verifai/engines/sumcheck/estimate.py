@@ -41,9 +41,9 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     lowered = _lowered(model, spec, weight_binding(spec.weights))
     require_verifiable(price_of(lowered.circuit))
     layout = plan(lowered.circuit)
-    cells = sum(1 << log for log in layout.witness.logs.values())
+    cells = layout.witness.stored_cells
     if layout.weights is not None:
-        cells += sum(1 << log for log in layout.weights.logs.values())
+        cells += layout.weights.stored_cells
     weights = sum(weight.size for weight in lowered.circuit.weights)
     leaves = 1 << layout.bus.log_leaves
     return CostEstimate(

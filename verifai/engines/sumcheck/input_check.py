@@ -12,9 +12,12 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
 
+GAP = "it is empty or no finite number"
+"""Said of a hidden cell too: a gap is no value."""
+
 
 def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
-    """One entry per input of a sample that ``prove`` would refuse. Of tensors that proofs hide, only which they are.
+    """One entry per input of a sample that ``prove`` would refuse. Of tensors that proofs hide, the place and no value.
 
     Raises:
         InputRejected: an input that is not of the model's shape and dtype. UsageError: ``stale-build``, ``bad-lock``,
@@ -38,11 +41,12 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
             cells = outside_cells(circuit.tensors[port.tensor], values, columns)
             if not cells.size:
                 continue
-            if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
-                yield OutsideInput(row, spec.name)
-                continue
             first = int(cells[0])
-            low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             place = tuple(int(index) for index in np.unravel_index(first, spec.shape))
+            if circuit.zero_knowledge and port.visibility is not Visibility.PUBLIC:
+                gap = not np.isfinite(float(values.reshape(-1)[first]))
+                yield OutsideInput(row, spec.name, cells.size, place, reason=GAP if gap else "")
+                continue
+            low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
             value = f"{float(values.reshape(-1)[first]):g}"
             yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, read_ranges
 from verifai.engines.sumcheck.interpreter.run import Trace, run
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.lowering.clamps import Uncut
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
 from verifai.engines.sumcheck.planning.plan import plan
@@ -40,18 +43,37 @@ def prove(request: ProveRequest) -> EngineProof:
         InputRejected: an input outside the circuit's range. UsageError: ``stale-build``, ``bad-lock``, ``engine-version``.
         ResourceExhausted, DeadlineExceeded: the budget's memory or time; what was reserved of a ledger stays spent.
     """
-    return within(Limits(request.budget.memory_bytes, None, request.budget.prove_seconds), lambda: _prove(request))
+    limits = Limits(request.budget.memory_bytes, None, request.budget.prove_seconds)
+    ready = within(limits, lambda: _checked(request))
+    ensure_kernels(request.progress)  # once per installation, so in no proof's time limit
+    return within(limits, lambda: _prove(request, ready))
 
 
-def _prove(request: ProveRequest) -> EngineProof:
+class _Ready(NamedTuple):
+    """What a proof is made of, checked. ``data``: the encoded circuit."""
+
+    section: LockSection
+    data: bytes
+    circuit: Circuit
+    blob: bytes
+    inputs: Sequence[Ints]
+    ranges: tuple[Uncut, ...] | None
+
+
+def _checked(request: ProveRequest) -> _Ready:
     from verifai.onnx_graph.reference import check_tensors
 
     section = parse_section(request.section)
     expect_suite(section)
     check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
+    ranges = read_ranges(request.build_dir, section.circuit_sha256)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    ensure_kernels(request.progress)
+    return _Ready(section, data, circuit, blob, inputs, ranges)
+
+
+def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
+    section, data, circuit, blob, inputs, ranges = ready
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)
@@ -68,6 +90,7 @@ def _prove(request: ProveRequest) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
+    clamped = None if ranges is None else count_clamped(circuit, trace, ranges)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
@@ -77,7 +100,11 @@ def _prove(request: ProveRequest) -> EngineProof:
         peak_rss_bytes=peak_rss_bytes(),
         outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
         secrets=_output_secrets(request, circuit, proven),
-        findings=saturated_outputs(section, circuit, checked.verified.statement),
+        findings=(
+            *saturated_outputs(section, circuit, checked.verified.statement),
+            *(() if clamped is None else clamped_finding(clamped)),
+        ),
+        clamped_cells=None if clamped is None else clamped.bound,
     )
 
 

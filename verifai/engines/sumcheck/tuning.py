@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity, FidelityFloor, Task
+from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import Progress
 from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.fidelity import Measure
@@ -93,7 +93,7 @@ class _Attempt:
 def committed_cells(lowered: Lowered) -> int:
     """Cells that a proof of the circuit commits to, as far as its prove time depends on them."""
     layout = plan(lowered.circuit)
-    return sum(1 << log for log in layout.witness.logs.values()) + (1 << layout.bus.log_leaves)
+    return layout.witness.stored_cells + (1 << layout.bus.log_leaves)
 
 
 class Tuner:
@@ -251,25 +251,10 @@ class Tuner:
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
         fixed = sorted(self._given & set(TUNED_FIELDS))
-        advice = _reachable(self.floor, best.fidelity)
+        advice = self.floor.lowered_to(best.fidelity)
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(
             "fidelity-below-floor", f"{self._spec.name}: {best.reason}", where="circuit.toml: [fidelity]", hint=hint
         )
-
-
-def _reachable(floor: FidelityFloor, fidelity: Fidelity) -> str:
-    """The fields of a floor that this fidelity meets, as TOML; only those that were missed are changed."""
-    found = []
-    agreement = fidelity.top1_agreement
-    if floor.top1_agreement is not None:
-        reached = 0.0 if agreement is None else np.floor(min(agreement, floor.top1_agreement) * 10_000) / 10_000
-        found.append(f"top1_agreement = {float(reached)!r}")
-    for name in ("spread_error", "max_abs_error"):
-        limit, value = getattr(floor, name), getattr(fidelity, name)
-        if limit is not None and value is not None:
-            digits = 10.0 ** (1 - np.floor(np.log10(value))) if value > 0 else 1.0
-            found.append(f"{name} = {max(limit, float(np.ceil(value * digits) / digits))!r}")
-    return ", ".join(found)

@@ -16,12 +16,13 @@ table                 scikit-learn's method                      the rule's row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from verifai.domain.categories import Categories
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.exporters.sklearn.writer import Array, Row, Writer
 
@@ -44,11 +45,39 @@ class Rules:
 
 
 class Build(Writer):
-    """A graph being written, and the rules to write it with."""
+    """A graph being written, and the rules to write it with.
+
+    Attributes:
+        categories: by the place of a column of texts among the model's own, what its numbers stand for.
+    """
 
     def __init__(self, width: int, rules: Rules) -> None:
         super().__init__(width)
         self._rules = rules
+        self.categories: dict[int, Categories] = {}
+        self._origins: dict[str, tuple[int, ...]] = {self.features.name: tuple(range(width))}
+
+    def columns(self, row: Row, indices: Sequence[int] | Array) -> Row:
+        """As :meth:`Writer.columns`; which of the model's own columns the result holds stays known."""
+        found, before = super().columns(row, indices), self._origins.get(row.name)
+        if before is not None:
+            self._origins[found.name] = tuple(before[int(at)] for at in np.asarray(indices).reshape(-1))
+        return found
+
+    def text_column(self, estimator: Any, row: Row, place: int, values: Sequence[str], others: bool) -> None:
+        """Record that a column of the row holds texts, for which the model takes their places in ``values``.
+
+        ``others``: whether another text stands for the number after the last. Raises UnsupportedModel.
+        """
+        origins = self._origins.get(row.name)
+        if origins is None:
+            raise unsupported(estimator, "encodes text that another step made", "Encode texts in the first step of a column.")
+        column, known = origins[place], self.categories.get(origins[place])
+        if known is not None and known.values != tuple(values):
+            raise unsupported(
+                estimator, f"has other categories for column {column} than another encoder", "Fit both on the same texts."
+            )
+        self.categories[column] = Categories(tuple(values), others and (known is None or known.others))
 
     def transform(self, estimator: Any, row: Row) -> Row:
         """``estimator.transform(row)``. Raises NoRule, UnsupportedModel."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from verifai.domain.categories import Categories
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.packages import install_hint
 from verifai.exporters.factory import made_by, reason
@@ -71,20 +73,20 @@ class SklearnExporter:
                 raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.")
             check_stored(value)
             chosen = choice.choose(value, source.select[0] if source.select else "")
-            data, notices = _convert(value, int(width), chosen.output, source)
+            data, notices, categories = _convert(value, int(width), chosen.output, source)
             plain = positional(value)
         return Exported(
             data=data,
             where=source.text,
-            run=_Runner(plain, chosen.output, source),
+            run=_Runner(plain, chosen.output, source, categories),
             made=_Typical(value, int(width)),
             notices=(*_explained(value, chosen), *notices),
-            meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels),
-            decide=_Decider(plain, chosen, source),
+            meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels, categories=categories),
+            decide=_Decider(plain, chosen, source, categories),
         )
 
 
-def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...]]:
+def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...], Mapping[int, Categories]]:
     build = Build(width, RULES)
     method = {
         choice.PROBABILITIES: build.probabilities,
@@ -95,8 +97,8 @@ def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes
     try:
         row = method(value, build.features)
     except NoRule as missing:
-        return convert_by_skl2onnx(value, width, output, str(missing), source), ()
-    return build.model(row, output), tuple(build.notices)
+        return convert_by_skl2onnx(value, width, output, str(missing), source), (), {}
+    return build.model(row, output), tuple(build.notices), build.categories
 
 
 def _explained(value: Any, chosen: choice.Choice) -> tuple[str, ...]:
@@ -113,14 +115,27 @@ def _columns(value: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in names.tolist())
 
 
+_NO_CATEGORY = "\x00none of the categories"
+
+
+def _with_texts(rows: NDArray[Any], categories: Mapping[int, Categories]) -> NDArray[Any]:
+    """The rows as the estimator takes them: texts where the model takes their numbers."""
+    if not categories:
+        return rows
+    found = rows.astype(object)
+    for place, one in categories.items():
+        found[:, place] = [one.text(float(number)) or _NO_CATEGORY for number in rows[:, place]]
+    return found
+
+
 class _Runner:
     """The estimator on one sample, in float64."""
 
-    def __init__(self, estimator: Any, output: str, source: Source) -> None:
-        self._estimator, self._output, self._source = estimator, output, source
+    def __init__(self, estimator: Any, output: str, source: Source, categories: Mapping[int, Categories]) -> None:
+        self._estimator, self._output, self._source, self._categories = estimator, output, source, categories
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        rows = np.asarray(inputs[INPUT], dtype=np.float64)
+        rows = _with_texts(np.asarray(inputs[INPUT], dtype=np.float64), self._categories)
         with _failing(self._source):
             return {self._output: choice.truth(self._estimator, self._output, rows)}
 
@@ -128,12 +143,13 @@ class _Runner:
 class _Decider:
     """The label that ``predict`` names."""
 
-    def __init__(self, estimator: Any, chosen: choice.Choice, source: Source) -> None:
-        self._estimator, self._choice, self._source = estimator, chosen, source
+    def __init__(self, estimator: Any, chosen: choice.Choice, source: Source, categories: Mapping[int, Categories]) -> None:
+        self._estimator, self._choice, self._source, self._categories = estimator, chosen, source, categories
 
     def __call__(self, inputs: Arrays) -> int | None:
+        rows = _with_texts(np.asarray(inputs[INPUT], dtype=np.float64), self._categories)
         with _failing(self._source):
-            found = choice.named(self._estimator, self._choice, np.asarray(inputs[INPUT], dtype=np.float64))
+            found = choice.named(self._estimator, self._choice, rows)
         return None if found is None else int(found[0])
 
 

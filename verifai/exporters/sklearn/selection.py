@@ -97,6 +97,8 @@ def _imputer(build: Build, estimator: Any, row: Row) -> Row:
     """Columns without any value at fitting are dropped; a missing value that is a number is replaced."""
     missing = estimator.missing_values
     fitted = getattr(getattr(estimator, "initial_imputer_", estimator), "statistics_", None)
+    if fitted is not None and np.asarray(fitted).dtype.kind == "O":
+        return _text_imputer(build, estimator, row, list(fitted))
     if fitted is not None and np.asarray(fitted).dtype.kind not in "fiub":
         raise unsupported(estimator, "fills in text", _ENCODE)
     if getattr(estimator, "add_indicator", False) and estimator.indicator_.features_.size:
@@ -111,6 +113,24 @@ def _imputer(build: Build, estimator: Any, row: Row) -> Row:
         return row
     known = getattr(estimator, "_valid_mask", None) if fitted is None else ~np.isnan(np.asarray(fitted, dtype=np.float64))
     return row if known is None else build.columns(row, np.flatnonzero(known))
+
+
+def _text_imputer(build: Build, estimator: Any, row: Row, filling: list[Any]) -> Row:
+    """An imputer of texts, or of columns of which some are texts: missing ones are refused, as missing numbers are."""
+    missing = estimator.missing_values
+    if not (missing is None or (isinstance(missing, float) and np.isnan(missing))):
+        hint = "Replace it before fitting, and outside the model."
+        raise unsupported(estimator, f"replaces the text {str(missing)[:40]!r}", hint)
+    if len(filling) != row.width:
+        raise inconsistent(estimator, f"statistics_ has {len(filling)} values for {row.width} columns")
+    if getattr(estimator, "add_indicator", False) and estimator.indicator_.features_.size:
+        raise unsupported(estimator, "adds columns that mark missing values", "Fit it with add_indicator=False.")
+    kind = type(estimator).__name__
+    build.note(f"{kind} fills in missing texts; a table with empty cells there is refused: fill them in before.")
+    empty = [isinstance(value, float) and np.isnan(value) for value in filling]
+    if not any(empty) or getattr(estimator, "keep_empty_features", False):
+        return row
+    return build.columns(row, np.flatnonzero(~np.array(empty)))
 
 
 def _replaced(build: Build, estimator: Any, row: Row) -> Row:
@@ -130,13 +150,26 @@ def one_hot(build: Build, row: Row, categories: Sequence[Array]) -> Row:
     return build.apply("Cast", same, to=1)
 
 
-def _categories(estimator: Any, row: Row) -> list[Array]:
-    """The encoder's categories as float64. Raises UnsupportedModel for text, and for numbers that float32 cannot hold."""
+def _categories(build: Build, estimator: Any, row: Row) -> list[Array]:
+    """The encoder's categories as float64; of texts their places, which the model takes for them.
+
+    Raises:
+        UnsupportedModel: for mixtures of texts and numbers, and for numbers that float32 cannot hold.
+    """
     found = []
-    for values in parts(estimator, "categories_"):
+    for place, values in enumerate(parts(estimator, "categories_")):
         values = np.asarray(values)
+        listed = values.tolist()
+        if values.dtype.kind in "OU" and values.ndim == 1 and listed and all(isinstance(one, str) for one in listed):
+            if place >= row.width:
+                raise inconsistent(estimator, f"it has more lists of categories than the {row.width} columns")
+            build.text_column(estimator, row, place, listed, getattr(estimator, "handle_unknown", "error") != "error")
+            found.append(np.arange(len(listed), dtype=np.float64))
+            continue
+        if values.dtype.kind == "O" and all(isinstance(one, (int, float)) for one in listed):
+            values = np.array(listed, dtype=np.float64)
         if values.dtype.kind not in "fiub":
-            raise unsupported(estimator, "encodes text", _ENCODE)
+            raise unsupported(estimator, "encodes text beside other values, missing ones perhaps", _ENCODE)
         numeric = values.astype(np.float64)
         if values.ndim != 1 or not np.array_equal(numeric.astype(np.float32).astype(np.float64), numeric):
             raise unsupported(estimator, "has categories that are no exact float32 numbers, NaN among them", _ENCODE)
@@ -148,7 +181,7 @@ def _categories(estimator: Any, row: Row) -> list[Array]:
 
 def _one_hot_encoder(build: Build, estimator: Any, row: Row) -> Row:
     """One column per category that is neither dropped nor rare, then one for the rare ones together."""
-    categories = _categories(estimator, row)
+    categories = _categories(build, estimator, row)
     encoded = one_hot(build, row, categories)
     if estimator.handle_unknown == "error":
         build.note("OneHotEncoder raises an error for an unknown category; the exported model gives it zeros instead.")
@@ -194,7 +227,7 @@ def _dropped(estimator: Any, column: int) -> int | None:
 
 def _ordinal_encoder(build: Build, estimator: Any, row: Row) -> Row:
     """The place of the category: Σ place · [cell = category]; an unknown one gives the encoder's value for it."""
-    categories = _categories(estimator, row)
+    categories = _categories(build, estimator, row)
     if any(_groups(estimator, column, len(values))[1] for column, values in enumerate(categories)):
         raise unsupported(estimator, "puts rare categories together", "Fit it without min_frequency and max_categories.")
     encoded = one_hot(build, row, categories)

@@ -75,7 +75,7 @@ def _by_columns(estimator: Any, width: int, generator: np.random.Generator, coun
 def _remembered(estimator: Any, width: int, generator: np.random.Generator, count: int) -> Array | None:
     categories = getattr(estimator, "categories_", None)
     if isinstance(categories, list) and len(categories) == width:
-        lists = [np.asarray(values) for values in categories]
+        lists = [_numbered(np.asarray(values)) for values in categories]
         if all(values.dtype.kind in "fiub" and values.size for values in lists):
             return np.stack([generator.choice(values.astype(np.float64), count) for values in lists], axis=1)
     counts = _field(estimator, "n_categories_", (width,))
@@ -96,6 +96,12 @@ def _remembered(estimator: Any, width: int, generator: np.random.Generator, coun
         if points is not None and len(points):
             return _around(points, generator, count)
     return None
+
+
+def _numbered(values: Array) -> Array:
+    """Texts by their places, which the model takes for them."""
+    texts = values.dtype.kind in "OU" and all(isinstance(one, str) for one in values.tolist())
+    return np.arange(values.size) if texts else values
 
 
 def _around(points: Array, generator: np.random.Generator, count: int) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 from verifai.bundle.reader import open_bundle
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import Progress
-from verifai.domain.proof_index import IndexHeader, IndexRow, ProofIndex, SampleStatus, first_difference, sample_id
+from verifai.domain.proof_index import IndexHeader, IndexRow, ProofIndex, SampleStatus, first_difference, row_words, sample_id
 from verifai.domain.statement import Role, Statement, Visibility
 from verifai.engines.interface import ProofEngine
 from verifai.errors import InputRejected, UsageError, VerifaiError
@@ -40,11 +40,11 @@ def check_same_batch(index: ProofIndex, header: IndexHeader, digests: Sequence[S
     if begun.inputs_sha256 is not None and header.inputs_sha256 is not None and differs in ("", "the inputs"):
         for row in index.rows.values():
             if row.input_sha256 is not None and row.input_sha256 != digests[row.row]:
-                differs = f"the input of row {row.row}"
+                differs = f"the input of {row_words(row.row)}"
                 break
     if not differs and begun.inputs_sha256 is None:
         other = differing_hidden_input(secrets_dir, begun.run, digests)
-        differs = "" if other is None else f"the input of row {other}"
+        differs = "" if other is None else f"the input of {row_words(other)}"
     if differs:
         told = f"{differs} changed"
         if begun.samples != header.samples:
@@ -91,9 +91,9 @@ def _check_listed(row: IndexRow, path: Path) -> None:
     except VerifaiError as problem:
         if problem.code == "disk":
             raise
-        raise _differs(f"the index lists a bundle for row {row.row}, but {problem.message}", path) from None
+        raise _differs(f"the index lists a bundle for {row_words(row.row)}, but {problem.message}", path) from None
     if found != row.bundle_id:
-        raise _differs(f"the bundle of row {row.row} is not the one that the index lists", path)
+        raise _differs(f"the bundle of {row_words(row.row)} is not the one that the index lists", path)
 
 
 def _differs(message: str, path: Path) -> UsageError:
@@ -121,7 +121,7 @@ def _unlisted(
             )
             if same:
                 return proven_row(row, statement, bundle.bundle_id, digest, 0.0, path)
-            message = f"it is not the bundle of row {row} of this batch"
+            message = f"it is not the bundle of {row_words(row)} of this batch"
     except VerifaiError as problem:
         if problem.code == "disk":
             raise

@@ -27,7 +27,7 @@ from verifai.engines.capabilities import SplitRequest
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.onnx_graph.cut import cut_model
-from verifai.onnx_graph.inputs import read_samples, to_arrays
+from verifai.onnx_graph.inputs import read_complete, to_arrays
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.npz import write_npz
 from verifai.onnx_graph.reference import Reference
@@ -138,9 +138,9 @@ def _samples(model: OnnxModel, spec: CircuitSpec, data: Path | None) -> list[Ten
             "split needs calibration data: the scale of a boundary tensor is chosen from it",
             hint="Give real inputs: --calibration samples.npz.",
         )
-    names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml").columns
-    columns = TableColumns(names, spec.dropped)
-    return list(read_samples(data, model, columns=columns).samples[: spec.calibration_samples])
+    names = resolve_names(spec.names, model.inputs, model.outputs, "circuit.toml")
+    columns = TableColumns(names.columns, spec.dropped, {name: names.texts(name) for name in names.categories})
+    return list(read_complete(data, model, columns=columns).samples[: spec.calibration_samples])
 
 
 def _through(segment: OnnxModel, samples: Sequence[Tensors]) -> list[Tensors]:

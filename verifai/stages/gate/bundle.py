@@ -267,7 +267,7 @@ class _Case:
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
         self._findings += [key] if key is not None else []
         self._findings += judge_proof(demand.proof, facts)
-        self._findings += judge_fidelity(demand.fidelity, facts.fidelity)
+        self._findings += judge_fidelity(demand.fidelity, facts.fidelity, verified.proof.clamped_cells)
         signers = self._proof_signers()
         self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
         self._facts |= {

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifai.domain.statement import Role, TensorStatement, Visibility
-from verifai.engines.ezkl import calls, field, tensors
+from verifai.engines.ezkl import calls, columns, field, tensors
 from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.srs import bn254, ceremony
 from verifai.errors import InputRejected
@@ -55,7 +55,7 @@ def test_what_no_tensor_holds_is_refused(value: int) -> None:
 def test_quantisation_rounds_halves_away_from_zero(value: float, scale: int) -> None:
     exact = Fraction(value) * 2**scale
     expected = math.floor(abs(exact) + Fraction(1, 2)) * (1 if exact >= 0 else -1)
-    assert tensors.quantise_value(value, scale) == expected
+    assert columns.quantise_value(value, scale) == expected
 
 
 def test_quantisation_is_ezkl_s_own_to_the_last_bit() -> None:
@@ -65,10 +65,10 @@ def test_quantisation_is_ezkl_s_own_to_the_last_bit() -> None:
     singles = [struct.unpack("f", struct.pack("f", value))[0] for value in drawn]
     for scale in (0, 1, 7, 13, 20):
         ties = [(step + 0.5) / 2**scale for step in range(-40, 40)]
-        values = [value for value in (*edges, *ties, *drawn, *singles) if abs(value) * 2**scale < tensors.MAX_QUANTISED]
+        values = [value for value in (*edges, *ties, *drawn, *singles) if abs(value) * 2**scale < columns.MAX_QUANTISED]
         ran = calls.run([call("float_to_felt", values=values, scale=scale, kind="F64")], Fence())
         theirs = [field.decode_signed(text) for text in ran.values[0]]
-        assert theirs == [tensors.quantise_value(value, scale) for value in values]
+        assert theirs == [columns.quantise_value(value, scale) for value in values]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, 2.0**63])

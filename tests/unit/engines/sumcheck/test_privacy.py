@@ -52,7 +52,7 @@ def test_who_does_not_ask_gets_the_faster_suite_and_is_told_that_nothing_is_hidd
 def test_it_is_offered_as_unaudited(what: str) -> None:
     support = privacy_support(ASKS[what])
     assert (support.offered, support.level) == (True, Privacy.ZERO_KNOWLEDGE_UNAUDITED)
-    assert "sumcheck-zk/1" in support.reason and "more proof bytes" in support.cost
+    assert "sumcheck-zk/2" in support.reason and "more proof bytes" in support.cost
     weights = ASKS[what].weights
     assert ("ledger" in support.cost) == (weights is WeightVisibility.PRIVATE)
     assert ("hiding commitment" in support.reason) == (weights is WeightVisibility.PRIVATE)

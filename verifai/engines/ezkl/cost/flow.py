@@ -20,6 +20,8 @@ LOOKUPS = frozenset({"Sigmoid", "Tanh", "Erf", "Exp", "Cos", "Sin", "Atan", "Tan
 COMPOSITE = {"Softmax": 5, "Div": 3, "Sqrt": 3, "Reciprocal": 3, "Pow": 3, "Log": 4, "ReduceMean": 2, "Elu": 3, "Selu": 3,
              "Softplus": 3, "Gelu": 4, "LayerNormalization": 6, "GlobalAveragePool": 1, "AveragePool": 1}  # fmt: skip
 """Operators that become several range checks per output cell: roughly how many rebasings one is worth."""
+WITH_TABLES = frozenset({"Softmax", "Log", "Elu", "Selu", "Softplus", "Gelu"})
+"""Of these, those that look something up as well."""
 FREE = frozenset(
     {
         "Reshape",
@@ -146,6 +148,7 @@ def count(proto: onnx.ModelProto, run: Flow, legs: int, inner: int) -> Cells:
             main, lookups = main + size, lookups + 1
         elif node.op_type in COMPOSITE:
             main += size * COMPOSITE[node.op_type] * (check + two_sided + 15)
+            lookups += node.op_type in WITH_TABLES
         elif node.op_type == "MaxPool":
             window = prod(helper.get_attribute_value(next(a for a in node.attribute if a.name == "kernel_shape")))
             main, shuffles = main + size * (window - 1) * (check + 15), shuffles + size

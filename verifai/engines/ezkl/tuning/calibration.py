@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.ezkl.build import Sample, Witness
+from verifai.engines.ezkl.columns import Frame
 from verifai.engines.fidelity import Measure
 from verifai.errors import EngineCrashed
 from verifai.onnx_graph.model import OnnxModel
@@ -28,7 +29,8 @@ class Calibration:
     """The calibration samples and what the model makes of them.
 
     Attributes:
-        inputs: one mapping per sample: input name → float32 array of the model's shape.
+        inputs: one mapping per sample: input name → float32 array of the model's shape; of columns with scales of their own,
+            what the circuit takes in their place.
         measure: what onnxruntime says of them.
     """
 
@@ -38,18 +40,18 @@ class Calibration:
     _forecasts: dict[tuple[bytes, int, int], Fidelity] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: OnnxModel, spec: CircuitSpec, samples: Sequence[Sample]) -> Calibration:
+    def of(
+        cls,
+        model: OnnxModel,
+        spec: CircuitSpec,
+        samples: Sequence[Sample],
+        frames: Mapping[str, Sequence[Frame]] | None = None,
+    ) -> Calibration:
         """Run the reference. ``samples``: one flat list per model input, in the model's order."""
-        inputs = tuple(
-            {
-                tensor.name: np.asarray(flat, dtype=np.dtype(tensor.dtype)).reshape(tensor.shape)
-                for tensor, flat in zip(model.inputs, sample, strict=True)
-            }
-            for sample in samples
-        )
+        inputs = arrays_of(model, samples)
         names, session = [tensor.name for tensor in model.outputs], open_session(model.data)
         outputs = [dict(zip(names, session.run(names, one), strict=True)) for one in inputs]
-        return cls(model, inputs, Measure(spec.task, outputs))
+        return cls(model, tuple(_framed(one, frames or {}) for one in inputs), Measure(spec.task, outputs))
 
     def compare(self, outputs: Floats) -> Fidelity:
         """Fidelity of ``outputs`` ([samples, cells of all outputs]) against the reference."""
@@ -78,8 +80,25 @@ class Calibration:
             self._forecasts[key] = self.compare(_outputs(session, names, rounded))
         return self._forecasts[key]
 
+    def below_maximum(self, circuit_onnx: bytes, name: str, axis: int) -> float:
+        """How far a value of a tensor lies below the largest along ``axis``, at most, over all samples."""
+        found = 0.0
+        for values in self._values(circuit_onnx, [name]):
+            value = np.asarray(values[name], np.float64)
+            found = max(found, float((value.max(axis=axis) - value.min(axis=axis)).max()))
+        return found
+
     def magnitudes(self, circuit_onnx: bytes, names: Sequence[str]) -> dict[str, tuple[float, float]]:
         """Smallest and largest value of each named tensor over all samples."""
+        ranges = dict.fromkeys(names, (np.inf, -np.inf))
+        for values in self._values(circuit_onnx, names):
+            for name in names:
+                low, high = ranges[name]
+                ranges[name] = (min(low, float(values[name].min())), max(high, float(values[name].max())))
+        return ranges
+
+    def _values(self, circuit_onnx: bytes, names: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
+        """The named tensors, sample by sample."""
         proto = onnx.ModelProto.FromString(circuit_onnx)
         ends = {value.name for value in (*proto.graph.input, *proto.graph.output)}
         kinds = {value.name: value for value in proto.graph.value_info}
@@ -89,14 +108,29 @@ class Calibration:
         given = {value.name for value in proto.graph.input}
         wanted = [name for name in names if name not in given]
         session = open_session(proto.SerializeToString())
-        ranges = dict.fromkeys(names, (np.inf, -np.inf))
         for sample in self.inputs:
-            values = dict(zip(wanted, session.run(wanted, sample), strict=True)) if wanted else {}
-            for name in names:
-                value = np.asarray(values[name] if name in values else sample[name])
-                low, high = ranges[name]
-                ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
-        return ranges
+            found = dict(zip(wanted, session.run(wanted, sample), strict=True)) if wanted else {}
+            yield {name: np.asarray(found[name] if name in found else sample[name]) for name in names}
+
+
+def arrays_of(model: OnnxModel, samples: Sequence[Sample]) -> tuple[Mapping[str, NDArray[Any]], ...]:
+    """Per sample, arrays by input, of the model's shapes and dtypes."""
+    return tuple(
+        {
+            tensor.name: np.asarray(flat, dtype=np.dtype(tensor.dtype)).reshape(tensor.shape)
+            for tensor, flat in zip(model.inputs, sample, strict=True)
+        }
+        for sample in samples
+    )
+
+
+def _framed(sample: Mapping[str, NDArray[Any]], frames: Mapping[str, Sequence[Frame]]) -> Mapping[str, NDArray[Any]]:
+    """x' in place of x, for inputs whose columns have scales of their own."""
+    found = dict(sample)
+    for name, columns in frames.items():
+        factor, offset = np.array([column.affine for column in columns]).T
+        found[name] = ((sample[name].astype(np.float64) - offset) / factor).astype(np.float32)
+    return found
 
 
 def by_output(values: Floats, specs: Sequence[TensorSpec]) -> dict[str, Floats]:

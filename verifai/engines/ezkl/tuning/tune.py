@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
+from math import floor as floor_of
 from typing import Any
 
 import onnx
@@ -20,15 +22,25 @@ import onnx
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, FidelityFloor
 from verifai.domain.record import Record
-from verifai.engines.ezkl.build import Sample, build, trial
+from verifai.engines.ezkl.build import Sample, Trial, build, trial
 from verifai.engines.ezkl.calls import CallFailed, Fence, call, first_line, run
 from verifai.engines.ezkl.cost.flow import Scales, count, flow
 from verifai.engines.ezkl.cost.model import MAX_INNER_COLUMNS, CircuitSize
-from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility, Tuned
+from verifai.engines.ezkl.parameters import FOLDED, CircuitParameters, CircuitVisibility, Tuned
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.ezkl.srs.file import Srs
-from verifai.engines.ezkl.tuning.calibration import Calibration
-from verifai.engines.ezkl.tuning.candidates import MULTIPLIERS, NO_LOOKUP, Candidate, Variant, candidates, variants
+from verifai.engines.ezkl.tensors import fed
+from verifai.engines.ezkl.tuning.calibration import Calibration, arrays_of
+from verifai.engines.ezkl.tuning.candidates import (
+    FORECAST_SHARES,
+    MULTIPLIERS,
+    NO_LOOKUP,
+    Candidate,
+    Variant,
+    candidates,
+    frames_of,
+    variants,
+)
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
@@ -140,33 +152,23 @@ def tune(
     """
     wanted = read_options(options)
     if wanted.parameters is not None:
-        return Tuned(wanted.parameters, rewrites.apply(model.data, wanted.parameters.rewrites), ())
-    calibration = Calibration.of(model, spec, samples)
-    floor = spec.floor
+        return Tuned(wanted.parameters, rewrites.circuit_onnx(model.data, wanted.parameters), ())
+    folds = wanted.rewrites is None or FOLDED in wanted.rewrites
+    frames = frames_of(model, arrays_of(model, samples)) if folds else {}
+    calibration = Calibration.of(model, spec, samples, frames)
     limit = max_logrows if srs is None else min(max_logrows, srs.logrows)
-    forms = probe(variants(model, wanted.rewrites), visibility, fence)
-    proposed = candidates(calibration, visibility, floor, spec.budget, forms=forms, max_logrows=limit, margin=wanted.margin)
-    if not proposed:
-        raise PolicyNotMet(
-            "fidelity-below-floor",
-            f"{spec.name}: no circuit of at most 2^{limit} rows within the budget is predicted to meet the fidelity floor",
-            hint="Allow more rows (a larger SRS, max_logrows) or memory, or lower the floor in circuit.toml.",
-        )
-    attempts = list(_forward(proposed, wanted, calibration, floor, visibility, samples, fence, quick))
+    forms = probe(variants(model, wanted.rewrites, frames), visibility, fence)
+    search = _Search(calibration, spec, forms, limit, wanted, visibility, samples, fence)
+    attempts = search.run(quick)
     confirmed = sorted((one for one in attempts if one.outcome == _FITS), key=lambda one: one.rank)
     if not confirmed:
-        reasons = ", ".join(sorted({one.outcome for one in attempts}))
-        raise PolicyNotMet(
-            "fidelity-below-floor",
-            f"{spec.name}: none of the {len(attempts)} cheapest circuits meets the fidelity floor ({reasons})",
-            hint="Lower the floor in circuit.toml, or raise forward_runs in [engine.ezkl] so that more are tried.",
-        )
+        raise search.refusal()
     if srs is not None:
         confirmed = _set_up(confirmed, attempts, wanted, visibility, srs, fence)
     best = confirmed[0]
     fence.progress.note(
         f"tuned: 2^{best.candidate.parameters.logrows} rows, {best.candidate.size.cells} cells, "
-        f"{len(attempts)} of {len(proposed)} candidates run"
+        f"{len(attempts)} of {search.proposed} candidates run"
     )
     tried = tuple(one.row(one.candidate is best.candidate) for one in attempts)
     return Tuned(best.candidate.parameters, best.candidate.variant.onnx, tried, best.fidelity)
@@ -225,29 +227,94 @@ def _stated_sizes(form: Variant, scales: Scales, visibility: CircuitVisibility, 
         return {inner: exact_size(CircuitSize(0, 0), (folder / name).read_bytes()) for inner, name in names.items()}
 
 
-def _forward(
-    proposed: Sequence[Candidate],
-    wanted: TuningOptions,
-    calibration: Calibration,
-    floor: FidelityFloor,
-    visibility: CircuitVisibility,
-    samples: Sequence[Sample],
-    fence: Fence,
-    quick: bool,
-) -> Iterator[Attempt]:
-    """Run candidates forward, cheapest first, until enough of them fit and the next cannot be among the best."""
-    fence.progress.phase("tune: run forward", wanted.forward_runs)
-    good: list[Attempt] = []
-    for candidate in proposed[: wanted.forward_runs]:
-        if len(good) >= 2 * wanted.setups and candidate.cost.prove_seconds > 1.3 * good[-1].candidate.cost.prove_seconds:
-            return
-        attempt = _attempt(candidate, calibration, floor, visibility, samples, fence)
-        if attempt.outcome == _FITS:
-            good.append(attempt)
-        fence.progress.advance()
-        yield attempt
-        if quick and good:
-            return
+class _Search:
+    """Candidates run forward, until some meet the floor: those that a coarse forecast lets through first."""
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        spec: CircuitSpec,
+        forms: Sequence[Variant],
+        limit: int,
+        wanted: TuningOptions,
+        visibility: CircuitVisibility,
+        samples: Sequence[Sample],
+        fence: Fence,
+    ) -> None:
+        self._calibration, self._spec, self._forms, self._limit = calibration, spec, forms, limit
+        self._wanted, self._visibility, self._samples, self._fence = wanted, visibility, samples, fence
+        self._attempts: list[Attempt] = []
+        self.proposed = 0
+
+    def run(self, quick: bool) -> list[Attempt]:
+        """All attempts, in order; ``quick``: no more after the first that meets the floor."""
+        tried: set[CircuitParameters] = set()
+        for share in FORECAST_SHARES:
+            proposed = candidates(
+                self._calibration,
+                self._visibility,
+                self._spec.floor,
+                self._spec.budget,
+                forms=self._forms,
+                max_logrows=self._limit,
+                margin=self._wanted.margin,
+                share=share,
+            )
+            fresh = [one for one in proposed if one.parameters not in tried]
+            self.proposed += len(fresh)
+            tried.update(one.parameters for one in fresh)
+            self._attempts += self._forward(fresh, quick)
+            if any(one.outcome == _FITS for one in self._attempts):
+                break
+        return self._attempts
+
+    def _forward(self, proposed: Sequence[Candidate], quick: bool) -> Iterator[Attempt]:
+        """Run candidates forward, cheapest first, until enough of them fit and the next cannot be among the best."""
+        count = min(self._wanted.forward_runs, len(proposed))
+        self._fence.progress.phase("tune: run forward", count)
+        good: list[Attempt] = []
+        for candidate in proposed[:count]:
+            dear = good and candidate.cost.prove_seconds > 1.3 * good[-1].candidate.cost.prove_seconds
+            if len(good) >= 2 * self._wanted.setups and dear:
+                return
+            attempt = _attempt(candidate, self._calibration, self._spec.floor, self._visibility, self._samples, self._fence)
+            if attempt.outcome == _FITS:
+                good.append(attempt)
+            self._fence.progress.advance()
+            yield attempt
+            if quick and good:
+                return
+
+    def refusal(self) -> PolicyNotMet:
+        """Why nothing meets the floor, and what was tried and would."""
+        rows = f"2^{self._limit} rows"
+        logrows = self._limit + 2
+        larger = f"Allow more rows: [budget] max_logrows = {logrows} in circuit.toml, and `verifai srs fetch -k {logrows}`."
+        other = "Or use the sumcheck engine: `verifai init MODEL -o DIR --engine sumcheck`."
+        measured = [one for one in self._attempts if one.fidelity is not None]
+        if not self._attempts:
+            message = f"no circuit of at most {rows} within the budget is predicted to meet the fidelity floor"
+            return self._refused(message, f"{larger} {other}")
+        reasons = ", ".join(sorted({one.outcome for one in self._attempts}))
+        message = f"none of {len(self._attempts)} circuits of at most {rows} meets the fidelity floor ({reasons})"
+        if not measured:
+            return self._refused(message, f"{larger} {other}")
+        best = min(measured, key=lambda one: _missed(self._spec.floor, one.fidelity))
+        assert best.fidelity is not None
+        missed = "; ".join(self._spec.floor.missed(best.fidelity)) or best.outcome
+        reach = self._spec.floor.lowered_to(best.fidelity)
+        met = f"The best circuit tried meets {reach} in [fidelity]. " if self._spec.floor.missed(best.fidelity) else ""
+        return self._refused(f"{message}; the best: {missed}", f"{met}{larger} {other}")
+
+    def _refused(self, message: str, hint: str) -> PolicyNotMet:
+        where = "circuit.toml: [fidelity]"
+        return PolicyNotMet("fidelity-below-floor", f"{self._spec.name}: {message}", where=where, hint=hint)
+
+
+def _missed(floor: FidelityFloor, fidelity: Fidelity | None) -> tuple[int, float]:
+    """How far from a floor; smaller is nearer."""
+    assert fidelity is not None
+    return len(floor.missed(fidelity)), fidelity.spread_error or 0.0
 
 
 def _attempt(
@@ -258,19 +325,45 @@ def _attempt(
     samples: Sequence[Sample],
     fence: Fence,
 ) -> Attempt:
+    """Run it forward; once more, with what the first run showed to be missing, when a value left its range."""
+    given = [fed(calibration.model.inputs, one, candidate.parameters) for one in samples]
     try:
-        ran = trial(candidate.variant.onnx, candidate.parameters, visibility, samples, fence=fence)
+        ran = trial(candidate.variant.onnx, candidate.parameters, visibility, given, fence=fence)
     except UnsupportedModel:
-        return Attempt(candidate, "a sample leaves its range")
+        wider = candidate.widened(0, 0, legs=1)
+        if wider is None:
+            return Attempt(candidate, "a sample leaves its range")
+        try:
+            ran = trial(wider.variant.onnx, wider.parameters, visibility, given, fence=fence)
+        except UnsupportedModel:
+            return Attempt(wider, "a sample leaves its range")
+        candidate = wider
+    if not _looked_up(ran):
+        margin = candidate.parameters.lookup_margin
+        low, high = min(one.lookup_low for one in ran.witnesses), max(one.lookup_high for one in ran.witnesses)
+        sized = replace(candidate, size=exact_size(candidate.size, ran.settings_bytes))
+        more = sized.widened(floor_of(low * margin) - 1, ceil(high * margin) + 1)
+        if more is None:
+            return Attempt(candidate, "a lookup leaves its range")
+        candidate = more
+        try:
+            ran = trial(candidate.variant.onnx, candidate.parameters, visibility, given, fence=fence)
+        except UnsupportedModel:
+            return Attempt(candidate, "a sample leaves its range")
     resized = candidate.resized(exact_size(candidate.size, ran.settings_bytes))
     fidelity = calibration.of_witnesses(ran.witnesses, ran.settings.output_scales)
     if resized is None:
         return Attempt(candidate, "too many rows", fidelity)
-    low, high = ran.settings.lookup_range
-    reached = [end for one in ran.witnesses for end in (one.lookup_low, one.lookup_high)]
-    if ran.settings.required_lookups and not all(low <= end <= high for end in reached):
+    if not _looked_up(ran):
         return Attempt(resized, "a lookup leaves its range", fidelity)
     return Attempt(resized, _FITS if not floor.missed(fidelity) else "below the fidelity floor", fidelity)
+
+
+def _looked_up(ran: Trial) -> bool:
+    """Whether every lookup of every sample stayed inside its table."""
+    low, high = ran.settings.lookup_range
+    reached = [end for one in ran.witnesses for end in (one.lookup_low, one.lookup_high)]
+    return not ran.settings.required_lookups or all(low <= end <= high for end in reached)
 
 
 def exact_size(predicted: CircuitSize, settings: bytes) -> CircuitSize:

@@ -214,7 +214,7 @@ class Circuit:
     """One integer program with everything that the protocol needs to be fixed.
 
     Attributes:
-        suite: the protocol suite's name, such as ``sumcheck/1``.
+        suite: the protocol suite's name, such as ``sumcheck/2``.
         tensors, weights, tables: referred to by index.
         ops: topologically ordered; each tensor is an input or the output of exactly one operation.
         inputs, outputs: in the model's order.

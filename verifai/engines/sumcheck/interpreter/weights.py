@@ -40,9 +40,9 @@ def decode_arrays(circuit: Circuit, blob: bytes) -> tuple[Ints, ...]:
 def _check(weight: Weight, values: NDArray[Any]) -> None:
     if values.size != weight.size:
         raise _refuse(f"{values.size} cells instead of {weight.size}", weight.name)
-    magnitudes = np.abs(values.reshape(weight.shape[0], -1).astype(np.int64))
-    if int(magnitudes.max()) > weight.bound:
+    if int(values.max()) > weight.bound or int(values.min()) < -weight.bound:  # before int64, which 2^64 − 1 enters as −1
         raise _refuse("a cell exceeds the declared bound", weight.name)
+    magnitudes = np.abs(values.reshape(weight.shape[0], -1).astype(np.int64, copy=False))
     if int(magnitudes.sum(axis=1).max()) > weight.row_l1:
         raise _refuse("a row's L1 norm exceeds the declared one", weight.name)
 

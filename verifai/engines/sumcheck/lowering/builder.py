@@ -36,23 +36,29 @@ SPLIT_COLUMNS = 6
 
 @dataclass(frozen=True, slots=True)
 class TableKey:
-    """One table's function: clamp(⌊program(t·step_in)/step_out + ½⌋, low, high)."""
+    """One table's function: clamp(⌊program(t·step_in)/step_out + ½⌋, low, high).
+
+    Attributes:
+        rectified: whether the clamp at 0 is a rectifier's, and cuts nothing. The table is the same.
+    """
 
     program: Program
     step_in: Fraction
     step_out: Fraction
     low: int
     high: int
+    rectified: bool = field(default=False, compare=False)
 
 
 def table_key(program: Program, step_in: Fraction, step_out: Fraction, low: int, high: int) -> TableKey:
     """The key, normalised so that equal functions of layers with different scales share one table."""
-    if program == (("x",), ("relu",)) and low >= 0:
+    rectified = program == (("x",), ("relu",)) and low >= 0
+    if rectified:
         program = IDENTITY
     scale_free = keeps_scale(program) and all(instruction[0] != "const" for instruction in program)
     if scale_free and step_in == step_out:
         step_in = step_out = Fraction(1)
-    return TableKey(program, step_in, step_out, low, high)
+    return TableKey(program, step_in, step_out, low, high, rectified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +150,8 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     needs: list[Need] = field(default_factory=list)
     used_scales: dict[str, Scale] = field(default_factory=dict)
+    calibrated: dict[int, TableKey] = field(default_factory=dict)
+    """By operation, the function of a table that cuts its values off at a range that calibration chose."""
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     round_bounds: bool = False
@@ -281,16 +289,32 @@ class Builder:
         self.needs.append(Need(key, cells, wanted, floor, least_shift))
         width = self.plan.widths.get(key, min(wanted, MAX_WIDTH))
         op = Requant(z, self.next, self.function_table(key, width, name), shift, limbs, wanted > width)
+        self.calibrated[len(self.ops)] = key
         return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
 
-    def lookup(self, x: int, key: TableKey, name: str, step: Fraction, zero_point: int = 0, floor: int = 1) -> int:
-        """Lookup on a tensor whose bounds fit a table, which has at least 2^floor arguments."""
+    def lookup(
+        self,
+        x: int,
+        key: TableKey,
+        name: str,
+        step: Fraction,
+        zero_point: int = 0,
+        floor: int = 1,
+        *,
+        calibrated: bool = False,
+    ) -> int:
+        """Lookup on a tensor whose bounds fit a table, which has at least 2^floor arguments.
+
+        ``calibrated``: whether calibration chose the range that the table cuts at; else the function has it of itself.
+        """
         tensor = self.tensors[x]
         wanted = max(signed_width(tensor.low, tensor.high), floor)
         if wanted > MAX_WIDTH:
             raise UnsupportedModel("circuit-bound", "more than 2^16 values reach an activation function", where=name)
         self.needs.append(Need(key, 1 << tensor.log_cells, wanted, wanted, 0))
         width = max(wanted, self.plan.widths.get(key, wanted))
+        if calibrated:
+            self.calibrated[len(self.ops)] = key
         return self.emit(Lookup(x, self.next, self.function_table(key, width, name)), name, step=step, zero_point=zero_point)[0]
 
     def finish(self, inputs: Sequence[Port], outputs: Sequence[Port], weights: WeightVisibility) -> Circuit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from verifai.engines.sumcheck.lowering import (
     top_k,
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
-from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, next_plan, signed_width, table_key
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
@@ -88,12 +88,14 @@ class Lowered:
         circuit: checked; a draft without commitments.
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
+        calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
     """
 
     circuit: Circuit
     weights: tuple[Ints, ...]
     blob: bytes
     scales: Mapping[str, Scale]
+    calibrated: Mapping[int, TableKey] = field(default_factory=dict)
 
 
 def lower(
@@ -137,7 +139,7 @@ def lower(
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
             check(circuit)
             blob = encode_arrays(circuit, builder.cells)
-            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())))
+            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())), builder.calibrated)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

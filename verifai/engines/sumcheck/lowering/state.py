@@ -172,7 +172,7 @@ class State:
             x = whole(materialise(self.builder, x, f"{name}.x"), x.shape, x.step)
         if key.program == IDENTITY and key.step_in == key.step_out and self._within(x.tensor, scale):
             return replace(x, index=x.index.reshape(form.logical), zero_point=scale.zero_point)
-        tensor = self.builder.lookup(x.tensor, key, name, scale.step, scale.zero_point)
+        tensor = self.builder.lookup(x.tensor, key, name, scale.step, scale.zero_point, calibrated=True)
         return Held(tensor, x.index.reshape(form.logical), scale.step, scale.zero_point)
 
     def _wide(self, term: CellTerm) -> bool:

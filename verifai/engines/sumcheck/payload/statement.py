@@ -189,7 +189,7 @@ def _refuse(message: str) -> EvidenceRejected:
 
 
 DIGEST_SCHEME = "sumcheck-root/1"
-"""The root of the tensor's own commitment (suite ``sumcheck/1``)."""
+"""The root of the tensor's own commitment (suite ``sumcheck/2``)."""
 
 
 HIDING_SCHEME = "sumcheck-zk-root/1"

@@ -6,7 +6,7 @@ Part of :mod:`.price`. Standard library only. Each table has a rule for every op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from math import gcd
 from typing import Any
 
@@ -20,6 +20,7 @@ from verifai.engines.sumcheck.protocol.convolution import DIRECT_RATIO, DIRECT_S
 from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, public_tensors, ranged_tensors
 from verifai.engines.sumcheck.protocol.operations import conv_bits
 from verifai.engines.sumcheck.protocol.proof import MAX_MESSAGES
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS
 from verifai.errors import UnsupportedModel
 
 ENTRY_BYTES = 144
@@ -37,7 +38,12 @@ _CLASSES = 8
 """Kinds of claims on one tensor that are told apart; beyond, all count as the most costly."""
 
 Mask = int
-"""Which axes of a functional are lists of entries: bit i is axis i. The others are eq vectors, given by their points."""
+"""Which axes of a functional are lists of entries: bit i is axis i. The others are eq vectors, given by their points, or one eq
+vector per piece of the axis. A Relabel can cut these wherever it has to, as it can cut eq vectors: an axis of other axes has a
+multiple of the inner ones' places, and so has each of its pieces."""
+
+Places = Sequence[Hashable]
+"""Per lookup of an operation, what tells its cells' weights apart: what is read under equal ones has one value."""
 
 
 class ClaimCounter:
@@ -74,7 +80,7 @@ class ClaimCounter:
         if self.claims > MAX_CLAIMS:
             raise UnsupportedModel("sumcheck-too-large", f"more than {MAX_CLAIMS} claims would be opened", where="openings")
         entries = sum(1 << width for axis, width in enumerate(bits) if mask >> axis & 1)
-        self.nanoseconds += times * (ENTRY_NS * entries + 4_000 * sum(bits))
+        self.nanoseconds += times * (ENTRY_NS * entries + 12_000 * sum(bits))  # for each of up to five pieces
         self.most = max(self.most, 16 * ENTRY_BYTES * entries)  # tables that are kept for the next claim
 
     def make(self, entries: int, times: int) -> None:
@@ -152,8 +158,10 @@ class ClaimCounter:
         circuit = self.circuit
         bus = buses.build(circuit)
         self.send(1 + sum(2 * layer + 4 for layer in range(bus.log_leaves)))
-        for number in range(len(circuit.ops)):
-            count_rows(self, number)
+        for number, blocks in enumerate(bus.by_operation):
+            groups = [block.group for block in blocks]
+            places = [group.storage if group.storage.axis == NO_AXIS else group for group in groups]
+            count_rows(self, number, places)
         for tensor in ranged_tensors(circuit):
             described = circuit.tensors[tensor]
             self.read(tensor, 0, 1)
@@ -185,12 +193,12 @@ def _dense(bits: Sequence[int], mask: Mask) -> int:
     return sum(1 << width for axis, width in enumerate(bits) if mask >> axis & 1)
 
 
-def count_rows(c: ClaimCounter, number: int) -> None:
+def count_rows(c: ClaimCounter, number: int, places: Places) -> None:
     """What the lookups of operation ``number`` read."""
     op = c.circuit.ops[number]
     rule = find(_ROWS, op, "counts of lookups")
     if rule is not None:
-        rule(c, number, op)
+        rule(c, number, op, places)
 
 
 def count_check(c: ClaimCounter, number: int) -> None:
@@ -216,18 +224,25 @@ def count_claims(c: ClaimCounter, number: int, mask: Mask, times: int) -> None:
 # --- lookups ---
 
 
-def _lookup_rows(c: ClaimCounter, number: int, op: ops.Lookup) -> None:
+def _lookup_rows(c: ClaimCounter, number: int, op: ops.Lookup, places: Places) -> None:
     c.read(op.x, 0, 1)
     c.read(op.out, 0, 1)
 
 
-def _requant_rows(c: ClaimCounter, number: int, op: ops.Requant) -> None:
-    out = c.circuit.tensors[op.out]
+def _once(*places: Hashable) -> int:
+    """How often a value is read that is wanted at these places."""
+    return len(set(places))
+
+
+def _requant_rows(c: ClaimCounter, number: int, op: ops.Requant, places: Places) -> None:
+    out, count = c.circuit.tensors[op.out], len(op.limbs)
+    at_y, at_t = places[0], places[1 + count if op.saturate else 0]
     c.read(op.z, 0, 1)
-    c.column(out, len(op.limbs))
+    c.column(out, sum(_once(at_t, at_limb) for at_limb in places[1 : 1 + count]))
     c.read(op.out, 0, 1)
     if op.saturate:
-        c.column(out, 3)
+        at_sigma, at_kappa = places[2 + count :]
+        c.column(out, _once(at_t, at_sigma, at_kappa) + 1 + _once(at_kappa, at_y))
         c.send(1)
         c.defer(number, 0)
 
@@ -261,8 +276,8 @@ def _taps(c: ClaimCounter, op: ops.WindowMax, times: int) -> None:
         c.read(op.x, 0b1100, times)
 
 
-def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax) -> None:
-    c.read(op.out, 0, 1)
+def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax, places: Places) -> None:
+    c.read(op.out, 0, _once(*places))
     _taps(c, op, 1)
 
 
@@ -273,14 +288,18 @@ def _difference(c: ClaimCounter, op: ops.RowMax) -> None:
     c.read(op.x, 0, 1)
 
 
-def _row_max_rows(c: ClaimCounter, number: int, op: ops.RowMax) -> None:
+def _row_max_rows(c: ClaimCounter, number: int, op: ops.RowMax, places: Places) -> None:
     source = c.circuit.tensors[op.x]
-    _difference(c, op)
+    at_exp, at_flag, *at_split = places[:-1]
     c.column(source, 1)
+    for _ in range(1 if op.saturate else _once(at_exp, at_flag)):
+        _difference(c, op)
     if op.saturate:
-        c.column(source, 3)
-        c.send(1)
-        c.defer(number, 0)
+        at_low, at_sigma, at_kappa = at_split
+        c.column(source, _once(at_low, at_sigma, at_kappa) + 1 + _once(at_kappa, at_exp, at_flag))
+        for _ in range(_once(at_exp, at_flag)):
+            c.send(1)
+            c.defer(number, 0)
     if op.exp != NONE:
         c.read(op.exp, 0, 1)
     _along_rows(c, source)
@@ -292,22 +311,27 @@ def _along_rows(c: ClaimCounter, source: Tensor) -> None:
     c.column(source, 1, 1 << (len(source.shape) - 1))
 
 
-def _recip_rows(c: ClaimCounter, number: int, op: ops.Recip) -> None:
-    c.column(c.circuit.tensors[op.out], 9)
+def _recip_rows(c: ClaimCounter, number: int, op: ops.Recip, places: Places) -> None:
+    first, r0, r1, rho0, rho1, a0, above, s0, slack = places
+    scaled, halves = _once(first, above, slack), _once(first, rho0, slack) + _once(first, rho1, slack)
+    limbs = _once(r0) + _once(r1) + _once(a0, above) + _once(s0, slack)
+    c.column(c.circuit.tensors[op.out], 2 + scaled + halves + limbs)
     for which in range(3):
         c.defer(number, which)
     c.read(op.out, 0, 1)
 
 
-def _isqrt_rows(c: ClaimCounter, number: int, op: ops.Isqrt) -> None:
-    c.read(op.v, 0, 1)
-    c.read(op.out, 0, 1)
-    c.column(c.circuit.tensors[op.out], 3)
-    c.send(1)
-    c.defer(number, 0)
+def _isqrt_rows(c: ClaimCounter, number: int, op: ops.Isqrt, places: Places) -> None:
+    q0, high_q, d0, high_d, f0, high_f = places
+    c.read(op.v, 0, _once(high_d, high_f))
+    c.read(op.out, 0, _once(high_q, high_f))
+    c.column(c.circuit.tensors[op.out], _once(q0, high_q) + _once(d0, high_d) + _once(f0, high_f))
+    for _ in range(_once(high_d, high_f)):
+        c.send(1)
+        c.defer(number, 0)
 
 
-def _argmax_rows(c: ClaimCounter, number: int, op: ops.ArgMax) -> None:
+def _argmax_rows(c: ClaimCounter, number: int, op: ops.ArgMax, places: Places) -> None:
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     for described in (source, out):
         c.column(described, 1)
@@ -319,7 +343,7 @@ def _argmax_rows(c: ClaimCounter, number: int, op: ops.ArgMax) -> None:
 
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
-_ROWS: Dispatch[Callable[[ClaimCounter, int, Any], None]] = dispatch(
+_ROWS: Dispatch[Callable[[ClaimCounter, int, Any, Places], None]] = dispatch(
     {
         ops.Requant: _requant_rows,
         ops.Lookup: _lookup_rows,
@@ -488,27 +512,50 @@ def _row_sum(c: ClaimCounter, op: ops.RowSum, mask: Mask, times: int) -> None:
 
 
 def _relabel(c: ClaimCounter, op: ops.Relabel, mask: Mask, times: int) -> None:
-    """As :func:`..protocol.geometry.relabelled` groups axes; vectors of a group become one."""
+    """As :func:`..protocol.geometry.relabelled` groups axes, cuts and merges them; where it cannot, a sumcheck."""
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
-    found, rest, sizes = 0, list(enumerate(out.bits)), list(enumerate(source.bits))
+    rest, sizes = [(width, bool(mask >> axis & 1)) for axis, width in enumerate(out.bits)], list(source.bits)
+    dense: list[bool] = []
     while sizes:
-        group, covered, dense = [sizes.pop(0)], 0, False
-        while covered != sum(width for _, width in group):
-            if covered < sum(width for _, width in group):
-                axis, width = rest.pop(0)
-                covered += width
-                dense = dense or bool(mask >> axis & 1)
+        group, wanted = list[tuple[int, bool]](), [sizes.pop(0)]
+        while sum(width for width, _ in group) != sum(wanted):
+            if sum(width for width, _ in group) < sum(wanted):
+                group.append(rest.pop(0))
             else:
-                group.append(sizes.pop(0))
-        if dense:
-            for axis, width in group:
-                found |= 1 << axis
+                wanted.append(sizes.pop(0))
+        found = _regrouped(group, wanted)
+        if found is None:
+            c.rounds(source.log_cells, 2, times)
+            c.look(2 * _dense(out.bits, mask), times)
+            c.read(op.x, 0, times)
+            return
+        for width, listed in zip(wanted, found, strict=True):
+            if listed:
                 c.make(1 << width, times)
-            c.look(2 << covered, times)
-    if rest and mask:
-        found |= 1
+                c.look(2 << width, times)
+        dense += found
+    if mask and any(listed for _, listed in rest):
+        dense[0] = True
         c.make(source.padded[0], times)
-    c.read(op.x, found, times)
+    c.read(op.x, sum(1 << axis for axis, listed in enumerate(dense) if listed), times)
+
+
+def _regrouped(group: Sequence[tuple[int, bool]], sizes: Sequence[int]) -> list[bool] | None:
+    """Which axes of ``sizes`` variables are lists, made from these vectors; None where a list would have to be cut."""
+    rest, result = list(group), list[bool]()
+    for size in reversed(sizes):
+        missing, listed = size, False
+        while missing:
+            width, dense = rest.pop()
+            if width > missing:
+                if dense:
+                    return None
+                rest.append((width - missing, False))
+                width = missing
+            listed, missing = listed or dense, missing - width
+        result.insert(0, listed)
+    result[0] = result[0] or any(dense for _, dense in rest)
+    return result
 
 
 def _view(c: ClaimCounter, op: ops.View, mask: Mask, times: int) -> None:

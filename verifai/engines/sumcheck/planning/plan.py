@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, WeightVisibility
@@ -21,9 +21,12 @@ from verifai.engines.sumcheck.protocol.layout import (
     hashed_tensors,
     place,
     reserve,
+    stored_cells,
+    weight_columns,
     witness_columns,
 )
 from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, RESERVED_ROWS, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
@@ -45,11 +48,12 @@ def plan(circuit: Circuit) -> Layout:
     if bus.log_leaves > MAX_LOG_LEAVES:
         raise UnsupportedModel("sumcheck-too-large", f"2^{bus.log_leaves} lookups exceed 2^{MAX_LOG_LEAVES}", where="lookups")
     columns = witness_columns(circuit, bus)
-    weights: dict[Key, int] = {("weight", i, 0): w.log_cells for i, w in enumerate(circuit.weights)}
+    weights = weight_columns(circuit)
     if circuit.zero_knowledge:
         return with_soundness(plan_hiding(circuit, bus, columns, weights))
     committed = circuit.weight_visibility is WeightVisibility.COMMITTED
-    log_message, log_rate = _code(_padded_total([columns, weights] if committed else [columns]), 1 + committed)
+    joint = [columns, weights] if committed else [columns]
+    log_message, log_rate = _code([stored_cells(one) for one in joint], len(joint))
     witness = _commitment("x", columns, log_message, log_rate)
     weight_commitment = _commitment("w", weights, log_message, log_rate) if committed else None
     hashed = {}
@@ -94,17 +98,13 @@ def require_verifiable(price: Price) -> None:
             "sumcheck-too-large",
             f"verifying a proof would take {needed}; verifiers allow {most}",
             where="circuit",
-            hint="Split the model: `verifai split`.",
+            hint="Split the model into segments, or use a smaller one.",
         )
 
 
 def hashed_commitment(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a tensor with 2^log_cells padded cells. Its shape, and so its root, depends on ``log_cells`` alone."""
-    return _commitment(f"io:{name}", {("tensor", tensor, 0): log_cells}, *_code([1 << log_cells], 1))
-
-
-def _padded_total(groups: Iterable[dict[Key, int]]) -> list[int]:
-    return [sum(1 << log_cells for log_cells in group.values()) for group in groups]
+    return _commitment(f"io:{name}", {("tensor", tensor, 0): whole((log_cells,))}, *_code([1 << log_cells], 1))
 
 
 def _code(cells: list[int], matrices: int) -> tuple[int, int]:
@@ -125,14 +125,14 @@ def _code(cells: list[int], matrices: int) -> tuple[int, int]:
     return next(log_message for log_message, length in lengths.items() if length <= limit), log_rate
 
 
-def _commitment(label: str, columns: dict[Key, int], log_message: int, log_rate: int) -> Commitment:
+def _commitment(label: str, columns: Mapping[Key, Storage], log_message: int, log_rate: int) -> Commitment:
     size = 1 << log_message
     log_cells = reserve(columns, size)
-    offsets, first_row = place(columns, log_cells, log_message)
+    placed, first_row = place(columns, log_cells, log_message)
     rows = RESERVED_ROWS + (1 << (log_cells - log_message)) - first_row
     queries = soundness.queries_needed(size, size << log_rate)
     shape = CommitmentShape(label, rows, size, size, size << log_rate, queries, RESERVED_ROWS)
-    return Commitment(shape, log_cells, first_row, offsets, dict(columns))
+    return Commitment(shape, log_cells, first_row, placed)
 
 
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:

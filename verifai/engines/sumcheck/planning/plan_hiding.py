@@ -22,8 +22,10 @@ from verifai.engines.sumcheck.protocol.layout import (
     hashed_tensors,
     place,
     reserve,
+    stored_cells,
 )
 from verifai.engines.sumcheck.protocol.merkle import DIGEST_BYTES, cap_size, path_length
+from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS, ZERO_KNOWLEDGE
 from verifai.errors import UnsupportedModel
 
@@ -32,7 +34,7 @@ TENSOR_BUDGET = 4
 MASK_ROWS = 2
 
 
-def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: dict[Key, int]) -> Layout:
+def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, Storage], weights: dict[Key, Storage]) -> Layout:
     """The layout without its table of errors. Raises UnsupportedModel (``sumcheck-too-large``)."""
     pads = foretell(circuit, bus)
     columns = {**columns, **pad_columns(pads)}
@@ -54,7 +56,7 @@ def plan_hiding(circuit: Circuit, bus: Bus, columns: dict[Key, int], weights: di
     return Layout(bus, joint[0], joint[1] if len(joint) > 1 else None, hashed, (), pads)
 
 
-def plan_witness(columns: dict[Key, int], pads: PadPlan, least: int) -> Commitment:
+def plan_witness(columns: dict[Key, Storage], pads: PadPlan, least: int) -> Commitment:
     """C_x when every other commitment is opened alone. ``least``: variables of the final rounds at least."""
     columns = {**columns, **pad_columns(pads)}
     log_message, log_rate, queries = _code([columns], 1, least)
@@ -64,14 +66,14 @@ def plan_witness(columns: dict[Key, int], pads: PadPlan, least: int) -> Commitme
     return _commitment("x", columns, shape, 1, MASK_ROWS)
 
 
-def pad_columns(pads: PadPlan) -> dict[Key, int]:
-    """The pads' columns and their log2 sizes: two cells a pad."""
-    return {("pad", column, 0): 1 + pads.log_size(column) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
+def pad_columns(pads: PadPlan) -> dict[Key, Storage]:
+    """The pads' columns and how they are stored: two cells a pad."""
+    return {("pad", column, 0): whole((1 + pads.log_size(column),)) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
 
 
 def hiding_tensor(name: str, tensor: int, log_cells: int) -> Commitment:
     """C_io of a hashed tensor. Its shape, and so its root's, depends on ``log_cells`` alone."""
-    columns: dict[Key, int] = {("tensor", tensor, 0): log_cells}
+    columns: dict[Key, Storage] = {("tensor", tensor, 0): whole((log_cells,))}
     log_message, log_rate, queries = _code([columns], TENSOR_BUDGET, None)
     size, tail = 1 << log_message, TENSOR_BUDGET * queries
     shape = CommitmentShape("", 0, size, size + tail, size << log_rate, queries, 0, 0, tail)
@@ -91,10 +93,10 @@ def _queries(filled: int, budget: int, length: int) -> int:
         queries = wanted
 
 
-def _code(groups: list[dict[Key, int]], budget: int, least: int | None) -> tuple[int, int, int]:
+def _code(groups: list[dict[Key, Storage]], budget: int, least: int | None) -> tuple[int, int, int]:
     """(log2 C, log2 1/rate, t): the shortest rows whose opening is at most 1/16 above the best. ``least``: variables of the
     final rounds at least; None when a commitment is opened alone, so that it carries no pads of these rounds."""
-    cells = [sum(1 << log_cells for log_cells in group.values()) for group in groups]
+    cells = [stored_cells(group) for group in groups]
     log_rate = 2 if max(cells) >= 1 << LARGE_LOG_CELLS else 3
     found: dict[int, tuple[int, int]] = {}
     for log_message in range(MIN_LOG_MESSAGE, MAX_LOG_MESSAGE + 1):
@@ -116,13 +118,13 @@ def _code(groups: list[dict[Key, int]], budget: int, least: int | None) -> tuple
     return log_message, log_rate, found[log_message][1]
 
 
-def _commitment(label: str, columns: dict[Key, int], shape: CommitmentShape, budget: int, mask_rows: int) -> Commitment:
+def _commitment(label: str, columns: dict[Key, Storage], shape: CommitmentShape, budget: int, mask_rows: int) -> Commitment:
     """One commitment of the given row length and code."""
     log_message = shape.message.bit_length() - 1
     log_cells = reserve(columns, shape.message)
-    offsets, first_row = place(columns, log_cells, log_message)
+    placed, first_row = place(columns, log_cells, log_message)
     blind = RESERVED_ROWS * budget
     rows = blind + (1 << (log_cells - log_message)) - first_row + mask_rows
     numbers = (shape.message, shape.degree, shape.length, shape.queries)
     described = CommitmentShape(label, rows, *numbers, blind, shape.mask, shape.tail, budget, mask_rows)
-    return Commitment(described, log_cells, first_row, offsets, dict(columns))
+    return Commitment(described, log_cells, first_row, placed)

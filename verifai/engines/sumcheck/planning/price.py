@@ -40,6 +40,8 @@ CLAIM_NS, CLAIM_BYTES = 60_000, 3_000
 """Per claim that is opened, beside its vectors."""
 MESSAGE_NS, MESSAGE_BYTES = 25_000, 700
 """Per element that the prover sends, with its part of a round."""
+HIDDEN_BASE_NS = 250_000_000
+"""More, where commitments hide: their numbers of queries are looked for by trial."""
 HIDDEN_NS, HIDDEN_BYTES = 60_000, 2_500
 """More, where messages are encrypted: forms, equations, and the rehearsal that counts them."""
 STATED_BYTES = 64
@@ -96,17 +98,17 @@ class Price:
         """Raise ResourceExhausted (``verification-over-budget``) when this is more than ``allowance``."""
         if self.memory_bytes <= allowance.memory_bytes and self.seconds <= allowance.seconds:
             return
-        raise over_budget(f"about {self.memory_bytes / 2**20:,.0f} MiB and {self.seconds:,.0f} s", allowance, where)
+        raise over_budget(f"about {self.memory_bytes / 2**20:,.0f} MiB and {self.seconds:,.1f} s", allowance, where)
 
 
 def over_budget(needed: str, allowance: Allowance, where: str) -> ResourceExhausted:
     """The refusal to begin: nothing was checked, so nothing is called false."""
+    allowed = f"{allowance.memory_bytes / 2**20:,.0f} MiB and {allowance.seconds:,.0f} s are allowed"
     return ResourceExhausted(
         "verification-over-budget",
-        f"verifying would take {needed}; {allowance.memory_bytes / 2**20:,.0f} MiB and {allowance.seconds:,.0f} s are allowed",
+        f"verifying would take {needed}; {allowed}",
         where=where,
-        hint="If you trust whoever gave you the circuit, raise --max-memory; a circuit that takes too long has to be split: "
-        "`verifai split`.",
+        hint="If you trust whoever gave you the circuit, raise --max-memory; one that takes too long has to be split.",
     )
 
 
@@ -175,7 +177,7 @@ def _scripted(price: Price, found: ClaimCounter, hiding: bool) -> Price:
     message_ns, message_bytes = MESSAGE_NS, MESSAGE_BYTES
     if hiding:
         message_ns, message_bytes = message_ns + HIDDEN_NS, message_bytes + HIDDEN_BYTES
-        price = price.plus(0, found.nanoseconds)  # the planner rehearses, to count the pads
+        price = price.plus(0, HIDDEN_BASE_NS + found.nanoseconds)  # the planner rehearses, to count the pads
     price = price.plus(found.kept + found.most, found.nanoseconds)
     price = price.plus(message_bytes * found.messages, message_ns * found.messages)
     price = price.plus(CLAIM_BYTES * found.claims, CLAIM_NS * found.claims)

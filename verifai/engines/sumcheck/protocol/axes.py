@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Storage, stored
 
 
 def eq_table(point: Sequence[Ext]) -> list[Ext]:
@@ -24,7 +25,7 @@ def eq_table(point: Sequence[Ext]) -> list[Ext]:
     return table
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _recent_table(point: tuple[Ext, ...]) -> tuple[Ext, ...]:
     """:func:`eq_table`, kept for the points of late: the openings ask for one point's table once per claim."""
     return tuple(eq_table(point))
@@ -126,7 +127,90 @@ class Dense:
         return field.dot(self.values, _recent_table(tuple(point)))
 
 
-Axis: TypeAlias = Eq | Dense
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """weight·eq(point, ·) on 2^len(point) places from ``start`` on, which is a multiple of their number."""
+
+    start: int
+    weight: Ext
+    point: tuple[Ext, ...]
+
+    @property
+    def stop(self) -> int:
+        """The first place behind it."""
+        return self.start + (1 << len(self.point))
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A vector of 2^bits entries that is 0 outside its segments, which do not overlap. Every method has a closed form."""
+
+    bits: int
+    segments: tuple[Segment, ...]
+
+    def ends(self) -> list[tuple[int, int]]:
+        """Where the segments begin and stop."""
+        return [(one.start, one.stop) for one in self.segments]
+
+    def dense(self) -> list[Ext]:
+        """All entries."""
+        entries = [ZERO] * (1 << self.bits)
+        for one in self.segments:
+            entries[one.start : one.stop] = [field.product(one.weight, entry) for entry in eq_table(one.point)]
+        return entries
+
+    def total(self) -> Ext:
+        """Sum of all entries."""
+        return field.total(one.weight for one in self.segments)
+
+    def first(self, count: int) -> Ext:
+        """Sum of the first ``count`` entries."""
+        inside = [one for one in self.segments if one.start < count]
+        return field.total(
+            one.weight if one.stop <= count else field.product(one.weight, Eq(one.point).first(count - one.start))
+            for one in inside
+        )
+
+    def at(self, point: Sequence[Ext]) -> Ext:
+        """The vector's multilinear extension at ``point``."""
+        result = ZERO
+        for one in self.segments:
+            split = self.bits - len(one.point)
+            value = field.product(eq_index(one.start >> len(one.point), point[:split]), eq_points(one.point, point[split:]))
+            result = field.add(result, field.product(one.weight, value))
+        return result
+
+    def cut(self, low: int) -> tuple[Pieces, Eq] | None:
+        """This vector as an outer product, the second factor over the ``low`` last variables; None where it is none."""
+        tails = {one.point[len(one.point) - low :] for one in self.segments if len(one.point) >= low}
+        if len(tails) != 1 or any(len(one.point) < low for one in self.segments):
+            return None
+        heads = tuple(Segment(one.start >> low, one.weight, one.point[: len(one.point) - low]) for one in self.segments)
+        return Pieces(self.bits - low, heads), Eq(tails.pop())
+
+    def extended(self, low: Sequence[Ext]) -> Pieces:
+        """The outer product with eq(low, ·), whose variables come below."""
+        longer = (Segment(one.start << len(low), one.weight, (*one.point, *low)) for one in self.segments)
+        return Pieces(self.bits + len(low), tuple(longer))
+
+    def pairing(self, other: Axis) -> Ext:
+        """Σ of the products of equal entries."""
+        if isinstance(other, Eq):
+            return self.at(other.point)
+        result = ZERO
+        if isinstance(other, Pieces) and other.ends() == self.ends():
+            for mine, its in zip(self.segments, other.segments, strict=True):
+                both = field.product(mine.weight, its.weight)
+                result = field.add(result, field.product(both, eq_points(mine.point, its.point)))
+            return result
+        entries = other.dense()
+        for one in self.segments:
+            value = field.dot(entries[one.start : one.stop], _recent_table(one.point))
+            result = field.add(result, field.product(one.weight, value))
+        return result
+
+
+Axis: TypeAlias = Eq | Dense | Pieces
 Functional: TypeAlias = tuple[Axis, ...]
 
 
@@ -140,12 +224,28 @@ def point_axes(point: Sequence[Ext], bits: Sequence[int]) -> Functional:
     return tuple(axes)
 
 
-def total(axes: Functional) -> Ext:
-    """The functional's value on the tensor of ones, padding included."""
-    result = ONE
-    for axis in axes:
-        result = field.product(result, axis.total())
-    return result
+def located(storage: Storage, addresses: Sequence[int], point: Sequence[Ext]) -> Pieces:
+    """eq(point, address) of every place of the long axis, the variables of the others being left out: one segment per piece."""
+    cut = len(point) - storage.log_rest
+    segments = []
+    for piece, address in zip(storage.pieces, addresses, strict=True):
+        block = eq_index(address >> (storage.log_rest + piece.log), point[: cut - piece.log])
+        segments.append(Segment(piece.start, block, tuple(point[cut - piece.log : cut])))
+    return Pieces(0 if storage.axis == NO_AXIS else storage.bits[storage.axis], tuple(segments))
+
+
+def located_weight(storage: Storage, axes: Functional, places: Pieces, point: Sequence[Ext]) -> Ext:
+    """The extension at ``point`` of the cells' weights under ``axes``; ``places``: :func:`located` at the same point."""
+    rest = point[len(point) - storage.log_rest :]
+    if storage.axis == NO_AXIS:
+        return field.product(places.total(), weight_at(axes, rest))
+    others = (*axes[: storage.axis], *axes[storage.axis + 1 :])
+    return field.product(places.pairing(axes[storage.axis]), weight_at(others, rest))
+
+
+def stored_total(axes: Functional, shape: Sequence[int]) -> Ext:
+    """The functional's value on the stored box: 1 on true and padding cells that are stored, 0 outside."""
+    return true_total(axes, stored(tuple(shape)).box)
 
 
 def true_total(axes: Functional, shape: Sequence[int]) -> Ext:
@@ -157,8 +257,8 @@ def true_total(axes: Functional, shape: Sequence[int]) -> Ext:
 
 
 def padding_total(axes: Functional, shape: Sequence[int]) -> Ext:
-    """The functional's value on 1 − mask."""
-    return field.sub(total(axes), true_total(axes, shape))
+    """The functional's value on stored padding."""
+    return field.sub(stored_total(axes, shape), true_total(axes, shape))
 
 
 def weight_at(axes: Functional, point: Sequence[Ext]) -> Ext:

@@ -22,17 +22,16 @@ def powers_of(base: Ext, count: int) -> list[Ext]:
 
 
 def weights_at(commitment: Commitment, claims: Sequence[OpeningClaim], powers: Sequence[Ext], z: Sequence[Ext]) -> Ext:
-    """W_c's extension at z: Σ α^j·eq(block, ·)·functional_j, times the high variables' indicator."""
+    """W_c's extension at z: Σ α^j·(functional_j on the column's stored cells), times the high variables' indicator."""
     skip = len(z) - commitment.log_cells
-    result, blocks = field.ZERO, dict[object, Ext]()
+    result, places = field.ZERO, dict[object, ax.Pieces]()
     for one, power in zip(claims, powers, strict=True):
-        if one.key not in commitment.offsets:
+        column = commitment.columns.get(one.key)
+        if column is None:
             continue
-        log_cells = commitment.logs[one.key]
-        split = len(z) - log_cells
-        if one.key not in blocks:
-            blocks[one.key] = ax.eq_index(commitment.offsets[one.key] >> log_cells, z[skip:split])
-        local = field.product(ax.weight_at(one.axes, z[split:]), blocks[one.key])
+        if one.key not in places:
+            places[one.key] = ax.located(column.storage, column.addresses, z[skip:])
+        local = ax.located_weight(column.storage, one.axes, places[one.key], z)
         result = field.add(result, field.product(local, power))
     for r in z[:skip]:
         result = field.product(result, field.sub(field.ONE, r))

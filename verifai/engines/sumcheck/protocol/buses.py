@@ -2,18 +2,24 @@
 
 A leaf is numerator / denominator. A lookup's leaves are 1 / d(row), a table's −count / d(row), everything else 0 / 1, where
 d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, largest first, upwards from leaf 0, so each is aligned.
+
+A lookup has one row per stored cell of its tensor (:mod:`.storage`), in the same pieces. Lookups of one owner lie side by side
+in groups of a power of two: a cell's address is (piece, place of the long axis, member of the group, other axes). So the
+weights of the cells at a point are the same for all members but for one factor, and a column that several read has one value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import groupby
+from typing import Any, NamedTuple, TypeAlias
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility, log2_ceil
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Piece, Storage, pieces_of, stored, whole
 from verifai.errors import UnsupportedModel
 
 FUNCTION, RANGE, SELECT, CLAMP, FLAG, POWER = "function", "range", "select", "clamp", "flag", "power"
@@ -39,14 +45,27 @@ class TableBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The leaves of 2^log_members lookups of one owner. ``addresses``: of the first leaf of every piece of the storage."""
+
+    storage: Storage
+    log_members: int
+    addresses: tuple[int, ...]
+
+    def log_block(self, piece: Piece) -> int:
+        """log2 of the number of leaves of one piece."""
+        return piece.log + self.log_members + self.storage.log_rest
+
+
+@dataclass(frozen=True, slots=True)
 class LookupBlock:
     """One column of rows that must lie in a table: lookup ``slot`` of operation, or hashed tensor, ``owner``."""
 
     owner: int
     slot: int
     table: int
-    log_size: int
-    offset: int
+    group: Group
+    member: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +147,27 @@ def tables_of(circuit: Circuit, number: int) -> list[TableName]:
     return [name for name, _ in lookups_of(circuit, number)]
 
 
-Lookups: TypeAlias = list[tuple[TableName, int]]
-Columns: TypeAlias = list[tuple[str, int]]
+Lookups: TypeAlias = list[tuple[TableName, Storage]]
+Columns: TypeAlias = list[tuple[str, Storage]]
+
+
+def _stored(circuit: Circuit, tensor: int) -> Storage:
+    return stored(circuit.tensors[tensor].shape)
 
 
 def _requant_lookups(circuit: Circuit, number: int, op: ops.Requant) -> Lookups:
     names = [(FUNCTION, op.table), *((RANGE, bits) for bits in op.limbs)]
     if op.saturate:
         names += _split(circuit, number, op, circuit.tables[op.table].width - 1)
-    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+    return [(name, _stored(circuit, op.out)) for name in names]
 
 
 def _lookup_lookups(circuit: Circuit, number: int, op: ops.Lookup) -> Lookups:
-    return [((FUNCTION, op.table), circuit.tensors[op.out].log_cells)]
+    return [((FUNCTION, op.table), _stored(circuit, op.out))]
 
 
 def _window_max_lookups(circuit: Circuit, number: int, op: ops.WindowMax) -> Lookups:
-    return [((RANGE, _span(circuit, op, op.x)), circuit.tensors[op.out].log_cells)] * len(taps(op))
+    return [((RANGE, _span(circuit, op, op.x)), _stored(circuit, op.out))] * len(taps(op))
 
 
 def _row_max_lookups(circuit: Circuit, number: int, op: ops.RowMax) -> Lookups:
@@ -152,20 +175,20 @@ def _row_max_lookups(circuit: Circuit, number: int, op: ops.RowMax) -> Lookups:
     names = [(RANGE, width) if op.exp == ops.NONE else (FUNCTION, op.table), (FLAG, width)]
     names += _split(circuit, number, op, width) if op.saturate else []
     flags = (RANGE, max(1, log2_ceil(source.shape[-1])))
-    return [*((name, source.log_cells) for name in names), (flags, circuit.tensors[op.out].log_cells)]
+    return [*((name, _stored(circuit, op.x)) for name in names), (flags, _stored(circuit, op.out))]
 
 
 def _recip_lookups(circuit: Circuit, number: int, op: ops.Recip) -> Lookups:
-    out = circuit.tensors[op.out].log_cells
+    out = _stored(circuit, op.out)
     return [((POWER, 5), out), *(((RANGE, bits), out) for bits in (9, 9, 15, 15, 15, 14, 15, 15))]
 
 
 def _isqrt_lookups(circuit: Circuit, number: int, op: ops.Isqrt) -> Lookups:
-    return [((RANGE, bits), circuit.tensors[op.out].log_cells) for bits in (15, 15, 16, 15, 16, 15)]
+    return [((RANGE, bits), _stored(circuit, op.out)) for bits in (15, 15, 16, 15, 16, 15)]
 
 
 def _argmax_lookups(circuit: Circuit, number: int, op: ops.ArgMax) -> Lookups:
-    cells = circuit.tensors[op.x].log_cells
+    cells = _stored(circuit, op.x)
     return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
 
 
@@ -202,7 +225,10 @@ _LOOKUPS: Dispatch[Callable[[Circuit, int, Any], Lookups]] = dispatch(
 
 
 def lookups_of(circuit: Circuit, number: int) -> Lookups:
-    """Table and log2 of the number of rows of each lookup of operation ``number``, in slot order. Raises UnsupportedModel."""
+    """Table, and the storage that has a row per cell, of each lookup of operation ``number``, in slot order.
+
+    Raises UnsupportedModel.
+    """
     op = circuit.ops[number]
     rule = find(_LOOKUPS, op, "lookups")
     return [] if rule is None else rule(circuit, number, op)
@@ -228,25 +254,25 @@ def _span(circuit: Circuit, op: ops.Op, tensor: int) -> int:
 
 def _requant_columns(circuit: Circuit, op: ops.Requant) -> Columns:
     names = [*(f"rem{i}" for i in range(len(op.limbs))), *(("h", "sigma", "kappa") if op.saturate else ())]
-    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+    return [(name, _stored(circuit, op.out)) for name in names]
 
 
 def _row_max_columns(circuit: Circuit, op: ops.RowMax) -> Columns:
     names = ("g", "h", "sigma", "kappa") if op.saturate else ("g",)
-    return [(name, circuit.tensors[op.x].log_cells) for name in names]
+    return [(name, _stored(circuit, op.x)) for name in names]
 
 
 def _recip_columns(circuit: Circuit, op: ops.Recip) -> Columns:
     names = ("e", "pow", "qe", "r0", "r1", "rho0", "rho1", "a0", "s0")
-    return [(name, circuit.tensors[op.out].log_cells) for name in names]
+    return [(name, _stored(circuit, op.out)) for name in names]
 
 
 def _isqrt_columns(circuit: Circuit, op: ops.Isqrt) -> Columns:
-    return [(name, circuit.tensors[op.out].log_cells) for name in ("q0", "d0", "f0")]
+    return [(name, _stored(circuit, op.out)) for name in ("q0", "d0", "f0")]
 
 
 def _argmax_columns(circuit: Circuit, op: ops.ArgMax) -> Columns:
-    return [("g", circuit.tensors[op.x].log_cells), ("v", circuit.tensors[op.out].log_cells)]
+    return [("g", _stored(circuit, op.x)), ("v", _stored(circuit, op.out))]
 
 
 _COLUMNS: Dispatch[Callable[[Circuit, Any], Columns]] = dispatch(
@@ -264,7 +290,7 @@ _COLUMNS: Dispatch[Callable[[Circuit, Any], Columns]] = dispatch(
 
 
 def columns_of(circuit: Circuit, op: ops.Op) -> Columns:
-    """Name and log2 size of the columns that ``op`` commits beside its results."""
+    """Name and storage of the columns that ``op`` commits beside its results."""
     rule = find(_COLUMNS, op, "columns")
     return [] if rule is None else rule(circuit, op)
 
@@ -278,35 +304,76 @@ def tensor_tables(tensor: Tensor) -> list[TableName]:
 
 def build(circuit: Circuit) -> Bus:
     """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
-    wanted: list[tuple[bool, int, int, TableName, int]] = []
+    wanted: list[_Wanted] = []
     for number in range(len(circuit.ops)):
-        found = lookups_of(circuit, number)
-        wanted += [(False, number, slot, table, log_size) for slot, (table, log_size) in enumerate(found)]
-    private = [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]
-    for port in [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED] + private:
+        wanted += [_Wanted(False, number, slot, *lookup) for slot, lookup in enumerate(lookups_of(circuit, number))]
+    ports = [port for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED]
+    for port in ports + [port for port in circuit.inputs if port.visibility is Visibility.PRIVATE]:
         tensor = circuit.tensors[port.tensor]
         if span_bits(tensor) > MAX_RANGE_BITS:
             raise UnsupportedModel(
                 "sumcheck-unsupported", "a hashed or private tensor spans more than 16 bits", where=tensor.name
             )
-        wanted += [(True, port.tensor, slot, table, tensor.log_cells) for slot, table in enumerate(tensor_tables(tensor))]
-    kinds = sorted({table for _, _, _, table, _ in wanted})
-    places = {name: place for place, name in enumerate(kinds)}
+        # A hashed tensor's own commitment holds all padded cells, so all of them have a row here.
+        storage = whole(tensor.bits) if port.visibility is Visibility.HASHED else stored(tensor.shape)
+        wanted += [_Wanted(True, port.tensor, slot, table, storage) for slot, table in enumerate(tensor_tables(tensor))]
+    kinds = sorted({one.table for one in wanted})
+    numbers = {name: number for number, name in enumerate(kinds)}
     sizes = [_log_size(circuit, name) for name in kinds]
-    blocks = [(log_size, ("lookup", i)) for i, (_, _, _, _, log_size) in enumerate(wanted)]
-    blocks += [(log_size, ("table", i)) for i, log_size in enumerate(sizes)]
-    offsets, address = {}, 0
+    groups = _groups(wanted)
+    blocks: list[tuple[int, _Block]] = []
+    for number, (log_members, storage) in enumerate(groups):
+        below = log_members + storage.log_rest
+        blocks += [(piece.log + below, ("lookup", number, i)) for i, piece in enumerate(storage.pieces)]
+    blocks += [(log_size, ("table", number, 0)) for number, log_size in enumerate(sizes)]
+    offsets, address = dict[_Block, int](), 0
     for log_size, block in sorted(blocks, key=lambda block: -block[0]):
         offsets[block] = address
         address += 1 << log_size
-    tables = tuple(TableBlock(kind, index, sizes[i], offsets["table", i]) for i, (kind, index) in enumerate(kinds))
+    tables = tuple(TableBlock(kind, index, sizes[i], offsets["table", i, 0]) for i, (kind, index) in enumerate(kinds))
     by_operation: list[list[LookupBlock]] = [[] for _ in circuit.ops]
     by_tensor: dict[int, list[LookupBlock]] = {}
-    for i, (is_tensor, owner, slot, table, log_size) in enumerate(wanted):
-        own = by_tensor.setdefault(owner, []) if is_tensor else by_operation[owner]
-        own.append(LookupBlock(owner, slot, places[table], log_size, offsets["lookup", i]))
-    tensors = {owner: tuple(found) for owner, found in by_tensor.items()}
-    return Bus(tables, tuple(map(tuple, by_operation)), tensors, max(1, log2_ceil(address)), WIDTH)
+    rest = iter(wanted)
+    for number, (log_members, storage) in enumerate(groups):
+        group = Group(storage, log_members, tuple(offsets["lookup", number, i] for i in range(len(storage.pieces))))
+        for member in range(1 << log_members):
+            one = next(rest)
+            found = LookupBlock(one.owner, one.slot, numbers[one.table], group, member)
+            (by_tensor.setdefault(one.owner, []) if one.tensor else by_operation[one.owner]).append(found)
+    return Bus(
+        tables,
+        tuple(map(tuple, by_operation)),
+        {owner: tuple(lookups) for owner, lookups in by_tensor.items()},
+        max(1, log2_ceil(address)),
+        WIDTH,
+    )
+
+
+_Block: TypeAlias = tuple[str, int, int]
+"""("lookup", group, piece) or ("table", number, 0)."""
+
+
+class _Wanted(NamedTuple):
+    """One lookup before it has its place. ``tensor``: whether the owner is a tensor, not an operation."""
+
+    tensor: bool
+    owner: int
+    slot: int
+    table: TableName
+    storage: Storage
+
+
+def _groups(wanted: Sequence[_Wanted]) -> list[tuple[int, Storage]]:
+    """How the lookups, in their order, fall into groups: log2 of how many, and their storage. Larger groups of an owner first.
+
+    Lookups of columns that are stored whole stay alone: their weights at a point are the same wherever they lie.
+    """
+    found: list[tuple[int, Storage]] = []
+    for (_, _, storage), run in groupby(wanted, key=lambda one: (one.tensor, one.owner, one.storage)):
+        count = len(list(run))
+        logs = [0] * count if storage.axis == NO_AXIS else [piece.log for piece in pieces_of(count)]
+        found += [(log_members, storage) for log_members in logs]
+    return found
 
 
 def _unsupported(circuit: Circuit, op: ops.Op, reason: str) -> UnsupportedModel:

@@ -8,10 +8,9 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import field
-from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, point_axes
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Pieces
 from verifai.engines.sumcheck.protocol.convolution import windows
 from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext
-from verifai.errors import UnsupportedModel
 
 
 def window_axis(
@@ -74,13 +73,11 @@ def truncated(axis: Axis, size: int) -> Axis:
     return Dense(tuple(axis.dense()[:size]) + (ZERO,) * (length - size))
 
 
-def relabelled(axes: Functional, source: Tensor) -> Functional:
+def relabelled(axes: Functional, source: Tensor) -> Functional | None:
     """A functional on a Relabel's output as one on its operand: the same cells under another shape.
 
-    Axes are matched in the smallest groups that cover the same variables on both sides. Within a group eq vectors are cut anew,
-    and any vectors merge into one axis; only a vector that is no eq vector cannot be cut.
-
-    Raises UnsupportedModel (``sumcheck-unsupported``) when the functional is not a product along the operand's axes.
+    Axes are matched in the smallest groups that cover the same variables on both sides. Within a group, vectors are cut where
+    they are outer products, and merged. None when a vector would have to be cut where it is none.
     """
     result: list[Axis] = []
     rest = list(axes)
@@ -94,7 +91,10 @@ def relabelled(axes: Functional, source: Tensor) -> Functional:
                 covered += group[-1].bits
             else:
                 sizes.append(bits.pop(0))
-        result += _regrouped(group, sizes, source)
+        cut = _regrouped(group, sizes)
+        if cut is None:
+            return None
+        result += cut
     weight = ONE
     for axis in rest:  # axes of one cell
         weight = field.product(weight, axis.total())
@@ -103,17 +103,53 @@ def relabelled(axes: Functional, source: Tensor) -> Functional:
     return tuple(result)
 
 
-def _regrouped(group: list[Axis], sizes: list[int], source: Tensor) -> list[Axis]:
-    """Vectors over the same variables, cut into axes of ``sizes`` variables."""
-    point = [r for axis in group if isinstance(axis, Eq) for r in axis.point]
-    if len(point) == sum(sizes) and all(isinstance(axis, Eq) or axis.values == (ONE,) for axis in group):
-        return list(point_axes(point, sizes))
-    if len(sizes) > 1:
-        raise UnsupportedModel("sumcheck-unsupported", "a window over a reshape cannot be proven", where=source.name)
+def _regrouped(group: Sequence[Axis], sizes: Sequence[int]) -> list[Axis] | None:
+    """Vectors over the same variables, as axes of ``sizes`` variables, the last first; None where one cannot be cut."""
+    rest, result = list(group), list[Axis]()
+    for size in reversed(sizes):
+        taken: list[Axis] = []
+        missing = size
+        while missing:
+            axis = rest.pop()
+            if axis.bits > missing:
+                parts = _cut(axis, missing)
+                if parts is None:
+                    return None
+                rest.append(parts[0])
+                axis = parts[1]
+            taken.insert(0, axis)
+            missing -= axis.bits
+        result.insert(0, _merged(taken))
+    scale = ONE
+    for axis in rest:  # axes of one cell
+        scale = field.product(scale, axis.total())
+    if scale != ONE:
+        result[0] = Dense(tuple(field.product(entry, scale) for entry in result[0].dense()))
+    return result
+
+
+def _cut(axis: Axis, low: int) -> tuple[Axis, Axis] | None:
+    """The axis as an outer product whose second factor has ``low`` variables."""
+    if isinstance(axis, Eq):
+        split = len(axis.point) - low
+        return Eq(axis.point[:split]), Eq(axis.point[split:])
+    return axis.cut(low) if isinstance(axis, Pieces) else None
+
+
+def _merged(axes: Sequence[Axis]) -> Axis:
+    """The outer product as one axis."""
+    used = [axis for axis in axes if axis.bits or axis.total() != ONE]
+    if all(isinstance(axis, Eq) for axis in used):
+        return Eq(tuple(r for axis in used if isinstance(axis, Eq) for r in axis.point))
+    first, rest = used[0], used[1:]
+    if isinstance(first, Pieces) and all(isinstance(axis, Eq) for axis in rest):
+        return first.extended([r for axis in rest if isinstance(axis, Eq) for r in axis.point])
+    if not rest:
+        return first
     entries = [ONE]
-    for axis in group:
+    for axis in used:
         entries = [field.product(x, y) for x in entries for y in axis.dense()]
-    return [Dense(tuple(entries))]
+    return Dense(tuple(entries))
 
 
 def piece_axes(piece: ops.Piece, axes: Functional, source: Tensor) -> Functional:

@@ -1,12 +1,13 @@
 """The plan of a proof: what is committed where, what is looked up where. A function of the circuit alone.
 
-Columns are multilinear extensions of power-of-two size. They are packed, largest first, downwards from the end of an address
-space of 2^v cells, so that each is aligned and none overlap; an address is row·C + message coefficient. The rows at the bottom
-that hold nothing are not stored, except two reserved rows of zeros.
+Columns are stored in pieces of power-of-two size (:mod:`.storage`). Pieces of all columns are packed, largest first, downwards
+from the end of an address space of 2^v cells, so that each is aligned and none overlap; an address is row·C + message
+coefficient. The rows at the bottom that hold nothing are not stored, except two reserved rows of zeros.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, S
 from verifai.engines.sumcheck.protocol import buses
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.hiding import PadPlan
+from verifai.engines.sumcheck.protocol.storage import Piece, Storage, stored, whole
 from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 
 Key: TypeAlias = tuple[str, int, int]
@@ -26,6 +28,19 @@ MAX_CLAIMS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """Where one column lies: the addresses of its pieces' first cells, in the order of ``storage.pieces``."""
+
+    storage: Storage
+    addresses: tuple[int, ...]
+
+    def blocks(self) -> Iterator[tuple[Piece, slice]]:
+        """Every piece with its cells' addresses."""
+        for piece, address in zip(self.storage.pieces, self.addresses, strict=True):
+            yield piece, slice(address, address + (1 << (piece.log + self.storage.log_rest)))
+
+
+@dataclass(frozen=True, slots=True)
 class Commitment:
     """One committed matrix.
 
@@ -34,14 +49,13 @@ class Commitment:
 
     Attributes:
         log_cells: v, variables of the extension. first_row: index of the first row of values that is stored.
-        offsets: address of each column's first cell. logs: log2 of each column's size.
+        columns: what it holds.
     """
 
     shape: CommitmentShape
     log_cells: int
     first_row: int
-    offsets: dict[Key, int]
-    logs: dict[Key, int]
+    columns: dict[Key, Column]
 
     @property
     def log_message(self) -> int:
@@ -52,6 +66,11 @@ class Commitment:
     def log_rows(self) -> int:
         """Variables of the row index."""
         return self.log_cells - self.log_message
+
+    @property
+    def stored_cells(self) -> int:
+        """Cells that hold values."""
+        return sum(column.storage.cells for column in self.columns.values())
 
     def value_rows(self) -> range:
         """The row indices that hold values."""
@@ -97,11 +116,11 @@ def ranged_tensors(circuit: Circuit) -> tuple[int, ...]:
     return (*hashed_tensors(circuit), *private)
 
 
-def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
-    """The columns of C_x and their log2 sizes, in the circuit's order; the zero-knowledge suite's pads come on top."""
+def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, Storage]:
+    """The columns of C_x and how they are stored, in the circuit's order; the zero-knowledge suite's pads come on top."""
     stated = set(public_tensors(circuit)) | set(hashed_tensors(circuit))
-    columns: dict[Key, int] = {
-        ("tensor", port.tensor, 0): circuit.tensors[port.tensor].log_cells
+    columns: dict[Key, Storage] = {
+        ("tensor", port.tensor, 0): stored(circuit.tensors[port.tensor].shape)
         for port in circuit.inputs
         if port.visibility is Visibility.PRIVATE
     }
@@ -109,26 +128,42 @@ def witness_columns(circuit: Circuit, bus: Bus) -> dict[Key, int]:
         if ops.holds_results(op):
             for out in ops.results(op):
                 if out not in stated:
-                    columns["tensor", out, 0] = circuit.tensors[out].log_cells
-        for index, (_, log_cells) in enumerate(buses.columns_of(circuit, op)):
-            columns["column", number, index] = log_cells
+                    columns["tensor", out, 0] = stored(circuit.tensors[out].shape)
+        for index, (_, storage) in enumerate(buses.columns_of(circuit, op)):
+            columns["column", number, index] = storage
     for index, table in enumerate(bus.tables):
-        columns["count", index, 0] = table.log_size
+        columns["count", index, 0] = whole((table.log_size,))
     return columns
 
 
-def reserve(columns: dict[Key, int], size: int) -> int:
+def weight_columns(circuit: Circuit) -> dict[Key, Storage]:
+    """The columns of C_w and how they are stored."""
+    return {("weight", index, 0): stored(weight.shape) for index, weight in enumerate(circuit.weights)}
+
+
+def stored_cells(columns: Mapping[Key, Storage]) -> int:
+    """Number of cells of all columns."""
+    return sum(storage.cells for storage in columns.values())
+
+
+def reserve(columns: Mapping[Key, Storage], size: int) -> int:
     """v for these columns in rows of ``size`` cells, two of which are reserved."""
-    return log2_ceil(sum(1 << log_cells for log_cells in columns.values()) + RESERVED_ROWS * size)
+    return log2_ceil(stored_cells(columns) + RESERVED_ROWS * size)
 
 
-def place(columns: dict[Key, int], log_cells: int, log_message: int) -> tuple[dict[Key, int], int]:
-    """Addresses of the columns, largest first, downwards from the end; and the first row that holds one."""
-    offsets, address = {}, 1 << log_cells
-    for key in sorted(columns, key=lambda key: -columns[key]):
-        address -= 1 << columns[key]
-        offsets[key] = address
-    return offsets, address >> log_message
+def place(columns: Mapping[Key, Storage], log_cells: int, log_message: int) -> tuple[dict[Key, Column], int]:
+    """The columns' addresses, largest piece first, downwards from the end; and the first row that holds one."""
+    pieces = [
+        (piece.log + storage.log_rest, key, i) for key, storage in columns.items() for i, piece in enumerate(storage.pieces)
+    ]
+    found, address = dict[tuple[Key, int], int](), 1 << log_cells
+    for log_size, key, i in sorted(pieces, key=lambda piece: -piece[0]):
+        address -= 1 << log_size
+        found[key, i] = address
+    placed = {
+        key: Column(storage, tuple(found[key, i] for i in range(len(storage.pieces)))) for key, storage in columns.items()
+    }
+    return placed, address >> log_message
 
 
 MIN_LOG_MESSAGE, MAX_LOG_MESSAGE = 5, 15

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.protocol import field
-from verifai.engines.sumcheck.protocol.axes import eq_index, eq_table, integer_extension
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, LookupBlock, TableBlock, table_values
+from verifai.engines.sumcheck.protocol.axes import Functional, eq_index, eq_table, integer_extension, located, point_axes
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, Group, LookupBlock, TableBlock, table_values
 from verifai.engines.sumcheck.protocol.channel import Channel
 from verifai.engines.sumcheck.protocol.claim import ZERO, Claim, public
 from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Storage
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds
 
 
@@ -61,30 +62,67 @@ class LeafSum:
         self._identity = field.ONE
         for _ in range(bus.width):
             self._identity = field.product(self._identity, beta)
+        self._functionals: dict[Storage | Group, tuple[Functional, Ext]] = {}
+
+    def functional(self, block: LookupBlock) -> Functional:
+        """The weights of the lookup's cells at the point, by the axes of its storage, but for one factor.
+
+        Lookups whose weights are the same get the same object: what they read under it has one value.
+        """
+        return self._weights(block.group)[0]
+
+    def _weights(self, group: Group) -> tuple[Functional, Ext]:
+        """The functional, and its total."""
+        storage = group.storage
+        key = storage if storage.axis == NO_AXIS else group
+        if key not in self._functionals:
+            point = self._leaves.point
+            below = len(point) - storage.log_rest
+            rest = point[below:]
+            if storage.axis == NO_AXIS:
+                self._functionals[key] = point_axes(rest, storage.bits), field.ONE
+            else:  # the members' variables lie between those of the long axis and the others
+                outer = (*point[: below - group.log_members], *rest)
+                places = located(storage, [address >> group.log_members for address in group.addresses], outer)
+                axes = list(point_axes(rest, [bits for axis, bits in enumerate(storage.bits) if axis != storage.axis]))
+                axes.insert(storage.axis, places)
+                self._functionals[key] = tuple(axes), places.total()
+        return self._functionals[key]
+
+    def _factor(self, block: LookupBlock) -> Ext:
+        """What a leaf's weight has beside the functional's."""
+        group, point = block.group, self._leaves.point
+        below = len(point) - group.storage.log_rest
+        if group.storage.axis == NO_AXIS:
+            return eq_index(group.addresses[0] >> group.storage.log_rest, point[:below])
+        return eq_index(block.member, point[below - group.log_members : below])
 
     def local_point(self, log_size: int) -> tuple[Ext, ...]:
         """The point within a block of 2^log_size leaves."""
         return self._leaves.point[len(self._leaves.point) - log_size :]
 
     def lookup(self, block: LookupBlock, row: Sequence[Claim]) -> None:
-        """A block of lookups whose columns evaluate to ``row`` at the local point."""
-        self._add(block, block.table, row, public(field.ONE))
+        """A lookup whose columns have the values ``row`` under its functional."""
+        self._add(self._factor(block), self._weights(block.group)[1], block.table, row, public(field.ONE))
 
     def table(self, number: int, block: TableBlock, row: Sequence[Claim], count: Claim) -> None:
         """A table's block with its multiplicity column's value."""
-        self._add(block, number, row, count.scale(field.embed(-1)))
-
-    def _add(self, block: LookupBlock | TableBlock, table: int, row: Sequence[Claim], numerator: Claim) -> None:
         high = self._leaves.point[: len(self._leaves.point) - block.log_size]
         selector = eq_index(block.offset >> block.log_size, high)
-        denominator = public(field.add(self._alpha, field.scale(self._identity, table + 1)))
+        self._add(selector, field.ONE, number, row, count.scale(field.embed(-1)))
+
+    def _add(self, factor: Ext, total: Ext, table: int, row: Sequence[Claim], numerator: Claim) -> None:
+        """Leaves whose weights are ``factor`` times a functional of that ``total``, under which their columns are ``row``."""
+        constant = field.add(self._alpha, field.scale(self._identity, table + 1))
+        denominator = public(field.product(constant, total))
         power = field.ONE
         for value in row:
             denominator = denominator - value.scale(power)
             power = field.product(power, self._beta)
-        self._numerator = self._numerator + numerator.scale(selector)
-        self._denominator = self._denominator + denominator.scale(selector)
-        self._selected = field.add(self._selected, selector)
+        selected = field.product(factor, total)
+        self._numerator = self._numerator + numerator.scale(selected)
+        self._denominator = self._denominator + denominator.scale(factor)
+        self._selected = field.add(self._selected, selected)
 
     def finish(self) -> None:
         """Raise EvidenceRejected (``proof-invalid``) unless both sums are what the layers left; filler leaves are 0 / 1."""

@@ -6,7 +6,7 @@ enough to check it modulo p.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,67 +19,76 @@ from verifai.engines.sumcheck.protocol import field, geometry, row_operations
 from verifai.engines.sumcheck.protocol.axes import Functional, point_axes
 from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, taps
 from verifai.engines.sumcheck.protocol.claim import Claim
-from verifai.engines.sumcheck.protocol.field import ONE, Ext, P
-from verifai.engines.sumcheck.protocol.party import Party, read_masked, truncated
-from verifai.engines.sumcheck.protocol.row_operations import Local, Rows
+from verifai.engines.sumcheck.protocol.field import ONE, P
+from verifai.engines.sumcheck.protocol.party import Party, read_masked
+from verifai.engines.sumcheck.protocol.row_operations import Places, Reading, Rows, once
 from verifai.errors import UnsupportedModel
 
 # --- lookups: the columns of each operation's rows at one point ---------------------------------------------------------------
 
 
-def _lookup_rows(party: Party, number: int, op: ops.Lookup, local: Local) -> Rows:
+def _lookup_rows(party: Party, number: int, op: ops.Lookup, places: Places) -> Rows:
     """(x, y) in the table."""
-    out = party.circuit.tensors[op.out]
-    axes = point_axes(local(out.log_cells), out.bits)
+    (axes,) = places
     return [(read_masked(party, op.x, axes, "lookup.x"), party.read(op.out, axes, "lookup.y"))]
 
 
-def _window_max_rows(party: Party, number: int, op: ops.WindowMax, local: Local) -> Rows:
+def _window_max_rows(party: Party, number: int, op: ops.WindowMax, places: Places) -> Rows:
     """y − tap in its range, for each tap."""
-    out = party.circuit.tensors[op.out]
-    axes = point_axes(local(out.log_cells), out.bits)
-    largest = party.read(op.out, axes, "max.y")
-    return [(largest - _tap(party, op, axes, u, v),) for u, v in taps(op)]
+    largest = once(lambda axes: party.read(op.out, axes, "max.y"))
+    return [(largest(axes) - _tap(party, op, axes, u, v),) for (u, v), axes in zip(taps(op), places, strict=True)]
 
 
-def _requant_rows(party: Party, number: int, op: ops.Requant, local: Local) -> Rows:
+def _requant_rows(party: Party, number: int, op: ops.Requant, places: Places) -> Rows:
     """(t, y) in the table and each limb of the remainder in its range, with t = (z + 2^(s−1) − rem) / 2^s.
 
     Limbs sit at offsets Σ of the widths before them, and the widths sum to s exactly, so 0 ≤ rem < 2^s. A saturating one splits
     t = 2^(w−1)·h + l with 0 ≤ l < 2^(w−1), takes (σ, κ) from h, and looks up u = σ·t + κ, whose product is checked later.
     """
-    out = party.circuit.tensors[op.out]
-    axes = point_axes(local(out.log_cells), out.bits)
-    t, limbs = _quotient(party, number, op, axes)
-    y = party.read(op.out, axes, "requant.y")
-    rows: Rows = [(limb,) for limb in limbs]
+    count = len(op.limbs)
+    limbs = [_limb(party, number, i) for i in range(count)]
+    h, sigma, kappa = (_split(party, number, count + i) for i in range(3))
+    at_y, at_limbs = places[0], places[1 : 1 + count]
+    at_t = places[1 + count] if op.saturate else at_y
+    t = _quotient(party, op, limbs, at_t)
+    y = party.read(op.out, at_y, "requant.y")
+    rows: Rows = [(limb(axes),) for limb, axes in zip(limbs, at_limbs, strict=True)]
     if not op.saturate:
         return [(t, y), *rows]
-    h, sigma, kappa = (party.column(number, len(limbs) + i, axes, "requant.split") for i in range(3))
-    low = t - h.scale(field.embed(1 << (party.circuit.tables[op.table].width - 1)))
-    u = party.message(number, 0, axes, "requant.u")
-    party.defer(number, 0, axes, u - kappa)
-    return [(u, y), *rows, (low,), (h, sigma), (h, kappa)]
+    low = t - h(at_t).scale(field.embed(1 << (party.circuit.tables[op.table].width - 1)))
+    split: Rows = [(h(axes), one(axes)) for one, axes in zip((sigma, kappa), places[2 + count :], strict=True)]
+    u = party.message(number, 0, at_y, "requant.u")
+    party.defer(number, 0, at_y, u - kappa(at_y))
+    return [(u, y), *rows, (low,), *split]
 
 
-def _quotient(party: Party, number: int, op: ops.Requant, axes: Functional) -> tuple[Claim, list[Claim]]:
-    """t = (z + 2^(s−1) − rem) / 2^s and the limbs of rem, under ``axes``, of which t's constant takes the total."""
+def _limb(party: Party, number: int, limb: int) -> Reading:
+    return once(lambda axes: party.column(number, limb, axes, "requant.rem"))
+
+
+def _split(party: Party, number: int, column: int) -> Reading:
+    return once(lambda axes: party.column(number, column, axes, "requant.split"))
+
+
+def _quotient(party: Party, op: ops.Requant, limbs: Sequence[Reading], axes: Functional) -> Claim:
+    """t = (z + 2^(s−1) − rem) / 2^s under ``axes``, of which its constant takes the total over stored cells."""
     t = read_masked(party, op.z, axes, "requant.z")
-    limbs = [party.column(number, i, axes, "requant.rem") for i in range(len(op.limbs))]
+    values = [limb(axes) for limb in limbs]
     if op.shift:
-        t, offset = t.plus(field.scale(ax.total(axes), 1 << (op.shift - 1))), 0
-        for limb, bits in zip(limbs, op.limbs, strict=True):
-            t = t - limb.scale(field.embed(1 << offset))
+        every = ax.stored_total(axes, party.circuit.tensors[op.out].shape)
+        t, offset = t.plus(field.scale(every, 1 << (op.shift - 1))), 0
+        for value, bits in zip(values, op.limbs, strict=True):
+            t = t - value.scale(field.embed(1 << offset))
             offset += bits
         t = t.scale(field.embed(pow(2, -op.shift, P)))
-    return t, limbs
+    return t
 
 
 _VIRTUAL = "its result is virtual: claims on it are carried to its operands"
 _LOOKUPS_SUFFICE = (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
-_LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Local], Rows]] = dispatch(
+_LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Places], Rows]] = dispatch(
     {
         ops.Requant: _requant_rows,
         ops.Lookup: _lookup_rows,
@@ -94,28 +103,22 @@ _LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Local], Rows]] = dispatch(
 )
 
 
-def lookup_rows(party: Party, number: int, local: Local) -> Rows:
-    """The rows that operation ``number`` looks up, in slot order, at the leaves' point; empty for those without lookups."""
+def lookup_rows(party: Party, number: int, places: Places) -> Rows:
+    """The rows that operation ``number`` looks up, in slot order, each under its own functional; empty without lookups."""
     op = party.circuit.ops[number]
     rule = find(_LOOKUP_ROWS, op, "lookup rows")
-    return [] if rule is None else rule(party, number, op, local)
+    return [] if rule is None else rule(party, number, op, places)
 
 
-def tensor_rows(party: Party, tensor: int, point: tuple[Ext, ...], slots: int) -> tuple[Rows, Claim]:
-    """Range rows of a hashed tensor, x − low and high − x on true cells, 0 on padding; and its stored value at ``point``."""
+def tensor_rows(party: Party, tensor: int, axes: Functional, slots: int) -> tuple[Rows, Claim]:
+    """Range rows of a hashed tensor, x − low and high − x on true cells, 0 on padding; and its stored value under ``axes``."""
     described = party.circuit.tensors[tensor]
-    axes = point_axes(point, described.bits)
     value = read_masked(party, tensor, axes, "hashed.x")
     mask = ax.true_total(axes, described.shape)
     rows: Rows = [(value.plus(field.scale(mask, -described.low)),)]
     if slots == 2:
         rows.append((value.scale(field.embed(-1)).plus(field.scale(mask, described.high)),))
     return rows, value
-
-
-def truncated_axes(described: Tensor, point: tuple[Ext, ...]) -> Functional:
-    """eq(point, ·) on true cells, 0 on padding: equal values under this and under eq mean that padding is 0."""
-    return truncated(point_axes(point, described.bits), described.shape)
 
 
 def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> Claim:
@@ -125,7 +128,7 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
     shifted = (axes[0], axes[1], height, width)
     inside = ax.true_total(shifted, source.shape)
     value = read_masked(party, op.x, shifted, "max.tap")
-    return value.plus(field.scale(field.sub(ax.total(axes), inside), source.low))
+    return value.plus(field.scale(field.sub(ax.stored_total(axes, out.shape), inside), source.low))
 
 
 # --- checks besides the lookups -----------------------------------------------------------------------
@@ -155,8 +158,8 @@ _CHECKS: Dispatch[Callable[[Party, int, Any], None]] = dispatch(
 
 def _selected(party: Party, number: int, op: ops.Requant, which: int, axes: Functional) -> Claim:
     """σ·t."""
-    t, limbs = _quotient(party, number, op, axes)
-    return party.column(number, len(limbs) + 1, axes, "requant.split").mul(t)
+    t = _quotient(party, op, [_limb(party, number, i) for i in range(len(op.limbs))], axes)
+    return party.column(number, len(op.limbs) + 1, axes, "requant.split").mul(t)
 
 
 def _selected_difference(party: Party, number: int, op: ops.RowMax, which: int, axes: Functional) -> Claim:
@@ -301,9 +304,15 @@ def _row_sum(party: Party, number: int, op: ops.RowSum, axes: Functional, claim:
 
 
 def _relabel(party: Party, number: int, op: ops.Relabel, axes: Functional, claim: Claim) -> None:
-    """The same functional under the operand's shape."""
-    value = read_masked(party, op.x, geometry.relabelled(axes, party.circuit.tensors[op.x]), "relabel.x")
-    (value - claim).assert_zero("relabel")
+    """The same functional under the operand's shape; one that is no product along the operand's axes is brought to a point."""
+    source = party.circuit.tensors[op.x]
+    carried = geometry.relabelled(axes, source)
+    if carried is not None:
+        (read_masked(party, op.x, carried, "relabel.x") - claim).assert_zero("relabel")
+        return
+    claim, point = party.inner_product(number, axes, claim, source.log_cells, "relabel")
+    value = read_masked(party, op.x, point_axes(point, source.bits), "relabel.x")
+    (value.scale(ax.weight_at(axes, point)) - claim).assert_zero("relabel")
 
 
 def _row_product(party: Party, number: int, op: ops.RowSum, axes: Functional, claim: Claim) -> None:

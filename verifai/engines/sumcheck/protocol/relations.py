@@ -21,7 +21,7 @@ from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Dense, Functional, point_axes
 from verifai.engines.sumcheck.protocol.claim import Claim, public
 from verifai.engines.sumcheck.protocol.field import ONE
-from verifai.engines.sumcheck.protocol.layout import Commitment, Key, Layout
+from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
 from verifai.engines.sumcheck.protocol.party import Party
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
@@ -100,12 +100,7 @@ def relation_circuit(kind: Kind, circuit: Circuit) -> tuple[Circuit, list[Weight
 
 def second(commitment: Commitment) -> Commitment:
     """The same shape, for another root: its columns are ("epoch", index, 0)."""
-    renamed: dict[Key, Key] = {key: ("epoch", key[1], 0) for key in commitment.offsets}
-    return replace(
-        commitment,
-        offsets={renamed[key]: at for key, at in commitment.offsets.items()},
-        logs={renamed[key]: log_cells for key, log_cells in commitment.logs.items()},
-    )
+    return replace(commitment, columns={("epoch", key[1], 0): column for key, column in commitment.columns.items()})
 
 
 def check_relation(kind: Kind, party: Party, weights: Sequence[Weight], parts: Sequence[WeightParts]) -> None:

@@ -5,7 +5,7 @@ The operand alone determines each result. Bounds that leave two possible results
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.ops import NONE
@@ -18,13 +18,26 @@ from verifai.engines.sumcheck.protocol.field import ONE, ZERO, Ext, P
 from verifai.engines.sumcheck.protocol.party import Party, read_masked
 
 Rows = list[tuple[Claim, ...]]
-Local = Callable[[int], tuple[Ext, ...]]
-"""The leaves' point within a block of 2^n leaves, by n."""
+Places = Sequence[Functional]
+"""Per lookup of an operation, the weights of its cells at the leaves' point; the same object where they are the same."""
+Reading = Callable[[Functional], Claim]
 
 
-def _integer(value: int, axes: Functional) -> Ext:
-    """The functional of the constant ``value`` on all cells, padding included."""
-    return field.scale(ax.total(axes), value)
+def once(read: Reading) -> Reading:
+    """``read``, but one claim per functional however often it is asked for: one message, and one claim to carry or to open."""
+    found: dict[int, Claim] = {}
+
+    def reading(axes: Functional) -> Claim:
+        if id(axes) not in found:
+            found[id(axes)] = read(axes)
+        return found[id(axes)]
+
+    return reading
+
+
+def _integer(value: int, axes: Functional, tensor: Tensor) -> Ext:
+    """The functional of the constant ``value`` on all stored cells, padding included."""
+    return field.scale(ax.stored_total(axes, tensor.shape), value)
 
 
 def _upper(claim: Claim, low: Claim, bits: int) -> Claim:
@@ -64,45 +77,69 @@ def difference(party: Party, op: ops.RowMax, axes: Functional) -> Claim:
     return value.plus(field.scale(ax.padding_total(axes, source.shape), last))
 
 
-def row_max_rows(party: Party, number: int, op: ops.RowMax, local: Local) -> Rows:
+def row_max_rows(party: Party, number: int, op: ops.RowMax, places: Places) -> Rows:
     """(d, E) in T, (d, [d = 0]) in the flags; and per row Σ flags − 1 ≥ 0. Saturated: u in place of d, as in Requant."""
     source, maxima, table = party.circuit.tensors[op.x], party.circuit.tensors[op.out], party.circuit.tables[op.table]
-    axes = point_axes(local(source.log_cells), source.bits)
-    u = difference(party, op, axes)
-    flag = party.column(number, 0, axes, "rowmax.flag")
+    at_exp, at_flag, *at_split, rows = places
+    u = once(lambda axes: difference(party, op, axes))
+    flag = party.column(number, 0, at_flag, "rowmax.flag")
     split: Rows = []
     if op.saturate:
-        h, sigma, kappa = (party.column(number, i, axes, "rowmax.split") for i in (1, 2, 3))
-        split = [(u - h.scale(field.embed(len(table.values))),), (h, sigma), (h, kappa)]
-        u = party.message(number, 0, axes, "rowmax.u")
-        party.defer(number, 0, axes, u - kappa)
-    first = (u,) if op.exp == NONE else (u, party.read(op.exp, axes, "rowmax.exp"))
-    rows = point_axes(local(maxima.log_cells), maxima.bits)
+        h, sigma, kappa = (_split(party, number, i) for i in (1, 2, 3))
+        at_low, at_sigma, at_kappa = at_split
+        split = [(u(at_low) - h(at_low).scale(field.embed(len(table.values))),)]
+        split += [(h(at_sigma), sigma(at_sigma)), (h(at_kappa), kappa(at_kappa))]
+        u = once(lambda axes: _saturated(party, number, kappa, axes))
+    first = (u(at_exp),) if op.exp == NONE else (u(at_exp), party.read(op.exp, at_exp, "rowmax.exp"))
+    second = (u(at_flag), flag)
     ones = _column_weights(source, [ONE] * source.shape[-1])
     flags = party.column(number, 0, _cell_axes(rows, ones, source), "rowmax.flags")
     more = flags.plus(field.scale(ax.true_total(rows, maxima.shape), -1))
-    return [first, (u, flag), *split, (more,)]
+    return [first, second, *split, (more,)]
+
+
+def _split(party: Party, number: int, column: int) -> Reading:
+    return once(lambda axes: party.column(number, column, axes, "rowmax.split"))
+
+
+def _saturated(party: Party, number: int, kappa: Reading, axes: Functional) -> Claim:
+    """u, with the check of its product."""
+    u = party.message(number, 0, axes, "rowmax.u")
+    party.defer(number, 0, axes, u - kappa(axes))
+    return u
 
 
 # --- Recip and Isqrt ---
 
 
-def recip_rows(party: Party, number: int, op: ops.Recip, local: Local) -> Rows:
+def recip_rows(party: Party, number: int, op: ops.Recip, places: Places) -> Rows:
     """2^46 = R·q·2^e + ρ with 2^29 ≤ q·2^e < 2^30, 0 ≤ ρ < q·2^e, K = R·2^e.
 
     The range of q·2^e makes e, and with it R and K, unique. Products are checked later.
     """
     out = party.circuit.tensors[op.out]
-    axes = point_axes(local(out.log_cells), out.bits)
-    e, power, scaled, r0, r1, rho0, rho1, a0, s0 = (party.column(number, i, axes, "recip.column") for i in range(9))
-    rho = _joined(rho0, rho1, 15)
-    above = scaled.plus(_integer(-(1 << 29), axes))
-    slack = (scaled - rho).plus(_integer(-1, axes))
-    party.defer(number, 0, axes, scaled)
-    party.defer(number, 1, axes, party.read(op.out, axes, "recip.k"))
-    party.defer(number, 2, axes, rho.scale(field.embed(-1)).plus(_integer(1 << 46, axes)))
-    limbs = [r0, r1, rho0, rho1, a0, _upper(above, a0, 15), s0, _upper(slack, s0, 15)]
-    return [(e, power), *((limb,) for limb in limbs)]
+    e, power, scaled, r0, r1, rho0, rho1, a0, s0 = (_recip_column(party, number, i) for i in range(9))
+
+    def rho(axes: Functional) -> Claim:
+        return _joined(rho0(axes), rho1(axes), 15)
+
+    def above(axes: Functional) -> Claim:
+        return _upper(scaled(axes).plus(_integer(-(1 << 29), axes, out)), a0(axes), 15)
+
+    def slack(axes: Functional) -> Claim:
+        return _upper((scaled(axes) - rho(axes)).plus(_integer(-1, axes, out)), s0(axes), 15)
+
+    first = places[0]
+    limbs = (r0, r1, rho0, rho1, a0, above, s0, slack)
+    rows: Rows = [(e(first), power(first)), *((limb(axes),) for limb, axes in zip(limbs, places[1:], strict=True))]
+    party.defer(number, 0, first, scaled(first))
+    party.defer(number, 1, first, party.read(op.out, first, "recip.k"))
+    party.defer(number, 2, first, rho(first).scale(field.embed(-1)).plus(_integer(1 << 46, first, out)))
+    return rows
+
+
+def _recip_column(party: Party, number: int, column: int) -> Reading:
+    return once(lambda axes: party.column(number, column, axes, "recip.column"))
 
 
 def recip_factors(party: Party, number: int, op: ops.Recip, which: int, axes: Functional) -> Claim:
@@ -116,30 +153,46 @@ def recip_factors(party: Party, number: int, op: ops.Recip, which: int, axes: Fu
     return quotient.mul(party.column(number, 1 if which == 1 else 2, axes, "recip.column"))
 
 
-def isqrt_rows(party: Party, number: int, op: ops.Isqrt, local: Local) -> Rows:
+def isqrt_rows(party: Party, number: int, op: ops.Isqrt, places: Places) -> Rows:
     """q in [0, 2^30), v − q² and 2q − v + q² in [0, 2^31); q² is a message, checked later."""
-    out = party.circuit.tensors[op.out]
-    axes = point_axes(local(out.log_cells), out.bits)
-    v, q = read_masked(party, op.v, axes, "isqrt.v"), party.read(op.out, axes, "isqrt.q")
-    q0, d0, f0 = (party.column(number, i, axes, "isqrt.limb") for i in range(3))
+    root = once(lambda axes: party.read(op.out, axes, "isqrt.q"))
+    q0, d0, f0 = (_isqrt_limb(party, number, i) for i in range(3))
+    below = once(lambda axes: read_masked(party, op.v, axes, "isqrt.v") - _squared(party, number, axes))
+
+    def high_q(axes: Functional) -> Claim:
+        return _upper(root(axes), q0(axes), 15)
+
+    def high_d(axes: Functional) -> Claim:
+        return _upper(below(axes), d0(axes), 16)
+
+    def high_f(axes: Functional) -> Claim:
+        return _upper(root(axes) + root(axes) - below(axes), f0(axes), 16)
+
+    limbs = (q0, high_q, d0, high_d, f0, high_f)
+    return [(limb(axes),) for limb, axes in zip(limbs, places, strict=True)]
+
+
+def _isqrt_limb(party: Party, number: int, column: int) -> Reading:
+    return once(lambda axes: party.column(number, column, axes, "isqrt.limb"))
+
+
+def _squared(party: Party, number: int, axes: Functional) -> Claim:
+    """q², with the check of its product."""
     square = party.message(number, 0, axes, "isqrt.square")
     party.defer(number, 0, axes, square)
-    below = v - square
-    above = q + q - below
-    limbs = [q0, _upper(q, q0, 15), d0, _upper(below, d0, 16), f0, _upper(above, f0, 16)]
-    return [(limb,) for limb in limbs]
+    return square
 
 
 # --- ArgMax ---
 
 
-def argmax_rows(party: Party, number: int, op: ops.ArgMax, local: Local) -> Rows:
+def argmax_rows(party: Party, number: int, op: ops.ArgMax, places: Places) -> Rows:
     """One-hot cells g in {0, 1}, and v − x_j − [j < k] ≥ 0 on true cells, where [j < k] = 1 − Σ_{i ≤ j} g_i."""
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
-    axes = point_axes(local(source.log_cells), source.bits)
+    first, axes = places
+    chosen = once(lambda axes: party.column(number, 0, axes, "argmax.g"))
+    party.pin_padding(("column", number, 0), first, source.shape, chosen(first))
     rows, size = _row_axes(axes), source.shape[-1]
-    chosen = party.column(number, 0, axes, "argmax.g")
-    party.pin_padding(("column", number, 0), axes, source.shape, chosen)
     largest = party.column(number, 1, rows, "argmax.v")
     party.pin_padding(("column", number, 1), rows, out.shape, largest)
     value = largest.scale(axes[-1].first(size)) - read_masked(party, op.x, axes, "argmax.x")
@@ -148,7 +201,7 @@ def argmax_rows(party: Party, number: int, op: ops.ArgMax, local: Local) -> Rows
         suffix = entries[i] = field.add(entries[i], suffix)
     reached = party.column(number, 0, (*axes[:-1], _column_weights(source, entries)), "argmax.reached")
     value = value + reached
-    return [(chosen,), (value.plus(field.scale(ax.true_total(axes, source.shape), -1)),)]
+    return [(chosen(first),), (value.plus(field.scale(ax.true_total(axes, source.shape), -1)),)]
 
 
 def check_argmax(party: Party, number: int, op: ops.ArgMax) -> None:

@@ -10,8 +10,8 @@ from verifai.engines.sumcheck.protocol import layout as layouts
 from verifai.engines.sumcheck.protocol.axes import point_axes
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.lookups import LeafSum
-from verifai.engines.sumcheck.protocol.operations import check_operation, lookup_rows, reduce_claim, tensor_rows, truncated_axes
-from verifai.engines.sumcheck.protocol.party import OpeningClaim, Party
+from verifai.engines.sumcheck.protocol.operations import check_operation, lookup_rows, reduce_claim, tensor_rows
+from verifai.engines.sumcheck.protocol.party import OpeningClaim, Party, truncated
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, Statement, absorb_statement
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.protocol.transcript import Coins, Transcript
@@ -49,16 +49,16 @@ def check_lookups(party: Party, bus: Bus) -> None:
     leaf_sum = LeafSum(bus, leaves, alpha, beta)
     for number, blocks in enumerate(bus.by_operation):
         if blocks:
-            rows = lookup_rows(party, number, leaf_sum.local_point)
+            rows = lookup_rows(party, number, [leaf_sum.functional(block) for block in blocks])
             for block, row in zip(blocks, rows, strict=True):
                 leaf_sum.lookup(block, row)
     for tensor in layouts.ranged_tensors(circuit):
         blocks = bus.by_tensor[tensor]
-        point = leaf_sum.local_point(blocks[0].log_size)
-        rows, stored = tensor_rows(party, tensor, point, len(blocks))
+        axes = leaf_sum.functional(blocks[0])
+        rows, stored = tensor_rows(party, tensor, axes, len(blocks))
         for block, row in zip(blocks, rows, strict=True):
             leaf_sum.lookup(block, row)
-        party.openings.append(OpeningClaim(("tensor", tensor, 0), truncated_axes(circuit.tensors[tensor], point), stored))
+        party.openings.append(OpeningClaim(("tensor", tensor, 0), truncated(axes, circuit.tensors[tensor].shape), stored))
     for index, table in enumerate(bus.tables):
         point = leaf_sum.local_point(table.log_size)
         count = party.committed(("count", index, 0), point_axes(point, (table.log_size,)), "lookups.count")

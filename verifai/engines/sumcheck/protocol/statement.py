@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
@@ -117,7 +118,7 @@ def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statem
 
 
 def _cells(values: Sequence[int]) -> bytes:
-    return b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+    return struct.pack(f"<{len(values)}q", *values)
 
 
 def _description(tensor: Tensor, port: Port) -> bytes:

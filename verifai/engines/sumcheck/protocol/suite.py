@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
+from verifai.engines.sumcheck.protocol.storage import FINEST_LOG, LEAST_SAVED
 
 SECURITY_BITS = 100
 """The least strength of every step in a circuit's table of errors."""
@@ -37,21 +38,22 @@ class Suite:
 
 
 INTEGRITY = Suite(
-    "sumcheck/1",
+    "sumcheck/2",
     False,
     0,
     (
-        f"sumcheck/1 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=0 G=0 tau=0 B=0 "
-        f"blind_rows=0 reserved_rows={RESERVED_ROWS} salt_len=0 security={SECURITY_BITS}"
+        f"sumcheck/2 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=0 G=0 tau=0 B=0 "
+        f"blind_rows=0 reserved_rows={RESERVED_ROWS} pieces={FINEST_LOG},{LEAST_SAVED} salt_len=0 security={SECURITY_BITS}"
     ).encode("ascii"),
 )
 ZERO_KNOWLEDGE = Suite(
-    "sumcheck-zk/1",
+    "sumcheck-zk/2",
     True,
     32,
     (
-        f"sumcheck-zk/1 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=1 G=2*rounds tau=B*t B=shape "
-        f"blind_rows=2*B mask_rows=2 reserved_rows={RESERVED_ROWS} salt_len=32 security={SECURITY_BITS}"
+        f"sumcheck-zk/2 field=goldilocks2(x^2-7) hash=sha256 form=coeff domain=subgroup zk=1 G=2*rounds tau=B*t B=shape "
+        f"blind_rows=2*B mask_rows=2 reserved_rows={RESERVED_ROWS} pieces={FINEST_LOG},{LEAST_SAVED} salt_len=32 "
+        f"security={SECURITY_BITS}"
     ).encode("ascii"),
 )
 SUITES = {suite.name: suite for suite in (INTEGRITY, ZERO_KNOWLEDGE)}

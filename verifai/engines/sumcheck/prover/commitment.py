@@ -25,6 +25,7 @@ from verifai.engines.sumcheck.protocol.suite import (
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
 from verifai.engines.sumcheck.prover.hash_kernels import sha256_rows
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
+from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 
@@ -90,13 +91,20 @@ def stored_rows(plan: Commitment, cells: U64) -> U64:
     return np.concatenate([matrix[:RESERVED_ROWS], matrix[plan.first_row :]])
 
 
+def placed(plan: Commitment, columns: Mapping[Key, U64]) -> U64:
+    """All 2^v cells by address, from the columns' padded cells. Of every column, its stored cells are taken, no others."""
+    cells: U64 = np.zeros(1 << plan.log_cells, dtype=np.uint64)
+    for key, column in plan.columns.items():
+        for (_, block), part in zip(column.blocks(), pieces_in(column.storage, columns[key]), strict=True):
+            cells[block] = part.reshape(-1)
+    return cells
+
+
 def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
     """Commit padded columns over F_p, one per key of the plan. Raises ValueError for a plan that hides: it needs coins."""
     if plan.shape.hiding:  # rows without tails would also be too short for the plan's code
         raise ValueError(f"commitment {plan.shape.label} hides: it is never made without coins")
-    cells = np.zeros(1 << plan.log_cells, dtype=np.uint64)
-    for key, offset in plan.offsets.items():
-        cells[offset : offset + (1 << plan.logs[key])] = columns[key]
+    cells = placed(plan, columns)
     codeword = encode(stored_rows(plan, cells), log_length(plan.shape), plan.shape.degree, threads)
     layers = merkle_layers(codeword, threads)
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
@@ -116,9 +124,7 @@ def commit_hiding(
     shape = plan.shape
     _check_number(plan, number)
     size, first_tail = shape.message, shape.message + shape.mask
-    cells: U64 = np.zeros(1 << plan.log_cells, dtype=np.uint64)
-    for key, offset in plan.offsets.items():
-        cells[offset : offset + (1 << plan.logs[key])] = columns[key]
+    cells = placed(plan, columns)
     rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
     last = shape.rows - shape.mask_rows
     rows[shape.reserved_rows : last, :size] = cells.reshape(-1, size)[plan.first_row :]
@@ -145,7 +151,7 @@ def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) 
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
     values = sha256()
-    for key in plan.offsets:
+    for key in plan.columns:
         values.update(np.ascontiguousarray(columns[key], dtype="<u8").data)
     shape = plan.shape
     numbers = (plan.log_cells, shape.rows, shape.message, shape.degree, shape.length, shape.mask, shape.tail, shape.budget)

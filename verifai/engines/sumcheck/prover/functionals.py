@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verifai.engines.sumcheck.protocol.axes import Axis, Eq, Functional
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional
 from verifai.engines.sumcheck.protocol.field import Ext
+from verifai.engines.sumcheck.protocol.layout import Column
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS
 from verifai.engines.sumcheck.prover.arrays import element, eq_vector, scalars, vector
 from verifai.engines.sumcheck.prover.kernels import U64, combine_columns, dot, outer, outer_add, scaled
 
@@ -17,7 +19,14 @@ _SHORT = 64
 
 def axis_vector(axis: Axis) -> U64:
     """The axis as (2, 2^bits)."""
-    return eq_vector(axis.point) if isinstance(axis, Eq) else vector(axis.values)
+    if isinstance(axis, Eq):
+        return eq_vector(axis.point)
+    if isinstance(axis, Dense):
+        return vector(axis.values)
+    result = np.zeros((2, 1 << axis.bits), dtype=np.uint64)
+    for one in axis.segments:
+        result[:, one.start : one.stop] = scaled(eq_vector(one.point), *scalars(one.weight))
+    return result
 
 
 def outer_all(vectors: Sequence[U64]) -> U64:
@@ -49,7 +58,20 @@ def evaluate(axes: Functional, cells: U64) -> Ext:
     return element(*dot(combine_columns(cells.reshape(left.shape[1], right.shape[1]), right), left))
 
 
-def spread(target0: U64, target1: U64, axes: Functional, factor: Ext) -> None:
-    """target += factor·weights; target by components, (2^k,) each."""
-    left, right = split(axes)
-    outer_add(target0, target1, scaled(left, *scalars(factor)), right)
+def spread(target: U64, column: Column, axes: Functional, factor: Ext) -> None:
+    """target += factor·weights of the column's stored cells; target by component and address, (2, 2^v)."""
+    storage = column.storage
+    if storage.axis == NO_AXIS:
+        left, right = split(axes)
+        ((_, block),) = column.blocks()
+        outer_add(target[0, block], target[1, block], scaled(left, *scalars(factor)), right)
+        return
+    others = (*axes[: storage.axis], *axes[storage.axis + 1 :])
+    places, (left, right) = scaled(axis_vector(axes[storage.axis]), *scalars(factor)), split(others)
+    for piece, block in column.blocks():
+        mine = np.ascontiguousarray(places[:, piece.start : piece.start + (1 << piece.log)])
+        if right.shape[1] < _SHORT:  # a long inner loop, whatever the axes
+            mine, wide = outer_all([]), outer_all([mine, left, right])
+        else:
+            mine, wide = outer_all([mine, left]), right
+        outer_add(target[0, block], target[1, block], mine, wide)

@@ -4,8 +4,8 @@ docs/engine/protocol.md, section "The prover's arithmetic", says why.
 
 Every function takes canonical operands (< p) and returns canonical results; functions that begin with e work on pairs.
 
-A sum of products is kept as plain integers, unreduced, until it ends (:func:`fproducts`, :func:`eproducts`): LLVM turns integer sums
-into vector code, which it cannot with sums modulo p, and one reduction replaces one per term.
+A sum of products is kept as plain integers, unreduced, until it ends (:func:`fproducts`, :func:`eproducts`): LLVM turns sums
+of integers into vector code, which it cannot with sums modulo p, and one reduction replaces one per term.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ _JOIN = "verifai.join"
 def _joined(b: Any, words: list[Any]) -> Any:
     """Σ word_k·2^(32k) mod p, for any four words below 2^64.
 
-    A function of its own that is never inlined: from what follows a loop, LLVM would draw conclusions (``freeze``) back into the
-    loop, which then no longer looks like a sum to it and stays scalar.
+    A function of its own that is never inlined: from what follows a loop, LLVM would draw conclusions (``freeze``) back into
+    the loop, which then no longer looks like a sum to it and stays scalar.
     """
     function = b.module.globals.get(_JOIN)
     if function is None:
@@ -145,6 +145,19 @@ def fadd(typingctx: Any, x: Any, y: Any) -> Any:
 def fsub(typingctx: Any, x: Any, y: Any) -> Any:
     """x − y in F_p."""
     return _U(_U, _U), lambda context, builder, signature, args: _sub(builder, *args)
+
+
+@intrinsic
+def ffrom(typingctx: Any, x: Any) -> Any:
+    """A signed integer as an element of F_p; what is unsigned is one already."""
+    signed = x.signed
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (x,) = args
+        negative = builder.icmp_signed("<", x, _c(0))
+        return builder.select(negative, builder.add(x, _c(_P)), x) if signed else x
+
+    return _U(types.int64 if signed else _U), generate
 
 
 @intrinsic

@@ -43,7 +43,7 @@ class KeyCache:
 
 
 def key_bytes(key: ProvingKey) -> int:
-    """Bytes of the arrays that a key keeps alive: weights and their codewords, and tables, whose equal columns are one array."""
+    """Bytes of the arrays that a key keeps alive: weights, their codewords, and tables, whose equal columns are one array."""
     columns = {id(column): column.nbytes for columns in key.tables for column in columns}
     weights = sum(array.nbytes for array in key.weights) + sum(columns.values())
     if key.committed is None:

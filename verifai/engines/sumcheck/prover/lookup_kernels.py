@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.prover.intrinsics import (
     egather,
     emul,
     eproducts,
     esum,
     fadd,
+    ffrom,
     fgather,
     fmul,
     fproducts,
@@ -329,20 +331,21 @@ def fraction_round_range(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64, start: int
 
 
 @kernel
-def fingerprints(t0: U64, t1: U64, constant: U64, first: U64, second: U64, b0: Any, b1: Any) -> None:
-    """t = constant − first − β·second, for columns over F_p and a constant (2,) in F; t by components."""
+def fingerprints(t0: U64, t1: U64, constant: U64, first: U64 | Ints, second: U64 | Ints, b0: Any, b1: Any) -> None:
+    """t = constant − first − β·second, for columns over F_p or of signed integers and a constant (2,) in F; t by components."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
-        t0[i] = fsub(fsub(c0, first[i]), fmul(second[i], b0))
-        t1[i] = fsub(c1, fmul(second[i], b1))
+        y = ffrom(second[i])
+        t0[i] = fsub(fsub(c0, ffrom(first[i])), fmul(y, b0))
+        t1[i] = fsub(c1, fmul(y, b1))
 
 
 @kernel
-def fingerprints_single(t0: U64, t1: U64, constant: U64, first: U64) -> None:
-    """t = constant − first, for a column over F_p."""
+def fingerprints_single(t0: U64, t1: U64, constant: U64, first: U64 | Ints) -> None:
+    """t = constant − first, for a column as in :func:`fingerprints`."""
     c0 = constant[0]
     c1 = constant[1]
     for i in range(first.shape[0]):
-        t0[i] = fsub(c0, first[i])
+        t0[i] = fsub(c0, ffrom(first[i]))
         t1[i] = c1

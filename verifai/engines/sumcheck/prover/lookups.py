@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.claim import Claim
@@ -20,14 +21,24 @@ from verifai.engines.sumcheck.prover.parallel import fold, fraction_layer, fract
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """Which leaves of a block: those at (any, ``index``, any) of (…, 2^log_members, 2^log_rest)."""
+
+    index: int
+    log_members: int
+    log_rest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
-    """Leaves of one block: columns over F_p, and numerators (None: all 1)."""
+    """Leaves of one block or one member of it: columns (signed integers or over F_p), numerators over F_p (None: all 1)."""
 
     table: int
     log_size: int
     offset: int
-    row: Sequence[U64]
+    row: Sequence[U64 | Ints]
     numerators: U64 | None
+    member: Member | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class Layer:
 def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> Layer:
     """The leaves; those of the low half are all used, as there are more than half."""
     half = 1 << (bus.log_leaves - 1)
-    used = sum(1 << block.log_size for block in blocks) - half
+    used = max(block.offset + (1 << block.log_size) for block in blocks) - half  # packed: none is free before the last
     if used <= 0:
         raise ValueError("more than half of the leaves are filler")
     p = np.zeros(half, dtype=np.uint64), np.zeros(used, dtype=np.uint64)
@@ -58,13 +69,22 @@ def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> La
     for block in blocks:
         side, start = divmod(block.offset, half)
         stop = start + (1 << block.log_size)
-        p[side][start:stop] = 1 if block.numerators is None else block.numerators
         constant = np.array(field.add(alpha, field.scale(identity, block.table + 1)), dtype=np.uint64)
-        targets = q[side][0, start:stop], q[side][1, start:stop]
+        p[side][start:stop] = 1 if block.numerators is None else block.numerators
+        member = block.member if block.member is not None and block.member.log_members else None
+        if member is None:
+            targets = q[side][0, start:stop], q[side][1, start:stop]
+        else:
+            targets = np.empty(block.row[0].shape, np.uint64), np.empty(block.row[0].shape, np.uint64)
         if len(block.row) == 1:
             fingerprints_single(*targets, constant, block.row[0])
         else:
             fingerprints(*targets, constant, block.row[0], block.row[1], *scalars(beta))
+        if member is not None:
+            shape = (-1, 1 << member.log_members, 1 << member.log_rest)
+            for component, values in enumerate(targets):
+                leaves = q[side][component, start:stop].reshape(shape)
+                leaves[:, member.index] = values.reshape(-1, 1 << member.log_rest)
     return Layer(*p, *q)
 
 

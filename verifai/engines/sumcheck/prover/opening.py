@@ -94,10 +94,9 @@ def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha
     weights = np.zeros((2, 1 << matrix.plan.log_cells), dtype=np.uint64)
     power = field.ONE
     for claim in claims:
-        if claim.key in matrix.plan.offsets:
-            start = matrix.plan.offsets[claim.key]
-            stop = start + (1 << matrix.plan.logs[claim.key])
-            spread(weights[0, start:stop], weights[1, start:stop], claim.axes, power)
+        column = matrix.plan.columns.get(claim.key)
+        if column is not None:
+            spread(weights, column, claim.axes, power)
         power = field.product(power, alpha)
     return weights
 

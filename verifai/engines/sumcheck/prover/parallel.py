@@ -112,14 +112,18 @@ def fraction_start(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any) -> tuple[in
 
     As :func:`.lookup_kernels.fraction_start_range`.
     """
+    p0, q1, q0, s1 = arrays
     work = lookup_kernels.fraction_start_range
-    return _total(_over(arrays[2].shape[1] // 2, lambda a, b: work(eq, *arrays, m0, m1, a, b)))
+    return _total(_over(q0.shape[1] // 2, lambda a, b: work(eq, p0, q1, q0, s1, m0, m1, a, b)))
 
 
 def fraction_next(eq: U64, arrays: Sequence[U64], m0: Any, m1: Any, r0: Any, r1: Any, outs: Sequence[U64]) -> tuple[int, ...]:
     """Bind and the next round: :func:`.lookup_kernels.fraction_next_range`, as four words. ``arrays``: p0, q1, q0, s1."""
+    p0, q1, q0, s1 = arrays
+    o0, o1, o2, o3 = outs
     work = lookup_kernels.fraction_next_range
-    return _total(_over(arrays[2].shape[1] // 4, lambda a, b: work(eq, *arrays, m0, m1, r0, r1, *outs, a, b)))
+    count = q0.shape[1] // 4
+    return _total(_over(count, lambda a, b: work(eq, p0, q1, q0, s1, m0, m1, r0, r1, o0, o1, o2, o3, a, b)))
 
 
 def fraction_round(eq: U64, p0: U64, q1: U64, q0: U64, s1: U64) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -53,7 +53,9 @@ class ProverParty:
         weights: Sequence[U64],
         make_blocks: Callable[[dict[int, U64]], Sequence[Block]],
         progress: Progress = SILENT,
+        columns: Mapping[Key, U64] | None = None,
     ) -> None:
+        """``columns``: of the witness over F_p, where they are known already."""
         self.circuit: Circuit = witness.circuit
         self.channel = channel
         self.openings: list[OpeningClaim] = []
@@ -66,6 +68,7 @@ class ProverParty:
         self._shown = frozenset(public_tensors(self.circuit))
         self._counts = {index: to_field(values) for index, values in witness.multiplicities().items()}
         self._make_blocks, self._progress = make_blocks, progress
+        self._columns = columns or {}
 
     def challenges(self, label: str, count: int) -> list[Ext]:
         """A random point."""
@@ -104,6 +107,8 @@ class ProverParty:
         return self.committed(("column", operation, number), axes, label)
 
     def _cells(self, key: Key) -> U64:
+        if key in self._columns:
+            return self._columns[key]
         kind, index, number = key
         if kind == "count":
             return self._counts[index]

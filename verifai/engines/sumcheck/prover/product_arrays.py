@@ -94,20 +94,27 @@ def _tap_vector(witness: Witness, op: ops.Conv, axes: Functional, direction: int
     )
 
 
+def _relabel(witness: Witness, weights: Sequence[U64], op: ops.Relabel, axes: Functional) -> Arrays:
+    """The functional itself and the operand, which are the same cells in the same order."""
+    vectors = [functionals.axis_vector(axis) for axis in axes]
+    return functionals.outer_all(vectors), embed(witness.cells(op.x, masked=True))
+
+
 _HELD = (ops.Requant, ops.Lookup, ops.WindowMax, ops.RowMax, ops.Recip, ops.Isqrt, ops.ArgMax)
 
 _INNER_PRODUCTS: Dispatch[Callable[[Witness, Sequence[U64], Any, Functional], Arrays]] = dispatch(
-    {ops.MatMul: _matmul, ops.Conv: _conv},
-    ("it has no weights", (*(kind for kind in LINEAR_OR_VIEW if kind not in (ops.MatMul, ops.Conv)), *_HELD)),
+    {ops.MatMul: _matmul, ops.Conv: _conv, ops.Relabel: _relabel},
+    ("it has no weights", (*(kind for kind in LINEAR_OR_VIEW if kind not in (ops.MatMul, ops.Conv, ops.Relabel)), *_HELD)),
     (_REFUSED, (ops.Gather,)),
 )
 
 
 def inner_product_arrays(witness: Witness, weights: Sequence[U64], op: ops.Op, axes: Functional) -> Arrays:
-    """The arrays (2, 2^k) of weights and of the operand whose inner product is the result under ``axes``.
+    """The arrays (2, 2^k) of weights, or of a Relabel's functional, and of the operand: their inner product is the result under
+    ``axes``.
 
     Raises:
-        InternalError: code ``bug``, for an operation without weights.
+        InternalError: code ``bug``, for an operation without such a product.
     """
     return require(_INNER_PRODUCTS, op, "inner products")(witness, weights, op, axes)
 

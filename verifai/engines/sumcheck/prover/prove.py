@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
-from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
+from verifai.engines.sumcheck.circuit.weights import weights_digest
 from verifai.engines.sumcheck.interpreter.run import Trace
+from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.interpreter.weights import encode_arrays
 from verifai.engines.sumcheck.planning import plan as planner
-from verifai.engines.sumcheck.protocol.buses import Bus
+from verifai.engines.sumcheck.protocol.buses import Bus, LookupBlock
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening, Proof
@@ -32,15 +34,17 @@ from verifai.engines.sumcheck.prover.channel import HidingProverChannel, ProverC
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, proof_key, tensor_seed
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix, commit, commit_hiding, commitment_coins
 from verifai.engines.sumcheck.prover.kernels import U64
-from verifai.engines.sumcheck.prover.lookups import Block
+from verifai.engines.sumcheck.prover.lookups import Block, Member
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
 from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
+from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
-from verifai.engines.sumcheck.prover.witness import Witness, field_row
+from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.errors import UsageError
+from verifai.execution.allocation import keep_freed_memory
 
 Randomness = Callable[[int], bytes]
 """Random bytes: where a zero-knowledge proof gets its coins. The integrity-only suite draws none."""
@@ -102,12 +106,13 @@ def prepare(
     Raises:
         UsageError: ``circuit-not-planned``. UnsupportedModel: as the planner. EvidenceRejected: ``weights-malformed``.
     """
+    keep_freed_memory()
     layout = planner.plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise UsageError(
             "circuit-not-planned", "the circuit does not carry its commitments and errors", hint="Call planned() first."
         )
-    blob = encode_weights(circuit, [np.asarray(cells).reshape(-1).tolist() for cells in weights])
+    blob = encode_arrays(circuit, [np.asarray(cells) for cells in weights])
     arrays = tuple(padded_weight(weight, np.asarray(cells)) for weight, cells in zip(circuit.weights, weights, strict=True))
     committed = None
     identity = weights_digest(blob)
@@ -238,9 +243,8 @@ def interact(
         own_coins: required where the suite hides; never used for another proof.
     """
     session = begin_session(key.layout, transcript, bound.columns, own_coins, threads)
-    party = ProverParty(
-        session.channel, witness, key.weights, partial(lookup_blocks, key.circuit, key.layout.bus, witness), progress
-    )
+    make_blocks = partial(lookup_blocks, key.circuit, key.layout.bus, witness)
+    party = ProverParty(session.channel, witness, key.weights, make_blocks, progress, bound.columns)
     progress.phase("lookups")
     check_lookups(party, key.layout.bus)
     progress.phase("operations", len(key.circuit.ops))
@@ -350,14 +354,25 @@ def _state(circuit: Circuit, witness: Witness, hashed: Mapping[int, CommittedMat
 
 
 def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int, U64]) -> list[Block]:
-    result = []
+    """The leaves of every block. Columns are the witness's own integers wherever it has them."""
+    result: list[Block] = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(row), None))
+            result += _pieces_of_lookup(block, row)
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
-            result.append(Block(block.table, block.log_size, block.offset, field_row(integers), None))
+            result += _pieces_of_lookup(block, integers)
     for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative))
     return result
+
+
+def _pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64 | Ints]) -> Iterator[Block]:
+    """The leaves of one lookup, piece by piece; ``row``: its columns in padded cells."""
+    group = lookup.group
+    columns = zip(*(pieces_in(group.storage, column) for column in row), strict=True)
+    member = Member(lookup.member, group.log_members, group.storage.log_rest)
+    for piece, address, parts in zip(group.storage.pieces, group.addresses, columns, strict=True):
+        cells = tuple(np.ascontiguousarray(part).reshape(-1) for part in parts)
+        yield Block(lookup.table, group.log_block(piece), address, cells, None, member)

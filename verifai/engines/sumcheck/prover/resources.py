@@ -52,16 +52,11 @@ def warm_up(progress: Progress = SILENT, phase: str = "warm-up") -> None:
         progress.note(note)
 
 
-def _used(commitment: Commitment) -> int:
-    """Cells that hold values; pages of the others are never touched."""
-    return sum(1 << log_cells for log_cells in commitment.logs.values())
-
-
 def _committed_bytes(commitment: Commitment) -> int:
     """Cells by address, code word with a tag per position, and the tree."""
     shape = commitment.shape
     hiding = 8 * shape.rows * shape.degree + 32 * shape.length if shape.hiding else 0  # rows with masks and tails; salts
-    return 8 * _used(commitment) + 8 * shape.length * (shape.rows + 1) + 64 * shape.length + hiding
+    return 8 * commitment.stored_cells + 8 * shape.length * (shape.rows + 1) + 64 * shape.length + hiding
 
 
 def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
@@ -79,7 +74,7 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     # Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24.
     lookups = (64 + 16 + 24) << layout.bus.log_leaves
     # An opening holds weights over F, and folds them and the cells into half their length beside it.
-    openings = sum(16 * _used(commitment) + (16 << commitment.log_cells) for commitment in commitments)
+    openings = sum(16 * commitment.stored_cells + (16 << commitment.log_cells) for commitment in commitments)
     hashing = max(
         100 * commitment.shape.length + 16 * commitment.shape.length * commitment.shape.rows for commitment in commitments
     )

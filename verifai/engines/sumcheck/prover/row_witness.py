@@ -9,6 +9,8 @@ import numpy as np
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor
 from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.protocol.storage import stored
+from verifai.engines.sumcheck.prover.stored_cells import clear_outside
 
 Row = tuple[Ints, ...]
 
@@ -70,4 +72,5 @@ def difference(circuit: Circuit, op: ops.RowMax, x: Ints, maxima: Ints) -> Ints:
     result = np.full(source.padded, circuit.tables[op.table].high, dtype=np.int64)
     top = maxima.reshape(rows.padded)[tuple(slice(0, size) for size in rows.shape)].reshape(*source.shape[:-1], 1)
     result[box] = top - x.reshape(source.padded)[box]
+    clear_outside(stored(source.shape), result)
     return result.reshape(-1)

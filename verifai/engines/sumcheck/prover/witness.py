@@ -14,9 +14,11 @@ from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, columns_of, table_low, taps
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.layout import Key, Layout
+from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Storage, stored
 from verifai.engines.sumcheck.prover import row_witness
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64, scale_base
+from verifai.engines.sumcheck.prover.stored_cells import clear_outside, stored_part
 from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 
 Rows: TypeAlias = list[tuple[Ints | U64, ...]]
@@ -25,6 +27,8 @@ Factors: TypeAlias = tuple[U64, U64]
 
 class Witness:
     """Integers of one run. ``tensors``: padded cells by tensor, ``extra``: committed columns by (operation, number).
+
+    Padded cells that are not stored are 0 in all of them, as in the columns' extensions.
 
     Mutable on purpose: tests that play a cheating prover change it before it is committed.
     """
@@ -40,14 +44,16 @@ class Witness:
         """``tables``: those of the bus, where a proving key has them already."""
         self.circuit, self.layout = circuit, layout
         self._tables = tables
-        self.tensors: list[Ints] = [np.ascontiguousarray(cells, dtype=np.int64).reshape(-1) for cells in tensors]
+        self.tensors: list[Ints] = [
+            _stored_only(stored(described.shape), cells) for described, cells in zip(circuit.tensors, tensors, strict=True)
+        ]
         self.trace = columns
         self.extra: dict[tuple[int, int], Ints] = {}
         for number, op in enumerate(circuit.ops):
-            names = [name for name, _ in columns_of(circuit, op)]
             rule = find(_COLUMNS, op, "the witness's columns")
             found = {} if rule is None else rule(self, number, op)
-            self.extra |= {(number, i): np.ascontiguousarray(found[name]).reshape(-1) for i, name in enumerate(names)}
+            for i, (name, storage) in enumerate(columns_of(circuit, op)):
+                self.extra[number, i] = _stored_only(storage, found[name])
         self.counts: dict[int, Ints] | None = None
         self.hashed = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.HASHED}
         self._field: dict[tuple[int, bool], U64] = {}
@@ -75,6 +81,7 @@ class Witness:
             if masked:
                 cells = cells - described.fill
                 cells.reshape(described.padded)[self.box(tensor)] += described.fill
+                clear_outside(stored(described.shape), cells)
             self._field[tensor, masked] = to_field(cells)
         return self._field[tensor, masked]
 
@@ -87,6 +94,7 @@ class Witness:
         columns = _window(out.shape[3], source.shape[3], op.stride[1], v * op.dilation[1] - op.pads[1])
         n, c = source.shape[:2]
         result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
+        clear_outside(stored(out.shape), result)
         return result.reshape(-1)
 
     def rows(self, number: int) -> Rows:
@@ -114,6 +122,7 @@ class Witness:
         described = self.circuit.tensors[tensor]
         result = np.ones(described.padded, dtype=np.int64)
         result[self.box(tensor)] = self.tensors[tensor].reshape(described.padded)[self.box(tensor)]
+        clear_outside(stored(described.shape), result)
         return to_field(result.reshape(-1))
 
     def tensor_rows(self, tensor: int) -> list[tuple[Ints, ...]]:
@@ -137,7 +146,7 @@ class Witness:
             for block, row in zip(blocks, rows, strict=True):
                 table = bus.tables[block.table]
                 arguments: Any = row[0]
-                index = arguments.astype(np.int64, copy=False)
+                index = stored_part(block.group.storage, arguments.astype(np.int64, copy=False))
                 if low := table_low(self.circuit, table):
                     index = index - low
                 size = 1 << table.log_size
@@ -155,7 +164,7 @@ class Witness:
     def columns(self) -> dict[Key, U64]:
         """Every column of C_x over F_p."""
         result: dict[Key, U64] = {}
-        for key in self.layout.witness.offsets:
+        for key in self.layout.witness.columns:
             kind, index, number = key
             if kind == "tensor":  # private inputs among them
                 result[key] = self.cells(index, masked=False)
@@ -191,10 +200,20 @@ class Witness:
         for limb, bits in zip(limbs, op.limbs, strict=True):
             value = value - (limb << offset)
             offset += bits
+        clear_outside(stored(self.circuit.tensors[op.out].shape), value)
         if not np.any(value & ((1 << op.shift) - 1)):
             return value >> op.shift
         result: U64 = scale_base(to_field(value), np.uint64(pow(2, -op.shift, P)))
         return result
+
+
+def _stored_only(storage: Storage, cells: Ints) -> Ints:
+    """Padded cells, flat, with 0 where nothing is stored; ``cells`` itself is left as it is."""
+    flat: Ints = np.ascontiguousarray(cells, dtype=np.int64).reshape(-1)
+    if storage.axis != NO_AXIS:
+        flat = flat.copy()
+        clear_outside(storage, flat)
+    return flat
 
 
 def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice, slice]:
@@ -204,11 +223,6 @@ def _window(out_size: int, in_size: int, stride: int, shift: int) -> tuple[slice
     if last < first:
         return slice(0, 0), slice(0, 0)
     return slice(first, last + 1), slice(first * stride + shift, last * stride + shift + 1, stride)
-
-
-def field_row(row: Sequence[Ints | U64]) -> tuple[U64, ...]:
-    """A lookup's columns over F_p."""
-    return tuple(to_field(one) if one.dtype == np.int64 else one.astype(np.uint64, copy=False) for one in row)
 
 
 # --- what each operation contributes ----------------------------------------------------------------------------------------
@@ -331,8 +345,12 @@ _MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
 
 
 def _requant_factors(witness: Witness, number: int, op: ops.Requant, which: int) -> Factors:
-    (quotient,) = field_row((witness.quotient(number, op),))
-    return to_field(witness.extra[number, len(op.limbs) + 1]), quotient
+    return to_field(witness.extra[number, len(op.limbs) + 1]), _over_field(witness.quotient(number, op))
+
+
+def _over_field(column: Ints | U64) -> U64:
+    """Over F_p, which a cheater's column is already."""
+    return to_field(column) if column.dtype == np.int64 else column.astype(np.uint64, copy=False)
 
 
 def _row_max_factors(witness: Witness, number: int, op: ops.RowMax, which: int) -> Factors:

@@ -1,7 +1,8 @@
 """Activation functions as postfix programs over one variable, and their tables from decimal arithmetic at 60 digits.
 
 A program is a tuple of instructions for a stack machine, so that composing two is concatenation, equal functions have equal
-programs, and nothing recurses. Tables depend on the program and on dyadic scales only: the same on every machine.
+programs, and nothing recurses. Tables depend on the program and on dyadic scales only: the same on every machine. Where
+:mod:`.estimates` is certain of a cell, no decimals are computed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.bounds import refuse
+from verifai.engines.sumcheck.quantise.estimates import estimated_cells
 
 Instruction: TypeAlias = tuple[str, *tuple[int, ...]]
 Program: TypeAlias = tuple[Instruction, ...]
@@ -301,10 +303,14 @@ def tabulate(
         return _clamped(np.arange(-half, half, dtype=np.int64), low, high)
 
     def compute(arguments: range) -> list[int]:
+        values, certain = estimated_cells(program, arguments, input_scale, output_scale)
         with localcontext(_CONTEXT):
             s_in = Decimal(input_scale.numerator) / Decimal(input_scale.denominator)
             s_out = Decimal(output_scale.numerator) / Decimal(output_scale.denominator)
-            return [_cell(evaluate(program, t * s_in) / s_out, -_FAR, _FAR) for t in arguments]
+            return [
+                value if known else _cell(evaluate(program, t * s_in) / s_out, -_FAR, _FAR)
+                for t, value, known in zip(arguments, values.tolist(), certain.tolist(), strict=True)
+            ]
 
     try:
         return _clamped(_known(program, input_scale, output_scale).widened(half, compute), low, high)

@@ -195,6 +195,8 @@ def integer_scale(values: Range) -> Scale:
     return Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -(1 << bits) if low < 0 else 0, (1 << bits) - 1)
 
 
+ACTIVATION_MARGIN = 0.125
+
 Quantisation = Mapping[str, Scale]
 """Scales by ONNX value name."""
 
@@ -228,6 +230,7 @@ class QuantiserOptions:
         activation_bits, input_bits, output_bits: of inner tensors, model inputs and model outputs.
         input_margin, output_margin: how far their ranges are widened beyond the data, as a share of the span, at each end that
             is not 0: a later input outside the range is refused, a later output outside it saturates.
+        activation_margin: the same of inner values: a later one outside its range is cut off, and no proof shows it.
         percentile: for that method, the share of values kept, in per cent.
         column_bits, column_margin: the same of inputs that are one row of a table; its columns have scales of their own unless
             one suits all. The
@@ -247,6 +250,7 @@ class QuantiserOptions:
     output_bits: int = 10
     input_margin: float = 0.125
     output_margin: float = 0.25
+    activation_margin: float = ACTIVATION_MARGIN
     column_bits: int = 16
     column_margin: float = 1.0
     split: bool = True
@@ -262,6 +266,8 @@ class QuantiserOptions:
         if not self.fold:
             for name in ("fold", "column_bits", "column_margin"):
                 del document[name]
+        if not self.activation_margin:  # circuits pinned before there was one have none
+            del document["activation_margin"]
         document["method"] = self.method.value
         if self.boundary:
             document["boundary"] = [{"value": name, **scale.to_document()} for name, scale in sorted(self.boundary.items())]
@@ -276,9 +282,9 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
     """Read ``[engine.sumcheck]``. Raises the record's error, with the field named.
 
     Args:
-        pinned: whether it is a lock's; one without ``fold`` was written before that existed.
+        pinned: whether it is a lock's; one without ``fold`` or ``activation_margin`` was written before these existed.
     """
-    default = QuantiserOptions(fold=not pinned)
+    default = QuantiserOptions(fold=not pinned, activation_margin=0.0 if pinned else ACTIVATION_MARGIN)
     options = QuantiserOptions(
         method=record.choice("method", Method, default.method.value),
         percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
@@ -287,6 +293,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         output_bits=record.integer("output_bits", default.output_bits, low=2, high=16),
         input_margin=record.number("input_margin", default.input_margin, low=0.0, high=16.0),
         output_margin=record.number("output_margin", default.output_margin, low=0.0, high=16.0),
+        activation_margin=record.number("activation_margin", default.activation_margin, low=0.0, high=16.0),
         column_bits=record.integer("column_bits", default.column_bits, low=4, high=16),
         column_margin=record.number("column_margin", default.column_margin, low=0.0, high=16.0),
         split=record.flag("split", default.split),
@@ -353,6 +360,12 @@ def _widened(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low != 0 else values.low, values.high + span if values.high != 0 else values.high)
 
 
+def _outwards(values: Range, margin: float) -> Range:
+    """Widened away from 0 only: a value that was never negative, such as a variance, stays so."""
+    span = (values.high - values.low) * margin
+    return Range(values.low - span if values.low < 0 else values.low, values.high + span if values.high > 0 else values.high)
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -410,6 +423,9 @@ def choose_scales(
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         else:
-            reach = _widened(values, options.output_margin) if name in arguments and options.fold else values
+            if name in arguments and options.fold:
+                reach = _widened(values, options.output_margin)
+            else:
+                reach = _outwards(values, options.activation_margin)
             scales[name] = choose_scale(reach, options.activation_bits)
     return scales

@@ -81,9 +81,9 @@ def _pad_weights(commitment: Commitment, columns: Sequence[tuple[int, Sequence[E
     """The extension at z of the pads' weights: coefficient c of a pad is c on its low cell and c·x on its high one."""
     result = ZERO
     for column, coefficients in columns:
-        offset, log_cells = commitment.offsets["pad", column, 0], commitment.logs["pad", column, 0]
-        split = len(z) - log_cells
-        block = ax.eq_index(offset >> log_cells, z[len(z) - commitment.log_cells : split])
+        placed = commitment.columns["pad", column, 0]
+        split = len(z) - placed.storage.log_rest
+        block = ax.located(placed.storage, placed.addresses, z[len(z) - commitment.log_cells :]).total()
         half = z[split]
         component = field.add(field.sub(field.ONE, half), field.product(half, X))
         local = field.dot(coefficients, ax.eq_table(z[split + 1 :]))

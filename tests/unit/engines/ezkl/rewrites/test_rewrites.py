@@ -8,6 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.paths import ROOT
+from verifai.engines.ezkl.columns import Frame, choose_frames
+from verifai.engines.ezkl.parameters import FOLDED
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.errors import UsageError
 from verifai.onnx_graph.canonicalise import canonicalise
@@ -185,3 +187,85 @@ def test_the_same_model_gives_the_same_bytes(circuit: str) -> None:
 def test_a_rewrite_changes_the_models_that_hold_its_pattern(circuit: str, expected: set[str]) -> None:
     data = (FIXTURES / circuit / "model.onnx").read_bytes()
     assert expected <= {name for name in rewrites.REWRITES if rewrites.apply(data, (name,)) != data}
+
+
+def framed(values: np.ndarray, frames: tuple[Frame, ...]) -> np.ndarray:
+    factor, offset = np.array([frame.affine for frame in frames]).T
+    return ((values.astype(np.float64) - offset) / factor).astype(np.float32)
+
+
+ROW = np.array([[1500.0, 0.02, -3.0, 1e6 + 0.5, 7.0, 12.0]], np.float32)
+SPREAD = np.array([400.0, 0.01, 2.0, 0.5, 0.0, 5.0], np.float32)
+ROWS = ROW + SPREAD * np.random.default_rng(5).normal(size=(40, 6)).astype(np.float32)
+FRAMES = choose_frames(list(zip(ROWS.min(0).tolist(), ROWS.max(0).tolist(), strict=True)))
+SCALER = {"mean": ROWS.mean(0, keepdims=True), "inverse": (1 / (ROWS.std(0, keepdims=True) + 0.25)).astype(np.float32)}
+W = {"w": weights(3, 6, 4), "b": weights(4, 4)}
+SUB, MUL = helper.make_node("Sub", ["x", "mean"], ["c"]), helper.make_node("Mul", ["c", "inverse"], ["z"])
+TABLES: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], list[str]]] = {
+    "a layer": ([helper.make_node("Gemm", ["x", "w", "b"], ["y"])], W, ["Gemm"]),
+    "a scaler and a layer": ([SUB, MUL, helper.make_node("Gemm", ["z", "w", "b"], ["y"])], SCALER | W, ["Gemm"]),
+    "a product without a bias": ([SUB, MUL, helper.make_node("MatMul", ["z", "w"], ["y"])], SCALER | W, ["Gemm"]),
+    "a layer with factors, transposed": (
+        [SUB, MUL, helper.make_node("Gemm", ["z", "t", "b"], ["y"], alpha=0.5, beta=2.0, transB=1)],
+        SCALER | {"t": np.ascontiguousarray(W["w"].T), "b": W["b"]},
+        ["Gemm"],
+    ),
+    "a constant less the row": (
+        [helper.make_node("Sub", ["mean", "x"], ["c"]), helper.make_node("Div", ["c", "inverse"], ["z"]),
+         helper.make_node("Gemm", ["z", "w", "b"], ["y"])],
+        SCALER | W,
+        ["Gemm"],
+    ),
+    "chosen columns": (
+        [helper.make_node("Gather", ["x", "some"], ["g"], axis=1), helper.make_node("Gemm", ["g", "small"], ["y"])],
+        {"some": np.array([4, 0, 2], np.int64), "small": weights(8, 3, 2)},
+        ["Gather", "Gemm"],
+    ),
+    "columns apart and together": (
+        [helper.make_node("Gather", ["x", "some"], ["g"], axis=1), helper.make_node("Sub", ["g", "three"], ["s"]),
+         helper.make_node("Gather", ["x", "other"], ["h"], axis=1), helper.make_node("Concat", ["s", "h"], ["j"], axis=1),
+         helper.make_node("Gemm", ["j", "w", "b"], ["y"])],
+        {"some": np.array([4, 0, 2], np.int64), "other": np.array([1, 3, 5], np.int64), "three": weights(9, 1, 3)} | W,
+        ["Gather", "Gather", "Concat", "Gemm"],
+    ),
+    "distances, whose parts have to cancel": (
+        [SUB, MUL, helper.make_node("Mul", ["z", "z"], ["q"]), helper.make_node("ReduceSum", ["q", "axes"], ["n"], keepdims=1),
+         helper.make_node("Gemm", ["z", "w", "b"], ["d"]), helper.make_node("Add", ["d", "n"], ["y"])],
+        SCALER | W | {"axes": np.array([1], np.int64)},
+        ["Mul", "Add", "Mul", "ReduceSum", "Gemm", "Add"],
+    ),
+    "the scaled row itself": ([SUB, helper.make_node("Mul", ["c", "inverse"], ["y"])], SCALER, ["Mul", "Add"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_scales_of_columns_are_folded_into_what_reads_them(table: str) -> None:
+    nodes, constants, expected = TABLES[table]
+    data = canonical(nodes, [1, 6], constants)
+    folded = rewrites.apply(data, (FOLDED,), {"x": [frame.affine for frame in FRAMES]})
+    assert operators(folded) == expected
+    for row in ROWS:
+        wanted = outputs(data, row[None])
+        # The float model itself is no better than its own subtraction of a mean of a million.
+        np.testing.assert_allclose(
+            outputs(folded, framed(row[None], FRAMES)), wanted, rtol=1e-3, atol=2e-3 * np.abs(wanted).max()
+        )
+    assert rewrites.apply(data, (FOLDED,), {"x": [frame.affine for frame in FRAMES]}) == folded, "same input, same bytes"
+
+
+def test_what_is_copied_more_often_than_it_is_computed_is_computed_once() -> None:
+    twice = {"left": np.arange(12, dtype=np.int64) % 6, "right": np.arange(12, dtype=np.int64) // 2}
+    nodes = [SUB, MUL, helper.make_node("Gather", ["z", "left"], ["l"], axis=1),
+             helper.make_node("Gather", ["z", "right"], ["r"], axis=1),
+             helper.make_node("Mul", ["l", "r"], ["y"])]  # fmt: skip
+    folded = rewrites.apply(canonical(nodes, [1, 6], SCALER | twice), (FOLDED,), {"x": [one.affine for one in FRAMES]})
+    assert operators(folded) == ["Mul", "Add", "Gather", "Gather", "Mul"]
+
+
+@pytest.mark.parametrize("columns", [{"x": [(1.0, 0.0)] * 5}, {"z": [(1.0, 0.0)] * 6}], ids=["too few", "of no input"])
+def test_columns_that_are_not_the_models_are_refused(columns: dict[str, list[tuple[float, float]]]) -> None:
+    data = canonical(TABLES["a layer"][0], [1, 6], W)
+    with pytest.raises(UsageError, match="columns"):
+        rewrites.apply(data, (FOLDED,), columns)
+    with pytest.raises(UsageError, match="before all others"):
+        rewrites.apply(data, (), {"x": [(1.0, 0.0)] * 6})

@@ -95,7 +95,9 @@ def test_committed_weights_stay_out_of_the_tables() -> None:
     made = made_of(source, WeightVisibility.COMMITTED)
     chosen = {op.table for op in made.circuit.ops if isinstance(op, ops.Lookup)}
     assert len(made.weights) == 2 and len(chosen) == 5
-    assert all(set(made.circuit.tables[number].values) <= {0, made.circuit.tensors[-1].high, 4095} for number in chosen)
+    # Nothing and one, whatever integers stand for them: no table holds a row of the embedding.
+    held = [set(made.circuit.tables[number].values) for number in chosen]
+    assert all(len(values) == 2 and 0 in values for values in held)
     other = made_of(net(EMBEDDING, (1, 4, 6), constants={"table": TABLE[::-1].copy()}), WeightVisibility.COMMITTED)
     assert [t.values for t in other.circuit.tables[:5]] == [t.values for t in made.circuit.tables[:5]]
     assert worst(source, made) <= 3

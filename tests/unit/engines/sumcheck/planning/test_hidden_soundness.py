@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.hiding import LEFT, MESSAGES, PRODUCT, RIGHT, PadPlan
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.storage import whole
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import functionals
@@ -42,8 +43,8 @@ PADS = PadPlan(4, 2)
 
 
 def _plan():
-    columns = {("tensor", 0, 0): LOG_CELLS}
-    columns |= {("pad", column, 0): 1 + PADS.log_size(column) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
+    columns = {("tensor", 0, 0): whole((LOG_CELLS,))}
+    columns |= {("pad", column, 0): whole((1 + PADS.log_size(column),)) for column in (MESSAGES, LEFT, RIGHT, PRODUCT)}
     mask = 2 * layout.reserve(columns, MESSAGE)
     shape = CommitmentShape("", 0, MESSAGE, MESSAGE + mask + QUERIES, LENGTH, QUERIES, 0, mask, QUERIES)
     return _commitment("x", columns, shape, 1, MASK_ROWS)
@@ -129,7 +130,7 @@ def test_forging_a_hidden_opening_succeeds_as_often_as_the_bound_and_no_more(toy
     pick, cells, pads, made = toy
     shape, trials = made.plan.shape, 500
     share = soundness.agreement(shape.degree, LENGTH)
-    address = made.plan.offsets["tensor", 0, 0]
+    (address,) = made.plan.columns["tensor", 0, 0].addresses
     row = {"values": shape.reserved_rows + address // MESSAGE - made.plan.first_row, "blind": 1, "mask": shape.rows - 1}[kind]
     forged = _partly(made, row, share, pick)
     shown = forged.cells[address : address + len(cells)]

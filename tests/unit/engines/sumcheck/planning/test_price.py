@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
+from tests.support.zk_circuits import pieces
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Circuit
@@ -60,6 +61,16 @@ def _rows() -> tuple[Circuit, list]:
     return s.finish(rows, best), s.cells
 
 
+def _cut_slice() -> tuple[Circuit, list]:
+    """A slice of a reshape, whose vector another reshape would have to cut."""
+    s = Sketch(25)
+    held = s.requant(s.matmul(s.input((1, 4)), 16))
+    folded = s.add(ops.Relabel, s.add(ops.Relabel, held, shape=(1, 1, 4, 4)), shape=(1, 1, 16, 1))
+    kept = ((0,), (0,), (0, 1, 2), (0,))
+    narrow = s.add(ops.View, (ops.Piece(folded, (0, 1, 2, 3), kept, (ops.NONE,) * 4),), 0, shape=(1, 1, 3, 1))
+    return s.finish(s.requant(narrow)), s.cells
+
+
 CIRCUITS: dict[str, Callable[[], tuple[Circuit, list]]] = {
     "mlp": examples.mlp,
     "hashed": lambda: examples.mlp(hashed_input=True, hashed_output=True),
@@ -67,6 +78,9 @@ CIRCUITS: dict[str, Callable[[], tuple[Circuit, list]]] = {
     "cnn": examples.cnn,
     "products": examples.products,
     "rows": _rows,
+    "odd rows": examples.odd_rows,
+    "odd image": lambda: examples.odd_image(committed=True),
+    "slice of a reshape": _cut_slice,
     **{f"warm-up {i}": lambda i=i: warm_up_circuits()[i] for i in range(len(warm_up_circuits()))},
 }
 
@@ -84,6 +98,13 @@ def test_counts_are_those_of_the_rehearsal(name, suite):
     price = price_of(circuit)
     assert price.messages == sum(count for label, count in played.messages if label != "product") - inverses
     assert price.claims == played.claims + len(played.openings)
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_counts_are_those_of_the_rehearsal_in_pieces_too(name):
+    """Every odd tensor in pieces, so that lookups of all operations fall into several groups."""
+    with pieces():
+        test_counts_are_those_of_the_rehearsal(name, INTEGRITY)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -109,7 +130,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
-@pytest.mark.parametrize("name", ["mlp", "hashed", "committed", "cnn", "rows"])
+@pytest.mark.parametrize("name", ["mlp", "hashed", "committed", "cnn", "rows", "odd rows", "odd image"])
 def test_verifying_takes_no_more_than_its_price(name, suite):
     circuit, weights = _in(suite, CIRCUITS[name]())
     key = prepare(circuit, weights)

@@ -23,9 +23,10 @@ from verifai.engines.sumcheck.protocol import field, soundness
 from verifai.engines.sumcheck.protocol.batching import evaluate_code
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import P
-from verifai.engines.sumcheck.protocol.layout import Commitment
+from verifai.engines.sumcheck.protocol.layout import Column, Commitment
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import log_length
+from verifai.engines.sumcheck.protocol.storage import whole
 from verifai.engines.sumcheck.protocol.suite import commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
@@ -113,7 +114,7 @@ def test_no_sum_of_an_operation_has_a_higher_degree_than_the_table_counts():
 def test_no_window_has_more_taps_than_the_table_counts():
     window = ops.WindowMax(0, 1, (5, 1), (1, 1), (1, 1), (0, 0, 0, 0))
     tensors = (Tensor("x", (1, 1, 8, 8), 0, 255), Tensor("y", (1, 1, 4, 8), 0, 255))
-    circuit = Circuit("sumcheck/1", tensors, (), (), (window,), (), (), WeightVisibility.PUBLIC)
+    circuit = Circuit("sumcheck/2", tensors, (), (), (window,), (), (), WeightVisibility.PUBLIC)
     with pytest.raises(EvidenceRejected, match="four taps"):
         infer(circuit, window)
 
@@ -218,7 +219,7 @@ def test_forging_a_sumcheck_over_a_toy_field_succeeds_as_often_as_the_bound_and_
 
 def _toy_commitment(queries):
     shape = CommitmentShape("x", 6, 8, 8, 64, queries, 2)
-    return Commitment(shape, 6, 4, {("tensor", 0, 0): 32}, {("tensor", 0, 0): 5})
+    return Commitment(shape, 6, 4, {("tensor", 0, 0): Column(whole((5,)), (32,))})
 
 
 def _half_corrupted(plan, cells, row, delta):
@@ -305,7 +306,8 @@ def test_columns_never_overlap_and_never_touch_the_reserved_rows():
     for circuit, _ in (examples.mlp(hashed_input=True, committed=True), examples.cnn(committed=True), examples.cnn()):
         plan = planner.plan(circuit)
         for commitment in [plan.witness, *([plan.weights] if plan.weights else []), *plan.hashed.values()]:
-            taken = sorted((offset, offset + (1 << commitment.logs[key])) for key, offset in commitment.offsets.items())
+            blocks = [block for column in commitment.columns.values() for _, block in column.blocks()]
+            taken = sorted((block.start, block.stop) for block in blocks)
             assert all(stop <= start for (_, stop), (start, _) in itertools.pairwise(taken))
             assert all(start % (stop - start) == 0 for start, stop in taken)
             assert taken[0][0] >= commitment.first_row * commitment.shape.message >= 2 * commitment.shape.message
@@ -315,6 +317,7 @@ def test_columns_never_overlap_and_never_touch_the_reserved_rows():
 
 def test_reserved_rows_are_committed_as_zeros():
     plan = planner.plan(examples.mlp()[0])
-    matrix = commit(plan.witness, {key: np.ones(1 << log, dtype=np.uint64) for key, log in plan.witness.logs.items()})
+    ones = {key: np.ones(1 << column.storage.log_padded, np.uint64) for key, column in plan.witness.columns.items()}
+    matrix = commit(plan.witness, ones)
     assert not matrix.rows()[:2].any() and matrix.rows()[2:].any()
     assert not matrix.codeword[:, 1:3].any()

@@ -15,10 +15,12 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Tensor, padded_shape
 from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field, geometry
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, LookupBlock, TableBlock
+from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, Group, LookupBlock, TableBlock
 from verifai.engines.sumcheck.protocol.claim import Claim, public
 from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.layout import Column
 from verifai.engines.sumcheck.protocol.lookups import LeafSum, check_layers
+from verifai.engines.sumcheck.protocol.storage import pieces_of, stored, whole
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import functionals
@@ -27,7 +29,7 @@ from verifai.engines.sumcheck.prover.channel import ProverChannel
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.party import interpolate
 from verifai.engines.sumcheck.verifier.proof_channel import ProofChannel
-from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.errors import EvidenceRejected
 
 randoms = st.randoms(use_true_random=False)
 
@@ -40,10 +42,18 @@ def _point(pick, count):
     return tuple(_ext(pick) for _ in range(count))
 
 
+def _axis(pick, bits):
+    kind = pick.randrange(3)
+    if kind == 0:
+        return ax.Eq(_point(pick, bits))
+    if kind == 1:
+        return ax.Dense(tuple(_ext(pick) for _ in range(1 << bits)))
+    pieces = pieces_of(pick.randrange(1, (1 << bits) + 1))
+    return ax.Pieces(bits, tuple(ax.Segment(piece.start, _ext(pick), _point(pick, piece.log)) for piece in pieces))
+
+
 def _functional(pick, bits):
-    return tuple(
-        ax.Eq(_point(pick, b)) if pick.random() < 0.5 else ax.Dense(tuple(_ext(pick) for _ in range(1 << b))) for b in bits
-    )
+    return tuple(_axis(pick, b) for b in bits)
 
 
 def _apply(axes, cells):
@@ -70,12 +80,14 @@ def test_functionals_mean_the_same_everywhere(pick, shape):
     expected = _apply(axes, full)
     assert ax.evaluate(axes, shape, cells.reshape(-1).tolist()) == expected
     assert functionals.evaluate(axes, to_field(full.reshape(-1))) == expected
-    mask = np.zeros_like(full)
+    mask, kept = np.zeros_like(full), np.zeros_like(full)
     mask[box] = 1
+    kept[tuple(slice(0, size) for size in stored(tuple(shape)).box)] = 1
     assert ax.true_total(axes, shape) == _apply(axes, mask)
-    assert ax.padding_total(axes, shape) == _apply(axes, 1 - mask)
+    assert ax.stored_total(axes, shape) == _apply(axes, kept)
+    assert ax.padding_total(axes, shape) == _apply(axes, kept - mask)
     weights = np.zeros((2, full.size), dtype=np.uint64)
-    functionals.spread(weights[0], weights[1], axes, field.ONE)
+    functionals.spread(weights, Column(whole(bits), (0,)), axes, field.ONE)
     point = _point(pick, sum(bits))
     table = ax.eq_table(point)
     assert field.dot([element(*weights[:, i]) for i in range(full.size)], table) == ax.weight_at(axes, point)
@@ -170,12 +182,11 @@ def test_relabelling_keeps_or_merges_any_vectors(source_shape, out_shape):
 
 
 @pytest.mark.parametrize(("source_shape", "out_shape"), [((2, 2, 8), (4, 8)), ((4, 2, 2), (16,)), ((2, 8, 3), (16, 3))])
-def test_relabelling_cuts_eq_vectors_and_refuses_to_cut_others(source_shape, out_shape):
+def test_relabelling_cuts_eq_vectors_and_leaves_others_to_a_sumcheck(source_shape, out_shape):
     source, cells, out, evaluation, dense = _relabelling(source_shape, out_shape)
     for axes in (evaluation, (*evaluation[:1], *dense[1:])):
         assert _apply(geometry.relabelled(axes, source), cells) == _apply(axes, out)
-    with pytest.raises(UnsupportedModel):
-        geometry.relabelled(dense, source)
+    assert geometry.relabelled(dense, source) is None
 
 
 @pytest.mark.parametrize("axes_summed", [1, 2, 3])
@@ -272,14 +283,15 @@ def test_eq_rounds_end_at_the_product_without_its_eq_factor(degree, rounds):
 def _fractions_hold(values, bits, counts, log_lookups):
     """Run both sides of the lookup argument for one range table; the verifier's leaves come from the same columns."""
     table = TableBlock(RANGE, bits, bits, 1 << log_lookups if log_lookups >= bits else 0)
-    lookup = LookupBlock(0, 0, 0, log_lookups, 0 if log_lookups >= bits else 1 << bits)
+    group = Group(whole((log_lookups,)), 0, (0 if log_lookups >= bits else 1 << bits,))
+    lookup = LookupBlock(0, 0, 0, group, 0)
     leaves = (1 << bits) + (1 << log_lookups)
     bus = Bus((table,), ((lookup,),), {}, (leaves - 1).bit_length(), 2)
     alpha, beta = (3, 5), (7, 11)
     columns = to_field(np.array(values, dtype=np.int64)), to_field(np.array(counts, dtype=np.int64))
     rows = (to_field(np.arange(1 << bits)),)
     negative = to_field(-np.array(counts, dtype=np.int64))
-    blocks = [Block(0, log_lookups, lookup.offset, (columns[0],), None), Block(0, bits, table.offset, rows, negative)]
+    blocks = [Block(0, log_lookups, group.addresses[0], (columns[0],), None), Block(0, bits, table.offset, rows, negative)]
     prover = ProverChannel(Transcript())
     prove_layers(prover, build_leaves(bus, blocks, alpha, beta))
     verifier = ProofChannel(Transcript(), prover.messages)

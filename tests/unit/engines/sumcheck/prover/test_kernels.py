@@ -213,6 +213,13 @@ def test_fingerprints(beta):
     assert _canonical(out) == wanted
     lookup_kernels.fingerprints_single(out[0], out[1], _u64(constant), _u64(first))
     assert _canonical(out) == [field.sub(constant, (x, 0)) for x in first]
+    # Signed integers enter as they are.
+    signed = [np.array([(x + by) % 2**64 - 2**63 for x in _base(by % 7)], dtype=np.int64) for by in (0, 2**63)]
+    lookup_kernels.fingerprints(out[0], out[1], _u64(constant), *signed, *scalars(beta))
+    pairs = zip(*(one.tolist() for one in signed), strict=True)
+    assert _canonical(out) == [field.sub(field.sub(constant, (x % P, 0)), field.scale(beta, y)) for x, y in pairs]
+    lookup_kernels.fingerprints_single(out[0], out[1], _u64(constant), signed[0])
+    assert _canonical(out) == [field.sub(constant, (x % P, 0)) for x in signed[0].tolist()]
 
 
 @pytest.mark.parametrize("count", [3, 8])

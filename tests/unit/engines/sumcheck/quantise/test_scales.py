@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
@@ -61,11 +62,13 @@ def test_one_sided_ranges_use_all_levels_on_that_side() -> None:
 
 
 def test_margins_widen_inputs_and_outputs_but_not_at_zero() -> None:
-    options = QuantiserOptions(input_margin=0.5, output_margin=0.25)
+    options = QuantiserOptions(input_margin=0.5, output_margin=0.25, activation_margin=0.125)
     scales = choose_scales({"x": Range(0.0, 1.0), "y": Range(-1.0, 1.0), "h": Range(0.0, 1.0)}, {"x"}, {"y"}, options)
     assert scales["x"].low == 0 and float(scales["x"].high * scales["x"].step) == pytest.approx(1.5, rel=1e-3)
     assert float(scales["y"].high * scales["y"].step) == pytest.approx(1.5, rel=1e-2)
-    assert float(scales["h"].high * scales["h"].step) == pytest.approx(1.0, rel=1e-3)
+    assert float(scales["h"].high * scales["h"].step) == pytest.approx(1.125, rel=1e-3)
+    bare = choose_scales({"h": Range(0.0, 1.0)}, (), (), replace(options, activation_margin=0.0))
+    assert float(bare["h"].high * bare["h"].step) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_options_are_read_strictly() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
 from tests.support.sumcheck_scripted import prove_heard
+from tests.support.zk_circuits import pieces
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Visibility
@@ -33,11 +36,17 @@ _CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.functio
 slow = settings(max_examples=25, deadline=None, suppress_health_check=_CHECKS)
 
 
-@pytest.fixture(autouse=True, params=[INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+IN_PIECES = "in pieces"
+"""The integrity-only suite, with pieces wherever they save a single cell."""
+
+
+@pytest.fixture(autouse=True, params=[INTEGRITY, ZERO_KNOWLEDGE, IN_PIECES], ids=lambda suite: getattr(suite, "name", suite))
 def suite(request, monkeypatch):
-    """Every circuit is proven in every suite."""
-    monkeypatch.setattr(Sketch, "suite", request.param)
-    return request.param
+    """Every circuit is proven in every suite, and with all of its tensors in pieces."""
+    with pieces() if request.param == IN_PIECES else nullcontext():
+        chosen = INTEGRITY if request.param == IN_PIECES else request.param
+        monkeypatch.setattr(Sketch, "suite", chosen)
+        yield chosen
 
 
 def accepted(circuit, weights, seed=0, threads=1):
@@ -121,6 +130,31 @@ def test_every_opening_of_one_root_up_to_its_budget(budget):
         assert proven.statement.tensors[0] == HashedTensor(tensor_root(key, tensor, trace.true(tensor), secret), secret.number)
         found.add((proven.statement.tensors[0].root, key.identity))
     assert len(found) == 1
+
+
+@slow
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.integers(1, 70), min_size=1, max_size=3).filter(lambda shape: 30 < prod(shape) < 6000),
+    st.integers(1, 40),
+    st.tuples(*[st.booleans()] * 4),
+)
+def test_tensors_and_weights_of_any_odd_shape(seed, shape, outs, kinds):
+    """Dense, maxima along rows, saturating quotients, sums: tensors whose longest waste is along any axis."""
+    hashed, private, saturate, committed = kinds
+    sketch = Sketch(seed)
+    private = private and Sketch.suite.zero_knowledge
+    x = sketch.input((*shape[:-1], 1 + shape[-1] % 9), hashed=hashed and not private, private=private)
+    hidden = sketch.requant(sketch.matmul(x, outs), relu=False, offset=seed % 5 - 2)
+    sketch.tables.append(examples.Table("exp", 0, (*range(127 if saturate else 511, 0, -1), 0)))
+    maxima = sketch.add(ops.RowMax, hidden, table=len(sketch.tables) - 1, saturate=saturate, outs=("out", "exp"))
+    product = sketch.add(ops.Mul, maxima + 1, hidden, multiplier=3)
+    narrow = sketch.table(-32, 31)
+    limited = sketch.add(ops.Requant, product, table=narrow, shift=4, limbs=(1, 3), saturate=True)
+    total = sketch.add(ops.RowSum, limited, ops.NONE, multiplier=1, axes=1)
+    index = sketch.add(ops.ArgMax, hidden)
+    out = sketch.requant(sketch.add(ops.LinearCombination, (total, maxima, index), (1, -2, 3), 4), relu=False)
+    accepted(sketch.finish(out, limited, hashed=(limited,) if hashed else (), committed=committed), sketch.cells, seed)
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -427,8 +461,9 @@ def test_a_split_whose_padded_table_could_wrap_around_the_field_is_refused():
         sketch.finish(out)
 
 
-def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned():
-    """A window over a tensor whose axis a reshape has cut."""
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_reshape_that_cuts_a_vector_which_is_no_product_takes_a_sumcheck(committed):
+    """A slice of a tensor whose axis a reshape has merged."""
     sketch = Sketch(25)
     held = sketch.requant(sketch.matmul(sketch.input((1, 4)), 16))
     image = sketch.add(ops.Relabel, held, shape=(1, 1, 4, 4))
@@ -436,9 +471,9 @@ def test_a_claim_that_cannot_be_carried_on_is_found_when_the_circuit_is_planned(
     narrow = sketch.add(
         ops.View, (ops.Piece(folded, (0, 1, 2, 3), ((0,), (0,), (0, 1, 2), (0,)), (ops.NONE,) * 4),), 0, shape=(1, 1, 3, 1)
     )
-    with pytest.raises(UnsupportedModel) as caught:
-        sketch.finish(sketch.requant(narrow))
-    assert caught.value.code == "sumcheck-unsupported"
+    circuit = sketch.finish(sketch.requant(narrow), committed=committed)
+    assert ("relabel.round", 2) in rehearse(circuit, plan(circuit))
+    accepted(circuit, sketch.cells)
 
 
 @pytest.mark.parametrize(

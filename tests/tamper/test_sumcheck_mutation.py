@@ -357,7 +357,7 @@ def test_a_circuit_with_a_weaker_plan_is_refused_even_under_its_own_digest():
         replace(circuit, commitments=()),
         replace(circuit, soundness=circuit.soundness[:-1]),
         replace(circuit, soundness=tuple(replace(step, millibits=step.millibits + 1) for step in circuit.soundness)),
-        replace(circuit, suite=f"{circuit.suite[:-1]}2"),
+        replace(circuit, suite=f"{circuit.suite[:-1]}3"),
     ]
     for one in weaker:
         data = encode(one)

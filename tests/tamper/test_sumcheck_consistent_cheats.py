@@ -18,6 +18,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Port, Visibility, WeightVisibility
+from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.planning import rehearsal
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.planning.rehearsal import RehearsalParty
@@ -256,7 +257,7 @@ def test_a_proof_under_another_meaning_of_the_same_integers(change, side):
     proven = commit_and_prove(cheat.key, cheat.witness)
     data = encode(other)
     trusted = trust_circuit(data, circuit_digest(data))
-    blob = proving.encode_weights(other, [cells.reshape(-1).tolist() for cells in weights])
+    blob = encode_weights(other, [cells.reshape(-1).tolist() for cells in weights])
     given = trust_weights(trusted, cheat.key.identity, blob)
     with pytest.raises(EvidenceRejected) as caught:
         verify(trusted, given, proven.statement, proven.proof)

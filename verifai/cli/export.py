@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
         frame = current()
         if output.exists() and not force:
             raise UsageError(
-                "file-exists", "the output exists already", where=str(output), hint="Choose another name, or pass --force."
+                "file-exists", "the output exists already", where=str(output), hint="Give another --output, or pass --force."
             )
         check_replaced(output, "an ONNX model", NO_TEXT)
         if trust_pickle:

@@ -9,7 +9,7 @@ import numpy as np
 from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.passes.fold import evaluate
 from verifai.onnx_graph.refusal import refuse
-from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array
+from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array, checked_size
 
 _MAX_MATRIX = 1 << 22
 _LARGEST = float(np.finfo(np.float32).max)
@@ -86,8 +86,9 @@ def one_hot(graph: Graph, node: Node, opset: int) -> list[Node]:
     if depth is None or values is None or depth.size != 1 or values.size != 2:
         return [node]
     count = int(depth.reshape(-1)[0])
-    if not 0 < count <= 1 << 20:
+    if count < 1:
         raise refuse("model-malformed", f"a depth of {count}", node.where)
+    checked_size([*kind.shape, count], np.dtype(np.int64), node.where)
     off, on = values.reshape(-1).tolist()
     rank = len(kind.shape) + 1
     axis = _axis(graph, node, -1, rank)

@@ -13,7 +13,7 @@ import numpy as np
 from verifai.onnx_graph.graph import Attribute, Graph, Node
 from verifai.onnx_graph.passes.fold import evaluate
 from verifai.onnx_graph.refusal import refuse
-from verifai.onnx_graph.tensors import Array
+from verifai.onnx_graph.tensors import Array, checked_size
 
 _MAX_MATRIX = 1 << 22
 """Cells of the matrix that resizes one axis."""
@@ -149,6 +149,10 @@ def average_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
         ends.append(max(0, (count - 1) * stride + window - size - before))
     if not any(begin) and not any(ends):
         return [_without_dilation(node)]
+    checked_size(
+        [*shape[:2], *(end + size for end, size in zip(ends, shape[2:], strict=True))], np.dtype(np.float32), node.where
+    )
+    checked_size([*shape[:2], *sizes], np.dtype(np.float32), node.where)
     factor = np.ones([1, 1, *sizes])
     for axis in range(rank):
         starts = np.arange(sizes[axis]) * strides[axis] - begin[axis]

@@ -14,7 +14,7 @@ from verifai.onnx_graph.tensors import Array
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softsign": "Softsign", "softplus": "Softplus"}
 _DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
-MAX_STEPS = 4096
+MAX_STEPS = 1024
 
 
 def unrolled(graph: Graph, node: Node, opset: int) -> list[Node]:

@@ -58,6 +58,9 @@ def _estimate(program: _Program, x: _Bounded) -> _Bounded:
             stack.append((_select(condition, chosen, otherwise) if truth else _unknown(x[0]), False))
         elif name in _UNARY:
             stack.append((_checked(_UNARY[name](*stack.pop()[0])), False))
+        elif name not in _BINARY and name not in _BINARY_WITHOUT_BOUND:
+            stack.pop()  # a function of one value without a bound here
+            stack.append((_unknown(x[0]), False))
         else:
             (second, truth), (first, other_truth) = stack.pop(), stack.pop()
             rule = _BINARY.get(name)
@@ -116,6 +119,8 @@ def _log(a: _Floats, ea: _Floats) -> tuple[Any, Any]:
     return np.log(a), np.where(a > 2 * ea, ea / (a - ea) + _UNIT, np.inf)
 
 
+_TURNS = 2.0**20
+"""Angles beyond this are left to decimals, whatever a machine makes of them."""
 _ERF = np.frompyfunc(erf, 1, 1)
 
 _UNARY: dict[str, Callable[[_Floats, _Floats], tuple[Any, Any]]] = {
@@ -130,6 +135,11 @@ _UNARY: dict[str, Callable[[_Floats, _Floats], tuple[Any, Any]]] = {
     "exp": _exponential,
     "recip": lambda b, eb: _quotient(np.ones_like(b), np.zeros_like(b), b, eb),
     "log": _log,
+    # Slopes are at most 1.
+    "sin": lambda a, ea: (np.sin(a), np.where(np.abs(a) < _TURNS, ea + _UNIT, np.inf)),
+    "cos": lambda a, ea: (np.cos(a), np.where(np.abs(a) < _TURNS, ea + _UNIT, np.inf)),
+    "atan": lambda a, ea: (np.arctan(a), ea + _UNIT),
+    "trunc": _step(np.trunc),
     "floor": _step(np.floor),
     "ceil": _step(np.ceil),
     "round": _step(np.rint),
@@ -145,5 +155,5 @@ _BINARY: dict[str, Callable[[_Floats, _Floats, _Floats, _Floats], tuple[Any, Any
     "ge": _compared(np.greater_equal),
     "eq": _compared(np.equal),
 }
-"""No rule, such as for pow: unknown."""
+_BINARY_WITHOUT_BOUND = frozenset({"pow"})
 _COMPARISONS, _KEEP_TRUTH = frozenset({"gt", "ge", "eq"}), frozenset({"mul", "min", "max"})

@@ -193,7 +193,7 @@ def test_what_cannot_be_proven_is_found_beforehand_and_only_that(name: EngineNam
     assert [one.row for one in found] == list(range(len(OUTSIDE)))
     for one, value in zip(found, OUTSIDE, strict=True):
         assert one.tensor == "x"
-        assert (one.place, one.value) == (((0, 2), f"{value:g}") if visibility is Visibility.PUBLIC else (None, ""))
+        assert (one.place, one.value) == ((0, 2), f"{value:g}" if visibility is Visibility.PUBLIC else "")
         if visibility is Visibility.PRIVATE:
             assert (one.low, one.high) == (None, None)
             assert f"{value:g}" not in one.reason

@@ -80,7 +80,7 @@ def test_a_value_far_outside_its_column_is_refused_with_its_place(
     row[0, 3] = 1e6
     with pytest.raises(InputRejected) as refused:
         list(prove(circuits[Visibility.PUBLIC], [{"x": row}], tmp_path / "out"))
-    assert refused.value.code == "input-out-of-range" and "cell 3 is 1e+06" in refused.value.message
+    assert refused.value.code == "input-out-of-range" and "cell [0, 3] is 1e+06" in refused.value.message
     with pytest.raises(InputRejected) as hidden:
         list(prove(circuits[Visibility.PRIVATE], [{"x": row}], tmp_path / "out2"))
     assert "1e+06" not in str(hidden.value)

@@ -75,7 +75,7 @@ def test_given_samples_are_compared_besides_generated_ones(tmp_path: Path) -> No
 
 
 def test_samples_may_depend_on_the_exported_model(tmp_path: Path) -> None:
-    parity = export(small(tmp_path / "m.onnx"), samples=lambda model: stage.generated_inputs(model, 3)).parity
+    parity = export(small(tmp_path / "m.onnx"), samples=lambda model, columns: stage.generated_inputs(model, 3)).parity
     assert (parity.samples, parity.generated) == (11, 8)
 
 

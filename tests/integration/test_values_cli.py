@@ -140,7 +140,7 @@ def test_every_verb_prints_what_was_proven(
         text = told(capsys, *arguments)
         assert "output y = barolo " in text and "; class 0, barolo" in text, arguments[0]
         assert "[red]barbera[/] " in text, "a label is shown as it is"
-        assert "input x = c0 13.2" in text and "… and 7 more (13 values)" in text
+        assert "input x = c0: 13.2" in text and "… and 7 more (13 values)" in text
     claimed = told(capsys, "inspect", bundle)
     assert "As the bundle claims, not verified: output y = " in claimed
     assert "barolo" not in claimed and "class" not in claimed, "no lock is trusted, so nothing is called anything"

@@ -96,6 +96,8 @@ def test_the_honest_chain_gives_the_whole_circuits_integers(chain: Chain, all_th
     assert [f.code for f in verified.findings] == ["chain-locks-fit", "chain-model-matches", "chain-linked", "chain-linked"]
     assert run(["init", str(FIXTURE / "model.onnx"), "-o", str(tmp_path / "c"), "--engine", "sumcheck", "--yes", "-q",
                 "--calibration", str(FIXTURE / "calibration.npz")]) == 0  # fmt: skip
+    with (tmp_path / "c" / "circuit.toml").open("a") as spec:
+        spec.write("\n[engine.sumcheck]\ninput_bits = 8\n")  # as in the parts, which are not tuned
     compile_circuit(CircuitFolder(tmp_path / "c"))
     prove_chain([tmp_path / "c"], FIXTURE / "heldout.npz", tmp_path)
     assert (tmp_path / "1.npz").read_bytes() == (chain.root / "evidence" / "3.npz").read_bytes()

@@ -15,7 +15,9 @@ from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat, EncryptingLiar, Liar, PlainLiar
 from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.program import log2_ceil
 from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.storage import stored
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.prover.witness import Witness
@@ -156,14 +158,22 @@ def test_dirty_padding(which):
     cheat = _cnn()
     requant, pool = cheat.op(ops.Requant), cheat.op(ops.WindowMax)
     if which == "activation":
-        cells = cheat.witness.tensors[requant.out]
-        assert cells[-1] == cheat.circuit.tensors[requant.out].fill
-        cells[-1] += 1
+        cells, place = cheat.witness.tensors[requant.out], _last_stored(cheat, requant.out)
+        assert cells[place] == cheat.circuit.tensors[requant.out].fill
+        cells[place] += 1
     elif which == "limb":
-        cheat.witness.extra[cheat.number(ops.Requant), 0][-1] ^= 1
+        cheat.witness.extra[cheat.number(ops.Requant), 0][_last_stored(cheat, requant.out)] ^= 1
     else:
-        cheat.witness.tensors[pool.out][-1] += 1
+        cheat.witness.tensors[pool.out][_last_stored(cheat, pool.out)] += 1
     cheat.refused()
+
+
+def _last_stored(cheat, tensor):
+    """The last cell of a tensor that a commitment holds, as a place among its padded cells; it is padding."""
+    described = cheat.circuit.tensors[tensor]
+    box = stored(described.shape).box
+    assert box != described.shape
+    return np.ravel_multi_index([size - 1 for size in box], [1 << log2_ceil(size) for size in described.shape])
 
 
 def test_not_the_maximum_but_another_tap():

@@ -204,7 +204,7 @@ def test_weights_beyond_what_the_circuit_declares_are_not_registered(zero_knowle
     sketch.weights.append(ir.Weight("w", weight.shape, bound, norm))
     sketch.cells.append(weight)
     circuit = sketch.finish(sketch.requant(sketch.add(ops.MatMul, x, 0, ops.NONE, contract=1)), committed=True)
-    monkeypatch.setattr(proving, "encode_weights", lambda *_: b"")  # an honest owner's own check
+    monkeypatch.setattr(proving, "encode_arrays", lambda *_: b"")  # an honest owner's own check
     key = prepare(circuit, sketch.cells, weights_seed=bytes(32))
     parts = prover._parts
 

@@ -73,7 +73,7 @@ class _Watch:
 
     def run(self) -> None:
         """Look until the work is done, or stop it."""
-        while not self._done.wait(POLL_SECONDS):
+        while not self._done.wait(self._pause()):
             reason = self._reason()
             if reason is None:
                 continue
@@ -89,6 +89,12 @@ class _Watch:
             self._done.set()
             if self.stopped is not None:
                 _raise_in(self._worker, None)
+
+    def _pause(self) -> float:
+        """Seconds until the next look: none is needed before the deadline but for memory, and none is to be late for it."""
+        if self._limits.wall_seconds is None:
+            return POLL_SECONDS
+        return min(POLL_SECONDS, max(0.0, self._limits.wall_seconds - (time.monotonic() - self._began)))
 
     def _reason(self) -> VerifaiError | None:
         limits = self._limits

@@ -109,8 +109,11 @@ def test_a_model_that_does_not_end_is_one_error() -> None:
     assert (caught.value.status, caught.value.code) == (4, "deadline")
 
 
-def test_a_limit_that_does_not_let_onnxruntime_load_is_raised_to_one_that_does() -> None:
-    assert run_reference_fenced(division(), cell(5), Limits(memory_bytes=1))["y"].tolist() == [-5]
+def test_a_limit_that_does_not_let_onnxruntime_load_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ResourceExhausted) as refused:
+        run_reference_fenced(division(), cell(5), Limits(memory_bytes=1))
+    assert (refused.value.code, refused.value.status) == ("out-of-memory", 4)
+    assert "--max-memory" in refused.value.hint
 
 
 @pytest.mark.parametrize("name", ["digits-mlp", "digits-cnn", "lenet5"])

@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
 from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import is_quantised
 from verifai.engines.sumcheck.quantise.ranges import calibrate
-from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, Segment, choose_scale
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, Segment, choose_scale, outwards
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.onnx_graph.model import OnnxModel
 
@@ -73,8 +73,9 @@ def boundary_scales(
     ranges = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
     scales = {}
     for name in names:
-        scale = choose_scale(ranges[name], options.activation_bits)
+        reach = outwards(ranges[name], options.activation_margin)
+        scale = choose_scale(reach, options.activation_bits)
         if signed_width(scale.low, scale.high) > MAX_WIDTH:  # 16 bits on one side of 0: its table would have 2^17 rows
-            scale = choose_scale(ranges[name], options.activation_bits - 1)
+            scale = choose_scale(reach, options.activation_bits - 1)
         scales[name] = scale
     return scales

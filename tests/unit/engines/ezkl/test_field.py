@@ -91,7 +91,7 @@ def test_a_wrong_shape_is_refused() -> None:
     assert caught.value.code == "input-shape"
 
 
-@pytest.mark.parametrize("array", [np.array([True]), np.array(["1"]), np.array([1j])])
+@pytest.mark.parametrize("array", [np.array(["1"]), np.array([1j]), np.array([object()])])
 def test_what_are_no_numbers_is_refused(array: np.ndarray) -> None:
     with pytest.raises(InputRejected) as caught:
         tensors.quantise(_tensor((1,)), array)

@@ -360,7 +360,7 @@ def _widened(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low != 0 else values.low, values.high + span if values.high != 0 else values.high)
 
 
-def _outwards(values: Range, margin: float) -> Range:
+def outwards(values: Range, margin: float) -> Range:
     """Widened away from 0 only: a value that was never negative, such as a variance, stays so."""
     span = (values.high - values.low) * margin
     return Range(values.low - span if values.low < 0 else values.low, values.high + span if values.high > 0 else values.high)
@@ -426,6 +426,6 @@ def choose_scales(
             if name in arguments and options.fold:
                 reach = _widened(values, options.output_margin)
             else:
-                reach = _outwards(values, options.activation_margin)
+                reach = outwards(values, options.activation_margin)
             scales[name] = choose_scale(reach, options.activation_bits)
     return scales

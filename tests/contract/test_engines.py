@@ -193,7 +193,9 @@ def test_what_cannot_be_proven_is_found_beforehand_and_only_that(name: EngineNam
     assert [one.row for one in found] == list(range(len(OUTSIDE)))
     for one, value in zip(found, OUTSIDE, strict=True):
         assert one.tensor == "x"
-        assert (one.place, one.value) == ((0, 2), f"{value:g}" if visibility is Visibility.PUBLIC else "")
+        assert one.value == (f"{value:g}" if visibility is Visibility.PUBLIC else "")
+        hidden = visibility is Visibility.PRIVATE  # ezkl itself does not say which cell; of columns we know
+        assert one.place == (0, 2) or (hidden and one.place is None)
         if visibility is Visibility.PRIVATE:
             assert (one.low, one.high) == (None, None)
             assert f"{value:g}" not in one.reason

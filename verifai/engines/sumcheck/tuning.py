@@ -230,11 +230,11 @@ class Tuner:
 
     def _scales(self, options: QuantiserOptions) -> dict[str, Scale]:
         inputs, outputs = ({tensor.name for tensor in side} for side in (self._model.inputs, self._model.outputs))
-        made_of = ends(self._model) if options.fold else Ends(frozenset(outputs), frozenset())
+        made_of = ends(self._model, options.boundary) if options.fold else Ends(frozenset(outputs), frozenset())
         integers = {tensor.name for tensor in self._model.inputs if tensor.dtype in INTEGERS}
         ranges: Mapping[str, Range] = self._ranges
         return choose_scales(
-            ranges, inputs, made_of.cells, options, integers, self._columns, self._exact, arguments=made_of.arguments,
+            ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
         )  # fmt: skip
 

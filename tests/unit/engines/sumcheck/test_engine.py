@@ -234,15 +234,15 @@ def test_support_is_judged_per_node_with_reason() -> None:
     net = model(
         [
             helper.make_node("Relu", ["x"], ["h"]),
-            helper.make_node("Bernoulli", ["h"], ["r"]),
-            helper.make_node("Gemm", ["r", "w"], ["y"]),
+            helper.make_node("LpPool", ["h"], ["r"], kernel_shape=[1]),
+            helper.make_node("MatMul", ["r", "w"], ["y"]),
         ],
-        {"x": (1, 4)},
-        {"y": (1, 3)},
+        {"x": (1, 1, 4)},
+        {"y": (1, 1, 3)},
         float_constants(np.random.default_rng(0), w=(4, 3)),
     )
     found = ENGINE.operator_support(net)
-    assert [(entry.op_type, entry.supported) for entry in found] == [("Relu", True), ("Bernoulli", False), ("Gemm", True)]
+    assert [(entry.op_type, entry.supported) for entry in found] == [("Relu", True), ("LpPool", False), ("MatMul", True)]
     assert "no rule" in found[1].reason
 
 

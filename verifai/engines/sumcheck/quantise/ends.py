@@ -6,6 +6,7 @@ layer's result, or is its largest cell, that result is the one that is rounded a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from verifai.onnx_graph.model import OnnxModel
@@ -47,10 +48,14 @@ class Ends:
     arguments: frozenset[str]
 
 
-def ends(model: OnnxModel) -> Ends:
-    """Of a canonical model; values with integer or other types too, which nobody asks for."""
+def ends(model: OnnxModel, pinned: Collection[str] = ()) -> Ends:
+    """Of a canonical model; values with integer or other types too, which nobody asks for.
+
+    Args:
+        pinned: outputs that are boundaries of a split model: their scale is that of an inner tensor, and so are their sources'.
+    """
     graph = model.proto.graph
-    cells = {spec.name for spec in model.outputs}
+    cells = {spec.name for spec in model.outputs if spec.name not in pinned}
     arguments: set[str] = set()
     for node in reversed(graph.node):  # sorted topologically
         made = set(node.output)

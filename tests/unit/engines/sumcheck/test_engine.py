@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support.sumcheck_models import Array, encoder_block, float_constants, model, samples, small_cnn
+from tests.support.sumcheck_models import Array, encoder_block, model, samples, small_cnn
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.findings import Outcome
@@ -234,15 +234,15 @@ def test_support_is_judged_per_node_with_reason() -> None:
     net = model(
         [
             helper.make_node("Relu", ["x"], ["h"]),
-            helper.make_node("LpPool", ["h"], ["r"], kernel_shape=[1]),
-            helper.make_node("MatMul", ["r", "w"], ["y"]),
+            helper.make_node("Det", ["h"], ["r"]),
+            helper.make_node("Sigmoid", ["r"], ["y"]),
         ],
-        {"x": (1, 1, 4)},
-        {"y": (1, 1, 3)},
-        float_constants(np.random.default_rng(0), w=(4, 3)),
+        {"x": (1, 2, 2)},
+        {"y": (1,)},
+        {},
     )
     found = ENGINE.operator_support(net)
-    assert [(entry.op_type, entry.supported) for entry in found] == [("Relu", True), ("LpPool", False), ("MatMul", True)]
+    assert [(entry.op_type, entry.supported) for entry in found] == [("Relu", True), ("Det", False), ("Sigmoid", True)]
     assert "no rule" in found[1].reason
 
 

@@ -27,6 +27,7 @@ else:
     with atheris.instrument_imports(include=["verifai"]):
         from tests.fuzz.fuzz_targets import Target, targets
 from tests.fuzz.fuzz_mutate import mutate, try_one
+from tests.support.paths import ROOT
 
 HANG_SECONDS, MEMORY_MIB, SEED = 30, 2048, 20260131
 
@@ -52,7 +53,8 @@ def _all() -> int:
     failed = []
     for name, target in targets().items():
         started = time.monotonic()
-        done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "tests.fuzz.fuzz_run", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         word = "ok" if done.returncode == 0 else "FAILED"
         print(f"{word:6} {name:16} {target.runs:>7} runs  {time.monotonic() - started:6.1f} s", flush=True)
         if done.returncode:

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
@@ -28,7 +31,7 @@ SMALL = 4
 
 _QUEUED_PER_WORKER = 4
 _LAST_SECONDS = 5.0
-"""How long a worker without a parent may take to clean up."""
+"""How long a worker may take to clean up that has no parent any more, or was asked to leave."""
 
 
 def judge_all(
@@ -95,12 +98,26 @@ def _parallel(
         for path in waiting:
             yield _died(path)
     except BaseException:
-        for child in multiprocessing.active_children():
-            if child.pid not in before:
-                child.terminate()
+        _end([child for child in multiprocessing.active_children() if child.pid not in before])
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end(workers: Sequence[BaseProcess]) -> None:
+    """Ask the workers to leave, so that they remove their private folders; then kill those that are still there.
+
+    One that is asked just as it takes the lock of the queue of results leaves with it, and the others wait for it for ever.
+    """
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + _LAST_SECONDS
+    left = {worker.sentinel: worker for worker in workers}
+    while left and (ended := wait(list(left), max(0.0, deadline - time.monotonic()))):
+        for sentinel in ended:
+            del left[cast(int, sentinel)]
+    for worker in left.values():
+        worker.kill()
 
 
 def _died(path: Path) -> Judgement:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import verifai
+from tests.support.listener import Listener
 from tests.support.paths import ROOT
 from verifai.domain.consensus.job import PrecisionClass
 from verifai.domain.consensus.vote import Vote, VoteCommitment
-from verifai.domain.progress import Silent
 from verifai.stages.consensus.messages import WrittenMessage
 
 FIXTURE = ROOT / "fixtures" / "digits-mlp"
@@ -22,17 +22,6 @@ MODEL = FIXTURE / "model.onnx"
 LOGITS = verifai.SubjectOptions(verifai.OutputKind.LOGITS)
 BEACON = verifai.BeaconRule("lottery", 7)
 VOTERS = "abc"
-
-
-class Listener(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Kept."""
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 import verifai
 from tests.support.consensus_rounds import ABOUT, BEACON, Key, Simulation, environment, faults_of, outputs
 from tests.support.gate_world import MALLORY, World, fake_engines
+from tests.support.listener import Listener
 from tests.support.paths import ROOT
 from tests.tamper.test_consensus_bundle import VOTERS, Played
 from tests.tamper.test_consensus_bundle import judge as gate
@@ -32,7 +33,6 @@ from verifai.domain.consensus.round import (
 from verifai.domain.consensus.vote import Opening, Vote, VoteCommitment, commitment_value
 from verifai.domain.consensus.vote_tree import leaf_hash, path, root
 from verifai.domain.digest import sha256
-from verifai.domain.progress import Silent
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.output import decode_output, encode_output
 from verifai.stages.consensus.messages import read_attestation
@@ -42,14 +42,6 @@ __all__ = ["fake_engines"]
 FIXTURE = ROOT / "fixtures" / "digits-mlp"
 HONEST = outputs()
 NAMES = "abc"
-
-
-class Listener(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -129,10 +129,12 @@ def _flip(digest):
 
 
 def test_the_honest_proofs_hold_and_encode_back_to_the_same_bytes():
-    for case in (small(), large()):
+    # Where the trial forces none, the planner chooses: the large circuit of the hiding suite has one of its own.
+    chosen = [0, 1 if Sketch.suite is ZERO_KNOWLEDGE else 0]
+    for case, planned in zip((small(), large()), chosen, strict=True):
         assert case.verify().statement == case.statement
         assert proofs.encode(case.decoded) == case.proof
-        assert not LEVELS or len(case.trusted.layout.levels) == len(LEVELS)
+        assert len(case.trusted.layout.levels) == (len(LEVELS) or planned)
 
 
 def test_every_message_element_changed_by_one_is_refused(some, trial):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -105,6 +107,25 @@ def test_a_bug_is_no_verdict(batch: World, jobs: int) -> None:
     policy = load_policy(batch.policy())
     with pytest.raises(InternalError):
         gate(policy, sorted((batch.folder / "evidence").iterdir())[:8], now=_now(), jobs=jobs, judge=fail_with_a_bug)
+
+
+def stay(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
+    """A worker that cannot leave, as one that waits for a lock nobody gives back; another finds a bug."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if path.name.endswith("0"):
+        raise InternalError("bug", "found while judging")
+    time.sleep(200)
+    raise AssertionError("not reached")
+
+
+def test_a_worker_that_does_not_leave_is_killed(batch: World) -> None:
+    paths = sorted((batch.folder / "evidence").iterdir())[:8]
+    assert paths[0].name.endswith("0")
+    began = time.monotonic()
+    with pytest.raises(InternalError):
+        gate(load_policy(batch.policy()), paths, now=_now(), jobs=2, judge=stay)
+    assert time.monotonic() - began < 100
+    assert not multiprocessing.active_children()
 
 
 def interrupt(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:

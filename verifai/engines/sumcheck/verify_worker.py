@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from verifai.domain.digest import sha256
 from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.payload.files import STATEMENT_FILE
 from verifai.engines.sumcheck.planning.price import Allowance
 from verifai.engines.sumcheck.verifying import check_payload, read_payload, refused, roots_json
 from verifai.errors import VerifaiError
@@ -24,7 +26,7 @@ def _verify(args: Mapping[str, Any]) -> dict[str, Any]:
         checked = check_payload(section, files, allowance)
     except VerifaiError as problem:
         return refused(problem)
-    return {"roots": roots_json(checked.roots)}
+    return {"roots": roots_json(checked.roots), "statement_sha256": sha256(files[STATEMENT_FILE])}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifai.domain.digest import Sha256
+from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, holds
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
@@ -298,8 +298,10 @@ def _verified_apart(
     roots = _roots_of(step.value["roots"])
     circuit = decode(_pinned(section, request.files))
     identity = section.weights_sha256 if roots is None else roots.root
-    statement = decode_statement(circuit, _read(STATEMENT_FILE, request.files[STATEMENT_FILE]))
-    return VerifiedStatement(circuit, section.circuit_sha256, identity, statement), roots
+    data = _read(STATEMENT_FILE, request.files[STATEMENT_FILE])
+    if sha256(data) != step.value["statement_sha256"]:  # read a second time: it may be another file by now
+        raise EvidenceRejected("payload-mismatch", "it changed while the proof was verified", where=STATEMENT_FILE)
+    return VerifiedStatement(circuit, section.circuit_sha256, identity, decode_statement(circuit, data)), roots
 
 
 def _pinned(section: LockSection, paths: Mapping[str, Path]) -> bytes:

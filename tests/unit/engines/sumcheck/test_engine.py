@@ -18,8 +18,10 @@ from verifai.domain.findings import Outcome
 from verifai.domain.privacy_words import hides
 from verifai.domain.statement import EngineName, Privacy, Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest, VerifyRequest
+from verifai.engines.sumcheck import verifying
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.payload.files import STATEMENT_FILE
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.errors import DeadlineExceeded, EvidenceRejected, InputRejected, ResourceExhausted, UsageError, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
@@ -262,6 +264,28 @@ def test_every_refusal_is_one_of_ours(cnn: Compiled, tmp_path: Path) -> None:
         kept = files[name][: int(rng.integers(0, len(files[name])))]
         with pytest.raises(VerifaiError):
             ENGINE.verify(cnn.request(tmp_path, {**files, name: kept + noise}))
+
+
+def test_a_statement_exchanged_while_a_child_verifies_is_rejected(
+    cnn: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child reads the files, and so does the parent that waits for it: both must have read the same statement."""
+    honest = dict(cnn.prove().files)
+    other = SumcheckEngine().prove(ProveRequest(cnn.net, cnn.spec, cnn.section, cnn.build, cnn.feeds[1], context="nonce")).files
+    assert other[STATEMENT_FILE] != honest[STATEMENT_FILE]
+    monkeypatch.setattr(verifying, "HERE_BYTES", 0)
+    assert ENGINE.verify(cnn.request(tmp_path, honest)).statement
+    run = verifying.child.run
+
+    def exchanged(*arguments: Any, **more: Any) -> Any:
+        report = run(*arguments, **more)
+        (tmp_path / STATEMENT_FILE).write_bytes(other[STATEMENT_FILE])
+        return report
+
+    monkeypatch.setattr(verifying.child, "run", exchanged)
+    with pytest.raises(EvidenceRejected) as refused:
+        ENGINE.verify(cnn.request(tmp_path, honest))
+    assert refused.value.code == "payload-mismatch"
 
 
 def test_compiling_proving_and_deriving_again_honour_the_budget(cnn: Compiled, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import chain
@@ -29,12 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 
 from tools.estimators import results
 from tools.estimators.page import PAGE, line, page
 from tools.estimators.results import Results, Row
-from tools.estimators.zoo import Case, cases, load, targets
+from tools.estimators.zoo import Case, cases, save
 from verifai.domain.fidelity import DEFAULT_FLOORS, Fidelity
 from verifai.engines.fidelity import Measure
 from verifai.errors import VerifaiError
@@ -64,14 +62,7 @@ _MODULUS = 218882428718392752222464057452572750885483644004160343436982041865758
 
 def measure(case: Case, work: Path, srs: Path) -> Row:
     """One row of the table."""
-    x, y = load(case.data)
-    half = len(x) // 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's own, of data that are as they are
-        fitted = case.make().fit(x[:half], targets(case, y)[:half])
-    folder = work / case.slug
-    folder.mkdir(exist_ok=True)
-    skops.io.dump(fitted, folder / "model.skops")
+    folder, x, half = save(case, work)
     try:
         model = export(str(folder / "model.skops")).model
     except VerifaiError as problem:

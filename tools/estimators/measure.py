@@ -14,19 +14,17 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import skops.io
 
 import verifai
 from tools.estimators import results
 from tools.estimators.page import PAGE, line, page
 from tools.estimators.results import Row
-from tools.estimators.zoo import Case, cases, load, targets
+from tools.estimators.zoo import Case, cases, save
 from verifai.domain.statement import EngineName, Role
 from verifai.errors import VerifaiError
 
@@ -38,14 +36,7 @@ PROVEN = 3
 
 def measure(case: Case, work: Path, engine: EngineName) -> Row:
     """One row of the table."""
-    x, y = load(case.data)
-    half = len(x) // 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn's own, of data that are as they are
-        fitted = case.make().fit(x[:half], targets(case, y)[:half])
-    folder = work / case.slug
-    folder.mkdir(exist_ok=True)
-    skops.io.dump(fitted, folder / "model.skops")
+    folder, x, half = save(case, work)
     try:
         return _through(case, folder, x, half, engine)
     except VerifaiError as problem:

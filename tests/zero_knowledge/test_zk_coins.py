@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,20 @@ def test_one_seed_under_two_tables_has_two_sets_of_coins():
     first = {("tensor", tensor, 0): np.arange(size, dtype=np.uint64)}
     second = {("tensor", tensor, 0): np.arange(1, size + 1, dtype=np.uint64)}
     drawn = [commitment_coins(plan, columns, bytes(32)).field("tensor.blind", 64) for columns in (first, second, first)]
+    assert np.array_equal(drawn[0], drawn[2]) and not np.any(drawn[0] == drawn[1])
+
+
+def test_one_seed_under_two_placements_of_the_same_cells_has_two_sets_of_coins():
+    """Where a cell lies follows from its column's shape too, so equal cells and an equal matrix do not make an equal table."""
+    sketch = circuits.Tiny(6)
+    x = sketch.input((1, 4), -4, 3)
+    case = sketch.case(sketch.small(sketch.dense(sketch.small(sketch.dense(x, 4), 0, 7), 4), 0, 1), committed=True)
+    plan = prepare(case.circuit, list(case.weights)).layout.weights
+    (one, first), (other, second) = [item for item in plan.columns.items() if item[1].storage.cells == 16]
+    moved = replace(plan, columns={**plan.columns, one: second, other: first})
+    random = np.random.default_rng(3)
+    columns = {key: random.integers(0, 9, column.storage.cells, dtype=np.uint64) for key, column in plan.columns.items()}
+    drawn = [commitment_coins(where, columns, bytes(32)).field("weights.blind", 64) for where in (plan, moved, plan)]
     assert np.array_equal(drawn[0], drawn[2]) and not np.any(drawn[0] == drawn[1])
 
 

@@ -136,8 +136,9 @@ def test_one_seed_under_two_placements_of_the_same_cells_has_two_sets_of_coins()
     moved = replace(plan, columns={**plan.columns, one: second, other: first})
     random = np.random.default_rng(3)
     columns = {key: random.integers(0, 9, column.storage.cells, dtype=np.uint64) for key, column in plan.columns.items()}
-    drawn = [commitment_coins(where, columns, bytes(32)).field("weights.blind", 64) for where in (plan, moved, plan)]
-    assert np.array_equal(drawn[0], drawn[2]) and not np.any(drawn[0] == drawn[1])
+    longer = replace(plan, shape=replace(plan.shape, budget=plan.shape.budget + 1))  # another root, with pairs of its own
+    drawn = [commitment_coins(where, columns, bytes(32)).field("weights.blind", 64) for where in (plan, moved, longer, plan)]
+    assert np.array_equal(drawn[0], drawn[3]) and not any(np.any(drawn[0] == one) for one in drawn[1:3])
 
 
 def test_every_leaf_has_a_salt_of_its_own_in_every_commitment():

@@ -5,6 +5,7 @@
     python -m tools.benchmarks.suites results.json --old … --new … --commands lenet5
     python -m tools.benchmarks.suites results.json --new … growth-16 growth-32
     python -m tools.benchmarks.suites results.json --table
+    python -m tools.benchmarks.suites results.json --plot docs/engine/growth.svg
 
 PYTHON is an interpreter with that release's dependencies, SOURCE its checkout, CIRCUITS a folder of circuits that *it* compiled
 (``fixtures/large.py`` writes specifications and models; circuits of one release are no circuits of the other).
@@ -18,6 +19,7 @@ that a run can be made in pieces; a piece that is measured again replaces the fo
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -142,6 +144,17 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def growth_plot(results: dict[str, Any]) -> str:
+    """CPU seconds and peak memory of the circuits ``growth-*``, over their cells."""
+    rows = [sides["new"] for name, sides in results.items() if name.startswith("growth-") and "failed" not in sides["new"]]
+    rows.sort(key=lambda row: row["cells"])
+    named = [
+        {"witness_cells": row["cells"], "prove_s": row["prove_cpu_s"], "peak_rss_bytes": row["peak_bytes"]} for row in rows
+    ]
+    drawn: str = importlib.import_module("fixtures.measure_sumcheck").plot(named)
+    return drawn.replace("prove, warm (s)", "prove, warm (CPU s)")
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Compare two releases of the sumcheck engine.")
@@ -152,9 +165,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3, help="warm proofs per process")
     parser.add_argument("--commands", action="store_true", help="measure whole processes of the command line instead")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="print what was measured")
+    parser.add_argument("--plot", type=Path, help="write the growth circuits' curve, an SVG")
     options = parser.parse_intermixed_args()
     results = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
+    if options.plot:
+        options.plot.write_text(growth_plot(results), encoding="utf-8")
+        return 0
     if options.table:
         print(table(results))
         return 0

@@ -14,6 +14,7 @@ from tests.support.sumcheck_examples import Sketch
 from tests.support.sumcheck_scripted import prove_heard
 from tests.zero_knowledge.test_zk_rank_views import CASES, SHORT, stage
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.suite import LEAF_TAG, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import coins as coins_module
 from verifai.engines.sumcheck.prover import prove as proving
@@ -168,6 +169,13 @@ def test_a_stream_does_not_begin_again_with_its_next_block(monkeypatch):
     coins = SecretCoins(bytes(32))
     assert len(np.unique(coins.field("a", 64))) == 64
     assert len(np.unique(coins.salts("b", 16))) == 64
+
+
+def test_words_that_are_no_elements_are_left_out_of_a_stream(monkeypatch):
+    """Reduced instead, they would make the least 2^32 elements twice as likely: too little for samples to show."""
+    words = iter([[P, 5, 2**64 - 1], [P - 1, P + 7], [6]])
+    monkeypatch.setattr(SecretCoins, "_words", lambda *_: np.array(next(words), dtype=np.uint64))
+    assert SecretCoins(bytes(32)).field("a", 3).tolist() == [5, P - 1, 6]
 
 
 def test_two_proofs_of_one_witness_under_one_statement_share_no_message():

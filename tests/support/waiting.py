@@ -17,7 +17,7 @@ def until(true: Callable[[], object], what: str = "it") -> None:
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, f"{what} never came"
-        time.sleep(0.02)
+        time.sleep(0.002)
 
 
 def has_ended(pid: int) -> bool:

@@ -101,7 +101,9 @@ class _Watch:
         limit = self._limits.wall_seconds
         if limit is None or time.monotonic() - self._began <= limit:
             return None
-        return DeadlineExceeded("deadline", f"stopped after {limit:g} s", hint="Raise the time limit, or use a smaller circuit.")
+        return DeadlineExceeded(
+            "deadline", f"stopped after {limit:g} s", hint="Raise the time limit, or use a smaller circuit."
+        )
 
     def _reason(self) -> VerifaiError | None:
         limits = self._limits
@@ -126,7 +128,7 @@ def out_of_memory(limits: Limits) -> ResourceExhausted:
 
 
 def within(limits: Limits, work: Callable[[], Result]) -> Result:
-    """What ``work`` returns, done within ``limits`` (processor time is not looked at). What ends after its time is not returned.
+    """What ``work`` returns, done within ``limits``; processor time is not looked at. What ends too late is not returned.
 
     Raises:
         ResourceExhausted: ``out-of-memory``. DeadlineExceeded: ``deadline``.

@@ -19,6 +19,7 @@ from verifai.execution.child import ChildReport, Limits
 from verifai.execution.scratch import private_directory
 
 SCRIPT = ROOT / "tests" / "support" / "misbehaving.py"
+LONG = Limits(wall_seconds=FOR_EVER)
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, which this system has not")
 
 
@@ -31,7 +32,7 @@ def run(*ops: str, limits: Limits | None = None, keep_going: bool = False, **arg
     steps = [{"op": op, "args": args} for op in ops]
     task = {"steps": steps, "keep_going": keep_going}
     with private_directory() as folder:
-        return child.run("unused", task, folder=folder, limits=limits or Limits(wall_seconds=FOR_EVER), environment={"EXTRA": "1"})
+        return child.run("unused", task, folder=folder, limits=limits or LONG, environment={"EXTRA": "1"})
 
 
 def gone(*pids: int) -> bool:
@@ -180,7 +181,7 @@ def test_peak_memory_and_time_are_reported() -> None:
 def test_kill_all_ends_children_of_other_threads(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     reports: list[ChildReport] = []
-    thread = threading.Thread(target=lambda: reports.append(run("hang", limits=Limits(wall_seconds=FOR_EVER), grandchild=str(note))))
+    thread = threading.Thread(target=lambda: reports.append(run("hang", limits=LONG, grandchild=str(note))))
     thread.start()
     until(lambda: noted(note))
     child.kill_all()

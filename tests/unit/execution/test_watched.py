@@ -68,7 +68,9 @@ def test_memory_is_limited():
 
 def test_what_stays_within_its_limits_is_let_alone():
     for number in range(20):
-        assert within(Limits(memory_bytes=1 << 40, wall_seconds=FOR_EVER), lambda number=number: _busy(0.01) or number) == number
+        assert (
+            within(Limits(memory_bytes=1 << 40, wall_seconds=FOR_EVER), lambda number=number: _busy(0.01) or number) == number
+        )
     assert within(Limits(), lambda: 5) == 5
 
 
@@ -99,8 +101,8 @@ def test_a_stop_that_comes_at_the_very_end_hits_nobody_else(monkeypatch):
     monkeypatch.setattr(watched, "POLL_SECONDS", 0.001)
     lasts, stopped = 0.003, False
     for _ in range(200):
-        # Longer after it was not stopped, shorter after it was: so its end stays near the moment at which the watch has its turn,
-        # whatever that is on this machine.
+        # Longer after it was not stopped, shorter after it was: so its end stays near the moment at which the watch has its
+        # turn, whatever that is on this machine.
         try:
             within(Limits(wall_seconds=0.003), lambda lasts=lasts: _busy(lasts))
         except DeadlineExceeded:

@@ -3,9 +3,9 @@
     python -m tests.fuzz.fuzz_run                 every target, each in a process of its own, with its fixed number of runs
     python -m tests.fuzz.fuzz_run TARGET [-runs=N …]   one target; further options go to libFuzzer
 
-A crash, a hang of 30 s (of all runs: half an hour) or 2 GiB of memory ends it with a status other than 0 and leaves the input as
-``crash-*``. atheris has wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random instead,
-without coverage.
+A crash, a hang of 30 s (of all runs: half an hour) or 2 GiB of memory ends it with a status other than 0 and leaves the input
+as ``crash-*``. atheris has wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random
+instead, without coverage.
 """
 
 from __future__ import annotations

@@ -29,7 +29,11 @@ def register(app: typer.Typer) -> None:
     @verb(app, "export", example="verifai export fixtures/digits-mlp/model.onnx -o model.onnx")
     def export(
         source: Annotated[
-            str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
+            str,
+            typer.Argument(
+                help="model.onnx, a .pt2 program, a .skops file, a .gguf file, a Hugging Face folder, or pkg.module:factory.",
+                show_default=False,
+            ),
         ],
         output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW_TREE],
         dim: Annotated[
@@ -47,6 +51,10 @@ def register(app: typer.Typer) -> None:
         select: Annotated[
             list[str] | None,
             typer.Option("--select", help="An output to keep; repeatable. Default: all but labels.", metavar="NAME"),
+        ] = None,
+        positions: Annotated[
+            int | None,
+            typer.Option("--positions", help="Tokens that a language model takes. Default: 64, or fewer.", min=1, metavar="N"),
         ] = None,
         parity_limit: Annotated[
             float, typer.Option("--parity-limit", help="Largest error accepted, as a share of the outputs' spread.", min=0.0)
@@ -83,6 +91,7 @@ def register(app: typer.Typer) -> None:
                 select=select or (),
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
+                positions=positions,
                 # Which shapes the inputs must have is known only once the model is exported.
                 samples=()
                 if inputs is None

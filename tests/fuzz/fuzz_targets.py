@@ -24,6 +24,7 @@ from tests.fuzz.fuzz_sumcheck import (
     verifier,
     weights_reader,
 )
+from tests.support.language_models import byte_tokenizer, tokenizer_file, word_tokenizer
 from tests.support.paths import ROOT
 from verifai.bundle.consistency import ConsistencyProof, parse_consistency
 from verifai.bundle.keys import parse_public_key
@@ -40,6 +41,7 @@ from verifai.domain.circuit_spec import parse_spec
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import EngineName
 from verifai.domain.strict_json import loads
+from verifai.domain.tokenizer import parse_tokenizer
 from verifai.domain.trust import parse_trust
 from verifai.engines.ezkl import proof as ezkl_proof
 from verifai.engines.ezkl.lock_section import parse_section
@@ -51,6 +53,7 @@ from verifai.exporters.language import gguf_file, hf_files
 from verifai.fingerprints.output import decode_output
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
+from verifai.tokenization.encode import Encoder
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"
 FOLDER = V1 / "accept" / "folder"
@@ -154,6 +157,7 @@ def targets() -> dict[str, Target]:
         "proof-zk": Target(_proof, (_frozen("mlp-private.proof"),), 3_000, 64_000),
         "opening-ledger": Target(lambda data: parse_ledger(data, ""), _ledgers(), 15_000, 2048),
         "gguf": Target(lambda data: gguf_file.parse_header(data, len(data), ""), (_small_gguf(),), 20_000, 4096),
+        "tokenizer": Target(_tokenizer, tuple(tokenizer_file(one()) for one in (word_tokenizer, byte_tokenizer)), 5_000, 8192),
         "safetensors": Target(_safetensors, (_small_safetensors(),), 15_000, 4096),
         "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
         **_sumcheck(),
@@ -187,6 +191,12 @@ def _small_gguf() -> bytes:
     tensors += struct.pack("<Q", 1) + b"b" + struct.pack("<IQIQ", 1, 8, 0, 96)
     head = b"GGUF" + struct.pack("<IQQ", 3, 2, 2) + entries + tensors
     return head.ljust(-(-len(head) // 32) * 32, b"\0") + bytes(128)
+
+
+def _tokenizer(data: bytes) -> object:
+    """What is parsed is also read by the library, and reads a text."""
+    found = parse_tokenizer(data, "")
+    return found.text(Encoder(found).tokens("the walk")[:8])
 
 
 def _small_safetensors() -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from verifai.domain.tokenizer import byte_letters, tokenizer_bytes
 from verifai.exporters.language.architecture import Architecture, Decoder, Encoder, Gpt2
 
 Floats = NDArray[np.float32]
@@ -143,3 +144,61 @@ def gguf_layout(name: str, array: Floats, kind: str) -> Floats:
         apart = array.reshape(heads, 2, len(array) // heads // 2, *array.shape[1:])
         return apart.swapaxes(1, 2).reshape(array.shape)
     return array
+
+
+WORDS = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "capital", "of", "france", "is", "paris", "walk", "talk", "##s", "##ing"),
+    *(".", ",", "!", "?"),
+)
+
+
+def word_tokenizer() -> dict[str, Any]:
+    """A tokenizer of 96 words and parts of words, as BERT has it."""
+    words = list(WORDS) + [f"w{number}" for number in range(96 - len(WORDS))]
+    special = [
+        {"id": number, "content": words[number], "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+         "special": True}
+        for number in range(4)
+    ]  # fmt: skip
+    return {
+        "version": "1.0",
+        "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0},
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": {
+            "type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+            "lowercase": True,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+            "vocab": {word: number for number, word in enumerate(words)},
+        },
+    }  # fmt: skip
+
+
+def byte_tokenizer() -> dict[str, Any]:
+    """A tokenizer of single bytes, two merges and an end, as GPT-2 has it."""
+    letters = list(byte_letters())
+    vocabulary = {letter: number for number, letter in enumerate(letters)} | {"<|end|>": 256, "th": 257, "the": 258}
+    end = {
+        "id": 256, "content": "<|end|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+        "special": True,
+    }  # fmt: skip
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [end],
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": None,
+        "decoder": level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": ["t h", "th e"]},
+    }
+
+
+def tokenizer_file(document: Mapping[str, Any], *, pad: int = 0, chat_template: str = "") -> bytes:
+    """The file that circuits pin."""
+    return tokenizer_bytes(document, pad=pad, ends=(), chat_template=chat_template, size=1000)

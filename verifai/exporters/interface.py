@@ -80,6 +80,7 @@ class Exported:
         decide: the place among the labels that the source itself names for one sample; ``None`` when it names none.
         scores: by an output that is the place of the largest of some scores, the name under which ``run`` gives these; the
             scores are compared then, since a place has no distance.
+        tokenizer: the file of a language model's tokenizer; ``None`` when it brings none that is taken.
     """
 
     data: bytes
@@ -92,6 +93,7 @@ class Exported:
     meaning: Meaning | None = None
     decide: Callable[[Arrays], int | None] | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: bytes | None = None
 
 
 class Exporter(Protocol):

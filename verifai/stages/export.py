@@ -74,12 +74,14 @@ class ExportResult:
         notices: what was changed that a person should know, one sentence each.
         parity: how close it is to the source.
         facts: task, labels and columns, where the source says them.
+        tokenizer: the file of a language model's tokenizer; ``None`` where there is none.
     """
 
     model: OnnxModel
     notices: tuple[str, ...]
     parity: Parity
     facts: ModelFacts | None = None
+    tokenizer: bytes | None = None
 
 
 def export(
@@ -131,7 +133,7 @@ def export(
     facts, said = _facts(model, found.meaning, parity)
     facts = facts or _kept(source, model)
     undecided = _undecided(parity, "positions" if found.scores else "inputs")
-    return ExportResult(model, (*found.notices, *canonical.notices, *said, *undecided), parity, facts)
+    return ExportResult(model, (*found.notices, *canonical.notices, *said, *undecided), parity, facts, found.tokenizer)
 
 
 def _columns(meaning: Meaning | None) -> TableColumns:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
 from verifai.exporters.language.architecture import Decoder
-from verifai.exporters.language.graph import LOGITS, NEXT_TOKENS, TOKENS, Floats, Writer
+from verifai.exporters.language.graph import LOGITS, Floats, Writer
 
 
 def rotations(sizes: Decoder, positions: int) -> tuple[Floats, Floats]:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from math import sqrt
 
 import numpy as np
+import onnx
 
+from verifai.domain.tokenizer import TOKENS
 from verifai.exporters.language.architecture import Encoder
-from verifai.exporters.language.graph import TOKENS, Floats, Writer
-
-_FAR = -30000.0
-"""Added to the scores of positions after the end: the exponential of it is 0 in float32, whatever it is added to here."""
+from verifai.exporters.language.graph import Floats, Writer
 
 
 def output(sizes: Encoder) -> str:
@@ -27,8 +26,8 @@ def build(sizes: Encoder, weights: Mapping[str, Floats], positions: int) -> byte
     """The ONNX file: tokens (1, positions) → embedding (1, width), or hidden (1, positions, width) without pooling."""
     writer = Writer(positions)
     width = sizes.width // sizes.heads
-    kept = _kept(writer, sizes)
-    mask = writer.node("Mul", [_unkept(writer, kept), writer.number(_FAR, "far")], "mask")
+    there = _there(writer, sizes)
+    mask = writer.reshape(there, (1, 1, 1, positions), "there_keys")
     table = writer.constant(weights["embeddings.word_embeddings.weight"], "embedding.weight")
     rows = writer.node("Gather", [table, TOKENS], "rows", axis=0)
     stream = writer.node("Add", [rows, writer.constant(_places(weights, positions), "positions.weight")], "stream_0")
@@ -46,7 +45,7 @@ def build(sizes: Encoder, weights: Mapping[str, Floats], positions: int) -> byte
             writer.heads(linear(stream, f"{at}attention.self.{part}", f"{name}.{part}"), sizes.heads, width, f"{name}.{part}")
             for part in ("query", "key", "value")
         ]
-        mixed = writer.attention(parts, mask, width, f"{name}.attention")
+        mixed = writer.attention(parts, mask, width, f"{name}.attention", chosen=True)
         stream = writer.node("Add", [stream, linear(mixed, f"{at}attention.output.dense", f"{name}.o")], f"{name}.sum_1")
         stream = norm(stream, f"{at}attention.output.LayerNorm", f"{name}.norm_1")
         inner = _gelu(writer, linear(stream, f"{at}intermediate.dense", f"{name}.up"), f"{name}.gelu")
@@ -54,26 +53,17 @@ def build(sizes: Encoder, weights: Mapping[str, Floats], positions: int) -> byte
         stream = norm(stream, f"{at}output.LayerNorm", f"{name}.norm_2")
     if sizes.pooling == "none":
         return writer.values(stream, output(sizes), (1, positions, sizes.width))
-    vector = _pooled(writer, sizes, stream, kept)
+    vector = _pooled(writer, sizes, stream, there)
     if sizes.normalise:
         length = writer.node("ReduceL2", [vector, writer.constant(np.array([-1]), "last_axis")], "length", keepdims=1)
         vector = writer.node("Div", [vector, length], "normalised")
     return writer.values(vector, output(sizes), (1, sizes.width))
 
 
-def _kept(writer: Writer, sizes: Encoder) -> str:
-    """1 where a token is, 0 where padding is: (1, positions)."""
-    padding = writer.node(
-        "Equal", [TOKENS, writer.node("Cast", [writer.constant(np.array(sizes.pad), "pad")], "pad_token", to=6)], "padding"
-    )
-    there = writer.node("Not", [padding], "there")
-    return writer.node("Cast", [there], "kept", to=1)
-
-
-def _unkept(writer: Writer, kept: str) -> str:
-    """The opposite, along the axis of keys: (1, 1, 1, positions)."""
-    gone = writer.node("Sub", [writer.number(1.0, "one"), kept], "gone")
-    return writer.reshape(gone, (1, 1, 1, writer.positions), "gone_keys")
+def _there(writer: Writer, sizes: Encoder) -> str:
+    """Whether a token is there, not padding: booleans (1, positions)."""
+    pad = writer.node("Cast", [writer.constant(np.array(sizes.pad), "pad")], "pad_token", to=onnx.TensorProto.INT32)
+    return writer.node("Not", [writer.node("Equal", [TOKENS, pad], "padding")], "there")
 
 
 def _places(weights: Mapping[str, Floats], positions: int) -> Floats:
@@ -91,10 +81,11 @@ def _gelu(writer: Writer, value: str, name: str) -> str:
     return writer.node("Mul", [both, writer.number(0.5, "half")], name)
 
 
-def _pooled(writer: Writer, sizes: Encoder, stream: str, kept: str) -> str:
+def _pooled(writer: Writer, sizes: Encoder, stream: str, there: str) -> str:
     """One vector for the sentence: (1, width)."""
     if sizes.pooling == "cls":
         return writer.node("Gather", [stream, writer.constant(np.array(0), "first")], "first_token", axis=1)
+    kept = writer.node("Cast", [there], "kept", to=onnx.TensorProto.FLOAT)
     row = writer.reshape(kept, (1, 1, writer.positions), "kept_row")
     total = writer.reshape(writer.node("MatMul", [row, stream], "total_row"), (1, sizes.width), "total")
     if sizes.normalise:

@@ -7,8 +7,9 @@ from math import pi, sqrt
 
 import numpy as np
 
+from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
 from verifai.exporters.language.architecture import Gpt2
-from verifai.exporters.language.graph import LOGITS, NEXT_TOKENS, TOKENS, Floats, Writer
+from verifai.exporters.language.graph import LOGITS, Floats, Writer
 
 
 def build(sizes: Gpt2, weights: Mapping[str, Floats], positions: int, *, logits: bool) -> bytes:

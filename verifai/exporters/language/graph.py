@@ -10,16 +10,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from verifai.domain.tokenizer import TOKENS
 from verifai.onnx_graph.limits import IR_VERSION, OPSET
 
-TOKENS = "tokens"
-"""The one input: token numbers, int32 of shape (1, positions)."""
-NEXT_TOKENS = "next_tokens"
-"""Output of a decoder: at each position the token that greedy decoding puts next, int64 of shape (1, positions)."""
 LOGITS = "logits"
 """Output of a decoder where it is asked for: float32 of shape (1, positions, vocabulary)."""
 
 Floats = NDArray[np.float32]
+
+_FAR = -30000.0
+"""Instead of a masked score: the exponential of its distance to any other is 0 in float32."""
 
 
 class Writer:
@@ -82,13 +82,17 @@ class Writer:
         apart = self.reshape(value, (1, self.positions, heads, width), f"{name}.apart")
         return self.node("Transpose", [apart], f"{name}.heads", perm=(0, 2, 1, 3))
 
-    def attention(self, parts: Sequence[str], mask: str, width: int, name: str) -> str:
-        """softmax(query·keyᵀ/√width + mask)·value of the three ``parts``: (1, positions, heads·width)."""
+    def attention(self, parts: Sequence[str], mask: str, width: int, name: str, *, chosen: bool = False) -> str:
+        """softmax(query·keyᵀ/√width)·value of the three ``parts``: (1, positions, heads·width).
+
+        ``mask``: what is added to the scores; with ``chosen`` instead, where they stay and are not replaced by −30,000.
+        """
         query, key, value = parts
         turned = self.node("Transpose", [key], f"{name}.key_transposed", perm=(0, 1, 3, 2))
         scores = self.node("MatMul", [query, turned], f"{name}.scores")
         scaled = self.node("Mul", [scores, self.number(width**-0.5, "attention_scale")], f"{name}.scaled")
-        masked = self.node("Add", [scaled, mask], f"{name}.masked")
+        operands = [mask, scaled, self.number(_FAR, "far")] if chosen else [scaled, mask]
+        masked = self.node("Where" if chosen else "Add", operands, f"{name}.masked")
         shares = self.node("Softmax", [masked], f"{name}.shares", axis=-1)
         mixed = self.node("MatMul", [shares, value], f"{name}.mixed")
         together = self.node("Transpose", [mixed], f"{name}.together", perm=(0, 2, 1, 3))

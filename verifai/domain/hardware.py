@@ -7,18 +7,22 @@ Which measurements count is the reader's to say, in ``[[hardware]]`` of the trus
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from verifai.domain.digest import short
+from verifai.domain.digest import Sha256, sha256, short
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.record import Record
 from verifai.domain.utc_time import format_utc
 
 NO_PROOF = "hardware evidence is no proof: whoever can open the machine can forge it, and its maker's keys are trusted"
 MAX_ENTRIES = 64
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 _HEX = r"(?:[0-9a-f]{2}){16,64}"
 
 
@@ -117,7 +121,9 @@ class TrustedHardware:
         tcb: what the maker may say of the firmware. ``unknown`` has to be named to count.
         revocation: whether revocation must have been checked.
         debug: whether a machine in debug mode counts; never for a release.
-        test_root_sha256: a root of the reader's own, for tests; marked in every verdict.
+        judged_when_made: whether certificates must have been valid when the evidence was made, by a date that a trusted key
+            signed, instead of now. Nitro's live for three hours.
+        test_roots: PEM certificates of the reader's own in place of the maker's, for tests; marked in every verdict.
     """
 
     name: str
@@ -128,7 +134,14 @@ class TrustedHardware:
     tcb: frozenset[TcbStatus] = frozenset({TcbStatus.UP_TO_DATE})
     revocation: bool = True
     debug: bool = False
-    test_root_sha256: str | None = None
+    judged_when_made: bool = False
+    test_roots: str = ""
+
+    @property
+    def test_root_sha256(self) -> Sha256 | None:
+        """SHA-256 of the last certificate of :attr:`test_roots`, the root; ``None`` without any."""
+        found = _PEM.findall(self.test_roots)
+        return sha256(base64.b64decode("".join(found[-1].split()))) if found else None
 
     @classmethod
     def from_record(cls, record: Record) -> TrustedHardware:
@@ -155,10 +168,16 @@ class TrustedHardware:
             tcb=_statuses(record, kind),
             revocation=record.flag("revocation", True),
             debug=record.flag("debug", False),
-            test_root_sha256=record.sha256("test_root_sha256", None),
+            judged_when_made=record.text("judged", "now", pattern="now|made") == "made",
+            test_roots=record.text("test_roots", "", max_length=65536, empty=True),
         )
         for part in (registers, svns, record):
             part.done()
+        try:
+            if entry.test_roots and entry.test_root_sha256 is None:
+                raise ValueError
+        except (ValueError, binascii.Error):
+            raise record.refuse("expected certificates in PEM form", "test_roots") from None
         return entry
 
 
@@ -195,9 +214,9 @@ def judge_hardware(facts: HardwareFacts, entries: Sequence[TrustedHardware], *, 
 
 
 def _misses(findings: tuple[Finding, ...]) -> tuple[int, int]:
-    """How far a report is from an entry: another code counts more than old firmware."""
+    """How far a report is from an entry: other code counts more than another machine or old firmware."""
     bad = [finding for finding in findings if finding.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
-    return sum(finding.code in ("tee-measurement-not-trusted", "tee-product-not-trusted") for finding in bad), len(bad)
+    return sum(finding.code == "tee-measurement-not-trusted" for finding in bad), len(bad)
 
 
 def _judge_entry(facts: HardwareFacts, entry: TrustedHardware, at: datetime) -> tuple[Finding, ...]:

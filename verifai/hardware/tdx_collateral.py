@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -74,7 +74,7 @@ def judge_collateral(
         window = window.cut(span.start, span.end)
     if window.start > window.end:
         raise invalid("collateral", "its documents are never valid at the same time")
-    moment = min(max(at, window.start), window.end)
+    moment = min(max(at, window.start), window.end - timedelta(seconds=1))  # lists end before their last second
     root_pem = root.public_bytes(Encoding.PEM)
     arguments = (
         _pem(issuer, root_pem),

@@ -50,9 +50,7 @@ class Authority:
     def der(self) -> bytes:
         return self.certificate.public_bytes(Encoding.DER)
 
-    def crl(
-        self, revoked: Sequence[x509.Certificate] = (), *, start: dt.datetime = NOW - _DAY, days: int = 30
-    ) -> bytes:
+    def crl(self, revoked: Sequence[x509.Certificate] = (), *, start: dt.datetime = NOW - _DAY, days: int = 30) -> bytes:
         """A revocation list, DER."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
         builder = builder.last_update(start).next_update(start + days * _DAY)
@@ -89,9 +87,7 @@ def certify(
     builder = builder.issuer_name(subject if issuer is None else issuer.certificate.subject)
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + days * _DAY)
     builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
-    builder = builder.add_extension(
-        x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False), critical=True
-    )
+    builder = builder.add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     signer = key if issuer is None else issuer.key
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)

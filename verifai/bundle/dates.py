@@ -43,7 +43,7 @@ class EvidenceDate:
 
 
 def evidence_dates(bundle: OpenBundle, trust: Trust) -> Iterator[EvidenceDate]:
-    """The dates of all evidence in ``bundle``: proofs, gate verdicts, decisions, hardware reports. Without any, that of the bundle itself."""
+    """The dates of proofs, verdicts, decisions and hardware reports in ``bundle``; without any, that of the bundle itself."""
     written = parse_utc(bundle.manifest.created)
     release = date_signers(bundle.envelope, trust, TrustRole.RELEASE)
     found = False

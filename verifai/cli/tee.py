@@ -17,7 +17,6 @@ from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 from verifai.execution.outputs import Kind
-from verifai.hardware.evidence import HardwareEvidence
 from verifai.stages.hardware import (
     AttachedBundle,
     attach_evidence,
@@ -131,7 +130,9 @@ def _register_show(group: typer.Typer) -> None:
         facts = show_evidence(evidence, moment, _roots(test_roots))
         _note_trimmed(trimmed)
         current_ = facts.valid_from <= parse_utc(moment) <= facts.valid_until
-        lines: list[Any] = [f"[green]genuine[/] {plain(one)}" if index == 0 else f"  {plain(one)}" for index, one in enumerate(_facts(facts))]
+        lines: list[Any] = [
+            f"[green]genuine[/] {plain(one)}" if index == 0 else f"  {plain(one)}" for index, one in enumerate(_facts(facts))
+        ]
         if not current_:
             lines.append(f"  [yellow]not valid at {moment}[/]")
         lines += ["", "For a trust file, once the code was reviewed:", *(f"  {plain(one)}" for one in trust_lines(facts))]
@@ -184,7 +185,12 @@ def _attached(done: AttachedBundle) -> Result:
         *(f"  {plain(one)}" for one in _facts(done.facts)),
         f"Next: verifai audit {plain(shell(done.path))} --trust trust.toml",
     ]
-    found = {"path": str(done.path), "bundle_id": done.bundle_id, "attestation": done.attestation, "facts": _document(done.facts)}
+    found = {
+        "path": str(done.path),
+        "bundle_id": done.bundle_id,
+        "attestation": done.attestation,
+        "facts": _document(done.facts),
+    }
     return Result(found, lines, verdict="done")
 
 

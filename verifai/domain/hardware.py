@@ -35,7 +35,9 @@ class HardwareKind(StrEnum):
 
 
 REGISTERS: Mapping[HardwareKind, frozenset[str]] = {
-    HardwareKind.SEV_SNP: frozenset({"measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id"}),
+    HardwareKind.SEV_SNP: frozenset(
+        {"measurement", "host_data", "id_key_digest", "author_key_digest", "family_id", "image_id"}
+    ),
     HardwareKind.TDX: frozenset(
         {"mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3", "mrconfigid", "mrowner", "mrownerconfig", "mrseam", "mrsignerseam"}
     ),
@@ -158,7 +160,9 @@ class TrustedHardware:
             raise registers.refuse(f"{missing} is not named, so any code on such a machine would count")
         for name in svns.names():
             if name not in SVN_NAMES[kind]:
-                raise svns.refuse("no such version number", name, hint="Known: " + (", ".join(sorted(SVN_NAMES[kind])) or "none"))
+                raise svns.refuse(
+                    "no such version number", name, hint="Known: " + (", ".join(sorted(SVN_NAMES[kind])) or "none")
+                )
         entry = cls(
             name=record.text("name", max_length=100),
             kind=kind,

@@ -1,1 +1,1 @@
-"""Hardware attestation: reports of AMD SEV-SNP, Intel TDX and AWS Nitro, verified offline from pinned roots at a stated time."""
+"""Hardware attestation: reports of AMD SEV-SNP, Intel TDX and AWS Nitro, verified offline for a stated time."""

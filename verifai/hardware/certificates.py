@@ -100,12 +100,20 @@ def _quiet() -> Iterator[None]:
 def _whole(certificate: x509.Certificate) -> x509.Certificate:
     """The same, once every part that is parsed late was parsed."""
     certificate.public_key()
+    _no_unused_bits(certificate.public_bytes(Encoding.DER), certificate.signature)
     for part in ("extensions", "issuer", "subject", "not_valid_before_utc", "signature_hash_algorithm"):
         getattr(certificate, part)
     return certificate
 
 
+def _no_unused_bits(der: bytes, signature: bytes) -> None:
+    """The one byte before the signature says how many of its bits do not count; no signature covers that byte."""
+    if not der.endswith(b"\0" + signature):
+        raise ValueError("the signature is not a whole number of bytes")
+
+
 def _whole_crl(found: x509.CertificateRevocationList) -> x509.CertificateRevocationList:
+    _no_unused_bits(found.public_bytes(Encoding.DER), found.signature)
     for part in ("extensions", "issuer", "last_update_utc", "next_update_utc", "signature_hash_algorithm"):
         getattr(found, part)
     for entry in found:

@@ -1,8 +1,8 @@
 """AMD SEV-SNP attestation reports (SEV Secure Nested Paging Firmware ABI Specification, AMD 56860, table "ATTESTATION_REPORT").
 
-The report is one struct with one ECDSA-P384 signature by the chip's own key (VCEK). AMD's root (ARK) signs an intermediate (ASK),
-which signs the VCEK's certificate (AMD 57230); ARK and ASK are pinned per product line. Keys of cloud providers (VLEK) are refused:
-their chain is another one.
+The report is one struct with one ECDSA-P384 signature by the chip's own key (VCEK). AMD's root (ARK) signs an intermediate
+(ASK), which signs the VCEK's certificate (AMD 57230); ARK and ASK are pinned per product line. Keys of cloud providers (VLEK)
+are refused: their chain is another one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def verify(evidence: HardwareEvidence, test_roots: tuple[x509.Certificate, ...] 
     """Verify a report and the certificate of the chip's key.
 
     Args:
-        test_roots: ARKs of the caller's own, tried when the certificate is not of AMD's chain; with their ASK before them, as in
-            AMD's files.
+        test_roots: an ASK and an ARK of the caller's own, in this order as in AMD's files; tried when the certificate is not of
+            AMD's chain.
 
     Raises:
         EvidenceRejected: ``tee-malformed``, ``tee-invalid``, ``tee-revoked``, ``tee-root-not-trusted``.

@@ -1,7 +1,7 @@
 """What Intel says of a TDX platform at a time: TCB info, QE identity and revocation lists, judged by the package ``dcap-qvl``.
 
-The package checks every signature of the quote a second time, the collateral's signatures, the revocation lists, and which level the
-platform's versions reach. It is given the root and the moment, and is never asked to fetch anything.
+The package checks every signature of the quote a second time, the collateral's signatures, the revocation lists, and which
+level the platform's versions reach. It is given the root and the moment, and is never asked to fetch anything.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ class JudgedCollateral:
 
 
 def judge_collateral(
-    quote: bytes, collateral: Collateral, root: x509.Certificate, chain: Sequence[x509.Certificate], window: Window, at: datetime
+    quote: bytes,
+    collateral: Collateral,
+    root: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    window: Window,
+    at: datetime,
 ) -> JudgedCollateral:
     """Judge the collateral for the moment ``at``.
 

@@ -19,15 +19,14 @@ from verifai.hardware.evidence import Collateral, HardwareEvidence
 WORKER = "verifai.hardware.worker"
 LIMITS = Limits(memory_bytes=1 << 30, wall_seconds=120.0)
 """A report of some kilobytes needs a second and 100 MiB, most of them for the interpreter."""
-_KINDS = {1: EvidenceRejected, 4: Undecided}
 
 
 def verify_hardware(evidence: HardwareEvidence, at: datetime, test_roots: bytes = b"") -> HardwareFacts:
     """What ``evidence`` establishes, judged for the moment ``at``; nothing is fetched.
 
     Args:
-        test_roots: PEM certificates of the caller's own that may stand in for the maker's root; b"" for none. For SEV-SNP the ASK,
-            then the ARK.
+        test_roots: PEM certificates of the caller's own that may stand in for the maker's root; b"" for none. For SEV-SNP the
+            ASK, then the ARK.
 
     Raises:
         EvidenceRejected: ``tee-malformed``, ``tee-invalid``, ``tee-revoked``, ``tee-root-not-trusted``.
@@ -39,7 +38,9 @@ def verify_hardware(evidence: HardwareEvidence, at: datetime, test_roots: bytes 
         "report": _text(evidence.report),
         "certificate": _text(evidence.certificate),
         "crl": _text(evidence.crl),
-        "collateral": None if collateral is None else {one.name: _text(getattr(collateral, one.name)) for one in fields(Collateral)},
+        "collateral": None
+        if collateral is None
+        else {one.name: _text(getattr(collateral, one.name)) for one in fields(Collateral)},
         "test_roots": _text(test_roots),
         "at": format_utc(at),
     }
@@ -61,9 +62,10 @@ def _text(data: bytes) -> str:
 
 
 def _refused(record: Record) -> EvidenceRejected | Undecided:
-    kind = _KINDS.get(record.integer("status", low=0, high=255))
-    if kind is None:
+    status = record.integer("status", low=0, high=255)
+    if status not in (EvidenceRejected.status, Undecided.status):
         raise EngineCrashed("engine-crashed", "the child refused with an odd status")
+    kind = EvidenceRejected if status == EvidenceRejected.status else Undecided
     code = record.text("code", pattern=r"[a-z0-9]+(?:-[a-z0-9]+)*", max_length=64)
     message, where, hint = (
         _safe(record.text(name, max_length=4096, empty=True), 1000) for name in ("message", "where", "hint")

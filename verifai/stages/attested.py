@@ -59,9 +59,7 @@ class CheckedHardware:
     @property
     def counts(self) -> bool:
         """Whether it is genuine, bound, and of hardware and code that the trust file names."""
-        return self.facts is not None and all(
-            one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED) for one in self.findings
-        )
+        return self.facts is not None and all(one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED) for one in self.findings)
 
 
 def statement_sha256(statement: Statement) -> Sha256:

@@ -210,12 +210,21 @@ def show_evidence(evidence: HardwareEvidence, at: str, test_roots: bytes = b"") 
 
 
 def attach_evidence(
-    source: Path, evidence: HardwareEvidence, target: Path, *, key: PublicKey | None = None, test_roots: bytes = b"", trimmed: int = 0
+    source: Path,
+    evidence: HardwareEvidence,
+    target: Path,
+    *,
+    key: PublicKey | None = None,
+    test_roots: bytes = b"",
+    trimmed: int = 0,
+    now: datetime | None = None,
 ) -> AttachedBundle:
     """Write a new bundle: that at ``source`` with hardware evidence about its proof, or about one verifier of its round.
 
     Args:
         key: of the verifier; ``None`` for the bundle's proof.
+        trimmed: as :func:`read_evidence` counted.
+        now: by default the clock.
 
     Raises:
         EvidenceRejected: the evidence is not genuine, or the machine signed something else (``tee-not-bound``).
@@ -223,7 +232,7 @@ def attach_evidence(
     """
     with open_bundle(source) as bundle:
         about: About = about_proof(bundle) if key is None else _voter(bundle.attestations.values(), key)
-        created = format_utc(datetime.now(UTC))
+        created = format_utc(now or datetime.now(UTC))
         facts = _require_bound(evidence, about, created, test_roots)
         added = _attestation(evidence, about, created)
         files = dict(contents(bundle))
@@ -239,7 +248,14 @@ def attach_evidence(
 
 
 def attach_receipt(
-    receipt: Receipt, evidence: HardwareEvidence, target: Path, *, show_inputs: bool, test_roots: bytes = b"", trimmed: int = 0
+    receipt: Receipt,
+    evidence: HardwareEvidence,
+    target: Path,
+    *,
+    show_inputs: bool,
+    test_roots: bytes = b"",
+    trimmed: int = 0,
+    now: datetime | None = None,
 ) -> AttachedBundle:
     """Write a bundle that holds a receipt, its outputs, and hardware evidence for it.
 
@@ -247,7 +263,7 @@ def attach_receipt(
         show_inputs: whether the inputs go into the bundle; else their digest alone does, which does not hide inputs that can be
             guessed.
     """
-    created = format_utc(datetime.now(UTC))
+    created = format_utc(now or datetime.now(UTC))
     facts = _require_bound(evidence, receipt.about, created, test_roots)
     added = _attestation(evidence, receipt.about, created)
     payload = {OUTPUTS_FILE: receipt.outputs, **({INPUTS_FILE: receipt.inputs} if show_inputs else {})}

@@ -104,7 +104,9 @@ def test_collateral_of_the_time_says_that_the_firmware_is_too_old():
     assert (facts.tcb, facts.revocation_checked) == (TcbStatus.UNSUPPORTED, True)
     # The span in which every certificate, list and document is valid.
     assert (f"{facts.valid_from:%Y-%m-%d}", f"{facts.valid_until:%Y-%m-%d}") == ("2023-06-18", "2023-07-08")
-    assert verify(tdx("tdx-quote-v4.bin", intel_collateral()), datetime(2026, 1, 1, tzinfo=UTC)).valid_until == facts.valid_until
+    assert (
+        verify(tdx("tdx-quote-v4.bin", intel_collateral()), datetime(2026, 1, 1, tzinfo=UTC)).valid_until == facts.valid_until
+    )
 
 
 def _refuses_every_byte(data: bytes, parse: Callable[[bytes], object], step: int = 1) -> int:

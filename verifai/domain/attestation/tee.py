@@ -1,7 +1,7 @@
 """Hardware attestation in a bundle: raw evidence of a machine, and what it is about.
 
-The machine signs 64 bytes: the SHA-512 of what the attestation is *about*, in a domain of its own. So a report made for one thing
-cannot be shown for another, and whoever reads it computes the 64 bytes again.
+The machine signs 64 bytes: the SHA-512 of what the attestation is *about*, in a domain of its own. So a report made for one
+thing cannot be shown for another, and whoever reads it computes the 64 bytes again.
 """
 
 from __future__ import annotations

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from functools import cache
 
-from verifai.domain.codes import batch, bundle, chain, circuit, consensus, core, engine, ezkl, gate, hardware, onnx, opening, sumcheck
+from verifai.domain.codes import (
+    batch,
+    bundle,
+    chain,
+    circuit,
+    consensus,
+    core,
+    engine,
+    ezkl,
+    gate,
+    hardware,
+    onnx,
+    opening,
+    sumcheck,
+)
 from verifai.domain.codes.code import Code
 
 

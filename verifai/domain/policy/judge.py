@@ -339,7 +339,9 @@ def judge_tee(demand: TeeDemand, context: str, attested: int) -> tuple[Finding, 
     """
     if not attested:
         return (
-            _missed("tee-missing", "no hardware evidence that counts is in the bundle", "`verifai tee attach` adds it.", where="tee"),
+            _missed(
+                "tee-missing", "no hardware evidence that counts is in the bundle", "`verifai tee attach` adds it.", where="tee"
+            ),
         )
     if demand.context is not None and context != demand.context:
         return (

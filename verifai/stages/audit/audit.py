@@ -35,6 +35,7 @@ from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
+from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
@@ -47,7 +48,6 @@ from verifai.stages.audit.steps import (
     load_model,
     second_opinion,
 )
-from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.matching import check_context, check_context_bound, check_tensors
 from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_proof

@@ -160,7 +160,9 @@ def judge_receipt(receipt: AboutReceipt, trust_file: TrustFile) -> Finding:
     """H4: the model that a receipt names is one that a trusted lock pins."""
     for name in trust_file.trust.circuits:
         if trust_file.circuit(name)[1].model_sha256 == receipt.model_sha256:
-            return holds("model-matches", f"the receipt is about the model of circuit {name!r}", "H4", evidence=receipt.model_sha256)
+            return holds(
+                "model-matches", f"the receipt is about the model of circuit {name!r}", "H4", evidence=receipt.model_sha256
+            )
     message = f"no lock of the trust file pins model {short(receipt.model_sha256)}"
     remedy = "Add [circuits.NAME] with the lock of that model, once you have reviewed it."
     return Finding("circuit-not-trusted", Outcome.POLICY_NOT_MET, message, where="model_sha256", remedy=remedy, step="H4")

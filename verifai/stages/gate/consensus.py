@@ -78,7 +78,10 @@ def check_consensus(
     attested = {
         one.about.voter
         for one in checked
-        if one.counts and isinstance(one.about, AboutVoter) and one.about.round == decision.round and one.about.voter in agreeing
+        if one.counts
+        and isinstance(one.about, AboutVoter)
+        and one.about.round == decision.round
+        and one.about.voter in agreeing
     }
     about_voters = [finding for one in checked if isinstance(one.about, AboutVoter) for finding in _in_words(one)]
     findings = [*about_proofs, *result.findings, *about_voters]
@@ -94,7 +97,9 @@ def check_consensus(
 def _in_words(checked: CheckedHardware) -> list[Finding]:
     """What a report about a verifier came to. One that does not count takes nothing from the votes, so it is only told."""
     return [
-        one if one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED, Outcome.REJECTED) else replace(one, outcome=Outcome.NOT_CHECKED)
+        one
+        if one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED, Outcome.REJECTED)
+        else replace(one, outcome=Outcome.NOT_CHECKED)
         for one in checked.findings
     ]
 

@@ -54,6 +54,7 @@ READERS = {
     "load_signer",
     "read_lock",
     "read_samples",
+    "read_evidence",
     "read_trust",
 }
 """Functions that give what the others take."""

@@ -1,8 +1,8 @@
 """Intel TDX quotes of version 4 and 5 (Intel TDX DCAP Quoting Library API, appendix A.3 and A.4).
 
-A chain of four signatures: Intel's root certifies the platform's PCK key; that key signs the report of the quoting enclave; that
-report holds the digest of an attestation key; that key signs the quote. This module checks all four. What Intel says of the
-firmware's version, and what it revoked, stands in *collateral*: :mod:`.tdx_collateral` judges that by ``dcap-qvl``.
+A chain of four signatures: Intel's root certifies the platform's PCK key; that key signs the report of the quoting enclave;
+that report holds the digest of an attestation key; that key signs the quote. This module checks all four. What Intel says of
+the firmware's version, and what it revoked, stands in *collateral*: :mod:`.tdx_collateral` judges that by ``dcap-qvl``.
 """
 
 from __future__ import annotations

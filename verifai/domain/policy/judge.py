@@ -325,7 +325,7 @@ def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Fin
         if facts.attested >= demand.attested:
             findings.append(holds("environments-attested", message))
         else:
-            remedy = "Attach their reports: `verifai tee attach DECISION REPORT --voter KEY.pub`."
+            remedy = "Attach their reports: `verifai tee attach DECISION REPORT --kind sev-snp --voter KEY.pub -o NEW`."
             findings.append(_missed("too-few-attested", message, remedy, where="attested"))
     return tuple(findings)
 

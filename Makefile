@@ -31,7 +31,7 @@ test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes 
 	$(PYTEST) $(COVER) -m "not torch and not evm and not slow"
 
 test-torch: $(STAMP) ## the tests that need PyTorch (installs it)
-	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript
+	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript 'transformers==5.24.0'
 	$(PYTEST) -m "torch and not slow"
 
 test-evm: $(STAMP) ## the on-chain check of ezkl proofs; needs Node.js, installs solc below tools/evm and the extra evm

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import prod, sqrt
 
 import numpy as np
 
@@ -184,7 +184,8 @@ def _largest_divisor(state: State, node: Node, tensor: int, row: Held) -> float:
         scale = builder.scale(name)
         return float(max(scale.high, -scale.low) * scale.step)
     cells_of = builder.tensors[tensor]
-    longest = float(cells_of.magnitude * row.step) * cells_of.shape[1] ** (1.0 if node.integer("p", 2) == 1 else 0.5)
+    cells, largest = float(cells_of.shape[1]), float(cells_of.magnitude * row.step)
+    longest = largest * (cells if node.integer("p", 2) == 1 else sqrt(cells))
     return (longest + node.number("shift", 0.0)) / node.number("factor", 1.0)
 
 

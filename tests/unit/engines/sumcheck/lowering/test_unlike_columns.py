@@ -1,4 +1,4 @@
-"""Rows whose columns are as different as an income and a rate, behind squares, norms and exponentials: nothing small is lost."""
+"""Rows whose columns are as different as an income and a rate, behind squares, norms and exponentials."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import Role, Statement, TensorStatement
 
 LINE_VALUES = 12
 """Values that a line of text shows; of longer tensors the first few, or of classes the largest."""
@@ -121,14 +121,14 @@ class ShownTensor:
 def shown_values(
     statement: Statement, names: PlaceNames | None = None, fidelity: Fidelity | None = None
 ) -> tuple[ShownTensor, ...]:
-    """The public tensors of ``statement``, outputs first.
+    """The public tensors of ``statement``, outputs first; without those that a document states by their digest.
 
     Args:
         names: of the lock that is trusted.
         fidelity: of that lock's section: which outputs name classes, and how.
     """
     named = names or PlaceNames()
-    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.visibility is Visibility.PUBLIC]
+    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.quantised is not None]
     return tuple(_shown(one, named, fidelity) for one in public)
 
 

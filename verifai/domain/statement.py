@@ -66,7 +66,7 @@ class Privacy(StrEnum):
 
 
 MAX_STATED = 1 << 16
-"""Cells of a public tensor that a signed document lists, at most: of more it holds their digest, and the proof's files hold them."""
+"""Cells of a public tensor that a signed document lists, at most; of more it holds the digest, the proof's files the cells."""
 MAX_COLUMNS = 4096
 """No tensor has scales for more columns."""
 MAX_COLUMN_ZERO_POINT = 2**52

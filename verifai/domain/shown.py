@@ -15,7 +15,7 @@ from typing import Any
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
-from verifai.domain.statement import Role, Statement, TensorStatement
+from verifai.domain.statement import Encoding, Role, Statement, TensorStatement
 
 LINE_VALUES = 12
 """Values that a line of text shows; of longer tensors the first few, or of classes the largest."""
@@ -156,6 +156,8 @@ def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None
 def _values(tensor: TensorStatement) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
     """Each value is the double nearest to the exact one: integers are divided once."""
     assert tensor.quantised is not None
+    if tensor.encoding is Encoding.FLOAT32:
+        return tensor.values(), (0.0,)
     pairs = [(one.scale, one.zero_point) for one in tensor.columns] or [(tensor.scale, tensor.zero_point)]
     steps = tuple(_ratio(scale.numerator, scale.denominator) or 0.0 for scale, _ in pairs)
     values = (
@@ -234,7 +236,7 @@ def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
     head = f"{tensor.role.value} {tensor.name}"
     cells, more = _cells(tensor)
-    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
+    step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
     return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}"

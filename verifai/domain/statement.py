@@ -14,6 +14,7 @@ from itertools import cycle
 from math import prod
 from typing import Any
 
+from verifai.domain import ordered_floats
 from verifai.domain.digest import Sha256, is_sha256, sha256, short
 from verifai.domain.record import Record
 from verifai.errors import UsageError
@@ -55,6 +56,17 @@ class Role(StrEnum):
 
     INPUT = "input"
     OUTPUT = "output"
+
+
+class Encoding(StrEnum):
+    """What a tensor's integers stand for.
+
+    ``linear``: (q − zero_point) · scale. ``float32``: the float32 number with this place in their order
+    (:mod:`verifai.domain.ordered_floats`), exactly; scale is 1 and zero_point 0 then.
+    """
+
+    LINEAR = "linear"
+    FLOAT32 = "float32"
 
 
 class Privacy(StrEnum):
@@ -99,6 +111,7 @@ class TensorStatement:
         columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
         stored: the model's tensor is itself of integers, which stand for reals under ``scale`` and ``zero_point``: its values
             are the integers. Never set where both are the same.
+        encoding: what the integers stand for.
     """
 
     role: Role
@@ -113,6 +126,7 @@ class TensorStatement:
     columns: tuple[Column, ...] = ()
     stored: bool = False
     quantised_sha256: Sha256 | None = None
+    encoding: Encoding = Encoding.LINEAR
 
     def __post_init__(self) -> None:
         if self.columns and (not self.shape or len(self.columns) != self.shape[-1]):
@@ -121,6 +135,11 @@ class TensorStatement:
             raise ValueError(f"{self.name}: scales of columns stand beside a scale of the whole")
         if self.stored and (self.columns or (self.scale == 1 and self.zero_point == 0)):
             raise ValueError(f"{self.name}: stored integers stand for nothing but themselves")
+        if self.encoding is Encoding.FLOAT32:
+            if self.columns or self.stored or self.scale != 1 or self.zero_point != 0:
+                raise ValueError(f"{self.name}: the integers of float32 numbers have no scale")
+            if any(abs(q) > ordered_floats.LARGEST for q in self.quantised or ()):
+                raise ValueError(f"{self.name}: an integer stands for no finite float32")
         carried = (self.quantised is not None) + (self.quantised_sha256 is not None)
         if carried != (self.visibility is Visibility.PUBLIC):
             raise ValueError(f"{self.name}: exactly the public tensors carry values")
@@ -138,6 +157,8 @@ class TensorStatement:
             raise ValueError(f"{self.name} is {what}, its values are not in the statement")
         if self.stored:
             return tuple(map(float, self.quantised))
+        if self.encoding is Encoding.FLOAT32:
+            return tuple(map(ordered_floats.real, self.quantised))
         if self.columns:
             pairs = zip(self.quantised, cycle(self.columns))
             return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
@@ -171,6 +192,8 @@ class TensorStatement:
             result["columns"] = [column.to_json() for column in self.columns]
         if self.stored:
             result["stored"] = True
+        if self.encoding is not Encoding.LINEAR:
+            result["encoding"] = self.encoding.value
         if self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
         if self.quantised_sha256 is not None:
@@ -201,6 +224,7 @@ class TensorStatement:
                 columns=_columns(record),
                 stored=_stored(record),
                 quantised_sha256=record.sha256("quantised_sha256", None),
+                encoding=_encoding(record),
             )
         except (ValueError, ZeroDivisionError) as problem:
             raise record.refuse(str(problem)) from None
@@ -220,6 +244,14 @@ def _stored(record: Record) -> bool:
     if not record.flag("stored"):
         raise ValueError("`stored` is left out where it is false")
     return True
+
+
+def _encoding(record: Record) -> Encoding:
+    """Left out where it is linear. Raises ValueError."""
+    found = record.choice("encoding", Encoding, Encoding.LINEAR.value)
+    if record.has("encoding") and found is Encoding.LINEAR:
+        raise ValueError("`encoding` is left out where it is linear")
+    return found
 
 
 def _columns(record: Record) -> tuple[Column, ...]:

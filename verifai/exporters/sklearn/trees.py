@@ -223,6 +223,40 @@ def _adaboost_probabilities(build: Build, estimator: Any, row: Row) -> Row:
     return build.softmax(build.multiply(decision, 1 / (decision.width - 1)))
 
 
+def _adaboost_value(build: Build, estimator: Any, row: Row) -> Row:
+    """AdaBoost's prediction: the weighted median of its trees' values, the least that half of the weight does not exceed.
+
+    The weight of the values up to each one is a sum of comparisons, so nothing is sorted.
+    """
+    trees = parts(estimator)
+    if any(type(tree).__name__ not in ("DecisionTreeRegressor", "ExtraTreeRegressor") for tree in trees):
+        raise NoRule("AdaBoostRegressor of other estimators than trees")
+    shares = numbers(estimator, "estimator_weights_", None)[: len(trees)]
+    if len(shares) != len(trees) or not shares.sum() > 0 or (shares < 0).any():
+        raise inconsistent(estimator, f"it has {len(shares)} weights for {len(trees)} estimators")
+    count, inner = len(trees), [_single(tree) for tree in trees]
+    values = [np.asarray(tree.value, np.float64)[:, 0, :1] for tree in inner]
+    grown = [(tree, value * np.eye(count)[place], None) for place, (tree, value) in enumerate(zip(inner, values, strict=True))]
+    found = _scored(build, estimator, row, _grown(estimator, grown), count)
+    if count == 1:
+        return found
+    one, others = (
+        build.node("Reshape", [found.name, build.constant(np.array(shape), "shape")], "values")
+        for shape in ((count, 1), (1, count))
+    )
+    up_to = build.node("Cast", [build.node("LessOrEqual", [others, one], "is_up_to")], "up_to", to=1)
+    shares = shares / shares.sum()
+    weight = build.node("MatMul", [up_to, build.constant(shares[:, None].astype(np.float32), "shares")], "weight")
+    # Half of the weight, and less by what sums in float32 may differ: scikit-learn adds in float64.
+    half = build.constant(np.array(0.5 - min(1e-6, shares[shares > 0].min() / 4), np.float32), "half")
+    reached = build.node("GreaterOrEqual", [weight, half], "is_reached")
+    most = build.constant(np.array(max(float(value.max()) for value in values), np.float32), "most")
+    candidates = build.node("Where", [reached, one, most], "candidates")
+    axes = build.constant(np.array([0]), "axes")
+    least = build.node("ReduceMin", [candidates, axes], "median", keepdims=1, noop_with_empty_axes=0)
+    return build.apply("Reshape", least, build.constant(np.array([1, 1]), "shape"), width=1, base="prediction")
+
+
 def _isolation(build: Build, estimator: Any, row: Row) -> Row:
     """IsolationForest's decision: 2^(−depth/c) of the mean depth, turned and moved."""
     trees, features = parts(estimator), parts(estimator, "estimators_features_")
@@ -245,6 +279,7 @@ RULES = Rules(
     predictions={
         **dict.fromkeys(("DecisionTreeRegressor", "ExtraTreeRegressor"), _tree_value),
         **dict.fromkeys(("RandomForestRegressor", "ExtraTreesRegressor"), _forest_value),
+        "AdaBoostRegressor": _adaboost_value,
         "GradientBoostingRegressor": _boosted,
         "HistGradientBoostingRegressor": _histogram_value,
     },

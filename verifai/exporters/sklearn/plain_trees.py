@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from verifai.exporters.sklearn.build import Array, inconsistent
+from verifai.exporters.sklearn.build import inconsistent
+from verifai.exporters.sklearn.writer import Array
 
 LOADER = "TreeNode"
 """What skops saves a compiled tree for."""
@@ -69,7 +70,7 @@ def compiled(owner: Any, plain: PlainTree) -> Any:
         raise inconsistent(owner, "its tree's arrays differ in length, or hold no numbers")
     if not set(nodes.dtype.names or ()) >= {"left_child", "right_child", "feature", "threshold"}:
         raise inconsistent(owner, "its tree has other nodes than scikit-learn's")
-    check_nodes(owner, *(nodes[name] for name in ("left_child", "right_child", "feature", "threshold")), width)
+    check_nodes(owner, nodes["left_child"], nodes["right_child"], nodes["feature"], nodes["threshold"], width)
     made = Tree(width, np.ascontiguousarray(classes, np.intp), outputs)
     depth = _number(owner, state.get("max_depth", 0) or 1, count)
     made.__setstate__({"max_depth": depth, "node_count": count, "nodes": nodes, "values": values})

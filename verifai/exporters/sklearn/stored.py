@@ -96,7 +96,7 @@ def _check_boosting(estimator: Any) -> None:
             raise unsupported(estimator, "with categorical columns has no rule", "Encode them as numbers first.")
         leaf = nodes["is_leaf"].astype(bool)
         sides = [np.where(leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right")]
-        check_nodes(estimator, *sides, nodes["feature_idx"], nodes["num_threshold"], estimator.n_features_in_)
+        check_nodes(estimator, sides[0], sides[1], nodes["feature_idx"], nodes["num_threshold"], estimator.n_features_in_)
 
 
 def _check_machine(machine: Any, classifier: bool) -> None:

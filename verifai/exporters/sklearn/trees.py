@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from verifai.exporters.sklearn.build import Build, NoRule, Rules, class_count, inconsistent, numbers, parts, unsupported
+from verifai.exporters.sklearn.moved import taken_back
 from verifai.exporters.sklearn.writer import Array, Row
 from verifai.onnx_graph.passes.trees import Branching, Forest, laid_out
 
@@ -49,8 +50,21 @@ def _grown(estimator: Any, trees: Iterable[tuple[Any, Array, Sequence[int] | Non
 
 
 def _scored(build: Build, estimator: Any, row: Row, forest: Forest, outputs: int, base: Any = None) -> Row:
-    """Σ of the weights of the leaves that are reached, plus ``base``."""
-    found = laid_out(forest, row.width, outputs, type(estimator).__name__)
+    double = type(estimator).__name__.startswith("HistGradient")
+    return scored(build, type(estimator).__name__, row, forest, outputs, base, double=double)
+
+
+def scored(build: Build, where: str, row: Row, forest: Forest, outputs: int, base: Any = None, *, double: bool = False) -> Row:
+    """Σ of the weights of the leaves that are reached, plus ``base``.
+
+    Args:
+        where: the model's name, for messages. double: whether it compares float64 that a step before it gives, not float32.
+    """
+    moved = build.moved(row)
+    if moved is not None and any(functions for _, functions in moved):
+        back = taken_back(forest, moved, double=double)
+        row, forest = (row, forest) if back is None else (build.features, back)
+    found = laid_out(forest, row.width, outputs, where)
     count, size = found.columns.shape
     read = build.columns(row, found.columns.reshape(-1))
     under = build.node("LessOrEqual", [read.name, build.constant(found.thresholds.reshape(-1), "thresholds")], "below")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from math import inf, nextafter
 
 import numpy as np
 
@@ -29,6 +30,8 @@ from verifai.onnx_graph.passes.trees import Branching, below, next_below
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2
 _MISSING_IS_ZERO = 1
 _MAX_TREES = 1 << 20
+_ZERO = float(np.float32(1e-35))
+"""kZeroThreshold of include/LightGBM/meta.h."""
 _LINKS: dict[str, Link] = {
     **dict.fromkeys(("binary", "cross_entropy", "xentropy", "multiclassova"), Link.SIGMOID),
     **dict.fromkeys(("multiclass",), Link.SOFTMAX),
@@ -153,7 +156,14 @@ def _add(grower: Grower, fields: dict[str, str], output: int, columns: int) -> N
             continue
         if kind >> 2 == _MISSING_IS_ZERO:
             raise unsupported("LightGBM takes zeros for missing values in this model", "Train with zero_as_missing=False.")
-        grower.inner[start + node] = Branching(column, "BRANCH_LEQ", thresholds[node], yes, no)
+        grower.inner[start + node] = Branching(column, "BRANCH_LEQ", _beside_zero(thresholds[node]), yes, no)
+
+
+def _beside_zero(threshold: float) -> float:
+    """The threshold as x meets it: LightGBM takes every x of at most ``_ZERO`` in size for 0."""
+    if -_ZERO <= threshold < 0:
+        return nextafter(-_ZERO, -inf)
+    return _ZERO if 0 <= threshold < _ZERO else threshold
 
 
 def _sets(fields: dict[str, str]) -> list[list[int]]:

@@ -101,6 +101,15 @@ def test_lightgbm_keeps_double_thresholds() -> None:
     assert found.double and found.classes == 2
 
 
+@pytest.mark.parametrize(
+    "threshold, low, high", [("-1.0000000180025095e-35", -1e-34, -1e-35), ("1e-40", 1e-35, 2e-35), ("0", 1e-35, 2e-35)]
+)
+def test_lightgbm_takes_what_is_smallest_for_zero(threshold: str, low: float, high: float) -> None:
+    found = lightgbm_files.read(LIGHTGBM.replace("threshold=0.1", f"threshold={threshold}").encode())
+    (branch,) = found.forest.inner.values()
+    assert float(np.float32(low)) <= branch.threshold < float(np.float32(high))
+
+
 def test_catboost_counts_leaves_by_the_bits_of_its_tests() -> None:
     found = catboost_files.read(CATBOOST, "RMSE")
     inner, weights = found.forest.inner, found.forest.weights

@@ -15,7 +15,8 @@ from typing import Any
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import Encoding, Role, Statement, TensorStatement
+from verifai.domain.tokenizer import TokenText
 
 LINE_VALUES = 12
 """Values that a line of text shows; of longer tensors the first few, or of classes the largest."""
@@ -58,6 +59,8 @@ class ShownTensor:
         leaders: the largest cells of the first row, largest first, as places of the last axis and values.
         low, high: the least and the largest value.
         categories: by place of the last axis, the texts that the lock has for the numbers of a column.
+        text: what its tokens stand for, by the tokenizer that the lock pins; ``None`` where there is none at hand.
+        untold: whether its integers are tokens whose texts are not at hand.
     """
 
     role: Role
@@ -74,6 +77,8 @@ class ShownTensor:
     low: float | None = None
     high: float | None = None
     categories: Mapping[int, Categories] = field(default_factory=dict)
+    text: TokenText | None = None
+    untold: bool = False
 
     @property
     def size(self) -> int:
@@ -113,6 +118,9 @@ class ShownTensor:
             document["labels" if self.role is Role.OUTPUT else "column_names"] = list(self.names)
         if self.categories:
             document["categories"] = {str(place): list(one.values) for place, one in sorted(self.categories.items())}
+        if self.text is not None:
+            document["text"] = self.text.text
+            document["padding"] = self.text.padding
         if self.decides:
             document["decisions"] = [{"row": one.row, "index": one.index, "label": one.label} for one in self.decisions]
         return document
@@ -121,14 +129,14 @@ class ShownTensor:
 def shown_values(
     statement: Statement, names: PlaceNames | None = None, fidelity: Fidelity | None = None
 ) -> tuple[ShownTensor, ...]:
-    """The public tensors of ``statement``, outputs first.
+    """The public tensors of ``statement``, outputs first; without those that a document states by their digest.
 
     Args:
         names: of the lock that is trusted.
         fidelity: of that lock's section: which outputs name classes, and how.
     """
     named = names or PlaceNames()
-    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.visibility is Visibility.PUBLIC]
+    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.quantised is not None]
     return tuple(_shown(one, named, fidelity) for one in public)
 
 
@@ -148,14 +156,26 @@ def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None
         high=max(finite, default=None),
         categories=names.texts(tensor.name) if tensor.role is Role.INPUT else {},
     )
+    if names.tokens is not None and tensor.name in names.tokens.tensors:
+        return _told(shown, names)
     if tensor.role is Role.INPUT or len(finite) < len(values):
         return shown
     return _decided(shown, finite, given, fidelity)
 
 
+def _told(shown: ShownTensor, names: PlaceNames) -> ShownTensor:
+    """With the text of its tokens."""
+    if names.tokenizer is None:
+        return replace(shown, untold=True)
+    tokens = [int(value) if value is not None and value == int(value) else -1 for value in shown.values]
+    return replace(shown, text=names.tokenizer.text(tokens))
+
+
 def _values(tensor: TensorStatement) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
     """Each value is the double nearest to the exact one: integers are divided once."""
     assert tensor.quantised is not None
+    if tensor.encoding is Encoding.FLOAT32:
+        return tensor.values(), (0.0,)
     pairs = [(one.scale, one.zero_point) for one in tensor.columns] or [(tensor.scale, tensor.zero_point)]
     steps = tuple(_ratio(scale.numerator, scale.denominator) or 0.0 for scale, _ in pairs)
     values = (
@@ -233,11 +253,17 @@ def number_text(value: float | None, step: float) -> str:
 def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
     head = f"{tensor.role.value} {tensor.name}"
+    if tensor.text is not None:
+        return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens)"
     cells, more = _cells(tensor)
-    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
+    step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
-    return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}"
+    told = _UNTOLD if tensor.untold else ""
+    return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}{told}"
+
+
+_UNTOLD = "; tokens, whose text needs tokenizer.json beside the lock"
 
 
 def _cells(tensor: ShownTensor) -> tuple[list[str], int]:

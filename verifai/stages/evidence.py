@@ -68,7 +68,7 @@ def proof_attestation(
     """The proof attestation; its subjects are the engine's payload files."""
     predicate = ProofPredicate(
         circuit=circuit.id,
-        statement=proof.statement,
+        statement=proof.statement.attested(),
         engine_version=summary.engine_version,
         created=created,
         insecure=summary.insecure,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import Progress
-from verifai.domain.statement import MAX_COLUMNS
+from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
@@ -32,6 +32,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     column_ranges,
     compared_inputs,
     exact_exponents,
+    ordered_inputs,
     shared_ranges,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
@@ -127,6 +128,8 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
+        self._ordered = ordered_inputs(model) & shown
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -236,6 +239,7 @@ class Tuner:
         return choose_scales(
             ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
+            ordered=self._ordered,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:

@@ -47,6 +47,7 @@ class State:
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
         one_hots: places that a row's largest cells have → the same as rows of 0 and 1, with one axis more, at the end.
+        ordered: inputs by tensor whose integers are those of float32 numbers: no sum or product of them means anything.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
@@ -60,6 +61,7 @@ class State:
     finer: int = 0
     reshaped: dict[str, str] = field(default_factory=dict)
     one_hots: dict[str, Held] = field(default_factory=dict)
+    ordered: set[int] = field(default_factory=set)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""

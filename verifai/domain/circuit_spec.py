@@ -51,6 +51,10 @@ class Budget:
     max_logrows: int | None = None
 
 
+MAX_BATCH = 1 << 16
+"""Inferences of one proof."""
+
+
 class AskedPrivacy(StrEnum):
     """What an author asks of the proofs, in ``[privacy] level``."""
 
@@ -76,6 +80,7 @@ class CircuitSpec:
         options: per engine, its own settings.
         names: labels of classes and names of columns, as written; checked against the model when that is read.
         dropped: columns of tables that are no inputs.
+        batch: how many inferences a proof is of; ``None`` where nothing is said: one.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
@@ -96,6 +101,7 @@ class CircuitSpec:
     floorless: bool = False
     names: PlaceNames = field(default_factory=PlaceNames)
     dropped: frozenset[str] = frozenset()
+    batch: int | None = None
 
     @property
     def floor(self) -> FidelityFloor:
@@ -187,6 +193,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         floorless=_floorless(fidelity),
         names=names_from_spec(root),
         dropped=_dropped(root),
+        batch=circuit.integer("batch", None, low=1, high=MAX_BATCH),
         # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )

@@ -6,8 +6,10 @@ that travels beside it (architecture, invariant 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from itertools import cycle
@@ -65,6 +67,8 @@ class Privacy(StrEnum):
     INTEGRITY_ONLY = "integrity-only (not zero-knowledge)"
 
 
+MAX_CELLS = 1 << 22
+"""Cells of a tensor that a document holds at most."""
 MAX_COLUMNS = 4096
 """No tensor has scales for more columns."""
 MAX_COLUMN_ZERO_POINT = 2**52
@@ -95,6 +99,9 @@ class TensorStatement:
         columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
         stored: the model's tensor is itself of integers, which stand for reals under ``scale`` and ``zero_point``: its values
             are the integers. Never set where both are the same.
+        batch: how many items the circuit takes, where one proof is of several inferences; 0 where it is of one. The first axis
+            of ``shape`` counts those that were claimed then, ``batch`` at most, and the others are the model's. What fills a
+            batch beyond them repeats the last one; a digest is of all ``batch`` items.
     """
 
     role: Role
@@ -108,6 +115,7 @@ class TensorStatement:
     digest_scheme: str | None = None
     columns: tuple[Column, ...] = ()
     stored: bool = False
+    batch: int = 0
 
     def __post_init__(self) -> None:
         if self.columns and (not self.shape or len(self.columns) != self.shape[-1]):
@@ -122,6 +130,8 @@ class TensorStatement:
             raise ValueError(f"{self.name}: exactly the hashed tensors carry a digest")
         if self.quantised is not None and len(self.quantised) != prod(self.shape):
             raise ValueError(f"{self.name}: {len(self.quantised)} values for shape {self.shape}")
+        if self.batch and not (self.batch > 1 and self.shape and 1 <= self.shape[0] <= self.batch):
+            raise ValueError(f"{self.name}: shape {self.shape} does not count items of a batch of {self.batch}")
 
     def values(self) -> tuple[float, ...]:
         """The public values as floats, row-major, as in the model's own tensor. Raises ValueError when it is not public."""
@@ -133,6 +143,12 @@ class TensorStatement:
             pairs = zip(self.quantised, cycle(self.columns))
             return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
         return tuple(float((q - self.zero_point) * self.scale) for q in self.quantised)
+
+    def item(self, at: int) -> TensorStatement:
+        """Of a batch, the tensor of one of its items."""
+        size = prod(self.shape[1:])
+        cells = None if self.quantised is None else self.quantised[at * size : (at + 1) * size]
+        return replace(self, shape=self.shape[1:], quantised=cells, batch=0)
 
     def to_json(self) -> dict[str, Any]:
         """Integers and strings only, so that it can be signed."""
@@ -148,7 +164,13 @@ class TensorStatement:
             result["columns"] = [column.to_json() for column in self.columns]
         if self.stored:
             result["stored"] = True
-        if self.quantised is not None:
+        if self.batch:
+            result["batch"] = self.batch
+        if self.quantised is not None and self.batch:  # a thousand items as decimal texts would be most of a bundle
+            width = _cell_width(self.quantised)
+            packed = struct.pack(f"<{len(self.quantised)}{_CELL[width]}", *self.quantised)
+            result["cell_bytes"], result["cells"] = width, base64.b64encode(packed).decode("ascii")
+        elif self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
         if self.digest is not None:
             result["digest"] = self.digest
@@ -159,27 +181,57 @@ class TensorStatement:
     def from_record(cls, record: Record) -> TensorStatement:
         """The inverse of :meth:`to_json`, strict."""
         scale = record.texts("scale", max_length=2)
-        quantised = record.texts("quantised", None) if record.has("quantised") else None
+        quantised = record.texts("quantised", None, max_length=MAX_CELLS) if record.has("quantised") else None
+        batch = record.integer("batch", 0, low=2, high=2**31)
+        if batch and quantised is not None:
+            raise record.refuse("a batch has its cells in `cells`", "quantised")
         try:
             if len(scale) != 2:
                 raise ValueError("scale is not a pair")
             tensor = cls(
                 role=record.choice("role", Role),
                 name=record.text("name"),
-                shape=record.integers("shape", low=1, high=2**31, max_length=8),
+                shape=record.integers("shape", low=1, high=2**31, max_length=9),
                 visibility=record.choice("visibility", Visibility),
                 scale=Fraction(int(scale[0]), int(scale[1])),
                 zero_point=record.integer("zero_point", low=-(2**31), high=2**31),
-                quantised=None if quantised is None else tuple(_canonical_int(text) for text in quantised),
+                quantised=_packed(record)
+                if batch and record.has("cells")
+                else None
+                if quantised is None
+                else tuple(_canonical_int(text) for text in quantised),
                 digest=record.text("digest", None),
                 digest_scheme=record.text("digest_scheme", None),
                 columns=_columns(record),
                 stored=_stored(record),
+                batch=batch,
             )
         except (ValueError, ZeroDivisionError) as problem:
             raise record.refuse(str(problem)) from None
         record.done()
         return tensor
+
+
+_CELL = {1: "b", 2: "h", 4: "i", 8: "q"}
+
+
+def _cell_width(cells: Sequence[int]) -> int:
+    """Bytes of the least signed integer that holds every cell: 1, 2, 4 or 8."""
+    low, high = min(cells), max(cells)
+    return next(width for width in _CELL if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
+
+
+def _packed(record: Record) -> tuple[int, ...]:
+    """Cells of a batch, little-endian, in base64, in as few bytes each as hold them all. Raises ValueError."""
+    width = record.integer("cell_bytes", low=1, high=8)
+    text = record.text("cells", max_length=(16 * MAX_CELLS) // 3 * 4)
+    data = base64.b64decode(text.encode("ascii"), validate=True)
+    if width not in _CELL or not data or len(data) % width or base64.b64encode(data).decode("ascii") != text:
+        raise ValueError("`cells` are not integers of `cell_bytes` bytes in base64")
+    cells = struct.unpack(f"<{len(data) // width}{_CELL[width]}", data)
+    if _cell_width(cells) != width:
+        raise ValueError("`cells` take more bytes than they need")
+    return cells
 
 
 def _stored(record: Record) -> bool:
@@ -291,7 +343,7 @@ def check_context(context: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One inference, as claimed.
+    """One inference, as claimed; or the inferences of a batch, which one proof is of.
 
     Attributes:
         engine: the proof engine.
@@ -320,10 +372,31 @@ class Statement:
             raise ValueError("one opening of a commitment is listed twice")
         if len({(one.root, one.budget) for one in self.openings}) != len({one.root for one in self.openings}):
             raise ValueError("one commitment is listed with two budgets")
+        if len({(one.batch, one.shape[0] if one.batch else 0) for one in self.tensors}) > 1:
+            raise ValueError("the tensors do not agree on the batch")
 
     def of(self, role: Role) -> tuple[TensorStatement, ...]:
         """The inputs or the outputs, in the model's order."""
         return tuple(tensor for tensor in self.tensors if tensor.role == role)
+
+    @property
+    def batch(self) -> int:
+        """How many inferences the circuit takes at once; 0 where a proof is of one."""
+        return self.tensors[0].batch if self.tensors else 0
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences are claimed."""
+        return self.tensors[0].shape[0] if self.batch else 1
+
+    def items(self) -> tuple[Statement, ...]:
+        """A statement for each inference, in order: itself, where it is of one.
+
+        What an item's statement says of hidden tensors it says of the whole batch: it was cut out, not proven by itself.
+        """
+        if not self.batch:
+            return (self,)
+        return tuple(replace(self, tensors=tuple(one.item(at) for one in self.tensors)) for at in range(self.inferences))
 
     def to_json(self) -> Mapping[str, Any]:
         """Integers and strings only, so that it can be signed."""

@@ -84,11 +84,14 @@ def read_tensors(
 
 
 def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
-    """One sample of the tensors that a statement names: float32, or int64 where its values are whole numbers in statement and
-    file. Raises InputRejected, UsageError."""
-    read = _read_named(source, tensors)
+    """One sample of the tensors that a statement names, or as many as it is of, stacked: float32, or int64 where its values are
+    whole numbers in statement and file. Raises InputRejected, UsageError."""
+    batch = bool(tensors and tensors[0].batch)
+    read = _read_named(source, [one.item(0) for one in tensors] if batch else tensors)
     for note in read.notes:
         current().note(note)
+    if batch:
+        return _stacked(read, tensors[0].shape[0], source, option)
     if len(read.samples) != 1:
         raise UsageError(
             "bad-option",
@@ -97,6 +100,19 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
             hint="Give a file with exactly one sample.",
         )
     return dict(read.samples[0])
+
+
+def _stacked(read: Samples, items: int, source: str, option: str) -> dict[str, Any]:
+    import numpy as np
+
+    if len(read.samples) != items:
+        raise UsageError(
+            "bad-option",
+            f"{len(read.samples):,} samples in {source}, but the bundle is about {items:,}",
+            where=option,
+            hint="Give a file with exactly the samples of the batch, in its order.",
+        )
+    return {name: np.stack([sample[name] for sample in read.samples]) for name in read.samples[0]}
 
 
 def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:

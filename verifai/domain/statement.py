@@ -7,8 +7,7 @@ that travels beside it (architecture, invariant 2).
 from __future__ import annotations
 
 import base64
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
@@ -17,6 +16,7 @@ from math import prod
 from typing import Any
 
 from verifai.domain.digest import Sha256, is_sha256, short
+from verifai.domain.packed_cells import KINDS, kind_of, pack, unpack, width_of
 from verifai.domain.record import Record
 from verifai.errors import UsageError
 
@@ -69,6 +69,8 @@ class Privacy(StrEnum):
 
 MAX_CELLS = 1 << 22
 """Cells of a tensor that a document holds at most."""
+MAX_STATED_BYTES = 4 << 20
+"""Bytes of all public cells of a batch: an attestation writes them in base64."""
 MAX_COLUMNS = 4096
 """No tensor has scales for more columns."""
 MAX_COLUMN_ZERO_POINT = 2**52
@@ -167,9 +169,9 @@ class TensorStatement:
         if self.batch:
             result["batch"] = self.batch
         if self.quantised is not None and self.batch:  # a thousand items as decimal texts would be most of a bundle
-            width = _cell_width(self.quantised)
-            packed = struct.pack(f"<{len(self.quantised)}{_CELL[width]}", *self.quantised)
-            result["cell_bytes"], result["cells"] = width, base64.b64encode(packed).decode("ascii")
+            kind = kind_of(min(self.quantised), max(self.quantised))
+            packed = base64.b64encode(pack(kind, self.quantised)).decode("ascii")
+            result["cell_type"], result["cells"] = kind, packed
         elif self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
         if self.digest is not None:
@@ -212,24 +214,15 @@ class TensorStatement:
         return tensor
 
 
-_CELL = {1: "b", 2: "h", 4: "i", 8: "q"}
-
-
-def _cell_width(cells: Sequence[int]) -> int:
-    """Bytes of the least signed integer that holds every cell: 1, 2, 4 or 8."""
-    low, high = min(cells), max(cells)
-    return next(width for width in _CELL if -(1 << 8 * width - 1) <= low and high < 1 << 8 * width - 1)
-
-
 def _packed(record: Record) -> tuple[int, ...]:
     """Cells of a batch, little-endian, in base64, in as few bytes each as hold them all. Raises ValueError."""
-    width = record.integer("cell_bytes", low=1, high=8)
-    text = record.text("cells", max_length=(16 * MAX_CELLS) // 3 * 4)
-    data = base64.b64decode(text.encode("ascii"), validate=True)
-    if width not in _CELL or not data or len(data) % width or base64.b64encode(data).decode("ascii") != text:
-        raise ValueError("`cells` are not integers of `cell_bytes` bytes in base64")
-    cells = struct.unpack(f"<{len(data) // width}{_CELL[width]}", data)
-    if _cell_width(cells) != width:
+    kind = record.text("cell_type", pattern="|".join(KINDS))
+    text = record.text("cells", max_length=(8 * MAX_CELLS + 2) // 3 * 4)
+    data = base64.b64decode(text.encode("ascii", "replace"), validate=True)
+    if not data or len(data) % width_of(kind) or base64.b64encode(data).decode("ascii") != text:
+        raise ValueError("`cells` are not integers of `cell_type` in base64")
+    cells = unpack(kind, data)
+    if kind_of(min(cells), max(cells)) != kind:
         raise ValueError("`cells` take more bytes than they need")
     return cells
 

@@ -109,9 +109,7 @@ def count_clamped(circuit: Circuit, trace: Trace, runs: Sequence[Uncut], items: 
     return Clamped(total, cells, worst, tensors, hidden, item)
 
 
-def _kept_cells(
-    circuit: Circuit, trace: Trace, runs: Sequence[Uncut], items: int
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _kept_cells(circuit: Circuit, trace: Trace, runs: Sequence[Uncut], items: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """By inner tensor that can be cut, which of its true cells were not; of a batch, those of the items that count."""
     shown = {port.tensor for port in circuit.outputs if port.visibility is Visibility.PUBLIC}
     by_operation: dict[int, list[Uncut]] = {}

@@ -41,13 +41,13 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
-from verifai.domain.shown import ShownTensor
+from verifai.domain.shown import ShownTensor, first_items
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
+from verifai.stages.evidence import fidelity_figures, inference_digests, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -97,7 +97,7 @@ class _Case:
         self._now = now
         self._budget = budget
         self._findings: list[Finding] = []
-        self._shows: dict[EvidenceKind, Sha256] = {}
+        self._shows: dict[EvidenceKind, tuple[Sha256, ...]] = {}
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
@@ -261,7 +261,8 @@ class _Case:
         self._findings += verified.findings
         self._opened = replace(verified.opened, where=self._path)
         self._words = privacy_words(verified.statement)
-        self._values = tuple(one.cut(MAX_VALUES) for one in verified.values)
+        # Of a batch, the first items: its number of inferences is among the facts.
+        self._values = tuple(one.cut(MAX_VALUES) for one in first_items(verified.values)[0])
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
@@ -280,11 +281,14 @@ class _Case:
         }
         if words := [one.words() for one in verified.statement.openings]:
             self._facts["openings"] = "; ".join(words)
-        self._shows[EvidenceKind.PROOF] = facts.statement_id
+        if verified.statement.batch:
+            self._facts["inferences"] = str(verified.statement.inferences)
+        self._shows[EvidenceKind.PROOF] = inference_digests(verified.statement)
         if demand.proof.by_context:
             shown = shows_inputs(verified.statement)
             self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
-            self._shows[EvidenceKind.PROOF] = self._counted.identity
+            if not shown:  # a batch too: its one context was asked for once
+                self._shows[EvidenceKind.PROOF] = (self._counted.identity,)
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
         statement = verified.statement
@@ -341,7 +345,7 @@ class _Case:
         self._age(demand, (predicate.time_verified, self._bundle.manifest.created), facts.signers)
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
         if facts.signers:  # a verdict without a trusted signature is no evidence, whatever is waived
-            self._shows[EvidenceKind.GATE] = facts.gate_id
+            self._shows[EvidenceKind.GATE] = (facts.gate_id,)
 
     def _consensus(self, demand: ModelDemand) -> None:
         assert demand.consensus is not None
@@ -356,7 +360,7 @@ class _Case:
         assert self._loaded.trust is not None
         self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
-        self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
+        self._shows[EvidenceKind.CONSENSUS] = (checked.facts.consensus_id,)
 
 
 def srs_level(summary: SectionSummary) -> SrsLevel:

@@ -89,9 +89,7 @@ def _windows(
     need(len(kernel) == len(op.stride) == len(dilation) == 2 and len(op.pads) == 4, "a window is not two-dimensional")
     need(all(0 < v < limit for v in (*kernel, *op.stride, *dilation)), "a window parameter is out of range")
     need(all(v < limit for v in op.pads), "a padding is out of range")
-    sizes = tuple(
-        window_size(shape[i - 2], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2)
-    )
+    sizes = tuple(window_size(shape[i - 2], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2))
     need(min(sizes) > 0, "the window does not fit")
     return sizes[0], sizes[1]
 

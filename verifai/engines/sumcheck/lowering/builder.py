@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import infer, requant_t
-from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS, MAX_ITEM_RANK
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, MAX_LOG_CELLS
 from verifai.engines.sumcheck.circuit.ops import Lookup, Op, Requant
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Weight, WeightVisibility, log2_ceil
 from verifai.engines.sumcheck.interpreter.values import Ints

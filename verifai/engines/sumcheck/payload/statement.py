@@ -4,8 +4,8 @@ Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, 
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
 suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights' opening follows it, u64, a hashed tensor's
 root is followed by the number of its opening, u64, and a private tensor has no bytes. Of a batch, the number of items that
-count, u64, stands before the tensors, and public tensors have the cells of these items alone, each in 1, 2, 4 or 8 bytes, the
-least that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds
+count, u64, stands before the tensors, and public tensors have the cells of these items alone, in the least
+width that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds
 every byte: the verifier's transcript absorbs what is decoded here.
 """
 
@@ -16,7 +16,10 @@ from fractions import Fraction
 from typing import assert_never
 
 from verifai.domain.digest import Sha256
+from verifai.domain.packed_cells import kind_of, pack, unpack, width_of
 from verifai.domain.statement import (
+    MAX_CELLS,
+    MAX_STATED_BYTES,
     Column,
     CommitmentOpening,
     EngineName,
@@ -26,7 +29,6 @@ from verifai.domain.statement import (
     WeightVisibility,
 )
 from verifai.domain.statement import Statement as DomainStatement
-from verifai.engines.sumcheck.circuit.codec import element_width
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor
 from verifai.engines.sumcheck.circuit.program import Visibility as Binding
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor
@@ -42,7 +44,7 @@ from verifai.engines.sumcheck.protocol.statement import (
     shown_size,
     with_filler,
 )
-from verifai.errors import EvidenceRejected
+from verifai.errors import EvidenceRejected, UnsupportedModel
 
 MAGIC = b"verifai/sumcheck-statement/1"
 HIDING_MAGIC = b"verifai/sumcheck-zk-statement/1"
@@ -55,17 +57,33 @@ def statement_bytes(circuit: Circuit, items: int) -> int:
     total = len(_magic(circuit)) + number + (_NUMBER if circuit.batch else 0)
     for port in (*circuit.inputs, *circuit.outputs):
         if port.visibility is Binding.PUBLIC:
-            width, _ = _cells_format(circuit, circuit.tensors[port.tensor])
-            total += width * shown_size(circuit.tensors[port.tensor], items)
+            tensor = circuit.tensors[port.tensor]
+            total += width_of(_kind(circuit, tensor)) * shown_size(tensor, items)
         elif port.visibility is Binding.HASHED:
             total += _ROOT + number
     return total
 
 
-def _cells_format(circuit: Circuit, tensor: Tensor) -> tuple[int, str]:
-    """Bytes of a public cell, and their code in :mod:`struct`."""
-    width = element_width(tensor.low, tensor.high) if circuit.batch else 4
-    return width, {1: "b", 2: "h", 4: "i", 8: "q"}[width]
+def _kind(circuit: Circuit, tensor: Tensor) -> str:
+    """How public cells are written."""
+    return kind_of(tensor.low, tensor.high) if circuit.batch else "i32"
+
+
+def require_stated(circuit: Circuit) -> None:
+    """Refuse a batch whose public cells no bundle could hold. Raises UnsupportedModel (``sumcheck-too-large``)."""
+    ports = [port for port in (*circuit.inputs, *circuit.outputs) if port.visibility is Binding.PUBLIC]
+    shown = [circuit.tensors[port.tensor] for port in ports]
+    # The attestation writes integers with their zero point added.
+    kinds = (kind_of(one.low + one.zero_point, one.high + one.zero_point) for one in shown)
+    total = sum(width_of(kind) * one.size for kind, one in zip(kinds, shown, strict=True))
+    most = max((one.size for one in shown), default=0)
+    if circuit.batch and (total > MAX_STATED_BYTES or most > MAX_CELLS):
+        raise UnsupportedModel(
+            "sumcheck-too-large",
+            f"the public inputs and outputs of {circuit.batch:,} items take {total:,} bytes; {MAX_STATED_BYTES:,} fit in a bundle",
+            where="circuit.batch",
+            hint="Make the batch smaller, or hash the input.",
+        )
 
 
 def _magic(circuit: Circuit) -> bytes:
@@ -83,7 +101,7 @@ def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
         if isinstance(stated, PublicTensor):
             tensor = circuit.tensors[port.tensor]
             shown = stated.cells[: shown_size(tensor, statement.items)]
-            parts.append(struct.pack(f"<{len(shown)}{_cells_format(circuit, tensor)[1]}", *shown))
+            parts.append(pack(_kind(circuit, tensor), shown))
         elif isinstance(stated, HashedTensor):
             parts.append(stated.root)
             if circuit.zero_knowledge:
@@ -115,11 +133,11 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
     tensors: list[StatedTensor] = []
     for port in (*circuit.inputs, *circuit.outputs):
         if port.visibility is Binding.PUBLIC:
-            size = shown_size(circuit.tensors[port.tensor], items)
-            width, code = _cells_format(circuit, circuit.tensors[port.tensor])
-            cells = struct.unpack_from(f"<{size}{code}", data, at)
-            tensors.append(PublicTensor(with_filler(cells, circuit.tensors[port.tensor]) if items else cells))
-            at += width * size
+            tensor = circuit.tensors[port.tensor]
+            kind, size = _kind(circuit, tensor), shown_size(tensor, items)
+            cells = unpack(kind, data, at, size)
+            tensors.append(PublicTensor(with_filler(cells, tensor) if items else cells))
+            at += width_of(kind) * size
         elif port.visibility is Binding.PRIVATE:
             tensors.append(PrivateTensor())
         elif port.visibility is Binding.HASHED:

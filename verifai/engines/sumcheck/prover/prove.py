@@ -182,9 +182,7 @@ def commit_and_prove(
 ) -> ProvenStatement:
     """:func:`prove` for a witness that is made already."""
     progress.phase("commit", 2)
-    bound = bind(
-        key, witness, context, opening_number=opening_number, secrets=secrets, items=items, rng=rng, threads=threads
-    )
+    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, items=items, rng=rng, threads=threads)
     own_coins = draw_coins(key, bound, rng)
     transcript = start_transcript(key.digest, key.circuit, key.identity, bound.statement)
     progress.advance()

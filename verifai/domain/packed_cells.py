@@ -1,4 +1,4 @@
-"""Integers of one range as bytes: little-endian, all in the least width that holds the range; unsigned where none is negative."""
+"""Integers of one range as bytes: little-endian, all in the least width that holds it; unsigned if none is negative."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _without_digests(item: Statement) -> Statement:
 def shows_inputs(statement: Statement) -> bool:
     """Whether a statement tells its inputs from others: by their values, or by digests that are functions of them.
 
-    A hiding root is none: each proof draws another for the same tensor. Nor is the digest of a batch: it does not tell items apart.
+    A hiding root is none: each proof draws another for the same tensor. Nor is a batch's: it does not tell items apart.
     """
     if statement.batch:
         return all(tensor.visibility is Visibility.PUBLIC for tensor in statement.of(Role.INPUT))

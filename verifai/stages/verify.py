@@ -319,7 +319,7 @@ def describe(statement: Statement) -> Sequence[str]:
         filler = statement.batch - statement.inferences
         rest = f"; the other {filler:,} places repeat the last one and claim nothing" if filler else ""
         lines.append(
-            f"One proof of {statement.inferences:,} inferences, each by itself; the circuit takes {statement.batch:,} at once{rest}."
+            f"One proof of {statement.inferences:,} inferences, each by itself; its circuit takes {statement.batch:,}{rest}."
         )
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)

@@ -141,8 +141,9 @@ def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
     if not clamped.cells:
         return ()
     name, cut, size = clamped.worst
+    head = "" if clamped.item is None else f"item {clamped.item}: "
     message = (
-        f"{'' if clamped.item is None else f'item {clamped.item}: '}{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, lie "
+        f"{head}{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, lie "
         f"beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output may "
         "be farther from the float model's than the lock says"
     )

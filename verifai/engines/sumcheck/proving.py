@@ -86,7 +86,7 @@ def _checked(request: ProveRequest) -> _Ready:
 
 
 def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
-    section, data, circuit, blob, inputs, ranges, items = ready
+    section, data, circuit, blob, _, ranges, items = ready
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, ready)

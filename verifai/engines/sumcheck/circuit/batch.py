@@ -1,9 +1,9 @@
 """The batch axis: many inferences in one circuit, and the rule that keeps them apart. Standard library only.
 
-In a circuit with a batch axis every tensor's first axis counts *items*, the inferences; weights and tables have no such axis. The
-rule says, operation by operation, that cell (i, …) of a result reads no cell (j, …) of an operand with j ≠ i. So by induction
-the output of item i is a function of the input of item i, whoever made the circuit: the verifier checks it, and does not rely on
-the compiler.
+In a circuit with a batch axis every tensor's first axis counts *items*, the inferences; weights and tables have no such axis.
+The rule says, operation by operation, that cell (i, …) of a result reads no cell (j, …) of an operand with j ≠ i. So by
+induction the output of item i is a function of the input of item i, whoever made the circuit: the verifier checks it, and does
+not rely on the compiler.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _RULES: Dispatch[Callable[[Circuit, Any], bool]] = dispatch(
         ops.Gather: lambda circuit, op: False,
     },
     (
-        "its result's cells stand where its operands' do; both have the batch's first axis, so a Relabel keeps the rest below it",
+        "its result's cells stand where its operands' do; both have the batch's first axis, so a Relabel keeps what is below it",
         (ops.Mul, ops.LinearCombination, ops.Requant, ops.Lookup, ops.Recip, ops.Isqrt, ops.Relabel),
     ),
 )

@@ -1,9 +1,9 @@
 """A circuit of one inference as one of N: every tensor gets a first axis of N items, weights and tables stay as they are.
 
 It is done on the integer program and not on the ONNX graph, so whatever lowers can be batched: a model's own first axis, which
-reshapes and transposes may have moved or fixed to 1, is none of the batch's business. Only an operation that takes in all axes of
-its operand needs care: its result is one cell, written as one axis of one cell, and with the batch's axis in front it takes a
-row that was not there. So such an operand is relabelled from (N, k…) to (N, 1, k…), which costs nothing.
+reshapes and transposes may have moved or fixed to 1, is none of the batch's business. Only an operation that takes in all
+axes of its operand needs care: its result is one cell, written as one axis of one cell, and with the batch's axis in front it
+takes a row that was not there. So such an operand is relabelled from (N, k…) to (N, 1, k…), which costs nothing.
 """
 
 from __future__ import annotations

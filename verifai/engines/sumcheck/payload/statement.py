@@ -4,9 +4,9 @@ Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, 
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
 suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights' opening follows it, u64, a hashed tensor's
 root is followed by the number of its opening, u64, and a private tensor has no bytes. Of a batch, the number of items that
-count, u64, stands before the tensors, and public tensors have the cells of these items alone, in the least
-width that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds
-every byte: the verifier's transcript absorbs what is decoded here.
+count, u64, stands before the tensors, and public tensors have the cells of these items alone, in the least width that holds the
+circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds every byte: the
+verifier's transcript absorbs what is decoded here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def require_stated(circuit: Circuit) -> None:
     if circuit.batch and (total > MAX_STATED_BYTES or most > MAX_CELLS):
         raise UnsupportedModel(
             "sumcheck-too-large",
-            f"the public inputs and outputs of {circuit.batch:,} items take {total:,} bytes; {MAX_STATED_BYTES:,} fit in a bundle",
+            f"public cells of {circuit.batch:,} items take {total:,} bytes; {MAX_STATED_BYTES:,} fit in a bundle",
             where="circuit.batch",
             hint="Make the batch smaller, or hash the input.",
         )

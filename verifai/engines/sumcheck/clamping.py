@@ -143,8 +143,8 @@ def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
     name, cut, size = clamped.worst
     head = "" if clamped.item is None else f"item {clamped.item}: "
     message = (
-        f"{head}{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, lie "
-        f"beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output may "
+        f"{head}{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, "
+        f"lie beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output may "
         "be farther from the float model's than the lock says"
     )
     remedy = (

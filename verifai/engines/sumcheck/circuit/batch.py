@@ -58,7 +58,7 @@ _RULES: Dispatch[Callable[[Circuit, Any], bool]] = dispatch(
         ops.Gather: lambda circuit, op: False,
     },
     (
-        "its result's cells stand where its operands' do; both have the batch's first axis, so a Relabel keeps what is below it",
+        "its result's cells stand where its operands' do; both have the batch's first axis, and a Relabel keeps what is below",
         (ops.Mul, ops.LinearCombination, ops.Requant, ops.Lookup, ops.Recip, ops.Isqrt, ops.Relabel),
     ),
 )

@@ -1,10 +1,11 @@
 """Canonical bytes of a circuit, and its digest. Standard library only; strict, bounded, without recursion.
 
 Layout: the magic ``verifai/circuit/1``, suite, weight visibility u8, to which 2 is added when the circuit has a batch axis,
-whose length u32 follows then, in a zero-knowledge suite B u32, then the lists of :class:`.program.Circuit` in order: tensors, weights, tables, ops, inputs, outputs, commitments, soundness. Little-endian:
-counts, indices and sizes u32, values i64. Lists: count, then items. Strings: count, then printable ASCII. Tables: element
-width 1, 2, 4 or 8 (the least that holds all values), then the values. Operations: code u8, then fields in order. Exactly one
-byte string belongs to each circuit: whatever decodes is encoded again and compared.
+whose length u32 follows then, in a zero-knowledge suite B u32, then the lists of :class:`.program.Circuit` in order: tensors,
+weights, tables, ops, inputs, outputs, commitments, soundness. Little-endian: counts, indices and sizes u32, values i64. Lists:
+count, then items. Strings: count, then printable ASCII. Tables: element width 1, 2, 4 or 8 (the least that holds all values),
+then the values. Operations: code u8, then fields in order. Exactly one byte string belongs to each circuit: whatever decodes is
+encoded again and compared.
 """
 
 from __future__ import annotations

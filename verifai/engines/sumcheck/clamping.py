@@ -144,8 +144,8 @@ def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
     head = "" if clamped.item is None else f"item {clamped.item}: "
     message = (
         f"{head}{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, "
-        f"lie beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output may "
-        "be farther from the float model's than the lock says"
+        f"lie beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output "
+        "may be farther from the float model's than the lock says"
     )
     remedy = (
         "Compile with calibration data that covers such inputs, or with a larger activation_margin in [engine.sumcheck] of "

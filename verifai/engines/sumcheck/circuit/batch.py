@@ -27,8 +27,7 @@ def check_batch(circuit: Circuit) -> None:
     for tensor in circuit.tensors:
         need(tensor.shape[0] == circuit.batch, f"the first axis of {tensor.name} is not that of the batch")
     for number, op in enumerate(circuit.ops):
-        rule = find(_RULES, op, "items kept apart")
-        need(rule is None or rule(circuit, op), f"op {number} ({type(op).__name__}) mixes the items of a batch")
+        need(keeps_apart(circuit, op), f"op {number} ({type(op).__name__}) mixes the items of a batch")
 
 
 def _more_than_one(operand: Callable[[Any], int], taken: Callable[[Any], int]) -> Callable[[Circuit, Any], bool]:
@@ -62,3 +61,9 @@ _RULES: Dispatch[Callable[[Circuit, Any], bool]] = dispatch(
         (ops.Mul, ops.LinearCombination, ops.Requant, ops.Lookup, ops.Recip, ops.Isqrt, ops.Relabel),
     ),
 )
+
+
+def keeps_apart(circuit: Circuit, op: ops.Op) -> bool:
+    """Whether cell (i, …) of each result reads cells (i, …) of the operands alone; all of them have the batch's axis."""
+    rule = find(_RULES, op, "items kept apart")
+    return rule is None or rule(circuit, op)

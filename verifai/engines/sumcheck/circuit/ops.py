@@ -36,8 +36,8 @@ class Conv:
     """Linear, 2-D convolution: x (n…, C, H, W), W (Co, C/g, Kh, Kw), z (n…, Co, OH, OW), with one leading axis or more.
 
     z[n…, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n…, o', y', x'], with o' = (o ÷ (Co/g))·C/g + c,
-    y' = y·s_h + u·d_h − p_top, x' = x·s_w + v·d_w − p_left; cells outside read as 0. With ``groups`` > 1, C/g and Co/g are powers
-    of two, so that the group is the channel's top bits.
+    y' = y·s_h + u·d_h − p_top, x' = x·s_w + v·d_w − p_left; cells outside read as 0. With ``groups`` > 1, C/g and Co/g are
+    powers of two, so that the group is the channel's top bits.
     A 1-D convolution is one with H = Kh = 1.
 
     Attributes:

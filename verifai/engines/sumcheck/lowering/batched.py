@@ -79,6 +79,12 @@ _TAKEN: Dispatch[Callable[[Any], int]] = dispatch(
 """Operations whose result is one axis of one cell when they take in all axes, and how many they take in."""
 
 
+def axes_taken_in(op: ops.Op) -> int:
+    """How many axes of its operand ``op`` takes in, if its result is one axis of one cell when that is all of them; else 0."""
+    rule = find(_TAKEN, op, "axes taken in by a batch")
+    return 0 if rule is None else rule(op)
+
+
 @dataclass
 class _Batch:
     """The circuit under way.
@@ -149,8 +155,7 @@ class _Batch:
         return suffix
 
     def _op(self, number: int, op: ops.Op) -> None:
-        found = find(_TAKEN, op, "axes taken in by a batch")
-        whole = found is not None and len(self.single.tensors[ops.operands(op)[0]].shape) == found(op)
+        whole = axes_taken_in(op) == len(self.single.tensors[ops.operands(op)[0]].shape)
         read = self._row if whole else self._place
         moved: Any = _view(op, self.items) if isinstance(op, ops.View) else op
         moved = _renamed(moved, {operand: read(operand) for operand in ops.operands(op)})

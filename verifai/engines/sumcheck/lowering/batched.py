@@ -32,7 +32,14 @@ def batched(lowered: Lowered, items: int) -> Lowered:
         return lowered
     if not MIN_BATCH <= items <= MAX_BATCH:
         raise UsageError("bad-spec", f"a batch has {MIN_BATCH} to {MAX_BATCH:,} items, not {items:,}", where="circuit.batch")
-    made = _Batch(lowered.circuit, items)
+    circuit, numbers = batched_circuit(lowered.circuit, items)
+    calibrated = {numbers[number]: key for number, key in lowered.calibrated.items()}
+    return replace(lowered, circuit=circuit, calibrated=calibrated)
+
+
+def batched_circuit(single: Circuit, items: int) -> tuple[Circuit, dict[int, int]]:
+    """The draft for ``items`` inferences; and by number of an operation, its number in there. Raises as :func:`batched`."""
+    made = _Batch(single, items)
     circuit = made.circuit()
     for tensor in circuit.tensors:
         if tensor.log_cells > MAX_LOG_CELLS:
@@ -43,8 +50,7 @@ def batched(lowered: Lowered, items: int) -> Lowered:
                 hint="Make the batch smaller.",
             )
     check(circuit)
-    calibrated = {made.numbers[number]: key for number, key in lowered.calibrated.items()}
-    return replace(lowered, circuit=circuit, calibrated=calibrated)
+    return circuit, made.numbers
 
 
 def _view(op: ops.View, items: int) -> ops.View:

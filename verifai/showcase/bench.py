@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -270,19 +269,25 @@ class _Spent:
     peak_bytes: int
 
 
+_MEASURED = (
+    "import os, subprocess, sys\n"
+    "process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+    "_, status, used = os.wait4(process.pid, 0)\n"
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss << 10)\n"
+    "sys.exit(os.waitstatus_to_exitcode(status))\n"
+)
+"""Run between this process and the one that is measured: Linux counts the memory of whoever starts a process as that one's."""
+
+
 def _whole_process(arguments: list[str]) -> _Spent:
+    command = [sys.executable, "-m", "verifai.cli.main", *arguments]
     begun = time.perf_counter()
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "verifai.cli.main", *arguments], stdout=subprocess.DEVNULL, stderr=errors
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds, process.returncode = time.perf_counter() - begun, os.waitstatus_to_exitcode(status)
-        errors.seek(0)
-        said = errors.read().decode("utf-8", "replace").strip()[-300:]
-    if process.returncode != 0:
-        raise UsageError("bench-failed", f"verifai {arguments[0]} ended with {process.returncode}: {said}")
-    return _Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
+    done = subprocess.run([sys.executable, "-I", "-c", _MEASURED, *command], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begun
+    if done.returncode != 0:
+        raise UsageError("bench-failed", f"verifai {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    cpu_seconds, peak_bytes = done.stdout.split()
+    return _Spent(seconds, float(cpu_seconds), int(peak_bytes))
 
 
 def ratios(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
+from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.cli import app as cli
 from verifai.domain.record import Record
@@ -19,11 +20,12 @@ from verifai.engines.registry import engine_for
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.payload.statement import decode_statement, encode_statement
 from verifai.engines.sumcheck.verifying import check_payload
-from verifai.errors import EvidenceRejected, InputRejected, UsageError
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
 from verifai.stages.compile import compile_circuit
+from verifai.stages.consensus.claim import _require_inputs_named
 from verifai.stages.evidence import inference_digests, shows_inputs, statement_digest
 from verifai.stages.outside import SamplesOutside
 from verifai.stages.prove import prove, ready_circuit
@@ -323,3 +325,10 @@ def test_an_audit_runs_the_float_model_on_every_item(
     assert len(near) == 1
     assert "in 4 of 4 items" in near[0]["message"]
     assert "Item 3: " in page.read_text()
+
+
+def test_a_vote_about_one_inference_takes_no_batch_for_its_proof(public: CircuitFolder, evidence: Path, rows: Path) -> None:
+    """It is genuine, so it is not called false."""
+    with open_bundle(evidence / "000000") as bundle, pytest.raises(PolicyNotMet) as caught:
+        _require_inputs_named(bundle, {"x": cells(rows, 0, 1)[0]})
+    assert caught.value.code == "claim-batch"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
+from tests.support.paths import ROOT
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.cli import app as cli
@@ -332,3 +333,22 @@ def test_a_vote_about_one_inference_takes_no_batch_for_its_proof(public: Circuit
     with open_bundle(evidence / "000000") as bundle, pytest.raises(PolicyNotMet) as caught:
         _require_inputs_named(bundle, {"x": cells(rows, 0, 1)[0]})
     assert caught.value.code == "claim-batch"
+
+
+def test_segments_of_one_batch_chain_and_those_of_two_do_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their boundary has one root for all items, filler too: the second party makes the same filler of the rows it got."""
+    data, chain, boundary = ROOT / "fixtures" / "digits-cnn", root / "chain", root / "boundary.npz"
+    model = data / "model.onnx"
+    cut = ["split", model, "--calibration", data / "calibration.npz", "--at", "max_pool2d", "-o", chain]
+    assert run(capsys, *cut)[0] == 0
+    for number in (1, 2):
+        assert run(capsys, "compile", chain / str(number), "--batch", 4)[0] == 0
+    first = ["prove", chain / "1", data / "heldout.npz", "--limit", 3, "-o", root / "part1", "--output-tensors", boundary]
+    assert run(capsys, *first)[0] == 0
+    assert all(len(array) == 3 for array in np.load(boundary).values())
+    assert run(capsys, "prove", chain / "2", boundary, "-o", root / "part2")[0] == 0
+    locks = ["--lock", chain / "1", "--lock", chain / "2"]
+    assert run(capsys, "verify-chain", root / "part1" / "000000", root / "part2" / "000000", *locks)[0] == 0
+    assert run(capsys, "compile", chain / "2", "--batch", 3)[0] == 0  # the same three rows, and no filler
+    assert run(capsys, "prove", chain / "2", boundary, "-o", root / "part3")[0] == 0
+    assert run(capsys, "verify-chain", root / "part1" / "000000", root / "part3" / "000000", *locks)[0] == 1

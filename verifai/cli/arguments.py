@@ -87,7 +87,7 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
     """One sample of the tensors that a statement names, or as many as it is of, stacked: float32, or int64 where its values are
     whole numbers in statement and file. Raises InputRejected, UsageError."""
     batch = bool(tensors and tensors[0].batch)
-    read = _read_named(source, [one.item(0) for one in tensors] if batch else tensors)
+    read = _read_named(source, tensors)
     for note in read.notes:
         current().note(note)
     if batch:
@@ -122,7 +122,9 @@ def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:
     stdin = stdin_bytes(source)
     whole = {one.name for one in tensors if one.role is Role.INPUT and _counts(one)}
     while True:
-        specs = [TensorSpec(one.name, "int64" if one.name in whole else _DTYPE[one.role], one.shape) for one in tensors]
+        shapes = [one.shape[1:] if one.batch else one.shape for one in tensors]  # a sample's
+        dtypes = ["int64" if one.name in whole else _DTYPE[one.role] for one in tensors]
+        specs = [TensorSpec(one.name, *kind) for one, kind in zip(tensors, zip(dtypes, shapes, strict=True), strict=True)]
         try:
             return read_samples(source, _Named(tuple(specs)), stdin=stdin)
         except InputRejected as problem:

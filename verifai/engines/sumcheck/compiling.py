@@ -24,7 +24,6 @@ from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
-from verifai.engines.sumcheck.payload.statement import require_stated
 from verifai.engines.sumcheck.quantise.ranges import samples_of
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.engines.sumcheck.secrets.store import (
@@ -83,7 +82,6 @@ def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> Co
     options, fidelity = found.options, found.fidelity
     # Searched and measured as one inference; a batch runs the same integers.
     lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
-    require_stated(lowered.circuit)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:

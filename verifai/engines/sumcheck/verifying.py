@@ -14,6 +14,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, holds
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
@@ -136,7 +137,14 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
         for tensor, port in zip(section.tensors, ports, strict=False)
     )
+    ordered = all(
+        not section.scales[pinned.name].ordered
+        or ((one.low, one.high, one.scale, one.zero_point) == (-LARGEST, LARGEST, (1, 1), 0))
+        for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
+        if pinned.name in section.scales
+    )
     checks = (
+        ("scales", "scales", ordered),
         ("suite", "suite", circuit.suite == section.suite),
         ("batch", "batch", circuit.batch == section.batch),
         ("tensors", "tensors", found == pinned and scaled),

@@ -78,7 +78,7 @@ def init_policy(
     pinned = read_lock(lock_path)
     verified = verify_bundle(paths[0], pinned, Expectations(allow_test_srs=True))
     # What the others say of themselves shapes the draft only: the gate below verifies every one of them.
-    shown = Shown((verified.statement, *(_claimed(path) for path in paths[1:])))
+    shown = Shown((verified.statement, *(_claimed(path, pinned) for path in paths[1:])))
     engine = verified.statement.engine
     summary = engine_for(engine).summarise(pinned.section(engine))
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
@@ -150,9 +150,13 @@ class Shown:
         return (f"{told} docs/gate.md says how private inferences can be counted by context, and what that does not show.",)
 
 
-def _claimed(path: Path) -> Statement:
+def _claimed(path: Path, lock: CircuitLock) -> Statement:
     with open_bundle(path) as opened:
-        return find_claims(opened)[1].statement
+        statement = find_claims(opened)[1].statement
+    if statement.batch and any(one.quantised_sha256 is not None for one in statement.tensors):
+        # Its items, which are to be counted, are in the proof's files alone.
+        return verify_bundle(path, lock, Expectations(allow_test_srs=True)).statement
+    return statement
 
 
 def _find_lock(bundle: Path) -> Path:

@@ -18,10 +18,9 @@ from typing import assert_never
 from verifai.domain.digest import Sha256
 from verifai.domain.packed_cells import kind_of, pack, unpack, width_of
 from verifai.domain.statement import (
-    MAX_CELLS,
-    MAX_STATED_BYTES,
     Column,
     CommitmentOpening,
+    Encoding,
     EngineName,
     Privacy,
     TensorStatement,
@@ -44,7 +43,7 @@ from verifai.engines.sumcheck.protocol.statement import (
     shown_size,
     with_filler,
 )
-from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.errors import EvidenceRejected
 
 MAGIC = b"verifai/sumcheck-statement/1"
 HIDING_MAGIC = b"verifai/sumcheck-zk-statement/1"
@@ -67,23 +66,6 @@ def statement_bytes(circuit: Circuit, items: int) -> int:
 def _kind(circuit: Circuit, tensor: Tensor) -> str:
     """How public cells are written."""
     return kind_of(tensor.low, tensor.high) if circuit.batch else "i32"
-
-
-def require_stated(circuit: Circuit) -> None:
-    """Refuse a batch whose public cells no bundle could hold. Raises UnsupportedModel (``sumcheck-too-large``)."""
-    ports = [port for port in (*circuit.inputs, *circuit.outputs) if port.visibility is Binding.PUBLIC]
-    shown = [circuit.tensors[port.tensor] for port in ports]
-    # The attestation writes integers with their zero point added.
-    kinds = (kind_of(one.low + one.zero_point, one.high + one.zero_point) for one in shown)
-    total = sum(width_of(kind) * one.size for kind, one in zip(kinds, shown, strict=True))
-    most = max((one.size for one in shown), default=0)
-    if circuit.batch and (total > MAX_STATED_BYTES or most > MAX_CELLS):
-        raise UnsupportedModel(
-            "sumcheck-too-large",
-            f"public cells of {circuit.batch:,} items take {total:,} bytes; {MAX_STATED_BYTES:,} fit in a bundle",
-            where="circuit.batch",
-            hint="Make the batch smaller, or hash the input.",
-        )
 
 
 def _magic(circuit: Circuit) -> bytes:
@@ -184,6 +166,7 @@ def domain_statement(
                 columns=_columns(section, pinned),
                 stored=pinned.stored,
                 batch=circuit.batch,
+                encoding=Encoding.FLOAT32 if _ordered(section, pinned) else Encoding.LINEAR,
             )
         )
     return DomainStatement(
@@ -204,6 +187,10 @@ def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
     if pinned.name not in section.scales:
         return ()
     return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
+
+
+def _ordered(section: LockSection, pinned: PinnedTensor) -> bool:
+    return pinned.name in section.scales and section.scales[pinned.name].ordered
 
 
 def _openings(

@@ -9,6 +9,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.circuit_lock import parse_lock
 from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.hardware import HardwareKind
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import EngineName
 from verifai.domain.strict_json import loads
@@ -51,12 +53,15 @@ from verifai.engines.sumcheck.secrets.opening_ledger_format import LINE_BYTES, n
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
 from verifai.exporters.language import gguf_file, hf_files
 from verifai.fingerprints.output import decode_output
+from verifai.hardware.dispatch import verify_evidence
+from verifai.hardware.evidence import HardwareEvidence
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
 from verifai.tokenization.encode import Encoder
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"
 FOLDER = V1 / "accept" / "folder"
+TEE = ROOT / "tests" / "vectors" / "tee"
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,26 @@ def _section(data: bytes) -> object:
     return _toml(lambda document: parse_section(parse_lock(document, "").section(EngineName.EZKL)))(data)
 
 
+def _hardware_targets() -> dict[str, Target]:
+    """The verifiers of hardware evidence, without the process that fences them in."""
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    vcek = (TEE / "sev-snp-vcek.der").read_bytes()
+    report = (TEE / "sev-snp-report-milan.bin").read_bytes()
+
+    def run(kind: HardwareKind) -> Callable[[bytes], object]:
+        return lambda data: verify_evidence(HardwareEvidence(kind, data, vcek if kind is HardwareKind.SEV_SNP else b""), at)
+
+    def chip(data: bytes) -> object:
+        return verify_evidence(HardwareEvidence(HardwareKind.SEV_SNP, report, data), at)
+
+    return {
+        "sev-snp": Target(run(HardwareKind.SEV_SNP), (report,), 1_500),
+        "sev-snp-vcek": Target(chip, (vcek,), 3_000),
+        "nitro": Target(run(HardwareKind.NITRO), tuple(path.read_bytes() for path in sorted(TEE.glob("nitro-*.cbor"))), 2_000),
+        "tdx": Target(run(HardwareKind.TDX), tuple(path.read_bytes() for path in sorted(TEE.glob("tdx-quote-v*.bin"))), 3_000),
+    }
+
+
 def targets() -> dict[str, Target]:
     """By name."""
     payloads = _payloads()
@@ -142,6 +167,7 @@ def targets() -> dict[str, Target]:
         ),
         "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 2_000, 80_000),
         "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 4_000),
+        **_hardware_targets(),
         "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 15_000),
         "trust": Target(_toml(lambda document: parse_trust(document, "")), ((V1 / "trust.toml").read_bytes(),)),
         "circuit-spec": Target(_toml(lambda document: parse_spec(document, "")), specs),

@@ -271,7 +271,9 @@ def _describe(summary: BundleSummary) -> list[Any]:
     if summary.proof is not None:
         for tensor in summary.proof.statement.tensors:
             shape = "×".join(str(size) for size in tensor.shape)
-            lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
+            digest = tensor.quantised_sha256
+            where = "" if digest is None else f", values with SHA-256 {digest[:16]}… in the proof's files"
+            lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}{where}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
         lines += [f"  As the bundle claims, not verified: {plain(shown_line(one))}" for one in summary.values]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))

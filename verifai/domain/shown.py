@@ -15,7 +15,7 @@ from typing import Any
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import Encoding, Role, Statement, TensorStatement
 from verifai.domain.tokenizer import TokenText
 
 LINE_VALUES = 12
@@ -129,14 +129,14 @@ class ShownTensor:
 def shown_values(
     statement: Statement, names: PlaceNames | None = None, fidelity: Fidelity | None = None
 ) -> tuple[ShownTensor, ...]:
-    """The public tensors of ``statement``, outputs first.
+    """The public tensors of ``statement``, outputs first; without those that a document states by their digest.
 
     Args:
         names: of the lock that is trusted.
         fidelity: of that lock's section: which outputs name classes, and how.
     """
     named = names or PlaceNames()
-    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.visibility is Visibility.PUBLIC]
+    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.quantised is not None]
     return tuple(_shown(one, named, fidelity) for one in public)
 
 
@@ -174,6 +174,8 @@ def _told(shown: ShownTensor, names: PlaceNames) -> ShownTensor:
 def _values(tensor: TensorStatement) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
     """Each value is the double nearest to the exact one: integers are divided once."""
     assert tensor.quantised is not None
+    if tensor.encoding is Encoding.FLOAT32:
+        return tensor.values(), (0.0,)
     pairs = [(one.scale, one.zero_point) for one in tensor.columns] or [(tensor.scale, tensor.zero_point)]
     steps = tuple(_ratio(scale.numerator, scale.denominator) or 0.0 for scale, _ in pairs)
     values = (
@@ -254,7 +256,7 @@ def shown_line(tensor: ShownTensor) -> str:
     if tensor.text is not None:
         return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens)"
     cells, more = _cells(tensor)
-    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
+    step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
     told = _UNTOLD if tensor.untold else ""

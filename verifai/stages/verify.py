@@ -273,7 +273,7 @@ def check_model(manifest: Manifest, circuit: CircuitPredicate, lock: CircuitLock
 
 def check_attested(statement: Statement, proof: ProofPredicate, summary: SectionSummary) -> Finding:
     """V6: what the attestation says in plain text is what the proof says."""
-    if statement != proof.statement:
+    if statement.attested() != proof.statement:
         raise EvidenceRejected(
             "statement-mismatch",
             f"the attested statement differs from the proven one in {_first_difference(statement, proof.statement)}",
@@ -303,7 +303,7 @@ def _first_difference(left: Statement, right: Statement) -> str:
             if field != "tensors":
                 return field
             for one, other in zip(left.tensors, right.tensors, strict=False):
-                if one != other:
+                if one.attested() != other:
                     return f"tensor {one.name!r}"
             return "the number of tensors"
     return "nothing"

@@ -10,9 +10,9 @@ from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.sumcheck.build_folder import read_circuit
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
-from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
+from verifai.engines.sumcheck.tensors import input_range, outside_cells, places_of
 
-GAP = "it is empty or no finite number"
+GAP = "it is empty, no finite number, or none of its column's categories"
 """Said of a hidden cell too: a gap is no value."""
 
 
@@ -37,7 +37,7 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
     ports = list(zip(circuit.inputs, request.model.inputs, strict=True))
     for row, sample in enumerate(request.samples):
         for port, spec in ports:
-            values, columns = sample[spec.name], columns_of(section.scales.get(spec.name))
+            values, columns = sample[spec.name], places_of(section.scales.get(spec.name))
             cells = outside_cells(circuit.tensors[port.tensor], values, columns)
             if not cells.size:
                 continue
@@ -48,5 +48,6 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
                 yield OutsideInput(row, spec.name, cells.size, place, reason=GAP if gap else "")
                 continue
             low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
-            value = f"{float(values.reshape(-1)[first]):g}"
-            yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)
+            value = float(values.reshape(-1)[first])
+            reason = "" if np.isfinite(value) else GAP
+            yield OutsideInput(row, spec.name, cells.size, place, value=f"{value:g}", low=low, high=high, reason=reason)

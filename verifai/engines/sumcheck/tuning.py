@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import Progress
-from verifai.domain.statement import MAX_COLUMNS
+from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
@@ -32,6 +32,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     column_ranges,
     compared_inputs,
     exact_exponents,
+    ordered_inputs,
     shared_ranges,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
@@ -84,7 +85,7 @@ class _Attempt:
         return {
             **{name: getattr(self.options, name) for name in TUNED_FIELDS},
             "cells": 0 if self.lowered is None else committed_cells(self.lowered),
-            "spread_error": -1.0 if found is None or found.spread_error is None else found.spread_error,
+            "spread_error": -1.0 if found is None or found.judged_error is None else found.judged_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
             "outcome": "chosen" if chosen else self.reason or "meets the floor",
         }
@@ -127,6 +128,8 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
+        self._ordered = ordered_inputs(model) & shown
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -236,6 +239,7 @@ class Tuner:
         return choose_scales(
             ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
+            ordered=self._ordered,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
@@ -247,7 +251,7 @@ class Tuner:
             given = "Remove activation_bits from [engine.sumcheck], so that others are tried."
             hint = given if "activation_bits" in self._given else "Other bits were tried: change the node that is named."
             return UnsupportedModel(last.code, last.message, where=last.where, hint=hint)
-        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
+        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.judged_error or 0.0))  # type: ignore[arg-type, union-attr]
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
         fixed = sorted(self._given & set(TUNED_FIELDS))

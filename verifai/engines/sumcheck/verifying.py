@@ -14,6 +14,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, holds
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
@@ -42,6 +43,7 @@ from verifai.engines.sumcheck.planning.price import (
     price_of_relation,
 )
 from verifai.engines.sumcheck.protocol.relations import Kind
+from verifai.engines.sumcheck.protocol.suite import SECURITY_BITS
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.verifier.verify import (
     SurveyedCircuit,
@@ -134,7 +136,14 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
         for tensor, port in zip(section.tensors, ports, strict=False)
     )
+    ordered = all(
+        not section.scales[pinned.name].ordered
+        or ((one.low, one.high, one.scale, one.zero_point) == (-LARGEST, LARGEST, (1, 1), 0))
+        for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
+        if pinned.name in section.scales
+    )
     checks = (
+        ("scales", "scales", ordered),
         ("suite", "suite", circuit.suite == section.suite),
         ("tensors", "tensors", found == pinned and scaled),
         ("weights", "visibility of the weights", weight_binding(section.weights) is circuit.weight_visibility),
@@ -214,10 +223,12 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
 def _about_roots(roots: WeightRoots | None) -> list[Finding]:
     if roots is None:
         return []
-    message = "the weights under the pinned root are proven to keep the circuit's bounds, with padding 0"
+    # Proofs of their own, with tables of errors of their own; their planner makes no step weaker than this.
+    least = soundness_words(1000 * SECURITY_BITS)
+    message = f"the weights under the pinned root are proven to keep the circuit's bounds, with padding 0 ({least})"
     found = [holds("sumcheck-weights-registered", message, "2")]
     if roots.linked:
-        message = "the proof opened an epoch root, proven to commit to the same weights as the pinned one"
+        message = f"the proof opened an epoch root, proven to commit to the same weights as the pinned one ({least})"
         found.append(holds("sumcheck-weights-linked", message, "2", evidence=roots.root))
     return found
 

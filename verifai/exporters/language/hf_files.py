@@ -88,7 +88,7 @@ class SafeTensors:
         for file in sorted({self._files[name] for name in names}):
             data = read_file(self.folder, file, MAX_FILE_BYTES)
             try:
-                members = safetensors.deserialize(data)
+                members = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
             except safetensors.SafetensorError as problem:
                 raise _broken(self.folder / file, str(problem)) from None
             del data

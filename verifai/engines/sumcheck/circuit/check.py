@@ -96,7 +96,11 @@ def _inputs(circuit: Circuit, defined: set[int]) -> None:
         need(port.tensor < len(circuit.tensors) and port.tensor not in defined, "an input does not exist or occurs twice")
         tensor = circuit.tensors[port.tensor]
         need(tensor.fill == 0, f"the padding of input {tensor.name} is not 0")
-        need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
+        if port.visibility is Visibility.PUBLIC:
+            need(tensor.low > -(1 << 31) and tensor.high < 1 << 31, f"the range of input {tensor.name} reaches 2^31")
+        else:
+            # Hidden cells are looked up in a table of their range.
+            need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
         defined.add(port.tensor)
 
 

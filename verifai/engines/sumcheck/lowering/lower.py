@@ -40,6 +40,7 @@ from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy,
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.engines.sumcheck.quantise.ranges import ordered_inputs
 from verifai.engines.sumcheck.quantise.scales import Scale, whole_scale
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -127,6 +128,10 @@ def lower(
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
+    ordered = {spec.name for spec in model.inputs if spec.name in scales and scales[spec.name].ordered}
+    if odd := sorted(ordered - ordered_inputs(model)):
+        message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
+        raise UnsupportedModel("no-scale", message, where=odd[0])
     graph = fuse.fuse(read_graph(model), squares=fold)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
@@ -217,6 +222,8 @@ def _lower_once(
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
         held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
+        if scale.ordered:
+            state.ordered.add(number)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

@@ -147,7 +147,7 @@ def _range(state: State, name: str) -> tuple[float, float]:
 def _shifted(state: State, x: Held, rest: Floats, low: float, high: float, name: str) -> Held:
     """x + rest on x's own step."""
     least, most = (int(np.floor((bound + end) / float(x.step))) for bound, end in ((low, rest.min()), (high, 1 + rest.max())))
-    scale = dyadic(x.step, least, most)
+    scale = dyadic(x.step, *map(state.builder.told_whole, (least, most)))
     form = sloped(x, x.shape, np.ones(()), rest, name)
     return state.requantise(name, Lazy(form), scale)
 

@@ -17,6 +17,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.statement import (
     Column,
     CommitmentOpening,
+    Encoding,
     EngineName,
     Privacy,
     TensorStatement,
@@ -143,6 +144,7 @@ def domain_statement(
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
                 columns=_columns(section, pinned),
                 stored=pinned.stored,
+                encoding=Encoding.FLOAT32 if _ordered(section, pinned) else Encoding.LINEAR,
             )
         )
     return DomainStatement(
@@ -163,6 +165,10 @@ def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
     if pinned.name not in section.scales:
         return ()
     return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
+
+
+def _ordered(section: LockSection, pinned: PinnedTensor) -> bool:
+    return pinned.name in section.scales and section.scales[pinned.name].ordered
 
 
 def _openings(

@@ -157,7 +157,7 @@ def _normed_layer(state: State, node: Node) -> None:
     )
     own = builder.scale(name)
     low, high = (float(end * own.step) for end in (own.low, own.high))
-    scale = choose_scale(Range(low - float(shift.max()), high - float(shift.min())), _LAYER_BITS)
+    scale = choose_scale(builder.told(Range(low - float(shift.max()), high - float(shift.min()))), _LAYER_BITS)
     held = _operand(state, node, scale)
     tensor = materialise(builder, held, f"{name}.x", windows=True)
     value, full = state.value(node, 0), (1, len(weight))

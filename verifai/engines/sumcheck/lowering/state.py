@@ -180,7 +180,8 @@ class State:
         part = active_range(program, values, scale)
         # What lies beyond the table is split off: the whole reach has at most so many bits more.
         bits = (plain.high - plain.low).bit_length()
-        least = form_reach(self.builder, form) * 2.0 ** (bits + ARGUMENT_BITS + 2 - MAX_WIDTH - SPLIT_BITS)
+        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high
+        least = reach * 2.0 ** (bits + ARGUMENT_BITS + 2 - MAX_WIDTH - SPLIT_BITS)
         low, high = min(part.low, 0.0), max(part.high, 0.0)
         if part == values and high - low >= least:
             return plain

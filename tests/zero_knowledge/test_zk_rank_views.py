@@ -40,6 +40,8 @@ CASES = {
     "private input, in pieces": circuits.odd,
     "private input and weights, in pieces": lambda: circuits.odd(committed=True),
     "convolution, maxima, in pieces": circuits.cnn,
+    "private input, a batch of three": lambda: circuits.batch(circuits.mlp(private=True), 3),
+    "private input and weights, a batch of two": lambda: circuits.batch(circuits.mlp(private=True, committed=True), 2),
 }
 SHORT, FULL = 4, 100
 """Bits of security that a test plans for: hiding must not depend on it, and fewer queries make smaller matrices."""

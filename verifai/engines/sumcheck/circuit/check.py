@@ -11,6 +11,7 @@ from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.batch import check_batch
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, Facts, infer, need
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.ops import NONE
@@ -18,7 +19,9 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Table, Tensor, Vis
 from verifai.errors import EvidenceRejected
 
 MAX_LOG_CELLS = 28
-MAX_RANK = 6
+MAX_RANK = 7
+MAX_ITEM_RANK = MAX_RANK - 1
+"""Axes of one inference's tensor; a batch adds one."""
 MAX_OPENINGS = 64
 """Of one hiding commitment: each costs t coefficients in every row."""
 
@@ -46,6 +49,7 @@ def check(circuit: Circuit) -> None:
         read.update(ops.operands(op))
     _at("outputs", lambda: _outputs(circuit, defined, read))
     _at("suite", lambda: _privacy(circuit))
+    _at("batch", lambda: check_batch(circuit))
     _at("weights and tables", lambda: _no_leftovers(circuit))
 
 

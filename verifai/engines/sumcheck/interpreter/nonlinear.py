@@ -66,7 +66,7 @@ def requant(z: Ints, op: ops.Requant, table: Table) -> tuple[Ints, Columns]:
 
 
 def window_max(x: Ints, op: ops.WindowMax, size: Sequence[int], low: int) -> Ints:
-    """The maximum of each window of x (N, C, H, W); taps outside read as ``low``."""
+    """The maximum of each window of x (n…, C, H, W); taps outside read as ``low``."""
     values = pad_axes(x, op.pads, low)
     best: Ints | None = None
     for u in range(op.kernel[0]):

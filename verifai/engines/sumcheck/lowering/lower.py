@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, check
 from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -173,8 +173,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
     A rule for reals on stored integers would compute something else: their 0 is not the real 0.
     """
     for name in node.outputs:
-        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
-            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_ITEM_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_ITEM_RANK} axes")
         kind = graph.types.get(name, "float32")
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):

@@ -83,7 +83,7 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             return lowered(UnitScales(model, bits))
         except UnsupportedModel as problem:
             # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
-            if problem.code != "circuit-bound":
+            if problem.code not in ("circuit-bound", "constant-value"):
                 raise
             refused = problem
     assert refused is not None

@@ -157,8 +157,7 @@ class State:
         least = least_shift(self.builder, form, step) + self.finer
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        # An estimate's scales are nobody's: what breaks a bound under them need not under real ones.
-        bounded = bounded or self.builder.coarse or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)

@@ -45,6 +45,8 @@ LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 _LEAPS = (0, 2, 4, 7)
 SEARCH_SAMPLES = 256
 """Most samples that a search runs on; what it finds is measured on all."""
+NOISE = 1e-6
+"""Beside an output's largest cell, a cell that moves by less is a constant; :mod:`verifai.engines.fidelity` has the same."""
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
@@ -209,6 +211,10 @@ class Tuner:
             if not row or spec.name not in self.measure.real or self._spec.task is not Task.REGRESSION:
                 continue
             ranges = [Range(float(low), float(high)) for low, high in zip(*self.measure.extremes(spec.name), strict=True)]
+            reach = max(max(abs(one.low), abs(one.high)) for one in ranges)
+            # A cell that hardly moves beside the others is a constant, as for the measure: some embeddings have dead cells, of
+            # 1e-33 beside 0.3.
+            ranges = [one if one.high - one.low > reach * NOISE else Range(one.low, one.low) for one in ranges]
             if not alike(ranges):
                 found[spec.name] = ranges
         return found

@@ -274,10 +274,9 @@ def test_a_wrong_cell_of_a_virtual_result(kind, committed):
 
 
 def test_a_lie_in_any_message(suite, monkeypatch):
-    for make in (examples.wide_sums, examples.language_model):
-        for committed in (False, True):
-            with monkeypatch.context() as patched:
-                _lie(make, committed, suite, patched)
+    for make, committed in ((examples.wide_sums, False), (examples.language_model, True)):
+        with monkeypatch.context() as patched:
+            _lie(make, committed, suite, patched)
 
 
 def _lie(make, committed, suite, monkeypatch):
@@ -297,6 +296,6 @@ def _lie(make, committed, suite, monkeypatch):
         wanted |= {"gated.w", "gated.bias", "rows.w"} if committed else set()
     assert set(places) >= wanted
     for found in places.values():
-        for message, count in found[:: 1 + len(found) // (2 if suite.zero_knowledge else 5)]:
+        for message, count in found[:: 1 + len(found) // (1 if suite.zero_knowledge else 4)]:
             Liar.target = (message, count - 1)
             cheat.refused()

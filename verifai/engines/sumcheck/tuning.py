@@ -33,6 +33,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     compared_inputs,
     exact_exponents,
     shared_ranges,
+    wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
@@ -127,6 +128,7 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -236,6 +238,7 @@ class Tuner:
         return choose_scales(
             ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
+            wide=self._wide,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:

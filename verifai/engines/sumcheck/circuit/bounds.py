@@ -128,15 +128,16 @@ class Facts:
     def quotient(self, x: int, factor: int) -> int | None:
         """A bound of |x·f| where f is the reciprocal of its row's norm, or of the sum that x's row is a weighted part of.
 
-        f = R·2^e ≤ 2^46/q. (1) q = ⌊√v⌋ ≥ 1 and v = M·Σx² + c with M ≥ 1, c ≥ 0: |x| ≤ √v < q + 1 ≤ 2q. (2) q = M·Σe over the
-        cells of the same row of e ≥ 0, M ≥ 1, and x = N·Σ e·b: |x| ≤ |N|·max|b|·q. None in all other cases.
+        f = R·2^e ≤ 2^46/q. (1) q = ⌊√v⌋ ≥ 1 and v = M·Σx² + c with M ≥ 1, c ≥ 0: √M·|x| ≤ √v < q + 1 ≤ 2q. (2) q = M·Σe over
+        the cells of the same row of e ≥ 0, M ≥ 1, and x = N·Σ e·b: |x| ≤ |N|·max|b|·q. None in all other cases.
         """
         recip = self.maker(factor)
         if not isinstance(recip, ops.Recip):
             return None
         divisor = self.maker(recip.q)
         if isinstance(divisor, ops.Isqrt):
-            return 2 * RECIP_ONE if self._sums_squares(divisor.v, x) else None
+            factor_of_squares = self._sums_squares(divisor.v, x)
+            return -(-2 * RECIP_ONE // isqrt(factor_of_squares)) if factor_of_squares else None
         mixed = self.maker(x)
         if not isinstance(divisor, ops.RowSum) or not isinstance(mixed, ops.BatchedMatMul):
             return None
@@ -145,15 +146,15 @@ class Facts:
             return None
         return RECIP_ONE * abs(mixed.multiplier) * self._circuit.tensors[mixed.b].magnitude
 
-    def _sums_squares(self, v: int, x: int) -> bool:
-        """Whether v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0."""
-        sum_ = self.maker(v)
+    def _sums_squares(self, v: int, x: int) -> int:
+        """M when v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0; else 0."""
+        sum_, factor = self.maker(v), 1
         if isinstance(sum_, ops.LinearCombination):
             if len(sum_.sources) != 1 or sum_.multipliers[0] < 1 or sum_.constant < 0:
-                return False
-            sum_ = self.maker(sum_.sources[0])
+                return 0
+            sum_, factor = self.maker(sum_.sources[0]), sum_.multipliers[0]
         squares = isinstance(sum_, ops.RowSum) and sum_.x == sum_.y == x and sum_.axes == 1
-        return squares and isinstance(sum_, ops.RowSum) and sum_.multiplier >= 1
+        return factor * max(0, sum_.multiplier) if squares and isinstance(sum_, ops.RowSum) else 0
 
 
 def _matmul(c: Circuit, facts: Facts, op: ops.MatMul) -> tuple[Result, ...]:

@@ -1,5 +1,8 @@
-"""A Llama in small, node by node as PyTorch's exporter writes it: RMSNorm in parts, grouped-query attention with rotary positions
-and a causal mask, SwiGLU, a head tied to the embedding, the largest logit of each position."""
+"""A Llama in small, node by node as PyTorch's exporter writes it.
+
+RMSNorm in parts, grouped-query attention with rotary positions and a causal mask, SwiGLU, a head tied to the embedding, the
+largest logit of each position.
+"""
 
 from __future__ import annotations
 

@@ -73,8 +73,9 @@ def test_a_root_from_its_first_opening_to_its_last(folder: CircuitFolder, tmp_pa
     assert not any(repeated_openings([one.opened for one in verified])), "one registration in three bundles is one opening"
     assert [one.number for one in opened] == [1, 2, 1] and opened[0].root == opened[1].root != opened[2].root
     assert opened[0].root == section.weights_sha256
-    codes = {finding.code for finding in verified[2].findings}
-    assert {"sumcheck-weights-registered", "sumcheck-weights-linked"} <= codes
+    told = {finding.code: finding.message for finding in verified[2].findings}
+    for code in ("sumcheck-weights-registered", "sumcheck-weights-linked", "proof-valid"):
+        assert "bits per step, per hash evaluation, unaudited" in told[code]
     with pytest.raises(UsageError) as caught:
         renew_root(folder)
     assert caught.value.code == "opening-budget-spent"

@@ -125,6 +125,14 @@ def test_of_hidden_tensors_a_bound_is_told(tmp_path: Path):
     assert clamped_finding(Clamped(0, 100, ("", 0, 0), 0, False)) == ()
 
 
+@pytest.mark.parametrize("hidden", [True, False])
+def test_what_is_printed_of_hidden_tensors_is_the_bound_too(hidden: bool):
+    """What is printed ends in logs; there, the number and the tensor were told exactly."""
+    found = [clamped_finding(Clamped(*case, hidden)) for case in ((37, 900, ("h", 31, 90), 2), (50, 900, ("g", 49, 80), 5))]
+    assert (found[0] == found[1]) == hidden
+    assert ("63" if hidden else "37 of 900") in found[0][0].message
+
+
 def test_builds_of_older_releases_count_nothing_and_foreign_ranges_are_refused(tmp_path: Path):
     one = _compiled("Relu", tmp_path)
     path = tmp_path / RANGES_FILE

@@ -292,7 +292,8 @@ def _constant_dividend(state: State, node: Node, dividend: Floats) -> None:
     ends = [bound * float(scale.step) / c for bound in (scale.low, scale.high) for c in dividend[dividend != 0].tolist()]
     label = f"{name}.reciprocal"
     inverse = Lazy(value.form, substitute(program, value.program))
-    held = state.requantise(label, inverse, choose_scale(Range(min(ends), max(ends)), MAX_WIDTH - 1))
+    reach = state.builder.told(Range(min(ends), max(ends)))
+    held = state.requantise(label, inverse, choose_scale(reach, MAX_WIDTH - 1))
     state.set_lazy(node, sloped(held, shape, dividend, np.zeros(()), name))
 
 

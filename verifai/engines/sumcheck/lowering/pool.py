@@ -308,7 +308,7 @@ def _extreme_of_row(state: State, node: Node, position: int, row: Floats, sign: 
     x = broadcast(state.held(node, position), shape)
     above = sloped(x, shape, np.full((), sign), -sign * row, f"{name}.above")
     end = scale.high if sign > 0 else -scale.low
-    most = max(1, end - int(np.floor(float((sign * row).min()) / float(scale.step))))
+    most = state.builder.told_whole(max(1, end - int(np.floor(float((sign * row).min()) / float(scale.step)))))
     held = state.requantise(f"{name}.above", Lazy(above, (("x",), ("relu",))), replace(scale, low=0, high=most))
     state.set_lazy(node, sloped(held, shape, np.full((), sign), row, name))
 

@@ -148,13 +148,14 @@ class Facts:
 
     def _sums_squares(self, v: int, x: int) -> int:
         """M when v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0; else 0."""
-        sum_, factor = self.maker(v), 1
-        if isinstance(sum_, ops.LinearCombination):
-            if len(sum_.sources) != 1 or sum_.multipliers[0] < 1 or sum_.constant < 0:
+        made, factor = self.maker(v), 1
+        if isinstance(made, ops.LinearCombination):
+            if len(made.sources) != 1 or made.multipliers[0] < 1 or made.constant < 0:
                 return 0
-            sum_, factor = self.maker(sum_.sources[0]), sum_.multipliers[0]
-        squares = isinstance(sum_, ops.RowSum) and sum_.x == sum_.y == x and sum_.axes == 1
-        return factor * max(0, sum_.multiplier) if squares and isinstance(sum_, ops.RowSum) else 0
+            factor, made = made.multipliers[0], self.maker(made.sources[0])
+        if not isinstance(made, ops.RowSum) or not made.x == made.y == x or made.axes != 1:
+            return 0
+        return factor * max(0, made.multiplier)
 
 
 def _matmul(c: Circuit, facts: Facts, op: ops.MatMul) -> tuple[Result, ...]:

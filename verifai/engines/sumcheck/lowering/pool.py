@@ -222,7 +222,7 @@ def _top_index(state: State, node: Node) -> bool:
     rank = len(state.graph.shapes[node.inputs[0]])
     last = node.integer("axis", 0) % max(rank, 1) == rank - 1 and not node.integer("select_last_index", 0)
     shown = state.unrounded and name in state.graph.outputs and name in state.shown
-    if not (shown and last) or not isinstance(value, Lazy) or affine_program(value.program) != (1, 0):
+    if not (shown and last) or not isinstance(value, Lazy) or affine_program(value.program) != (Fraction(1), Fraction(0)):
         return False
     form, builder = value.form, state.builder
     term = form.terms[0] if len(form.terms) == 1 and form.constant == 0.0 else None

@@ -427,8 +427,8 @@ def choose_scales(
             bits = options.column_bits if name in compared and options.fold else options.input_bits
             scales[name] = choose_scale(_widened(values, options.input_margin), bits)
         elif name in (output_columns or {}):
-            wide = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
-            scales[name] = choose_column_scale(wide, options.output_bits)
+            spread = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
+            scales[name] = choose_column_scale(spread, options.output_bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
         elif name in (wide or {}) and options.unrounded:

@@ -168,6 +168,8 @@ class Builder:
     """By operation, the function of a table that cuts its values off at a range that calibration chose."""
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
+    unrounded: bool = False
+    """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()
     """The circuit inputs that statements show."""
     round_bounds: bool = False

@@ -134,7 +134,7 @@ def lower(
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
-        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived)
+        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:

@@ -293,7 +293,8 @@ def unrounded_cells(builder: Builder, value: Lazy, name: str) -> Held | None:
     if reach >= 1 << _OPERAND_BITS:
         return None
     z = emit_form(builder, form, unit, 0, f"{name}.unrounded")
-    return whole(z, form.logical, unit)
+    # In its own shape: what reads it moves whole axes, where it would have to cut channels that merge several.
+    return whole(materialise(builder, whole(z, form.logical or (1,), unit), f"{name}.cells"), form.logical, unit)
 
 
 def selected(value: Value) -> SelectTerm | None:

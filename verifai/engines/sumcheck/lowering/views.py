@@ -29,11 +29,12 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
     if identity and source.shape == value.shape:
         return value.tensor
-    plain = not windows or _refines(value.shape, source.shape)
+    lone = builder.unrounded and len(value.shape) == 4 and value.shape[2:] == (1, 1)  # windows of one cell: channels may merge
+    plain = not windows or lone or _refines(value.shape, source.shape)
     if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
-    finer = None if pieces else _by_refinement(builder, value, name, filling)
+    finer = None if pieces or not builder.unrounded else _by_refinement(builder, value, name, filling)
     if finer is not None:
         return finer
     pieces = pieces or partition(value.index, source.shape, value.tensor, _many(value.index.size, source.size))

@@ -273,6 +273,7 @@ def test_a_wrong_cell_of_a_virtual_result(kind, committed):
         cheat.refused()
 
 
+@pytest.mark.slow
 def test_a_lie_in_any_message(suite, monkeypatch):
     for make, committed in ((examples.wide_sums, False), (examples.language_model, True)):
         with monkeypatch.context() as patched:

@@ -12,14 +12,21 @@ from tests.support import sumcheck_examples as examples
 from tests.support import zk_circuits as circuits
 from tests.support.sumcheck_examples import Sketch
 from tests.support.sumcheck_scripted import prove_heard
+from tests.tamper.test_zk_weights import model
 from tests.zero_knowledge.test_zk_rank_views import CASES, SHORT, stage
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning.plan import planned
+from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.proof import decode
+from verifai.engines.sumcheck.protocol.relations import Kind
 from verifai.engines.sumcheck.protocol.suite import LEAF_TAG, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import coins as coins_module
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.coins import SecretCoins, commitment_key, proof_key, tensor_seed
 from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, commit_hiding, commitment_coins
 from verifai.engines.sumcheck.prover.prove import prepare
+from verifai.engines.sumcheck.prover.relations import prove_link, prove_registration
 from verifai.engines.sumcheck.prover.witness import Witness
 
 EXAMPLES = {
@@ -170,6 +177,13 @@ def test_a_stream_does_not_begin_again_with_its_next_block(monkeypatch):
     assert len(np.unique(coins.salts("b", 16))) == 64
 
 
+def test_words_that_are_no_elements_are_left_out_of_a_stream(monkeypatch):
+    """Reduced instead, they would make the least 2^32 elements twice as likely: too little for samples to show."""
+    words = iter([[P, 5, 2**64 - 1], [P - 1, P + 7], [6]])
+    monkeypatch.setattr(SecretCoins, "_words", lambda *_: np.array(next(words), dtype=np.uint64))
+    assert SecretCoins(bytes(32)).field("a", 3).tolist() == [5, P - 1, 6]
+
+
 def test_two_proofs_of_one_witness_under_one_statement_share_no_message():
     """What is drawn from the system is used: not one element of F of the two proofs' encrypted messages is the same."""
     with circuits.security(SHORT):
@@ -214,3 +228,30 @@ def test_a_machine_without_entropy_still_gives_every_witness_its_own_coins(monke
                 proofs.append(heard(case.circuit, weights, inputs, rng=bytes)[2].proof)
     assert len(keys) == 6 and len(set(keys)) == 3
     assert len(set(proofs)) == 3
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_without_entropy_one_witness_under_another_statement_has_other_coins(private):
+    """The same pads under other challenges, as another context or opening number brings, would show each message twice."""
+    with circuits.security(SHORT):
+        case = circuits.mlp(private=private, committed=not private)
+        key = prepare(case.circuit, list(case.weights), weights_seed=bytes(32))
+        trace = run(case.circuit, list(case.weights), list(case.inputs))
+        given = [(b"one", 0), (b"two", 0), *([] if private else [(b"one", 1)])]
+        proofs = [proving.prove(key, trace, text, opening_number=number, rng=bytes).proof for text, number in given]
+    roots = {decode(one, key.layout.commitments()).root for one in proofs}
+    assert len(roots) == len(given)
+
+
+def test_registrations_and_links_have_coins_of_their_own():
+    """With entropy, and without it for every number, root and context."""
+    circuit, weights = model()
+    with circuits.security(SHORT):
+        circuit = planned(replace(circuit, suite="draft"), ZERO_KNOWLEDGE)
+        keys = [prepare(circuit, weights, weights_seed=bytes([seed]) * 32) for seed in range(2)]
+        made = [prove_registration(keys[0], 0), prove_registration(keys[0], 0)]
+        made += [prove_registration(keys[0], number, text, rng=bytes) for number in (0, 1) for text in (b"", b"x")]
+        made += [prove_registration(keys[1], 0, rng=bytes), prove_link(keys[0], 0, keys[1], 0, rng=bytes)]
+        plans = [plan_relation(kind, circuit).layout.commitments() for kind in Kind]
+    decoded = [decode(one, plans[list(Kind).index(Kind.LINK if one is made[-1] else Kind.REGISTRATION)]) for one in made]
+    assert len({one.root for one in decoded}) == len(made)

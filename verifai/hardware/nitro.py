@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from verifai.domain.hardware import HardwareFacts, HardwareKind, TcbStatus
 from verifai.errors import Undecided
+from verifai.execution.packages import install_hint
 from verifai.hardware.certificates import check_chain, check_ecdsa, fingerprint, load_der, pinned, utc
 from verifai.hardware.evidence import HardwareEvidence, malformed
 
@@ -126,6 +127,7 @@ def _cbor2() -> Any:
     try:
         import cbor2
     except ImportError:
-        hint = "Install it: `pip install 'verifai[hardware]'`"
-        raise Undecided("tee-unavailable", "the package cbor2 is needed to read Nitro documents", hint=hint) from None
+        raise Undecided(
+            "tee-unavailable", "the package cbor2 is needed to read Nitro documents", hint=install_hint("hardware")
+        ) from None
     return cbor2

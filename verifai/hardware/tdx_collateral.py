@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from verifai.domain.hardware import TcbStatus
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, Undecided
+from verifai.execution.packages import install_hint
 from verifai.hardware.certificates import Window, check_chain, check_crl, load_crl, load_pem_chain
 from verifai.hardware.evidence import Collateral, invalid, malformed
 
@@ -155,6 +156,7 @@ def _library() -> Any:
     try:
         import dcap_qvl
     except ImportError:
-        hint = "Install it: `pip install 'verifai[hardware]'`"
-        raise Undecided("tee-unavailable", "the package dcap-qvl is needed to judge Intel's collateral", hint=hint) from None
+        raise Undecided(
+            "tee-unavailable", "the package dcap-qvl is needed to judge Intel's collateral", hint=install_hint("hardware")
+        ) from None
     return dcap_qvl

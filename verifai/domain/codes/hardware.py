@@ -41,6 +41,11 @@ CODES: dict[str, Code] = {
     "tee-date-not-signed": Code(
         (3,), "Evidence is to be judged for its own date, which no trusted key signed.", "Ask for a signature on the bundle."
     ),
+    "bad-receipt": Code(
+        (2,),
+        "A receipt is not in its form, or the tensors beside it are not its own.",
+        "Write it again: `verifai tee receipt`.",
+    ),
     "tee-missing": Code(
         (3,), "Hardware evidence is demanded, and none that counts was shown.", "Attach it: `verifai tee attach`."
     ),

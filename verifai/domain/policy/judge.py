@@ -258,8 +258,10 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
     if figures.spread_error is None:
         message = "the lock pins no error in spreads of the output"
         return (_missed(code, message, "Compile again: older releases did not measure it.", where=where),)
-    if figures.spread_error > Fraction(str(limit)):
-        found = f"99th percentile of the error {float(figures.spread_error):.4g} spreads of the output"
+    error = max(figures.spread_error, figures.column_error or Fraction(0))
+    if error > Fraction(str(limit)):
+        whose = "the worst output column" if error == figures.column_error else "the output"
+        found = f"99th percentile of the error {float(error):.4g} spreads of {whose}"
         return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
     return ()
 
@@ -325,7 +327,7 @@ def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Fin
         if facts.attested >= demand.attested:
             findings.append(holds("environments-attested", message))
         else:
-            remedy = "Attach their reports: `verifai tee attach DECISION REPORT --voter KEY.pub`."
+            remedy = "Attach their reports: `verifai tee attach DECISION REPORT --kind sev-snp --voter KEY.pub -o NEW`."
             findings.append(_missed("too-few-attested", message, remedy, where="attested"))
     return tuple(findings)
 

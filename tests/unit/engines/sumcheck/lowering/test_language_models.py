@@ -109,7 +109,13 @@ def test_a_stream_with_massive_cells_is_held_on_a_wide_grid() -> None:
     assert len(wide) == 3 and not ordinary
 
 
-@pytest.mark.parametrize(("suite", "committed"), [(INTEGRITY, False), (ZERO_KNOWLEDGE, True)], ids=["public", "hidden"])
+@pytest.mark.parametrize(
+    ("suite", "committed"),
+    [
+        pytest.param(INTEGRITY, False, id="public"),
+        pytest.param(ZERO_KNOWLEDGE, True, id="hidden", marks=pytest.mark.slow),
+    ],
+)
 def test_a_llama_is_proven_and_verified(suite: Suite, committed: bool) -> None:
     made = lowered(300.0, committed=committed, suite=suite)
     circuit = planned(made.circuit, suite, DEFAULT_BUDGET if committed else 0)

@@ -13,6 +13,7 @@ from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.batched import batched_circuit
 from verifai.engines.sumcheck.planning import levels
 from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
@@ -150,6 +151,14 @@ def mlp(*, private=False, hashed=False, committed=False, hashed_output=False, bu
         out = sketch.small(last, -4, 3, bits=6)
         return sketch.case(out, hashed=(out,), committed=committed, budget=budget)
     return sketch.case(sketch.small(last, 0, 1), committed=committed, budget=budget)
+
+
+def batch(single, items):
+    """The same for several inferences, each with an input of its own."""
+    circuit = planned(batched_circuit(single.circuit, items)[0], ZERO_KNOWLEDGE, single.circuit.opening_budget)
+    random = np.random.default_rng(4)
+    tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
+    return replace(single, circuit=circuit, inputs=tuple(random.integers(t.low, t.high + 1, t.shape) for t in tensors))
 
 
 def consumer():

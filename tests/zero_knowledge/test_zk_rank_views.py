@@ -42,6 +42,8 @@ CASES = {
     "convolution, maxima, in pieces": circuits.cnn,
     "language model": circuits.language,
     "language model, committed weights": lambda: circuits.language(committed=True),
+    "private input, a batch of three": lambda: circuits.batch(circuits.mlp(private=True), 3),
+    "private input and weights, a batch of two": lambda: circuits.batch(circuits.mlp(private=True, committed=True), 2),
 }
 SHORT, FULL = 4, 100
 """Bits of security that a test plans for: hiding must not depend on it, and fewer queries make smaller matrices."""

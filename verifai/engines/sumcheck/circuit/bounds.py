@@ -91,7 +91,7 @@ def _windows(
     need(len(kernel) == len(op.stride) == len(dilation) == 2 and len(op.pads) == 4, "a window is not two-dimensional")
     need(all(0 < v < limit for v in (*kernel, *op.stride, *dilation)), "a window parameter is out of range")
     need(all(v < limit for v in op.pads), "a padding is out of range")
-    sizes = tuple(window_size(shape[2 + i], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2))
+    sizes = tuple(window_size(shape[i - 2], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2))
     need(min(sizes) > 0, "the window does not fit")
     return sizes[0], sizes[1]
 
@@ -176,15 +176,15 @@ def _bias(c: Circuit, index: int, channels: int) -> int:
 
 def _conv(c: Circuit, facts: Facts, op: ops.Conv) -> tuple[Result, ...]:
     x, weight = c.tensors[op.x], c.weights[op.weight]
-    need(len(x.shape) == 4 and len(weight.shape) == 4, "Conv takes four axes")
+    need(len(x.shape) >= 4 and len(weight.shape) == 4, "Conv takes four axes or more, and a weight of four")
     out_channels, inner, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
-    need(op.groups > 0 and x.shape[1] == op.groups * inner and out_channels % op.groups == 0, "the channels do not match")
+    need(op.groups > 0 and x.shape[-3] == op.groups * inner and out_channels % op.groups == 0, "the channels do not match")
     if op.groups > 1:
         outer = out_channels // op.groups
         need(inner & (inner - 1) == 0 and outer & (outer - 1) == 0, "channels per group are not a power of two")
     height, width = _windows(op, x.shape, op.dilation, kernel)
     bound = weight.row_l1 * x.magnitude + _bias(c, op.bias, out_channels)
-    return (Result((x.shape[0], out_channels, height, width), -bound, bound, 0),)
+    return (Result((*x.shape[:-3], out_channels, height, width), -bound, bound, 0),)
 
 
 def _batched(c: Circuit, facts: Facts, op: ops.BatchedMatMul) -> tuple[Result, ...]:
@@ -218,11 +218,11 @@ def _combination(c: Circuit, facts: Facts, op: ops.LinearCombination) -> tuple[R
 
 def _window_sum(c: Circuit, facts: Facts, op: ops.WindowSum) -> tuple[Result, ...]:
     x = c.tensors[op.x]
-    need(len(x.shape) == 4, "WindowSum takes four axes")
+    need(len(x.shape) >= 4, "WindowSum takes four axes or more")
     height, width = _windows(op, x.shape, (1, 1), op.kernel)
     taps = prod(op.kernel)
     interval = (min(0, x.low) * taps, max(0, x.high) * taps) if any(op.pads) else (x.low * taps, x.high * taps)
-    return (Result((*x.shape[:2], height, width), *_scaled(interval, op.multiplier), 0),)
+    return (Result((*x.shape[:-2], height, width), *_scaled(interval, op.multiplier), 0),)
 
 
 def _row_sum(c: Circuit, facts: Facts, op: ops.RowSum) -> tuple[Result, ...]:
@@ -266,11 +266,11 @@ def _lookup(c: Circuit, facts: Facts, op: ops.Lookup) -> tuple[Result, ...]:
 
 def _window_max(c: Circuit, facts: Facts, op: ops.WindowMax) -> tuple[Result, ...]:
     x = c.tensors[op.x]
-    need(len(x.shape) == 4, "WindowMax takes four axes")
+    need(len(x.shape) >= 4, "WindowMax takes four axes or more")
     sizes = _windows(op, x.shape, op.dilation, op.kernel)
     need(prod(op.kernel) <= 4, "WindowMax takes at most four taps")
     need(x.high - x.low < 1 << 32, "the operand's span is too wide")
-    return (Result((*x.shape[:2], *sizes), x.low, x.high, x.low),)
+    return (Result((*x.shape[:-2], *sizes), x.low, x.high, x.low),)
 
 
 def _row_max(c: Circuit, facts: Facts, op: ops.RowMax) -> tuple[Result, ...]:

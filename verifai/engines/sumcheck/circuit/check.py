@@ -11,6 +11,7 @@ from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.batch import check_batch
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, Facts, infer, need
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.ops import NONE
@@ -18,7 +19,9 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Table, Tensor, Vis
 from verifai.errors import EvidenceRejected
 
 MAX_LOG_CELLS = 28
-MAX_RANK = 6
+MAX_RANK = 7
+MAX_ITEM_RANK = MAX_RANK - 1
+"""Axes of one inference's tensor; a batch adds one."""
 MAX_OPENINGS = 64
 """Of one hiding commitment: each costs t coefficients in every row."""
 
@@ -47,6 +50,7 @@ def check(circuit: Circuit) -> None:
     _at("outputs", lambda: _outputs(circuit, defined, read))
     _at("indices", lambda: _stated_indices(circuit))
     _at("suite", lambda: _privacy(circuit))
+    _at("batch", lambda: check_batch(circuit))
     _at("weights and tables", lambda: _no_leftovers(circuit))
 
 
@@ -97,7 +101,11 @@ def _inputs(circuit: Circuit, defined: set[int]) -> None:
         need(port.tensor < len(circuit.tensors) and port.tensor not in defined, "an input does not exist or occurs twice")
         tensor = circuit.tensors[port.tensor]
         need(tensor.fill == 0, f"the padding of input {tensor.name} is not 0")
-        need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
+        if port.visibility is Visibility.PUBLIC:
+            need(tensor.low > -(1 << 31) and tensor.high < 1 << 31, f"the range of input {tensor.name} reaches 2^31")
+        else:
+            # Hidden cells are looked up in a table of their range.
+            need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
         defined.add(port.tensor)
 
 

@@ -33,10 +33,11 @@ class MatMul:
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """Linear, 2-D convolution: x (N, C, H, W), W (Co, C/g, Kh, Kw), z (N, Co, OH, OW).
+    """Linear, 2-D convolution: x (n…, C, H, W), W (Co, C/g, Kh, Kw), z (n…, Co, OH, OW), with one leading axis or more.
 
-    z[n, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n, (o ÷ (Co/g))·C/g + c, y·s_h + u·d_h − p_top, x·s_w + v·d_w − p_left],
-    cells outside read as 0. With ``groups`` > 1, C/g and Co/g are powers of two, so that the group is the channel's top bits.
+    z[n…, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n…, o', y', x'], with o' = (o ÷ (Co/g))·C/g + c,
+    y' = y·s_h + u·d_h − p_top, x' = x·s_w + v·d_w − p_left; cells outside read as 0. With ``groups`` > 1, C/g and Co/g are
+    powers of two, so that the group is the channel's top bits.
     A 1-D convolution is one with H = Kh = 1.
 
     Attributes:
@@ -85,7 +86,7 @@ class LinearCombination:
 
 @dataclass(frozen=True, slots=True)
 class WindowSum:
-    """z[n, c, y, x] = M·Σ_{u, v} x[n, c, y·s_h + u − p_top, x·s_w + v − p_left]; cells outside read as 0.
+    """z[n…, c, y, x] = M·Σ_{u, v} x[n…, c, y·s_h + u − p_top, x·s_w + v − p_left]; cells outside read as 0.
 
     Attributes:
         kernel, stride: (height, width). pads: (top, left, bottom, right).
@@ -143,7 +144,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class WindowMax:
-    """y[n, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
+    """y[n…, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
 
     At most 4 taps (kernel h·w ≤ 4); larger windows are rows first, then columns. A window wholly outside is x.low.
     """

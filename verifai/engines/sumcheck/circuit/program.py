@@ -222,6 +222,8 @@ class Circuit:
         weight_visibility: public digest or commitment root.
         commitments, soundness: filled in by the protocol's planner (empty in a draft, which is never proven).
         opening_budget: B of the commitment to hidden weights; 0 in the integrity-only suite, which hides none.
+        batch: how many inferences one proof holds: the length of every tensor's first axis, which no operation mixes
+            (:mod:`.batch`). 0: one inference, and no such axis.
     """
 
     suite: str
@@ -235,6 +237,7 @@ class Circuit:
     commitments: tuple[CommitmentShape, ...] = ()
     soundness: tuple[SoundnessStep, ...] = ()
     opening_budget: int = 0
+    batch: int = 0
 
     @property
     def zero_knowledge(self) -> bool:

@@ -82,7 +82,7 @@ def rescale(z: Ints, op: ops.Rescale) -> tuple[Ints, Columns]:
 
 
 def window_max(x: Ints, op: ops.WindowMax, size: Sequence[int], low: int) -> Ints:
-    """The maximum of each window of x (N, C, H, W); taps outside read as ``low``."""
+    """The maximum of each window of x (n…, C, H, W); taps outside read as ``low``."""
     values = pad_axes(x, op.pads, low)
     best: Ints | None = None
     for u in range(op.kernel[0]):

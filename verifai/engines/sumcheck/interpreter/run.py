@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,11 @@ def _matmul(run: _Run, op: ops.MatMul) -> None:
 
 def _conv(run: _Run, op: ops.Conv) -> None:
     x, weight = run.read(op.x), run.weights[op.weight]
-    size = run.circuit.tensors[op.out].shape[2:]
-    grouped = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
+    size = run.circuit.tensors[op.out].shape[-2:]
+    grouped = x.reshape(prod(x.shape[:-3]), op.groups, -1, *x.shape[-2:])
     kernel = weight.reshape(op.groups, -1, *weight.shape[1:])
     z = convolve(grouped, kernel, op.stride, op.dilation, op.pads, size, run.bound(op.out))
-    z = z.reshape(x.shape[0], len(weight), *size)
+    z = z.reshape(*x.shape[:-3], len(weight), *size)
     bias = run.bias(op.bias)
     run.write(op.out, z + (bias if isinstance(bias, int) else bias[:, None, None]))
 
@@ -137,7 +138,7 @@ def _combination(run: _Run, op: ops.LinearCombination) -> None:
 
 
 def _window_sum(run: _Run, op: ops.WindowSum) -> None:
-    size = run.circuit.tensors[op.out].shape[2:]
+    size = run.circuit.tensors[op.out].shape[-2:]
     x = pad_axes(run.read(op.x), op.pads, 0)
     taps = [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
     total = sum(tap(x, at, op.stride, (1, 1), size) for at in taps)
@@ -168,7 +169,7 @@ def _lookup(run: _Run, op: ops.Lookup) -> None:
 
 def _window_max(run: _Run, op: ops.WindowMax) -> None:
     out = run.circuit.tensors[op.out]
-    run.write(op.out, nonlinear.window_max(run.read(op.x), op, out.shape[2:], out.low))
+    run.write(op.out, nonlinear.window_max(run.read(op.x), op, out.shape[-2:], out.low))
 
 
 def _row_max(run: _Run, op: ops.RowMax) -> None:

@@ -16,7 +16,7 @@ from math import copysign, frexp
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import infer, requant_t
-from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS, MAX_RANK
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, MAX_LOG_CELLS
 from verifai.engines.sumcheck.circuit.ops import Lookup, Op, Requant, Rescale
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Weight, WeightVisibility, log2_ceil
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -282,8 +282,8 @@ class Builder:
         except EvidenceRejected as problem:
             raise UnsupportedModel("circuit-bound", f"{type(op).__name__}: {problem.message}", where=name) from None
         for result in results:
-            if len(result.shape) > MAX_RANK:
-                raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_RANK} axes", where=name)
+            if len(result.shape) > MAX_ITEM_RANK:
+                raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_ITEM_RANK} axes", where=name)
             if sum(map(log2_ceil, result.shape)) > MAX_LOG_CELLS:
                 raise UnsupportedModel("circuit-bound", f"a value has more than 2^{MAX_LOG_CELLS} cells", where=name)
         first = self.next

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, check
 from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -40,6 +40,7 @@ from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy,
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.engines.sumcheck.quantise.ranges import ordered_inputs
 from verifai.engines.sumcheck.quantise.scales import Scale, whole_scale
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -129,6 +130,10 @@ def lower(
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
+    ordered = {spec.name for spec in model.inputs if spec.name in scales and scales[spec.name].ordered}
+    if odd := sorted(ordered - ordered_inputs(model)):
+        message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
+        raise UnsupportedModel("no-scale", message, where=odd[0])
     graph = fuse.fuse(read_graph(model), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
@@ -170,8 +175,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
     A rule for reals on stored integers would compute something else: their 0 is not the real 0.
     """
     for name in node.outputs:
-        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
-            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_ITEM_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_ITEM_RANK} axes")
         kind = graph.types.get(name, "float32")
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
@@ -227,6 +232,8 @@ def _lower_once(
         if name in shown:
             builder.shown |= {number}
         held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
+        if scale.ordered:
+            state.ordered.add(number)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

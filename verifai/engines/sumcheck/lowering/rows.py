@@ -144,10 +144,8 @@ _WORTH_IT = 4
 """How many times finer steps must become for that."""
 CENTRE_BITS = 2
 """The centred row is this many bits finer than the operand, where 16 bits allow it."""
-LEAST_EPSILON = 1 << 16
-"""The least ε': the square root then has 8 bits at least, and its reciprocal at most 38 + 1."""
 WANTED_EPSILON = 1 << 24
-"""Where bounds allow it: the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
+"""The least ε': the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
 LARGEST_VARIANCE = 1 << 58
 FACTOR_BITS = 12
 NORMAL_BITS = 10
@@ -187,10 +185,12 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
     factor = 1
     while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
         factor *= 2
-    if round(factor * per_unit) < LEAST_EPSILON or factor * largest >= LARGEST_VARIANCE:
-        raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
+    if factor * largest >= LARGEST_VARIANCE:
+        raise unsupported(node, "its rows are too long for the operand's scale", "Lower activation_bits.")
+    # An ε below half a squared step of the centred row is lost in its rounding: it is raised to what the bounds need.
+    offset = max(round(factor * per_unit), WANTED_EPSILON)
     squares = builder.emit(RowSum(centred.tensor, centred.tensor, builder.next, factor, 1), f"{name}.squares")[0]
-    op = LinearCombination((squares,), (1,), round(factor * per_unit), builder.next)
+    op = LinearCombination((squares,), (1,), offset, builder.next)
     return builder.emit(op, f"{name}.variance")[0], factor
 
 
@@ -232,7 +232,10 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     limit = builder.told(Range(0.0, _normal_limit(builder.scale(name), gains, biases, size))).high
     label = f"{name}.normal"
     form = Form((product,), 0.0, rows.shape, rows.shape, label)
-    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), NORMAL_BITS))
+    # As fine as the result: a coarser one would decide what more bits of it can show.
+    scale = builder.scale(name)
+    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
+    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), bits))
     count = rows.shape[0]
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)

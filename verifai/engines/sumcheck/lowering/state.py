@@ -51,6 +51,7 @@ class State:
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
         one_hots: places that a row's largest cells have → the same as rows of 0 and 1, with one axis more, at the end.
         chosen: constants whose rows public numbers choose.
+        ordered: inputs by tensor whose integers are those of float32 numbers: no sum or product of them means anything.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
@@ -67,6 +68,7 @@ class State:
     reshaped: dict[str, str] = field(default_factory=dict)
     one_hots: dict[str, Held] = field(default_factory=dict)
     chosen: list[Floats] = field(default_factory=list)
+    ordered: set[int] = field(default_factory=set)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.bounds import same_cells
-from verifai.engines.sumcheck.circuit.check import MAX_RANK
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK
 from verifai.engines.sumcheck.circuit.ops import NONE, Gather, MatMul, Piece, Relabel, View
 from verifai.engines.sumcheck.circuit.program import log2_ceil
 from verifai.engines.sumcheck.lowering.builder import Builder
@@ -63,7 +63,7 @@ def _by_refinement(builder: Builder, value: Held, name: str, filling: int) -> in
         inner = 2
         while inner < size and size % inner == 0:
             shape = (*kept[:axis], size // inner, inner, *kept[axis + 1 :])
-            if len(shape) <= MAX_RANK and same_cells(shape, value.shape):
+            if len(shape) <= MAX_ITEM_RANK and same_cells(shape, value.shape):
                 pieces = partition(value.index.reshape(shape), source, value.tensor)
                 if pieces:
                     made = builder.emit(View(pieces, filling, builder.next), f"{name}.finer", shape, step=value.step)[0]

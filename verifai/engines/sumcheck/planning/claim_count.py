@@ -253,9 +253,9 @@ def _window(
     """Height and width of the operand's functional: :func:`..protocol.convolution.windows`."""
     dilation = (1, 1) if isinstance(op, ops.WindowSum) else op.dilation
     for d in range(2):
-        entries, taps_, stride = out.shape[2 + d], kernel[d], op.stride[d]
-        c.look(out.padded[2 + d], times)
-        c.make(source.padded[2 + d], times)
+        entries, taps_, stride = out.shape[d - 2], kernel[d], op.stride[d]
+        c.look(out.padded[d - 2], times)
+        c.make(source.padded[d - 2], times)
         spread = (entries * stride + taps_ * dilation[d]) // gcd(stride, dilation[d])
         steps = taps_ if ones or taps_ == 1 else 0
         if not ones and entries * taps_ <= max(DIRECT_STEPS, DIRECT_RATIO * spread):
@@ -268,12 +268,17 @@ def _window(
         c.nanoseconds += times * 1_000 * steps
 
 
+def _grid(source: Tensor) -> Mask:
+    """Height and width."""
+    return 0b11 << len(source.shape) - 2
+
+
 def _taps(c: ClaimCounter, op: ops.WindowMax, times: int) -> None:
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     for _ in taps(op):
         _window(c, op, (1, 1), source, out, times)
-        c.look(2 * _dense(source.bits, 0b1100), times)
-        c.read(op.x, 0b1100, times)
+        c.look(2 * _dense(source.bits, _grid(source)), times)
+        c.read(op.x, _grid(source), times)
 
 
 def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax, places: Places) -> None:
@@ -481,18 +486,19 @@ def _matmul(c: ClaimCounter, op: ops.MatMul, mask: Mask, times: int) -> None:
 
 def _conv(c: ClaimCounter, op: ops.Conv, mask: Mask, times: int) -> None:
     source, out, kernel = c.circuit.tensors[op.x], c.circuit.tensors[op.out], c.circuit.weights[op.weight].shape
-    channel = mask >> 1 & 1
+    lead = len(source.shape) - 3
+    channel = mask >> lead & 1
     if op.bias != NONE:
         c.weight(op.bias, channel, times)
     bits = conv_bits(op, kernel, source)
     c.rounds(sum(bits), 2, times)
     if bits[0]:
         channel = 1
-        c.make(out.padded[1] + (1 << bits[0]), times)
+        c.make(out.padded[-3] + (1 << bits[0]), times)
     c.weight(op.weight, channel, times)
     c.look(sum(kernel[2:]) * 2, times)
     _window(c, op, kernel[2:], source, out, times)
-    c.read(op.x, mask & 1 | 0b1100, times)
+    c.read(op.x, mask & ((1 << lead) - 1) | _grid(source), times)
 
 
 def _mul(c: ClaimCounter, op: ops.Mul, mask: Mask, times: int) -> None:
@@ -530,7 +536,7 @@ def _combination(c: ClaimCounter, op: ops.LinearCombination, mask: Mask, times: 
 def _window_sum(c: ClaimCounter, op: ops.WindowSum, mask: Mask, times: int) -> None:
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     _window(c, op, op.kernel, source, out, times, ones=True)
-    c.read(op.x, mask & 0b0011 | 0b1100, times)
+    c.read(op.x, mask | _grid(source), times)
 
 
 def _row_sum(c: ClaimCounter, op: ops.RowSum, mask: Mask, times: int) -> None:

@@ -127,7 +127,7 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
     """One tap of a window: the shifted operand, and the operand's least value wherever the tap is not a true cell."""
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     height, width = geometry.window_axes(op, axes, source, out, geometry.one_tap(op.kernel, u, v))
-    shifted = (axes[0], axes[1], height, width)
+    shifted = (*axes[:-2], height, width)
     inside = ax.true_total(shifted, source.shape)
     value = read_masked(party, op.x, shifted, "max.tap")
     return value.plus(field.scale(field.sub(ax.stored_total(axes, out.shape), inside), source.low))
@@ -240,7 +240,7 @@ def _matmul(party: Party, number: int, op: ops.MatMul, axes: Functional, claim: 
 def conv_bits(op: ops.Conv, weight_shape: tuple[int, ...], source: Tensor) -> tuple[int, int, int, int]:
     """Variables of the convolution's sum: group, channel within the group, height and width of the kernel."""
     inner, height, width = ((size - 1).bit_length() for size in weight_shape[1:])
-    return source.bits[1] - inner, inner, height, width
+    return source.bits[-3] - inner, inner, height, width
 
 
 def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Claim) -> None:
@@ -248,17 +248,17 @@ def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Clai
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     kernel = party.circuit.weights[op.weight].shape
     if op.bias != NONE:
-        bias = party.weight(op.bias, axes[1:2], "conv.bias")
-        rest = (axes[0], *axes[2:])
-        claim = claim - bias.scale(ax.true_total(rest, (out.shape[0], *out.shape[2:])))
+        bias = party.weight(op.bias, axes[-3:-2], "conv.bias")
+        rest = (*axes[:-3], *axes[-2:])
+        claim = claim - bias.scale(ax.true_total(rest, (*out.shape[:-3], *out.shape[-2:])))
     bits = conv_bits(op, kernel, source)
     claim, point = party.inner_product(number, axes, claim, sum(bits), "conv")
     group, inner, u, v = (axis.point for axis in point_axes(point, bits) if isinstance(axis, ax.Eq))
-    channel = geometry.group_axis(axes[1], group)
+    channel = geometry.group_axis(axes[-3], group)
     weight = party.weight(op.weight, (channel, ax.Eq(inner), ax.Eq(u), ax.Eq(v)), "conv.w")
     taps_ = (ax.eq_table(u)[: kernel[2]], ax.eq_table(v)[: kernel[3]])
     height, width = geometry.window_axes(op, axes, source, out, taps_)
-    value = read_masked(party, op.x, (axes[0], ax.Eq(group + inner), height, width), "conv.x")
+    value = read_masked(party, op.x, (*axes[:-3], ax.Eq(group + inner), height, width), "conv.x")
     (weight.mul(value) - claim).assert_zero("conv")
 
 
@@ -296,7 +296,7 @@ def _window_sum(party: Party, number: int, op: ops.WindowSum, axes: Functional, 
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     ones = ([ONE] * op.kernel[0], [ONE] * op.kernel[1])
     height, width = geometry.window_axes(op, axes, source, out, ones)
-    value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
+    value = read_masked(party, op.x, (*axes[:-2], height, width), "window.x")
     (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
 
 

@@ -41,29 +41,31 @@ def _conv(witness: Witness, weights: Sequence[U64], op: ops.Conv, axes: Function
     source, out = circuit.tensors[op.x], circuit.tensors[op.out]
     weight = weights[op.weight]
     kernel = circuit.weights[op.weight].shape[2:]
-    channel = functionals.axis_vector(axes[1])
-    groups = source.padded[1] // weight.shape[1]
+    channel = functionals.axis_vector(axes[-3])
+    channels = source.padded[-3]
+    groups = channels // weight.shape[1]
     outer = weight.shape[0] // groups
     flat = weight.reshape(groups, outer, -1)
     parts = [combine_rows(np.ascontiguousarray(channel[:, g * outer : (g + 1) * outer]), flat[g]) for g in range(groups)]
     left = np.concatenate(parts, axis=1)
     height, width = weight.shape[2:]
-    right = np.zeros((2, source.padded[1], height, width), dtype=np.uint64)
-    batch = functionals.axis_vector(axes[0])
+    right = np.zeros((2, channels, height, width), dtype=np.uint64)
+    batch = functionals.outer_all([functionals.axis_vector(axis) for axis in axes[:-3]])
+    leading = batch.shape[1]
     cells = witness.cells(op.x, masked=True).reshape(source.padded)
-    lines = None if source.padded[0] == 1 else combine_rows(batch, cells.reshape(source.padded[0], -1))
+    lines = None if leading == 1 else combine_rows(batch, cells.reshape(leading, -1))
     for v in range(kernel[1]):
         column = _tap_vector(witness, op, axes, 1, v)
-        for_v = _contract(cells.reshape(-1, source.padded[3]), lines, column)
+        for_v = _contract(cells.reshape(-1, source.padded[-1]), lines, column)
         for u in range(kernel[0]):
             row = _tap_vector(witness, op, axes, 0, u)
-            grid = for_v.reshape(2, source.padded[1], source.padded[2])
+            grid = for_v.reshape(2, channels, source.padded[-2])
             right[:, :, u, v] = combine_columns_ext(grid[0], grid[1], row)
     if lines is None:
         scale = element(*batch[:, 0])
         if scale != field.ONE:
             left = scaled(left, *scalars(scale))
-    assert out.shape[1] == circuit.weights[op.weight].shape[0]
+    assert out.shape[-3] == circuit.weights[op.weight].shape[0]
     return left, np.ascontiguousarray(right.reshape(2, -1))
 
 
@@ -79,7 +81,7 @@ def _contract(cells: U64, lines: U64 | None, column: U64) -> U64:
 
 def _tap_vector(witness: Witness, op: ops.Conv, axes: Functional, direction: int, tap: int) -> U64:
     source, out = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
-    d = 2 + direction
+    d = direction - 2
     weights = [field.ZERO] * tap + [field.ONE]
     return vector(
         geometry.window_axis(

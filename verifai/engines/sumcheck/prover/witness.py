@@ -90,10 +90,10 @@ class Witness:
         source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
         cells = self.tensors[op.x].reshape(source.padded)[self.box(op.x)]
         result = np.full(out.padded, source.low, dtype=np.int64)
-        rows = _window(out.shape[2], source.shape[2], op.stride[0], u * op.dilation[0] - op.pads[0])
-        columns = _window(out.shape[3], source.shape[3], op.stride[1], v * op.dilation[1] - op.pads[1])
-        n, c = source.shape[:2]
-        result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
+        rows = _window(out.shape[-2], source.shape[-2], op.stride[0], u * op.dilation[0] - op.pads[0])
+        columns = _window(out.shape[-1], source.shape[-1], op.stride[1], v * op.dilation[1] - op.pads[1])
+        leading = tuple(slice(size) for size in source.shape[:-2])
+        result[(*leading, rows[0], columns[0])] = cells[..., rows[1], columns[1]]
         clear_outside(stored(out.shape), result)
         return result.reshape(-1)
 

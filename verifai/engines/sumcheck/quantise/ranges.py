@@ -67,6 +67,34 @@ def compared_inputs(model: OnnxModel) -> set[str]:
     return {spec.name for spec in model.inputs if spec.dtype == "float32"} - beyond
 
 
+_ORDERS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
+_SELECTIONS = frozenset({"Gather", "Slice", "Split", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
+"""Operators that choose and arrange cells of their first operand; the others are constants."""
+
+
+def ordered_inputs(model: OnnxModel) -> set[str]:
+    """Inputs of which nothing is read but orderings against constants: each is decided by the order of float32 alone."""
+    graph = model.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32":
+            continue
+        reached, plain, read = {spec.name}, True, False
+        for node in graph.node:
+            if reached.isdisjoint(node.input):
+                continue
+            if node.op_type in _ORDERS and len(constants.intersection(node.input)) == 1:
+                read = True
+            elif node.op_type in _SELECTIONS and node.input[0] in reached and constants.issuperset(node.input[1:]):
+                reached.update(node.output)
+            else:
+                plain = False
+        found[spec.name] = plain and read and reached.isdisjoint(outputs)
+    return {name for name, plain in found.items() if plain}
+
+
 def shared_ranges(model: OnnxModel, ranges: dict[str, Range]) -> dict[str, Range]:
     """The ranges, with one for all values that are computed alike with the same weights: the steps of an unrolled network.
 

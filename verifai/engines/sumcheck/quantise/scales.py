@@ -15,6 +15,7 @@ from math import frexp
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.record import Record
 from verifai.domain.statement import MAX_COLUMN_ZERO_POINT, MAX_COLUMNS
 from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
@@ -60,6 +61,8 @@ class Scale:
 
     Attributes:
         columns: one per place of the last axis, when each has a scale of its own; then the step is 1 and the zero point 0.
+        ordered: the integers are those of float32 numbers (:mod:`verifai.domain.ordered_floats`), which only comparisons may
+            read; then the step is 1, the zero point 0, and the range that of all finite float32.
     """
 
     mantissa: int
@@ -68,6 +71,7 @@ class Scale:
     high: int
     zero_point: int = 0
     columns: tuple[ColumnScale, ...] = ()
+    ordered: bool = False
 
     @property
     def step(self) -> Fraction:
@@ -79,7 +83,13 @@ class Scale:
         document: dict[str, Any] = {name: getattr(self, name) for name in ("mantissa", "exponent", "low", "high", "zero_point")}
         if self.columns:
             document["columns"] = [[column.exponent, column.zero_point] for column in self.columns]
+        if self.ordered:
+            document["ordered"] = True
         return document
+
+
+ORDERED = Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -LARGEST, LARGEST, ordered=True)
+"""Of every input whose integers are those of float32 numbers."""
 
 
 def dyadic_up(value: float) -> tuple[int, int]:
@@ -323,12 +333,15 @@ def parse_scale(record: Record) -> tuple[str, Scale]:
         record.integer("high", low=-(2**32), high=2**32),
         record.integer("zero_point", low=-(2**31), high=2**31),
         record.array("columns", lambda value, _: _column(record, value), (), max_length=MAX_COLUMNS),
+        record.flag("ordered", False),
     )
     record.done()
     if scale.low > scale.high:
         raise record.refuse("low is greater than high", "low")
     if scale.columns and (scale.step != 1 or scale.zero_point != 0):
         raise record.refuse("scales of columns stand beside a scale of the whole", "columns")
+    if record.has("ordered") and scale != ORDERED:
+        raise record.refuse("`ordered` is left out, or true for the integers of float32 numbers", "ordered")
     if record.has("columns") and not scale.columns:
         raise record.refuse("an empty list is left out", "columns")
     return name, scale
@@ -390,6 +403,7 @@ def choose_scales(
     output_columns: Mapping[str, Sequence[Range]] | None = None,
     compared: Collection[str] = (),
     wide: Mapping[str, Scale] | None = None,
+    ordered: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -400,6 +414,7 @@ def choose_scales(
         compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
             whole numbers and halves, where thresholds lie, are what they are.
         wide: scales of sums that are held on a wide grid.
+        ordered: inputs whose float32 numbers are compared as they are, unless few bits hold all their values exactly.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
@@ -414,6 +429,8 @@ def choose_scales(
         table = (columns or {}).get(name)
         if name in integers:
             scales[name] = integer_scale(values)
+        elif name in ordered and options.fold and not (name in whole and (table is None or alike(table))):
+            scales[name] = ORDERED
         elif table is not None and options.fold:
             if alike(table) and name in whole:
                 scales[name] = whole[name]

@@ -16,6 +16,7 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Visibility, WeightVisibility
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.batched import batched
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, planned
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
@@ -157,3 +158,12 @@ def test_a_product_that_something_else_reads_is_rounded() -> None:
         public = {t.name: Visibility.PUBLIC for t in (*source.inputs, *source.outputs)}
         made = lower(source, scales_for(source, samples(source), OPTIONS), tensors=public)
         assert kinds(made)[ops.GatedMatMul] == expected
+
+
+def test_a_batch_of_a_llama_computes_each_item_as_alone() -> None:
+    made = lowered(300.0)
+    wide = batched(made, 3)
+    inputs = np.stack([feed["ids"] for feed in feeds()[:3]])
+    together = run(wide.circuit, wide.weights, [inputs]).outputs()[0]
+    for item in range(3):
+        assert np.array_equal(together[item], run(made.circuit, made.weights, [inputs[item]]).outputs()[0])

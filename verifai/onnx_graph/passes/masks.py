@@ -23,7 +23,9 @@ _CARRIERS = frozenset(
     }
 )  # fmt: skip
 """Operators that hand a mask on without computing anything else from it."""
-HINT = "Use a finite value. A mask of -inf is taken where it is constant and added or chosen right before a softmax."
+HINT = (
+    "Use a finite value. A mask of -inf is taken where it is added or chosen right before a softmax, and read by nothing else."
+)
 
 
 def finite_masks(graph: Graph) -> bool:
@@ -145,7 +147,8 @@ def bounded_masks(graph: Graph) -> None:
     if found:
         graph.note(
             f"Masks that depend on the input add {MASKED:g} in place of an infinite or huge number, which gives the same "
-            "probabilities where scores differ by less than 900."
+            "probabilities where scores differ by less than 900. A row that is masked in full, where the source may give no number, "
+            "gets probabilities too."
         )
     _absorb(graph, readers, absorbing)
 

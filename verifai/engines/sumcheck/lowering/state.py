@@ -9,7 +9,15 @@ import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
+from verifai.engines.sumcheck.lowering.emit import (
+    FACTOR_BITS,
+    MAX_SHIFT,
+    emit_form,
+    emit_select,
+    form_reach,
+    least_shift,
+    most_shift,
+)
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
@@ -18,6 +26,7 @@ from verifai.engines.sumcheck.lowering.values import (
     Form,
     Held,
     Lazy,
+    ProductTerm,
     SelectTerm,
     SquaresTerm,
     affine,
@@ -159,7 +168,9 @@ class State:
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
         # An estimate's scales are nobody's: what breaks a bound under them need not under real ones.
         bounded = bounded or self.builder.coarse or any(isinstance(term, SquaresTerm) for term in form.terms)
-        if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
+        # No product's factor may round to nothing: a softmax's is 2^-46.
+        floor_shift = least - FACTOR_BITS + 1 if any(isinstance(term, ProductTerm) for term in form.terms) else 1
+        if bounded and sum(limbs) > (most := max(1, floor_shift, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
         shift = sum(limbs)

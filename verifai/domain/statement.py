@@ -111,6 +111,9 @@ class TensorStatement:
         columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
         stored: the model's tensor is itself of integers, which stand for reals under ``scale`` and ``zero_point``: its values
             are the integers. Never set where both are the same.
+        batch: how many items the circuit takes, where one proof is of several inferences; 0 where it is of one. The first axis
+            of ``shape`` counts those that were claimed then, ``batch`` at most, and the others are the model's. What fills a
+            batch beyond them repeats the last one; a digest is of all ``batch`` items.
         encoding: what the integers stand for.
     """
 
@@ -125,6 +128,7 @@ class TensorStatement:
     digest_scheme: str | None = None
     columns: tuple[Column, ...] = ()
     stored: bool = False
+    batch: int = 0
     quantised_sha256: Sha256 | None = None
     encoding: Encoding = Encoding.LINEAR
 
@@ -149,6 +153,8 @@ class TensorStatement:
             raise ValueError(f"{self.name}: exactly the hashed tensors carry a digest")
         if self.quantised is not None and len(self.quantised) != prod(self.shape):
             raise ValueError(f"{self.name}: {len(self.quantised)} values for shape {self.shape}")
+        if self.batch and not (self.batch > 1 and self.shape and 1 <= self.shape[0] <= self.batch):
+            raise ValueError(f"{self.name}: shape {self.shape} does not count items of a batch of {self.batch}")
 
     def values(self) -> tuple[float, ...]:
         """The public values as floats, row-major, as in the model's own tensor. Raises ValueError when it is not public."""
@@ -163,6 +169,14 @@ class TensorStatement:
             pairs = zip(self.quantised, cycle(self.columns))
             return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
         return tuple(float((q - self.zero_point) * self.scale) for q in self.quantised)
+
+    def item(self, at: int) -> TensorStatement:
+        """Of a batch, the tensor of one of its items. Raises ValueError where its values are stated by their digest."""
+        if self.quantised_sha256 is not None:
+            raise ValueError(f"{self.name} is stated by its digest, its items are not in the statement")
+        size = prod(self.shape[1:])
+        cells = None if self.quantised is None else self.quantised[at * size : (at + 1) * size]
+        return replace(self, shape=self.shape[1:], quantised=cells, batch=0)
 
     def attested(self) -> TensorStatement:
         """The same as a signed document holds it: more than ``MAX_STATED`` values by their digest."""
@@ -192,6 +206,8 @@ class TensorStatement:
             result["columns"] = [column.to_json() for column in self.columns]
         if self.stored:
             result["stored"] = True
+        if self.batch:
+            result["batch"] = self.batch
         if self.encoding is not Encoding.LINEAR:
             result["encoding"] = self.encoding.value
         if self.quantised is not None:
@@ -214,7 +230,7 @@ class TensorStatement:
             tensor = cls(
                 role=record.choice("role", Role),
                 name=record.text("name"),
-                shape=record.integers("shape", low=1, high=2**31, max_length=8),
+                shape=record.integers("shape", low=1, high=2**31, max_length=9),
                 visibility=record.choice("visibility", Visibility),
                 scale=Fraction(int(scale[0]), int(scale[1])),
                 zero_point=record.integer("zero_point", low=-(2**31), high=2**31),
@@ -223,6 +239,7 @@ class TensorStatement:
                 digest_scheme=record.text("digest_scheme", None),
                 columns=_columns(record),
                 stored=_stored(record),
+                batch=record.integer("batch", 0, low=2, high=2**31),
                 quantised_sha256=record.sha256("quantised_sha256", None),
                 encoding=_encoding(record),
             )
@@ -354,7 +371,7 @@ def check_context(context: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One inference, as claimed.
+    """One inference, as claimed; or the inferences of a batch, which one proof is of.
 
     Attributes:
         engine: the proof engine.
@@ -383,6 +400,8 @@ class Statement:
             raise ValueError("one opening of a commitment is listed twice")
         if len({(one.root, one.budget) for one in self.openings}) != len({one.root for one in self.openings}):
             raise ValueError("one commitment is listed with two budgets")
+        if len({(one.batch, one.shape[0] if one.batch else 0) for one in self.tensors}) > 1:
+            raise ValueError("the tensors do not agree on the batch")
 
     def attested(self) -> Statement:
         """The same as a signed document holds it; see :meth:`TensorStatement.attested`. Documents are read as this form."""
@@ -391,6 +410,26 @@ class Statement:
     def of(self, role: Role) -> tuple[TensorStatement, ...]:
         """The inputs or the outputs, in the model's order."""
         return tuple(tensor for tensor in self.tensors if tensor.role == role)
+
+    @property
+    def batch(self) -> int:
+        """How many inferences the circuit takes at once; 0 where a proof is of one."""
+        return self.tensors[0].batch if self.tensors else 0
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences are claimed."""
+        return self.tensors[0].shape[0] if self.batch else 1
+
+    def items(self) -> tuple[Statement, ...]:
+        """A statement for each inference, in order: itself, where it is of one.
+
+        What an item's statement says of hidden tensors it says of the whole batch: it was cut out, not proven by itself.
+        Raises ValueError where values are stated by their digest.
+        """
+        if not self.batch:
+            return (self,)
+        return tuple(replace(self, tensors=tuple(one.item(at) for one in self.tensors)) for at in range(self.inferences))
 
     def to_json(self) -> Mapping[str, Any]:
         """Integers and strings only, so that it can be signed; of the form that :meth:`attested` has."""

@@ -315,6 +315,12 @@ def describe(statement: Statement) -> Sequence[str]:
         f"Model {short(statement.model_sha256)}… (SHA-256 of the canonical ONNX) was evaluated by circuit "
         f"{short(statement.circuit_sha256)}… of the {statement.engine.value} engine."
     ]
+    if statement.batch:
+        filler = statement.batch - statement.inferences
+        rest = f"; the other {filler:,} places repeat the last one and claim nothing" if filler else ""
+        lines.append(
+            f"One proof of {statement.inferences:,} inferences, each by itself; its circuit takes {statement.batch:,}{rest}."
+        )
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"

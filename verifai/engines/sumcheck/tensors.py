@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from typing import Any, TypeAlias
@@ -198,19 +199,54 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     return tuple((found.reshape(-1) + offset).tolist())
 
 
+def item_tensor(circuit: Circuit, number: int, items: int | None = None) -> Tensor:
+    """A tensor of one inference, without the batch's axis; or with one of ``items``. Itself where there is no batch."""
+    tensor = circuit.tensors[number]
+    if not circuit.batch:
+        return tensor
+    return replace(tensor, shape=(*(() if items is None else (items,)), *tensor.shape[1:]))
+
+
+def filled(values: NDArray[Any], batch: int) -> NDArray[Any]:
+    """The items of ``values`` (first axis), and the last of them again and again, ``batch`` in all."""
+    missing = batch - len(values)
+    return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
+
+
+def items_of(circuit: Circuit, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """How many items the inputs of a circuit with a batch axis have; 0 for a circuit without.
+
+    Raises:
+        InputRejected: ``input-shape``, when there are none, too many, or not equally many.
+    """
+    if not circuit.batch:
+        return 0
+    counts = {len(values) for values in inputs.values()}
+    if len(counts) != 1 or not 1 <= max(counts) <= circuit.batch:
+        found = " and ".join(str(count) for count in sorted(counts))
+        message = f"{found} samples; the circuit takes 1 to {circuit.batch:,} at once"
+        raise InputRejected("input-shape", message, where="inputs", hint="Give each input as many samples as the others.")
+    return counts.pop()
+
+
 def circuit_inputs(
     circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], scales: Mapping[str, Scale] | None = None
 ) -> list[Ints]:
-    """The circuit's inputs for float tensors by ONNX name; ``scales``: those that are pinned. Raises InputRejected."""
-    return [
-        quantise_input(
-            circuit.tensors[port.tensor],
+    """The circuit's inputs for float tensors by ONNX name; ``scales``: those that are pinned. Raises InputRejected.
+
+    Of a batch, each has a first axis of at most as many items as the circuit takes; filler is added.
+    """
+    items = items_of(circuit, inputs) or None
+    found = []
+    for port, name in zip(circuit.inputs, names, strict=True):
+        cells = quantise_input(
+            item_tensor(circuit, port.tensor, items),
             inputs[name],
             shown=port.visibility is Visibility.PUBLIC or not circuit.zero_knowledge,
             columns=places_of((scales or {}).get(name)),
         )
-        for port, name in zip(circuit.inputs, names, strict=True)
-    ]
+        found.append(filled(cells, circuit.batch) if circuit.batch else cells)
+    return found
 
 
 def saturated_inputs(
@@ -235,11 +271,12 @@ def real_outputs(
 ) -> dict[str, NDArray[Any]]:
     """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q.
 
-    ``scales``: those that are pinned, of which some have columns.
+    ``scales``: those that are pinned, of which some have columns. Of a batch, a first axis of all its items, filler too.
     """
     found: dict[str, NDArray[Any]] = {}
+    batch = (circuit.batch,) if circuit.batch else ()
     for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
-        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(spec.shape)
+        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(*batch, *spec.shape)
         columns = columns_of(scales.get(spec.name))
         if columns:
             zeros = np.array([column.zero_point for column in columns], np.float64)

@@ -130,7 +130,8 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     """
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
-    pinned = [(tensor.role, tensor.shape or (1,), BINDINGS[tensor.visibility]) for tensor in section.tensors]
+    batch = (section.batch,) if section.batch else ()
+    pinned = [(tensor.role, (*batch, *(tensor.shape or (1,))), BINDINGS[tensor.visibility]) for tensor in section.tensors]
     ports = (*circuit.inputs, *circuit.outputs)
     scaled = all(
         not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
@@ -145,6 +146,7 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     checks = (
         ("scales", "scales", ordered),
         ("suite", "suite", circuit.suite == section.suite),
+        ("batch", "batch", circuit.batch == section.batch),
         ("tensors", "tensors", found == pinned and scaled),
         ("weights", "visibility of the weights", weight_binding(section.weights) is circuit.weight_visibility),
         ("opening_budget", "opening budget", section.opening_budget == circuit.opening_budget),

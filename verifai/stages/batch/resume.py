@@ -157,6 +157,7 @@ def proven_row(
         bundle_id=bundle_id,
         statement_sha256=statement_digest(statement),
         outputs={tensor.name: tensor.values() for tensor in shown} if small else {},
+        inferences=statement.inferences,
         seconds=seconds,
         size=sum(one.stat().st_size for one in path.rglob("*") if one.is_file()),
     )

@@ -24,6 +24,10 @@ def added(mask: np.ndarray, *after: onnx.NodeProto, outputs: tuple[str, ...] = (
 
 
 TAKEN: dict[str, Callable[[], onnx.ModelProto]] = {
+    "a computed condition": lambda: model(
+        [node("Greater", ["x", "n"], ["c"]), node("Where", ["c", "x", "k"], ["s"]), SOFTMAX],
+        {"n": np.array(0, np.float32), "k": np.array(-INF)},
+    ),
     "added": lambda: added(ROW),
     "of float64": lambda: model(
         [node("Cast", ["m"], ["k"], to=1), node("Add", ["x", "k"], ["s"]), SOFTMAX], {"m": ROW.astype(np.float64)}
@@ -71,10 +75,6 @@ REFUSED: dict[str, Callable[[], onnx.ModelProto]] = {
     "a row masked in full": lambda: added(np.full((1, 4), -INF)),
     "a row chosen in full": lambda: model(
         [node("Where", ["c", "x", "k"], ["s"]), SOFTMAX], {"c": np.zeros((1, 4), bool), "k": np.array(-INF)}
-    ),
-    "a computed condition": lambda: model(
-        [node("Greater", ["x", "n"], ["c"]), node("Where", ["c", "x", "k"], ["s"]), SOFTMAX],
-        {"n": np.array(0, np.float32), "k": np.array(-INF)},
     ),
     "read elsewhere too": lambda: added(ROW, node("Relu", ["s"], ["z"]), outputs=("y", "z")),
     "an output itself": lambda: added(ROW, outputs=("y", "s")),

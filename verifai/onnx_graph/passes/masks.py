@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifai.onnx_graph.graph import Graph, Node, TensorType
+from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import Array
 
@@ -23,7 +23,9 @@ _CARRIERS = frozenset(
     }
 )  # fmt: skip
 """Operators that hand a mask on without computing anything else from it."""
-HINT = "Use a finite value. A mask of -inf is taken where it is constant and added or chosen right before a softmax."
+HINT = (
+    "Use a finite value. A mask of -inf is taken where it is added or chosen right before a softmax, and read by nothing else."
+)
 
 
 def finite_masks(graph: Graph) -> bool:
@@ -145,7 +147,8 @@ def bounded_masks(graph: Graph) -> None:
     if found:
         graph.note(
             f"Masks that depend on the input add {MASKED:g} in place of an infinite or huge number, which gives the same "
-            "probabilities where scores differ by less than 900."
+            "probabilities where scores differ by less than 900. A row that is masked in full, where it may give no number, "
+            "gets probabilities too."
         )
     _absorb(graph, readers, absorbing)
 
@@ -222,20 +225,7 @@ def _bounded(graph: Graph, readers: dict[str, list[Node]], node: Node) -> list[N
     if kept is not None:
         near = bool((kept > -100).all() and (kept < 100).all())
         return [Node("Where", inputs, node.outputs, node.attributes, node.name)] if near else None
-    shape = graph.types[node.outputs[0]].shape
-    if graph.types[node.inputs[other]].shape != shape:
-        return None
-    if _least(graph, node) and not bool(np.all(np.equal(graph.constants[node.inputs[place]], NEGLIGIBLE))):
-        return [Node("Where", inputs, node.outputs, node.attributes, node.name)]
-    nothing = graph.constant(f"{node.name}_kept", np.zeros((), np.float32))
-    mask = graph.fresh(f"{node.name}_mask")
-    inputs[other] = nothing
-    cond = graph.types[node.inputs[0]].shape
-    graph.types[mask] = TensorType(np.dtype(np.float32), np.broadcast_shapes(cond, shape_of))
-    return [
-        Node("Where", inputs, [mask], {}, f"{node.name}_mask"),
-        Node("Add", [node.inputs[other], mask], node.outputs, {}, node.name),
-    ]
+    return [Node("Where", inputs, node.outputs, node.attributes, node.name)]
 
 
 def _huge(array: Array) -> bool:

@@ -64,6 +64,7 @@ def build_circuit(
         weights=weight_binding(weights),
         split=options.split,
         fold=options.fold,
+        unrounded=options.unrounded,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,

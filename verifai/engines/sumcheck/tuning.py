@@ -34,6 +34,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     exact_exponents,
     ordered_inputs,
     shared_ranges,
+    wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
@@ -130,6 +131,7 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
         shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
         self._ordered = ordered_inputs(model) & shown
         self._output_columns = self._unlike_columns()
@@ -245,6 +247,7 @@ class Tuner:
         return choose_scales(
             ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
+            wide=self._wide,
             ordered=self._ordered,
         )  # fmt: skip
 

@@ -53,12 +53,25 @@ _RULES: Dispatch[Callable[[Circuit, Any], bool]] = dispatch(
         ops.RowSum: _more_than_one(lambda op: op.x, lambda op: op.axes),
         ops.RowMax: _more_than_one(lambda op: op.x, lambda op: 1),
         ops.ArgMax: _more_than_one(lambda op: op.x, lambda op: 1),
+        ops.TopIndex: _more_than_one(lambda op: op.x, lambda op: 1),
+        ops.RowScale: _more_than_one(lambda op: op.x, lambda op: 1),
+        ops.GatedMatMul: _more_than_one(lambda op: op.a, lambda op: op.contract),
         ops.View: _view,
         ops.Gather: lambda circuit, op: False,
     },
     (
         "its result's cells stand where its operands' do; both have the batch's first axis, and a Relabel keeps what is below",
-        (ops.Mul, ops.LinearCombination, ops.Requant, ops.Lookup, ops.Recip, ops.Isqrt, ops.Relabel),
+        (
+            ops.Mul,
+            ops.LinearCombination,
+            ops.Requant,
+            ops.Rescale,
+            ops.Lookup,
+            ops.Recip,
+            ops.Isqrt,
+            ops.Relabel,
+            ops.WeightRows,
+        ),
     ),
 )
 

@@ -59,6 +59,11 @@ OPERATIONS: tuple[tuple[int, type[Any], str], ...] = (
     (15, ops.Relabel, "ii"),
     (16, ops.View, "pvi"),
     (17, ops.Gather, "iinv"),
+    (18, ops.Rescale, "iiinn"),
+    (19, ops.GatedMatMul, "iiiiii"),
+    (20, ops.RowScale, "iiiv"),
+    (21, ops.WeightRows, "iii"),
+    (22, ops.TopIndex, "iin"),
 )
 _WRITTEN: dict[type[Any], tuple[int, str]] = {kind: (code, fields) for code, kind, fields in OPERATIONS}
 _KIND = {code: (kind, fields) for code, kind, fields in OPERATIONS}

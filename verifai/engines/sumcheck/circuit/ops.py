@@ -209,6 +209,74 @@ class ArgMax:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescale:
+    """y = ⌊(z + 2^(s−1)) / 2^s⌋, s ≥ 1: rounding without a table. y lies in [−2^(B−1), 2^(B−1)), or nothing is proven.
+
+    Attributes:
+        shift: s. limbs: widths of the remainder's limbs, lowest first, adding up to s; each in [1, 16].
+        digits: widths of the digits of y − base, lowest first, adding up to B ≤ 40; each in [1, 16]. base: −2^(B−1).
+
+    Trace columns: ``rem{i}`` = limbs of z + 2^(s−1) − 2^s·y, ``y{i}`` = digits of y − base. On padding z = 0, so y = 0.
+    """
+
+    z: int
+    out: int
+    shift: int
+    limbs: tuple[int, ...]
+    digits: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatedMatMul:
+    """z[r…, o] = Σ_k… W[o, k…]·a[r…, k…]·b[r…, k…] + b[o]: a linear layer of a product that is not rounded.
+
+    Shapes, weight and bias as in :class:`MatMul`; ``a`` and ``b`` have equal shapes, and may be one tensor.
+    """
+
+    a: int
+    b: int
+    weight: int
+    bias: int
+    out: int
+    contract: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowScale:
+    """z[r…, k] = M·x[r…, k]·f[r…]; f has x's leading axes, or one axis of one cell where there are none."""
+
+    x: int
+    factor: int
+    out: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRows:
+    """z[t…, d…] = W[index[t…], d…]. ``index`` is a public input or output, whose bounds lie within the rows of W."""
+
+    index: int
+    weight: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopIndex:
+    """k[r…] = the lowest index of the largest cell along the last axis; k is a public output. Padding rows are 0.
+
+    Attributes:
+        digits: widths of the digits of v − x_j − [j < k], v = x_k, lowest first, adding up to B ≤ 40; each in [1, 16]. A row
+            whose cells differ by more is not proven.
+
+    Trace columns: none. Committed are v and all digits but the highest.
+    """
+
+    x: int
+    out: int
+    digits: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Relabel:
     """The same padded cells under another shape: ỹ(point) = x̃(point). The true cells are the same set."""
 
@@ -271,6 +339,11 @@ Op: TypeAlias = (
     | Recip
     | Isqrt
     | ArgMax
+    | Rescale
+    | GatedMatMul
+    | RowScale
+    | WeightRows
+    | TopIndex
     | Relabel
     | View
     | Gather
@@ -293,6 +366,11 @@ _RESULT_KIND: dict[type[Any], bool] = {
     Recip: HELD,
     Isqrt: HELD,
     ArgMax: HELD,
+    Rescale: HELD,
+    GatedMatMul: VIRTUAL,
+    RowScale: VIRTUAL,
+    WeightRows: VIRTUAL,
+    TopIndex: HELD,
     Relabel: VIRTUAL,
     View: VIRTUAL,
     Gather: VIRTUAL,
@@ -304,7 +382,7 @@ def holds_results(op: Op) -> bool:
     return require(_RESULT_KIND, op, "held and virtual results")
 
 
-def _pair(op: BatchedMatMul | Mul) -> tuple[int, ...]:
+def _pair(op: BatchedMatMul | Mul | GatedMatMul) -> tuple[int, ...]:
     return (op.a, op.b)
 
 
@@ -312,7 +390,9 @@ def _row_sum_operands(op: RowSum) -> tuple[int, ...]:
     return (op.x,) if op.y == NONE else (op.x, op.y)
 
 
-def _only_x(op: MatMul | Conv | WindowSum | Lookup | WindowMax | RowMax | ArgMax | Relabel | Gather) -> tuple[int, ...]:
+def _only_x(
+    op: MatMul | Conv | WindowSum | Lookup | WindowMax | RowMax | ArgMax | TopIndex | Relabel | Gather,
+) -> tuple[int, ...]:
     return (op.x,)
 
 
@@ -331,6 +411,11 @@ _OPERANDS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
     Recip: lambda op: (op.q,),
     Isqrt: lambda op: (op.v,),
     ArgMax: _only_x,
+    Rescale: lambda op: (op.z,),
+    GatedMatMul: _pair,
+    RowScale: lambda op: (op.x, op.factor),
+    WeightRows: lambda op: (op.index,),
+    TopIndex: _only_x,
     Relabel: _only_x,
     View: lambda op: tuple(piece.source for piece in op.pieces),
     Gather: _only_x,
@@ -365,6 +450,11 @@ _RESULTS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
     Recip: _one_result,
     Isqrt: _one_result,
     ArgMax: _one_result,
+    Rescale: _one_result,
+    GatedMatMul: _one_result,
+    RowScale: _one_result,
+    WeightRows: _one_result,
+    TopIndex: _one_result,
     Relabel: _one_result,
     View: _one_result,
     Gather: _one_result,

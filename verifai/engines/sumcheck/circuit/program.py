@@ -9,7 +9,8 @@ Conventions, for all operations:
   axis fastest. The *mask* is 1 on the box of true cells, 0 elsewhere.
 * Every padding cell of a tensor holds its ``fill``. Operations read their operands *masked*, that is, padding reads as 0
   (the extension is ``x̃ − fill·(1 − mask~)``); the exceptions state what padding reads as.
-* Outputs of Requant, Lookup, WindowMax, RowMax, Recip, Isqrt and ArgMax, and inputs, are *held* tensors: committed or public.
+* Outputs of Requant, Rescale, Lookup, WindowMax, RowMax, Recip, Isqrt, ArgMax and TopIndex, and inputs, are *held* tensors:
+  committed or public.
   Outputs of all other operations are *virtual*: their extension is derived by the protocol, and their fill is 0.
 * ``⌊·⌋`` rounds towards minus infinity.
 

@@ -72,14 +72,28 @@ _TAKEN: Dispatch[Callable[[Any], int]] = dispatch(
         ops.RowSum: lambda op: op.axes,
         ops.RowMax: lambda op: 1,
         ops.ArgMax: lambda op: 1,
+        ops.TopIndex: lambda op: 1,
     },
     (
         "its result has the operand's leading axes, however many they are",
-        (ops.MatMul, ops.BatchedMatMul, ops.Conv, ops.WindowSum, ops.WindowMax),
+        (ops.MatMul, ops.GatedMatMul, ops.BatchedMatMul, ops.Conv, ops.WindowSum, ops.WindowMax),
     ),
     (
         "it takes no axis in",
-        (ops.Mul, ops.LinearCombination, ops.Requant, ops.Lookup, ops.Recip, ops.Isqrt, ops.Relabel, ops.View, ops.Gather),
+        (
+            ops.Mul,
+            ops.RowScale,
+            ops.LinearCombination,
+            ops.Requant,
+            ops.Rescale,
+            ops.Lookup,
+            ops.Recip,
+            ops.Isqrt,
+            ops.Relabel,
+            ops.View,
+            ops.Gather,
+            ops.WeightRows,
+        ),
     ),
 )
 """Operations whose result is one axis of one cell when they take in all axes, and how many they take in."""
@@ -161,6 +175,8 @@ class _Batch:
         return suffix
 
     def _op(self, number: int, op: ops.Op) -> None:
+        if isinstance(op, ops.RowScale) and len(self.single.tensors[op.x].shape) == 1:
+            raise UnsupportedModel("batch-unsupported", "a lone row is scaled by a number", where="circuit.batch")
         whole = axes_taken_in(op) == len(self.single.tensors[ops.operands(op)[0]].shape)
         read = self._row if whole else self._place
         moved: Any = _view(op, self.items) if isinstance(op, ops.View) else op
@@ -175,7 +191,7 @@ class _Batch:
         self.operations.append(_with_results(moved, results))
 
 
-_OPERAND_FIELDS = ("x", "y", "a", "b", "z", "q", "v")
+_OPERAND_FIELDS = ("x", "y", "a", "b", "z", "q", "v", "index", "factor")
 
 
 def _renamed(op: Any, places: dict[int, int]) -> Any:

@@ -111,6 +111,7 @@ def lower(
     opening_budget: int = 0,
     coarse: bool = False,
     fold: bool = True,
+    unrounded: bool = True,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -124,6 +125,7 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
+        unrounded: as :class:`..quantise.scales.QuantiserOptions` has it.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -132,13 +134,13 @@ def lower(
     if odd := sorted(ordered - ordered_inputs(model)):
         message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
         raise UnsupportedModel("no-scale", message, where=odd[0])
-    graph = fuse.fuse(read_graph(model), squares=fold)
+    graph = fuse.fuse(read_graph(model), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
-        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived)
-        ports = _lower_once(graph, builder, tensors, exact, fold)
+        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
+        ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
@@ -211,9 +213,15 @@ def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
 
 
 def _lower_once(
-    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str], fold: bool
+    graph: SourceGraph,
+    builder: Builder,
+    tensors: Mapping[str, Visibility],
+    exact: Collection[str],
+    fold: bool,
+    unrounded: bool,
 ) -> tuple[list[Port], list[Port]]:
-    state = State(graph, builder, fold, finer=IMPORT_BITS if is_quantised(graph) else 0)
+    shown = frozenset(name for name, visibility in tensors.items() if visibility is Visibility.PUBLIC)
+    state = State(graph, builder, fold, unrounded, shown, finer=IMPORT_BITS if is_quantised(graph) else 0)
     inputs = []
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
@@ -221,6 +229,8 @@ def _lower_once(
         scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
+        if name in shown:
+            builder.shown |= {number}
         held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
         if scale.ordered:
             state.ordered.add(number)

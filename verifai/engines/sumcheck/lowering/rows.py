@@ -15,7 +15,7 @@ from math import sqrt
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import RECIP_LIMIT, RECIP_ONE
-from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Recip, RowMax, RowSum
+from verifai.engines.sumcheck.circuit.ops import NONE, BatchedMatMul, Isqrt, LinearCombination, Recip, RowMax, RowScale, RowSum
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.masks import UNDERFLOW, masked_rows
@@ -77,6 +77,28 @@ def _softmax(state: State, node: Node) -> None:
     state.values[name] = Lazy(form)
     result = state.force(name)
     state.set_held(node, result.at(np.moveaxis(result.index, -1, axis)))
+
+
+def _mixture(state: State, node: Node) -> None:
+    """Rows of a second value, weighted by a softmax: (Σ E·v) / Σ E, so that no probability is rounded."""
+    name, builder = node.outputs[0], state.builder
+    axis = len(state.graph.shapes[node.inputs[0]]) - 1
+    rows = masked_rows(state, node, axis)
+    if rows is None:
+        rows = _near_the_largest(state, node, axis)
+    _, exp, total = exponentials(state, node, rows)
+    values = state.held(node, 1)
+    spread = values.at(np.broadcast_to(values.index, (*rows.shape[:-2], *values.shape[-2:])))
+    right = materialise(builder, spread, f"{name}.values")
+    reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
+    mixed = builder.emit(BatchedMatMul(exp, right, builder.next, 1), f"{name}.mixed")[0]
+    mean = builder.emit(RowScale(mixed, reciprocal, builder.next, 1), f"{name}.mean")[0]
+    state.unit_cells(node, state.quotient(mean, values.step / RECIP_ONE, state.scale(name).step, rows_shape(state, node), name))
+
+
+def rows_shape(state: State, node: Node) -> tuple[int, ...]:
+    """The shape of a node's result."""
+    return state.graph.shapes[node.outputs[0]]
 
 
 def _near_the_largest(state: State, node: Node, axis: int) -> Held:
@@ -243,5 +265,5 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
-FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused, "Mixture": _mixture}
 """Of nodes in :data:`.graph.DOMAIN`."""

@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, 
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import axes as ax
-from verifai.engines.sumcheck.protocol import field, geometry, row_operations
+from verifai.engines.sumcheck.protocol import field, geometry, language_operations, row_operations
 from verifai.engines.sumcheck.protocol.axes import Functional, point_axes
 from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, taps
 from verifai.engines.sumcheck.protocol.claim import Claim
@@ -85,7 +85,7 @@ def _quotient(party: Party, op: ops.Requant, limbs: Sequence[Reading], axes: Fun
 
 
 _VIRTUAL = "its result is virtual: claims on it are carried to its operands"
-_LOOKUPS_SUFFICE = (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
+_LOOKUPS_SUFFICE = (ops.Requant, ops.Rescale, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
 _LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Places], Rows]] = dispatch(
@@ -97,6 +97,8 @@ _LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Places], Rows]] = dispatch(
         ops.Recip: row_operations.recip_rows,
         ops.Isqrt: row_operations.isqrt_rows,
         ops.ArgMax: row_operations.argmax_rows,
+        ops.Rescale: language_operations.rescale_rows,
+        ops.TopIndex: language_operations.top_index_rows,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
     (_REFUSED, (ops.Gather,)),
@@ -149,7 +151,11 @@ def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
 
 
 _CHECKS: Dispatch[Callable[[Party, int, Any], None]] = dispatch(
-    {ops.WindowMax: _check_maximum, ops.ArgMax: row_operations.check_argmax},
+    {
+        ops.WindowMax: _check_maximum,
+        ops.ArgMax: row_operations.check_argmax,
+        ops.TopIndex: language_operations.check_top_index,
+    },
     (_VIRTUAL, LINEAR_OR_VIEW),
     ("its lookups, and the products that they defer, are all there is to check", _LOOKUPS_SUFFICE),
     (_REFUSED, (ops.Gather,)),
@@ -193,7 +199,7 @@ _PRODUCTS: Dispatch[_Deferred] = dispatch(
         ops.Isqrt: _Deferred(lambda op: op.out, _square),
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
-    ("its lookups take no product for granted", (ops.Lookup, ops.WindowMax, ops.ArgMax)),
+    ("its lookups take no product for granted", (ops.Lookup, ops.WindowMax, ops.ArgMax, ops.Rescale, ops.TopIndex)),
     (_REFUSED, (ops.Gather,)),
 )
 
@@ -362,12 +368,15 @@ _REDUCTIONS: Dispatch[Callable[[Party, int, Any, Functional, Claim], None]] = di
         ops.LinearCombination: _combination,
         ops.WindowSum: _window_sum,
         ops.RowSum: _row_sum,
+        ops.GatedMatMul: language_operations.carry_gated,
+        ops.RowScale: language_operations.carry_row_scale,
+        ops.WeightRows: language_operations.carry_weight_rows,
         ops.Relabel: _relabel,
         ops.View: _view,
     },
     (
         "its results are held: claims on them are opened, or computed from the statement",
-        (*_LOOKUPS_SUFFICE, ops.WindowMax, ops.ArgMax),
+        (*_LOOKUPS_SUFFICE, ops.WindowMax, ops.ArgMax, ops.TopIndex),
     ),
     (_REFUSED, (ops.Gather,)),
 )

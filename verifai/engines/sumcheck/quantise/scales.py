@@ -248,6 +248,9 @@ class QuantiserOptions:
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         fold: whether constants that move or stretch input cells, such as a scaler's, are folded into the next linear layer, and
             columns have scales of their own. Circuits pinned before either existed were lowered without.
+        unrounded: whether products that only a layer reads, quotients of a softmax, rotated rows and rows of an embedding stay
+            unrounded, and sums that cells of very different sizes run through are held on a wide grid. Circuits pinned before
+            were lowered without.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -265,6 +268,7 @@ class QuantiserOptions:
     column_margin: float = 1.0
     split: bool = True
     fold: bool = True
+    unrounded: bool = True
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -276,6 +280,8 @@ class QuantiserOptions:
         if not self.fold:
             for name in ("fold", "column_bits", "column_margin"):
                 del document[name]
+        if not self.unrounded:
+            del document["unrounded"]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -292,9 +298,9 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
     """Read ``[engine.sumcheck]``. Raises the record's error, with the field named.
 
     Args:
-        pinned: whether it is a lock's; one without ``fold`` or ``activation_margin`` was written before these existed.
+        pinned: whether it is a lock's; one without ``fold``, ``unrounded`` or ``activation_margin`` was written before these.
     """
-    default = QuantiserOptions(fold=not pinned, activation_margin=0.0 if pinned else ACTIVATION_MARGIN)
+    default = QuantiserOptions(fold=not pinned, unrounded=not pinned, activation_margin=0.0 if pinned else ACTIVATION_MARGIN)
     options = QuantiserOptions(
         method=record.choice("method", Method, default.method.value),
         percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
@@ -308,6 +314,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         column_margin=record.number("column_margin", default.column_margin, low=0.0, high=16.0),
         split=record.flag("split", default.split),
         fold=record.flag("fold", default.fold),
+        unrounded=record.flag("unrounded", default.unrounded),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),
@@ -395,6 +402,7 @@ def choose_scales(
     arguments: Collection[str] = (),
     output_columns: Mapping[str, Sequence[Range]] | None = None,
     compared: Collection[str] = (),
+    wide: Mapping[str, Scale] | None = None,
     ordered: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
@@ -405,6 +413,7 @@ def choose_scales(
         exact: exponent of a power of two that all values of an input are multiples of.
         compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
             whole numbers and halves, where thresholds lie, are what they are.
+        wide: scales of sums that are held on a wide grid.
         ordered: inputs whose float32 numbers are compared as they are, unless few bits hold all their values exactly.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
@@ -435,10 +444,12 @@ def choose_scales(
             bits = options.column_bits if name in compared and options.fold else options.input_bits
             scales[name] = choose_scale(_widened(values, options.input_margin), bits)
         elif name in (output_columns or {}):
-            wide = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
-            scales[name] = choose_column_scale(wide, options.output_bits)
+            spread = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
+            scales[name] = choose_column_scale(spread, options.output_bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
+        elif name in (wide or {}) and options.unrounded:
+            scales[name] = (wide or {})[name]
         else:
             if name in arguments and options.fold:
                 reach = _widened(values, options.output_margin)

@@ -101,8 +101,15 @@ def _drawn_scales(model: OnnxModel) -> dict[str, Scale] | None:
     random = np.random.default_rng(0)
     samples: list[dict[str, NDArray[Any]]] = []
     for _ in range(_DRAWN):
-        drawn = {spec.name: random.uniform(-1, 1, spec.shape).astype(spec.dtype) for spec in model.inputs}
-        samples.append(drawn)
+        # Whole numbers are 0 or 1, rows of most tables; tokens that are all padding would leave nothing to weigh.
+        samples.append(
+            {
+                spec.name: random.uniform(-1, 1, spec.shape).astype(spec.dtype)
+                if spec.dtype.startswith("float")
+                else random.integers(0, 2, spec.shape).astype(spec.dtype)
+                for spec in model.inputs
+            }
+        )
     try:
         ranges = calibrate(model, samples)
     except VerifaiError:

@@ -132,8 +132,9 @@ def most_shift(builder: Builder, form: Form, step: Fraction) -> int:
     """The greatest s, somewhat less at most, for which neither a sum of ``form`` nor a factor of its cells breaks a bound."""
     reach = form_reach(builder, form)
     cells = [term for term in form.terms if isinstance(term, CellTerm)]
-    factor = max((abs(term.factor) * float(term.x.step) for term in cells), default=0.0)
-    limits = ((_REACH_BITS, reach), (_CELL_FACTOR_BITS, factor))
+    limits = [(_REACH_BITS, reach)]
+    if cells:  # a form of products alone has no such factor: a softmax's needs a shift of 46 and more
+        limits.append((_CELL_FACTOR_BITS, max(abs(term.factor) * float(term.x.step) for term in cells)))
     return min(bits - ceil(log2(max(real / float(step), 1.0))) for bits, real in limits)
 
 

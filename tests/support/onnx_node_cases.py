@@ -236,9 +236,9 @@ def _compare(name: str, case: Any, net: OnnxModel, data: bytes, inputs: Mapping[
         real = (steps * float(Fraction(*tensor.scale))).astype(np.float32).reshape(spec.shape)
         exact[spec.name] = real if feed[spec.name].dtype == np.float32 else feed[spec.name]
     moved, own = Reference(net).run(exact), Reference(net).run(feed)
-    if any(_apart(own[spec.name], wanted) for spec, wanted in zip(net.outputs, case.data_sets[0][1], strict=True)):
+    if any(apart(own[spec.name], wanted) for spec, wanted in zip(net.outputs, case.data_sets[0][1], strict=True)):
         source = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, dict(inputs))
-        if any(_apart(one, wanted) for one, wanted in zip(source, case.data_sets[0][1], strict=True)):
+        if any(apart(one, wanted) for one, wanted in zip(source, case.data_sets[0][1], strict=True)):
             return Outcome(name, "onnxruntime itself comes to another result than the package expects")
         return Outcome(name, "", float("inf"), 0.0)  # the canonical model is another function
     worst = (0.0, 0.0)
@@ -264,7 +264,7 @@ def _compare(name: str, case: Any, net: OnnxModel, data: bytes, inputs: Mapping[
     return Outcome(name, "", *worst, tuple(dict.fromkeys(type(op).__name__ for op in circuit.ops)))
 
 
-def _apart(found: Any, expected: Any) -> bool:
+def apart(found: Any, expected: Any) -> bool:
     """Whether two results of floating-point arithmetic differ by more than its rounding."""
     first, second = (np.asarray(array, np.float64).reshape(-1) for array in (found, expected))
     if first.size != second.size:

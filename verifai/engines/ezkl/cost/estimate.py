@@ -8,7 +8,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Visibility
 from verifai.engines.ezkl.cost.flow import Cells, Scales, count, flow
 from verifai.engines.ezkl.cost.model import MAX_INNER_COLUMNS, CircuitCost, CircuitSize, predict
-from verifai.engines.ezkl.cost.operators import support
+from verifai.engines.ezkl.cost.operators import GraphFacts, support
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.interface import CostEstimate, OperatorSupport
 from verifai.errors import UnsupportedModel
@@ -27,8 +27,9 @@ _BASIS = (
 
 def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
-    constants = {tensor.name for tensor in model.proto.graph.initializer}
-    return tuple(support(node, constants) for node in model.proto.graph.node)
+    proto = model.proto
+    facts = GraphFacts.of(proto)
+    return tuple(support(node, facts) for node in proto.graph.node)
 
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:

@@ -1,4 +1,4 @@
-"""Writes ``docs/data/operators-ezkl.json``: what became of the onnx package's node tests when they were put through ezkl itself.
+"""Writes ``docs/data/operators-ezkl.json``: what became of the onnx package's node tests when they were put through ezkl.
 
 Run it by hand after a change of :mod:`verifai.engines.ezkl.cost.operators` or of the ezkl release (about 15 minutes of two
 processors): ``python -m tests.conformance.make_ezkl_operators [OPERATOR …]``. ``tests/conformance/test_ezkl_operators.py``
@@ -32,6 +32,7 @@ from verifai.engines.ezkl.compiling import visibility_of
 from verifai.engines.ezkl.cost.estimate import operator_support
 from verifai.engines.ezkl.parameters import CircuitParameters, CircuitVisibility
 from verifai.engines.ezkl.proving import flatten
+from verifai.engines.ezkl.settings import VERSION
 from verifai.errors import UnsupportedModel, VerifaiError
 from verifai.execution.child import Limits
 from verifai.onnx_graph.canonicalise import canonicalise
@@ -179,7 +180,9 @@ def prove(case: Case, parameters: CircuitParameters, fence: Fence, scratch: Path
     low, high = ran.witnesses[0].lookup_low, ran.witnesses[0].lookup_high
     least = max(ran.settings.num_rows, 2 * parameters.decomp_base, high - low if ran.settings.required_lookups else 0)
     parameters = replace(parameters, lookup_low=min(low, -2), lookup_high=max(high, 2), logrows=(least + 64).bit_length())
-    srs = scratch / f"{parameters.logrows}.srs"  # no larger than needed: ezkl cuts a larger one anew each time, which costs more
+    srs = (
+        scratch / f"{parameters.logrows}.srs"
+    )  # no larger than needed: ezkl cuts a larger one anew each time, which costs more
     if not srs.exists():
         calls.run([call("gen_srs", output="test.srs", logrows=parameters.logrows)], fence, outputs={"test.srs": srs})
     folder = scratch / "keys"
@@ -194,41 +197,52 @@ def prove(case: Case, parameters: CircuitParameters, fence: Fence, scratch: Path
     return calls.run(steps, fence, inputs={"input.json": data}).values[-1] is True
 
 
-def measure(only: Sequence[str]) -> list[Found]:
-    """Every case forward, then the smallest right one of each operator end to end."""
-    fence = Fence(Limits(memory_bytes=4 * 2**30, wall_seconds=240))
-    results, right = [], {}
-    for case in reaching(only):
+def measure(operator: str, fence: Fence) -> list[Found]:
+    """Every case of one operator forward, then the smallest right one end to end."""
+    results: list[Found] = []
+    right: list[tuple[int, int, Case, CircuitParameters]] = []
+    for case in reaching([operator]):
         found, parameters = forward(case, fence)
-        print(found.case, found.outcome, found.told, flush=True)
+        if parameters is not None:
+            right.append((sum(len(flat) for flat in case.sample), len(results), case, parameters))
         results.append(found)
-        size = sum(len(flat) for flat in case.sample)
-        if parameters is not None and (case.operator not in right or size < right[case.operator][0]):
-            right[case.operator] = (size, case, parameters)
-    with tempfile.TemporaryDirectory() as name:
-        for _, case, parameters in right.values():
-            at = next(index for index, found in enumerate(results) if found.case == case.name)
+    if right:
+        _, at, case, parameters = min(right, key=lambda one: one[:2])
+        with tempfile.TemporaryDirectory() as name:
             try:
                 done, told = prove(case, parameters, fence, Path(name)), ""
             except (VerifaiError, calls.CallFailed) as problem:
                 done, told = False, f"not proven: {problem}"[:160]
-            print(case.name, "proven" if done else told, flush=True)
-            results[at] = replace(results[at], outcome="right" if done else "refused", told=told, proven=done)
+        results[at] = replace(results[at], outcome="right" if done else "refused", told=told, proven=done)
     return results
 
 
+def read() -> dict[str, list[dict[str, Any]]]:
+    """What the file says, by operator."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in json.loads(TARGET.read_text("utf-8"))["cases"] if TARGET.is_file() else ():
+        found.setdefault(one["operator"], []).append(one)
+    return found
+
+
 def main() -> None:
-    """Measure and write; operators that are not named keep what the file says of them."""
+    """Measure and write, one operator after the other; what is not measured keeps what the file says of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("operators", nargs="*", help="only these, all their cases")
-    only = parser.parse_args().operators
+    parser.add_argument("--missing", action="store_true", help="only operators of which no case is proven")
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
-    found = [one.document() for one in measure(only)]
-    kept = [one for one in json.loads(TARGET.read_text("utf-8"))["cases"] if one["operator"] not in only] if only else []
-    cases = sorted([*kept, *found], key=lambda one: (one["operator"], one["case"]))
-    document = {"onnx": onnx.__version__, "ezkl": "23.0.5", "cases": cases}
-    lines = json.dumps(document).replace('{"case"', '\n{"case"')
-    TARGET.write_text(lines + "\n", encoding="utf-8")
+    fence = Fence(Limits(memory_bytes=4 * 2**30, wall_seconds=240))
+    known = read()
+    chosen = given.operators or sorted({case.operator for case in reaching()} | set(known))
+    if given.missing:
+        chosen = [name for name in chosen if not any(one.get("proven") for one in known.get(name, ()))]
+    for operator in chosen:
+        known[operator] = [found.document() for found in measure(operator, fence)]
+        print(operator, [(one["case"], one["outcome"], one.get("proven", "")) for one in known[operator]], flush=True)
+        cases = sorted((one for many in known.values() for one in many), key=lambda one: (one["operator"], one["case"]))
+        document = json.dumps({"onnx": onnx.__version__, "ezkl": VERSION, "cases": cases})
+        TARGET.write_text(document.replace(', {"case"', ',\n{"case"') + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

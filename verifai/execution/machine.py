@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _CONTROL_GROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -11,10 +12,8 @@ _CONTROL_GROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memor
 def memory_bytes(control_groups: tuple[Path, ...] = _CONTROL_GROUPS) -> int | None:
     """Memory of the machine, or of the container when that has less; ``None`` where the system does not say."""
     found = []
-    try:
+    with suppress(ValueError, OSError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError):
-        pass
     for path in control_groups:
         try:
             text = path.read_text(encoding="ascii").strip()

@@ -196,9 +196,7 @@ def _free(base: str, taken: set[str]) -> str:
     return name
 
 
-def _input_type(
-    value: object, dims: Mapping[str, int], used: set[str], open_axes: Callable[[], list[str]]
-) -> TensorType:
+def _input_type(value: object, dims: Mapping[str, int], used: set[str], open_axes: Callable[[], list[str]]) -> TensorType:
     where = f"input {value.name!r}"  # type: ignore[attr-defined]
     kind = value.type  # type: ignore[attr-defined]
     if not kind.HasField("tensor_type"):

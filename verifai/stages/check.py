@@ -63,9 +63,7 @@ def check_model(
 
     Args and raises: as :func:`ask_engines` and :func:`require_able`.
     """
-    checks = ask_engines(
-        model, spec, engines=engines, max_memory=max_memory, data=data, spec_dir=spec_dir, progress=progress
-    )
+    checks = ask_engines(model, spec, engines=engines, max_memory=max_memory, data=data, spec_dir=spec_dir, progress=progress)
     require_able(checks)
     return checks
 

@@ -205,12 +205,12 @@ def _checked(model: OnnxModel) -> OnnxModel:
 
 
 _PARITY_HINT = (
-    "Scale the columns first (StandardScaler), so that float32 loses less; or raise --parity-limit, as for a source that computes in "
-    "float16, if you accept the difference."
+    "Scale the columns first (StandardScaler), so that float32 loses less; or raise --parity-limit, as for a source that "
+    "computes in float16, if you accept the difference."
 )
 _PARITY_HINT_GENERATED = (
-    "The inputs were generated, and may leave an output flat: name real ones with --inputs. Or raise --parity-limit, as for a source "
-    "that computes in float16, if you accept the difference."
+    "The inputs were generated, and may leave an output flat: name real ones with --inputs. Or raise --parity-limit, as for a "
+    "source that computes in float16, if you accept the difference."
 )
 
 

@@ -216,7 +216,9 @@ def resize(graph: Graph, node: Node) -> list[Node]:
         # Cells from beyond the picture are a constant: 0 by the matrices, and the value is added.
         value = np.float32(node.attributes.get("extrapolation_value", 0.0))
         result = graph.fresh(f"{node.name}_beyond")
-        nodes.append(Node("Add", [at, graph.constant(f"{result}_value", beyond.astype(np.float32) * value)], [result], {}, result))
+        nodes.append(
+            Node("Add", [at, graph.constant(f"{result}_value", beyond.astype(np.float32) * value)], [result], {}, result)
+        )
         at = result
     if not nodes:
         return [Node("Identity", [x], node.outputs[:1], {}, node.name)]
@@ -240,8 +242,10 @@ def _matrix(
     given_cells: Array,
     extrapolated: float,
 ) -> Array:
-    """What onnxruntime makes of each column of ``given_cells`` along one axis, (new, columns); of the unit vectors, that is how the
-    new cells depend on the old ones."""
+    """What onnxruntime makes of each column of ``given_cells`` along one axis, (new, columns).
+
+    Of the unit vectors, that is how the new cells depend on the old ones.
+    """
     size, place = source[axis], named.index(axis)
     # Four axes, since not every mode takes other numbers of them.
     given: dict[str, Array] = {"x": given_cells.reshape(1, size, 1, size)}

@@ -1,5 +1,5 @@
-"""Which operators ezkl 23.0.5 proves. The onnx package's node tests were put through ezkl itself, and what came out wrong or not at
-all is refused here (``docs/ezkl-operators.md``, held to the code by a test); what was not tried is not supported."""
+"""Which operators ezkl 23.0.5 proves. The onnx package's node tests were put through ezkl, and what came out wrong or not
+at all is refused here (``docs/ezkl-operators.md``, held to the code by a test); what was not tried is not supported."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ class GraphFacts:
         """Of a canonical model."""
         graph = proto.graph
         kept = {name for node in graph.node if node.op_type in _INDEXED for name in node.input[1:2]}
-        constants = {t.name: numpy_helper.to_array(t) if t.name in kept or prod(t.dims) <= 64 else None for t in graph.initializer}
+        constants = {
+            t.name: numpy_helper.to_array(t) if t.name in kept or prod(t.dims) <= 64 else None for t in graph.initializer
+        }
         positive: set[str] = set()
         for node in graph.node:
             if node.op_type in _NOT_NEGATIVE or (node.op_type in _HANDED_ON and node.input[0] in positive):
@@ -146,7 +148,10 @@ def _windows(node: onnx.NodeProto, attributes: Mapping[str, Any], facts: GraphFa
     if kind == "MaxPool" and len(node.output) > 1 and node.output[1]:
         return "ezkl does not say where a maximum was", "Leave that output out."
     if kind == "MaxPool" and padded and node.input[0] not in facts.not_negative:
-        return "ezkl pads with 0, which is wrong where all values of a window are negative", "Pool after Relu, or without padding."
+        return (
+            "ezkl pads with 0, which is wrong where all values of a window are negative",
+            "Pool after Relu, or without padding.",
+        )
     if kind == "AveragePool" and padded and not attributes.get("count_include_pad", 0):
         return (
             "ezkl divides by the whole window also at the padded border",

@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-# One worker per core; a file's tests stay in one worker and in their order, since some share what their file built.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# One worker per core; up to three tests that fail so are run once more, each alone, and named (tools/run_tests.py says why).
+PYTEST := $(BIN)/python -m tools.run_tests
 # `make test COVERAGE=1` also measures branch coverage of the package; it takes about half as long again.
 COVER := $(if $(COVERAGE),--cov=verifai --cov-branch --cov-report=term:skip-covered,)
 
@@ -31,17 +31,18 @@ test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes 
 	$(PYTEST) $(COVER) -m "not torch and not evm and not slow"
 
 test-torch: $(STAMP) ## the tests that need PyTorch (installs it)
-	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript
+	$(PIP) install -c constraints.txt 'torch==2.13.0' onnxscript 'transformers==5.24.0'
 	$(PYTEST) -m "torch and not slow"
 
 test-evm: $(STAMP) ## the on-chain check of ezkl proofs; needs Node.js, installs solc below tools/evm and the extra evm
 	$(PIP) install -c constraints.txt -e '.[evm]'
-	@if command -v npm >/dev/null; then npm ci --prefix tools/evm --ignore-scripts --no-audit --no-fund; \
+	@if command -v npm >/dev/null; then npm ci --prefix tools/evm --ignore-scripts --no-audit --no-fund --fetch-timeout=60000; \
 	else echo 'npm is not here, so the contract cannot be compiled: its tests are skipped, saying so'; fi
 	$(PYTEST) -m "evm and not slow"
 
-test-slow: $(STAMP) ## the tests that take minutes
-	$(PYTEST) -m slow --timeout 7200
+test-slow: $(STAMP) ## the tests that take minutes, and properties on examples that nobody has seen
+	$(PYTEST) -m slow --timeout 7200 -o faulthandler_timeout=7260
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm" --hypothesis-profile=search
 
 fuzz: $(STAMP) ## every parser, coverage-guided, a fixed number of runs (installs atheris)
 	$(PIP) install -c constraints.txt -e '.[fuzz]' || echo 'atheris has no wheel here: mutating without coverage'

@@ -7,11 +7,14 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A busy machine is no failure: no test is about time.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A busy machine is no failure: no example has a deadline, and making examples may take its time. What decides whether a change
+# lands tries the same examples each time; `make test-slow` draws new ones (`--hypothesis-profile=search`).
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", UNTIMED, derandomize=True, database=None)
+settings.register_profile("search", UNTIMED, print_blob=True)
+settings.load_profile("steady")
 
 # A background job of a shell starts with SIGINT ignored, and children inherit that; then no Ctrl-C would reach what is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

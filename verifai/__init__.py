@@ -83,6 +83,14 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.hardware import attach_evidence as attach_evidence
+    from verifai.stages.hardware import attach_receipt as attach_receipt
+    from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
+    from verifai.stages.hardware import claim_of_voter as claim_of_voter
+    from verifai.stages.hardware import make_receipt as make_receipt
+    from verifai.stages.hardware import read_evidence as read_evidence
+    from verifai.stages.hardware import show_evidence as show_evidence
+    from verifai.stages.hardware import signed_bytes as signed_bytes
     from verifai.stages.init import init_circuit as init_circuit
     from verifai.stages.inspect import inspect_bundle as inspect_bundle
     from verifai.stages.log import append_entries as append_to_log  # noqa: F401 - the public name differs
@@ -183,6 +191,14 @@ _HOME = {
     "prove_log_entry": ("verifai.stages.log", "prove_entry"),
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
+    "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
+    "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),
+    "claim_of_voter": ("verifai.stages.hardware", "claim_of_voter"),
+    "make_receipt": ("verifai.stages.hardware", "make_receipt"),
+    "read_evidence": ("verifai.stages.hardware", "read_evidence"),
+    "show_evidence": ("verifai.stages.hardware", "show_evidence"),
+    "signed_bytes": ("verifai.stages.hardware", "signed_bytes"),
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
     "prove": ("verifai.stages.prove", "prove"),

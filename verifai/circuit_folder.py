@@ -7,7 +7,7 @@ verification key depends on a locally imported SRS), and its sections come befor
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from verifai.domain.names import PlaceNames, resolve_names
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
 from verifai.domain.table_columns import TableColumns
+from verifai.domain.tensor import TensorSpec
+from verifai.domain.tokenizer import CODE, FILE, MAX_BYTES, Tokenizer, TokenPin, parse_tokenizer
 from verifai.domain.toml import parse_toml
 from verifai.errors import UsageError
 from verifai.execution.files import cannot_write, read_limited, write_atomic
@@ -49,7 +51,24 @@ def read_lock(path: Path) -> CircuitLock:
     """Read a lock from its own path; a folder means the ``circuit.lock`` in it."""
     if path.is_dir():
         return CircuitFolder(path).lock()
-    return parse_lock(read_toml(path, code="bad-lock"), str(path))
+    return _with_tokenizer(parse_lock(read_toml(path, code="bad-lock"), str(path)), path.parent)
+
+
+def _with_tokenizer(lock: CircuitLock, folder: Path) -> CircuitLock:
+    """The lock with the tokenizer that it pins, where its file lies beside it. Raises UsageError (``bad-tokenizer``)."""
+    path, pin = folder / FILE, lock.names.tokens
+    if pin is None or not path.exists():
+        return lock
+    found = read_tokenizer(path)
+    if found.sha256 != pin.sha256:
+        message = "it is not the tokenizer that the lock pins"
+        raise UsageError(CODE, message, where=str(path), hint="Take the file that was published with the lock.")
+    return replace(lock, names=replace(lock.names, tokenizer=found))
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file. Raises UsageError (``bad-tokenizer``, ``file-missing``)."""
+    return parse_tokenizer(read_limited(path, limit=MAX_BYTES), str(path))
 
 
 @dataclass(frozen=True)
@@ -158,7 +177,30 @@ class CircuitFolder:
     @cached_property
     def names(self) -> PlaceNames:
         """What ``circuit.toml`` calls classes and columns, by tensor. Raises UsageError (``bad-spec``)."""
-        return resolve_names(self.spec.names, self.model.inputs, self.model.outputs, str(self.folder / "circuit.toml"))
+        where = str(self.folder / "circuit.toml")
+        names = resolve_names(self.spec.names, self.model.inputs, self.model.outputs, where)
+        found = self.tokenizer
+        if found is None:
+            return names
+        integers = {one.name for one in (*self.model.inputs, *self.model.outputs) if one.dtype in ("int32", "int64")}
+        for name in self.spec.token_tensors:
+            if name not in integers:
+                message = f"{name[:80]!r} is no input or output of integers"
+                hint = f"It has: {', '.join(sorted(integers)) or 'none'}"
+                raise UsageError("bad-spec", message, where=f"{where}: [tokenizer] tensors", hint=hint)
+        return replace(names, tokens=TokenPin(found.sha256, self.spec.token_tensors), tokenizer=found)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that ``circuit.toml`` names. Raises UsageError (``bad-tokenizer``, ``file-missing``)."""
+        return None if self.spec.tokenizer is None else read_tokenizer(self.folder / self.spec.tokenizer)
+
+    @property
+    def text_input(self) -> TensorSpec | None:
+        """The input that a text becomes: the model's only one, where it is one row of tokens. Raises as :attr:`model`."""
+        first, *others = self.model.inputs
+        fits = not others and first.name in self.spec.token_tensors and len(first.shape) == 2 and first.shape[0] == 1
+        return first if fits else None
 
     def table_columns(self, dropped: Collection[str] = ()) -> TableColumns:
         """How this circuit's tables are read. ``dropped``: further columns that are no inputs. Raises UsageError."""
@@ -172,6 +214,11 @@ class CircuitFolder:
         old = read_lock(path) if path.is_file() else None
         kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
         lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names).with_section(engine, section)
+        if self.spec.tokenizer is not None:
+            # Whoever verifies needs it beside the lock, wherever the model's own copy lies.
+            data = read_limited(self.folder / self.spec.tokenizer, limit=MAX_BYTES)
+            if not (self.folder / FILE).exists() or read_limited(self.folder / FILE, limit=MAX_BYTES) != data:
+                write_atomic(self.folder / FILE, data)
         write_atomic(path, render_lock(lock))
         return path
 

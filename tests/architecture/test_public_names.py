@@ -54,6 +54,7 @@ READERS = {
     "load_signer",
     "read_lock",
     "read_samples",
+    "read_evidence",
     "read_trust",
 }
 """Functions that give what the others take."""
@@ -94,6 +95,10 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "srs fetch": ("fetch_srs",),
     "srs generate": ("generate_srs",),
     "srs cut": ("cut_srs",),
+    "tee claim": ("claim_of_bundle", "claim_of_voter", "signed_bytes"),
+    "tee receipt": ("make_receipt",),
+    "tee show": ("show_evidence",),
+    "tee attach": ("attach_evidence", "attach_receipt"),
     "weights show": ("show_roots",),
     "weights renew": ("renew_root",),
     "log init": ("make_log",),

@@ -3,8 +3,9 @@
     python -m tests.fuzz.fuzz_run                 every target, each in a process of its own, with its fixed number of runs
     python -m tests.fuzz.fuzz_run TARGET [-runs=N …]   one target; further options go to libFuzzer
 
-A crash, a hang of 30 s or 2 GiB of memory ends it with a status other than 0 and leaves the input as ``crash-*``. atheris has
-wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random instead, without coverage.
+A crash, a hang of 30 s (of all runs: half an hour) or 2 GiB of memory ends it with a status other than 0 and leaves the input
+as ``crash-*``. atheris has wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random
+instead, without coverage.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from tests.fuzz.fuzz_mutate import mutate, try_one
 from tests.support.paths import ROOT
 
 HANG_SECONDS, MEMORY_MIB, SEED = 30, 2048, 20260131
+TARGET_SECONDS = 1800
+"""Many times what any target takes: for a hang in which nobody looks at the clock."""
 
 
 def main(arguments: list[str]) -> int:
@@ -54,7 +57,12 @@ def _all() -> int:
     for name, target in targets().items():
         started = time.monotonic()
         command = [sys.executable, "-m", "tests.fuzz.fuzz_run", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TARGET_SECONDS)
+        except subprocess.TimeoutExpired:
+            print(f"FAILED {name:16} it was not done within {TARGET_SECONDS} s and was ended", flush=True)
+            failed.append(name)
+            continue
         word = "ok" if done.returncode == 0 else "FAILED"
         print(f"{word:6} {name:16} {target.runs:>7} runs  {time.monotonic() - started:6.1f} s", flush=True)
         if done.returncode:

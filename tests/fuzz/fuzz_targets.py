@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 import tempfile
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tests.fuzz.fuzz_sumcheck import (
     verifier,
     weights_reader,
 )
+from tests.support.language_models import byte_tokenizer, tokenizer_file, word_tokenizer
 from tests.support.paths import ROOT
 from verifai.bundle.consistency import ConsistencyProof, parse_consistency
 from verifai.bundle.keys import parse_public_key
@@ -36,9 +39,11 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.circuit_lock import parse_lock
 from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.hardware import HardwareKind
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.statement import EngineName
 from verifai.domain.strict_json import loads
+from verifai.domain.tokenizer import parse_tokenizer
 from verifai.domain.trust import parse_trust
 from verifai.engines.ezkl import proof as ezkl_proof
 from verifai.engines.ezkl.lock_section import parse_section
@@ -46,12 +51,17 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest
 from verifai.engines.sumcheck.protocol.statement import PrivateTensor, PublicTensor, Statement
 from verifai.engines.sumcheck.secrets.opening_ledger_format import LINE_BYTES, new_ledger, parse_ledger, record
 from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
+from verifai.exporters.language import gguf_file, hf_files
 from verifai.fingerprints.output import decode_output
+from verifai.hardware.dispatch import verify_evidence
+from verifai.hardware.evidence import HardwareEvidence
 from verifai.onnx_graph.arrays import read_npy, read_npz
 from verifai.onnx_graph.load import load_canonical
+from verifai.tokenization.encode import Encoder
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"
 FOLDER = V1 / "accept" / "folder"
+TEE = ROOT / "tests" / "vectors" / "tee"
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,26 @@ def _section(data: bytes) -> object:
     return _toml(lambda document: parse_section(parse_lock(document, "").section(EngineName.EZKL)))(data)
 
 
+def _hardware_targets() -> dict[str, Target]:
+    """The verifiers of hardware evidence, without the process that fences them in."""
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    vcek = (TEE / "sev-snp-vcek.der").read_bytes()
+    report = (TEE / "sev-snp-report-milan.bin").read_bytes()
+
+    def run(kind: HardwareKind) -> Callable[[bytes], object]:
+        return lambda data: verify_evidence(HardwareEvidence(kind, data, vcek if kind is HardwareKind.SEV_SNP else b""), at)
+
+    def chip(data: bytes) -> object:
+        return verify_evidence(HardwareEvidence(HardwareKind.SEV_SNP, report, data), at)
+
+    return {
+        "sev-snp": Target(run(HardwareKind.SEV_SNP), (report,), 1_500),
+        "sev-snp-vcek": Target(chip, (vcek,), 3_000),
+        "nitro": Target(run(HardwareKind.NITRO), tuple(path.read_bytes() for path in sorted(TEE.glob("nitro-*.cbor"))), 2_000),
+        "tdx": Target(run(HardwareKind.TDX), tuple(path.read_bytes() for path in sorted(TEE.glob("tdx-quote-v*.bin"))), 3_000),
+    }
+
+
 def targets() -> dict[str, Target]:
     """By name."""
     payloads = _payloads()
@@ -137,6 +167,7 @@ def targets() -> dict[str, Target]:
         ),
         "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 2_000, 80_000),
         "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 4_000),
+        **_hardware_targets(),
         "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 15_000),
         "trust": Target(_toml(lambda document: parse_trust(document, "")), ((V1 / "trust.toml").read_bytes(),)),
         "circuit-spec": Target(_toml(lambda document: parse_spec(document, "")), specs),
@@ -151,6 +182,9 @@ def targets() -> dict[str, Target]:
         "circuit-zk": Target(_circuit, _circuits(), 3_000, 16_000),
         "proof-zk": Target(_proof, (_frozen("mlp-private.proof"),), 3_000, 64_000),
         "opening-ledger": Target(lambda data: parse_ledger(data, ""), _ledgers(), 15_000, 2048),
+        "gguf": Target(lambda data: gguf_file.parse_header(data, len(data), ""), (_small_gguf(),), 20_000, 4096),
+        "tokenizer": Target(_tokenizer, tuple(tokenizer_file(one()) for one in (word_tokenizer, byte_tokenizer)), 5_000, 8192),
+        "safetensors": Target(_safetensors, (_small_safetensors(),), 15_000, 4096),
         "vote-output": Target(lambda data: decode_output(data), (b"",), 15_000),
         **_sumcheck(),
     }
@@ -171,6 +205,37 @@ def _sumcheck() -> dict[str, Target]:
         "sumcheck-verify-hashed": Target(verifier(hashed), (hashed.proof,), 1_500, 80_000),
         "sumcheck-lock": Target(_toml(read_section), locks, 3_000, 16_000),
     }
+
+
+def _small_gguf() -> bytes:
+    """Two entries, one of them a list of texts, and two tensors."""
+    key, items = b"general.architecture", (b"ab", b"c")
+    entries = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, 5) + b"llama"
+    entries += struct.pack("<Q", 1) + b"t" + struct.pack("<IIQ", 9, 8, len(items))
+    entries += b"".join(struct.pack("<Q", len(item)) + item for item in items)
+    tensors = struct.pack("<Q", 1) + b"a" + struct.pack("<IQQIQ", 2, 32, 2, 8, 0)
+    tensors += struct.pack("<Q", 1) + b"b" + struct.pack("<IQIQ", 1, 8, 0, 96)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 2, 2) + entries + tensors
+    return head.ljust(-(-len(head) // 32) * 32, b"\0") + bytes(128)
+
+
+def _tokenizer(data: bytes) -> object:
+    """What is parsed is also read by the library, and reads a text."""
+    found = parse_tokenizer(data, "")
+    return found.text(Encoder(found).tokens("the walk")[:8])
+
+
+def _small_safetensors() -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}, "__metadata__": {"format": "np"}})
+    return len(header).to_bytes(8, "little") + header.encode() + bytes(16)
+
+
+def _safetensors(data: bytes) -> object:
+    """As a file of a folder: our own reading of the header, then the library's of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / hf_files.SINGLE).write_bytes(data)
+        found = hf_files.open_safetensors(Path(folder))
+        return found.read_all({name: name for name in found.shapes})
 
 
 def _frozen(name: str) -> bytes:

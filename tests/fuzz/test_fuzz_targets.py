@@ -26,9 +26,9 @@ def test_mutated_input_is_refused_or_read_never_a_crash_or_a_hang(name: str) -> 
     target = TARGETS[name]
     generator = random.Random(1)
     for _ in range(min(300, target.runs // 20)):
-        started = time.monotonic()
+        started = time.process_time()
         try_one(target.parse, mutate(generator, generator.choice(target.seeds), target.max_length))
-        assert time.monotonic() - started < 30
+        assert time.process_time() - started < 30
 
 
 def test_a_crash_would_be_seen() -> None:

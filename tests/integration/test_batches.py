@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 from verifai.bundle.keys import new_key
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder
@@ -431,19 +431,36 @@ def test_two_runs_do_not_prove_into_one_folder_at_once(public: CircuitFolder, tm
     assert caught.value.code == "batch-busy"
 
 
+HELD_UP = """
+import signal, sys, time
+from verifai.cli.main import main
+from verifai.stages.batch.index_file import IndexFile
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+genuine, lines = IndexFile.add, int(sys.argv.pop(1))
+
+def add(self, row):
+    genuine(self, row)
+    if self.path.read_bytes().count(b"\\n") >= lines:
+        time.sleep(2)
+
+IndexFile.add = add
+main()
+"""
+"""From that many lines on, each row takes two seconds longer: so no run is done before the signal reaches it."""
+
+
 def _interrupted(arguments: list[str], output: Path, lines: int, sign: int) -> int:
     """Start ``verifai prove``, wait until its index has ``lines`` lines, send ``sign``, and return the status."""
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from verifai.cli.main import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "prove", *arguments, "-q", "--resume"],
+        [sys.executable, "-c", HELD_UP, str(lines), "prove", *arguments, "-q", "--resume"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     index = output / INDEX_FILE
-    while process.poll() is None and (not index.exists() or index.read_bytes().count(b"\n") < lines):
-        time.sleep(0.01)
+    until(lambda: process.poll() is not None or (index.exists() and index.read_bytes().count(b"\n") >= lines))
     process.send_signal(sign)
     return process.wait()
 
@@ -457,7 +474,8 @@ def test_rows_interrupted_twice_give_exactly_as_many_bundles(
     assert _interrupted(arguments, output, rows // 5, signal.SIGINT) == 130
     first = bundles(output)
     assert rows // 5 - 1 <= len(first) < rows
-    assert {row.id for row in index_of(output).of(SampleStatus.PROVEN)} == set(first)
+    told = {row.id for row in index_of(output).of(SampleStatus.PROVEN)}
+    assert told <= set(first) and len(set(first) - told) <= jobs, "one bundle per job may be whole that no line tells of yet"
     assert _interrupted(arguments, output, rows // 2, last) in (130, -signal.SIGKILL)
     status, document = run(capsys, "prove", *arguments, "--resume")
     assert status == 0

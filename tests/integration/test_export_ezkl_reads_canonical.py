@@ -81,7 +81,6 @@ def test_ezkl_reads_every_operator_in_canonical_form(tmp_path: Path) -> None:
         [sys.executable, "-c", CHILD, *paths],
         capture_output=True,
         text=True,
-        timeout=120,
         check=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )

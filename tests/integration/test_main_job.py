@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.waiting import has_ended, until
 from verifai.cli import app as cli
 
 SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
@@ -234,21 +234,16 @@ def test_ctrl_c_stops_within_seconds_and_leaves_nothing(workspace: Workspace, tm
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not _children(process.pid):
-        time.sleep(0.05)
+    until(lambda: _children(process.pid) or process.poll() is not None)
     children = _children(process.pid)
     assert children, "a fenced child is at work"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate()
     assert process.returncode == 130
     assert json.loads(out)["verdict"] == "interrupted"
     assert "Traceback" not in err
     # A killed child is gone once its own memory is freed and whoever adopted it has taken note: a moment after its parent.
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline and any(Path(f"/proc/{child}").exists() for child in children):
-        time.sleep(0.05)
-    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    until(lambda: all(has_ended(int(child)) for child in children), "the end of its children")
     leftovers = [path for path in output.rglob("*") if path.name.endswith(".tmp")] if output.exists() else []
     assert not leftovers
 

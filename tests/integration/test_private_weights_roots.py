@@ -11,6 +11,7 @@ from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.openings import repeated_openings
 from verifai.domain.statement import EngineName
+from verifai.engines.sumcheck import proving
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, UsageError
@@ -73,8 +74,9 @@ def test_a_root_from_its_first_opening_to_its_last(folder: CircuitFolder, tmp_pa
     assert not any(repeated_openings([one.opened for one in verified])), "one registration in three bundles is one opening"
     assert [one.number for one in opened] == [1, 2, 1] and opened[0].root == opened[1].root != opened[2].root
     assert opened[0].root == section.weights_sha256
-    codes = {finding.code for finding in verified[2].findings}
-    assert {"sumcheck-weights-registered", "sumcheck-weights-linked"} <= codes
+    told = {finding.code: finding.message for finding in verified[2].findings}
+    for code in ("sumcheck-weights-registered", "sumcheck-weights-linked", "proof-valid"):
+        assert "bits per step, per hash evaluation, unaudited" in told[code]
     with pytest.raises(UsageError) as caught:
         renew_root(folder)
     assert caught.value.code == "opening-budget-spent"
@@ -122,3 +124,22 @@ def test_a_lost_ledger_kills_the_root_and_a_lost_seed_too(folder: CircuitFolder,
         with pytest.raises(UsageError):
             proven(copy, tmp_path / f"{ending}-out")
         assert not (secrets / f"weights-{root[:16]}.{ending}").exists(), "a lost file was made again"
+
+
+def test_a_number_is_on_disk_before_a_proof_begins_and_is_lost_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it written afterwards, a prover that is killed in between would open one root twice under one number."""
+    (tmp_path / "circuit.toml").write_text(SPEC)
+    compile_circuit(CircuitFolder(tmp_path))
+    folder, seen = CircuitFolder(tmp_path), []
+
+    def killed(*given: object, opening_number: int, **more: object) -> None:
+        seen.append((opening_number, show_roots(folder)[0].used))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proving.prover, "prove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            proven(folder, tmp_path / "a")
+    assert seen == [(1, 2)]  # number 0 was the registration's
+    verified = verify_bundle(proven(folder, tmp_path / "b")[0], folder.lock())
+    assert verified.statement.openings[0].number == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -253,6 +254,24 @@ def test_another_context_does_not_make_the_proof_false(
 
 
 # Circuits that are not their model's
+
+
+def test_compile_refuses_a_regression_that_is_off_by_five_per_cent(
+    coarse: CircuitFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same circuit, once its author no longer says that nothing is required; and it names the field that is in the way."""
+    asked = (coarse.folder / "circuit.toml").read_text()
+    folder = coarse.folder.with_name("asked")  # whose paths are relative
+    shutil.copytree(coarse.folder, folder)
+    (folder / "circuit.toml").write_text(asked.replace('floor = "none"\n', ""))
+    (folder / "circuit.lock").unlink()
+    document = ran(capsys, "compile", folder)
+    assert (document["status"], document["error"]["code"]) == (3, "fidelity-below-floor")
+    error = float(re.search(r"percentile\) (?:of the worst output column )?([0-9.]+)", document["error"]["message"])[1])  # type: ignore[index]
+    assert 0.03 < error < 0.08 and "output_bits" in document["error"]["hint"]
+    assert not (folder / "circuit.lock").exists(), "nothing is pinned"
+    (folder / "circuit.toml").write_text((folder / "circuit.toml").read_text().replace("output_bits = 6\n", ""))
+    assert ran(capsys, "compile", folder)["status"] == 0, "what the hint says helps"
 
 
 def test_an_audit_refuses_a_regression_that_is_off_by_five_per_cent(

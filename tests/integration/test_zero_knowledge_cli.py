@@ -18,6 +18,7 @@ import pytest
 from onnx import helper
 
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 from verifai.cli import app as cli
 from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
 
@@ -117,9 +118,7 @@ def _killed_rounds(folder: Path, output: Path, rounds: int, seed: int) -> list[i
             arguments = ["prove", str(folder), HELDOUT, "--limit", "3", "-o", str(output / f"{number}{side}"), "-q"]
             started.append(subprocess.Popen([sys.executable, "-c", PROVE, *arguments], start_new_session=True, cwd=ROOT))
         if number % 2 == 0:  # in the middle of the proofs; else anywhere from the start of the processes on
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and not list(output.glob(f"{number}?/0*/payload/statement.bin")):
-                time.sleep(0.01)
+            until(lambda number=number: list(output.glob(f"{number}?/0*/payload/statement.bin")))
             time.sleep(pick.uniform(0.0, 0.3))
         else:
             time.sleep(pick.uniform(0.2, 6.0))

@@ -20,7 +20,7 @@ from verifai.execution.child import Limits
 from verifai.execution.scratch import private_directory
 
 PER_CHILD = 250
-LIMITS = Limits(memory_bytes=2 * 2**30, wall_seconds=120)
+LIMITS = Limits(memory_bytes=2 * 2**30, wall_seconds=3600)
 
 Verdict = tuple[int, str]
 """Exit status and code; (0, "accepted") when nothing objects."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,8 +40,10 @@ def panic(args):
 
 def hang(args):
     if args.get("grandchild"):
-        child = subprocess.Popen(["sleep", "600"])
-        Path(args["grandchild"]).write_text(f"{os.getpid()} {child.pid}")
+        child = subprocess.Popen(["sleep", "3600"])
+        written = Path("pids")
+        written.write_text(f"{os.getpid()} {child.pid}")
+        shutil.move(written, args["grandchild"])  # it is there whole or not at all
     while True:
         time.sleep(60)
 
@@ -60,7 +63,7 @@ def touch_slowly(args):
     blocks = []
     while True:
         blocks.append(b"x" * (8 * 2**20))
-        time.sleep(0.02)
+        time.sleep(0.02 if len(blocks) < 30 else 60)  # 240 MiB, and there it stays
 
 
 def orphan(args):

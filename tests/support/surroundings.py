@@ -142,7 +142,7 @@ class Surroundings:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate()
 
     def run(self, folder: bytes, words: Sequence[str | bytes], name: str = ORDINARY) -> Ended:
         """One command in ``folder``."""

@@ -44,7 +44,7 @@ def at_once(*actions: Callable[[], object]) -> list[object]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join()
     return found
 
 

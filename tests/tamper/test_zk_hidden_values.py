@@ -10,10 +10,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from tests.support import sumcheck_examples as examples
 from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_models import scales_for
 from verifai.domain.digest import Sha256
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.record import Record
@@ -42,7 +43,7 @@ from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover import relations as prover
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
+from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, choose_scale
 from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.verifier import relations
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
@@ -151,6 +152,60 @@ def test_the_bias_of_a_layer_with_one_output_is_not_published():
     """Written as a sum, it was a constant of the circuit, exact to the last bit of the grid."""
     nodes = helper.make_node("MatMul", ["x", "w"], ["t"]), helper.make_node("Add", ["t", "c"], ["y"])
     assert _published(0.31, *nodes) == _published(0.32, *nodes)
+
+
+ROWS = {
+    "maximum": ((1, 6), [("Max", ["x", "c"], {})], {"c": (1, 6)}),
+    "minimum": ((1, 6), [("Min", ["c", "x"], {})], {"c": (1, 6)}),
+    "sum": ((1, 6), [("Relu", ["x"], {}), ("Add", [0, "c"], {})], {"c": (1, 6)}),
+    "product": ((1, 6), [("Relu", ["x"], {}), ("Mul", [0, "c"], {})], {"c": (1, 6)}),
+    "dividend": ((1, 6), [("Softplus", ["x"], {}), ("Div", ["c", 0], {})], {"c": (1, 6)}),
+    "bias of every cell": ((3, 6), [("Gemm", ["x", "w", "c"], {})], {"w": (6, 4), "c": (3, 4)}),
+    "slopes": ((1, 6), [("PRelu", ["x", "c"], {})], {"c": (6,)}),
+    "gains and biases": ((2, 6), [("LayerNormalization", ["x", "w", "c"], {"axis": -1})], {"w": (6,), "c": (6,)}),
+    "layer": ((1, 6), [("Gemm", ["x", "w", "c"], {})], {"w": (6, 4), "c": (4,)}),
+    "convolution": ((1, 2, 4, 4), [("Conv", ["x", "w", "c"], {})], {"w": (3, 2, 3, 3), "c": (3,)}),
+    "comparison": ((1, 6), [("Greater", ["x", "c"], {}), ("Cast", [0], {"to": TensorProto.FLOAT})], {"c": (1, 6)}),
+}
+"""Operators with private constants: input's shape, nodes (a number is another node's result), constants' shapes."""
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_circuits_show_no_more_of_private_constants_than_powers_of_two(name):
+    """Ranges of values that a rule makes on its way followed from the constants, exactly: the least or largest one was told."""
+    shape, nodes, constants = ROWS[name]
+    random = np.random.default_rng(9)
+    first = {c: random.uniform(0.53, 0.93, size) * random.choice([-1, 1], size) for c, size in constants.items()}
+    first = {c: np.abs(cells) if name == "dividend" else cells for c, cells in first.items()}
+    second = {c: cells * random.uniform(0.997, 1.003, cells.shape) for c, cells in first.items()}
+    assert _with_constants(shape, nodes, first, first) == _with_constants(shape, nodes, second, first)
+
+
+def _with_constants(shape, nodes, constants, calibrated):
+    """The circuit's bytes, everything private, on the scales that calibration gives the model with ``calibrated``."""
+    made = []
+    for cells in (constants, calibrated):
+        held = [numpy_helper.from_array(array.astype(np.float32), c) for c, array in cells.items()]
+        names = [*(f"n{i}" for i in range(len(nodes) - 1)), "y"]
+        steps = [
+            helper.make_node(kind, [names[one] if isinstance(one, int) else one for one in inputs], [out], name=out, **more)
+            for (kind, inputs, more), out in zip(nodes, names, strict=True)
+        ]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+        graph = helper.make_graph(steps, "test", [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], held)
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        made.append(canonicalise(shape_inference.infer_shapes(proto).SerializeToString(), where="test").model)
+    feeds = [{"x": np.random.default_rng(i).uniform(-1, 1, shape).astype(np.float32)} for i in range(4)]
+    circuit = lower(
+        made[0],
+        scales_for(made[1], feeds, QuantiserOptions(activation_bits=10, input_bits=10, output_bits=10)),
+        tensors={"x": ir.Visibility.PRIVATE, "y": ir.Visibility.PRIVATE},
+        weights=ir.WeightVisibility.COMMITTED,
+        suite=ZERO_KNOWLEDGE,
+        opening_budget=16,
+    ).circuit
+    assert circuit.weights
+    return encode(circuit)
 
 
 def test_what_a_table_shows_of_private_weights_is_said():

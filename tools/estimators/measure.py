@@ -5,6 +5,8 @@ python -m tools.estimators.measure --engine ezkl --only wine    those whose slug
 python -m tools.estimators.measure --engine ezkl --missing      those that have no result yet
 python -m tools.estimators.measure --engine sumcheck --write    also keep the results, and write the page
 
+Options for a machine with other work: --seconds S stops an estimator after S processor seconds, --minutes M begins none later.
+
 A row is *accepted* when compile meets the default floor of the task, held-out rows are proven and their proofs verified against
 the lock. Refusals keep their text. Nothing is tuned by hand.
 """
@@ -12,9 +14,11 @@ the lock. Refusals keep their text. Nothing is tuned by hand.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ import numpy as np
 import verifai
 from tools.estimators import results
 from tools.estimators.page import PAGE, line, page
+from tools.estimators.processor_time import run_within
 from tools.estimators.results import Row
 from tools.estimators.zoo import Case, cases, save
 from verifai.domain.statement import EngineName, Role
@@ -81,7 +86,7 @@ def _through(case: Case, folder: Path, x: Any, half: int, engine: EngineName) ->
     fidelity = compiled.circuit.fidelity
     agreement = "" if fidelity.top1_matches is None else f"{fidelity.top1_matches}/{fidelity.samples}"
     return _row(
-        case, bool(errors), reason="" if errors else "every held-out row is out of range", spread_error=fidelity.spread_error,
+        case, bool(errors), reason="" if errors else "every held-out row is out of range", spread_error=fidelity.judged_error,
         held_out=max(errors, default=None), agreement=agreement, size_log2=compiled.estimate.size_log2,
         compile_seconds=compile_seconds, prove_seconds=min(seconds, default=None),
     )  # fmt: skip
@@ -105,12 +110,25 @@ def _flat(reference: Any, sample: Any) -> Any:
     return np.concatenate([np.asarray(value, np.float64).reshape(-1) for value in reference.run(sample).values()])
 
 
-def run(chosen: Iterable[Case], engine: EngineName, work: Path, *, write: bool) -> None:
+def measure_within(case: Case, work: Path, engine: EngineName, seconds: float) -> Row:
+    """The same in a child process that is stopped after so many processor seconds."""
+    kept = work / "kept"
+    command = [sys.executable, "-m", "tools.estimators.measure", "--engine", engine.value, "--child", case.slug, str(kept)]
+    if run_within(command, seconds):
+        return results.read(engine.value, kept).rows[case.slug]
+    return _row(case, False, reason=f"not done within {seconds:g} processor seconds")
+
+
+def run(chosen: Iterable[Case], engine: EngineName, work: Path, options: argparse.Namespace) -> None:
     """Each in turn, printed as it comes, and kept as it comes."""
+    end = time.monotonic() + 60 * options.minutes
     for case in chosen:
-        row = measure(case, work, engine)
+        if time.monotonic() > end:
+            break
+        limited = options.seconds < inf
+        row = measure_within(case, work, engine, options.seconds) if limited else measure(case, work, engine)
         print(f"{engine.value:9}{case.slug:50}", line(row) if row.accepted else row.reason, flush=True)
-        if write:
+        if options.write:
             results.write(results.read(engine.value).with_row(row))
 
 
@@ -120,14 +138,22 @@ def main() -> None:
     parser.add_argument("--engine", choices=[one.value for one in EngineName], required=True)
     parser.add_argument("--only", default="", help="those whose slug contains this text")
     parser.add_argument("--missing", action="store_true", help="those that have no result yet")
+    parser.add_argument("--seconds", type=float, default=inf, help="stop an estimator after so many processor seconds")
+    parser.add_argument("--minutes", type=float, default=inf, help="begin no estimator later than this")
     parser.add_argument("--write", action="store_true", help="keep the results in docs/data and write docs/estimators.md")
+    parser.add_argument("--child", nargs=2, metavar=("SLUG", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     engine = EngineName(options.engine)
-    chosen = [case for case in cases() if options.only in case.slug]
-    if options.missing:
-        chosen = [case for case in chosen if case.slug not in results.read(engine.value).rows]
     with tempfile.TemporaryDirectory() as work:
-        run(chosen, engine, Path(work), write=options.write)
+        if options.child:
+            slug, kept = options.child
+            (case,) = (case for case in cases() if case.slug == slug)
+            results.write(results.Results(engine.value).with_row(measure(case, Path(work), engine)), Path(kept))
+            return
+        chosen = [case for case in cases() if options.only in case.slug]
+        if options.missing:
+            chosen = [case for case in chosen if case.slug not in results.read(engine.value).rows]
+        run(chosen, engine, Path(work), options)
     if options.write:
         PAGE.write_text(page(results.read_all()), encoding="utf-8")
 

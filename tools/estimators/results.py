@@ -22,7 +22,7 @@ class Row:
         slug: of the case, in :mod:`tools.estimators.zoo`.
         accepted: whether a circuit met the default floor and every proof tried was verified.
         reason: why not, where it was not: the error's code, then its text.
-        spread_error: 99th percentile of error / spread over the calibration half.
+        spread_error: 99th percentile of error / spread over the calibration half, of the worst output column.
         held_out: the largest such error of the proven rows' outputs.
         agreement: equal decisions, as "133/133"; empty where the task has none.
         size_log2: committed cells (sumcheck) or rows (ezkl).

@@ -15,6 +15,7 @@ from verifai.bundle.dsse import check_signatures
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.attestation.tee import HardwarePredicate
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.round import RoundTerms
 from verifai.domain.policy.attestation import GatePredicate
@@ -42,7 +43,7 @@ class EvidenceDate:
 
 
 def evidence_dates(bundle: OpenBundle, trust: Trust) -> Iterator[EvidenceDate]:
-    """The dates of all evidence in ``bundle``: proofs, gate verdicts, decisions. Without any, that of the bundle itself."""
+    """The dates of proofs, verdicts, decisions and hardware reports in ``bundle``; without any, that of the bundle itself."""
     written = parse_utc(bundle.manifest.created)
     release = date_signers(bundle.envelope, trust, TrustRole.RELEASE)
     found = False
@@ -56,6 +57,8 @@ def evidence_dates(bundle: OpenBundle, trust: Trust) -> Iterator[EvidenceDate]:
             yield EvidenceDate("gate verdict", parse_utc(message.time_verified), signed)
         elif isinstance(message, ConsensusDecision):
             yield EvidenceDate("decision", _decided(bundle, message, written), decision_signers(bundle, trust))
+        elif isinstance(message, HardwarePredicate):
+            yield EvidenceDate("hardware report", parse_utc(message.created), release)
         else:
             continue
         found = True

@@ -10,13 +10,15 @@ import typer
 
 from verifai.cli.arguments import DropOption, read_tensors, sizes_of_dims, sizes_of_shapes
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.digest import sha256
 from verifai.domain.model_facts import SUFFIX
 from verifai.domain.our_files import NO_TEXT
 from verifai.domain.shell import shell
+from verifai.domain.tokenizer import SUFFIX as TOKENIZER
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind, check_replaced
-from verifai.onnx_graph.facts import write_facts
+from verifai.onnx_graph.facts import write_facts, write_tokenizer
 from verifai.stages.export import export as export_model
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ def register(app: typer.Typer) -> None:
     @verb(app, "export", example="verifai export fixtures/digits-mlp/model.onnx -o model.onnx")
     def export(
         source: Annotated[
-            str, typer.Argument(help="model.onnx, a .pt2 program, a .skops file, or pkg.module:factory.", show_default=False)
+            str,
+            typer.Argument(
+                help="model.onnx, a .pt2 program, a .skops file, a .gguf file, a Hugging Face folder, or pkg.module:factory.",
+                show_default=False,
+            ),
         ],
         output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the canonical ONNX file."), Kind.NEW_TREE],
         dim: Annotated[
@@ -48,6 +54,10 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--select", help="An output to keep; repeatable. Default: all but labels.", metavar="NAME"),
         ] = None,
+        positions: Annotated[
+            int | None,
+            typer.Option("--positions", help="Tokens that a language model takes. Default: 64, or fewer.", min=1, metavar="N"),
+        ] = None,
         parity_limit: Annotated[
             float, typer.Option("--parity-limit", help="Largest error accepted, as a share of the outputs' spread.", min=0.0)
         ] = 1e-3,
@@ -61,7 +71,8 @@ def register(app: typer.Typer) -> None:
         """Turn a model into canonical ONNX.
 
         Static shapes, one opset, explicit defaults, float32; then compare it with its source on real or generated inputs.
-        Task, labels and column names, where the source says them, go into OUTPUT.facts.json.
+        Task, labels and column names, where the source says them, go into OUTPUT.facts.json; a language model's tokenizer into
+        OUTPUT.tokenizer.json.
         """
         frame = current()
         if output.exists() and not force:
@@ -83,6 +94,7 @@ def register(app: typer.Typer) -> None:
                 select=select or (),
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
+                positions=positions,
                 # Which shapes the inputs must have is known only once the model is exported.
                 samples=()
                 if inputs is None
@@ -93,6 +105,7 @@ def register(app: typer.Typer) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(output, result.model.data)
         write_facts(output, result.facts)
+        write_tokenizer(output, result.tokenizer)
         for notice in result.notices:
             frame.note(f"notice: {notice}")
         return _told(output, result)
@@ -110,6 +123,8 @@ def _told(output: Path, result: ExportResult) -> Result:
         said = [f"{len(names)} {kind}" for kind, names in (("labels", facts.labels), ("columns", facts.columns)) if names]
         said += [f"{len(facts.categories)} columns of texts"] if facts.categories else []
         lines.append(f"Facts: {plain(output.name + SUFFIX)}  {', '.join([f'task {facts.task}', *said])}")
+    if result.tokenizer is not None:
+        lines.append(f"Tokenizer: {plain(output.name + TOKENIZER)}  sha256 {sha256(result.tokenizer)}")
     lines.append(f"Next: verifai check {plain(shell(output))}")
     fields = ("samples", "generated", "max_abs_error", "max_error", "limit", "decisions", "decisions_differ")
     data = {
@@ -118,5 +133,6 @@ def _told(output: Path, result: ExportResult) -> Result:
         "notices": list(result.notices),
         "parity": {field: getattr(parity, field) for field in fields},
         "facts": None if facts is None else facts.to_document(),
+        "tokenizer_sha256": None if result.tokenizer is None else sha256(result.tokenizer),
     }
     return Result(data, lines, verdict="done")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -34,7 +35,10 @@ class LeftColumn(ProgressColumn):
 
 
 class ProgressDisplay:
-    """Implements ``verifai.domain.progress.Progress``; use it in a ``with`` block."""
+    """Implements ``verifai.domain.progress.Progress``; use it in a ``with`` block.
+
+    Steps may be told by any thread, also while the one that owns it opens another phase or puts the display away.
+    """
 
     def __init__(self, console: Console, *, quiet: bool, verbose: bool) -> None:
         self._console = console
@@ -44,6 +48,7 @@ class ProgressDisplay:
         self._task: TaskID | None = None
         self._started = 0.0
         self._name = ""
+        self._lock = threading.RLock()
 
     def __enter__(self) -> ProgressDisplay:
         self._open()
@@ -67,10 +72,11 @@ class ProgressDisplay:
         self._close()
 
     def _close(self) -> None:
-        self._close_phase()
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        with self._lock:
+            self._close_phase()
+            bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
 
     @contextlib.contextmanager
     def put_away(self) -> Iterator[None]:
@@ -83,10 +89,11 @@ class ProgressDisplay:
 
     def phase(self, name: str, total: int | None = None) -> None:
         """Close the running phase and open ``name``."""
-        self._close_phase()
-        self._name, self._started = name, time.monotonic()
-        if self._bar is not None:
-            self._task = self._bar.add_task(name, total=total, memory="")
+        with self._lock:
+            self._close_phase()
+            self._name, self._started = name, time.monotonic()
+            if self._bar is not None:
+                self._task = self._bar.add_task(name, total=total, memory="")
 
     def _close_phase(self) -> None:
         if self._bar is not None and self._task is not None:
@@ -104,13 +111,15 @@ class ProgressDisplay:
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` of the current phase are done."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, steps)
+        with self._lock:
+            if self._bar is not None and self._task is not None:
+                self._bar.advance(self._task, steps)
 
     def memory(self, peak_bytes: int) -> None:
         """Show the peak so far."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, memory=f"peak {peak_bytes / 2**20:,.0f} MiB")
+        with self._lock:
+            if self._bar is not None and self._task is not None:
+                self._bar.update(self._task, memory=f"peak {peak_bytes / 2**20:,.0f} MiB")
 
     def note(self, text: str) -> None:
         """A remark that stays on the screen."""

@@ -23,6 +23,8 @@ from verifai.stages.batch.run import prove_batch
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.outside import SamplesOutside
+from verifai.stages.texts import text_samples
+from verifai.tokenization.samples import read_text
 
 
 class ProveCommand(VerbCommand):
@@ -62,9 +64,21 @@ def register(app: typer.Typer) -> None:
     def prove(
         circuit: CircuitArgument,
         inputs: Annotated[
-            list[str], typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False)
-        ],
+            list[str] | None,
+            typer.Argument(help="Inputs (.npz, .npy, CSV, Parquet, .json, images) or -.", show_default=False),
+        ] = None,
+        *,
         output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundles: 000000, 000001, …"), Kind.TREE],
+        text: Annotated[
+            list[str] | None,
+            typer.Option("--text", help="A text, where the circuit pins a tokenizer; repeatable.", metavar="TEXT"),
+        ] = None,
+        text_file: Annotated[
+            list[Path] | None, typer.Option("--text-file", help="A file with one text (UTF-8); repeatable.", metavar="FILE")
+        ] = None,
+        chat: Annotated[
+            bool, typer.Option("--chat", help="Put each text into the model's chat template, as a user's message.")
+        ] = False,
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
         context_per_sample: Annotated[
@@ -108,7 +122,8 @@ def register(app: typer.Typer) -> None:
             check_target(output_tensors, folder, engine)
         columns = folder.table_columns(drop or ())
         # A value that is not finite is found below, with the other samples that cannot be proven.
-        samples = [sample for source in inputs for sample in read_tensors(source, folder.model, columns, finite=False)]
+        samples = [sample for one in inputs or [] for sample in read_tensors(one, folder.model, columns, finite=False)]
+        samples += text_samples(folder, _texts(text or [], text_file or []), chat=chat)
         samples = _some(samples, skip, limit)
         options = BatchOptions(
             engine=engine,
@@ -137,6 +152,10 @@ def register(app: typer.Typer) -> None:
                     f"Seeds of the hashed outputs: {plain(str(seeds))}. For the next prover alone; never publish them."
                 )
         return proved_result(report, folder, signed=bool(options.signers))
+
+
+def _texts(given: Sequence[str], files: Sequence[Path]) -> list[str]:
+    return [*given, *(read_text(path) for path in files)]
 
 
 def _some(samples: list[dict[str, Any]], skip: int, limit: int | None) -> list[dict[str, Any]]:

@@ -108,6 +108,7 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
         "worst_sample": fidelity.worst_sample,
         "task": None if fidelity.task is None else fidelity.task.value,
         "spread_error": fidelity.spread_error,
+        "column_error": fidelity.column_error,
         "r2": fidelity.r2,
         "close_decisions": fidelity.close_decisions,
         "few_samples": fidelity.few_samples,
@@ -122,7 +123,8 @@ def fidelity_lines(fidelity: Fidelity) -> list[str]:
     if fidelity.close_decisions:
         said.append(f"{fidelity.close_decisions} of them lie within rounding")
     if fidelity.spread_error is not None:
-        said.append(f"99th percentile of the error {fidelity.spread_error:.2g} standard deviations of the output")
+        worst = "" if fidelity.column_error is None else f" ({fidelity.column_error:.2g} in its worst column)"
+        said.append(f"99th percentile of the error {fidelity.spread_error:.2g} standard deviations of the output{worst}")
     if fidelity.r2 is not None and fidelity.top1_matches is None:
         said.append(f"R² {fidelity.r2:.6f}")
     said.append(f"largest error {fidelity.max_abs_error:.3g} (sample {fidelity.worst_sample})")

@@ -88,6 +88,15 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
         "Write the file that says whom and what you trust.",
         {"init": Verb("trust", "Write a commented trust file.")},
     ),
+    "tee": VerbGroup(
+        "Attest with trusted hardware: AMD SEV-SNP, Intel TDX, AWS Nitro.",
+        {
+            "claim": Verb("tee", "Print the 64 bytes that a machine must sign about a bundle, a receipt or a voter."),
+            "receipt": Verb("tee", "Write down one inference by digests, for models that are too large to prove."),
+            "show": Verb("tee", "Verify raw evidence and show what it establishes, with the lines for a trust file."),
+            "attach": Verb("tee", "Put a machine's evidence into a new bundle, once it holds and is about the right thing."),
+        },
+    ),
     "weights": VerbGroup(
         "Look after the hiding roots of private weights.",
         {

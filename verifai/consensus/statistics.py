@@ -73,10 +73,3 @@ def upper_quantile(values: NDArray[Any], probability: float) -> float:
 def lower_quantile(values: NDArray[Any], probability: float) -> float:
     """The largest observed value with at most ``probability`` of them below it: with few values, the minimum."""
     return float(np.quantile(np.asarray(values, dtype=np.float64).reshape(-1), probability, method="lower"))
-
-
-def majority_capture(share: float, voters: int, tolerated_faults: int) -> float:
-    """Chance that more than f of n verifiers, drawn at random from a crowd with a share of Sybils, are Sybils."""
-    from scipy.stats import binom
-
-    return float(binom.sf(tolerated_faults, voters, share))

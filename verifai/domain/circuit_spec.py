@@ -12,6 +12,7 @@ from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
 from verifai.domain.names import PlaceNames, names_from_spec
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
+from verifai.domain.tokenizer import names_of
 from verifai.errors import UsageError
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -76,6 +77,8 @@ class CircuitSpec:
         options: per engine, its own settings.
         names: labels of classes and names of columns, as written; checked against the model when that is read.
         dropped: columns of tables that are no inputs.
+        tokenizer: path of the tokenizer's file, relative like ``model``; ``None`` where there is none.
+        token_tensors: the inputs and outputs whose integers are its tokens.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
@@ -96,6 +99,8 @@ class CircuitSpec:
     floorless: bool = False
     names: PlaceNames = field(default_factory=PlaceNames)
     dropped: frozenset[str] = frozenset()
+    tokenizer: str | None = None
+    token_tensors: tuple[str, ...] = ()
 
     @property
     def floor(self) -> FidelityFloor:
@@ -147,6 +152,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
     calibration = root.table("calibration", {})
     weights = root.table("weights", {})
     privacy = root.table("privacy", {})
+    tokenizer = root.table("tokenizer") if root.has("tokenizer") else None
     engine_options = root.table("engine", {})
     options: dict[str, Mapping[str, Any]] = {}
     local_locks: set[EngineName] = set()
@@ -187,9 +193,13 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         floorless=_floorless(fidelity),
         names=names_from_spec(root),
         dropped=_dropped(root),
+        tokenizer=None if tokenizer is None else tokenizer.text("file"),
+        token_tensors=() if tokenizer is None else names_of(tokenizer),
         # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )
+    if tokenizer is not None:
+        tokenizer.done()
     for record in (circuit, budget, fidelity, calibration, weights, privacy, engine_options, root):
         record.done()
     spec.refuse_contradiction(where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from verifai.domain.attestation.tee import HardwarePredicate
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.round import RoundTerms
 from verifai.domain.digest import short
@@ -18,6 +19,8 @@ def claim_words(predicate: object) -> tuple[str, ...]:
         return _decision(predicate)
     if isinstance(predicate, RoundTerms):
         return _terms(predicate)
+    if isinstance(predicate, HardwarePredicate):
+        return (f"{predicate.kind.value} hardware evidence about a {predicate.about.WORD}, made {predicate.created}",)
     return ()
 
 

@@ -206,7 +206,7 @@ def _too_far(one: OutputComparison, pinned: Fidelity, cap: float | None) -> str:
         spread = one.figures.spread_of(at)
         limit = max(one.step, FAR * pinned.max_abs_error)
         if one.task is Task.REGRESSION and most is not None:
-            limit = min(max(limit, FAR * (pinned.spread_error or 0.0) * spread), most * spread)
+            limit = min(max(limit, FAR * (pinned.judged_error or 0.0) * spread), most * spread)
         if error > limit:
             return f"the error is {error:.4g}, that is {error / spread:.2g} spreads; at most {limit / spread:.2g} is near"
     return ""
@@ -222,7 +222,7 @@ def _turned(one: OutputComparison, pinned: Fidelity) -> str:
         if one.figures is not None:
             spread = max(one.figures.spread_of(wanted), one.figures.spread_of(found))
             # As compile counts close decisions; but a poor circuit's own error excuses nothing.
-            reach = max(reach, 2 * min(pinned.spread_error or 0.0, allowed) * spread)
+            reach = max(reach, 2 * min(pinned.judged_error or 0.0, allowed) * spread)
         margin = one.margin(wanted, found)
         if not margin <= reach:
             return "it decides otherwise" + (f", by {margin:.3g} where {reach:.3g} is rounding" if isfinite(margin) else "")
@@ -248,8 +248,10 @@ def judge_pinned(pinned: Fidelity, *, part: bool = False, cap: float | None = No
     most = limits.spread_error if cap is None else cap
     missed = []
     remedy = "Leave [fidelity] out of circuit.toml, compile, which then asks for the default floor, and prove again."
-    if pinned.spread_error is not None and most is not None and pinned.spread_error > most:
-        missed.append(f"its error (99th percentile) is {pinned.spread_error:.2g} spreads of the output, more than {most:g}")
+    error = pinned.judged_error
+    if error is not None and most is not None and error > most:
+        whose = "its worst output column" if error == pinned.column_error else "the output"
+        missed.append(f"its error (99th percentile) is {error:.2g} spreads of {whose}, more than {most:g}")
         remedy += " To audit it all the same: --max-spread-error."
     agreement = pinned.top1_agreement
     if limits.top1_agreement is not None and agreement is not None and agreement < limits.top1_agreement:
@@ -258,5 +260,5 @@ def judge_pinned(pinned: Fidelity, *, part: bool = False, cap: float | None = No
         message = f"the circuit is not near its float model: {'; '.join(missed)}"
         evidence = f"over {pinned.samples} calibration samples"
         return Finding("fidelity-poor", Outcome.POLICY_NOT_MET, message, where, evidence, remedy, step)
-    figures = "" if pinned.spread_error is None else f"99th percentile of the error {pinned.spread_error:.2g} spreads"
+    figures = "" if pinned.spread_error is None else f"99th percentile of the error {pinned.judged_error:.2g} spreads"
     return holds("fidelity-fair", "the circuit is near its float model on the calibration data", step, evidence=figures)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from verifai.domain.categories import Categories, categories_of, placed
 from verifai.domain.record import Record
 from verifai.domain.tensor import TensorSpec
+from verifai.domain.tokenizer import Tokenizer, TokenPin, pin_of
 from verifai.domain.unicode_14 import is_printable
 from verifai.errors import UsageError, VerifaiError
 
@@ -32,11 +33,15 @@ class PlaceNames:
             side or the other; of an output of integers, of each value from 0.
         columns: by input, of each place of the last axis.
         categories: by input, of its columns of texts, by the column's name, or by its place where the columns have no names.
+        tokens: the tokenizer that the lock pins; ``None`` where the model knows no tokens.
+        tokenizer: that tokenizer, read; ``None`` where its file is not at hand, and no token has a text then.
     """
 
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, Categories]] = field(default_factory=dict)
+    tokens: TokenPin | None = None
+    tokenizer: Tokenizer | None = field(default=None, compare=False, repr=False)
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values, without what is empty; the inverse of :func:`names_from_lock`."""
@@ -49,6 +54,8 @@ class PlaceNames:
                 name: {column: found[column].to_document() for column in sorted(found)}
                 for name, found in sorted(self.categories.items())
             }
+        if self.tokens is not None:
+            document["tokenizer"] = self.tokens.to_document()
         return document
 
     def texts(self, name: str) -> Mapping[int, Categories]:
@@ -67,7 +74,8 @@ def names_from_lock(circuit: Record) -> PlaceNames:
         table.done()
         if not found[kind]:
             raise circuit.refuse("an empty table is left out", kind)  # one lock, one spelling
-    return PlaceNames(**found, categories=_texts_of_lock(circuit))
+    tokens = pin_of(circuit.table("tokenizer")) if circuit.has("tokenizer") else None
+    return PlaceNames(found.get("labels", {}), found.get("columns", {}), _texts_of_lock(circuit), tokens)
 
 
 def _texts_of_lock(circuit: Record) -> dict[str, dict[str, Categories]]:

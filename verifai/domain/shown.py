@@ -16,6 +16,7 @@ from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.tokenizer import TokenText
 
 LINE_VALUES = 12
 """Values that a line of text shows; of longer tensors the first few, or of classes the largest."""
@@ -58,6 +59,8 @@ class ShownTensor:
         leaders: the largest cells of the first row, largest first, as places of the last axis and values.
         low, high: the least and the largest value.
         categories: by place of the last axis, the texts that the lock has for the numbers of a column.
+        text: what its tokens stand for, by the tokenizer that the lock pins; ``None`` where there is none at hand.
+        untold: whether its integers are tokens whose texts are not at hand.
     """
 
     role: Role
@@ -74,6 +77,8 @@ class ShownTensor:
     low: float | None = None
     high: float | None = None
     categories: Mapping[int, Categories] = field(default_factory=dict)
+    text: TokenText | None = None
+    untold: bool = False
 
     @property
     def size(self) -> int:
@@ -113,6 +118,9 @@ class ShownTensor:
             document["labels" if self.role is Role.OUTPUT else "column_names"] = list(self.names)
         if self.categories:
             document["categories"] = {str(place): list(one.values) for place, one in sorted(self.categories.items())}
+        if self.text is not None:
+            document["text"] = self.text.text
+            document["padding"] = self.text.padding
         if self.decides:
             document["decisions"] = [{"row": one.row, "index": one.index, "label": one.label} for one in self.decisions]
         return document
@@ -148,9 +156,19 @@ def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None
         high=max(finite, default=None),
         categories=names.texts(tensor.name) if tensor.role is Role.INPUT else {},
     )
+    if names.tokens is not None and tensor.name in names.tokens.tensors:
+        return _told(shown, names)
     if tensor.role is Role.INPUT or len(finite) < len(values):
         return shown
     return _decided(shown, finite, given, fidelity)
+
+
+def _told(shown: ShownTensor, names: PlaceNames) -> ShownTensor:
+    """With the text of its tokens."""
+    if names.tokenizer is None:
+        return replace(shown, untold=True)
+    tokens = [int(value) if value is not None and value == int(value) else -1 for value in shown.values]
+    return replace(shown, text=names.tokenizer.text(tokens))
 
 
 def _values(tensor: TensorStatement) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
@@ -233,11 +251,17 @@ def number_text(value: float | None, step: float) -> str:
 def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
     head = f"{tensor.role.value} {tensor.name}"
+    if tensor.text is not None:
+        return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens)"
     cells, more = _cells(tensor)
     step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
-    return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}"
+    told = _UNTOLD if tensor.untold else ""
+    return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}{told}"
+
+
+_UNTOLD = "; tokens, whose text needs tokenizer.json beside the lock"
 
 
 def _cells(tensor: ShownTensor) -> tuple[list[str], int]:

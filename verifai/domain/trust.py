@@ -22,6 +22,7 @@ from verifai.domain.attestation.predicate_types import (
     VOTE_TYPE,
 )
 from verifai.domain.digest import Sha256, is_sha256
+from verifai.domain.hardware import MAX_ENTRIES, TrustedHardware
 from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
@@ -124,6 +125,7 @@ class Trust:
         maximum_age_days: of a proof; ``None`` for no limit.
         keyless: identity that must vouch for the manifest; ``None`` asks for none.
         expires: the moment, UTC, after which this file must not be used; ``None`` for never.
+        hardware: machines and code whose attestations count.
     """
 
     keys: Mapping[str, PublicKey]
@@ -135,6 +137,7 @@ class Trust:
     maximum_age_days: int | None = None
     expires: str | None = None
     keyless: KeylessTrust | None = None
+    hardware: tuple[TrustedHardware, ...] = ()
     names: Mapping[PublicKey, str] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -167,12 +170,15 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         maximum_age_days=fresh.integer("maximum_age_days", None, low=1, high=MAX_AGE_DAYS),
         expires=utc_from_record(fresh, "expires") if fresh.has("expires") else None,
         keyless=_keyless(root.table("sigstore")) if root.has("sigstore") else None,
+        hardware=tuple(TrustedHardware.from_record(item) for item in root.tables("hardware", [], max_length=MAX_ENTRIES)),
     )
     for record in (circuits, srs, fresh, root):
         record.done()
-    if not (trust.roles or trust.circuits or trust.log or trust.keyless):
+    if len({one.name for one in trust.hardware}) != len(trust.hardware):
+        raise root.refuse("two entries have one name", "hardware")
+    if not (trust.roles or trust.circuits or trust.log or trust.keyless or trust.hardware):
         raise root.refuse(
-            "it names no role, circuit, log or identity to trust", hint="Make one with: `verifai trust init -o FILE`"
+            "it names no role, circuit, log, identity or hardware to trust", hint="Make one with: `verifai trust init -o FILE`"
         )
     return trust
 

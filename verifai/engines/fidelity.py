@@ -62,6 +62,7 @@ class Measure:
             mean_abs_error=float(joined.mean()),
             worst_sample=int(joined.max(axis=1).argmax()),
             spread_error=_quantile(np.concatenate([one.reshape(-1) for one in relative])) if relative else None,
+            column_error=self._worst_column(relative),
             r2=self._r2(rows) if relative else None,
             close_decisions=None if decided is None else self._close(errors),
             task=self.task,
@@ -80,6 +81,15 @@ class Measure:
             high=_six_digits(rows.max()),
             threshold=self._thresholds[name] if self._decides_by_cell(name) else None,
         )
+
+    def _worst_column(self, relative: Sequence[Floats]) -> float | None:
+        """The largest 99th percentile of one column's errors, over samples and all axes but the last; ``None`` of one alone."""
+        tables = [
+            one.reshape(-1, (self._wanted[name].shape[1:] or (1,))[-1]) for name, one in zip(self.real, relative, strict=True)
+        ]
+        if sum(table.shape[1] for table in tables) < 2:
+            return None
+        return max(float(np.quantile(table, QUANTILE, axis=0).max()) for table in tables)
 
     def _decides_by_cell(self, name: str) -> bool:
         """Whether each cell of a real output is a decision of its own."""

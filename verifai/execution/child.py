@@ -123,6 +123,7 @@ def run(
     _LIVE.add(child)
     try:
         child.attend(limits, started, progress)
+        child.judge_time(limits, time.monotonic() - started)  # an end that came late is late, whenever this process looked
     finally:
         child.destroy()
         _LIVE.discard(child)
@@ -218,8 +219,8 @@ class _Child:
     def destroy(self) -> None:
         """Kill what is left of the group, reap the child, close the pipes."""
         self.kill()
+        self._done = True  # before it is reaped: then its number can be another group's, which kill() must not meet
         self._process.wait()
-        self._done = True
         os.close(self._answer)
         if self._process.stderr is not None:
             self._process.stderr.close()
@@ -251,7 +252,12 @@ class _Child:
             progress.memory(resident)
         if limits.memory_bytes is not None and resident > limits.memory_bytes:
             self.stopped = _out_of_memory(limits)
-        elif limits.wall_seconds is not None and elapsed > limits.wall_seconds:
+        else:
+            self.judge_time(limits, elapsed)
+
+    def judge_time(self, limits: Limits, elapsed: float) -> None:
+        """The error of a child whose time is over, unless it has another one already."""
+        if self.stopped is None and limits.wall_seconds is not None and elapsed > limits.wall_seconds:
             self.stopped = DeadlineExceeded(
                 "deadline",
                 f"stopped after {limits.wall_seconds:g} s",

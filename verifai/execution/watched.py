@@ -96,11 +96,19 @@ class _Watch:
             return POLL_SECONDS
         return min(POLL_SECONDS, max(0.0, self._limits.wall_seconds - (time.monotonic() - self._began)))
 
+    def late(self) -> VerifaiError | None:
+        """The error of work whose time is over; ``None`` while it is not."""
+        limit = self._limits.wall_seconds
+        if limit is None or time.monotonic() - self._began <= limit:
+            return None
+        return DeadlineExceeded(
+            "deadline", f"stopped after {limit:g} s", hint="Raise the time limit, or use a smaller circuit."
+        )
+
     def _reason(self) -> VerifaiError | None:
         limits = self._limits
-        if limits.wall_seconds is not None and time.monotonic() - self._began > limits.wall_seconds:
-            hint = "Raise the time limit, or use a smaller circuit."
-            return DeadlineExceeded("deadline", f"stopped after {limits.wall_seconds:g} s", hint=hint)
+        if (late := self.late()) is not None:
+            return late
         allowed = _ACTIVE.limit() if limits.memory_bytes is not None else None
         if allowed is not None and resident_bytes() > allowed:
             return out_of_memory(limits)
@@ -120,7 +128,7 @@ def out_of_memory(limits: Limits) -> ResourceExhausted:
 
 
 def within(limits: Limits, work: Callable[[], Result]) -> Result:
-    """What ``work`` returns, done within ``limits`` (processor time is not looked at).
+    """What ``work`` returns, done within ``limits``; processor time is not looked at. What ends too late is not returned.
 
     Raises:
         ResourceExhausted: ``out-of-memory``. DeadlineExceeded: ``deadline``.
@@ -144,12 +152,16 @@ def within(limits: Limits, work: Callable[[], Result]) -> Result:
         watch.close()
     except _Stopped:
         watch.close()
+    late = watch.late()
     _ACTIVE.leave(id(watch))
-    thread.join()
+    if thread.ident is not None:  # else it could not be started, and the problem says so
+        thread.join()
     if watch.stopped is not None:
         raise watch.stopped
     if isinstance(problem, MemoryError):
         raise out_of_memory(limits) from None
     if problem is not None:
         raise problem
+    if late is not None:  # it ended by itself, but after its time: whether the watching thread had its turn decides nothing
+        raise late
     return done[0]

@@ -27,6 +27,7 @@ class Source:
         trust_pickle: whether pickled files may be loaded; loading one runs whatever code it contains.
         trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
         select: names of the outputs to keep; empty for the exporter's own choice.
+        positions: how many tokens a language model takes; ``None`` for the exporter's own choice.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Source:
     trust_pickle: bool = False
     trusted_types: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
+    positions: int | None = None
 
     @property
     def path(self) -> Path:
@@ -76,6 +78,9 @@ class Exported:
         notices: what a person should know.
         meaning: task, labels and columns; ``None`` when the source does not say.
         decide: the place among the labels that the source itself names for one sample; ``None`` when it names none.
+        scores: by an output that is the place of the largest of some scores, the name under which ``run`` gives these; the
+            scores are compared then, since a place has no distance.
+        tokenizer: the file of a language model's tokenizer; ``None`` when it brings none that is taken.
     """
 
     data: bytes
@@ -87,6 +92,8 @@ class Exported:
     notices: tuple[str, ...] = ()
     meaning: Meaning | None = None
     decide: Callable[[Arrays], int | None] | None = None
+    scores: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: bytes | None = None
 
 
 class Exporter(Protocol):

@@ -6,6 +6,7 @@ from verifai.domain.foreign import PICKLES, recognise
 from verifai.errors import UsageError
 from verifai.exporters.factory import call_factory, is_factory
 from verifai.exporters.interface import Exported, Exporter, Source
+from verifai.exporters.language.exporter import GgufExporter, HuggingFaceExporter
 from verifai.exporters.onnx import OnnxExporter
 from verifai.exporters.sklearn.exporter import SklearnExporter
 from verifai.exporters.torch import TorchExporter
@@ -13,7 +14,7 @@ from verifai.exporters.torch import TorchExporter
 
 def exporters() -> tuple[Exporter, ...]:
     """All exporters, in the order in which they are asked."""
-    return (OnnxExporter(), TorchExporter(), SklearnExporter())
+    return (OnnxExporter(), TorchExporter(), SklearnExporter(), GgufExporter(), HuggingFaceExporter())
 
 
 def export_source(source: Source) -> Exported:
@@ -23,17 +24,26 @@ def export_source(source: Source) -> Exported:
         UsageError: ``source-unknown``, or what the exporter raises.
     """
     if is_factory(source.text):
+        _refuse_positions(source)
         return _from_factory(source)
     for exporter in exporters():
         if exporter.accepts(source):
             _refuse_foreign(source)
+            if not isinstance(exporter, GgufExporter | HuggingFaceExporter):
+                _refuse_positions(source)
             return exporter.export(source)
     raise UsageError(
         "source-unknown",
         "no exporter reads this kind of source",
         where=source.text,
-        hint="Give model.onnx, program.pt2, estimator.skops, or pkg.module:factory.",
+        hint="Give model.onnx, program.pt2, estimator.skops, model.gguf, a Hugging Face folder, or pkg.module:factory.",
     )
+
+
+def _refuse_positions(source: Source) -> None:
+    if source.positions is not None:
+        hint = "Leave the number of positions out: the model's own shapes hold."
+        raise UsageError("bad-option", "the source is no file of a language model", where="--positions", hint=hint)
 
 
 def _refuse_foreign(source: Source) -> None:
@@ -44,6 +54,8 @@ def _refuse_foreign(source: Source) -> None:
     with source.path.open("rb") as stream:
         head = stream.read(_HEAD)
     found = recognise(head)
+    if suffix == ".gguf" and head.startswith(b"GGUF"):
+        return
     if found is None or head.startswith(b"PK") or (found in PICKLES and suffix in _PICKLED):
         return
     raise UsageError("source-failed", f"not a model but {found.what}", where=source.text, hint=found.advice)

@@ -64,7 +64,7 @@ def _read(tensor: TensorProto, folder: Path, place: str, room: int) -> bytes:
     offset = _number(fields.get("offset", "0"), place)
     if "length" in fields and _number(fields["length"], place) != size:
         raise refuse("model-external-data", "the stated length is not that of the declared shape", place)
-    handle = _open_inside(folder, fields.get("location", ""), place)
+    handle = open_inside(folder, fields.get("location", ""), place)
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
@@ -88,7 +88,7 @@ def _number(text: str, place: str) -> int:
     return int(text)
 
 
-def _open_inside(folder: Path, location: str, place: str) -> int:
+def open_inside(folder: Path, location: str, place: str) -> int:
     """Open ``location`` below ``folder`` without following any link on the way."""
     path = PurePosixPath(location)
     if not location or "\0" in location or path.is_absolute() or ".." in path.parts or "\\" in location:

@@ -1,4 +1,4 @@
-"""The file of facts beside a model: ``model.onnx.facts.json``."""
+"""Files beside a model: facts (``model.onnx.facts.json``) and a tokenizer (``model.onnx.tokenizer.json``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from verifai.domain import strict_json
 from verifai.domain.digest import sha256
 from verifai.domain.model_facts import CODE, MAX_BYTES, SUFFIX, ModelFacts
+from verifai.domain.tokenizer import SUFFIX as TOKENIZER
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
@@ -47,3 +48,17 @@ def write_facts(model: Path, facts: ModelFacts | None) -> None:
         path.unlink(missing_ok=True)
     else:
         write_atomic(path, (json.dumps(facts.to_document(), indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def tokenizer_path(model: Path) -> Path:
+    """Where the tokenizer of the model in the file ``model`` is kept."""
+    return model.with_name(model.name + TOKENIZER)
+
+
+def write_tokenizer(model: Path, data: bytes | None) -> None:
+    """Write the tokenizer beside ``model``, or remove one that an earlier export left there. Raises OSError."""
+    path = tokenizer_path(model)
+    if data is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_atomic(path, data)

@@ -17,11 +17,12 @@ from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.onnx_graph.arrays import MAX_BYTES, NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
+from verifai.onnx_graph.csv_tables import parse_csv
 from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.images import IMAGE_MAGICS, read_image
 from verifai.onnx_graph.parquet import PARQUET_MAGIC, parse_parquet
 from verifai.onnx_graph.refusal import printable
-from verifai.onnx_graph.tables import FILL, Table, assigned, input_arrays, label_of, parse_csv
+from verifai.onnx_graph.tables import FILL, Table, assigned, input_arrays, label_of
 from verifai.onnx_graph.tensors import Array
 
 LABEL = "label"
@@ -126,9 +127,10 @@ def read_complete(
     first = next(number for number in range(len(read.samples)) if number not in set(kept)) + 1
     lacking = len(read.samples) - len(kept)
     if not kept:
-        message = f"each of the {lacking:,} samples has a cell that is empty or not finite"
+        message = f"each of the {lacking:,} samples has a cell that is empty, not finite or no known category"
         raise InputRejected("input-non-finite", message, where=str(source), hint=FILL)
-    note = f"{lacking:,} of {len(read.samples):,} samples have a cell that is empty or not finite; they were left out"
+    note = f"{lacking:,} of {len(read.samples):,} samples have a cell that is empty, not finite or no known category; "
+    note += "they were left out"
     note += f" (the first: row {first})"
     label = None if read.label is None or len(read.label) != len(read.samples) else read.label[kept]
     samples = tuple(read.samples[number] for number in kept)
@@ -178,7 +180,7 @@ def read_table(data: bytes, where: str) -> Table:
 
 def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
-    arrays = input_arrays(table, model.inputs, taken, where, columns.categories, finite=finite)
+    arrays = input_arrays(table, model.inputs, taken, where, columns.categories, finite=finite, notes=notes)
     read = _from_arrays(arrays, model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)

@@ -12,8 +12,9 @@ import numpy as np
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.packages import install_hint
 from verifai.onnx_graph.arrays import MAX_BYTES
+from verifai.onnx_graph.csv_tables import MAX_ROWS, check_names
 from verifai.onnx_graph.refusal import printable
-from verifai.onnx_graph.tables import FILL, MAX_ROWS, Table, Unusable, check_names
+from verifai.onnx_graph.tables import FILL, Table, Unusable
 from verifai.onnx_graph.tensors import Array
 
 PARQUET_MAGIC = b"PAR1"

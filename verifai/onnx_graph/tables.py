@@ -6,11 +6,9 @@ else is taken as it is, or refused with its row and column: a cell that is empty
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
@@ -24,10 +22,9 @@ from verifai.errors import InputRejected
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tensors import Array
 
-MAX_ROWS = 1_000_000
-MAX_COLUMNS = 100_000
-_SEPARATORS = (",", ";", "\t")
-_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d{1,4})?", re.ASCII)
+"""A number with a decimal comma, or with thousands."""
 _WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "?", "-"})
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
@@ -60,84 +57,18 @@ class Table:
     Attributes:
         columns: cells by column name, in the file's order: texts, or an array of numbers or booleans.
         lines: of a text file, the line in which each row ends; empty otherwise.
+        comma: whether its numbers have decimal commas, as files have whose columns are separated by semicolons.
     """
 
     columns: dict[str, Sequence[str] | Array | Unusable]
     rows: int
     lines: Sequence[int] = ()
+    comma: bool = False
 
     def place(self, row: int, column: str) -> str:
         """For messages; rows are counted from 1, without the header."""
         line = f" (line {self.lines[row]})" if self.lines else ""
         return f"row {row + 1}{line}, column {printable(column)!r}"
-
-
-def parse_csv(data: bytes, where: str) -> Table:
-    """Read text with a header: columns are separated by commas, semicolons or tabs; a cell may be quoted.
-
-    Raises:
-        InputRejected: ``input-malformed``, ``input-too-large``.
-    """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputRejected("input-malformed", "text that is not UTF-8", where=where, hint="Save it as UTF-8.") from None
-    lines = _rows(text, where)
-    header = next(lines, None)
-    if header is None:
-        raise InputRejected("input-malformed", "the file holds no values", where=where, hint=_HEADER)
-    names = [name.strip() for name in header[1]]
-    _check_header(names, where)
-    cells: list[list[str]] = [[] for _ in names]
-    ends: list[int] = []
-    for line, row in lines:
-        if len(row) != len(names):
-            place = f"{where}: row {len(ends) + 1} (line {line})"
-            raise InputRejected("input-malformed", f"{len(row)} cells, but the header names {len(names)} columns", where=place)
-        if len(ends) == MAX_ROWS:
-            raise InputRejected("input-too-large", f"more than {MAX_ROWS:,} rows", where=where, hint="Split the file.")
-        for column, cell in zip(cells, row, strict=True):
-            column.append(cell.strip())
-        ends.append(line)
-    if not ends:
-        raise InputRejected("input-malformed", "the table has a header, but no row", where=where)
-    return Table(dict(zip(names, cells, strict=True)), len(ends), ends)
-
-
-_HEADER = "The first row must name the columns; every further row is a sample."
-
-
-def _rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line that they end in; lines that are blank are none."""
-    first = text.lstrip("\r\n").partition("\n")[0]
-    bare = re.sub(r'"[^"]*"', "", first)
-    separator = max(_SEPARATORS, key=bare.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        for row in reader:
-            if row and not (len(row) == 1 and not row[0].strip()):
-                yield reader.line_num, row
-    except csv.Error as problem:
-        raise InputRejected("input-malformed", f"not CSV: {problem}", where=f"{where}: line {reader.line_num}") from None
-
-
-def _check_header(names: Sequence[str], where: str) -> None:
-    if all(_DECIMAL.fullmatch(name) for name in names):
-        raise InputRejected(
-            "input-malformed", "the first row holds numbers, not the names of the columns", where=where, hint=_HEADER
-        )
-    check_names(names, where)
-
-
-def check_names(names: Sequence[str], where: str) -> None:
-    """Raises InputRejected when two columns have one name, or there are too many."""
-    if len(names) > MAX_COLUMNS:
-        raise InputRejected("input-too-large", f"{len(names):,} columns; the limit is {MAX_COLUMNS:,}", where=where)
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputRejected(
-            "input-malformed", f"two columns are called {printable(twice)!r}", where=where, hint="Rename one of them."
-        )
 
 
 def assigned(
@@ -175,20 +106,23 @@ def assigned(
 
 def input_arrays(
     table: Table, inputs: Sequence[TensorSpec], taken: Mapping[str, Sequence[str]], where: str,
-    texts: Mapping[str, Mapping[int, Categories]] | None = None, *, finite: bool = True,
+    texts: Mapping[str, Mapping[int, Categories]] | None = None, *, finite: bool = True, notes: list[str] | None = None,
 ) -> dict[str, Array]:  # fmt: skip
     """One array per input of the columns that it takes, axis 0 = row.
 
     Args:
         texts: by input and place, the categories of columns of texts.
         finite: whether a floating-point cell that is empty, NaN or infinite refuses the table; else NaN or infinity stands
-            for it, for a reader that looks at each sample.
+            for it, for a reader that looks at each sample; so it does for a text that is none of a column's categories.
+        notes: takes what a person should know of cells that were read in another way than they are written.
 
     Raises:
         InputRejected: ``input-dtype``, ``input-non-finite``, with row and column.
     """
-    known = texts or {}
-    return {spec.name: _array(table, taken[spec.name], spec, where, finite, known.get(spec.name, {})) for spec in inputs}
+    known, said = texts or {}, [] if notes is None else notes
+    if table.comma:
+        said.append(f"{where}: the table has decimal commas, so 3,14 was read as 3.14")
+    return {spec.name: _array(table, taken[spec.name], spec, where, finite, known.get(spec.name, {}), said) for spec in inputs}
 
 
 def label_of(table: Table, taken: Mapping[str, Sequence[str]], columns: TableColumns, label: str) -> Array | None:
@@ -246,7 +180,7 @@ def _holds_text(column: Sequence[str] | Array | Unusable) -> bool:
     if isinstance(column, np.ndarray):
         return False
     texts = [text for text in column if text.lower() not in _MISSING]
-    return bool(texts) and not any(_DECIMAL.fullmatch(text) for text in texts)
+    return bool(texts) and not any(DECIMAL.fullmatch(text) for text in texts)
 
 
 def _width(spec: TensorSpec) -> int:
@@ -268,14 +202,15 @@ def _drop(names: Sequence[str]) -> str:
 
 
 def _array(
-    table: Table, names: Sequence[str], spec: TensorSpec, where: str, finite: bool, texts: Mapping[int, Categories]
-) -> Array:
+    table: Table, names: Sequence[str], spec: TensorSpec, where: str, finite: bool, texts: Mapping[int, Categories],
+    notes: list[str],
+) -> Array:  # fmt: skip
     target = np.dtype(spec.dtype)
     cells = np.empty((table.rows, len(names)), target)
     for index, name in enumerate(names):
         column = table.columns[name]
         if index in texts:
-            cells[:, index] = _of_categories(table, name, column, texts[index], target, where, finite)
+            cells[:, index] = _of_categories(table, name, column, texts[index], target, where, finite, notes)
             continue
         if isinstance(column, Unusable) and column.values is not None and not finite and target.kind == "f":
             column = column.values
@@ -293,7 +228,7 @@ def _array(
 
 def _of_categories(
     table: Table, name: str, column: Sequence[str] | Array | Unusable, categories: Categories, target: np.dtype[Any],
-    where: str, finite: bool,
+    where: str, finite: bool, notes: list[str],
 ) -> Array:  # fmt: skip
     """The numbers that the column's texts stand for."""
     texts = column.texts if isinstance(column, Unusable) else column
@@ -306,6 +241,7 @@ def _of_categories(
         )
     known = {value: number for number, value in enumerate(categories.values)}
     numbers: list[float] = []
+    unknown: list[str] = []
     for row, text in enumerate(texts):
         number = known.get(text)
         if number is None and text.lower() in _MISSING:
@@ -314,6 +250,10 @@ def _of_categories(
                 continue
             _refuse_text(text, target, f"{where}: {table.place(row, name)}")
         number = categories.number(text) if number is None else number
+        if number is None and not finite and target.kind == "f":
+            unknown.append(f"{printable(text, 40)!r} ({table.place(row, name)})")
+            numbers.append(float("nan"))
+            continue
         if number is None:
             raise InputRejected(
                 "input-dtype",
@@ -322,13 +262,23 @@ def _of_categories(
                 hint=f"The model was trained on: {_names(categories.values)}.",
             )
         numbers.append(number)
+    if unknown:
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        told = f"none of the categories of column {printable(name)!r}: {', '.join(unknown[:_SHOWN])}{more}"
+        notes.append(f"{where}: {told}. The model was trained on: {_names(categories.values)}.")
     return np.array(numbers, target)
 
 
 def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[Any], where: str, finite: bool) -> Array:
-    pattern = _DECIMAL if target.kind == "f" else _WHOLE
-    if target.kind == "b":
-        values: list[Any] = [_TRUTH.get(text.lower()) for text in texts]
+    pattern = DECIMAL if target.kind == "f" else _WHOLE
+    truths = [_TRUTH.get(text.lower()) for text in texts]
+    values: list[Any]
+    if table.comma:
+        texts = [text.replace(",", ".") if COMMA.fullmatch(text) else text for text in texts]
+    # What libraries write of a column of booleans, and what such a column is trained on: 1 and 0.
+    if target.kind == "b" or _all_truths(texts, truths):
+        gaps = target.kind == "f" and not finite
+        values = [_not_finite(text) if gaps and truth is None else truth for text, truth in zip(texts, truths, strict=True)]
     else:
         values = [(float(text) if target.kind == "f" else int(text)) if pattern.fullmatch(text) else None for text in texts]
         if not finite and target.kind == "f":
@@ -350,6 +300,12 @@ def _of_texts(table: Table, name: str, texts: Sequence[str], target: np.dtype[An
     return _rounded(table, name, np.array(values, np.float64 if target.kind == "f" else target), target, where, finite)
 
 
+def _all_truths(texts: Sequence[str], truths: Sequence[int | None]) -> bool:
+    """Whether every cell that is not empty says true or false, and one does."""
+    told = [truth for text, truth in zip(texts, truths, strict=True) if text.lower() not in _MISSING]
+    return bool(told) and None not in told
+
+
 def _not_finite(text: str) -> float | None:
     """What stands for a cell that holds no finite number; ``None`` for what is no number at all."""
     if _INFINITE.fullmatch(text):
@@ -362,15 +318,22 @@ def _refuse_text(text: str, target: np.dtype[Any], where: str) -> NoReturn:
         what = "the cell is empty" if not text else f"the cell says {printable(text)!r}"
         raise InputRejected("input-non-finite", what, where=where, hint=FILL)
     hint = "Write it as a number, as the model was trained on it; a category needs its code."
-    if re.fullmatch(r"[+-]?\d{1,3}(?:[. ]\d{3})*,\d+", text):
-        hint = "Write decimal points, not commas."
-    elif target.kind in "iu" and _DECIMAL.fullmatch(text):
-        hint = "Give whole numbers without a decimal point."
-    elif target.kind == "b":
+    if target.kind == "b":
         hint = "Write true or false."
+    elif re.fullmatch(r"[+-]?\d{1,3}(?:,\d{3})+\.\d*", text):
+        hint = "Write it without separators of thousands."
+    elif re.fullmatch(r"[+-]?\d{1,3}(?:[. ]\d{3})*,\d+", text):
+        hint = "Write decimal points, not commas."
+    elif _DATE.fullmatch(text):
+        hint = "It looks like a date or a time: give the number that the model was trained on for it, such as a count of days."
+    elif DECIMAL.fullmatch(text.rstrip("%€$£ ").lstrip("€$£ ")):
+        hint = "Write the number alone, without a unit, as the model was trained on it."
+    elif target.kind in "iu" and DECIMAL.fullmatch(text):
+        hint = "Give whole numbers without a decimal point."
     raise InputRejected("input-dtype", f"{printable(text, 40)!r} is no {_WORDS[target.kind]}", where=where, hint=hint)
 
 
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[T ].{1,40})?|\d{1,2}:\d{2}(?::\d{2}.{0,20})?", re.ASCII)
 _WORDS = {"f": "number", "i": "whole number", "u": "whole number", "b": "boolean"}
 FILL = "Fill it as the model expects, or leave the row out: no value is made up here."
 

@@ -50,6 +50,8 @@ def _decisions(tensor: ShownTensor) -> str:
 
 
 def _body(tensor: ShownTensor) -> str:
+    if tensor.text is not None:
+        return f'<p class="number"><b>{safe(tensor.text.words())}</b></p>{_table(tensor)}'
     picture = picture_svg(tensor)
     if picture:
         return picture

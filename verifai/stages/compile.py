@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstim
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.onnx_graph.inputs import read_complete, to_arrays
+from verifai.tokenization.samples import SUFFIX, read_lines, samples_of
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,13 @@ def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
     path = folder.folder / spec.calibration
-    read = read_complete(path, folder.model, columns=folder.table_columns())
-    if read.lacking:
-        progress.note(f"{os.path.normpath(path)}: {read.lacking}")
-    samples = read.samples
+    if path.suffix == SUFFIX and folder.tokenizer is not None and folder.text_input is not None:
+        samples: Sequence[Mapping[str, Any]] = samples_of(folder.tokenizer, folder.text_input, read_lines(path))
+    else:
+        read = read_complete(path, folder.model, columns=folder.table_columns())
+        if read.lacking:
+            progress.note(f"{os.path.normpath(path)}: {read.lacking}")
+        samples = read.samples
     if spec.calibration_samples is not None:
         samples = samples[: spec.calibration_samples]
     return to_arrays(samples, folder.model)

@@ -94,7 +94,16 @@ def _circuit(old: CircuitPredicate | None, new: CircuitPredicate | None) -> Iter
         yield from _change(Aspect.CIRCUIT, item, getattr(old, item), getattr(new, item))
     for item in sorted(set(old.pins) | set(new.pins)):
         yield from _change(Aspect.CIRCUIT, item, old.pins.get(item), new.pins.get(item))
-    for item in ("samples", "top1_matches", "spread_error", "r2", "close_decisions", "max_abs_error", "mean_abs_error"):
+    for item in (
+        "samples",
+        "top1_matches",
+        "spread_error",
+        "column_error",
+        "r2",
+        "close_decisions",
+        "max_abs_error",
+        "mean_abs_error",
+    ):
         yield from _change(Aspect.FIDELITY, item, getattr(old.fidelity, item, None), getattr(new.fidelity, item, None))
 
 

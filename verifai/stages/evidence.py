@@ -86,6 +86,7 @@ def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
         mean_abs_error=Fraction(fidelity.mean_abs_error),
         worst_sample=fidelity.worst_sample,
         spread_error=None if fidelity.spread_error is None else Fraction(fidelity.spread_error),
+        column_error=None if fidelity.column_error is None else Fraction(fidelity.column_error),
         r2=None if fidelity.r2 is None else Fraction(fidelity.r2),
         close_decisions=fidelity.close_decisions,
     )

@@ -22,6 +22,7 @@ from verifai.exporters.registry import export_source
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.exact import exact_cast
 from verifai.onnx_graph.facts import facts_path, read_facts
+from verifai.onnx_graph.largest import largest_of, with_outputs
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
@@ -50,7 +51,8 @@ class Parity:
         max_error: the same as a share of the spread (standard deviation) of the source's outputs on these inputs, which counts
             as at least 1/1024 of their size; this is what is limited.
         limit: the largest accepted ``max_error``.
-        decisions: on how many inputs the class that the source names was compared with the largest output.
+        decisions: on how many inputs the class that the source names was compared with the largest output; for a language
+            model, at how many positions the next token was compared.
         decisions_differ: on how many of them they differ.
     """
 
@@ -72,12 +74,14 @@ class ExportResult:
         notices: what was changed that a person should know, one sentence each.
         parity: how close it is to the source.
         facts: task, labels and columns, where the source says them.
+        tokenizer: the file of a language model's tokenizer; ``None`` where there is none.
     """
 
     model: OnnxModel
     notices: tuple[str, ...]
     parity: Parity
     facts: ModelFacts | None = None
+    tokenizer: bytes | None = None
 
 
 def export(
@@ -88,6 +92,7 @@ def export(
     select: Sequence[str] = (),
     trust_pickle: bool = False,
     trusted_types: Sequence[str] = (),
+    positions: int | None = None,
     samples: Sequence[Arrays] | Callable[[OnnxModel, TableColumns], Sequence[Arrays]] = (),
     parity_limit: float = PARITY_LIMIT,
     progress: Progress = SILENT,
@@ -96,12 +101,14 @@ def export(
 
     Args:
         source: ``model.onnx``; a PyTorch program ``.pt2``; a scikit-learn ``.skops``; ``pkg.module:factory``, which is imported
-            from the current folder and called (so its code runs); or a pickle, with ``trust_pickle``.
+            from the current folder and called (so its code runs); a pickle, with ``trust_pickle``; a language model as a GGUF
+            file, or as a folder of Hugging Face with safetensors.
         dims: size of each symbolic dimension by name, or by ``input:axis``.
         shapes: shape per argument of ``forward``, for PyTorch modules without example inputs.
         select: names of the outputs to keep; empty keeps all, but for labels where there are scores.
         trust_pickle: load files that can run code.
         trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
+        positions: how many tokens a language model takes; 64 by default, or fewer where it has fewer.
         samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones; or a
             function that gives them once the exported model, and so its shapes and columns, are known.
         parity_limit: see :class:`Parity`; must be finite and not negative.
@@ -113,8 +120,10 @@ def export(
     """
     if not (np.isfinite(parity_limit) and parity_limit >= 0):
         raise UsageError("bad-option", "the parity limit must be a finite number of at least 0", where="parity limit")
+    if positions is not None and positions < 1:
+        raise UsageError("bad-option", "a model takes at least one token", where="positions")
     progress.phase("convert")
-    found = export_source(Source(str(source), shapes or {}, trust_pickle, tuple(trusted_types), tuple(select)))
+    found = export_source(Source(str(source), shapes or {}, trust_pickle, tuple(trusted_types), tuple(select), positions))
     progress.phase("canonicalise")
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
     model = _checked(canonical.model)
@@ -123,7 +132,8 @@ def export(
     parity = _compare(model, found, given, parity_limit)
     facts, said = _facts(model, found.meaning, parity)
     facts = facts or _kept(source, model)
-    return ExportResult(model, (*found.notices, *canonical.notices, *said, *_undecided(parity)), parity, facts)
+    undecided = _undecided(parity, "positions" if found.scores else "inputs")
+    return ExportResult(model, (*found.notices, *canonical.notices, *said, *undecided), parity, facts, found.tokenizer)
 
 
 def _columns(meaning: Meaning | None) -> TableColumns:
@@ -187,9 +197,14 @@ def _can_hold(names: tuple[str, ...]) -> bool:
     return len(set(names)) == len(names) <= MAX_NAMES and all(len(name) <= MAX_NAME and is_printable(name) for name in names)
 
 
-def _undecided(parity: Parity) -> tuple[str, ...]:
+def _undecided(parity: Parity, what: str) -> tuple[str, ...]:
     if not parity.decisions_differ:
         return ()
+    if what == "positions":
+        return (
+            f"At {parity.decisions_differ} of {parity.decisions} compared positions the next token is another: the two largest "
+            "scores are closer there than float32 tells apart.",
+        )
     return (
         f"On {parity.decisions_differ} of {parity.decisions} compared inputs the largest output is not the class that the "
         "source names: it breaks ties by another rule, or they are closer than float32 tells apart.",
@@ -215,7 +230,8 @@ _PARITY_HINT_GENERATED = (
 
 
 def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: float) -> Parity:
-    reference = Reference(model)
+    scores = {name: operand for name, operand in largest_of(model).items() if name in found.scores}
+    reference = Reference(with_outputs(model, tuple(scores.values())))
     real = [*given, *(_fitted(sample, model) for sample in found.samples if _fits(sample, model))]
     if found.made is None:
         made: Sequence[Arrays] = generated_inputs(model, _GENERATED)
@@ -227,6 +243,12 @@ def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: 
         ours = reference.run(inputs)
         theirs = found.run(inputs)
         for position, spec in enumerate(model.outputs):
+            if spec.name in scores:
+                right = np.asarray(theirs[found.scores[spec.name]])
+                gaps[spec.name].add(ours[scores[spec.name]], right, spec)
+                decisions += ours[spec.name].size
+                differ += int((ours[spec.name] != right.argmax(-1).reshape(ours[spec.name].shape)).sum())
+                continue
             # An output that is an input has a new name; the order of outputs is the source's.
             source = spec.name if spec.name in theirs or len(theirs) != len(model.outputs) else list(theirs)[position]
             if source not in theirs:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifai.circuit_folder import CircuitFolder
+from verifai.circuit_folder import CircuitFolder, read_tokenizer
 from verifai.domain import model_facts
 from verifai.domain.categories import placed
 from verifai.domain.circuit_spec import CircuitSpec, parse_spec
@@ -20,14 +20,16 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.domain.table_columns import known
 from verifai.domain.tensor import TensorSpec
+from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import write_new
-from verifai.onnx_graph.facts import read_facts
+from verifai.onnx_graph.facts import read_facts, tokenizer_path
 from verifai.onnx_graph.inputs import read_complete
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.task import TaskGuess, guess_task
+from verifai.tokenization.samples import SUFFIX as TEXTS
 
 _TEMPLATE = """\
 # What is claimed, and how. Written once by `verifai init`; from here on it is yours to edit.
@@ -63,8 +65,8 @@ prove_seconds = {seconds}
 [fidelity]
 {fidelity}
 
-# Real inputs: one array per model input, axis 0 = sample; or a table, row = sample. Ranges and scales are tuned on them, and
-# inputs outside the ranges seen here (with a margin) are refused at prove time.
+# Real inputs: one array per model input, axis 0 = sample; a table, row = sample; or texts (.txt), line = sample. Ranges and
+# scales are tuned on them, and inputs outside the ranges seen here (with a margin) are refused at prove time.
 [calibration]
 {calibration}
 {engine_options}"""
@@ -172,7 +174,7 @@ def write_circuit(
     facts = read_facts(model_path)
     task = choose_task(model, facts, request.task)
     columns = _columns(request, model, facts, progress)
-    text = _render(model_path, model, output, request, task.task, _names(request, model, facts, columns))
+    text = _render(model_path, model, output, request, task.task, _names((model_path, output), request, model, facts, columns))
     draft = _parsed(text, EngineName.SUMCHECK, target)
     engine, reason = choose_engine(model, draft, request)
     privacy = engine_for(engine).privacy_support(draft)
@@ -258,15 +260,21 @@ def _columns(
     """Names of the columns by input: of the facts, else of the calibration table, which is read to see that it fits."""
     columns = known(facts, request.dropped)
     named = dict(columns.names)
-    if request.calibration is None:
-        return named
+    if request.calibration is None or request.calibration.suffix == TEXTS:
+        return named  # texts are read when there is a tokenizer to read them with
     read = read_complete(request.calibration, model, columns=columns)
     for note in read.notes:
         progress.note(note)
     return {**read.columns, **named}
 
 
-def _names(request: InitRequest, model: OnnxModel, facts: ModelFacts | None, columns: Mapping[str, tuple[str, ...]]) -> str:
+def _names(
+    paths: tuple[Path, Path],
+    request: InitRequest,
+    model: OnnxModel,
+    facts: ModelFacts | None,
+    columns: Mapping[str, tuple[str, ...]],
+) -> str:
     """The tables of names, as TOML; empty when there are none."""
     import tomli_w
 
@@ -281,11 +289,26 @@ def _names(request: InitRequest, model: OnnxModel, facts: ModelFacts | None, col
     _add_categories(document, model, facts, columns)
     text = "" if not document else f"\n# What people call the columns of an input and the classes of an output. {_BY_NAME}\n"
     text += tomli_w.dumps(document)
+    text += _tokenizer(*paths, model)
     if request.dropped:
         text += (
             f"\n# Columns of tables that are no inputs.\n{tomli_w.dumps({'tables': {'drop': sorted(set(request.dropped))}})}"
         )
     return text
+
+
+def _tokenizer(model_path: Path, output: Path, model: OnnxModel) -> str:
+    """The table of the tokenizer that lies beside the model, as TOML; empty when there is none."""
+    import tomli_w
+
+    path = tokenizer_path(model_path)
+    tensors = [one.name for one in (*model.inputs, *model.outputs) if one.name in (TOKENS, NEXT_TOKENS)]
+    if not path.exists() or not tensors:
+        return ""
+    read_tokenizer(path)
+    file = os.path.relpath(path.resolve(), output.resolve())
+    table = tomli_w.dumps({"tokenizer": {"file": file, "tensors": tensors}})
+    return f"\n# Which text each token stands for. The lock pins it; every report shows the text beside the numbers.\n{table}"
 
 
 def _add_categories(

@@ -88,6 +88,8 @@ def _place_words(one: OutsideInput) -> str:
 
 
 def _cell_words(one: OutsideInput) -> str:
+    if one.reason and one.value == "nan":
+        return f"{_place_words(one)}: {one.reason}"
     told = f"{_place_words(one)} is {one.value}"
     if one.low is not None and one.high is not None:
         told += f"; the circuit takes [{one.low:g}, {one.high:g}]"

@@ -208,7 +208,7 @@ def test_concurrent_appenders_lose_and_double_nothing(path: Path) -> None:
     children = [_appender(path, prefix, 0, 40) for prefix in ("a", "b", "a", "c")]
     claims: dict[str, set[int]] = {}
     for child in children:
-        output, _ = child.communicate(timeout=120)
+        output, _ = child.communicate()
         assert child.returncode == 0
         for line in output.splitlines():
             one, position = line.split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,3 +67,41 @@ def test_a_note_during_a_phase_has_a_line_of_its_own(monkeypatch: pytest.MonkeyP
     assert not _left_open(before)
     frame.note("afterwards")
     assert screen.getvalue().endswith("afterwards\n")
+
+
+@pytest.mark.parametrize("tell", [lambda one: one.advance(), lambda one: one.memory(5 << 20)], ids=["step", "memory"])
+@pytest.mark.parametrize(
+    "close", [lambda one: one.phase("next"), lambda one: one.__exit__(None, None, None)], ids=["next", "end"]
+)
+def test_a_step_told_by_another_thread_never_meets_a_phase_that_is_closed(tell: Any, close: Any) -> None:
+    """The step is held up in the middle, until the phase is closed or the other thread waits for the step."""
+    display, _ = _display()
+    inside, closed, problems = threading.Event(), threading.Event(), []
+    with display as progress:
+        progress.phase("prove", 5)
+        bar = display._bar
+        assert bar is not None
+        for name in ("advance", "update"):
+            genuine = getattr(bar, name)
+
+            def held_up(*arguments: Any, genuine: Any = genuine, **named: Any) -> None:
+                if threading.current_thread() is other:
+                    inside.set()
+                    closed.wait(0.3)
+                genuine(*arguments, **named)
+
+            setattr(bar, name, held_up)
+
+        def work() -> None:
+            try:
+                tell(progress)
+            except BaseException as problem:
+                problems.append(problem)
+
+        other = threading.Thread(target=work)
+        other.start()
+        inside.wait()
+        close(progress)
+        closed.set()
+        other.join()
+    assert problems == []

@@ -10,7 +10,6 @@ from verifai.consensus.statistics import (
     clopper_pearson,
     clustered,
     lower_quantile,
-    majority_capture,
     upper_quantile,
 )
 
@@ -47,12 +46,3 @@ def test_quantiles_of_few_values_are_their_extremes() -> None:
     values = np.array([3.0, 1.0, 2.0])
     assert upper_quantile(values, 0.999) == 3.0
     assert lower_quantile(values, 0.001) == 1.0
-
-
-def test_sybil_capture_agrees_with_a_simulation() -> None:
-    generator = np.random.default_rng(5)
-    for share in (0.1, 0.33):
-        for voters, faults in ((3, 1), (7, 3)):
-            bad = generator.random((200_000, voters)) < share
-            seen = float(np.mean(bad.sum(axis=1) > faults))
-            assert seen == pytest.approx(majority_capture(share, voters, faults), abs=0.005)

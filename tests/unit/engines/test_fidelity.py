@@ -70,6 +70,33 @@ def test_spreads_are_per_column_and_a_constant_column_borrows_the_wholes() -> No
     assert reference.compare({"y": off}).spread_error > 0.4, "the wide column does not hide the narrow one"
 
 
+def test_a_bad_column_among_hundreds_of_good_ones_is_seen() -> None:
+    values = np.random.default_rng(2).normal(0, 1, (300, 200))
+    found = values + 0.001
+    found[:, 17] += 0.5
+    compared = measure(Task.REGRESSION, values).compare({"y": found})
+    assert compared.spread_error is not None and compared.spread_error < 0.01, "of all cells, it is less than one in a hundred"
+    assert compared.column_error == pytest.approx(0.5, rel=0.2)
+    (missed,) = DEFAULT_FLOORS[Task.REGRESSION].missed(compared)
+    assert "worst output column" in missed
+    assert not DEFAULT_FLOORS[Task.REGRESSION].missed(measure(Task.REGRESSION, values).compare({"y": values + 0.001}))
+
+
+def test_an_output_of_one_column_beside_others_is_a_column_too() -> None:
+    rng = np.random.default_rng(4)
+    samples = [{"wide": rng.normal(0, 1, 150), "single": rng.normal(0, 1, 1)} for _ in range(200)]
+    samples = [{name: value.astype(np.float32) for name, value in one.items()} for one in samples]
+    exact = {name: np.stack([one[name] for one in samples]) for name in ("wide", "single")}
+    compared = Measure(Task.REGRESSION, samples).compare({**exact, "single": exact["single"] + 0.5})
+    assert compared.spread_error == 0.0 and compared.column_error == pytest.approx(0.5, rel=0.2)
+    assert DEFAULT_FLOORS[Task.REGRESSION].missed(compared)
+
+
+def test_one_column_alone_is_all_there_is() -> None:
+    values = np.random.default_rng(5).normal(0, 1, (50, 1))
+    assert measure(Task.REGRESSION, values).compare({"y": values}).column_error is None
+
+
 def test_decisions_within_rounding_are_counted() -> None:
     values = np.array([[0.50, 0.49], [0.9, 0.1], [0.2, 0.8]])
     found = measure(Task.CLASSIFICATION, values).compare({"y": values + np.array([0.01, 0.0])})

@@ -28,7 +28,7 @@ def _age(folder: Path) -> None:
 
 
 def test_the_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
-    code = HOLD + "with p(Path(sys.argv[1])) as f: (f / 'private').write_text('x'); print(f, flush=True); time.sleep(60)"
+    code = HOLD + "with p(Path(sys.argv[1])) as f: (f / 'private').write_text('x'); print(f, flush=True); time.sleep(3600)"
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     left = Path(child.stdout.readline().strip())

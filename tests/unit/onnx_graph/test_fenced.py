@@ -62,6 +62,36 @@ def expansion() -> OnnxModel:
     return graph([helper.make_node("ConstantOfShape", ["x"], ["f"]), helper.make_node("Shape", ["f"], ["y"])], (1,))
 
 
+def hoard() -> OnnxModel:
+    """Fills as many cells as the input says, and holds them in a loop without end."""
+    loop = helper.make_node("Loop", ["n", "yes", "f"], ["held"], body=_idle([None]))
+    nodes = [
+        helper.make_node("Constant", [], ["n"], value=helper.make_tensor("n", TensorProto.INT64, [], [2**62])),
+        helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True])),
+        helper.make_node("ConstantOfShape", ["x"], ["f"]),
+        loop,
+        helper.make_node("Shape", ["held"], ["y"]),
+    ]
+    return graph(nodes, (1,))
+
+
+def _idle(shape: list[Any]) -> Any:
+    """A loop's body that hands on what it was given."""
+    return helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["a"], ["b"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, shape),
+        ],
+        [
+            helper.make_tensor_value_info("d", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, shape),
+        ],
+    )
+
+
 def endless() -> OnnxModel:
     """A loop of as many rounds as the input says."""
     body = helper.make_graph(
@@ -99,7 +129,7 @@ def test_a_model_that_eats_memory_is_one_error() -> None:
         run_reference_fenced(expansion(), cell(10**12))  # 4 TB: refused by the allocator
     assert "\n" not in str(caught.value)
     with pytest.raises(ResourceExhausted) as exhausted:
-        run_reference_fenced(expansion(), cell(400 * 10**6), Limits(memory_bytes=600 * 2**20))  # 1.6 GB: granted, and seen
+        run_reference_fenced(hoard(), cell(400 * 10**6), Limits(memory_bytes=600 * 2**20))  # 1.6 GB: granted, and seen
     assert (exhausted.value.status, exhausted.value.code) == (4, "out-of-memory")
 
 

@@ -12,7 +12,7 @@ from verifai.domain.categories import Categories
 from verifai.domain.table_columns import UNNAMED, TableColumns
 from verifai.domain.tensor import TensorSpec
 from verifai.errors import InputRejected, UsageError
-from verifai.onnx_graph import tables
+from verifai.onnx_graph import csv_tables
 from verifai.onnx_graph.inputs import Samples, read_samples
 
 
@@ -49,7 +49,10 @@ REFUSED = {
     "an underscore": ("alcohol,ash,hue\n1,1_000,2\n", "input-dtype", "column 'ash'"),
     "hexadecimal": ("alcohol,ash,hue\n1,0x10,2\n", "input-dtype", "column 'ash'"),
     "other digits": ("alcohol,ash,hue\n1,٣,2\n", "input-dtype", "column 'ash'"),
-    "a decimal comma": ("alcohol;ash;hue\n1;2,5;2\n", "input-dtype", "column 'ash'"),
+    "a comma that may be thousands": ("alcohol;ash;hue\n1;2,500;2\n", "input-dtype", "column 'ash'"),
+    "decimal commas beside points": ("alcohol;ash;hue\n1;2,5;2.5\n", "input-dtype", "column 'ash'"),
+    "a decimal comma between commas": ('alcohol,ash,hue\n1,"2,5",2\n', "input-dtype", "column 'ash'"),
+    "a truth among numbers": ("alcohol,ash,hue\n1,true,2\n1,2,2\n", "input-dtype", "column 'ash'"),
     "a missing column": ("alcohol,hue\n1,2\n", "input-missing", ""),
     "an extra column": ("alcohol,ash,hue,target\n1,2,3,0\n", "input-unknown", ""),
     "an index without a name": (",alcohol,ash,hue\n0,1,2,3\n", "input-unknown", ""),
@@ -173,7 +176,7 @@ def test_decimal_numbers_are_rounded_to_the_nearest_float32() -> None:
 
 
 def test_a_table_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MAX_ROWS", 2)
+    monkeypatch.setattr(csv_tables, "MAX_ROWS", 2)
     with pytest.raises(InputRejected) as caught:
         read("alcohol,ash,hue\n" + 3 * "1,2,3\n")
     assert caught.value.code == "input-too-large"
@@ -315,3 +318,47 @@ def test_texts_that_repeat_without_limit_are_refused_or_cost_nothing(monkeypatch
     with pytest.raises(InputRejected) as caught:
         read(target.getvalue(), columns=TEXTS)
     assert caught.value.code == "input-too-large"
+
+
+def test_decimal_commas_between_semicolons_are_read_and_said() -> None:
+    found = read("alcohol;ash;hue\n1,5;-2;3,000\n4;0,25;6e1\n")
+    assert values(found) == [[1.5, -2.0, 3.0], [4.0, 0.25, 60.0]]
+    assert any("decimal commas" in note for note in found.notes)
+
+
+def test_texts_of_a_category_keep_their_commas() -> None:
+    columns = TableColumns({"X": ("alcohol", "ash", "hue")}, categories={"X": {1: Categories(("2,5", "3,5"))}})
+    assert values(read("alcohol;ash;hue\n1,5;3,5;2\n", columns=columns)) == [[1.5, 1.0, 2.0]]
+
+
+def test_a_column_of_truths_is_one_of_ones_and_zeros() -> None:
+    assert values(read("alcohol,ash,hue\n1,True,FALSE\n2,false,true\n")) == [[1.0, 1.0, 0.0], [2.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "word"),
+    [
+        ("2024-03-01", "date"),
+        ("01.03.2024", "date"),
+        ("12:30", "time"),
+        ("-2.5%", "unit"),
+        ("€ 12", "unit"),
+        ('"1,234.5"', "thousands"),
+    ],
+)
+def test_what_is_no_number_is_told_what_it_looks_like(cell: str, word: str) -> None:
+    with pytest.raises(InputRejected) as caught:
+        read(f"alcohol,ash,hue\n1,{cell},2\n")
+    assert caught.value.code == "input-dtype" and word in caught.value.hint
+
+
+def test_an_unknown_category_is_one_samples_fault_for_a_reader_that_looks_at_each() -> None:
+    columns = TableColumns({"X": ("alcohol", "ash", "hue")}, categories={"X": {1: Categories(("red", "white"))}})
+    text = b"alcohol,ash,hue\n1,red,2\n1,green,2\n1,white,2\n"
+    with pytest.raises(InputRejected) as caught:
+        read(text, columns=columns)
+    assert "'green'" in caught.value.message
+    found = read_samples("-", WINE, stdin=text, columns=columns, finite=False)
+    assert np.isnan(found[1]["X"]).tolist() == [[False, True, False]] and values(found[:1]) == [[1.0, 0.0, 2.0]]
+    (note,) = found.notes
+    assert "'green' (row 2 (line 3), column 'ash')" in note and "'red', 'white'" in note

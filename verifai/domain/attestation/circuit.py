@@ -43,7 +43,7 @@ class FidelityFigures:
         top1_matches: in how many every decision agrees; ``None`` without decisions.
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
-        spread_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out of documents where not measured.
+        spread_error, column_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out where not measured.
     """
 
     samples: int
@@ -54,6 +54,7 @@ class FidelityFigures:
     spread_error: Fraction | None = None
     r2: Fraction | None = None
     close_decisions: int | None = None
+    column_error: Fraction | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Integers and strings only."""
@@ -67,6 +68,8 @@ class FidelityFigures:
             result["top1_matches"] = self.top1_matches
         if self.spread_error is not None:
             result["spread_error"] = ratio_to_json(self.spread_error)
+        if self.column_error is not None:
+            result["column_error"] = ratio_to_json(self.column_error)
         if self.r2 is not None:
             result["r2"] = ratio_to_json(self.r2)
         if self.close_decisions is not None:
@@ -84,6 +87,7 @@ class FidelityFigures:
             mean_abs_error=ratio_from_record(record, "mean_abs_error"),
             worst_sample=record.integer("worst_sample", low=0, high=samples - 1),
             spread_error=ratio_from_record(record, "spread_error") if record.has("spread_error") else None,
+            column_error=ratio_from_record(record, "column_error") if record.has("column_error") else None,
             r2=ratio_from_record(record, "r2", signed=True) if record.has("r2") else None,
             close_decisions=record.integer("close_decisions", None, low=0, high=samples),
         )

@@ -19,6 +19,7 @@ from verifai.domain.attestation.predicate_types import (
     GATE_TYPE,
     PROOF_TYPE,
     ROUND_TYPE,
+    TEE_TYPE,
     VOTE_COMMITMENT_TYPE,
     VOTE_REPLAY_TYPE,
     VOTE_TYPE,
@@ -39,6 +40,7 @@ _TYPES: Mapping[str, str] = {
     VOTE_TYPE: "verifai.domain.consensus.vote:Vote",
     VOTE_REPLAY_TYPE: "verifai.domain.consensus.vote_replay:VoteReplay",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
+    TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
 }
 
 

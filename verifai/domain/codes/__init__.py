@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from functools import cache
 
-from verifai.domain.codes import batch, bundle, chain, circuit, consensus, core, engine, ezkl, gate, onnx, opening, sumcheck
+from verifai.domain.codes import (
+    batch,
+    bundle,
+    chain,
+    circuit,
+    consensus,
+    core,
+    engine,
+    ezkl,
+    gate,
+    hardware,
+    onnx,
+    opening,
+    sumcheck,
+)
 from verifai.domain.codes.code import Code
 
 
@@ -18,7 +32,7 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate):
+    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

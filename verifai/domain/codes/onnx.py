@@ -40,6 +40,10 @@ CODES: dict[str, Code] = {
         "Loading the file could run code from it.",
         "Use a safe format; or, if you trust its maker, --trust-type or --trust-pickle.",
     ),
+    "bad-tokenizer": Code(
+        (2,), "A tokenizer's file is malformed, not the one that is pinned, or has parts that are not taken.", _EXPORT_AGAIN
+    ),
+    "input-text": Code((2,), "A text cannot be given to this circuit.", "Shorten or change the text, as the message says."),
     "bad-facts": Code((2,), "The file of facts beside the model is malformed, or of another model.", _EXPORT_AGAIN),
     "input-malformed": Code((2,), "An input file is not of its format.", "Write it again, for example with numpy.savez."),
     "input-too-large": Code((2,), "An input file exceeds the size limit.", "Split it."),

@@ -24,6 +24,7 @@ class EvidenceKind(StrEnum):
     PROOF = "proof"
     CONSENSUS = "consensus"
     GATE = "gate"
+    TEE = "tee"
 
 
 class SrsLevel(StrEnum):
@@ -127,11 +128,26 @@ class ConsensusDemand:
 
     Attributes:
         verifiers: distinct keys, trusted as voters, whose answers agree.
-        environments: distinct environments among them.
+        environments: distinct environments among them, as the verifiers state them.
+        attested: how many of them must have shown that trusted hardware ran them.
     """
 
     verifiers: int = 3
     environments: int = 1
+    attested: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TeeDemand:
+    """What hardware attestations must be; which machines and code count stands in the trust file.
+
+    Attributes:
+        inferences: how many distinct inferences must be attested.
+        context: the text that every one of them must carry; ``None`` accepts any.
+    """
+
+    inferences: int = 1
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,7 @@ class ModelDemand:
     proof: ProofDemand | None = None
     consensus: ConsensusDemand | None = None
     gate: GateDemand | None = None
+    tee: TeeDemand | None = None
     fidelity: FidelityDemand = field(default_factory=FidelityDemand)
     max_age_seconds: int | None = None
     skew_seconds: int = DEFAULT_SKEW_SECONDS

@@ -24,6 +24,7 @@ from verifai.domain.policy.demands import (
     PrivacyLevel,
     ProofDemand,
     SrsLevel,
+    TeeDemand,
 )
 from verifai.domain.statement import EngineName
 from verifai.domain.trust import RE_DERIVE, TrustedCircuit
@@ -64,11 +65,13 @@ class ConsensusFacts:
         consensus_id: of its attestation.
         agreeing: distinct trusted keys inside the agreed ball.
         environments: distinct environments among them.
+        attested: how many of them ran on hardware that the trust file names.
     """
 
     consensus_id: Sha256
     agreeing: int
     environments: int
+    attested: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +258,10 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
     if figures.spread_error is None:
         message = "the lock pins no error in spreads of the output"
         return (_missed(code, message, "Compile again: older releases did not measure it.", where=where),)
-    if figures.spread_error > Fraction(str(limit)):
-        found = f"99th percentile of the error {float(figures.spread_error):.4g} spreads of the output"
+    error = max(figures.spread_error, figures.column_error or Fraction(0))
+    if error > Fraction(str(limit)):
+        whose = "the worst output column" if error == figures.column_error else "the output"
+        found = f"99th percentile of the error {float(error):.4g} spreads of {whose}"
         return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
     return ()
 
@@ -313,10 +318,44 @@ def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Fin
     if facts.agreeing < demand.verifiers:
         remedy = "Ask more verifiers; two votes of one key are one."
         verifiers = _missed("too-few-verifiers", message, remedy, where="verifiers")
-    if facts.environments >= demand.environments:
-        return (verifiers,)
-    message = f"they ran in {facts.environments} distinct environments, {demand.environments} are demanded"
-    return verifiers, _missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments")
+    findings = [verifiers]
+    if facts.environments < demand.environments:
+        message = f"they ran in {facts.environments} distinct environments, {demand.environments} are demanded"
+        findings.append(_missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments"))
+    if demand.attested:
+        message = f"{facts.attested} of them ran on trusted hardware, {demand.attested} are demanded"
+        if facts.attested >= demand.attested:
+            findings.append(holds("environments-attested", message))
+        else:
+            remedy = "Attach their reports: `verifai tee attach DECISION REPORT --kind sev-snp --voter KEY.pub -o NEW`."
+            findings.append(_missed("too-few-attested", message, remedy, where="attested"))
+    return tuple(findings)
+
+
+def judge_tee(demand: TeeDemand, context: str, attested: int) -> tuple[Finding, ...]:
+    """Hardware attestations of one bundle.
+
+    Args:
+        context: of the statement or receipt that they are about.
+        attested: how many of them are genuine, bound to it, and of hardware that the trust file names.
+    """
+    if not attested:
+        return (
+            _missed(
+                "tee-missing", "no hardware evidence that counts is in the bundle", "`verifai tee attach` adds it.", where="tee"
+            ),
+        )
+    if demand.context is not None and context != demand.context:
+        return (
+            Finding(
+                "context-mismatch",
+                Outcome.REJECTED,
+                f"the context is {context[:80]!r}, the policy demands {demand.context[:80]!r}",
+                where="context",
+                remedy="This may be older evidence shown again.",
+            ),
+        )
+    return (holds("evidence-met", f"{attested} hardware attestation{'s' * (attested != 1)} count"),)
 
 
 def judge_gate(demand: GateDemand, facts: GateFacts) -> tuple[Finding, ...]:

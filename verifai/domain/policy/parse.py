@@ -24,6 +24,7 @@ from verifai.domain.policy.demands import (
     PrivacyLevel,
     ProofDemand,
     SrsLevel,
+    TeeDemand,
 )
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
@@ -110,11 +111,12 @@ def _refuse_without_trust(root: Record, model: ModelDemand, place: str) -> None:
         "log": model.log,
         "consensus": model.consensus is not None,
         "gate": model.gate is not None,
+        "tee": model.tee is not None,
     }
     for field, needed in needs.items():
         if needed:
             raise root.refuse(
-                "this demand needs keys, and keys come from a trust file",
+                "this demand needs keys or hardware to trust, and both come from a trust file",
                 f"{place}.{field}",
                 hint='Name one at the top of the policy: trust = "trust.toml"',
             )
@@ -138,6 +140,7 @@ def _model(record: Record) -> ModelDemand:
         proof=_proof(record.table("proof")) if EvidenceKind.PROOF in evidence else None,
         consensus=_consensus(record.table("consensus", {})) if EvidenceKind.CONSENSUS in evidence else None,
         gate=_gate(record.table("gate")) if EvidenceKind.GATE in evidence else None,
+        tee=_tee(record.table("tee", {})) if EvidenceKind.TEE in evidence else None,
         fidelity=_fidelity(record.table("fidelity", {})),
         max_age_seconds=_duration(record, "max_age", None),
         skew_seconds=_duration(record, "clock_skew", DEFAULT_SKEW_SECONDS) or 0,
@@ -207,7 +210,17 @@ def _fidelity(record: Record) -> FidelityDemand:
 def _consensus(record: Record) -> ConsensusDemand:
     # Fewer than three verifiers cannot outvote a single faulty one.
     verifiers = record.integer("verifiers", 3, low=3, high=1024)
-    demand = ConsensusDemand(verifiers, record.integer("environments", 1, low=1, high=verifiers))
+    demand = ConsensusDemand(
+        verifiers,
+        record.integer("environments", 1, low=1, high=verifiers),
+        record.integer("attested", 0, low=0, high=verifiers),
+    )
+    record.done()
+    return demand
+
+
+def _tee(record: Record) -> TeeDemand:
+    demand = TeeDemand(record.integer("inferences", 1, low=1, high=10**6), record.text("context", None))
     record.done()
     return demand
 

@@ -227,7 +227,7 @@ def _model(
     counts: list[Finding] = []
     counted: dict[EvidenceKind, int] = {}
     for kind in demand.evidence:
-        needed = demand.proof.inferences if kind is EvidenceKind.PROOF and demand.proof is not None else 1
+        needed = needed_of(demand, kind)
         shown = {one.judgement.shows[kind] for one in bundles if _speaks(one, demand, kind)}
         counted[kind] = len(shown)
         counts.append(_count(demand, kind, len(shown), needed, _others(demand, kind, bundles)))
@@ -238,6 +238,15 @@ def _model(
     if waived and not any(finding.outcome is Outcome.HOLDS for finding in stand) and any(counted.values()):
         stand = (*stand, Finding("evidence-met", Outcome.HOLDS, f"model {demand.name!r}: what there is was accepted"))
     return ModelVerdict(demand.name, pin, stand, waived, counted)
+
+
+def needed_of(demand: ModelDemand, kind: EvidenceKind) -> int:
+    """How many distinct pieces of evidence of a kind a model must show."""
+    if kind is EvidenceKind.PROOF and demand.proof is not None:
+        return demand.proof.inferences
+    if kind is EvidenceKind.TEE and demand.tee is not None:
+        return demand.tee.inferences
+    return 1
 
 
 def _alternatives(counts: Sequence[Finding]) -> list[Finding]:
@@ -269,6 +278,8 @@ def _count(demand: ModelDemand, kind: EvidenceKind, shown: int, needed: int, fai
     if kind is EvidenceKind.PROOF:
         by_context = demand.proof is not None and demand.proof.by_context
         unit = "proofs, each under an expected context of its own," if by_context else "distinct inferences"
+    if kind is EvidenceKind.TEE:
+        unit = "distinct inferences attested by hardware"
     message = f"model {name!r}: {shown} of {needed} {unit} shown"
     if shown >= needed:
         return Finding("evidence-met", Outcome.HOLDS, message)

@@ -58,6 +58,16 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
             f"in {_count(demand.consensus.environments, 'environment')} or more.",
             "    To satisfy it: `verifai vote-commit`, `verifai vote-reveal`, then `verifai consensus` for a bundle.",
         ]
+        if demand.consensus.attested:
+            lines.append(f"    {demand.consensus.attested} of them or more ran on hardware that the trust file names.")
+    if demand.tee is not None:
+        lines += [
+            f"  Hardware: at least {_count(demand.tee.inferences, 'distinct inference')} attested by machines and code of the "
+            "trust file. That is no proof: whoever can open such a machine can forge it.",
+            "    To satisfy it: `verifai tee claim`, a report of the machine over these bytes, then `verifai tee attach`.",
+        ]
+        if demand.tee.context is not None:
+            lines.append(f"  Context: every one of them carries {demand.tee.context!r}.")
     if demand.gate is not None:
         wanted = ", ".join(demand.gate.policies)
         lines += [

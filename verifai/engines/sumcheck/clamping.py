@@ -115,14 +115,19 @@ def count_clamped(circuit: Circuit, trace: Trace, runs: Sequence[Uncut]) -> Clam
 
 
 def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
-    """What the prover is told; none where nothing was cut."""
+    """What the prover is told; none where nothing was cut. It is printed, and what is printed ends in logs: of something hidden
+    it says no more than the evidence does."""
     if not clamped.cells:
         return ()
     name, cut, size = clamped.worst
+    if clamped.hidden:
+        many, worst, name = f"up to {clamped.bound:,} of {clamped.of:,} inner cells", "", ""
+    else:
+        many = f"{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)},"
+        worst = f" (most in {name!r}: {cut:,} of {size:,})"
     message = (
-        f"{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)}, lie "
-        f"beyond the range that calibration gave them and were cut off (most in {name!r}: {cut:,} of {size:,}): the output may "
-        "be farther from the float model's than the lock says"
+        f"{many} lie beyond the range that calibration gave them and were cut off{worst}: the output may be farther from the "
+        "float model's than the lock says"
     )
     remedy = (
         "Compile with calibration data that covers such inputs, or with a larger activation_margin in [engine.sumcheck] of "

@@ -12,7 +12,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
 
-GAP = "it is empty or no finite number"
+GAP = "it is empty, no finite number, or none of its column's categories"
 """Said of a hidden cell too: a gap is no value."""
 
 
@@ -48,5 +48,6 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
                 yield OutsideInput(row, spec.name, cells.size, place, reason=GAP if gap else "")
                 continue
             low, high = input_range(circuit.tensors[port.tensor], values.dtype.kind, first, columns)
-            value = f"{float(values.reshape(-1)[first]):g}"
-            yield OutsideInput(row, spec.name, cells.size, place, value=value, low=low, high=high)
+            value = float(values.reshape(-1)[first])
+            reason = "" if np.isfinite(value) else GAP
+            yield OutsideInput(row, spec.name, cells.size, place, value=f"{value:g}", low=low, high=high, reason=reason)

@@ -84,7 +84,7 @@ class _Attempt:
         return {
             **{name: getattr(self.options, name) for name in TUNED_FIELDS},
             "cells": 0 if self.lowered is None else committed_cells(self.lowered),
-            "spread_error": -1.0 if found is None or found.spread_error is None else found.spread_error,
+            "spread_error": -1.0 if found is None or found.judged_error is None else found.judged_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
             "outcome": "chosen" if chosen else self.reason or "meets the floor",
         }
@@ -247,7 +247,7 @@ class Tuner:
             given = "Remove activation_bits from [engine.sumcheck], so that others are tried."
             hint = given if "activation_bits" in self._given else "Other bits were tried: change the node that is named."
             return UnsupportedModel(last.code, last.message, where=last.where, hint=hint)
-        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.spread_error or 0.0))  # type: ignore[arg-type, union-attr]
+        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.judged_error or 0.0))  # type: ignore[arg-type, union-attr]
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
         fixed = sorted(self._given & set(TUNED_FIELDS))

@@ -42,6 +42,7 @@ from verifai.engines.sumcheck.planning.price import (
     price_of_relation,
 )
 from verifai.engines.sumcheck.protocol.relations import Kind
+from verifai.engines.sumcheck.protocol.suite import SECURITY_BITS
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.verifier.verify import (
     SurveyedCircuit,
@@ -214,10 +215,12 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
 def _about_roots(roots: WeightRoots | None) -> list[Finding]:
     if roots is None:
         return []
-    message = "the weights under the pinned root are proven to keep the circuit's bounds, with padding 0"
+    # Proofs of their own, with tables of errors of their own; their planner makes no step weaker than this.
+    least = soundness_words(1000 * SECURITY_BITS)
+    message = f"the weights under the pinned root are proven to keep the circuit's bounds, with padding 0 ({least})"
     found = [holds("sumcheck-weights-registered", message, "2")]
     if roots.linked:
-        message = "the proof opened an epoch root, proven to commit to the same weights as the pinned one"
+        message = f"the proof opened an epoch root, proven to commit to the same weights as the pinned one ({least})"
         found.append(holds("sumcheck-weights-linked", message, "2", evidence=roots.root))
     return found
 

@@ -19,7 +19,9 @@ from verifai.bundle.trust_check import check_trust
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME, MODEL_FILE, SIDE_FILES
+from verifai.domain.attestation.predicate_types import TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.audit import AuditReport, ChainNode
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
@@ -29,10 +31,11 @@ from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import Role
 from verifai.domain.trust import Trust, TrustedCircuit
-from verifai.domain.utc_time import format_utc
+from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
+from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
@@ -41,6 +44,7 @@ from verifai.stages.audit.steps import (
     check_materials,
     check_section,
     check_unrelated,
+    judge_receipt,
     load_model,
     second_opinion,
 )
@@ -106,6 +110,9 @@ class _Audit:
         circuit: CircuitPredicate | None = None
         proof: ProofPredicate | None = None
         trusted_findings = check_trust(self._bundle, self._trust, now)
+        attested = self._hardware(now, _manifest_signed(trusted_findings))
+        if not self._bundle.of_type(ProofPredicate.TYPE) and (receipts := receipts_of(self._bundle)):
+            return self._receipts(path, now, receipts, [*trusted_findings, *attested])
         try:
             circuit, proof = find_claims(self._bundle)
             trusted, lock = self._trust_file.circuit(circuit.name)
@@ -124,6 +131,7 @@ class _Audit:
         except VerifaiError as problem:
             self._add(problem, "V2")
         self._findings += trusted_findings
+        self._findings += attested
         self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
         self._findings += check_unrelated(self._bundle)
         return AuditReport(
@@ -140,6 +148,39 @@ class _Audit:
             facts=_facts(self._bundle, circuit, proof),
             audited=now,
             opened=None if self._opened is None else replace(self._opened, where=path),
+        )
+
+    def _hardware(self, now: str, date_signed: bool) -> list[Finding]:
+        """H1 to H3: hardware attestations, wherever there are any."""
+        if not self._bundle.of_type(TEE_TYPE):
+            return []
+        if not self._trust.hardware:
+            message = "hardware evidence is in the bundle; the trust file names no [[hardware]], so it counts for nothing"
+            return [not_checked("tee-not-judged", message, "H3")]
+        checked = check_hardware(self._bundle, self._trust.hardware, parse_utc(now), date_signed=date_signed)
+        return [finding for one in checked for finding in one.findings]
+
+    def _receipts(self, path: str, now: str, receipts: Sequence[AboutReceipt], findings: Sequence[Finding]) -> AuditReport:
+        """A bundle that proves nothing: a machine says what it computed, and its word is all there is."""
+        findings = [*findings, *(judge_receipt(receipt, self._trust_file) for receipt in receipts)]
+        if not self._trust.hardware:
+            message = "a machine's word is all that the bundle holds, and the trust file names no [[hardware]]"
+            findings.append(Finding("tee-missing", Outcome.POLICY_NOT_MET, message, where="hardware", step="H3"))
+        expected = self._options.expect.context
+        for receipt in receipts:
+            if expected is not None and receipt.context != expected:
+                message = f"the context is {receipt.context[:80]!r}, expected is {expected[:80]!r}"
+                findings.append(Finding("context-mismatch", Outcome.REJECTED, message, where="context", step="V7"))
+        if self._options.expect.inputs is not None or self._options.expect.outputs is not None:
+            message = "tensors are not compared with a receipt: its digests are of encoded tensors"
+            findings.append(Finding("tee-not-judged", Outcome.UNDECIDED, message, where="receipt", step="V8"))
+        return AuditReport(
+            path=path,
+            bundle_id=self._bundle.bundle_id,
+            words=tuple(word for receipt in receipts for word in receipt_words(receipt)),
+            findings=tuple(findings),
+            chain=chain_of(self._bundle, self._trust),
+            audited=now,
         )
 
     def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
@@ -267,6 +308,11 @@ def _context_signed(bundle: OpenBundle, findings: Sequence[Finding]) -> bool:
     """Whether enough trusted keys signed the manifest, or the proof's attestation: either holds the context."""
     holders = {MANIFEST_NAME, *(f"attestations/{one.id}.dsse.json" for one in bundle.of_type(ProofPredicate.TYPE))}
     return any(one.code == "signed" and one.where in holders for one in findings)
+
+
+def _manifest_signed(findings: Sequence[Finding]) -> bool:
+    """Whether a trusted key signed the manifest, and with it every date below it."""
+    return any(one.code == "signed" and one.where == MANIFEST_NAME for one in findings)
 
 
 def chain_of(bundle: OpenBundle, trust: Trust) -> tuple[ChainNode, ...]:

@@ -12,8 +12,11 @@ from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
 from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
+from verifai.domain.attestation.predicate_types import TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
+from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.statement import EngineName
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from verifai.engines.interface import VerifyRequest
     from verifai.onnx_graph.model import OnnxModel
     from verifai.stages.audit.options import AuditOptions
+    from verifai.trust_file import TrustFile
 
 
 def check_section(circuit: CircuitPredicate, lock: CircuitLock) -> Finding:
@@ -133,7 +137,8 @@ def check_unrelated(bundle: OpenBundle) -> list[Finding]:
     """A9: attestations that the proof does not build on were read, but nothing in this audit judged them."""
     proofs = bundle.of_type(ProofPredicate.TYPE)
     related: set[str] = set()
-    pending = [one.id for one in proofs]
+    # Hardware attestations are judged by steps H1 to H3.
+    pending = [one.id for one in (*proofs, *bundle.of_type(TEE_TYPE))]
     while pending:
         one = pending.pop()
         if one not in related and one in bundle.attestations:
@@ -149,6 +154,18 @@ def check_unrelated(bundle: OpenBundle) -> list[Finding]:
         for key, attestation in sorted(bundle.attestations.items())
         if key not in related
     ]
+
+
+def judge_receipt(receipt: AboutReceipt, trust_file: TrustFile) -> Finding:
+    """H4: the model that a receipt names is one that a trusted lock pins."""
+    for name in trust_file.trust.circuits:
+        if trust_file.circuit(name)[1].model_sha256 == receipt.model_sha256:
+            return holds(
+                "model-matches", f"the receipt is about the model of circuit {name!r}", "H4", evidence=receipt.model_sha256
+            )
+    message = f"no lock of the trust file pins model {short(receipt.model_sha256)}"
+    remedy = "Add [circuits.NAME] with the lock of that model, once you have reviewed it."
+    return Finding("circuit-not-trusted", Outcome.POLICY_NOT_MET, message, where="model_sha256", remedy=remedy, step="H4")
 
 
 def second_opinion(engine: EngineName, request: VerifyRequest) -> Finding:

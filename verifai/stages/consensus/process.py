@@ -18,7 +18,7 @@ WORKER = "verifai.stages.consensus.worker"
 def run_apart(
     model: Path, job: Job, samples: Sequence[Tensors], *, threads: int = 1, limits: Limits | None = None, worker: str = WORKER
 ) -> tuple[Output, ...]:
-    """:func:`verifai.stages.consensus.vote.run_job` in a fenced child.
+    """Run the model as the job pins it, in a fenced child, and keep the tensors that are voted on.
 
     Args:
         samples: already known to be the job's.

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from verifai.consensus.runner import Tensors, VoteRunner
+from verifai.consensus.runner import Tensors
 from verifai.domain import strict_json
 from verifai.domain.consensus.job import MAX_SAMPLES, NO_CALIBRATION, Job, VoteSubject
 from verifai.domain.consensus.round import Beacon, RoundTerms, commitments_digest, draw_seed, picked_samples, sample_seed
 from verifai.domain.consensus.vote import Environment, Opening, Vote, VoteCommitment, commitment_value
 from verifai.domain.consensus.vote_replay import ReplayedClaim, VoteReplay
 from verifai.domain.consensus.vote_tree import leaf_hash, path, root
-from verifai.domain.digest import Sha256, sha256
+from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import decode_base64
 from verifai.errors import EvidenceRejected, InputRejected, UsageError
@@ -109,24 +109,6 @@ def require_inputs(job: Job, samples: Sequence[Tensors]) -> Sequence[Tensors]:
             "job-input", "the inputs are not those that the round's job names", hint="Vote on exactly the inputs of the job."
         )
     return samples
-
-
-def run_job(model: bytes, job: Job, samples: Sequence[Tensors], *, threads: int = 1) -> tuple[Output, ...]:
-    """Run the model as the job pins it and keep the tensors that are voted on.
-
-    Raises:
-        UsageError: ``job-model``, when it is another model or an output is not there.
-        UnsupportedModel, InputRejected, EngineCrashed: from the runner.
-    """
-    if sha256(model) != job.subject.model_sha256:
-        raise UsageError("job-model", "the model is not the one that the job names", hint="Get the model of that digest.")
-    runner = VoteRunner(model, job.subject.runtime, threads=threads)
-    wanted = job.subject.tensors or runner.outputs
-    for name in wanted:
-        if name not in runner.outputs:
-            raise UsageError("job-model", f"the model has no output {name!r}", hint="It has: " + ", ".join(runner.outputs))
-    outputs = runner.run(require_inputs(job, samples))
-    return tuple({name: one[name] for name in wanted} for one in outputs)
 
 
 def commit_vote(

@@ -14,7 +14,7 @@ from verifai.domain.attestation.envelope import Attestation, Subject
 from verifai.domain.digest import Sha256
 from verifai.domain.policy.attestation import GateInput, GatePredicate, VerificationResult
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, PrivacyLevel, SrsLevel
-from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.policy.verdict import GateVerdict, needed_of
 from verifai.domain.policy.waiver import COSTS, Claim
 from verifai.domain.trust_keys import Signer
 from verifai.errors import UsageError
@@ -131,8 +131,7 @@ def _shown(demand: ModelDemand, verdict: GateVerdict) -> tuple[EvidenceKind, ...
     if not demand.any_kind:
         return demand.evidence
     (counted,) = [one.counted for one in verdict.models if one.name == demand.name]
-    needed = {EvidenceKind.PROOF: 1 if demand.proof is None else demand.proof.inferences}
-    return tuple(kind for kind in demand.evidence if counted[kind] >= needed.get(kind, 1))
+    return tuple(kind for kind in demand.evidence if counted[kind] >= needed_of(demand, kind))
 
 
 def _append(log: Path, signer: Signer, attestation: Attestation) -> tuple[dict[str, bytes], int]:

@@ -14,7 +14,8 @@ from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
 from verifai.domain.attestation.envelope import Attestation
-from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE, GATE_TYPE, PROOF_TYPE
+from verifai.domain.attestation.predicate_types import CONSENSUS_TYPE, GATE_TYPE, PROOF_TYPE, TEE_TYPE
+from verifai.domain.attestation.tee import AboutReceipt, AboutVoter, HardwarePredicate
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
@@ -37,6 +38,7 @@ from verifai.domain.policy.judge import (
     judge_gate,
     judge_key,
     judge_proof,
+    judge_tee,
 )
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
@@ -46,6 +48,7 @@ from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
+from verifai.stages.attested import check_hardware, receipt_digest
 from verifai.stages.consensus.find_round import find_round
 from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
@@ -60,6 +63,7 @@ _TYPE_OF = {
     EvidenceKind.PROOF: PROOF_TYPE,
     EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
     EvidenceKind.GATE: GATE_TYPE,
+    EvidenceKind.TEE: TEE_TYPE,
 }
 
 MAX_VALUES = 64
@@ -116,6 +120,7 @@ class _Case:
                 EvidenceKind.PROOF: partial(self._proof, demand),
                 EvidenceKind.CONSENSUS: partial(self._consensus, demand),
                 EvidenceKind.GATE: partial(self._gate, demand),
+                EvidenceKind.TEE: partial(self._tee, demand),
             }
             for kind in self._kinds(demand):
                 try:
@@ -143,6 +148,7 @@ class _Case:
             digests.add(find_claims(self._bundle)[0].model_sha256)
         if self._bundle.of_type(CONSENSUS_TYPE):
             digests.add(find_round(self._bundle)[2].job.subject.model_sha256)
+        digests |= {one.about.model_sha256 for one in self._attested() if isinstance(one.about, AboutReceipt)}
         gates = self._bundle.of_type(GatePredicate.TYPE)
         if len(digests) > 1 or (digests and not all(self._names(gate, digests) for gate in gates)):
             raise EvidenceRejected("broken-chain", "the bundle's evidence is about different models", where=self._path)
@@ -191,7 +197,14 @@ class _Case:
         return asked
 
     def _present(self) -> list[EvidenceKind]:
-        return [kind for kind in EvidenceKind if self._bundle.of_type(_TYPE_OF[kind])]
+        kinds = [kind for kind in EvidenceKind if kind is not EvidenceKind.TEE and self._bundle.of_type(_TYPE_OF[kind])]
+        # What attests to a verifier speaks for the consensus, not by itself.
+        attested = any(not isinstance(one.about, AboutVoter) for one in self._attested())
+        return [*kinds, *([EvidenceKind.TEE] if attested else [])]
+
+    def _attested(self) -> list[HardwarePredicate]:
+        found = (one.predicate for one in self._bundle.of_type(TEE_TYPE))
+        return [one for one in found if isinstance(one, HardwarePredicate)]
 
     def _asked(self, demand: ModelDemand) -> list[EvidenceKind]:
         return [kind for kind in self._present() if kind in demand.evidence]
@@ -208,6 +221,13 @@ class _Case:
             one.id
             for one in self._bundle.attestations.values()
             if EvidenceKind.CONSENSUS in asked and isinstance(one.predicate, _BALLOTS) and one.predicate.round in rounds
+        }
+        related |= {
+            one.id
+            for one in self._bundle.of_type(TEE_TYPE)
+            if EvidenceKind.CONSENSUS in asked
+            and isinstance(one.predicate, HardwarePredicate)
+            and isinstance(one.predicate.about, AboutVoter)
         }
         pending = [one.id for kind in asked for one in self._bundle.of_type(_TYPE_OF[kind])]
         while pending:
@@ -342,6 +362,36 @@ class _Case:
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
         if facts.signers:  # a verdict without a trusted signature is no evidence, whatever is waived
             self._shows[EvidenceKind.GATE] = facts.gate_id
+
+    def _tee(self, demand: ModelDemand) -> None:
+        assert demand.tee is not None
+        assert self._loaded.trust is not None
+        trust = self._loaded.trust
+        signers = self._signers(trust, TrustRole.RELEASE)
+        found = check_hardware(self._bundle, trust.hardware, self._now, date_signed=bool(signers))
+        checked = [one for one in found if not isinstance(one.about, AboutVoter)]
+        for one in checked:
+            self._findings += one.findings
+        receipts = {one.about for one in checked if isinstance(one.about, AboutReceipt)}
+        if self._bundle.of_type(PROOF_TYPE):
+            # The machine signed what the proof states: what it states has to be true of the pinned model first.
+            if EvidenceKind.PROOF not in demand.evidence:
+                lock = self._loaded.locks[demand.name]
+                verified = verify_open(
+                    self._bundle, lock, Expectations(allow_test_srs=trust.allow_test_srs), budget=self._budget, progress=SILENT
+                )
+                self._findings += verified.findings
+            statement = find_claims(self._bundle)[1].statement
+            context, identity = statement.context, statement_digest(statement)
+        elif len(receipts) == 1:
+            (receipt,) = receipts
+            context, identity = receipt.context, receipt_digest(receipt)
+        else:
+            raise EvidenceRejected("ambiguous-proof", f"{len(receipts)} receipts in one bundle", where=self._path)
+        self._findings += judge_tee(demand.tee, context, sum(one.counts for one in checked))
+        self._age(demand, (*(one.created for one in checked), self._bundle.manifest.created), signers)
+        self._facts |= {"hardware": ", ".join(sorted({one.facts.kind.value for one in checked if one.facts is not None}))}
+        self._shows[EvidenceKind.TEE] = identity
 
     def _consensus(self, demand: ModelDemand) -> None:
         assert demand.consensus is not None

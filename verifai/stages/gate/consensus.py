@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from verifai.bundle.dates import decision_signers
 from verifai.bundle.trust_check import check_trust
+from verifai.domain.attestation.tee import AboutVoter
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.job import NO_CALIBRATION
@@ -14,6 +16,7 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.judge import ConsensusFacts, judge_key
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
+from verifai.stages.attested import CheckedHardware, check_hardware
 from verifai.stages.consensus.claim import read_claim
 from verifai.stages.consensus.find_round import find_round, require_trusted
 from verifai.stages.consensus.recheck import recheck
@@ -70,13 +73,35 @@ def check_consensus(
             inspect=lambda proof: about_proofs.extend(_judge_proof(proof, trust, now)),
         )
     result = recheck(bundle.attestations, attestation.id, keys=keys, now=now, claim=claim)
-    findings = [*about_proofs, *result.findings]
+    checked = check_hardware(bundle, trust.hardware, now, date_signed=bool(decision_signers(bundle, trust)))
+    agreeing = result.decision.agreeing_voters & set(keys)
+    attested = {
+        one.about.voter
+        for one in checked
+        if one.counts
+        and isinstance(one.about, AboutVoter)
+        and one.about.round == decision.round
+        and one.about.voter in agreeing
+    }
+    about_voters = [finding for one in checked if isinstance(one.about, AboutVoter) for finding in _in_words(one)]
+    findings = [*about_proofs, *result.findings, *about_voters]
     facts = ConsensusFacts(
         consensus_id=attestation.id,
-        agreeing=len(result.decision.agreeing_voters & set(keys)),
+        agreeing=len(agreeing),
         environments=len(result.decision.agreeing_environments),
+        attested=len(attested),
     )
     return CheckedConsensus(facts, tuple(findings), terms.reveal_by)
+
+
+def _in_words(checked: CheckedHardware) -> list[Finding]:
+    """What a report about a verifier came to. One that does not count takes nothing from the votes, so it is only told."""
+    return [
+        one
+        if one.outcome in (Outcome.HOLDS, Outcome.NOT_CHECKED, Outcome.REJECTED)
+        else replace(one, outcome=Outcome.NOT_CHECKED)
+        for one in checked.findings
+    ]
 
 
 def _judge_proof(proof: OpenBundle, trust: Trust, now: datetime) -> list[Finding]:

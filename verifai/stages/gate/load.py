@@ -158,6 +158,16 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
             )
     if demand.log and (trust is None or trust.log is None):
         raise _refuse(path, data, f"model[{index}].log", "the trust file names no audit log", "Add [log] to the trust file.")
+    attested = consensus is not None and consensus.attested
+    if (demand.tee is not None or attested) and (trust is None or not trust.hardware):
+        field = "tee" if demand.tee is not None else "consensus.attested"
+        raise _refuse(
+            path,
+            data,
+            f"model[{index}].{field}",
+            "the trust file names no hardware",
+            "Add [[hardware]] to the trust file; `verifai tee show` prints the lines for a report.",
+        )
     signs = TrustRole.PROVER in roles or TrustRole.RELEASE in roles
     if demand.max_age_seconds is not None and EvidenceKind.PROOF in demand.evidence and not signs:
         raise _refuse(

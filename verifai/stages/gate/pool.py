@@ -135,6 +135,7 @@ def _start(loaded: LoadedPolicy, now: datetime, budget: Budget, judge: Judge) ->
     # Ctrl-C reaches the whole process group; the parent decides what happens, and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     _task = (loaded, now, budget, judge)
 
@@ -142,6 +143,9 @@ def _start(loaded: LoadedPolicy, now: datetime, budget: Budget, judge: Judge) ->
 def _leave(number: int, frame: FrameType | None) -> None:
     global _leaving
     _leaving = True
+    # Where the pool takes the exit for a result, the worker waits for another bundle, and nobody gives one any more: when one
+    # worker died, the pool asks the others to leave and waits for them for ever.
+    signal.setitimer(signal.ITIMER_REAL, _LAST_SECONDS)
     raise SystemExit(128 + number)  # so that private folders are removed on the way out
 
 
@@ -160,4 +164,8 @@ def _judge(path: Path) -> Judgement:
         os._exit(128 + signal.SIGTERM)
     assert _task is not None
     loaded, now, budget, judge = _task
-    return judge(loaded, path, now, budget)
+    try:
+        return judge(loaded, path, now, budget)
+    finally:
+        if _leaving:  # what was private is removed by now
+            os._exit(128 + signal.SIGTERM)

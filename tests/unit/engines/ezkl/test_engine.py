@@ -299,7 +299,7 @@ def test_a_trial_runs_samples_forward_without_keys(small_public: SmallCircuit, t
 
 def test_the_solidity_verifier_carries_the_srs_points_and_needs_no_compiler(small_public: SmallCircuit) -> None:
     files = small_public.files
-    source = solidity_verifier(files["settings.json"], files["vk.key"], SRS, Fence(Limits(wall_seconds=60))).decode()
+    source = solidity_verifier(files["settings.json"], files["vk.key"], SRS, Fence(Limits(wall_seconds=3600))).decode()
     assert "contract Halo2Verifier" in source
     assert f"{bn254.G2_GENERATOR[0][0]:064x}" in source
 
@@ -322,7 +322,7 @@ def test_memory_that_does_not_suffice_is_said_so(small_public: SmallCircuit, mon
     circuit = small_public.build_dir / "circuit.compiled"
     steps = [call("forward", circuit=circuit, samples=[[SAMPLES[0].reshape(-1).tolist()]] * 50)]
     with pytest.raises(ResourceExhausted) as caught:
-        calls.run(steps, Fence(Limits(memory_bytes=2**20, wall_seconds=60)))
+        calls.run(steps, Fence(Limits(memory_bytes=2**20, wall_seconds=3600)))
     assert caught.value.code == "out-of-memory"
 
 

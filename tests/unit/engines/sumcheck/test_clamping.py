@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.demands import FidelityDemand
 from verifai.domain.policy.judge import judge_fidelity
-from verifai.domain.statement import Visibility
+from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest
 from verifai.engines.sumcheck.clamping import RANGES_FILE, Clamped, clamped_finding, read_ranges
 from verifai.engines.sumcheck.lock_section import parse_section
@@ -44,7 +45,7 @@ def _net(activation: str) -> OnnxModel:
     return model(nodes, {"x": (1, 8)}, {"y": (1, 3)}, constants)
 
 
-def _compiled(activation: str, folder: Path, **tensors: Visibility) -> Compiled:
+def _compiled(activation: str, folder: Path, **hidden: Any) -> Compiled:
     """Calibrated on inputs that are small but for one cell each: the inputs' range is wide, and the inner ones' is not."""
     net, rng = _net(activation), np.random.default_rng(5)
     feeds = []
@@ -52,7 +53,7 @@ def _compiled(activation: str, folder: Path, **tensors: Visibility) -> Compiled:
         x = rng.uniform(-0.2, 0.2, (1, 8)).astype(np.float32)
         x[0, number % 8] = 1.0 if number % 2 else -1.0
         feeds.append({"x": x})
-    spec = spec_of(net, **tensors)
+    spec = spec_of(net, **hidden)
     made = ENGINE.compile(CompileRequest(net, spec, {"x": np.stack([feed["x"] for feed in feeds])}, folder, folder))
     return Compiled(net, spec, made.section, folder, feeds)
 
@@ -113,16 +114,35 @@ def test_inputs_like_the_calibration_s_cut_nothing(activation: str, tmp_path: Pa
         assert not [finding for finding in proof.findings if finding.code == "inner-saturated"]
 
 
-def test_of_hidden_tensors_a_bound_is_told(tmp_path: Path):
-    one = _compiled("Relu", tmp_path, x=Visibility.HASHED)
-    x = np.ones((1, 8), np.float32)
-    proof = ENGINE.prove(ProveRequest(one.net, one.spec, one.section, one.build, {"x": x}))
-    shown = proof.clamped_cells
-    assert shown is not None and shown & (shown + 1) == 0
+HIDDEN = {
+    "input": {"x": Visibility.HASHED},
+    "output": {"y": Visibility.HASHED},
+    "weights": {"weights": WeightVisibility.COMMITTED},
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_of_hidden_tensors_a_bound_is_told(what: str, tmp_path: Path):
+    one = _compiled("Relu", tmp_path, **HIDDEN[what])
+    rng, shown = np.random.default_rng(7), set()
+    for _ in range(6):
+        x = np.where(rng.random((1, 8)) < 0.5, -1.0, 1.0).astype(np.float32)
+        proof = ENGINE.prove(ProveRequest(one.net, one.spec, one.section, one.build, {"x": x}, secrets_dir=tmp_path))
+        shown.add(proof.clamped_cells)
+    assert all(cells is not None and cells & (cells + 1) == 0 for cells in shown)
+    assert any(shown)
     for cells in range(70):
         bound = Clamped(cells, 100, ("h", cells, 100), 1, True).bound
         assert cells <= bound <= 2 * cells and Clamped(cells, 100, ("h", cells, 100), 1, False).bound == cells
     assert clamped_finding(Clamped(0, 100, ("", 0, 0), 0, False)) == ()
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_what_is_printed_of_hidden_tensors_is_the_bound_too(hidden: bool):
+    """What is printed ends in logs; there, the number and the tensor were told exactly."""
+    found = [clamped_finding(Clamped(*case, hidden)) for case in ((37, 900, ("h", 31, 90), 2), (50, 900, ("g", 49, 80), 5))]
+    assert (found[0] == found[1]) == hidden
+    assert ("63" if hidden else "37 of 900") in found[0][0].message
 
 
 def test_builds_of_older_releases_count_nothing_and_foreign_ranges_are_refused(tmp_path: Path):

@@ -306,7 +306,7 @@ def test_compiling_proving_and_deriving_again_honour_the_budget(cnn: Compiled, t
     with pytest.raises(ResourceExhausted) as large:
         proving(small)
     assert large.value.code == "estimate-over-budget" and large.value.status == 4
-    assert proving(Budget(memory_bytes=2 << 30, prove_seconds=300.0)).statement
+    assert proving(Budget(memory_bytes=2 << 30, prove_seconds=3600.0)).statement
     assert not (tmp_path / "circuit.bin").exists()
 
 

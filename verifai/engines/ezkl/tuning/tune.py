@@ -314,7 +314,7 @@ class _Search:
 def _missed(floor: FidelityFloor, fidelity: Fidelity | None) -> tuple[int, float]:
     """How far from a floor; smaller is nearer."""
     assert fidelity is not None
-    return len(floor.missed(fidelity)), fidelity.spread_error or 0.0
+    return len(floor.missed(fidelity)), fidelity.judged_error or 0.0
 
 
 def _attempt(

@@ -23,6 +23,7 @@ from verifai.engines.sumcheck.lowering.values import (
     Index,
     Lazy,
     MatMulTerm,
+    SquaresTerm,
     Term,
 )
 
@@ -121,6 +122,24 @@ def folded_product(value: Affine, weight: Floats, bias: Floats | None) -> tuple[
         held = value.sources[number].at(np.ascontiguousarray(value.index[..., mine]))
         terms.append(MatMulTerm(held, weight[:, mine] * factor[mine], total if not terms else None))
     return tuple(terms) or None
+
+
+def folded_squares(value: Affine, weight: Floats) -> tuple[SquaresTerm, MatMulTerm] | None:
+    """Σ_k weight[o, k]·value[…, k]² of one row, (a·x + b)² being a²·x² + 2ab·x + b² of the cells themselves, whatever scale
+    each of them has: nothing is rounded but the weights. ``None`` where the value is more than one row of one source.
+
+    Args:
+        weight: (O, K) for a value of shape (…, K).
+    """
+    used = value.used()
+    if len(used) != 1 or value.index.size != value.shape[-1]:
+        return None
+    mine = (value.source == used[0]).reshape(-1)
+    factor, offset = value.factor.reshape(-1), value.offset.reshape(-1)
+    cells = value.sources[used[0]].at(np.ascontiguousarray(value.index[..., mine]))
+    kept = weight[:, mine]
+    squares = SquaresTerm(cells, kept * factor[mine] ** 2)
+    return squares, MatMulTerm(cells, 2 * kept * (factor * offset)[mine], weight @ offset**2)
 
 
 def folded_convolution(value: Affine, term: ConvTerm) -> ConvTerm | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import copysign, frexp
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tenso
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, tabulate
-from verifai.engines.sumcheck.quantise.scales import Quantisation, Scale
+from verifai.engines.sumcheck.quantise.scales import Quantisation, Range, Scale
 from verifai.errors import EvidenceRejected, UnsupportedModel
 
 MAX_WIDTH = 16
@@ -128,6 +129,12 @@ def signed_width(low: int, high: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
 
 
+def _power_above(end: float) -> float:
+    """±2^k, the least that is not nearer to 0 than ``end``."""
+    fraction, exponent = frexp(abs(end))
+    return copysign(2.0 ** (exponent - (fraction == 0.5)), end) if end else 0.0
+
+
 @dataclass
 class Builder:
     """Collects one circuit. All ``emit`` methods return tensor numbers.
@@ -155,7 +162,7 @@ class Builder:
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     round_bounds: bool = False
-    """Whether bounds of weights are rounded up to 2^k − 1: those of hidden weights are published, and exact ones tell more."""
+    """Whether bounds that follow from weights are rounded up: hidden weights' are published, and exact ones tell more."""
     _names: set[str] = field(default_factory=set)
     _tables: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
 
@@ -190,6 +197,20 @@ class Builder:
             label += "'"
         self.derived[label] = scale
         return label
+
+    def told(self, reach: Range) -> Range:
+        """``reach``, which follows from the model's constants, for a scale that everybody reads: of hidden ones, the powers
+        of two above its ends alone."""
+        if not self.round_bounds:
+            return reach
+        return Range(_power_above(reach.low), _power_above(reach.high))
+
+    def told_whole(self, bound: int) -> int:
+        """The same for an integer bound: away from 0, to ±(2^k − 1)."""
+        if not self.round_bounds:
+            return bound
+        magnitude = (1 << abs(bound).bit_length()) - 1
+        return magnitude if bound > 0 else -magnitude
 
     def _unique(self, name: str) -> str:
         clean = "".join(c if " " <= c < "\x7f" else "?" for c in name)[:200] or "?"

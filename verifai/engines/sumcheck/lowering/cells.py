@@ -22,7 +22,9 @@ from verifai.engines.sumcheck.lowering.values import (
     ProductTerm,
     SelectTerm,
     Term,
+    merged,
     scaled,
+    widened,
 )
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, constant, substitute
 from verifai.onnx_graph.graph import Node
@@ -217,6 +219,7 @@ def combine(state: State, node: Node, parts: Sequence[tuple[str, float]], consta
     circuit_shape, fixed = shape, False  # cells take any shape, every other term has its own
     for name, factor in parts:
         form = state.linear(name)
+        form = None if form is None else widened(form, shape)
         fits = form is not None and (form.shape == circuit_shape or (circuit_shape == shape and not fixed))
         if form is not None and form.logical == shape and fits:
             terms.extend(scaled(term, factor) for term in form.terms)
@@ -224,7 +227,7 @@ def combine(state: State, node: Node, parts: Sequence[tuple[str, float]], consta
             circuit_shape, fixed = form.shape, fixed or any(not isinstance(term, CellTerm) for term in form.terms)
         else:
             terms.append(CellTerm(broadcast(state.force(name), shape), factor))
-    state.set_lazy(node, Form(tuple(terms), constant_part, circuit_shape, shape, node.outputs[0]))
+    state.set_lazy(node, Form(merged(terms), constant_part, circuit_shape, shape, node.outputs[0]))
 
 
 def _prelu(state: State, node: Node) -> None:

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import prod, sqrt
 
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, RECIP_LIMIT, RECIP_ONE
 from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Mul, Recip, RowSum
 from verifai.engines.sumcheck.lowering import cells
-from verifai.engines.sumcheck.lowering.affine import Affine
+from verifai.engines.sumcheck.lowering.affine import Affine, folded_product
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.emit import emit_form
@@ -34,6 +34,7 @@ from verifai.engines.sumcheck.lowering.values import (
     Form,
     Held,
     Lazy,
+    MatMulTerm,
     RowTerm,
     WindowTerm,
     affine,
@@ -48,6 +49,8 @@ from verifai.onnx_graph.graph import Node
 
 _FINER = 3
 """A quotient is rounded to a grid finer than the result's by this many bits before its table brings it to the result's."""
+_LAYER_BITS = 15
+"""Of a layer's result over a norm, before its bias."""
 _SPLIT = 14
 """A Requant's argument may exceed its table by 15 bits; one is kept in hand."""
 _ARGUMENT = 2
@@ -143,6 +146,49 @@ def _normed(state: State, node: Node, axes: tuple[int, ...]) -> None:
     state.set_held(node, result.at(np.ascontiguousarray(back)))
 
 
+def _normed_layer(state: State, node: Node) -> None:
+    """(W·x)·factor / (norm + shift) + b, found by :mod:`.fuse`: the row itself is weighted, as fine as its columns are."""
+    name, builder = node.outputs[0], state.builder
+    weight, bias = state.constant(node, 1), state.constant(node, 2)
+    assert weight is not None
+    weight = (weight if node.integer("transB", 0) else weight.T) * node.number("alpha", 1.0)
+    shift = (
+        np.zeros(len(weight)) if bias is None else np.broadcast_to(bias.reshape(-1), (len(weight),)) * node.number("beta", 1.0)
+    )
+    own = builder.scale(name)
+    low, high = (float(end * own.step) for end in (own.low, own.high))
+    scale = choose_scale(Range(low - float(shift.max()), high - float(shift.min())), _LAYER_BITS)
+    held = _operand(state, node, scale)
+    tensor = materialise(builder, held, f"{name}.x", windows=True)
+    value, full = state.value(node, 0), (1, len(weight))
+    terms = folded_product(value, weight, None) if isinstance(value, Affine) else None
+    form = Form(terms or (MatMulTerm(state.held(node, 0), weight, None),), 0.0, full, full, f"{name}.dividend")
+    # |W·x| is at most the largest result times the largest divisor, as calibration saw them: what is beyond saturates.
+    reach = max(-float(scale.low * scale.step), float(scale.high * scale.step)) * _largest_divisor(state, node, tensor, held)
+    dividend = state.requantise(form.name, Lazy(form), choose_scale(Range(-reach, reach), MAX_WIDTH), bounded=True)
+    make = {1: _sum_of_magnitudes, 2: _root_of_squares}[node.integer("p", 2)]
+    q, grid = make(state, node, tensor, held.step, scale, dividend)
+    k = builder.emit(Recip(q, builder.next), f"{name}.recip")[0]
+    reciprocal = Held(k, np.zeros(dividend.shape, np.int64), Fraction(1))
+    quotient = _quotient(builder, dividend, reciprocal, grid, scale, f"{name}.quotient")
+    if bias is None:
+        state.set_held(node, quotient)
+    else:
+        state.set_lazy(node, sloped(quotient, (1, len(weight)), np.ones(()), shift[None], name))
+
+
+def _largest_divisor(state: State, node: Node, tensor: int, row: Held) -> float:
+    """By calibration where the model has the divisor as a value, else by the row's own bounds."""
+    name, builder = node.text("divisor", ""), state.builder
+    if name and builder.has_scale(name):
+        scale = builder.scale(name)
+        return float(max(scale.high, -scale.low) * scale.step)
+    cells_of = builder.tensors[tensor]
+    cells, largest = float(cells_of.shape[1]), float(cells_of.magnitude * row.step)
+    longest = largest * (cells if node.integer("p", 2) == 1 else sqrt(cells))
+    return (longest + node.number("shift", 0.0)) / node.number("factor", 1.0)
+
+
 def root_of_squares(state: State, node: Node, rows: Held) -> Held:
     """√(Σx²) of each row of (R, n), under the result's scale: the integer root of M²·Σx², rounded to it."""
     name, builder, scale = node.outputs[0], state.builder, state.builder.scale(node.outputs[0])
@@ -162,22 +208,28 @@ def _operand(state: State, node: Node, scale: Scale) -> Held:
     source = node.inputs[0]
     value = state.value(node, 0)
     if not isinstance(value, Affine):
-        return state.held(node, 0)
+        held = state.held(node, 0)
+        cells_of = state.builder.tensors[held.tensor]
+        if signed_width(cells_of.low, cells_of.high) <= MAX_WIDTH:
+            return held
     whole_row = state.scale(source)
     bits = min(max((scale.high - scale.low).bit_length(), (whole_row.high - whole_row.low).bit_length()) + 1, MAX_WIDTH - 1)
     reach = Range(float(whole_row.low * whole_row.step), float(whole_row.high * whole_row.step))
     return state.requantise(f"{node.outputs[0]}.row", state.lazy(source), choose_scale(reach, bits))
 
 
-def _sum_of_magnitudes(state: State, node: Node, tensor: int, step: Fraction, scale: Scale) -> tuple[int, _Grid]:
-    """q = M·Σ|x| + C, and the grid of x·K."""
+def _sum_of_magnitudes(
+    state: State, node: Node, tensor: int, step: Fraction, scale: Scale, dividend: Held | None = None
+) -> tuple[int, _Grid]:
+    """q = M·Σ|x| + C, and the grid of x·K, or of ``dividend``·K."""
     builder, name = state.builder, node.outputs[0]
     source, magnitude = builder.tensors[tensor], builder.tensors[tensor].magnitude
     finer = _finest(source.shape[1] * max(magnitude, 1), RECIP_LIMIT // 2)
     if finer < 0:
         raise unsupported(node, f"rows of {source.shape[1]} cells are too long for this scale")
     factor = Fraction(node.number("factor", 1.0))
-    grid = _grid(name, magnitude, step * factor / (step / (1 << finer) * RECIP_ONE), scale)
+    largest, unit = (magnitude, step) if dividend is None else (builder.tensors[dividend.tensor].magnitude, dividend.step)
+    grid = _grid(name, largest, unit * factor / (step / (1 << finer) * RECIP_ONE), scale)
     if source.low < 0:
         key = table_key((("x",), ("abs",)), step, step, 0, magnitude)
         tensor = builder.lookup(tensor, key, f"{name}.magnitudes", step)
@@ -186,12 +238,15 @@ def _sum_of_magnitudes(state: State, node: Node, tensor: int, step: Fraction, sc
     return _plus(builder, total, _within(grid.least + shift, node), f"{name}.norm"), grid
 
 
-def _root_of_squares(state: State, node: Node, tensor: int, step: Fraction, scale: Scale) -> tuple[int, _Grid]:
-    """q = ⌊√(M²·Σx² + C²)⌋, and the grid of x·K."""
+def _root_of_squares(
+    state: State, node: Node, tensor: int, step: Fraction, scale: Scale, dividend: Held | None = None
+) -> tuple[int, _Grid]:
+    """q = ⌊√(M²·Σx² + C²)⌋, and the grid of x·K, or of ``dividend``·K."""
     builder, name = state.builder, node.outputs[0]
     magnitude = builder.tensors[tensor].magnitude
     factor, fine = Fraction(node.number("factor", 1.0)), _fine(state, node, tensor, step)
-    grid = _grid(name, magnitude, step * factor / (fine * RECIP_ONE), scale)
+    largest, unit = (magnitude, step) if dividend is None else (builder.tensors[dividend.tensor].magnitude, dividend.step)
+    grid = _grid(name, largest, unit * factor / (fine * RECIP_ONE), scale)
     epsilon = round(Fraction(node.number("epsilon", 0.0)) / fine**2)
     root, _ = _root(state, node, tensor, step, _within(grid.least**2 + epsilon, node, RECIP_LIMIT**2 // 2))
     shift = round(Fraction(node.number("shift", 0.0)) / fine)
@@ -267,7 +322,8 @@ def _constant_dividend(state: State, node: Node, dividend: Floats) -> None:
     ends = [bound * float(scale.step) / c for bound in (scale.low, scale.high) for c in dividend[dividend != 0].tolist()]
     label = f"{name}.reciprocal"
     inverse = Lazy(value.form, substitute(program, value.program))
-    held = state.requantise(label, inverse, choose_scale(Range(min(ends), max(ends)), MAX_WIDTH - 1))
+    reach = state.builder.told(Range(min(ends), max(ends)))
+    held = state.requantise(label, inverse, choose_scale(reach, MAX_WIDTH - 1))
     state.set_lazy(node, sloped(held, shape, dividend, np.zeros(()), name))
 
 
@@ -326,5 +382,5 @@ def _rounded(state: State, node: Node, sign: int, largest: int, step: Fraction, 
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Div": _divide, "LpNormalization": _lp_normalization}
-FUSED: dict[str, Callable[[State, Node], None]] = {"Norm": _norm}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Norm": _norm, "NormedLayer": _normed_layer}
 """Of nodes in :data:`.graph.DOMAIN`."""

@@ -28,6 +28,7 @@ from verifai.engines.sumcheck.circuit.ops import (
     View,
     WindowSum,
 )
+from verifai.engines.sumcheck.circuit.program import padded_shape
 from verifai.engines.sumcheck.lowering.builder import COARSE_WIDTH, MAX_WIDTH, Builder, signed_width
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
@@ -106,21 +107,30 @@ def _term_step(term: Term) -> Fraction:
 
 def most_shift(builder: Builder, form: Form, step: Fraction) -> int:
     """The greatest s, somewhat less at most, for which neither a sum of ``form`` nor a factor of its cells breaks a bound."""
-    reach = abs(form.constant) + sum(_term_reach(builder, term) for term in form.terms)
+    reach = form_reach(builder, form)
     cells = [term for term in form.terms if isinstance(term, CellTerm)]
     factor = max((abs(term.factor) * float(term.x.step) for term in cells), default=0.0)
     limits = ((_REACH_BITS, reach), (_CELL_FACTOR_BITS, factor))
     return min(bits - ceil(log2(max(real / float(step), 1.0))) for bits, real in limits)
 
 
+def form_reach(builder: Builder, form: Form) -> float:
+    """A bound on the form's real value, whatever its operands are."""
+    return abs(form.constant) + sum(_term_reach(builder, term) for term in form.terms)
+
+
 def _term_reach(builder: Builder, term: Term) -> float:
     def most(held: Held) -> float:
         return float(builder.tensors[held.tensor].magnitude * held.step)
 
-    if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm):
+    if isinstance(term, SquaresTerm):
+        # As the rule for sums of products bounds them: so many times the largest of each side.
+        count = padded_shape((term.weight.shape[1],))[0]
+        return count * float(np.abs(term.weight).max(initial=0.0)) * most(term.x) ** 2
+    if isinstance(term, MatMulTerm | ConvTerm):
         rows = np.abs(term.weight).reshape(len(term.weight), -1).sum(axis=1).max(initial=0.0)
-        bias = 0.0 if isinstance(term, SquaresTerm) or term.bias is None else float(np.abs(term.bias).max(initial=0.0))
-        return bias + float(rows) * most(term.x) ** (2 if isinstance(term, SquaresTerm) else 1)
+        bias = 0.0 if term.bias is None else float(np.abs(term.bias).max(initial=0.0))
+        return bias + float(rows) * most(term.x)
     if isinstance(term, SelectTerm):
         return float(np.abs(term.rows).max(initial=0.0))
     if isinstance(term, ProductTerm | BatchedTerm):
@@ -253,6 +263,10 @@ def _emit_batched(builder: Builder, term: BatchedTerm, grid: Fraction, name: str
 def _emit_squares(builder: Builder, term: SquaresTerm, grid: Fraction, name: str) -> int:
     """Σ x·(W·x), the weighted cells being a convolution of one cell per channel: nothing is rounded but the weights."""
     outer, inner = term.weight.shape
+    if outer > 1 and bool((term.weight == term.weight[:1]).all()):
+        one = _emit_squares(builder, replace(term, weight=term.weight[:1]), grid, name)
+        line = whole(one, (*term.x.shape[:-1], 1), Fraction(1))
+        return materialise(builder, line.at(np.repeat(line.index, outer, axis=-1)), f"{name}.wide")
     shape = (*term.x.shape[:-1], outer, inner)
     wide = term.x.at(np.broadcast_to(term.x.index[..., None, :], shape))
     planar = (prod(term.x.shape[:-1]), outer * inner, 1, 1)

@@ -136,6 +136,8 @@ def _norm(finder: Finder, node: Node) -> Node | None:
         attributes: dict[str, Attribute] = {
             "p": kinds[kind], "axes": found.axes, "factor": 1.0 / over, "shift": shift / over, "epsilon": found.epsilon,
         }  # fmt: skip
+        if node.op_type == "Div":
+            attributes["divisor"] = node.inputs[1].encode()
         return Node("Norm", [name], list(node.outputs), attributes, node.name, DOMAIN)
     return None
 
@@ -186,7 +188,34 @@ def fuse(graph: SourceGraph, *, squares: bool = True) -> SourceGraph:
         nodes.append(found or node)
     if graph is given and all(a is b for a, b in zip(nodes, graph.nodes, strict=True)):
         return graph
-    return alive(graph, nodes)
+    fused = alive(graph, nodes)
+    return alive(fused, [_normed_layer(fused, node) or node for node in fused.nodes]) if squares else fused
+
+
+def _normed_layer(graph: SourceGraph, node: Node) -> Node | None:
+    """A layer of one row over its norm, W·(x/‖x‖) + b, as (W·x)/‖x‖ + b: the row is not rounded before it is weighted.
+
+    Of a row of unlike columns, one scale for all of x/‖x‖ would leave the small ones a few steps.
+    """
+    made = {name: one for one in graph.nodes for name in one.outputs}
+    norm = made.get(node.inputs[0]) if node.op_type in ("Gemm", "MatMul") and not node.domain else None
+    if norm is None or (norm.op_type, norm.domain) != ("Norm", DOMAIN) or graph.readers.get(norm.outputs[0], 0) != 1:
+        return None
+    shape = graph.shapes[norm.inputs[0]]
+    weight = graph.constants.get(node.inputs[1])
+    biased = len(node.inputs) > 2 and bool(node.inputs[2])
+    bias = graph.constants.get(node.inputs[2]) if biased else None
+    one_row = len(shape) == 2 and shape[0] == 1 and norm.ints("axes") == (1,)
+    if not one_row or weight is None or weight.ndim != 2 or (biased and bias is None) or node.integer("transA", 0):
+        return None
+    return Node(
+        "NormedLayer",
+        [norm.inputs[0], *node.inputs[1:]],
+        list(node.outputs),
+        {**node.attributes, **norm.attributes},
+        node.name,
+        DOMAIN,
+    )
 
 
 def alive(graph: SourceGraph, nodes: Sequence[Node]) -> SourceGraph:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.program import padded_shape
-from verifai.engines.sumcheck.lowering.affine import Affine, folded_convolution, folded_product
+from verifai.engines.sumcheck.lowering.affine import Affine, folded_convolution, folded_product, folded_squares
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.select import chosen_product
 from verifai.engines.sumcheck.lowering.state import State
@@ -57,6 +58,9 @@ def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None)
     """The first operand times weightᵀ, plus bias; constants that move or stretch its cells are folded in."""
     value = state.value(node, 0)
     folded = folded_product(value, weight, bias) if isinstance(value, Affine) else None
+    exact = None if folded else affine_squares(state, node.inputs[0], weight)
+    if exact is not None:
+        return exact if bias is None else (exact[0], with_bias(exact[1], bias))
     squares = None if folded else _squares(state, node, weight)
     if squares is None:
         return folded or (MatMulTerm(state.held(node, 0), weight, bias),)
@@ -65,17 +69,37 @@ def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None)
     return squares, MatMulTerm(squares.x, np.zeros_like(weight), bias)
 
 
-def _squares(state: State, node: Node, weight: Floats) -> SquaresTerm | None:
-    """weight times the squares of a value that nothing else squares: they are summed as they are, not rounded before."""
-    name = node.inputs[0]
+def squared_source(state: State, name: str) -> str | None:
+    """The value whose square ``name`` is, where nothing else reads that square; else ``None``."""
     value = state.values[name]
     if not state.fold or not isinstance(value, Lazy) or value.program != _SQUARE or state.graph.readers.get(name, 0) != 1:
         return None
     source = value.form.name
-    if weight.size > MAX_SQUARES or source not in state.values or state.lazy(source).form is not value.form:
+    return source if source in state.values and state.lazy(source).form is value.form else None
+
+
+def affine_squares(state: State, name: str, weight: Floats) -> tuple[SquaresTerm, MatMulTerm] | None:
+    """weight times the squares ``name`` of cells that constants move or stretch, as terms of the cells; ``None`` for others."""
+    source = squared_source(state, name)
+    value = None if source is None else state.values[source]
+    if not isinstance(value, Affine) or weight.size > MAX_SQUARES:
+        return None
+    return folded_squares(value, weight)
+
+
+def with_bias(term: MatMulTerm, bias: Floats) -> MatMulTerm:
+    """The term, its bias raised by ``bias``."""
+    return replace(term, bias=bias if term.bias is None else term.bias + bias)
+
+
+def _squares(state: State, node: Node, weight: Floats) -> SquaresTerm | None:
+    """weight times the squares of a value that nothing else squares: they are summed as they are, not rounded before."""
+    name = node.inputs[0]
+    source = squared_source(state, name)
+    if source is None or weight.size > MAX_SQUARES:
         return None
     x = state.force(source)
-    return SquaresTerm(x.at(np.ascontiguousarray(x.index).reshape(value.shape)), weight)
+    return SquaresTerm(x.at(np.ascontiguousarray(x.index).reshape(state.values[name].shape)), weight)
 
 
 def _matmul(state: State, node: Node) -> None:

@@ -1,9 +1,13 @@
-"""Constant masks before a softmax: a cell that no kept cell of its row can come near has probability 0.
+"""Masks before a softmax: a cell that no kept cell of its row can come near has probability 0.
 
 Attention masks are added (0 and a large negative number) or chosen by Where. Rounded with its operand, such a number leaves no
 step for the other cells. But a cell that lies 11 or more below another one of its row has 2^14·exp(−11) < ½, which the table of
 :mod:`.rows` rounds to 0; so where the ranges alone show that, the cell is set to an integer that far below all others, and the
 softmax is what it would be with the mask in full.
+
+A *computed* mask (which positions of a sentence are padding) chooses a constant instead of a cell: there K is taken away from
+the cell, on its own step, with K its range and 11 more. So a cell that is masked is 0 beside any that is kept; a row that is
+masked in full is what it would be without a mask.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.engines.sumcheck.circuit.ops import LinearCombination
 from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.graph import SourceGraph
 from verifai.engines.sumcheck.lowering.state import State, broadcast
@@ -34,6 +39,9 @@ def masked_rows(state: State, node: Node, axis: int) -> Held | None:
     """
     made = _maker(state.graph, node.inputs[0]) if state.fold else None
     shape = state.graph.shapes[node.inputs[0]]
+    computed = None if made is None or made.op_type != "Where" else _computed(state, made)
+    if made is not None and computed is not None:
+        return _lowered(state, made, *computed, axis)
     found = None if made is None else _added(state, made) if made.op_type == "Add" else _chosen(state, made)
     if made is None or found is None:
         return None
@@ -98,6 +106,33 @@ def _chosen(state: State, node: Node) -> tuple[int, Floats, NDArray[np.bool_]] |
     return None
 
 
+def _computed(state: State, node: Node) -> tuple[int, bool] | None:
+    """(operand, whether the condition keeps it), where a condition that is computed chooses a number far below the operand."""
+    if state.constant(node, 0) is not None or node.inputs[0] not in state.values:
+        return None
+    for position in (1, 2):
+        values = state.constant(node, 3 - position)
+        if values is None or state.constant(node, position) is not None or node.inputs[position] not in state.values:
+            continue
+        low, _ = _range(state, node.inputs[position])
+        return (position, position == 1) if bool((values <= low - UNDERFLOW).all()) else None
+    return None
+
+
+def _lowered(state: State, node: Node, position: int, keeps: bool, axis: int) -> Held:
+    """x − K where the condition masks it, with ``axis`` last."""
+    shape, name, builder = state.graph.shapes[node.outputs[0]], f"{node.outputs[0]}.masked", state.builder
+    x, condition = (
+        broadcast(held, shape).at(np.ascontiguousarray(np.moveaxis(np.broadcast_to(held.index, shape), axis, -1)))
+        for held in (state.held(node, position), state.held(node, 0))
+    )
+    cells, masks = materialise(builder, x, f"{name}.x"), materialise(builder, condition, f"{name}.mask")
+    tensor = builder.tensors[cells]
+    far = tensor.high - tensor.low + min(int(np.ceil(UNDERFLOW / float(x.step))), _BEYOND_TABLES)
+    op = LinearCombination((cells, masks), (1, far if keeps else -far), -far if keeps else 0, builder.next)
+    return whole(builder.emit(op, name, step=x.step)[0], x.shape, x.step)
+
+
 def _range(state: State, name: str) -> tuple[float, float]:
     value = state.values[name]
     if isinstance(value, Held):
@@ -112,7 +147,7 @@ def _range(state: State, name: str) -> tuple[float, float]:
 def _shifted(state: State, x: Held, rest: Floats, low: float, high: float, name: str) -> Held:
     """x + rest on x's own step."""
     least, most = (int(np.floor((bound + end) / float(x.step))) for bound, end in ((low, rest.min()), (high, 1 + rest.max())))
-    scale = dyadic(x.step, least, most)
+    scale = dyadic(x.step, *map(state.builder.told_whole, (least, most)))
     form = sloped(x, x.shape, np.ones(()), rest, name)
     return state.requantise(name, Lazy(form), scale)
 

@@ -14,7 +14,14 @@ from verifai.engines.sumcheck.lowering.builder import table_key
 from verifai.engines.sumcheck.lowering.cells import apply
 from verifai.engines.sumcheck.lowering.comparisons import sloped
 from verifai.engines.sumcheck.lowering.graph import unsupported
-from verifai.engines.sumcheck.lowering.linear import planar, planar_pads, planar_pair, planar_shape, resolve_pads
+from verifai.engines.sumcheck.lowering.linear import (
+    affine_squares,
+    planar,
+    planar_pads,
+    planar_pair,
+    planar_shape,
+    resolve_pads,
+)
 from verifai.engines.sumcheck.lowering.state import State, broadcast
 from verifai.engines.sumcheck.lowering.values import CellTerm, Floats, Form, Held, Lazy, RowTerm, WindowTerm, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise
@@ -148,6 +155,14 @@ def _global_max(state: State, node: Node) -> None:
 def reduced(state: State, node: Node) -> tuple[Held, int]:
     """The operand with the reduced axes last, and their number."""
     x = state.held(node, 0)
+    axes = axes_of(state, node, len(x.shape))
+    last = sorted({axis % len(x.shape) for axis in axes})
+    order = [axis for axis in range(len(x.shape)) if axis not in last] + last
+    return x.at(x.index.transpose(order)), len(last)
+
+
+def axes_of(state: State, node: Node, rank: int) -> tuple[int, ...]:
+    """The axes to reduce, as the node gives them; all where it gives none. Raises UnsupportedModel."""
     axes = node.ints("axes")
     if len(node.inputs) > 1 and node.inputs[1]:
         found = state.graph.constants.get(node.inputs[1])
@@ -157,14 +172,29 @@ def reduced(state: State, node: Node) -> tuple[Held, int]:
     if not axes:
         if node.integer("noop_with_empty_axes", 0):
             raise unsupported(node, "no axes to reduce")
-        axes = tuple(range(len(x.shape)))
-    last = sorted({axis % len(x.shape) for axis in axes})
-    order = [axis for axis in range(len(x.shape)) if axis not in last] + last
-    return x.at(x.index.transpose(order)), len(last)
+        axes = tuple(range(rank))
+    return axes
+
+
+def _sum_of_affine_squares(state: State, node: Node, mean: bool) -> bool:
+    """Σx² over a row of cells that constants move or stretch, such as a table's row behind a scaler. Returns whether it is."""
+    name = node.inputs[0]
+    value = state.value(node, 0)
+    axes, rank = axes_of(state, node, len(value.shape)), len(value.shape)
+    if not rank or tuple(axis % rank for axis in axes) != (rank - 1,):
+        return False
+    size = value.shape[-1]
+    terms = affine_squares(state, name, np.full((1, size), 1.0 / size if mean else 1.0))
+    if terms is None:
+        return False
+    state.set_lazy(node, state.new_form(node, *terms, shape=(*value.shape[:-1], 1)))
+    return True
 
 
 def _reduce(mean: bool) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
+        if _sum_of_affine_squares(state, node, mean):
+            return
         x, axes = reduced(state, node)
         cells = prod(x.shape[len(x.shape) - axes :])
         term = RowTerm(x, 1.0 / cells if mean else 1.0, axes)
@@ -256,7 +286,7 @@ def _extreme_of_row(state: State, node: Node, position: int, row: Floats, sign: 
     x = broadcast(state.held(node, position), shape)
     above = sloped(x, shape, np.full((), sign), -sign * row, f"{name}.above")
     end = scale.high if sign > 0 else -scale.low
-    most = max(1, end - int(np.floor(float((sign * row).min()) / float(scale.step))))
+    most = state.builder.told_whole(max(1, end - int(np.floor(float((sign * row).min()) / float(scale.step)))))
     held = state.requantise(f"{name}.above", Lazy(above, (("x",), ("relu",))), replace(scale, low=0, high=most))
     state.set_lazy(node, sloped(held, shape, np.full((), sign), row, name))
 

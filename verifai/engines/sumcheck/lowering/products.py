@@ -132,7 +132,8 @@ def _counts(state: State, node: Node, weight: Floats, columns: Held) -> bool:
     if not (bits and alone and bool((weight == np.rint(weight)).all())):
         return False
     positive, negative = (np.where(weight * sign > 0, weight, 0.0).sum(axis=-1) for sign in (1.0, -1.0))
-    reach = Range(float(negative.min()), float(positive.max()))
+    ends = (int(negative.min()), int(positive.max()))
+    reach = Range(*(float(state.builder.told_whole(end)) for end in ends))
     if max(-reach.low, reach.high) >= 1 << _PRODUCT_BITS:
         return False
     state.builder.derived[name] = integer_scale(reach)
@@ -184,7 +185,7 @@ def _add_after(
     reach = Range(float(scale.low * scale.step) - float(bias.max()), float(scale.high * scale.step) - float(bias.min()))
     label = f"{name}.product"
     form = Form((term,), 0.0, shape, out, label)
-    product = state.requantise(label, Lazy(form), choose_scale(reach, _PRODUCT_BITS))
+    product = state.requantise(label, Lazy(form), choose_scale(state.builder.told(reach), _PRODUCT_BITS))
     state.set_lazy(node, sloped(product, out, np.ones(()), bias, name))
 
 

@@ -207,7 +207,7 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     unit = Held(centred.tensor, centred.index, Fraction(1))
     weight = sqrt(factor * size) / RECIP_ONE
     product = ProductTerm(unit, _spread(state, reciprocal, rows.shape), weight)
-    limit = _normal_limit(builder.scale(name), gains, biases, size)
+    limit = builder.told(Range(0.0, _normal_limit(builder.scale(name), gains, biases, size))).high
     label = f"{name}.normal"
     form = Form((product,), 0.0, rows.shape, rows.shape, label)
     normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), NORMAL_BITS))

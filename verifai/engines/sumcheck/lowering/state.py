@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
-from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, least_shift, most_shift
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
+from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
@@ -19,13 +19,15 @@ from verifai.engines.sumcheck.lowering.values import (
     Held,
     Lazy,
     SelectTerm,
+    SquaresTerm,
     affine,
     affine_program,
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.quantise.active import active_range
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
-from verifai.engines.sumcheck.quantise.scales import Scale, narrow_scale, whole_scale
+from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, narrow_scale, whole_scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.graph import Node
 
@@ -147,12 +149,15 @@ class State:
             coarser = max(0, wanted - MAX_WIDTH) if self.fold else 0
             step, floor = scale.step * (1 << coarser), wanted - coarser
         else:
-            argument = narrow_scale(self.scale(form.name))
+            argument = self._argument(form, program, scale)
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
         least = least_shift(self.builder, form, step) + self.finer
         limbs = self.builder.plan.limbs(least)
-        if bounded and sum(limbs) > (most := max(1, most_shift(self.builder, form, step))):
+        # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
+        # An estimate's scales are nobody's: what breaks a bound under them need not under real ones.
+        bounded = bounded or self.builder.coarse or any(isinstance(term, SquaresTerm) for term in form.terms)
+        if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
         shift = sum(limbs)
@@ -162,6 +167,23 @@ class State:
         key = table_key(program, step, scale.step, scale.low, scale.high)
         tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
+
+    def _argument(self, form: Form, program: Program, scale: Scale) -> Scale:
+        """The scale of a function's argument: of the part of its range where the function changes, as fine as bounds allow."""
+        whole_range = self.scale(form.name)
+        plain = narrow_scale(whole_range)
+        if not self.fold:
+            return plain
+        values = Range(float(whole_range.low * whole_range.step), float(whole_range.high * whole_range.step))
+        part = active_range(program, values, scale)
+        # What lies beyond the table is split off: the whole reach has at most so many bits more.
+        bits = (plain.high - plain.low).bit_length()
+        least = form_reach(self.builder, form) * 2.0 ** (bits + ARGUMENT_BITS + 2 - MAX_WIDTH - SPLIT_BITS)
+        low, high = min(part.low, 0.0), max(part.high, 0.0)
+        if part == values and high - low >= least:
+            return plain
+        stretch = max(1.0, least / (high - low)) if high > low else 1.0
+        return choose_scale(Range(low * stretch, high * stretch), bits)
 
     def _lookup(self, name: str, term: CellTerm, form: Form, program: Program, scale: Scale) -> Held:
         """A function of one tensor's cells: looked up on the whole tensor, so that an index map stays one."""

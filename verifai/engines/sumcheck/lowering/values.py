@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -202,6 +203,42 @@ def per_column(form: Form, factor: Floats, offset: Floats, name: str) -> Form | 
         else:
             return None
     return None if rest.any() else replace(form, terms=tuple(terms), constant=0.0, name=name)
+
+
+def widened(form: Form, shape: tuple[int, ...]) -> Form:
+    """A form of one column of squares and products with constants, broadcast along its last axis to ``shape``: their weights
+    are repeated. Any other form as it is."""
+    layers = all(isinstance(term, SquaresTerm | MatMulTerm) for term in form.terms)
+    narrow = form.logical[-1:] == (1,) and form.shape == form.logical and form.logical[:-1] == shape[:-1]
+    if form.logical == shape or not (layers and narrow and any(isinstance(term, SquaresTerm) for term in form.terms)):
+        return form
+    count = shape[-1]
+    terms: list[Term] = []
+    for term in form.terms:
+        assert isinstance(term, SquaresTerm | MatMulTerm)
+        wide = np.repeat(term.weight, count, axis=0)
+        if isinstance(term, SquaresTerm):
+            terms.append(replace(term, weight=wide))
+        else:
+            terms.append(replace(term, weight=wide, bias=None if term.bias is None else np.repeat(term.bias, count)))
+    return replace(form, terms=tuple(terms), shape=shape, logical=shape)
+
+
+def merged(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """The terms, products of the same cells with constants added up into one."""
+    found: list[Term] = []
+    for term in terms:
+        for at, other in enumerate(found):
+            if not isinstance(term, MatMulTerm) or not isinstance(other, MatMulTerm):
+                continue
+            if other.x.tensor == term.x.tensor and np.array_equal(other.x.index, term.x.index):
+                biases = [one.bias for one in (other, term) if one.bias is not None]
+                bias = sum(biases[1:], biases[0]) if biases else None
+                found[at] = replace(other, weight=other.weight + term.weight, bias=bias)
+                break
+        else:
+            found.append(term)
+    return tuple(found)
 
 
 def affine_program(program: Program) -> tuple[Fraction, Fraction] | None:

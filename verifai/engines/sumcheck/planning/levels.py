@@ -12,7 +12,7 @@ from functools import lru_cache
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
 from verifai.engines.sumcheck.protocol import soundness
 from verifai.engines.sumcheck.protocol.layout import MIN_LOG_MESSAGE
-from verifai.engines.sumcheck.protocol.levels import Level, arrange, rows_in_use
+from verifai.engines.sumcheck.protocol.levels import Level, arrange, row_ranges, rows_in_use
 from verifai.engines.sumcheck.protocol.proof import opening_bytes, salt_bytes
 from verifai.engines.sumcheck.protocol.suite import SECURITY_BITS
 
@@ -84,11 +84,11 @@ def _cheapest(lengths: tuple[int, ...]) -> tuple[int, tuple[tuple[int, int], ...
             break  # longer rows cost more below, whatever they cost here
         for log_rate in _LOG_RATES:
             try:
-                level = _level("", lengths, log_message, log_rate)
+                shape, log_cells = _code("", lengths, log_message, log_rate)
             except ValueError:
                 continue
-            price = below + shape_price(level.shape) + cells_price(level.log_cells)
-            price += WORK_PER_BYTE * ELEMENT_BYTES * 2 * level.log_cells
+            price = below + shape_price(shape) + cells_price(log_cells)
+            price += WORK_PER_BYTE * ELEMENT_BYTES * 2 * log_cells
             if price < best[0]:
                 best = price, ((log_message, log_rate), *rest)
     return best
@@ -96,13 +96,20 @@ def _cheapest(lengths: tuple[int, ...]) -> tuple[int, tuple[tuple[int, int], ...
 
 def _level(label: str, lengths: Sequence[int], log_message: int, log_rate: int) -> Level:
     """One level. Raises ValueError when its code is too weak."""
+    shape, log_cells = _code(label, lengths, log_message, log_rate)
+    blocks, _ = arrange(lengths)
+    return Level(shape, log_cells, blocks, rows_in_use(blocks, log_message))
+
+
+def _code(label: str, lengths: Sequence[int], log_message: int, log_rate: int) -> tuple[CommitmentShape, int]:
+    """A level's code, and v: all that its price depends on. Raises ValueError when it is too weak."""
     blocks, log_cells = arrange(lengths)
-    stored, size = rows_in_use(blocks, log_message), 1 << log_message
+    rows, size = sum(map(len, row_ranges(blocks, log_message))), 1 << log_message
     queries = soundness.queries_needed(size, size << log_rate)
-    level = Level(CommitmentShape(label, 2 * len(stored), size, size, size << log_rate, queries, 0), log_cells, blocks, stored)
-    if not strong(max(1, level.log_rows) * level.shape.length):
+    shape = CommitmentShape(label, 2 * rows, size, size, size << log_rate, queries, 0)
+    if not strong(max(1, log_cells - log_message) * shape.length):
         raise ValueError("too many positions for the field")
-    return level
+    return shape, log_cells
 
 
 def strong(numerator: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeAlias
 
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
@@ -71,12 +72,21 @@ def arrange(lengths: Sequence[int]) -> tuple[tuple[Block, ...], int]:
     return tuple(Block(offsets[number], length) for number, length in enumerate(lengths)), (end - 1).bit_length()
 
 
+def row_ranges(blocks: Sequence[Block], log_message: int) -> list[range]:
+    """The indices of rows of 2^log_message entries that hold an entry of a block, as ascending ranges that do not overlap."""
+    found: list[range] = []
+    for block in sorted(blocks, key=lambda block: block.offset):
+        first, end = block.offset >> log_message, ((block.offset + block.length - 1) >> log_message) + 1
+        if found and first < found[-1].stop:  # small blocks share a row
+            found[-1] = range(found[-1].start, max(end, found[-1].stop))
+        else:
+            found.append(range(first, end))
+    return found
+
+
 def rows_in_use(blocks: Sequence[Block], log_message: int) -> tuple[int, ...]:
-    """The indices of rows of 2^log_message entries that hold an entry of a block."""
-    rows: set[int] = set()
-    for block in blocks:
-        rows.update(range(block.offset >> log_message, ((block.offset + block.length - 1) >> log_message) + 1))
-    return tuple(sorted(rows))
+    """The same, row by row."""
+    return tuple(chain.from_iterable(row_ranges(blocks, log_message)))
 
 
 def level_root(level: Level, merkle_root: bytes) -> bytes:

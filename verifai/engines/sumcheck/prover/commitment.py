@@ -155,12 +155,12 @@ def _check_number(plan: Commitment, number: int) -> None:
 
 
 def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) -> SecretCoins:
-    """The coins of a long-lived commitment, from its secret seed. Raises ValueError unless that has 32 bytes."""
+    """The coins of a long-lived commitment, from its secret seed: other ones for every table. Raises ValueError unless that has
+    32 bytes."""
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
-    values = sha256()
-    for key in plan.columns:
-        values.update(np.ascontiguousarray(columns[key], dtype="<u8").data)
+    # As they are placed: pieces of one column lie elsewhere than those of another with the same cells in another shape.
+    values = sha256(placed(plan, columns).astype("<u8", copy=False).data)
     shape = plan.shape
     numbers = (plan.log_cells, shape.rows, shape.message, shape.degree, shape.length, shape.mask, shape.tail, shape.budget)
     described = sha256(b"".join(number.to_bytes(8, "little") for number in numbers)).digest()

@@ -106,7 +106,20 @@ def _cache_folder() -> str | None:
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
-    """Numba's cache files, each behind the SHA-256 of what follows it."""
+    """Numba's cache files, each behind the SHA-256 of what follows it, and machine code beside the key that it was made for.
+
+    Numba numbers the files of a kernel as its index says. Two processes that read one index and then write give one number to
+    code for different types, and so does a new source while files of the old one lie there.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep what was compiled for ``key``: types of arguments, processor, and the function's bytecode."""
+        super().save(key, {"key": key, "data": data})
+
+    def load(self, key: Any) -> Any:
+        """What was kept for ``key``; ``None`` when there is nothing, or code for another key in its place."""
+        found = super().load(key)
+        return found["data"] if isinstance(found, dict) and found.get("key") == key else None
 
     def _load_index(self) -> Any:
         try:

@@ -26,7 +26,7 @@ from verifai.errors import Undecided
 from verifai.execution.child import Limits
 
 pytestmark = pytest.mark.evm
-FENCE = Fence(Limits(memory_bytes=2 * 2**30, wall_seconds=120))
+FENCE = Fence(Limits(memory_bytes=2 * 2**30, wall_seconds=3600))
 SETTINGS, VK, PROOF = "settings.json", "vk.key", "proof.json"
 
 

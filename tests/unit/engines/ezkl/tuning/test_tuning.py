@@ -139,7 +139,7 @@ def test_the_forecast_is_what_the_circuit_reaches_and_the_choice_repeats() -> No
             srs=read_srs(SRS),
             max_logrows=12,
             options={"forward_runs": 3, "setups": 2},
-            fence=Fence(Limits(wall_seconds=200)),
+            fence=Fence(Limits(wall_seconds=3600)),
         )
 
     tuned = run()

@@ -97,3 +97,40 @@ def test_circuits_pinned_before_masks_were_looked_for_come_out_as_they_were() ->
     scales = scales_for(source, feeds_of(source), FINE)
     made = lower(source, scales, tensors={"x": Visibility.PUBLIC, "y": Visibility.PUBLIC}, fold=False)
     assert "Conv" in [type(op).__name__ for op in made.circuit.ops]
+
+
+FIRST = np.array([True, False, False, False, False])
+
+
+def computed(keeps: bool) -> OnnxModel:
+    """Cells above 0, and the first of each row, are kept: the mask depends on the input."""
+    chosen_from = ("c", "x", "k") if keeps else ("d", "k", "x")
+    nodes = [n("Greater", "x", "zero", out="g"), n("Or", "g", "first", out="c"), n("Not", "c", out="d")]
+    nodes.append(n("Where", *chosen_from, out="s"))
+    used = nodes if not keeps else [nodes[0], nodes[1], nodes[3]]
+    return net((2, 5, 5), (2, 5, 5), *used, n("Softmax", "s"), zero=f(0), first=FIRST, k=f(-30000))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_computed_mask_is_as_precise_as_any_and_masks_in_full(keeps: bool) -> None:
+    source = computed(keeps)
+    feeds = feeds_of(source, low=-4, high=4)
+    made = built(source, feeds)
+    assert worst_steps(source, made, feeds) <= 4
+    assert supported(source)
+    values = np.where(np.broadcast_to(FIRST, (2, 5, 5)), -4, np.where(np.arange(5) % 2, -4, 4)).astype(f)
+    ((found, expected, step),) = outputs(source, made, {"x": values})
+    keep = (values > 0) | FIRST
+    assert not found[~keep].any()
+    assert np.abs(found - expected).max() <= 3 * step
+
+
+def test_a_computed_mask_is_proven_in_both_suites() -> None:
+    prove_in_both_suites(computed(True), feeds_of(computed(True)))
+
+
+def test_a_computed_choice_within_reach_is_no_mask() -> None:
+    nodes = (n("Greater", "x", "zero", out="c"), n("Where", "c", "x", "k", out="s"), n("Softmax", "s"))
+    source = net((2, 5, 5), (2, 5, 5), *nodes, zero=f(0), k=f(-2))
+    feeds = feeds_of(source, low=-4, high=4)
+    assert worst_steps(source, built(source, feeds), feeds) <= 12

@@ -21,6 +21,8 @@ from verifai.engines.sumcheck.planning import plan as plans
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field, soundness
+from verifai.engines.sumcheck.protocol.batching import powers_of
+from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.levels import (
     Block,
@@ -29,6 +31,7 @@ from verifai.engines.sumcheck.protocol.levels import (
     PowerClaim,
     SpanClaim,
     arrange,
+    level_rounds,
     rows_in_use,
     stored_weights,
     weight_at,
@@ -303,6 +306,79 @@ def test_another_combination_below_passes_as_often_as_its_code_word_agrees(monke
     print(f"{won} of {trials} accepted, agreement allows for {bound:.1f}")
     assert abs(won - bound) <= 4 * math.sqrt(bound)
     assert soundness.agreement(32, 64) >= 31
+
+
+TOY_PRIME = 2**13 - 1
+"""7 has no square root modulo this prime, so the toy extension is a field too."""
+
+
+class _Liar:
+    """Proves a false batch of linear claims about U: if γ does not help, every round adds an error with two roots."""
+
+    def __init__(self, pick, u, weights, claim):
+        self._pick, self.arrays, self._claim = pick, [u, weights], claim
+        self._error = None
+
+    def receive(self, label, count):
+        halves = [(one[: len(one) // 2], one[len(one) // 2 :]) for one in self.arrays]
+        (u0, u1), (w0, w1) = halves
+        slopes = [[field.sub(b, a) for a, b in zip(*pair, strict=True)] for pair in halves]
+        constant, leading = field.dot(u0, w0), field.dot(slopes[0], slopes[1])
+        wrong = field.sub(self._claim, field.add(constant, field.dot(u1, w1)))
+        self._error = _with_two_roots(self._pick, wrong) if wrong != field.ZERO else [field.ZERO] * 3
+        sent = [field.add(constant, self._error[0]), field.add(leading, self._error[2])]
+        middle = field.sub(self._claim, field.add(field.add(sent[0], sent[0]), sent[1]))
+        self._polynomial = [sent[0], middle, sent[1]]
+        return [Claim(one) for one in sent]
+
+    def challenge(self, label):
+        r = (self._pick.randrange(1, TOY_PRIME), 0)
+        square = field.product(r, r)
+        self._claim = field.dot(self._polynomial, [field.ONE, r, square])
+        for which, one in enumerate(self.arrays):
+            low, high = one[: len(one) // 2], one[len(one) // 2 :]
+            self.arrays[which] = [field.add(a, field.product(r, field.sub(b, a))) for a, b in zip(low, high, strict=True)]
+        return r
+
+
+def _with_two_roots(pick, total):
+    """A polynomial of degree 2 over the toy field, with two roots in it, whose values at 0 and 1 add up to ``total``."""
+    while True:
+        s, t = pick.randrange(1, TOY_PRIME), pick.randrange(1, TOY_PRIME)
+        shape = [s * t, -(s + t), 1]
+        at = (2 * shape[0] + shape[1] + shape[2]) % TOY_PRIME
+        if at:
+            factor = field.scale(total, pow(at, -1, TOY_PRIME))
+            return [field.scale(factor, one % TOY_PRIME) for one in shape]
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_forging_a_level_s_claims_over_a_toy_field_succeeds_as_often_as_the_bound_and_no_more(count, monkeypatch):
+    """One of ``count`` linear claims is as false as can be: γ has count − 1 roots. Then two roots per round."""
+    for module in (field, ax):
+        monkeypatch.setattr(module, "P", TOY_PRIME)
+    pick, trials, won = random.Random(5), 4_000, 0
+    blocks, cells = arrange((8,))
+    level = Level(CommitmentShape("level:1", 8, 2, 2, 8, 1, 0), cells, blocks, rows_in_use(blocks, 1))
+    errors = [1]  # Π (γ − i), lowest coefficient first
+    for root in range(1, count):
+        errors = [(a - root * b) % TOY_PRIME for a, b in zip([0, *errors], [*errors, 0], strict=True)]
+    for _ in range(trials):
+        u = [(pick.randrange(TOY_PRIME), pick.randrange(TOY_PRIME)) for _ in range(8)]
+        points = [tuple((pick.randrange(TOY_PRIME), 0) for _ in range(3)) for _ in range(count)]
+        said = [field.add(extension(u, point), (e, 0)) for point, e in zip(points, errors, strict=True)]
+        claims = [PointClaim(point, value) for point, value in zip(points, said, strict=True)]
+        powers = powers_of((pick.randrange(1, TOY_PRIME), 0), count)
+        tables = [ax.eq_table(point) for point in points]
+        weights = [field.dot([table[j] for table in tables], powers) for j in range(8)]
+        target = field.dot(said, powers)
+        liar = _Liar(pick, u, weights, target)
+        end, point = level_rounds(liar, level, target)
+        assert liar.arrays[1] == [weight_at(level, [claims], powers, point)]
+        won += end == field.product(liar.arrays[0][0], liar.arrays[1][0])
+    bound = trials * (count - 1 + 2 * cells) / (TOY_PRIME - 1)
+    assert won <= bound + 4 * math.sqrt(bound)
+    assert won >= bound / 2 - 4 * math.sqrt(bound)
 
 
 def test_blocks_of_one_coefficient_and_of_a_whole_row():

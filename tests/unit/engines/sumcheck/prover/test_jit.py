@@ -91,6 +91,31 @@ def test_a_pickle_without_its_digest_is_not_opened(cache: Path, script: Path, tm
     assert not mark.exists()
 
 
+TWO_TYPES = (
+    KERNELS.partition("if __name__")[0]
+    + """
+if __name__ == "__main__":
+    print(total(np.arange(10)), total(np.full(4, 0.5)), *total._cache_hits.values(), len(cache_notes()))
+    print(*cache_notes())
+"""
+)
+
+
+def test_code_for_other_types_is_not_run(tmp_path: Path) -> None:
+    """Two processes that compile at once may write under one name, and each believes that its own code is there."""
+    script, cache = tmp_path / "kernels.py", tmp_path / "cache"
+    script.write_text(TWO_TYPES)
+    assert run(script, XDG_CACHE_HOME=str(cache)) == ["45", "2.0", "0"]
+    first, second = files(cache, ".nbc")
+    whole, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    assert run(script, XDG_CACHE_HOME=str(cache)) == ["45", "2.0", "1", "0"], "one is taken, the other compiled again"
+    assert run(script, XDG_CACHE_HOME=str(cache)) == ["45", "2.0", "1", "1", "0"], "and it is whole again"
+    first.write_bytes(other)
+    second.write_bytes(whole)
+    assert run(script, XDG_CACHE_HOME=str(cache)) == ["45", "2.0", "0"]
+
+
 @pytest.mark.parametrize("mode", [0o770, 0o707])
 def test_a_folder_that_others_may_write_is_not_used(mode: int, script: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"

@@ -130,4 +130,4 @@ def test_all_kernels_are_known_to_the_step_alone() -> None:
         "import verifai.engines.sumcheck.prover.prove, verifai.engines.sumcheck.engine\n"
         "assert known == len(kernel_step.kernels()) > 15\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

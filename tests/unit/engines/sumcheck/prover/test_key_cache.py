@@ -89,7 +89,7 @@ def test_threads_that_need_one_key_wait_for_one_commitment(key: ProvingKey) -> N
     cache, make, start = KeyCache(), Maker(key), threading.Barrier(8)
 
     def ask(_: int) -> ProvingKey:
-        start.wait(10)
+        start.wait()
         return cache.get("c", "w", make)
 
     with ThreadPoolExecutor(8) as pool:

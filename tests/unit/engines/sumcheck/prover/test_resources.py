@@ -61,4 +61,4 @@ def test_the_verifier_imports_nothing_but_the_standard_library_and_this_package(
         "assert not foreign, foreign\n"
         "assert not any(name.startswith('verifai.engines.sumcheck.prover') for name in sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ledger_children import fork, run_child
+from tests.support.waiting import FOR_EVER, until
 from verifai.engines.sumcheck.secrets import opening_ledger
 from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE, OpeningLedger, create_ledger, open_ledger
 from verifai.engines.sumcheck.secrets.opening_ledger_format import parse_ledger
@@ -59,13 +60,15 @@ def test_kills_at_random_moments(tmp_path: Path, workers: int) -> None:
     for round_number in range(60):
 
         def work(notes: Path) -> None:
-            take(open_ledger(tmp_path / "ledger", ROOT), notes)
+            # However fast the disk is, all rounds together cannot spend the budget.
+            take(open_ledger(tmp_path / "ledger", ROOT), notes, budget // (60 * workers))
+            time.sleep(FOR_EVER)
 
+        began = time.monotonic()
         children = [fork(lambda notes=tmp_path / f"notes-{round_number}-{worker}": work(notes)) for worker in range(workers)]
         wanted = len(noted(tmp_path)) + generator.choice((0, 1, 3, 6))
-        while len(noted(tmp_path)) < wanted:
-            time.sleep(0.001)
-        time.sleep(generator.random() * 0.02)
+        until(lambda wanted=wanted: len(noted(tmp_path)) >= wanted)
+        time.sleep(generator.random() * min(0.02, time.monotonic() - began))  # about as long as some numbers took
         for child in children:
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
@@ -215,7 +218,7 @@ def test_a_child_forked_in_the_middle_does_not_keep_the_lock(tmp_path: Path, mon
     children = []
 
     def record(*arguments: object) -> bytes:
-        children.append(fork(lambda: time.sleep(30)))
+        children.append(fork(lambda: time.sleep(FOR_EVER)))
         return genuine(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:

@@ -1,0 +1,381 @@
+"""Hardware evidence in bundles, as audit, gate and the tally of a round see it: what it is bound to, and what not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.fake_hardware import NitroMachine, SevMachine
+from tests.support.gate_world import ALICE, MALLORY, NOW, World, codes, fake_engines
+from tests.tamper.test_consensus_bundle import CHAIR, VOTERS, Played
+from verifai.bundle import canonical
+from verifai.bundle.archive import contents
+from verifai.bundle.reader import open_bundle
+from verifai.bundle.writer import write_bundle
+from verifai.domain.attestation.envelope import Attestation, Envelope, Subject, statement_document
+from verifai.domain.attestation.tee import (
+    AboutProof,
+    AboutReceipt,
+    AboutVoter,
+    HardwarePredicate,
+    report_data,
+    subject_of,
+)
+from verifai.domain.consensus.round import RoundTerms
+from verifai.domain.digest import sha256
+from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.utc_time import format_utc
+from verifai.errors import EvidenceRejected, UsageError
+from verifai.fingerprints.output import encode_output
+from verifai.stages.audit.audit import audit_bundle
+from verifai.stages.audit.options import AuditOptions
+from verifai.stages.hardware import Receipt, attach_evidence, attach_receipt, claim_of_bundle
+from verifai.stages.seal import seal_bundle
+from verifai.trust_file import read_trust
+
+__all__ = ["fake_engines"]
+pytestmark = pytest.mark.usefixtures("fake_engines")
+
+SEV = SevMachine()
+ATTACHED = NOW - timedelta(hours=2)
+ROLES = {"release": ([ALICE], 1)}
+TEE = "[model.tee]\n"
+
+
+def hardware(machine: SevMachine | NitroMachine = SEV, *, more: str = "", register: str = "") -> str:
+    kind, name, value = (
+        ("sev-snp", "measurement", machine.measurement) if isinstance(machine, SevMachine) else ("nitro", "pcr0", machine.pcr0)
+    )
+    return (
+        f'[[hardware]]\nname = "m"\nkind = "{kind}"\nrevocation = false\n{more}\n'
+        f'test_roots = """\n{machine.roots.decode()}"""\n[hardware.registers]\n{name} = "{register or value.hex()}"\n'
+    )
+
+
+def attested(world: World, name: str = "b", *, machine=SEV, debug: bool = False, sample: int = 1, **statement) -> Path:
+    """A proof bundle with a machine's evidence about its statement."""
+    plain = world.bundle(f"{name}-plain", sample, signers=[ALICE], **statement)
+    evidence = machine.report(report_data(claim_of_bundle(plain)), debug=debug)
+    attach_evidence(plain, evidence, world.folder / name, test_roots=machine.roots, now=ATTACHED)
+    seal_bundle(world.folder / name, signers=[ALICE])
+    return world.folder / name
+
+
+def policy(world: World, *, rest: str = TEE, trust: str | None = None, evidence: str = '"tee"') -> Path:
+    top = world.trust(ROLES, rest=hardware() if trust is None else trust)
+    world.write_lock()
+    path = world.folder / "verifai.toml"
+    proof = '[model.proof]\nengines = ["ezkl"]\n' if '"proof"' in evidence else ""
+    path.write_text(
+        f'schema = "verifai/policy/v1"\n{top}\n[[model]]\nname = "net"\nlock = "circuit.lock"\n'
+        f"evidence = [{evidence}]\n{proof}{rest}"
+    )
+    return path
+
+
+def receipt(world: World, context: str = "", number: float = 1.0) -> Receipt:
+    inputs, outputs = (
+        encode_output({name: np.array([[value]], dtype=np.float32)}) for name, value in (("x", 0.5), ("y", number))
+    )
+    return Receipt(AboutReceipt(world.pin, sha256(inputs), sha256(outputs), context), outputs, inputs)
+
+
+def attested_receipt(world: World, name: str = "r", made: Receipt | None = None, *, machine=SEV) -> Path:
+    made = made or receipt(world)
+    path = world.folder / name
+    attach_receipt(
+        made, machine.report(report_data(made.about)), path, show_inputs=False, test_roots=machine.roots, now=ATTACHED
+    )
+    seal_bundle(path, signers=[ALICE])
+    return path
+
+
+def rewrite(world: World, source: Path, name: str, **changes) -> Path:
+    """The bundle with its hardware attestation changed, sealed again: what whoever holds the bundle can do."""
+    with open_bundle(source) as bundle:
+        kept: list[Attestation] = []
+        for one in bundle.attestations.values():
+            if isinstance(one.predicate, HardwarePredicate):
+                predicate = dataclasses.replace(one.predicate, **changes)
+                subjects = (Subject(*subject_of(predicate.about)),)
+                one = Attestation(Envelope(canonical.encode(statement_document(subjects, predicate))), subjects, predicate)
+            kept.append(one)
+        payload = {path.removeprefix("payload/"): data for path, data in contents(bundle) if path.startswith("payload/")}
+        write_bundle(world.folder / name, payload=payload, attestations=kept, signers=[ALICE], created=bundle.manifest.created)
+    return world.folder / name
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+class TestGate:
+    def test_a_proof_with_hardware_evidence(self, world):
+        bundle = attested(world)
+        for evidence in ('"tee"', '"proof", "tee"'):
+            verdict = world.judge(policy(world, evidence=evidence), bundle)
+            assert verdict.status == 0, verdict.all_findings()
+            told = {one.code for one in verdict.all_findings()}
+            assert {"tee-genuine", "tee-bound", "tee-trusted", "tee-not-a-proof", "tee-test-root", "proof-valid"} <= told
+
+    def test_a_receipt_alone(self, world):
+        bundle = attested_receipt(world)
+        verdict = world.judge(policy(world), bundle)
+        assert verdict.status == 0, verdict.all_findings()
+        assert verdict.models[0].counted["tee"] == 1
+
+    def test_one_inference_under_two_contexts_is_one(self, world):
+        bundles = [attested_receipt(world, f"r{index}", receipt(world, context=str(index))) for index in range(2)]
+        asked = policy(world, rest="[model.tee]\ninferences = 2\n")
+        assert codes(world.judge(asked, *bundles)) == {"too-few-inferences"}
+        other = attested_receipt(world, "r3", receipt(world, number=2.0))
+        assert world.judge(asked, *bundles, other).status == 0
+
+    def test_context(self, world):
+        asked = policy(world, rest='[model.tee]\ncontext = "order-17"\n')
+        assert world.judge(asked, attested_receipt(world, "a", receipt(world, "order-17"))).status == 0
+        assert "context-mismatch" in codes(world.judge(asked, attested_receipt(world, "b")))
+
+    def test_what_is_not_asked_for_is_said(self, world):
+        bundle = attested(world)
+        path = world.policy(top=world.trust(ROLES))
+        found = world.judge(path, bundle)
+        assert found.status == 0
+        assert "attestation-not-judged" in {one.code for one in found.all_findings()}
+
+    def test_a_receipt_is_no_proof(self, world):
+        path = world.policy(top=world.trust(ROLES))
+        assert "evidence-not-asked" in codes(world.judge(path, attested_receipt(world)))
+
+    def test_a_proof_without_hardware_evidence(self, world):
+        plain = world.bundle("plain", signers=[ALICE])
+        assert "evidence-not-asked" in codes(world.judge(policy(world), plain))
+        both = world.judge(policy(world, evidence='"proof", "tee"'), plain)
+        assert codes(both) == {"evidence-missing"}
+
+    def test_a_false_proof_beside_true_hardware_evidence(self, world):
+        plain = world.bundle("forged", signers=[ALICE], forged=True)
+        evidence = SEV.report(report_data(claim_of_bundle(plain)))
+        attach_evidence(plain, evidence, world.folder / "f", test_roots=SEV.roots, now=ATTACHED)
+        seal_bundle(world.folder / "f", signers=[ALICE])
+        assert "proof-invalid" in codes(world.judge(policy(world), world.folder / "f"))
+
+    @pytest.mark.parametrize(
+        ("trust", "code"),
+        [
+            (hardware(register="ab" * 48), "tee-measurement-not-trusted"),
+            (hardware(more='products = ["Genoa"]'), "tee-product-not-trusted"),
+            (hardware(more="minimum_svns = { microcode = 255 }"), "tee-tcb-out-of-date"),
+            (hardware(more='tcb = ["UpToDate"]'), "tee-tcb-unknown"),
+            (hardware().replace("revocation = false", "revocation = true"), "tee-revocation-unknown"),
+            (hardware(SevMachine()), "tee-invalid"),  # a root of the same name, and another key
+            (hardware(NitroMachine()), "tee-root-not-trusted"),
+        ],
+    )
+    def test_machines_that_the_reader_does_not_trust(self, world, trust, code):
+        bundle = attested(world)
+        found = codes(world.judge(policy(world, trust=trust), bundle))
+        assert code in found and "tee-missing" in found
+
+    def test_debug_mode(self, world):
+        found = codes(world.judge(policy(world), attested(world, debug=True)))
+        assert found == {"tee-debug", "tee-missing"}
+
+    def test_a_policy_needs_a_trust_file_with_hardware(self, world):
+        for trust in ("",):
+            with pytest.raises(UsageError) as caught:
+                world.judge(policy(world, trust=trust), world.folder, now=NOW)
+            assert caught.value.code == "bad-policy" and "names no hardware" in caught.value.message
+
+    def test_another_model(self, world):
+        made = receipt(world)
+        other = Receipt(dataclasses.replace(made.about, model_sha256=sha256(b"another")), made.outputs, made.inputs)
+        bundle = attested_receipt(world, "o", other)
+        assert codes(world.judge(policy(world), bundle)) >= {"model-not-pinned"}
+
+    def test_evidence_that_lives_for_hours_is_judged_when_it_was_made(self, world):
+        machine = NitroMachine(made=ATTACHED)
+        bundle = attested_receipt(world, machine=machine)
+        now = policy(world, trust=hardware(machine))
+        assert "tee-not-current" in codes(world.judge(now, bundle, now=NOW + timedelta(days=2)))
+        made = policy(world, trust=hardware(machine, more='judged = "made"'))
+        assert world.judge(made, bundle, now=NOW + timedelta(days=2)).status == 0
+        with open_bundle(bundle) as opened:
+            parts = list(opened.attestations.values())
+            payload = {name.removeprefix("payload/"): data for name, data in contents(opened) if name.startswith("payload/")}
+            write_bundle(world.folder / "unsigned", payload=payload, attestations=parts, created=opened.manifest.created)
+        assert "tee-date-not-signed" in codes(world.judge(made, world.folder / "unsigned", now=NOW + timedelta(days=2)))
+
+
+class TestBinding:
+    def test_evidence_for_something_else_is_not_attached(self, world):
+        plain = world.bundle("plain", 1)
+        other = world.bundle("other", 2)
+        wrong = SEV.report(report_data(claim_of_bundle(other)))
+        with pytest.raises(EvidenceRejected) as caught:
+            attach_evidence(plain, wrong, world.folder / "new", test_roots=SEV.roots)
+        assert caught.value.code == "tee-not-bound" and not (world.folder / "new").exists()
+
+    def test_moved_to_another_bundle(self, world):
+        bundle, other = attested(world, "a", sample=1), attested(world, "b", sample=2)
+        with open_bundle(other) as opened:
+            (moved,) = [one.predicate for one in opened.attestations.values() if isinstance(one.predicate, HardwarePredicate)]
+        for name, changes in (
+            ("report", {"report": moved.report}),
+            ("claim", {"report": moved.report, "about": dataclasses.replace(_about(bundle), statement=moved.about.statement)}),
+        ):
+            changed = rewrite(world, bundle, name, **changes)
+            assert "tee-not-bound" in codes(world.judge(policy(world), changed))
+
+    def test_a_receipt_rewritten(self, world):
+        bundle = attested_receipt(world)
+        about = _about(bundle)
+        for name, change in (
+            ("context", {"context": "fresh"}),
+            ("inputs", {"inputs_sha256": sha256(b"other")}),
+            ("model", {"model_sha256": sha256(b"other")}),
+        ):
+            changed = rewrite(world, bundle, name, about=dataclasses.replace(about, **change))
+            found = codes(world.judge(policy(world), changed))
+            assert found & {"tee-not-bound", "model-not-pinned"}
+
+    def test_outputs_exchanged(self, world):
+        bundle = attested_receipt(world)
+        with open_bundle(bundle) as opened:
+            parts = list(opened.attestations.values())
+            write_bundle(
+                world.folder / "x",
+                payload={"receipt-outputs.bin": b"other"},
+                attestations=parts,
+                signers=[ALICE],
+                created=opened.manifest.created,
+            )
+            write_bundle(world.folder / "y", payload={}, attestations=parts, signers=[ALICE], created=opened.manifest.created)
+        for name in ("x", "y"):
+            assert "tee-not-bound" in codes(world.judge(policy(world), world.folder / name))
+
+    def test_a_receipt_turned_into_a_claim_about_a_proof(self, world):
+        bundle = attested(world)
+        with open_bundle(bundle) as opened:
+            (proof,) = [one for one in opened.attestations.values() if one.predicate.TYPE == "urn:verifai:proof:v1"]
+        about = AboutProof(proof.id, sha256(b"another statement"))
+        changed = rewrite(world, bundle, "z", about=about)
+        assert "tee-not-bound" in codes(world.judge(policy(world), changed))
+
+    @pytest.mark.parametrize("offset", [0x10, 0x50, 0x90, 0x180, 0x1A0, 0x2A0, 0x400])
+    def test_a_report_with_a_changed_byte(self, world, offset):
+        bundle = attested(world)
+        report = bytearray(_predicate(bundle).report)
+        report[offset] ^= 1
+        changed = rewrite(world, bundle, "c", report=bytes(report))
+        found = codes(world.judge(policy(world), changed))
+        assert found & {"tee-invalid", "tee-malformed"}
+
+
+def _predicate(path: Path) -> HardwarePredicate:
+    with open_bundle(path) as opened:
+        (found,) = [one.predicate for one in opened.attestations.values() if isinstance(one.predicate, HardwarePredicate)]
+    return found
+
+
+def _about(path: Path):
+    return _predicate(path).about
+
+
+class TestAudit:
+    def report(self, world: World, path: Path, trust: str, *, circuits: bool = True, **options):
+        lock = world.write_lock()
+        named = f'[circuits.net]\nlock = "{lock.name}"\nverification_key = "{sha256(b"net")}"\n' if circuits else ""
+        world.trust(ROLES, rest=f"{named}{trust}")
+        given = AuditOptions(now=format_utc(NOW), rederive=False, **options)
+        return audit_bundle(path, read_trust(world.folder / "trust.toml"), given)
+
+    def test_a_receipt_is_told_as_what_it_is(self, world):
+        found = self.report(world, attested_receipt(world), hardware())
+        assert found.status == 0, found.findings
+        words = " ".join(found.words)
+        assert "A machine says" in words and "no proof" in words
+        assert {"tee-trusted", "tee-bound", "model-matches"} <= {one.code for one in found.findings}
+
+    def test_a_receipt_without_trusted_hardware_is_nothing(self, world):
+        found = self.report(world, attested_receipt(world), "")
+        assert found.status == 3 and "tee-missing" in {one.code for one in found.findings}
+
+    def test_a_receipt_of_a_model_that_no_lock_pins(self, world):
+        found = self.report(world, attested_receipt(world), hardware(), circuits=False)
+        assert found.status == 3 and "circuit-not-trusted" in {one.code for one in found.findings}
+
+    def test_a_proof_with_bad_hardware_evidence_is_not_accepted(self, world):
+        good = attested(world)
+        codes_of = {one.code for one in self.report(world, good, hardware()).findings}
+        assert {"tee-trusted", "tee-bound"} <= codes_of
+        untold = self.report(world, good, "")
+        assert "tee-not-judged" in {one.code for one in untold.findings}
+        report = bytearray(_predicate(good).report)
+        report[0x60] ^= 1
+        bad = self.report(world, rewrite(world, good, "bad", report=bytes(report)), hardware())
+        assert bad.status == 1 and "tee-invalid" in {one.code for one in bad.findings}
+
+
+class TestConsensus:
+    """Three voters: two of them attested under test roots, one only says where it ran."""
+
+    def decided(self, world: World, machines: Sequence[SevMachine], **report: bool) -> Path:
+        path = Played(world).write()[0].path
+        for index, machine in enumerate(machines):
+            key, new = VOTERS[index].public_key, world.folder / f"decision-{index}"
+            with open_bundle(path) as bundle:
+                (terms,) = [one for one in bundle.attestations.values() if isinstance(one.predicate, RoundTerms)]
+            evidence = machine.report(report_data(AboutVoter(terms.id, key.keyid)), **report)
+            attach_evidence(path, evidence, new, key=key, test_roots=machine.roots, now=ATTACHED)
+            path = new
+        seal_bundle(path, signers=[CHAIR])
+        return path
+
+    def judge(self, world: World, bundle: Path, attested: int, trust: str | None = None) -> GateVerdict:
+        world.write_lock()
+        roles = {"voter": (VOTERS, 1), "consensus": ([CHAIR], 1)}
+        top = world.trust(roles, rest=hardware() if trust is None else trust)
+        path = world.folder / "verifai.toml"
+        path.write_text(
+            f'schema = "verifai/policy/v1"\n{top}\n[[model]]\nname = "net"\nlock = "circuit.lock"\nevidence = ["consensus"]\n'
+            f"[model.consensus]\nverifiers = 3\nattested = {attested}\n"
+        )
+        return world.judge(path, bundle)
+
+    @pytest.mark.parametrize(("attested", "accepted"), [(0, True), (1, True), (2, True), (3, False)])
+    def test_two_of_three_are_attested(self, world, attested, accepted):
+        verdict = self.judge(world, self.decided(world, [SEV, SEV]), attested)
+        assert codes(verdict) == (set() if accepted else {"too-few-attested"})
+
+    def test_a_word_about_an_environment_is_no_attestation(self, world):
+        assert codes(self.judge(world, self.decided(world, []), 1)) == {"too-few-attested"}
+
+    def test_one_machine_that_does_not_count_takes_nothing_from_the_votes(self, world):
+        bundle = self.decided(world, [SEV, SEV], debug=True)
+        assert codes(self.judge(world, bundle, 0)) == set()
+        assert codes(self.judge(world, bundle, 1)) == {"too-few-attested"}
+
+    def test_evidence_about_one_voter_does_not_speak_for_another(self, world):
+        bundle = self.decided(world, [SEV])
+        other = AboutVoter(_about(bundle).round, VOTERS[1].public_key.keyid)
+        changed = rewrite(world, bundle, "moved", about=other)
+        seal_bundle(changed, signers=[CHAIR])
+        assert "tee-not-bound" in codes(self.judge(world, changed, 1))
+
+    def test_somebody_who_was_not_asked(self, world):
+        path = Played(world).write()[0].path
+        with pytest.raises(UsageError) as caught:
+            attach_evidence(path, SEV.report(bytes(64)), world.folder / "n", key=MALLORY.public_key, test_roots=SEV.roots)
+        assert caught.value.code == "not-asked"
+
+    def test_without_trusted_hardware_such_a_demand_is_refused(self, world):
+        with pytest.raises(UsageError) as caught:
+            self.judge(world, self.decided(world, [SEV]), 1, trust="")
+        assert caught.value.code == "bad-policy"

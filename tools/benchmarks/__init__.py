@@ -1,0 +1,1 @@
+"""Benchmarks that compare two releases of the sumcheck engine."""

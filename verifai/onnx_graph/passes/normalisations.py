@@ -214,7 +214,7 @@ def resize(graph: Graph, node: Node) -> list[Node]:
         at = result
     if beyond.any():
         # Cells from beyond the picture are a constant: 0 by the matrices, and the value is added.
-        value = np.float32(node.attributes.get("extrapolation_value", 0.0))
+        value = np.float32(node.number("extrapolation_value", 0.0))
         result = graph.fresh(f"{node.name}_beyond")
         nodes.append(
             Node("Add", [at, graph.constant(f"{result}_value", beyond.astype(np.float32) * value)], [result], {}, result)
@@ -230,7 +230,7 @@ def resize(graph: Graph, node: Node) -> list[Node]:
 def _extrapolates(node: Node) -> bool:
     """Whether cells from beyond the picture are a number other than 0."""
     crops = node.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    return crops and node.attributes.get("extrapolation_value", 0.0) != 0.0
+    return crops and node.number("extrapolation_value", 0.0) != 0.0
 
 
 def _matrix(

@@ -3,7 +3,7 @@
     python -m tests.fuzz.fuzz_run                 every target, each in a process of its own, with its fixed number of runs
     python -m tests.fuzz.fuzz_run TARGET [-runs=N …]   one target; further options go to libFuzzer
 
-A crash, a hang of 30 s (of all runs: half an hour) or 2 GiB of memory ends it with a status other than 0 and leaves the input
+A crash, a hang of 30 s (of all runs: ten minutes) or 2 GiB of memory ends it with a status other than 0 and leaves the input
 as ``crash-*``. atheris has wheels for Linux x86-64 and CPython up to 3.13; elsewhere this says so and mutates at random
 instead, without coverage.
 """
@@ -31,7 +31,7 @@ from tests.fuzz.fuzz_mutate import mutate, try_one
 from tests.support.paths import ROOT
 
 HANG_SECONDS, MEMORY_MIB, SEED = 30, 2048, 20260131
-TARGET_SECONDS = 1800
+TARGET_SECONDS = 600
 """Many times what any target takes: for a hang in which nobody looks at the clock."""
 
 

@@ -111,7 +111,7 @@ def recip(q: int) -> int:
     return 2**46 // (q * 2**e) * 2**e
 
 
-def argmax(c: Circuit, op: ops.ArgMax, x: Cells) -> Cells:
+def argmax(c: Circuit, op: ops.ArgMax | ops.TopIndex, x: Cells) -> Cells:
     *rows, size = c.tensors[op.x].shape
     result = {}
     for row in every(tuple(rows)):
@@ -137,6 +137,27 @@ def view(c: Circuit, op: ops.View, cells: list[Cells]) -> Cells:
     return result
 
 
+def rescale(c: Circuit, op: ops.Rescale, z: Cells) -> Cells:
+    return {at: (value + 2 ** (op.shift - 1)) // 2**op.shift for at, value in z.items()}
+
+
+def gated(c: Circuit, op: ops.GatedMatMul, a: Cells, b: Cells, weights: list[Cells]) -> Cells:
+    out, inner, result = c.tensors[op.out].shape, c.weights[op.weight].shape[1:], {}
+    for *rows, o in every(out):
+        total = weights[op.bias][(o,)] if op.bias != NONE else 0
+        result[(*rows, o)] = total + sum(weights[op.weight][(o, *k)] * a[(*rows, *k)] * b[(*rows, *k)] for k in every(inner))
+    return result
+
+
+def row_scale(c: Circuit, op: ops.RowScale, x: Cells, factor: Cells) -> Cells:
+    return {at: op.multiplier * value * factor[at[:-1] or (0,)] for at, value in x.items()}
+
+
+def weight_rows(c: Circuit, op: ops.WeightRows, index: Cells, weights: list[Cells]) -> Cells:
+    rank = len(c.tensors[op.index].shape)
+    return {at: weights[op.weight][(index[at[:rank]], *at[rank:])] for at in every(c.tensors[op.out].shape)}
+
+
 def flat(cells: Cells) -> list[int]:
     return [cells[at] for at in sorted(cells)]
 
@@ -149,6 +170,7 @@ _ONE: dict[type[Any], Callable[..., Cells]] = {
     ops.WindowSum: window_sum,
     ops.WindowMax: window_max,
     ops.ArgMax: argmax,
+    ops.TopIndex: argmax,
     ops.Requant: requant,
 }
 
@@ -185,6 +207,14 @@ def evaluate(c: Circuit, weights: list[Cells], inputs: list[Cells]) -> list[Cell
                 cells[op.exp] = exp
         elif isinstance(op, ops.Recip):
             cells[op.out] = {at: recip(value) for at, value in cells[op.q].items()}
+        elif isinstance(op, ops.Rescale):
+            cells[op.out] = rescale(c, op, cells[op.z])
+        elif isinstance(op, ops.GatedMatMul):
+            cells[op.out] = gated(c, op, cells[op.a], cells[op.b], weights)
+        elif isinstance(op, ops.RowScale):
+            cells[op.out] = row_scale(c, op, cells[op.x], cells[op.factor])
+        elif isinstance(op, ops.WeightRows):
+            cells[op.out] = weight_rows(c, op, cells[op.index], weights)
         elif isinstance(op, ops.Isqrt):
             cells[op.out] = {at: isqrt(value) for at, value in cells[op.v].items()}
         elif isinstance(op, ops.Relabel):

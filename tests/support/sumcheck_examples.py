@@ -87,6 +87,10 @@ class Sketch:
 
     def table(self, low: int, high: int) -> int:
         """A table that changes nothing."""
+        values = tuple(range(low, high + 1))
+        same = [i for i, table in enumerate(self.tables) if (table.low, table.values) == (low, values)]
+        if same:
+            return same[0]
         self.tables.append(Table(f"table{len(self.tables)}", low, tuple(range(low, high + 1))))
         return len(self.tables) - 1
 
@@ -195,4 +199,68 @@ def odd_image(*, committed: bool = False, seed: int = 6, **visible: bool) -> tup
     shape = sketch.tensors[b].shape
     flat = sketch.add(ops.Relabel, b, shape=(9, *shape[2:]))
     out = sketch.requant(sketch.matmul(flat, 3, 2), relu=False)
+    return sketch.finish(out, committed=committed), sketch.cells
+
+
+def wide_sums(*, committed: bool = False, seed: int = 7, **visible: bool) -> tuple[Circuit, list[Ints]]:
+    """Sums on a wide grid: several digits and limbs, one of each, a bound that the digits alone give; 37 columns in pieces.
+
+    ``visible``: ``hashed`` or ``private``, of the input.
+    """
+    sketch = Sketch(seed)
+    x = sketch.input((3, 21), **visible)
+    first = sketch.add(ops.Rescale, sketch.matmul(x, 37), shift=3, limbs=(1, 2), digits=(6, 5, 8))
+    more = sketch.requant(first, relu=False, offset=2)
+    total = sketch.add(ops.LinearCombination, (first, sketch.matmul(more, 37)), (9, 1), 5)
+    second = sketch.add(ops.Rescale, total, shift=4, limbs=(4,), digits=(16, 16))
+    third = sketch.add(ops.Rescale, second, shift=2, limbs=(2,), digits=(16,))
+    sketch.tables.append(Table("ends", -(1 << 11), tuple(range(-(1 << 11), 1 << 11))))
+    out = sketch.add(ops.Requant, third, table=len(sketch.tables) - 1, shift=7, limbs=(7,), saturate=False)
+    return sketch.finish(out, committed=committed), sketch.cells
+
+
+def normed_rows(sketch: Sketch, x: int, *, constant: int = 1 << 16) -> int:
+    """x divided by its row's norm, as int8."""
+    squares = sketch.add(ops.RowSum, x, x, multiplier=1, axes=1)
+    root = sketch.add(ops.Isqrt, sketch.add(ops.LinearCombination, (squares,), (1,), constant))
+    unit = sketch.add(ops.RowScale, x, sketch.add(ops.Recip, root), multiplier=1)
+    table = sketch.table(-1024, 1023)
+    return sketch.add(ops.Requant, unit, table=table, shift=38, limbs=(10, 12, 16), saturate=False)
+
+
+def mixed_rows(sketch: Sketch, scores: int, values: int) -> int:
+    """Rows of ``values``, weighted by a softmax of ``scores`` that is divided after the sum."""
+    sketch.tables.append(Table("exp", 0, (*(max(1, 1000 - 7 * i) for i in range(127)), 0)))
+    maxima = sketch.add(ops.RowMax, scores, table=len(sketch.tables) - 1, saturate=True, outs=("out", "exp"))
+    total = sketch.add(ops.RowSum, maxima + 1, ops.NONE, multiplier=1, axes=1)
+    mixed = sketch.add(ops.BatchedMatMul, maxima + 1, values, multiplier=1)
+    mean = sketch.add(ops.RowScale, mixed, sketch.add(ops.Recip, total), multiplier=1)
+    table = sketch.table(-2048, 2047)
+    return sketch.add(ops.Requant, mean, table=table, shift=46, limbs=(14, 16, 16), saturate=False)
+
+
+def language_model(
+    *, committed: bool = False, tokens: int = 3, vocabulary: int = 37, seed: int = 8, **visible: bool
+) -> tuple[Circuit, list[Ints]]:
+    """Everything of a language model in small: tied rows of a weight, a norm, a softmax divided last, a gated layer, sums on a
+    wide grid, the largest logit of each token.
+
+    ``visible``: ``hashed`` or ``private``, of a second input that is added to the embedding.
+    """
+    sketch = Sketch(seed)
+    ids, more = sketch.input((tokens,), 0, vocabulary - 1), sketch.input((tokens, 6), **visible)
+    table = sketch.weight((vocabulary, 6))
+    start = sketch.add(ops.LinearCombination, (sketch.add(ops.WeightRows, ids, table), more), (4, 1), 0)
+    stream = sketch.add(ops.Rescale, start, shift=1, limbs=(1,), digits=(6, 4))
+    normed = normed_rows(sketch, stream)
+    mixed = mixed_rows(sketch, sketch.requant(sketch.matmul(normed, tokens), relu=False), normed)
+    stream = sketch.add(
+        ops.Rescale, sketch.add(ops.LinearCombination, (stream, mixed), (4, 1), 0), shift=2, limbs=(2,), digits=(6, 4)
+    )
+    gate, up = sketch.requant(sketch.matmul(stream, 11)), sketch.requant(sketch.matmul(stream, 11), relu=False)
+    gated = sketch.add(ops.GatedMatMul, gate, up, sketch.weight((6, 11)), sketch.weight((6,), 1000), contract=1)
+    total = sketch.add(ops.LinearCombination, (stream, gated), (1 << 12, 1), 0)
+    stream = sketch.add(ops.Rescale, total, shift=12, limbs=(6, 6), digits=(9, 8))
+    logits = sketch.add(ops.MatMul, normed_rows(sketch, stream), table, ops.NONE, contract=1)
+    out = sketch.add(ops.TopIndex, logits, digits=(10, 12))
     return sketch.finish(out, committed=committed), sketch.cells

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
-from verifai.engines.sumcheck.quantise.ranges import calibrate
+from verifai.engines.sumcheck.quantise.ranges import calibrate, wide_sums
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, choose_scales
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
@@ -54,11 +54,14 @@ def scales_for(
     net: OnnxModel, feeds: Sequence[Mapping[str, Array]], options: QuantiserOptions | None = None
 ) -> dict[str, Scale]:
     chosen = options or QuantiserOptions()
+    ranges = calibrate(net, feeds, chosen.method, percentile=chosen.percentile)
     return choose_scales(
-        calibrate(net, feeds, chosen.method, percentile=chosen.percentile),
+        ranges,
         {t.name for t in net.inputs},
         {t.name for t in net.outputs},
         chosen,
+        {t.name for t in net.inputs if t.dtype != "float32"},
+        wide=wide_sums(net, feeds, ranges),
     )
 
 

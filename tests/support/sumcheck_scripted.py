@@ -17,13 +17,23 @@ from verifai.engines.sumcheck.verifier.verify import VerifiedStatement, check_pr
 
 
 def prove_heard(
-    key, witness, context=b"", *, opening_number=None, secrets=None, rng=os.urandom, coins=None, own_coins=None, threads=1
+    key,
+    witness,
+    context=b"",
+    *,
+    opening_number=None,
+    secrets=None,
+    items=None,
+    rng=os.urandom,
+    coins=None,
+    own_coins=None,
+    threads=1,
 ):
     """The proven statement, and the channel as the prover left it.
 
     ``coins`` of the transcript; ``own_coins`` of the prover.
     """
-    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, threads=threads)
+    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, items=items, rng=rng, threads=threads)
     own_coins = own_coins or draw_coins(key, bound, rng)
     transcript = start_transcript(key.digest, key.circuit, key.identity, bound.statement, coins)
     session, openings = interact(key, witness, bound, transcript, own_coins, SILENT, threads)

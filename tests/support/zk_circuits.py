@@ -13,6 +13,7 @@ from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Visibility, Weight, WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.lowering.batched import batched_circuit
 from verifai.engines.sumcheck.planning import levels
 from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.plan import planned
@@ -152,6 +153,14 @@ def mlp(*, private=False, hashed=False, committed=False, hashed_output=False, bu
     return sketch.case(sketch.small(last, 0, 1), committed=committed, budget=budget)
 
 
+def batch(single, items):
+    """The same for several inferences, each with an input of its own."""
+    circuit = planned(batched_circuit(single.circuit, items)[0], ZERO_KNOWLEDGE, single.circuit.opening_budget)
+    random = np.random.default_rng(4)
+    tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
+    return replace(single, circuit=circuit, inputs=tuple(random.integers(t.low, t.high + 1, t.shape) for t in tensors))
+
+
 def consumer():
     """Reads the four cells that ``mlp(hashed_output=True)`` makes, as a hashed tensor of the same root."""
     sketch = Tiny(7)
@@ -216,3 +225,18 @@ def softmax():
     inverse = sketch.add(ops.Recip, total)
     root = sketch.add(ops.Isqrt, sketch.add(ops.Mul, total, total, multiplier=1))
     return sketch.case(root, inverse, private=(root, inverse))
+
+
+def language(*, committed=False):
+    """What language models need: rows of a weight by public tokens, wide sums, a gated layer, scaled rows, the top index."""
+    sketch = Tiny(6)
+    ids, x = sketch.input((2,), 0, 3), sketch.input((2, 3), -2, 1, private=True)
+    table = sketch.weight((4, 3), 2)
+    start = sketch.add(ops.LinearCombination, (sketch.add(ops.WeightRows, ids, table), x), (1, 1), 0)
+    wide = sketch.add(ops.Rescale, start, shift=2, limbs=(1, 1), digits=(1, 2))
+    gated = sketch.add(ops.GatedMatMul, wide, x, sketch.weight((3, 3), 1), ops.NONE, contract=1)
+    factor = sketch.add(ops.RowSum, x, ops.NONE, multiplier=1, axes=1)
+    scaled = sketch.add(ops.RowScale, gated, factor, multiplier=1)
+    last = sketch.add(ops.Rescale, scaled, shift=3, limbs=(3,), digits=(3, 3))
+    logits = sketch.add(ops.MatMul, last, table, ops.NONE, contract=1)
+    return sketch.case(sketch.add(ops.TopIndex, logits, digits=(4, 4)), committed=committed)

@@ -73,7 +73,8 @@ def _proof_key(section: Any, files: Any, parsed: Any, fence: Any) -> Any:
     return repr(section), tuple(sorted((name, bytes(data)) for name, data in files.items())), repr(parsed)
 
 
-def _input_key(model: Any, inputs: Any, *rest: Any) -> Any:
+def _input_key(model: Any, samples: Any, *rest: Any) -> Any:
+    (inputs,) = samples
     return model, tuple(sorted((name, value.dtype.name, value.shape, value.tobytes()) for name, value in inputs.items()))
 
 
@@ -82,11 +83,11 @@ def remember_children() -> Iterator[None]:
     """What the fenced children answer is a function of the files' bytes, and most cases leave these as they are."""
     proofs = Remembered(verifying.check_proof, _proof_key)
     models = Remembered(fenced.load_path_fenced, lambda path, *rest: path.read_bytes())
-    values = Remembered(fenced.run_reference_fenced, _input_key)
+    values = Remembered(fenced.run_references_fenced, _input_key)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verifying, "check_proof", proofs)
         patch.setattr(steps, "load_path_fenced", models)
-        patch.setattr(reference, "run_reference_fenced", values)
+        patch.setattr(reference, "run_references_fenced", values)
         yield
     assert None in proofs.answers.values(), "the untouched proof was never accepted"
     assert models.answers, "no model was ever read"

@@ -164,6 +164,7 @@ ROWS = {
     "slopes": ((1, 6), [("PRelu", ["x", "c"], {})], {"c": (6,)}),
     "gains and biases": ((2, 6), [("LayerNormalization", ["x", "w", "c"], {"axis": -1})], {"w": (6,), "c": (6,)}),
     "layer": ((1, 6), [("Gemm", ["x", "w", "c"], {})], {"w": (6, 4), "c": (4,)}),
+    "layer under a function": ((1, 6), [("Gemm", ["x", "w", "c"], {}), ("Sigmoid", [0], {})], {"w": (6, 4), "c": (4,)}),
     "convolution": ((1, 2, 4, 4), [("Conv", ["x", "w", "c"], {})], {"w": (3, 2, 3, 3), "c": (3,)}),
     "comparison": ((1, 6), [("Greater", ["x", "c"], {}), ("Cast", [0], {"to": TensorProto.FLOAT})], {"c": (1, 6)}),
 }

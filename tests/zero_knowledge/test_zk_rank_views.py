@@ -40,6 +40,10 @@ CASES = {
     "private input, in pieces": circuits.odd,
     "private input and weights, in pieces": lambda: circuits.odd(committed=True),
     "convolution, maxima, in pieces": circuits.cnn,
+    "language model": circuits.language,
+    "language model, committed weights": lambda: circuits.language(committed=True),
+    "private input, a batch of three": lambda: circuits.batch(circuits.mlp(private=True), 3),
+    "private input and weights, a batch of two": lambda: circuits.batch(circuits.mlp(private=True, committed=True), 2),
 }
 SHORT, FULL = 4, 100
 """Bits of security that a test plans for: hiding must not depend on it, and fewer queries make smaller matrices."""
@@ -180,6 +184,7 @@ def test_every_operation_whose_products_are_hidden_is_covered():
     kinds = {type(op) for circuit in made for op in circuit.ops}
     assert kinds >= {ops.MatMul, ops.Conv, ops.BatchedMatMul, ops.Mul, ops.RowSum, ops.WindowMax, ops.RowMax, ops.ArgMax}
     assert kinds >= {ops.Recip, ops.Isqrt, ops.Requant, ops.LinearCombination}
+    assert kinds >= {ops.Rescale, ops.GatedMatMul, ops.RowScale, ops.WeightRows, ops.TopIndex}
     assert any(isinstance(op, ops.Requant) and op.saturate for circuit in made for op in circuit.ops)
     assert any(isinstance(op, ops.RowMax) and op.saturate for circuit in made for op in circuit.ops)
     assert any(isinstance(c.ops[-1], ops.ArgMax) and c.outputs[0].visibility is Visibility.PUBLIC for c in made)

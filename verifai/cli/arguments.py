@@ -84,11 +84,14 @@ def read_tensors(
 
 
 def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> dict[str, Any]:
-    """One sample of the tensors that a statement names: float32, or int64 where its values are whole numbers in statement and
-    file. Raises InputRejected, UsageError."""
+    """One sample of the tensors that a statement names, or as many as it is of, stacked: float32, or int64 where its values are
+    whole numbers in statement and file. Raises InputRejected, UsageError."""
+    batch = bool(tensors and tensors[0].batch)
     read = _read_named(source, tensors)
     for note in read.notes:
         current().note(note)
+    if batch:
+        return _stacked(read, tensors[0].shape[0], source, option)
     if len(read.samples) != 1:
         raise UsageError(
             "bad-option",
@@ -99,6 +102,19 @@ def read_named(source: str, tensors: Sequence[TensorStatement], option: str) -> 
     return dict(read.samples[0])
 
 
+def _stacked(read: Samples, items: int, source: str, option: str) -> dict[str, Any]:
+    import numpy as np
+
+    if len(read.samples) != items:
+        raise UsageError(
+            "bad-option",
+            f"{len(read.samples):,} samples in {source}, but the bundle is about {items:,}",
+            where=option,
+            hint="Give a file with exactly the samples of the batch, in its order.",
+        )
+    return {name: np.stack([sample[name] for sample in read.samples]) for name in read.samples[0]}
+
+
 def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:
     """A statement does not say of which type the model's inputs are, and float32 does not hold each integer beyond 2^24."""
     from verifai.onnx_graph.inputs import read_samples  # loads onnx, which a verifier without --input does without
@@ -106,7 +122,9 @@ def _read_named(source: str, tensors: Sequence[TensorStatement]) -> Samples:
     stdin = stdin_bytes(source)
     whole = {one.name for one in tensors if one.role is Role.INPUT and _counts(one)}
     while True:
-        specs = [TensorSpec(one.name, "int64" if one.name in whole else _DTYPE[one.role], one.shape) for one in tensors]
+        shapes = [one.shape[1:] if one.batch else one.shape for one in tensors]  # a sample's
+        dtypes = ["int64" if one.name in whole else _DTYPE[one.role] for one in tensors]
+        specs = [TensorSpec(one.name, *kind) for one, kind in zip(tensors, zip(dtypes, shapes, strict=True), strict=True)]
         try:
             return read_samples(source, _Named(tuple(specs)), stdin=stdin)
         except InputRejected as problem:

@@ -11,6 +11,7 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.domain.circuit_spec import MAX_BATCH
 from verifai.engines.registry import engine_names
 from verifai.errors import UsageError
 from verifai.execution.files import write_atomic
@@ -35,6 +36,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         runs: Annotated[int, typer.Option("--runs", help="Proofs per row; the median counts.", min=1, max=1000)] = 3,
         plot: Annotated[Path | None, typer.Option("--plot", help="Also write a plot (SVG)."), Kind.FILE] = None,
+        batch: Annotated[
+            list[int] | None,
+            typer.Option("--batch", help="Inferences of one proof, a row for each; repeatable.", min=1, max=MAX_BATCH),
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Measure the engines side by side.
@@ -54,7 +59,12 @@ def register(app: typer.Typer) -> None:
         skipped: list[Skipped] = []
         with current().progress() as progress:
             found = run_bench(
-                folders, engines=engine or known, runs=runs, max_memory=memory_limit(max_memory), progress=progress
+                folders,
+                engines=engine or known,
+                runs=runs,
+                max_memory=memory_limit(max_memory),
+                batches=batch or (),
+                progress=progress,
             )
             for item in found:
                 if isinstance(item, BenchRow):
@@ -78,6 +88,25 @@ def register(app: typer.Typer) -> None:
         return Result(data, _lines(rows, comparison, costs, skipped), verdict="done", status=4 if not rows else 0)
 
 
+def _per_inference(rows: list[BenchRow]) -> Any:
+    headings = ["circuit", "engine", "batch", "prove CPU", "proof", "evidence", "verify CPU", "memory of prove", "of verify"]
+    cells = [
+        [
+            row.circuit,
+            row.engine,
+            f"{row.batch:,}",
+            "" if row.prove_cpu_s is None else f"{1e3 * row.prove_cpu_s / row.batch:.3g} ms",
+            bytes_text(row.proof_bytes // row.batch),
+            "" if row.evidence_bytes is None else bytes_text(row.evidence_bytes // row.batch),
+            "" if row.verify_cpu_s is None else f"{1e3 * row.verify_cpu_s / row.batch:.3g} ms",
+            bytes_text(row.peak_rss_bytes),
+            "" if row.verify_peak_bytes is None else bytes_text(row.verify_peak_bytes),
+        ]
+        for row in rows
+    ]
+    return table(headings, cells, title="Per inference; memory of the whole process")
+
+
 def _lines(
     rows: list[BenchRow], comparison: list[dict[str, Any]], costs: list[dict[str, Any]], skipped: list[Skipped]
 ) -> list[Any]:
@@ -99,6 +128,8 @@ def _lines(
         for row in rows
     ]
     lines: list[Any] = [table(headings, cells, title="One run on this machine; medians")]
+    if any(row.batch > 1 for row in rows):
+        lines.append(_per_inference(rows))
     for ratio in comparison:
         keys = "" if ratio["keys_times_smaller"] is None else f", keys {ratio['keys_times_smaller']:.1f}× smaller"
         lines.append(

@@ -21,7 +21,7 @@ from verifai.cli.text import bytes_text, escaped_table, fidelity_lines, finding_
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shell import shell
-from verifai.domain.shown import shown_line
+from verifai.domain.shown import shown_lines
 from verifai.domain.totals import count_outcomes
 from verifai.errors import InternalError, UsageError
 from verifai.execution.outputs import Kind, check_output
@@ -235,7 +235,8 @@ def _lock_lines(lock: LockSummary) -> list[Any]:
         lines += [f"    {name} {plain(value)}" for name, value in found.pins.items()]
         tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
         weights = "" if found.weights is None else f"weights {found.weights.value}"
-        lines += [f"    {plain(text)}" for text in (tensors, weights) if text]
+        batch = f"{found.batch:,} inferences in one proof" if found.batch else ""
+        lines += [f"    {plain(text)}" for text in (tensors, weights, batch) if text]
         lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
     return lines
 
@@ -269,11 +270,16 @@ def _describe(summary: BundleSummary) -> list[Any]:
         engine = f"{circuit.engine.value} {plain(circuit.engine_version)}"
         lines.append(f"  circuit {circuit.name}, engine {engine}, model {circuit.model_sha256}{insecure}")
     if summary.proof is not None:
-        for tensor in summary.proof.statement.tensors:
+        statement = summary.proof.statement
+        if statement.batch:
+            lines.append(f"  {statement.inferences:,} inferences in one proof, of {statement.batch:,} that the circuit takes")
+        for tensor in statement.tensors:
             shape = "×".join(str(size) for size in tensor.shape)
-            lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}")
+            digest = tensor.quantised_sha256
+            where = "" if digest is None else f", values with SHA-256 {digest[:16]}… in the proof's files"
+            lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}{where}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
-        lines += [f"  As the bundle claims, not verified: {plain(shown_line(one))}" for one in summary.values]
+        lines += [f"  As the bundle claims, not verified: {plain(line)}" for line in shown_lines(summary.values)]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     said = [line for one in summary.attestations for line in one.words]

@@ -15,6 +15,7 @@ from verifai.cli.arguments import (
 )
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import bytes_text, fidelity_json, fidelity_lines, privacy_json, privacy_line, seconds_text, table
+from verifai.domain.circuit_spec import MAX_BATCH
 from verifai.engines.interface import CompiledCircuit
 from verifai.stages.compile import compile_circuit
 
@@ -28,6 +29,10 @@ def register(app: typer.Typer) -> None:
         engine: EngineOption = None,
         locked: Annotated[bool, typer.Option("--locked", help="Reproduce the pinned tuning without searching.")] = False,
         max_memory: MaxMemoryOption = None,
+        batch: Annotated[
+            int | None,
+            typer.Option("--batch", min=1, max=MAX_BATCH, help="Inferences of one proof (sumcheck).", metavar="N"),
+        ] = None,
     ) -> Result:
         """Tune, set up and pin a circuit.
 
@@ -35,7 +40,12 @@ def register(app: typer.Typer) -> None:
         """
         with current().progress() as progress:
             made = compile_circuit(
-                CircuitFolder(circuit), engine=engine, locked=locked, max_memory=memory_limit(max_memory), progress=progress
+                CircuitFolder(circuit),
+                engine=engine,
+                locked=locked,
+                max_memory=memory_limit(max_memory),
+                batch=batch,
+                progress=progress,
             )
         data = {
             "engine": made.engine.value,

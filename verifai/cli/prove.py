@@ -23,6 +23,7 @@ from verifai.stages.batch.run import prove_batch
 from verifai.stages.chain.output_tensors import check_target, write_outputs
 from verifai.stages.chain.tensor_secrets import read_secrets, write_secrets
 from verifai.stages.outside import SamplesOutside
+from verifai.stages.prove import bundle_count
 from verifai.stages.texts import text_samples
 from verifai.tokenization.samples import read_text
 
@@ -134,7 +135,9 @@ def register(app: typer.Typer) -> None:
             jobs=jobs,
             max_memory=memory_limit(max_memory),
             keep_outputs=output_tensors is not None,
-            input_secrets=read_secrets(input_secrets, len(samples)) if input_secrets is not None else [],
+            input_secrets=[]
+            if input_secrets is None
+            else read_secrets(input_secrets, bundle_count(folder, engine, len(samples))),
             keep_going=keep_going,
             resume=resume,
         )

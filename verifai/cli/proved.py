@@ -122,11 +122,19 @@ def _sentence(totals: dict[str, Any]) -> str:
     parts += [f"{totals['failed']} failed"] if totals["failed"] else []
     parts += [f"{totals['skipped']} skipped (out of range)"] if totals["skipped"] else []
     count = f"{totals['samples']} sample{'s' * (totals['samples'] != 1)}"
+    if "batch" in totals:
+        bundles = f"{totals['bundles']} bundle{'s' * (totals['bundles'] != 1)}"
+        count += f", {bundles} of up to {totals['batch']:,} each ({totals['inferences']:,} inferences)"
     return f"{count}: {', '.join(parts)}; {seconds_text(totals['seconds'])}, {bytes_text(totals['bytes'])}"
 
 
 def _note_collisions(report: BatchReport) -> None:
     proven = len(report.made) + report.earlier
+    if report.batch and report.hides_inputs:
+        current().note(
+            "The inputs are hidden, so a gate counts equal outputs once, and what is counted by context once per bundle."
+        )
+        return
     if not report.hides_inputs or report.index.header.context_per_sample or report.distinct == proven:
         return
     current().note(

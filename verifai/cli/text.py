@@ -13,7 +13,7 @@ from verifai.cli.frame import plain
 from verifai.domain.codes import remedy
 from verifai.domain.fidelity import FEW_SAMPLES, Fidelity
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import ShownTensor, shown_line
+from verifai.domain.shown import ShownTensor, shown_lines
 
 if TYPE_CHECKING:
     from verifai.engines.interface import PrivacySupport
@@ -58,8 +58,8 @@ def escaped_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
 
 
 def value_lines(shown: Sequence[ShownTensor]) -> list[str]:
-    """One line per public tensor: what was proven, in values."""
-    return [f"   {plain(shown_line(one))}" for one in shown]
+    """One line per public tensor: what was proven, in values; of a batch, for the first items."""
+    return [f"   {plain(line)}" for line in shown_lines(shown)]
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:

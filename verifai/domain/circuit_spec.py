@@ -52,6 +52,10 @@ class Budget:
     max_logrows: int | None = None
 
 
+MAX_BATCH = 1 << 16
+"""Inferences of one proof."""
+
+
 class AskedPrivacy(StrEnum):
     """What an author asks of the proofs, in ``[privacy] level``."""
 
@@ -77,6 +81,7 @@ class CircuitSpec:
         options: per engine, its own settings.
         names: labels of classes and names of columns, as written; checked against the model when that is read.
         dropped: columns of tables that are no inputs.
+        batch: how many inferences a proof is of; ``None`` where nothing is said: one.
         tokenizer: path of the tokenizer's file, relative like ``model``; ``None`` where there is none.
         token_tensors: the inputs and outputs whose integers are its tokens.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
@@ -99,6 +104,7 @@ class CircuitSpec:
     floorless: bool = False
     names: PlaceNames = field(default_factory=PlaceNames)
     dropped: frozenset[str] = frozenset()
+    batch: int | None = None
     tokenizer: str | None = None
     token_tensors: tuple[str, ...] = ()
 
@@ -193,6 +199,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         floorless=_floorless(fidelity),
         names=names_from_spec(root),
         dropped=_dropped(root),
+        batch=circuit.integer("batch", None, low=1, high=MAX_BATCH),
         tokenizer=None if tokenizer is None else tokenizer.text("file"),
         token_tensors=() if tokenizer is None else names_of(tokenizer),
         # An empty table asks for nothing, which is surely a mistake.

@@ -6,7 +6,7 @@ The unit and the decisions are those of :mod:`.fidelity`; what they are measured
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, OutputFigures, Task
@@ -181,6 +181,37 @@ def judge_distance(one: OutputComparison, pinned: Fidelity, how: str, *, cap: fl
         return (finding,)
     message = f"how far {one.name!r} is in spreads of the output was not judged: the lock pins no spread of it"
     return finding, not_checked("reference-distance", message, "A6", "Compile again: older releases did not pin it.")
+
+
+TOLD_ITEMS = 20
+"""Items of a batch that are told one by one."""
+
+
+def judge_items(
+    items: Sequence[Sequence[OutputComparison]], pinned: Fidelity, how: str, *, cap: float | None = None
+) -> tuple[Finding, ...]:
+    """A6 for the items of a batch, each as by :func:`judge_distance`; as there, where there is one inference alone.
+
+    An item that is far has a finding of its own. Those that are near share one, with the figures of the farthest of them.
+    """
+    if len(items) == 1:
+        return tuple(found for one in items[0] for found in judge_distance(one, pinned, how, cap=cap))
+    findings: list[Finding] = []
+    for outputs in zip(*items, strict=True):
+        judged = [judge_distance(one, pinned, how, cap=cap) for one in outputs]
+        far = [at for at, found in enumerate(judged) if found[0].outcome is not Outcome.HOLDS]
+        findings += [replace(judged[at][0], message=f"item {at}: {judged[at][0].message}") for at in far[:TOLD_ITEMS]]
+        if len(far) > TOLD_ITEMS:
+            last = findings[-1]
+            findings.append(replace(last, message=f"{len(far) - TOLD_ITEMS:,} more items are far from the float model's"))
+        near = [at for at in range(len(outputs)) if at not in set(far)]
+        if near:
+            worst = max(near, key=lambda at: outputs[at].max_abs_error)
+            name = outputs[worst].name
+            message = f"the proven {name!r} is near the float model's, {how}, in {len(near):,} of {len(outputs):,} items"
+            findings.append(replace(judged[worst][0], message=message, evidence=f"item {worst}: {judged[worst][0].evidence}"))
+        findings += judged[0][1:]  # what no item could be judged by
+    return tuple(findings)
 
 
 def _figures(one: OutputComparison, pinned: Fidelity) -> str:

@@ -132,6 +132,7 @@ class IndexRow:
         seconds: of the proof.
         size: of its bundle, in bytes.
         code: why there is none; empty when it was proven.
+        inferences: how many its statement claims; more than one where the circuit takes a batch, whose rows are bundles.
     """
 
     row: int
@@ -143,6 +144,7 @@ class IndexRow:
     seconds: float = 0.0
     size: int = 0
     code: str = ""
+    inferences: int = 1
 
     def __post_init__(self) -> None:
         proven = self.status is SampleStatus.PROVEN
@@ -169,6 +171,7 @@ class IndexRow:
             "seconds": round(self.seconds, 3),
             "bytes": self.size,
             "code": self.code or None,
+            **({"inferences": self.inferences} if self.inferences > 1 else {}),
         }
 
     @classmethod
@@ -190,6 +193,7 @@ class IndexRow:
                 seconds=record.number("seconds", low=0.0, high=1e9),
                 size=record.integer("bytes", low=0, high=2**53),
                 code="" if code is None else str(code)[:64],
+                inferences=record.integer("inferences", 1, low=2, high=MAX_SAMPLES),
             )
         except ValueError as problem:
             raise record.refuse(str(problem)) from None

@@ -15,7 +15,7 @@ from typing import Any
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.names import PlaceNames
-from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.statement import Encoding, Role, Statement, TensorStatement
 from verifai.domain.tokenizer import TokenText
 
 LINE_VALUES = 12
@@ -24,6 +24,8 @@ LINE_LONG = 6
 LINE_LEADERS = 3
 LINE_DECISIONS = 4
 _MAX_DECIMALS = 12
+SHOWN_ITEMS = 20
+"""Items of a batch that a page or a screen shows, of the first; documents for programs have all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class ShownTensor:
         leaders: the largest cells of the first row, largest first, as places of the last axis and values.
         low, high: the least and the largest value.
         categories: by place of the last axis, the texts that the lock has for the numbers of a column.
+        item: which inference of a batch it belongs to, from 0; ``None`` where the proof is of one.
         text: what its tokens stand for, by the tokenizer that the lock pins; ``None`` where there is none at hand.
         untold: whether its integers are tokens whose texts are not at hand.
     """
@@ -77,6 +80,7 @@ class ShownTensor:
     low: float | None = None
     high: float | None = None
     categories: Mapping[int, Categories] = field(default_factory=dict)
+    item: int | None = None
     text: TokenText | None = None
     untold: bool = False
 
@@ -114,6 +118,8 @@ class ShownTensor:
             "values": list(self.values),
             "steps": list(self.steps),
         }
+        if self.item is not None:
+            document["item"] = self.item
         if self.names:
             document["labels" if self.role is Role.OUTPUT else "column_names"] = list(self.names)
         if self.categories:
@@ -129,15 +135,33 @@ class ShownTensor:
 def shown_values(
     statement: Statement, names: PlaceNames | None = None, fidelity: Fidelity | None = None
 ) -> tuple[ShownTensor, ...]:
-    """The public tensors of ``statement``, outputs first.
+    """The public tensors of ``statement``, outputs first; of a batch, item by item; without those that a document states by
+    their digest.
 
     Args:
         names: of the lock that is trusted.
         fidelity: of that lock's section: which outputs name classes, and how.
     """
     named = names or PlaceNames()
-    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.visibility is Visibility.PUBLIC]
+    if statement.batch:
+        listed = replace(statement, tensors=tuple(one for one in statement.tensors if one.quantised is not None))
+        items = enumerate(listed.items() if listed.tensors else ())
+        return tuple(replace(one, item=at) for at, item in items for one in shown_values(item, named, fidelity))
+    public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.quantised is not None]
     return tuple(_shown(one, named, fidelity) for one in public)
+
+
+def first_items(shown: Sequence[ShownTensor], most: int = SHOWN_ITEMS) -> tuple[Sequence[ShownTensor], int]:
+    """Those of the first items of a batch, and how many items were left out: for people, who read no thousand."""
+    kept = [one for one in shown if one.item is None or one.item < most]
+    items = max((one.item + 1 for one in shown if one.item is not None), default=0)
+    return kept, max(0, items - most)
+
+
+def shown_lines(shown: Sequence[ShownTensor]) -> list[str]:
+    """A line about each tensor, of a batch about the first items. Foreign text in it is as it came."""
+    kept, more = first_items(shown)
+    return [*map(shown_line, kept), *([f"… and {more:,} more items"] if more else [])]
 
 
 def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None) -> ShownTensor:
@@ -174,6 +198,8 @@ def _told(shown: ShownTensor, names: PlaceNames) -> ShownTensor:
 def _values(tensor: TensorStatement) -> tuple[tuple[float | None, ...], tuple[float, ...]]:
     """Each value is the double nearest to the exact one: integers are divided once."""
     assert tensor.quantised is not None
+    if tensor.encoding is Encoding.FLOAT32:
+        return tensor.values(), (0.0,)
     pairs = [(one.scale, one.zero_point) for one in tensor.columns] or [(tensor.scale, tensor.zero_point)]
     steps = tuple(_ratio(scale.numerator, scale.denominator) or 0.0 for scale, _ in pairs)
     values = (
@@ -250,11 +276,11 @@ def number_text(value: float | None, step: float) -> str:
 
 def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
-    head = f"{tensor.role.value} {tensor.name}"
+    head = f"{'' if tensor.item is None else f'item {tensor.item}: '}{tensor.role.value} {tensor.name}"
     if tensor.text is not None:
         return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens)"
     cells, more = _cells(tensor)
-    step = "" if len(tensor.steps) > 1 or tensor.steps[0] == 1 else f"step {tensor.steps[0]:.2g}"
+    step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
     told = _UNTOLD if tensor.untold else ""
@@ -308,8 +334,19 @@ def _decisions(tensor: ShownTensor) -> str:
 
 
 def statement_document(statement: Statement, shown: Sequence[ShownTensor]) -> dict[str, Any]:
-    """The statement for ``--json``: as it is signed, with the values of public tensors as numbers beside their integers."""
+    """The statement for ``--json``: as it is signed, with the values of public tensors as numbers beside their integers.
+
+    Of a batch, values stand under ``items``, a list of tensors for each.
+    """
     document = dict(statement.to_json())
+    if statement.batch:
+        document["inferences"] = statement.inferences
+        items: list[list[dict[str, Any]]] = [[] for _ in range(statement.inferences)]
+        for one in shown:
+            assert one.item is not None
+            items[one.item].append(one.to_json())
+        document["items"] = items
+        return document
     values = {(one.role, one.name): one.to_json() for one in shown}
     tensors = []
     for tensor, signed in zip(statement.tensors, document["tensors"], strict=True):

@@ -6,15 +6,16 @@ that travels beside it (architecture, invariant 2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from itertools import cycle
 from math import prod
 from typing import Any
 
-from verifai.domain.digest import Sha256, is_sha256, short
+from verifai.domain import ordered_floats
+from verifai.domain.digest import Sha256, is_sha256, sha256, short
 from verifai.domain.record import Record
 from verifai.errors import UsageError
 
@@ -57,6 +58,17 @@ class Role(StrEnum):
     OUTPUT = "output"
 
 
+class Encoding(StrEnum):
+    """What a tensor's integers stand for.
+
+    ``linear``: (q − zero_point) · scale. ``float32``: the float32 number with this place in their order
+    (:mod:`verifai.domain.ordered_floats`), exactly; scale is 1 and zero_point 0 then.
+    """
+
+    LINEAR = "linear"
+    FLOAT32 = "float32"
+
+
 class Privacy(StrEnum):
     """What the proof hides."""
 
@@ -65,6 +77,8 @@ class Privacy(StrEnum):
     INTEGRITY_ONLY = "integrity-only (not zero-knowledge)"
 
 
+MAX_STATED = 1 << 16
+"""Cells of a public tensor that a signed document lists, at most; of more it holds the digest, the proof's files the cells."""
 MAX_COLUMNS = 4096
 """No tensor has scales for more columns."""
 MAX_COLUMN_ZERO_POINT = 2**52
@@ -90,11 +104,17 @@ class TensorStatement:
         shape: true sizes, row-major.
         scale: real value = (quantised − zero_point) · scale.
         quantised: all cells, row-major, signed integers; only when public.
+        quantised_sha256: their :func:`cells_digest`, in their place, in an attested statement of a tensor with more than
+            ``MAX_STATED`` cells; see :meth:`attested`.
         digest: hex of the binding digest; only when hashed.
         digest_scheme: how ``digest`` was made, such as ``ezkl-poseidon``.
         columns: one per place of the last axis, when each has a scale of its own; ``scale`` is 1 and ``zero_point`` 0 then.
         stored: the model's tensor is itself of integers, which stand for reals under ``scale`` and ``zero_point``: its values
             are the integers. Never set where both are the same.
+        batch: how many items the circuit takes, where one proof is of several inferences; 0 where it is of one. The first axis
+            of ``shape`` counts those that were claimed then, ``batch`` at most, and the others are the model's. What fills a
+            batch beyond them repeats the last one; a digest is of all ``batch`` items.
+        encoding: what the integers stand for.
     """
 
     role: Role
@@ -108,6 +128,9 @@ class TensorStatement:
     digest_scheme: str | None = None
     columns: tuple[Column, ...] = ()
     stored: bool = False
+    batch: int = 0
+    quantised_sha256: Sha256 | None = None
+    encoding: Encoding = Encoding.LINEAR
 
     def __post_init__(self) -> None:
         if self.columns and (not self.shape or len(self.columns) != self.shape[-1]):
@@ -116,26 +139,61 @@ class TensorStatement:
             raise ValueError(f"{self.name}: scales of columns stand beside a scale of the whole")
         if self.stored and (self.columns or (self.scale == 1 and self.zero_point == 0)):
             raise ValueError(f"{self.name}: stored integers stand for nothing but themselves")
-        if (self.quantised is not None) != (self.visibility is Visibility.PUBLIC):
+        if self.encoding is Encoding.FLOAT32:
+            if self.columns or self.stored or self.scale != 1 or self.zero_point != 0:
+                raise ValueError(f"{self.name}: the integers of float32 numbers have no scale")
+            if any(abs(q) > ordered_floats.LARGEST for q in self.quantised or ()):
+                raise ValueError(f"{self.name}: an integer stands for no finite float32")
+        carried = (self.quantised is not None) + (self.quantised_sha256 is not None)
+        if carried != (self.visibility is Visibility.PUBLIC):
             raise ValueError(f"{self.name}: exactly the public tensors carry values")
+        if self.quantised_sha256 is not None and prod(self.shape) <= MAX_STATED:
+            raise ValueError(f"{self.name}: the digest of {prod(self.shape)} values stands for values that have to be listed")
         if (self.digest is not None) != (self.visibility is Visibility.HASHED):
             raise ValueError(f"{self.name}: exactly the hashed tensors carry a digest")
         if self.quantised is not None and len(self.quantised) != prod(self.shape):
             raise ValueError(f"{self.name}: {len(self.quantised)} values for shape {self.shape}")
+        if self.batch and not (self.batch > 1 and self.shape and 1 <= self.shape[0] <= self.batch):
+            raise ValueError(f"{self.name}: shape {self.shape} does not count items of a batch of {self.batch}")
 
     def values(self) -> tuple[float, ...]:
         """The public values as floats, row-major, as in the model's own tensor. Raises ValueError when it is not public."""
         if self.quantised is None:
-            raise ValueError(f"{self.name} is {self.visibility.value}, its values are not in the statement")
+            what = self.visibility.value if self.quantised_sha256 is None else "stated by its digest"
+            raise ValueError(f"{self.name} is {what}, its values are not in the statement")
         if self.stored:
             return tuple(map(float, self.quantised))
+        if self.encoding is Encoding.FLOAT32:
+            return tuple(map(ordered_floats.real, self.quantised))
         if self.columns:
             pairs = zip(self.quantised, cycle(self.columns))
             return tuple(float((q - column.zero_point) * column.scale) for q, column in pairs)
         return tuple(float((q - self.zero_point) * self.scale) for q in self.quantised)
 
+    def item(self, at: int) -> TensorStatement:
+        """Of a batch, the tensor of one of its items. Raises ValueError where its values are stated by their digest."""
+        if self.quantised_sha256 is not None:
+            raise ValueError(f"{self.name} is stated by its digest, its items are not in the statement")
+        size = prod(self.shape[1:])
+        cells = None if self.quantised is None else self.quantised[at * size : (at + 1) * size]
+        return replace(self, shape=self.shape[1:], quantised=cells, batch=0)
+
+    def attested(self) -> TensorStatement:
+        """The same as a signed document holds it: more than ``MAX_STATED`` values by their digest."""
+        if self.quantised is None or len(self.quantised) <= MAX_STATED:
+            return self
+        return replace(self, quantised=None, quantised_sha256=cells_digest(self.quantised))
+
+    def holds(self, cells: Sequence[int]) -> bool:
+        """Whether the public values are these."""
+        if self.quantised_sha256 is not None:
+            return len(cells) == prod(self.shape) and cells_digest(cells) == self.quantised_sha256
+        return self.quantised is not None and tuple(cells) == self.quantised
+
     def to_json(self) -> dict[str, Any]:
-        """Integers and strings only, so that it can be signed."""
+        """Integers and strings only, so that it can be signed; of the form that :meth:`attested` has."""
+        if self.attested() is not self:
+            return self.attested().to_json()
         result: dict[str, Any] = {
             "role": self.role.value,
             "name": self.name,
@@ -148,8 +206,14 @@ class TensorStatement:
             result["columns"] = [column.to_json() for column in self.columns]
         if self.stored:
             result["stored"] = True
+        if self.batch:
+            result["batch"] = self.batch
+        if self.encoding is not Encoding.LINEAR:
+            result["encoding"] = self.encoding.value
         if self.quantised is not None:
             result["quantised"] = [str(q) for q in self.quantised]
+        if self.quantised_sha256 is not None:
+            result["quantised_sha256"] = self.quantised_sha256
         if self.digest is not None:
             result["digest"] = self.digest
             result["digest_scheme"] = self.digest_scheme
@@ -157,16 +221,16 @@ class TensorStatement:
 
     @classmethod
     def from_record(cls, record: Record) -> TensorStatement:
-        """The inverse of :meth:`to_json`, strict."""
+        """The inverse of :meth:`to_json`, strict: yields the form that :meth:`attested` has."""
         scale = record.texts("scale", max_length=2)
-        quantised = record.texts("quantised", None) if record.has("quantised") else None
+        quantised = record.texts("quantised", None, max_length=MAX_STATED) if record.has("quantised") else None
         try:
             if len(scale) != 2:
                 raise ValueError("scale is not a pair")
             tensor = cls(
                 role=record.choice("role", Role),
                 name=record.text("name"),
-                shape=record.integers("shape", low=1, high=2**31, max_length=8),
+                shape=record.integers("shape", low=1, high=2**31, max_length=9),
                 visibility=record.choice("visibility", Visibility),
                 scale=Fraction(int(scale[0]), int(scale[1])),
                 zero_point=record.integer("zero_point", low=-(2**31), high=2**31),
@@ -175,11 +239,19 @@ class TensorStatement:
                 digest_scheme=record.text("digest_scheme", None),
                 columns=_columns(record),
                 stored=_stored(record),
+                batch=record.integer("batch", 0, low=2, high=2**31),
+                quantised_sha256=record.sha256("quantised_sha256", None),
+                encoding=_encoding(record),
             )
         except (ValueError, ZeroDivisionError) as problem:
             raise record.refuse(str(problem)) from None
         record.done()
         return tensor
+
+
+def cells_digest(cells: Sequence[int]) -> Sha256:
+    """SHA-256 of the cells in decimal, row-major, separated by commas, in ASCII."""
+    return sha256(",".join(map(str, cells)).encode("ascii"))
 
 
 def _stored(record: Record) -> bool:
@@ -189,6 +261,14 @@ def _stored(record: Record) -> bool:
     if not record.flag("stored"):
         raise ValueError("`stored` is left out where it is false")
     return True
+
+
+def _encoding(record: Record) -> Encoding:
+    """Left out where it is linear. Raises ValueError."""
+    found = record.choice("encoding", Encoding, Encoding.LINEAR.value)
+    if record.has("encoding") and found is Encoding.LINEAR:
+        raise ValueError("`encoding` is left out where it is linear")
+    return found
 
 
 def _columns(record: Record) -> tuple[Column, ...]:
@@ -291,7 +371,7 @@ def check_context(context: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One inference, as claimed.
+    """One inference, as claimed; or the inferences of a batch, which one proof is of.
 
     Attributes:
         engine: the proof engine.
@@ -320,13 +400,39 @@ class Statement:
             raise ValueError("one opening of a commitment is listed twice")
         if len({(one.root, one.budget) for one in self.openings}) != len({one.root for one in self.openings}):
             raise ValueError("one commitment is listed with two budgets")
+        if len({(one.batch, one.shape[0] if one.batch else 0) for one in self.tensors}) > 1:
+            raise ValueError("the tensors do not agree on the batch")
+
+    def attested(self) -> Statement:
+        """The same as a signed document holds it; see :meth:`TensorStatement.attested`. Documents are read as this form."""
+        return replace(self, tensors=tuple(tensor.attested() for tensor in self.tensors))
 
     def of(self, role: Role) -> tuple[TensorStatement, ...]:
         """The inputs or the outputs, in the model's order."""
         return tuple(tensor for tensor in self.tensors if tensor.role == role)
 
+    @property
+    def batch(self) -> int:
+        """How many inferences the circuit takes at once; 0 where a proof is of one."""
+        return self.tensors[0].batch if self.tensors else 0
+
+    @property
+    def inferences(self) -> int:
+        """How many inferences are claimed."""
+        return self.tensors[0].shape[0] if self.batch else 1
+
+    def items(self) -> tuple[Statement, ...]:
+        """A statement for each inference, in order: itself, where it is of one.
+
+        What an item's statement says of hidden tensors it says of the whole batch: it was cut out, not proven by itself.
+        Raises ValueError where values are stated by their digest.
+        """
+        if not self.batch:
+            return (self,)
+        return tuple(replace(self, tensors=tuple(one.item(at) for one in self.tensors)) for at in range(self.inferences))
+
     def to_json(self) -> Mapping[str, Any]:
-        """Integers and strings only, so that it can be signed."""
+        """Integers and strings only, so that it can be signed; of the form that :meth:`attested` has."""
         document: dict[str, Any] = {
             "engine": self.engine.value,
             "model_sha256": self.model_sha256,

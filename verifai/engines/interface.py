@@ -183,6 +183,7 @@ class SectionSummary:
         insecure: insecure modes in force, sorted: ``test-srs``, or none.
         weights: how the weights are bound. tensors: visibility of each input and output, by name.
         segment: of a part of a split model, which part it is and what it pins of its boundaries.
+        batch: how many inferences one proof takes; 0 where it is of one.
     """
 
     engine_version: str
@@ -193,6 +194,7 @@ class SectionSummary:
     weights: WeightVisibility | None = None
     tensors: Mapping[str, Visibility] = field(default_factory=dict)
     segment: PinnedSegment | None = None
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +214,12 @@ class TensorSecret:
 
 @dataclass(frozen=True, slots=True)
 class ProveRequest:
-    """Inputs of prove: one sample.
+    """Inputs of prove: one sample, or the samples of a batch.
 
     Attributes:
         section: the engine's pinned lock section; build files that do not match it are refused.
-        inputs: exact shapes and dtypes of the model (batch included).
+        inputs: exact shapes and dtypes of the model (batch included); of a circuit that takes a batch, with a first axis in
+            front, of as many samples as it takes, or fewer.
         secrets_dir: as in :class:`CompileRequest`.
         context: the caller's text, such as a nonce.
         input_secrets: by hashed input, what its maker handed over with it, where the engine's commitments hide.

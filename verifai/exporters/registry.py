@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from verifai.domain.foreign import PICKLES, recognise
 from verifai.errors import UsageError
+from verifai.exporters.boosters.exporter import BoosterExporter
 from verifai.exporters.factory import call_factory, is_factory
 from verifai.exporters.interface import Exported, Exporter, Source
 from verifai.exporters.language.exporter import GgufExporter, HuggingFaceExporter
@@ -14,7 +15,7 @@ from verifai.exporters.torch import TorchExporter
 
 def exporters() -> tuple[Exporter, ...]:
     """All exporters, in the order in which they are asked."""
-    return (OnnxExporter(), TorchExporter(), SklearnExporter(), GgufExporter(), HuggingFaceExporter())
+    return (OnnxExporter(), TorchExporter(), SklearnExporter(), GgufExporter(), HuggingFaceExporter(), BoosterExporter())
 
 
 def export_source(source: Source) -> Exported:
@@ -36,7 +37,7 @@ def export_source(source: Source) -> Exported:
         "source-unknown",
         "no exporter reads this kind of source",
         where=source.text,
-        hint="Give model.onnx, program.pt2, estimator.skops, model.gguf, a Hugging Face folder, or pkg.module:factory.",
+        hint="Give model.onnx, program.pt2, estimator.skops, model.gguf, XGBoost's .json, LightGBM's .txt, or module:factory.",
     )
 
 
@@ -67,12 +68,12 @@ _PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".joblib"})
 
 def _from_factory(source: Source) -> Exported:
     value = call_factory(source.text)
-    for exporter in (TorchExporter(), SklearnExporter()):
+    for exporter in (TorchExporter(), SklearnExporter(), BoosterExporter()):
         if exporter.recognises(value):
             return exporter.export_value(value, source)
     raise UsageError(
         "source-unknown",
         f"the factory returned a {type(value).__name__}",
         where=source.text,
-        hint="Return a torch.nn.Module, (module, example inputs), or a fitted scikit-learn estimator.",
+        hint="Return a torch.nn.Module, (module, example inputs), or a fitted estimator of scikit-learn or a boosting library.",
     )

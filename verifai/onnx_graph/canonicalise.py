@@ -26,7 +26,7 @@ from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
 from verifai.onnx_graph.passes.infinities import drop_infinite_bounds
-from verifai.onnx_graph.passes.masks import finite_masks, require_plain_masks
+from verifai.onnx_graph.passes.masks import bounded_masks, finite_masks, require_plain_masks
 from verifai.onnx_graph.passes.numbers import require_finite, require_safe_division
 from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
@@ -79,6 +79,7 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     plain_gemm(graph)
     plain_shapes(graph)
     explicit_defaults(graph)
+    bounded_masks(graph)
     simplify(graph)
     _name_nodes(graph)
     require_finite(graph)

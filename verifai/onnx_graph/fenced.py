@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -64,7 +64,14 @@ def load_path_fenced(path: Path, limits: Limits | None = None, progress: Progres
 def run_reference_fenced(
     model: OnnxModel, inputs: Mapping[str, Array], limits: Limits | None = None, progress: Progress = SILENT
 ) -> dict[str, Array]:
-    """Outputs by name, as :meth:`verifai.onnx_graph.reference.Reference.run`.
+    """Outputs by name, as :meth:`verifai.onnx_graph.reference.Reference.run`. Raises as :func:`run_references_fenced`."""
+    return run_references_fenced(model, [inputs], limits, progress)[0]
+
+
+def run_references_fenced(
+    model: OnnxModel, samples: Sequence[Mapping[str, Array]], limits: Limits | None = None, progress: Progress = SILENT
+) -> list[dict[str, Array]]:
+    """Outputs by name for each sample, in one child, as :meth:`verifai.onnx_graph.reference.Reference.run_batch`.
 
     Raises:
         InputRejected, UnsupportedModel: as there.
@@ -73,14 +80,17 @@ def run_reference_fenced(
     arguments = {
         "inputs": [_spec_json(spec) for spec in model.inputs],
         "outputs": [_spec_json(spec) for spec in model.outputs],
-        "values": {name: _array_json(np.asarray(value)) for name, value in inputs.items()},
+        "samples": [{name: _array_json(np.asarray(value)) for name, value in one.items()} for one in samples],
     }
     record = _record(_run("reference", model.data, arguments, limits, progress))
-    values = record.table("values")
-    result = {spec.name: _array(values, spec) for spec in model.outputs}
-    values.done()
+    found = []
+    for values in record.tables("samples", max_length=len(samples)):
+        found.append({spec.name: _array(values, spec) for spec in model.outputs})
+        values.done()
     record.done()
-    return result
+    if len(found) != len(samples):
+        raise EngineCrashed("engine-crashed", "the child answered for another number of samples")
+    return found
 
 
 def _run(op: str, model: bytes, arguments: Mapping[str, Any], limits: Limits | None, progress: Progress) -> Any:

@@ -46,20 +46,23 @@ def _reference(args: Args) -> dict[str, Any]:
         tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in args[side])
         for side in ("inputs", "outputs")
     )
-    values = {
-        name: np.frombuffer(base64.b64decode(one["data"]), one["dtype"]).reshape(one["shape"])
-        for name, one in args["values"].items()
-    }
+    samples = [
+        {name: np.frombuffer(base64.b64decode(one["data"]), one["dtype"]).reshape(one["shape"]) for name, one in sample.items()}
+        for sample in args["samples"]
+    ]
     try:
-        found = Reference(OnnxModel(data, sha256(data), inputs, outputs)).run(values)
+        found = Reference(OnnxModel(data, sha256(data), inputs, outputs)).run_batch(samples)
     except UsageError as problem:
         return _refused(problem)
     dtypes = {spec.name: spec.dtype for spec in outputs}
     return {
-        "values": {
-            name: {"data": base64.b64encode(np.ascontiguousarray(value, dtypes[name]).tobytes()).decode("ascii")}
-            for name, value in found.items()
-        }
+        "samples": [
+            {
+                name: {"data": base64.b64encode(np.ascontiguousarray(value, dtypes[name]).tobytes()).decode("ascii")}
+                for name, value in one.items()
+            }
+            for one in found
+        ]
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape as html_escape
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_line
+from verifai.domain.shown import shown_lines
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
 
@@ -99,7 +99,7 @@ def _entry(entry: Entry) -> tuple[str, ...]:
         f'<li class="{finding.outcome.value}">{_WORD[finding.outcome]}: {_text(finding.message)} {_code(finding.code)}</li>'
         for finding in entry.findings
     )
-    facts = "".join(f"<li>proven: {_text(shown_line(one))}</li>" for one in entry.values)
+    facts = "".join(f"<li>proven: {_text(line)}</li>" for line in shown_lines(entry.values))
     facts += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
     findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}{facts}</ul></details>"
     outcome = f'<span class="{entry.outcome.value}">{_WORD[entry.outcome]}</span>'

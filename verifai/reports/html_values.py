@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite
 
-from verifai.domain.shown import ShownTensor
+from verifai.domain.shown import ShownTensor, first_items
 from verifai.reports.html_text import safe
 
 MAX_COLUMNS, MAX_ROWS = 32, 8
@@ -26,13 +26,16 @@ def values_html(shown: Sequence[ShownTensor], *, note: str = "") -> str:
     """One block per tensor; empty when there is none. ``note``: a sentence of ours that stands first."""
     if not shown:
         return ""
-    blocks = "".join(f'<div class="proven">{_heading(one)}{_decisions(one)}{_body(one)}</div>' for one in shown)
+    kept, more = first_items(shown)
+    blocks = "".join(f'<div class="proven">{_heading(one)}{_decisions(one)}{_body(one)}</div>' for one in kept)
+    blocks += f"<p>… and {more:,} more items</p>" if more else ""
     return f"<section><h2>What was proven, in values</h2><p>{safe(note)}</p>{blocks}</section>"
 
 
 def _heading(tensor: ShownTensor) -> str:
     shape = "×".join(str(size) for size in tensor.shape) or "one number"
-    return f"<h3>{tensor.role.value.capitalize()} <code>{safe(tensor.name)}</code> <small>{shape}</small></h3>"
+    item = "" if tensor.item is None else f"Item {tensor.item}: "
+    return f"<h3>{item}{tensor.role.value.capitalize()} <code>{safe(tensor.name)}</code> <small>{shape}</small></h3>"
 
 
 def _decisions(tensor: ShownTensor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_line
+from verifai.domain.shown import shown_lines
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
 
@@ -52,9 +52,9 @@ class MarkdownFormat:
             entries = [entry for entry in report.entries if entry.kind == kind]
             if entries:
                 page.table(title, (kind, "identifier", "outcome", "facts"), (_entry_row(entry) for entry in entries))
-        proven = [(entry, one) for entry in report.entries for one in entry.values]
+        proven = [(entry, line) for entry in report.entries for line in shown_lines(entry.values)]
         if proven:
-            lines = ((code(entry.name), code(shown_line(one))) for entry, one in proven)
+            lines = ((code(entry.name), code(line)) for entry, line in proven)
             page.table("What was proven, in values", ("bundle", "values"), lines)
         for words, names in report.words():
             page.add(f"\n### What the proofs hide ({_which(names)})\n")

@@ -9,6 +9,7 @@ its own process gets a fresh one: the peak memory of a process never goes down a
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,9 @@ class BenchRow:
         top1_agreement: with onnxruntime on held-out samples; ``None`` where it was not measured.
         size_log2: ezkl: logrows; sumcheck: log2 of the committed cells.
         privacy: what the row's proofs say that they hide.
+        batch: inferences of one proof; every figure is of the whole proof. evidence_bytes: of the whole bundle.
+        prove_cpu_s: processor time of a prove call with sealing, median; ``None`` where a child proves.
+        verify_cpu_s, verify_peak_bytes: processor time and memory of a whole ``verifai verify`` process.
     """
 
     circuit: str
@@ -66,6 +70,11 @@ class BenchRow:
     top1_agreement: float | None
     size_log2: int | None = None
     privacy: str | None = None
+    batch: int = 1
+    evidence_bytes: int | None = None
+    prove_cpu_s: float | None = None
+    verify_cpu_s: float | None = None
+    verify_peak_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -87,6 +96,7 @@ def run_bench(
     engines: Sequence[str],
     runs: int,
     max_memory: int | None = None,
+    batches: Sequence[int] = (),
     progress: Progress = SILENT,
 ) -> Iterator[BenchRow | Skipped]:
     """Measure each circuit with each engine.
@@ -94,20 +104,22 @@ def run_bench(
     Args:
         engines: names of rows (:func:`.bench_circuits.row_names`).
         runs: proofs per row; the median counts.
+        batches: inferences of one proof, a row for each; none: as the circuit's specification has it.
     """
-    alone = len(folders) * len(engines) == 1
+    sizes: Sequence[int | None] = batches or (None,)
+    alone = len(folders) * len(engines) * len(sizes) == 1
     for folder in folders:
         samples = _heldout(folder)
-        for engine in engines:
-            progress.phase(f"{folder.spec.name}: {engine}")
+        for engine, batch in [(engine, batch) for engine in engines for batch in sizes]:
+            progress.phase(f"{folder.spec.name}: {engine}" + (f", batch {batch}" if batch else ""))
             with private_directory() as scratch, own_marks(scratch / "openings"):
                 try:
                     if engine == BASELINE:
                         yield _baseline(folder, samples, scratch, runs, max_memory, progress)
                     elif alone or engine_of(engine) is EngineName.EZKL:  # whose proofs come from children anyway
-                        yield _engine(folder, engine, samples, scratch, runs, max_memory, progress)
+                        yield _engine(folder, engine, samples, scratch, runs, max_memory, batch, progress)
                     else:
-                        yield _in_child(folder, engine, runs, max_memory)
+                        yield _in_child(folder, engine, runs, max_memory, batch)
                 except VerifaiError as problem:
                     if problem.status in (70, 130):
                         raise
@@ -121,11 +133,13 @@ def _heldout(folder: CircuitFolder) -> Samples:
     return read_samples(path, folder.model)
 
 
-def _in_child(folder: CircuitFolder, engine: str, runs: int, max_memory: int | None) -> BenchRow | Skipped:
+def _in_child(folder: CircuitFolder, engine: str, runs: int, max_memory: int | None, batch: int | None) -> BenchRow | Skipped:
     """One row, measured by the same command in a process of its own."""
     arguments = ["bench", str(folder.folder), "--engine", engine, "--runs", str(runs), "--json"]
     if max_memory is not None:
-        arguments += ["--max-memory", str(max_memory)]
+        arguments += ["--max-memory", f"{max_memory} B"]
+    if batch is not None:
+        arguments += ["--batch", str(batch)]
     done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
     try:
         document = json.loads(done.stdout)
@@ -145,29 +159,37 @@ def _engine(
     scratch: Path,
     runs: int,
     max_memory: int | None,
+    batch: int | None,
     progress: Progress,
 ) -> BenchRow:
     engine = engine_of(row)
     copy = copy_circuit(folder, row, scratch, progress)
     refuse_too_many_runs(copy, runs)
-    pinned = copy.pinned_section(engine) is not None
-    made = compile_circuit(copy, engine=engine, locked=pinned, max_memory=max_memory, progress=progress)
+    pinned = copy.pinned_section(engine) is not None and batch is None
+    made = compile_circuit(copy, engine=engine, locked=pinned, max_memory=max_memory, batch=batch, progress=progress)
+    count = batch or copy.spec.batch or 1
+    given = [samples[number % len(samples)] for number in range(count)]
     progress.phase(f"{folder.spec.name}: {row}, prove {runs} times")
-    warm, peak, privacy = [], made.circuit.peak_rss_bytes, ""
+    warm, cpu, peak, privacy = [], [], made.circuit.peak_rss_bytes, ""
     if engine is not EngineName.EZKL:
         # The first call in a process loads the kernels; that belongs to the cold figure. ezkl's child is new every time.
-        list(prove(copy, [samples[0]], scratch / "warm-up", engine=engine, max_memory=max_memory, compare=False))
+        list(prove(copy, given, scratch / "warm-up", engine=engine, max_memory=max_memory, compare=False))
     for index in range(runs):
         target = scratch / f"warm{index}"
-        for bundle in prove(copy, [samples[0]], target, engine=engine, max_memory=max_memory, compare=False):
+        begun = time.process_time()
+        for bundle in prove(copy, given, target, engine=engine, max_memory=max_memory, compare=False):
+            cpu.append(time.process_time() - begun)
             warm.append(bundle.seconds)
             peak = max(peak, bundle.peak_rss_bytes)
             privacy = bundle.statement.privacy.value
     first = scratch / "warm0" / "000000"
     proof_bytes = sum(path.stat().st_size for path in (first / "payload").iterdir() if path.name.startswith("proof"))
+    evidence_bytes = sum(path.stat().st_size for path in first.rglob("*") if path.is_file())
     one = scratch / "one.npz"
-    _save(one, samples[0])
-    cold = _whole_process(["prove", str(copy.folder), str(one), "-o", str(scratch / "cold"), "--engine", engine.value, "-q"])
+    _save(one, given)
+    cold = _whole_process(
+        ["prove", str(copy.folder), str(one), "-o", str(scratch / "cold"), "--engine", engine.value, "-q"]
+    ).seconds
     lock = copy.local_lock_path if engine in copy.spec.local_locks else copy.lock_path
     verify = ["verify", str(first), "--lock", str(lock), "--allow-test-srs", "-q"]
     checks = [_whole_process(verify) for _ in range(runs)]
@@ -178,13 +200,18 @@ def _engine(
         setup_s=made.circuit.seconds.get("setup", 0.0),
         prove_s=statistics.median(warm),
         prove_cold_s=cold,
-        verify_s=statistics.median(checks),
+        verify_s=statistics.median(check.seconds for check in checks),
         proof_bytes=proof_bytes,
         key_bytes=made.circuit.key_bytes,
         peak_rss_bytes=peak,
         top1_agreement=made.circuit.fidelity.top1_agreement,
         size_log2=made.estimate.size_log2,
         privacy=privacy,
+        batch=count,
+        evidence_bytes=evidence_bytes,
+        prove_cpu_s=None if engine is EngineName.EZKL else statistics.median(cpu),
+        verify_cpu_s=statistics.median(check.cpu_seconds for check in checks),
+        verify_peak_bytes=max(check.peak_bytes for check in checks),
     )
 
 
@@ -228,19 +255,39 @@ def _agreement(folder: CircuitFolder, samples: Sequence[Mapping[str, Any]], outp
     return Measure(Task.CLASSIFICATION, reference).compare({output.name: found}).top1_agreement
 
 
-def _save(path: Path, sample: Mapping[str, Any]) -> None:
-    import numpy as np
+def _save(path: Path, samples: Sequence[Mapping[str, Any]]) -> None:
+    arrays: dict[str, Any] = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    np.savez(path, **arrays)
 
-    np.savez(path, **dict(sample))
+
+@dataclass(frozen=True)
+class _Spent:
+    """What a process took; ``cpu_seconds`` and ``peak_bytes`` with those of its own children that it waited for."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
 
 
-def _whole_process(arguments: list[str]) -> float:
+_MEASURED = (
+    "import os, subprocess, sys\n"
+    "process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+    "_, status, used = os.wait4(process.pid, 0)\n"
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss << 10)\n"
+    "sys.exit(os.waitstatus_to_exitcode(status))\n"
+)
+"""Run between this process and the one that is measured: Linux counts the memory of whoever starts a process as that one's."""
+
+
+def _whole_process(arguments: list[str]) -> _Spent:
+    command = [sys.executable, "-m", "verifai.cli.main", *arguments]
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "verifai.cli.main", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", "-c", _MEASURED, *command], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode != 0:
         raise UsageError("bench-failed", f"verifai {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    return seconds
+    cpu_seconds, peak_bytes = done.stdout.split()
+    return _Spent(seconds, float(cpu_seconds), int(peak_bytes))
 
 
 def ratios(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
@@ -289,7 +336,6 @@ def privacy_costs(rows: Sequence[BenchRow]) -> list[dict[str, Any]]:
 
 def machine() -> dict[str, Any]:
     """What was measured on, without anything that names one machine."""
-    import os
     import platform
 
     return {

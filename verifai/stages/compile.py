@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def compile_circuit(
     engine: EngineName | None = None,
     locked: bool = False,
     max_memory: int | None = None,
+    batch: int | None = None,
     progress: Progress = SILENT,
 ) -> CompileResult:
     """Compile the circuit in ``folder``, and pin it in its lock.
@@ -54,6 +55,7 @@ def compile_circuit(
         engine: by default the one that ``circuit.toml`` names; with ``locked`` the only one that the lock pins.
         locked: reproduce the pinned tuning without searching; anything but the pinned digests is an error.
         max_memory: refuse before any cost when the estimate exceeds this many bytes; also caps the child processes.
+        batch: how many inferences a proof is of, instead of what ``circuit.toml`` says.
 
     Raises:
         UnsupportedModel: an operator that the engine cannot prove, with its node.
@@ -66,6 +68,7 @@ def compile_circuit(
     spec, model = folder.spec, folder.model
     _ = folder.names  # refused before any cost
     name = folder.engine(engine) if locked else engine or spec.engine
+    spec = _with_batch(spec, batch, name, locked=locked)
     backend = engine_for(name)
     privacy = backend.privacy_support(spec)
     privacy.require(name)
@@ -106,6 +109,26 @@ def compile_circuit(
     else:
         lock_path = folder.write_section(name, circuit.section)
     return CompileResult(name, circuit, estimate, lock_path, reproduced=locked, privacy=privacy)
+
+
+def _with_batch(spec: CircuitSpec, batch: int | None, name: EngineName, *, locked: bool) -> CircuitSpec:
+    """The specification with the batch that was asked for. Raises UsageError."""
+    if batch is not None and locked:
+        raise UsageError(
+            "bad-option",
+            "a pinned circuit has the batch that it was pinned with",
+            where="batch",
+            hint="Leave out --batch, or compile without --locked.",
+        )
+    found = replace(spec, batch=batch) if batch is not None else spec
+    if (found.batch or 1) > 1 and name is not EngineName.SUMCHECK:
+        raise UsageError(
+            "batch-unsupported",
+            f"the {name.value} engine proves one inference at a time",
+            where="circuit.batch",
+            hint="Use the sumcheck engine, or leave the batch out.",
+        )
+    return found
 
 
 def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:
@@ -187,6 +210,4 @@ def _smaller(left: int | None, right: int | None) -> int | None:
 
 
 def _with_memory(spec: CircuitSpec, limit: int | None) -> CircuitSpec:
-    from dataclasses import replace
-
     return replace(spec, budget=replace(spec.budget, memory_bytes=limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -68,7 +69,7 @@ def proof_attestation(
     """The proof attestation; its subjects are the engine's payload files."""
     predicate = ProofPredicate(
         circuit=circuit.id,
-        statement=proof.statement,
+        statement=proof.statement.attested(),
         engine_version=summary.engine_version,
         created=created,
         insecure=summary.insecure,
@@ -110,11 +111,29 @@ def statement_digest(statement: Statement) -> Sha256:
     return sha256(canonical.encode(document))
 
 
+def inference_digests(statement: Statement) -> tuple[Sha256, ...]:
+    """The identities of the inferences that a statement claims: one, or one per item of a batch. What is equal counts once.
+
+    An item's identity says nothing of the batch: neither its place nor its neighbours, or one inference among others would be
+    another one. So it leaves out every digest too, since a batch's digest changes with each item.
+    """
+    if not statement.batch:
+        return (statement_digest(statement),)
+    return tuple(statement_digest(_without_digests(item)) for item in statement.items())
+
+
+def _without_digests(item: Statement) -> Statement:
+    bound = (replace(one, digest="", digest_scheme="of a batch") if one.digest is not None else one for one in item.tensors)
+    return replace(item, tensors=tuple(bound))
+
+
 def shows_inputs(statement: Statement) -> bool:
     """Whether a statement tells its inputs from others: by their values, or by digests that are functions of them.
 
-    A hiding root is none: each proof draws another for the same tensor.
+    A hiding root is none: each proof draws another for the same tensor. Nor is a batch's: it does not tell items apart.
     """
+    if statement.batch:
+        return all(tensor.visibility is Visibility.PUBLIC for tensor in statement.of(Role.INPUT))
     opened = {one.root for one in statement.openings}
     return all(
         tensor.visibility is Visibility.PUBLIC or (tensor.visibility is Visibility.HASHED and tensor.digest not in opened)

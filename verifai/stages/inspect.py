@@ -47,6 +47,7 @@ class LockSummary:
                     "pins": dict(found.pins),
                     "insecure": list(found.insecure),
                     "weights": None if found.weights is None else found.weights.value,
+                    "batch": found.batch or None,
                     "tensors": {name: visibility.value for name, visibility in found.tensors.items()},
                 }
                 for engine, found in self.engines.items()

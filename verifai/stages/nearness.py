@@ -7,7 +7,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from verifai.domain.comparison import compare_outputs, judge_distance
+from verifai.domain.comparison import compare_outputs, judge_items
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome, not_checked
 from verifai.domain.statement import Role, Statement, Visibility
@@ -35,17 +35,22 @@ class Nearness:
 
         Args:
             outputs: what the circuit put out, by name, where the engine says so; also what the statement hides.
+                Of a batch, they and the sample have a first axis of items.
         """
         hidden = {one.name for one in statement.of(Role.OUTPUT) if one.visibility is not Visibility.PUBLIC}
-        known = {name: _flat(values) for name, values in outputs.items() if name in hidden}
-        try:
-            values = self._loaded().run(sample)
-        except VerifaiError as problem:
-            return (not_checked("reference-not-run", f"the float model was not run: {problem.message}"),)
-        reference = {name: _flat(array) for name, array in values.items()}
-        comparisons = compare_outputs(statement, self._pinned, reference, known)
-        judged = [(one.name, judge_distance(one, self._pinned, "run on the sample")) for one in comparisons]
-        return tuple(_veiled(one, name) if name in hidden else one for name, found in judged for one in found)
+        compared = []
+        for at, item in enumerate(statement.items()):
+            mine = {name: values[at] for name, values in sample.items()} if statement.batch else sample
+            put_out = {name: values[at] for name, values in outputs.items()} if statement.batch else outputs
+            try:
+                values = self._loaded().run(mine)
+            except VerifaiError as problem:
+                return (not_checked("reference-not-run", f"the float model was not run: {problem.message}"),)
+            known = {name: _flat(values) for name, values in put_out.items() if name in hidden}
+            reference = {name: _flat(array) for name, array in values.items()}
+            compared.append(compare_outputs(item, self._pinned, reference, known))
+        found = judge_items(compared, self._pinned, "run on the sample")
+        return tuple(_veiled(one, one.where) if one.where in hidden else one for one in found)
 
     def _loaded(self) -> Reference:
         from verifai.onnx_graph.reference import Reference  # loads onnxruntime

@@ -1,4 +1,4 @@
-"""prove: inputs become evidence: one bundle per sample."""
+"""prove: inputs become evidence: one bundle per sample, or per batch of as many as the circuit takes at once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ProvedBundle:
     """One bundle written.
 
     Attributes:
-        index: of the sample among those given.
+        index: of the sample, or of the batch, among those given.
         seconds: of the prove call itself.
         values: what was proven, in values.
         findings: what a reader of the proven values should know: values at an end of the circuit's range, or far from the float
@@ -102,7 +102,7 @@ class ReadyCircuit:
         secrets: Mapping[str, TensorSecret] | None = None,
         progress: Progress = SILENT,
     ) -> ProvedBundle:
-        """Prove one sample and write its bundle to ``target``. Raises what :func:`prove` raises."""
+        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises."""
         folder = self.folder
         shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
         with ReservedSpace(target.parent) as space:
@@ -146,6 +146,11 @@ class ReadyCircuit:
             budget=self.budget,
             threads=self.threads,
         )
+
+    @property
+    def batch(self) -> int:
+        """How many samples a proof takes; 0 where it takes one."""
+        return self.summary.batch
 
     def outside(self, samples: Sequence[Mapping[str, Any]], progress: Progress = SILENT) -> tuple[OutsideInput, ...]:
         """What the circuit cannot represent. Raises what :func:`verifai.stages.outside.outside_samples` raises."""
@@ -191,6 +196,8 @@ def ready_circuit(
         )
     section = lock.section(name)
     summary = backend.summarise(section)
+    if spec.batch is not None and (summary.batch or 1) != spec.batch:
+        _refuse_differing([("batch", str(spec.batch), str(summary.batch or 1))], folder)
     if summary.weights is not None:
         found = [("weights", spec.weights.value, summary.weights.value)]
         found += [
@@ -239,12 +246,13 @@ def prove(
 
     Args:
         samples: one mapping of input name → array each, of the model's exact shapes and dtypes.
-        output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …
+        output: folder that gets one bundle folder per sample: ``000000``, ``000001``, …; where the circuit takes a batch, one
+            per as many samples as it takes, in order. The last may have fewer: its statement says how many.
         context: text bound into the statement, such as a verifier's nonce.
         signers: keys that sign the attestations and the manifest; without any the bundle is unsigned.
         jobs: how many samples are proven at once, each within the whole budget.
         keep_outputs: whether the results carry what the circuit put out, where the engine offers it.
-        input_secrets: per sample, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
+        input_secrets: per bundle, by hashed input, what its maker handed over; empty for tensors that no proof bound before.
         compare: whether the float model is run on each sample, so that an output far from it is said.
 
     Raises:
@@ -257,7 +265,6 @@ def prove(
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
     # Whatever can be known is judged here: with private weights, each attempt to prove spends one of few openings.
     check_context(context)
-    targets = free_targets(output, range(len(samples)))
     ready = ready_circuit(
         folder,
         engine=engine,
@@ -267,20 +274,39 @@ def prove(
         keep_outputs=keep_outputs,
         compare=compare,
     )
+    bundles = grouped(samples, ready.batch)
+    targets = free_targets(output, range(len(bundles)))
     refuse_outside(ready.outside(samples), len(samples))
     make_folder(output)
 
     def one(index: int) -> ProvedBundle:
         return ready.prove_sample(
             index,
-            samples[index],
+            bundles[index],
             targets[index],
             context=context,
             secrets=input_secrets[index] if input_secrets else None,
-            progress=_OfMany(progress, index, len(samples)),
+            progress=_OfMany(progress, index, len(bundles)),
         )
 
-    yield from _in_order(one, len(samples), jobs)
+    yield from _in_order(one, len(bundles), jobs)
+
+
+def bundle_count(folder: CircuitFolder, engine: EngineName | None, samples: int) -> int:
+    """How many bundles so many samples make with the compiled circuit. Raises UsageError as :func:`ready_circuit`."""
+    name = folder.engine(engine)
+    batch = engine_for(name).summarise(folder.lock().section(name)).batch
+    return -(-samples // batch) if batch else samples
+
+
+def grouped(samples: Sequence[Mapping[str, Any]], batch: int) -> Sequence[Mapping[str, Any]]:
+    """The samples as a circuit takes them: each by itself, or stacked in batches, of which the last may have fewer."""
+    if not batch:
+        return samples
+    import numpy as np
+
+    groups = (samples[first : first + batch] for first in range(0, len(samples), batch))
+    return [{name: np.stack([one[name] for one in group]) for name in group[0]} for group in groups]
 
 
 def _in_order(one: Callable[[int], ProvedBundle], count: int, jobs: int) -> Iterator[ProvedBundle]:

@@ -273,7 +273,7 @@ def check_model(manifest: Manifest, circuit: CircuitPredicate, lock: CircuitLock
 
 def check_attested(statement: Statement, proof: ProofPredicate, summary: SectionSummary) -> Finding:
     """V6: what the attestation says in plain text is what the proof says."""
-    if statement != proof.statement:
+    if statement.attested() != proof.statement:
         raise EvidenceRejected(
             "statement-mismatch",
             f"the attested statement differs from the proven one in {_first_difference(statement, proof.statement)}",
@@ -303,7 +303,7 @@ def _first_difference(left: Statement, right: Statement) -> str:
             if field != "tensors":
                 return field
             for one, other in zip(left.tensors, right.tensors, strict=False):
-                if one != other:
+                if one.attested() != other:
                     return f"tensor {one.name!r}"
             return "the number of tensors"
     return "nothing"
@@ -315,6 +315,12 @@ def describe(statement: Statement) -> Sequence[str]:
         f"Model {short(statement.model_sha256)}… (SHA-256 of the canonical ONNX) was evaluated by circuit "
         f"{short(statement.circuit_sha256)}… of the {statement.engine.value} engine."
     ]
+    if statement.batch:
+        filler = statement.batch - statement.inferences
+        rest = f"; the other {filler:,} places repeat the last one and claim nothing" if filler else ""
+        lines.append(
+            f"One proof of {statement.inferences:,} inferences, each by itself; its circuit takes {statement.batch:,}{rest}."
+        )
     for tensor in statement.tensors:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from verifai.domain.comparison import OutputComparison, judge_distance, judge_pinned
+from verifai.domain.comparison import TOLD_ITEMS, OutputComparison, judge_distance, judge_items, judge_pinned
 from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, OutputFigures, Task
 from verifai.domain.findings import Finding, Outcome
 
@@ -151,3 +151,20 @@ def test_what_compile_accepts_by_default_is_never_poor(task: Task) -> None:
     assert (floor.top1_agreement is None) == (poor.top1_agreement is None)
     if floor.top1_agreement is not None and poor.top1_agreement is not None:
         assert poor.top1_agreement < floor.top1_agreement
+
+
+def test_items_of_a_batch_are_judged_each_by_itself() -> None:
+    near, far = price(150.1, 150.0), price(152.5, 150.0)
+    found = judge_items([(near,), (far,), (price(150.0, 150.0),)], PINNED, "run on the sample")
+    assert [(one.code, one.message.split(":")[0]) for one in found][:1] == [("reference-far", "item 1")]
+    assert found[1].code == "reference-near"
+    assert "in 2 of 3 items" in found[1].message
+    assert found[1].evidence.startswith("item 0: ")
+    assert judge_items([(far,)], PINNED, "run on the sample") == judge_distance(far, PINNED, "run on the sample")
+
+
+def test_of_many_far_items_the_rest_is_counted() -> None:
+    found = judge_items([(price(152.5, 150.0),)] * (TOLD_ITEMS + 7), PINNED, "run on the sample")
+    assert len(found) == TOLD_ITEMS + 1
+    assert found[-1].message.startswith("7 more items are far")
+    assert {one.outcome for one in found} == {Outcome.POLICY_NOT_MET}

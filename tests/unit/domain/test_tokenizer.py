@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.language_models import byte_tokenizer, tokenizer_file, word_tokenizer
+from verifai.domain.digest import sha256
 from verifai.domain.names import PlaceNames
 from verifai.domain.shown import shown_line, shown_values
-from verifai.domain.statement import Role, TensorStatement, Visibility
+from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.domain.tokenizer import TokenPin, parse_tokenizer, tokenizer_bytes
 from verifai.errors import UsageError
 
@@ -106,14 +106,9 @@ def test_a_proven_tensor_is_shown_as_text_by_the_locks_tokenizer_alone() -> None
     assert shown_line(plain) == "input tokens = 2, 4, 3, 0"
 
 
-def one_tensor(cells: tuple[int, ...]) -> Any:
-    tensor = TensorStatement(
-        role=Role.INPUT,
-        name="tokens",
-        shape=(1, len(cells)),
-        visibility=Visibility.PUBLIC,
-        scale=Fraction(1),
-        zero_point=0,
-        quantised=cells,
-    )
-    return SimpleNamespace(of=lambda role: (tensor,) if role is Role.INPUT else ())
+def one_tensor(cells: tuple[int, ...]) -> Statement:
+    digest = sha256(b"x")
+    tensor = TensorStatement(Role.INPUT, "tokens", (1, len(cells)), Visibility.PUBLIC, Fraction(1), quantised=cells)
+    return Statement(
+        EngineName.SUMCHECK, digest, digest, (tensor,), "", True, Privacy.INTEGRITY_ONLY, WeightVisibility.PUBLIC
+    )  # fmt: skip

@@ -243,12 +243,12 @@ def test_shapes_that_no_model_has_are_a_crash(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_audit_outlives_a_model_that_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that a bundle brings is replaced behind the checks that would refuse such a one."""
-    real = fenced.run_reference_fenced
+    real = fenced.run_references_fenced
 
     def dies(*arguments: Any) -> Any:
-        return real(division(), cell(LEAST), *arguments[2:])
+        return real(division(), [cell(LEAST)], *arguments[2:])
 
-    monkeypatch.setattr(audit_reference, "run_reference_fenced", dies)
+    monkeypatch.setattr(audit_reference, "run_references_fenced", dies)
     options = AuditOptions(rederive=False, now="2026-12-01T00:00:00Z")
     (report,) = audit_all([GOOD], read_trust(V1 / "trust.toml"), options)
     (finding,) = [one for one in report.findings if one.code == "engine-crashed"]

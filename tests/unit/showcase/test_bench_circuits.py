@@ -145,7 +145,7 @@ def test_a_row_measured_in_a_child_arrives_as_it_was_or_with_its_reason(monkeypa
     assert isinstance(refused, Skipped) and (refused.error.code, refused.error.message) == ("bad-option", "too many")
     assert isinstance(failed, Skipped) and failed.error.code == "file-missing"
     assert commands[0][3:] == [
-        "bench", str(folder.folder), "--engine", "sumcheck-zk-a", "--runs", "4", "--json", "--max-memory", "5",
+        "bench", str(folder.folder), "--engine", "sumcheck-zk-a", "--runs", "4", "--json", "--max-memory", "5 B",
     ]  # fmt: skip
 
 

@@ -15,6 +15,11 @@ CODES: dict[str, Code] = {
     "no-lock": Code(
         (2,), "The circuit was not compiled, or nothing is pinned for this model.", "Run `verifai compile CIRCUIT`."
     ),
+    "batch-unsupported": Code(
+        (2,),
+        "The engine, or the model, has no proofs of several inferences.",
+        "Use the sumcheck engine, or leave the batch out.",
+    ),
     "stale-lock": Code((2,), "The lock pins another model than circuit.toml names.", "Run `verifai compile CIRCUIT`."),
     "engine-not-in-lock": Code(
         (2,), "The lock pins no circuit of this engine.", "Run `verifai compile CIRCUIT --engine ENGINE`."

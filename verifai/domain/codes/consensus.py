@@ -86,6 +86,9 @@ CODES: dict[str, Code] = {
         "Prove the model that is voted on, with the lock that pins it.",
     ),
     "claim-input": Code((1,), "The proof is about other inputs than those voted on.", "Prove the samples that are voted on."),
+    "claim-batch": Code(
+        (3,), "A claimed proof is of several inferences at once.", "Prove with a circuit that was compiled without a batch."
+    ),
     "claim-hidden": Code(
         (3,), "An output that is voted on is not public in the claimed proof.", "Compile the circuit with public outputs."
     ),

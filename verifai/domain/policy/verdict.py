@@ -27,7 +27,7 @@ class Judgement:
         path: as it was named.
         bundle_id: ``None`` when it could not be read that far.
         models: the policy's models that it is about, with their pinned digests; none when none was recognised.
-        shows: per kind of evidence, the identity of what it shows; equal identities count once.
+        shows: per kind of evidence, the identities of what it shows, of a batch one per item; equal identities count once.
         findings: one per check.
         facts: for people, such as engine, privacy, creation date.
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
@@ -40,7 +40,7 @@ class Judgement:
     bundle_id: Sha256 | None
     models: Mapping[str, Sha256]
     findings: tuple[Finding, ...]
-    shows: Mapping[EvidenceKind, Sha256] = field(default_factory=dict)
+    shows: Mapping[EvidenceKind, tuple[Sha256, ...]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     opened: OpenedBy | None = None
     words: tuple[str, ...] = ()
@@ -228,7 +228,7 @@ def _model(
     counted: dict[EvidenceKind, int] = {}
     for kind in demand.evidence:
         needed = needed_of(demand, kind)
-        shown = {one.judgement.shows[kind] for one in bundles if _speaks(one, demand, kind)}
+        shown = {found for one in bundles if _speaks(one, demand, kind) for found in one.judgement.shows[kind]}
         counted[kind] = len(shown)
         counts.append(_count(demand, kind, len(shown), needed, _others(demand, kind, bundles)))
     findings += _alternatives(counts) if demand.any_kind else counts

@@ -9,6 +9,7 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, WeightVisibility
 from verifai.engines.sumcheck.circuit import program as ir
+from verifai.engines.sumcheck.lowering.batched import batched
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.privacy import privacy_support
@@ -46,10 +47,14 @@ def build_circuit(
     scales: Mapping[str, Scale],
     options: QuantiserOptions,
     suite: Suite = INTEGRITY,
+    batch: int = 0,
 ) -> Lowered:
-    """Lower, plan the proof, complete the circuit, and check it against the constraint list. Raises UnsupportedModel."""
-    from verifai.engines.sumcheck.constraints import audit
-    from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, planned
+    """Lower, plan the proof, complete the circuit, and check it against the constraint list. Raises UnsupportedModel.
+
+    Args:
+        batch: how many inferences a proof is of; 0 or 1: one, without an axis for it.
+    """
+    from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET
 
     budget = (options.opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
     lowered = lower(
@@ -59,10 +64,25 @@ def build_circuit(
         weights=weight_binding(weights),
         split=options.split,
         fold=options.fold,
+        unrounded=options.unrounded,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,
     )
+    return _complete(batched(lowered, batch), suite, budget)
+
+
+def in_batches(lowered: Lowered, suite: Suite, batch: int) -> Lowered:
+    """A circuit that :func:`build_circuit` made for one inference, for a batch. Raises UnsupportedModel."""
+    if batch in (0, 1):
+        return lowered
+    return _complete(batched(lowered, batch), suite, lowered.circuit.opening_budget)
+
+
+def _complete(lowered: Lowered, suite: Suite, budget: int) -> Lowered:
+    from verifai.engines.sumcheck.constraints import audit
+    from verifai.engines.sumcheck.planning.plan import planned
+
     complete = replace(lowered, circuit=planned(lowered.circuit, suite, budget))
     audit(complete.circuit)
     return complete

@@ -7,11 +7,12 @@ holds all the same, and the output can be farther from the float model's than th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifai.domain.findings import Finding, not_checked
 from verifai.domain.record import Record
@@ -35,6 +36,7 @@ class Clamped:
         cells: how many, of ``of`` cells of all inner tensors that can be cut.
         worst: the tensor with the most of them, with its number of cut cells and of cells; "" where none is cut.
         hidden: whether the exact number would tell something about tensors or weights that the proof hides.
+        item: of a batch, whose cells these are: the item with the most cut cells; else None.
     """
 
     cells: int
@@ -42,6 +44,7 @@ class Clamped:
     worst: tuple[str, int, int]
     tensors: int
     hidden: bool
+    item: int | None = None
 
     @property
     def bound(self) -> int:
@@ -79,15 +82,40 @@ def _run(value: object, where: str) -> Uncut:
     return Uncut(*value)
 
 
-def count_clamped(circuit: Circuit, trace: Trace, runs: Sequence[Uncut]) -> Clamped:
-    """The cut cells of a witness. Padding is not counted, nor public outputs, which show by themselves where they end."""
+def count_clamped(circuit: Circuit, trace: Trace, runs: Sequence[Uncut], items: int = 0) -> Clamped:
+    """The cut cells of a witness. Padding is not counted, nor public outputs, which show by themselves where they end.
+
+    Args:
+        items: of a batch, how many of its items count; the figures are then of the one that has most cut cells, so that they
+            mean the same as those of a single inference.
+    """
+    kept = list(_kept_cells(circuit, trace, runs, items))
+    item = None
+    if items:
+        per_item = sum((~one.reshape(items, -1)).sum(axis=1) for _, one in kept)
+        item = int(np.argmax(per_item)) if kept else 0
+        kept = [(name, one[item]) for name, one in kept]
+    total = cells = tensors = 0
+    worst = ("", 0, 0)
+    for name, one in kept:
+        cut = int(one.size - np.count_nonzero(one))
+        total, cells, tensors = total + cut, cells + one.size, tensors + (cut > 0)
+        if cut > worst[1]:
+            worst = (name, cut, one.size)
+    ports = (*circuit.inputs, *circuit.outputs)
+    hidden = circuit.weight_visibility is WeightVisibility.COMMITTED or any(
+        port.visibility is not Visibility.PUBLIC for port in ports
+    )
+    return Clamped(total, cells, worst, tensors, hidden, item)
+
+
+def _kept_cells(circuit: Circuit, trace: Trace, runs: Sequence[Uncut], items: int) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """By inner tensor that can be cut, which of its true cells were not; of a batch, those of the items that count."""
     shown = {port.tensor for port in circuit.outputs if port.visibility is Visibility.PUBLIC}
     by_operation: dict[int, list[Uncut]] = {}
     for run in runs:
         if run.operation < len(circuit.ops):
             by_operation.setdefault(run.operation, []).append(run)
-    total = cells = tensors = 0
-    worst = ("", 0, 0)
     for number, mine in by_operation.items():
         op = circuit.ops[number]
         if shown.intersection(ops.results(op)):
@@ -100,18 +128,12 @@ def count_clamped(circuit: Circuit, trace: Trace, runs: Sequence[Uncut]) -> Clam
             arguments = trace.true(op.x)
         else:
             continue
+        if items:
+            arguments = arguments[:items]
         kept = np.zeros(arguments.shape, np.bool_)
         for run in mine:
             kept |= (arguments >= run.first) & (arguments <= run.last)
-        cut = int(arguments.size - np.count_nonzero(kept))
-        total, cells, tensors = total + cut, cells + arguments.size, tensors + (cut > 0)
-        if cut > worst[1]:
-            worst = (circuit.tensors[op.out].name, cut, arguments.size)
-    ports = (*circuit.inputs, *circuit.outputs)
-    hidden = circuit.weight_visibility is WeightVisibility.COMMITTED or any(
-        port.visibility is not Visibility.PUBLIC for port in ports
-    )
-    return Clamped(total, cells, worst, tensors, hidden)
+        yield circuit.tensors[op.out].name, kept
 
 
 def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
@@ -124,6 +146,7 @@ def clamped_finding(clamped: Clamped) -> tuple[Finding, ...]:
         many, worst, name = f"up to {clamped.bound:,} of {clamped.of:,} inner cells", "", ""
     else:
         many = f"{clamped.cells:,} of {clamped.of:,} inner cells, in {clamped.tensors} tensor{'s' * (clamped.tensors != 1)},"
+        many = many if clamped.item is None else f"item {clamped.item}: {many}"
         worst = f" (most in {name!r}: {cut:,} of {size:,})"
     message = (
         f"{many} lie beyond the range that calibration gave them and were cut off{worst}: the output may be farther from the "

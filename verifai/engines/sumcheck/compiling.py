@@ -18,7 +18,7 @@ from verifai.engines.fidelity import Measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.build_folder import write_build
-from verifai.engines.sumcheck.building import bindings, build_circuit, options_of, suite_of, weights_identity
+from verifai.engines.sumcheck.building import bindings, build_circuit, in_batches, options_of, suite_of, weights_identity
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
@@ -79,7 +79,9 @@ def _lower(request: CompileRequest) -> tuple[Tuned, dict[str, float]]:
 
 
 def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> CompiledCircuit:
-    options, lowered, fidelity = found.options, found.lowered, found.fidelity
+    options, fidelity = found.options, found.fidelity
+    # Searched and measured as one inference; a batch runs the same integers.
+    lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -105,7 +107,13 @@ def _predict(request: CompileRequest) -> Prediction:
     bindings(request.spec)
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
-    return Prediction(found.fidelity, committed_cells(found.lowered), bits, len(found.tried))
+    lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
+    return Prediction(found.fidelity, committed_cells(lowered), bits, len(found.tried))
+
+
+def _batch(request: CompileRequest) -> int:
+    """How many inferences a proof is of: as pinned, or as asked for."""
+    return (request.spec.batch or 0) if request.locked is None else parse_section(request.locked).batch
 
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
@@ -189,6 +197,7 @@ def pin(
         weights=spec.weights,
         weights_sha256=identity,
         opening_budget=lowered.circuit.opening_budget,
+        batch=lowered.circuit.batch,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
         tensors=tuple(
             PinnedTensor(role, one.name, one.shape, spec.tensors[one.name], held)

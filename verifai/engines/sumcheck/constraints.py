@@ -166,13 +166,37 @@ def _argmax(at: _Listing, op: ops.ArgMax) -> Iterator[Constraint]:
     yield at.read(op.x)
 
 
-def _linear(at: _Listing, op: ops.MatMul | ops.Conv) -> Iterator[Constraint]:
-    kind = "Σ W·x" if isinstance(op, ops.MatMul) else "Σ W·shifted x"
+def _rescale(at: _Listing, op: ops.Rescale) -> Iterator[Constraint]:
+    out, z, y = _tensor(op.out), at.name(op.z), at.name(op.out)
+    limbs = [("column", at.number, i) for i in range(len(op.limbs) - 1)]
+    digits = [("column", at.number, len(limbs) + i) for i in range(len(op.digits) - 1)]
+    yield at.range(f"{z} + 2^{op.shift - 1} − 2^{op.shift}·{y} in limbs of {op.limbs} bits, on every stored cell", out, *limbs)
+    yield at.range(f"{y} + 2^{sum(op.digits) - 1} in digits of {op.digits} bits, on every stored cell", out, *digits)
+    yield at.claim(f"{y}, limbs and digits at the lookups' point; the highest limb and digit follow", out, *limbs, *digits)
+    yield at.read(op.z)
+
+
+def _top_index(at: _Listing, op: ops.TopIndex) -> Iterator[Constraint]:
+    value = ("column", at.number, 0)
+    lower = [("column", at.number, 1 + i) for i in range(len(op.digits) - 1)]
+    x, k = at.name(op.x), at.name(op.out)
+    yield at.range(f"v − {x}_j − [j < {k}] in digits of {op.digits} bits, on every stored cell; 0 on padding", value, *lower)
+    yield at.claim(f"v = {x}_k at a random row point, k from the statement; digits at the lookups' point", value, *lower)
+    yield at.read(op.x)
+
+
+def _weight_rows(at: _Listing, op: ops.WeightRows) -> Iterator[Constraint]:
+    text = f"every claim on {at.name(op.out)} is one functional of the weight's rows that {at.name(op.index)} states"
+    yield at.claim(text, ("weight", op.weight, 0))
+
+
+def _linear(at: _Listing, op: ops.MatMul | ops.Conv | ops.GatedMatMul) -> Iterator[Constraint]:
+    kind = {ops.MatMul: "Σ W·x", ops.Conv: "Σ W·shifted x", ops.GatedMatMul: "Σ W·a·b"}[type(op)]
     bias = "" if op.bias == NONE else " + bias on true cells"
     weights = [("weight", w, 0) for w in (op.weight, op.bias) if w != NONE]
     text = f"every claim on {at.name(op.out)} is reduced by a sumcheck of {kind}{bias} to claims on operand and weights"
     yield at.claim(text, *weights)
-    yield at.read(op.x)
+    yield at.read(*ops.operands(op))
 
 
 def _virtual(at: _Listing, op: Any) -> Iterator[Constraint]:
@@ -195,6 +219,11 @@ _RULES: dict[type[Any], Callable[[_Listing, Any], Iterator[Constraint]]] = {
     ops.Recip: _recip,
     ops.Isqrt: _isqrt,
     ops.ArgMax: _argmax,
+    ops.Rescale: _rescale,
+    ops.GatedMatMul: _linear,
+    ops.RowScale: _virtual,
+    ops.WeightRows: _weight_rows,
+    ops.TopIndex: _top_index,
     ops.Relabel: _virtual,
     ops.View: _virtual,
     ops.Gather: _virtual,  # what a proof would have to enforce; the planner refuses the operation

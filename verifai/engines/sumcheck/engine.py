@@ -85,6 +85,7 @@ class SumcheckEngine:
             weights=parsed.weights,
             tensors={tensor.name: tensor.visibility for tensor in parsed.tensors},
             segment=pinned_segment(parsed),
+            batch=parsed.batch,
         )
 
     def prove(self, request: ProveRequest) -> EngineProof:

@@ -12,6 +12,7 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck.building import bindings, options_of, suite_of
 from verifai.engines.sumcheck.circuit import program as ir
+from verifai.engines.sumcheck.lowering.batched import batched
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.lowering.select import INTEGERS
@@ -38,7 +39,7 @@ _DRAWN = 4
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     """Predict costs. Raises UnsupportedModel, UsageError (``privacy-unsupported``)."""
-    lowered = _lowered(model, spec, weight_binding(spec.weights))
+    lowered = batched(_lowered(model, spec, weight_binding(spec.weights)), spec.batch or 0)
     require_verifiable(price_of(lowered.circuit))
     layout = plan(lowered.circuit)
     cells = layout.witness.stored_cells
@@ -82,7 +83,7 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             return lowered(UnitScales(model, bits))
         except UnsupportedModel as problem:
             # Layers of one scale share tables here, which real scales do not: wide tables meet large shifts.
-            if problem.code != "circuit-bound":
+            if problem.code not in ("circuit-bound", "constant-value"):
                 raise
             refused = problem
     assert refused is not None

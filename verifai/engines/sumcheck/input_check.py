@@ -10,7 +10,7 @@ from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.sumcheck.build_folder import read_circuit
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
-from verifai.engines.sumcheck.tensors import columns_of, input_range, outside_cells
+from verifai.engines.sumcheck.tensors import input_range, item_tensor, outside_cells, places_of
 
 GAP = "it is empty, no finite number, or none of its column's categories"
 """Said of a hidden cell too: a gap is no value."""
@@ -37,8 +37,8 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
     ports = list(zip(circuit.inputs, request.model.inputs, strict=True))
     for row, sample in enumerate(request.samples):
         for port, spec in ports:
-            values, columns = sample[spec.name], columns_of(section.scales.get(spec.name))
-            cells = outside_cells(circuit.tensors[port.tensor], values, columns)
+            values, columns = sample[spec.name], places_of(section.scales.get(spec.name))
+            cells = outside_cells(item_tensor(circuit, port.tensor), values, columns)
             if not cells.size:
                 continue
             first = int(cells[0])

@@ -14,6 +14,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity, parse_fidelity
 from verifai.domain.record import Record
 from verifai.domain.statement import Role, Visibility, WeightVisibility
+from verifai.engines.sumcheck.circuit.batch import MAX_BATCH, MIN_BATCH
 from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options, parse_scale
@@ -45,6 +46,7 @@ class LockSection:
         suite: protocol suite; proofs of another one mean nothing here.
         weights_sha256: digest of the weight blob, or the commitment root, in hex; of private weights, a hiding root.
         opening_budget: how many proofs may open that root; 0 unless the weights are private.
+        batch: how many inferences one proof takes; 0 where it is of one.
         soundness_millibits: strength of the weakest step, in thousandths of a bit.
         scales: by ONNX value, those that the lowering used.
     """
@@ -59,6 +61,7 @@ class LockSection:
     scales: Mapping[str, Scale]
     fidelity: Fidelity
     opening_budget: int = 0
+    batch: int = 0
 
     def to_toml(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_section`."""
@@ -68,6 +71,7 @@ class LockSection:
             "weights": self.weights.value,
             "weights_sha256": self.weights_sha256,
             **({"opening_budget": self.opening_budget} if self.opening_budget else {}),
+            **({"batch": self.batch} if self.batch else {}),
             "soundness_millibits": self.soundness_millibits,
             "tensors": [
                 {
@@ -103,6 +107,7 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         scales=dict(parse_scale(item) for item in record.tables("scales")),
         fidelity=parse_fidelity(record.table("fidelity")),
         opening_budget=record.integer("opening_budget", 0, low=0, high=MAX_OPENINGS),
+        batch=record.integer("batch", 0, low=MIN_BATCH, high=MAX_BATCH),
     )
     record.done()
     known = SUITES.get(parsed.suite)
@@ -113,6 +118,9 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         raise record.refuse("this suite hides nothing, so no weights are private", "weights")
     if (parsed.opening_budget > 0) != (parsed.weights is WeightVisibility.PRIVATE):
         raise record.refuse("exactly private weights have an opening budget", "opening_budget")
+    shown = {one.name for one in parsed.tensors if one.role is Role.INPUT and one.visibility is Visibility.PUBLIC}
+    if any(scale.ordered and name not in shown for name, scale in parsed.scales.items()):
+        raise record.refuse("only public inputs are the integers of float32 numbers", "scales")
     if not hides and any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
         raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
     return parsed

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
-from verifai.engines.interface import EngineProof, ProveRequest, TensorSecret
+from verifai.domain.tensor import TensorSpec
+from verifai.engines.interface import EngineProof, ProveRequest, Tensors, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, read_ranges
@@ -28,7 +29,7 @@ from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_ker
 from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
-from verifai.engines.sumcheck.tensors import circuit_inputs, real_outputs
+from verifai.engines.sumcheck.tensors import circuit_inputs, items_of, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, ResourceExhausted, UsageError
 from verifai.execution.child import Limits
@@ -50,7 +51,7 @@ def prove(request: ProveRequest) -> EngineProof:
 
 
 class _Ready(NamedTuple):
-    """What a proof is made of, checked. ``data``: the encoded circuit."""
+    """What a proof is made of, checked. ``data``: the encoded circuit; ``items``: of a batch, how many count, else 0."""
 
     section: LockSection
     data: bytes
@@ -58,6 +59,18 @@ class _Ready(NamedTuple):
     blob: bytes
     inputs: Sequence[Ints]
     ranges: tuple[Uncut, ...] | None
+    items: int
+
+
+def _taken(request: ProveRequest, circuit: Circuit) -> Sequence[TensorSpec]:
+    """The tensors that the circuit takes: the model's, or of a batch, with a first axis of as many items as are given."""
+    if not circuit.batch:
+        return request.model.inputs
+    for spec in request.model.inputs:
+        if spec.name in request.inputs and request.inputs[spec.name].ndim == 0:
+            raise InputRejected("input-shape", "a number without a first axis was given for a batch", where=spec.name)
+    items = items_of(circuit, request.inputs)
+    return [TensorSpec(spec.name, spec.dtype, (items, *spec.shape)) for spec in request.model.inputs]
 
 
 def _checked(request: ProveRequest) -> _Ready:
@@ -65,18 +78,18 @@ def _checked(request: ProveRequest) -> _Ready:
 
     section = parse_section(request.section)
     expect_suite(section)
-    check_tensors(request.inputs, request.model.inputs)
     data, circuit, blob = read_build(request.build_dir, section)
+    check_tensors(request.inputs, _taken(request, circuit))
     ranges = read_ranges(request.build_dir, section.circuit_sha256)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    return _Ready(section, data, circuit, blob, inputs, ranges)
+    return _Ready(section, data, circuit, blob, inputs, ranges, items_of(circuit, request.inputs))
 
 
 def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
-    section, data, circuit, blob, inputs, ranges = ready
+    section, data, circuit, blob, _, ranges, items = ready
     began = perf_counter()
     with compile_time() as compiling:
-        root, trace, proven = _proven(request, section, circuit, len(data), blob, inputs)
+        root, trace, proven = _proven(request, ready)
     seconds = perf_counter() - began - compiling.seconds
     for note in cache_notes():
         request.progress.note(note)
@@ -90,7 +103,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    clamped = None if ranges is None else count_clamped(circuit, trace, ranges)
+    clamped = None if ranges is None else count_clamped(circuit, trace, ranges, items)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
@@ -98,7 +111,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales),
+        outputs=_without_filler(real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales), items),
         secrets=_output_secrets(request, circuit, proven),
         findings=(
             *saturated_outputs(section, circuit, checked.verified.statement),
@@ -108,14 +121,14 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
     )
 
 
-def _proven(
-    request: ProveRequest, section: LockSection, circuit: Circuit, encoded: int, blob: bytes, inputs: Sequence[Ints]
-) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
-    """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private.
+def _without_filler(outputs: Tensors, items: int) -> Tensors:
+    """Of a batch, the items that count."""
+    return {name: values[:items] for name, values in outputs.items()} if items else outputs
 
-    Args:
-        encoded: bytes of the encoded circuit.
-    """
+
+def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
+    """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private."""
+    section, data, circuit, blob, inputs, _, items = ready
     from verifai.engines.sumcheck.interpreter.weights import decode_arrays
     from verifai.engines.sumcheck.prover.key_cache import KEYS
 
@@ -135,7 +148,7 @@ def _proven(
     if key.identity != (section.weights_sha256 if root is None else root.root):
         raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""
-    request.require_space(_evidence_bytes(circuit, encoded + len(shown), {} if root is None else root.files))
+    request.require_space(_evidence_bytes(circuit, len(data) + len(shown), {} if root is None else root.files))
     handed = _input_secrets(request, key, inputs)
     # Reserved on disk before anything is computed with it: a crash from here on loses the number.
     number = root.ledger.reserve("proof") if root is not None else None
@@ -145,6 +158,7 @@ def _proven(
         request.context.encode("utf-8"),
         opening_number=number,
         secrets=handed,
+        items=items,
         progress=request.progress,
         threads=threads,
     )

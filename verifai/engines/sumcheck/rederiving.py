@@ -46,7 +46,8 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     request.progress.phase("lower")
     try:
         scales = {**section.scales, **section.options.boundary}
-        lowered = build_circuit(model, tensors, section.weights, scales, section.options, SUITES[section.suite])
+        suite = SUITES[section.suite]
+        lowered = build_circuit(model, tensors, section.weights, scales, section.options, suite, section.batch)
         hidden = section.weights is WeightVisibility.PRIVATE
         identity = "" if hidden else weights_identity(lowered)
     except (VerifaiError, KeyError) as problem:

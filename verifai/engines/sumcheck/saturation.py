@@ -14,7 +14,7 @@ from verifai.domain.findings import Finding, not_checked
 from verifai.domain.statement import Role
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor
 from verifai.engines.sumcheck.lock_section import LockSection
-from verifai.engines.sumcheck.protocol.statement import PublicTensor, Statement
+from verifai.engines.sumcheck.protocol.statement import PublicTensor, Statement, shown_size
 from verifai.engines.sumcheck.quantise.scales import Scale
 
 
@@ -28,8 +28,9 @@ def saturated_outputs(section: LockSection, circuit: Circuit, statement: Stateme
         if not isinstance(shown, PublicTensor) or not _real(section, name, tensor):
             continue
         step = Fraction(*tensor.scale)
+        cells = shown.cells[: shown_size(tensor, statement.items)]
         ends = tuple(_clamping_ends(tensor, section.scales.get(name), section.fidelity.output(name)))
-        counts = {end: shown.cells.count(end) for end in ends}
+        counts = {end: cells.count(end) for end in ends}
         own = section.scales.get(name)
         # Where columns have scales of their own, an end of the range is another number in each.
         columns = own is not None and bool(own.columns)
@@ -38,7 +39,7 @@ def saturated_outputs(section: LockSection, circuit: Circuit, statement: Stateme
         if not where:
             continue
         message = (
-            f"{sum(counts.values()):,} of {len(shown.cells):,} values of output {name!r} lie at the end of the circuit's range "
+            f"{sum(counts.values()):,} of {len(cells):,} values of output {name!r} lie at the end of the circuit's range "
             f"({where}): the float model's may lie beyond"
         )
         remedy = (

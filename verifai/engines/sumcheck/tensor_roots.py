@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from verifai.domain.statement import TensorStatement
 from verifai.engines.sumcheck.payload.statement import HIDING_SCHEME
-from verifai.engines.sumcheck.tensors import quantise
+from verifai.engines.sumcheck.tensors import filled, quantise
 from verifai.errors import InputRejected
 
 
@@ -36,5 +36,8 @@ def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
             where=tensor.name,
             hint="Ask the holder of the seed, make the tensor public, or bind it by the integrity-only suite.",
         )
-    cells = [q - tensor.zero_point for q in quantise(tensor, values)]
-    return root_of(tensor.shape, cells).hex()
+    cells = np.array([q - tensor.zero_point for q in quantise(tensor, values)], np.int64)
+    shape = tensor.shape
+    if tensor.batch:
+        cells, shape = filled(cells.reshape(shape), tensor.batch), (tensor.batch, *shape[1:])
+    return root_of(shape, cells.reshape(-1).tolist()).hex()

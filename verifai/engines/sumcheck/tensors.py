@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.statement import Column, TensorStatement
+from verifai.domain.ordered_floats import real as ordered_real
+from verifai.domain.statement import Column, Encoding, TensorStatement
 from verifai.domain.tensor import TensorSpec
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -59,6 +61,44 @@ def columns_of(scale: Scale | None) -> tuple[Column, ...]:
     return () if scale is None else tuple(Column(column.step, column.zero_point) for column in scale.columns)
 
 
+class OrderedFloats:
+    """The way of a tensor whose integers are those of float32 numbers."""
+
+
+ORDERED_FLOATS = OrderedFloats()
+Places: TypeAlias = Sequence[Column] | OrderedFloats
+"""How the cells of an input are represented where one scale does not say it; none where it does."""
+
+
+def places_of(scale: Scale | None) -> Places:
+    """The same of a pinned scale."""
+    return ORDERED_FLOATS if scale is not None and scale.ordered else columns_of(scale)
+
+
+def ordered_cells(name: str, values: NDArray[Any]) -> Ints:
+    """The integers of the nearest float32 numbers, of the array's shape.
+
+    Raises:
+        InputRejected: ``input-dtype``; ``input-out-of-range`` for a value that is not finite in float32.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise InputRejected("input-dtype", f"numbers are expected, not {array.dtype.name}", where=name)
+    with np.errstate(over="ignore"):
+        near = np.ascontiguousarray(array.astype(np.float64).astype(np.float32))
+    if not np.isfinite(near).all():
+        raise InputRejected("input-out-of-range", "a value is infinite, not a number, or too large for float32", where=name)
+    bits = near.reshape(-1).view(np.uint32).astype(np.int64)
+    magnitude = bits & 0x7FFF_FFFF
+    return np.where(bits >> 31 != 0, -magnitude, magnitude).reshape(array.shape)
+
+
+def ordered_values(cells: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The float32 numbers of the integers, of their shape; beyond the finite ones, infinities and what is no number."""
+    bits = np.abs(cells).astype(np.uint32) | np.where(cells < 0, np.uint32(1 << 31), np.uint32(0))
+    return np.ascontiguousarray(bits).view(np.float32).reshape(cells.shape)
+
+
 def centred_columns(name: str, values: NDArray[Any], columns: Sequence[Column]) -> Ints:
     """x of every value of rows whose last axis has one scale per column. Raises InputRejected."""
     array = np.asarray(values)
@@ -68,7 +108,7 @@ def centred_columns(name: str, values: NDArray[Any], columns: Sequence[Column]) 
     return np.stack(found, axis=-1)
 
 
-def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, columns: Sequence[Column] = ()) -> Ints:
+def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, columns: Places = ()) -> Ints:
     """The circuit input for float ``values``, of the tensor's shape.
 
     Args:
@@ -94,14 +134,18 @@ def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, 
     return cells
 
 
-def _input_steps(tensor: Tensor, values: NDArray[Any], columns: Sequence[Column]) -> Ints:
+def _input_steps(tensor: Tensor, values: NDArray[Any], columns: Places) -> Ints:
+    if isinstance(columns, OrderedFloats):
+        return ordered_cells(tensor.name, values).reshape(tensor.shape)
     if columns:
         return centred_columns(tensor.name, values, columns).reshape(tensor.shape)
     return centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
 
 
-def input_range(tensor: Tensor, kind: str, cell: int, columns: Sequence[Column] = ()) -> tuple[float, float]:
+def input_range(tensor: Tensor, kind: str, cell: int, columns: Places = ()) -> tuple[float, float]:
     """The smallest and the largest value that the circuit takes in ``cell``; ``kind``: of the input's dtype."""
+    if isinstance(columns, OrderedFloats):
+        return ordered_real(tensor.low), ordered_real(tensor.high)
     if columns:
         column = columns[cell % len(columns)]
         return float((tensor.low - column.zero_point) * column.scale), float((tensor.high - column.zero_point) * column.scale)
@@ -111,12 +155,15 @@ def input_range(tensor: Tensor, kind: str, cell: int, columns: Sequence[Column] 
     return float(tensor.low * scale), float(tensor.high * scale)
 
 
-def outside_cells(tensor: Tensor, values: NDArray[Any], columns: Sequence[Column] = ()) -> NDArray[np.intp]:
+def outside_cells(tensor: Tensor, values: NDArray[Any], columns: Places = ()) -> NDArray[np.intp]:
     """The cells of ``values``, row-major, that :func:`quantise_input` refuses. Raises InputRejected (``input-dtype``)."""
     array = np.asarray(values)
     if array.dtype.kind != "f":
         cells = _input_steps(tensor, array, columns)
         return np.flatnonzero((cells < tensor.low) | (cells > tensor.high))
+    if isinstance(columns, OrderedFloats):
+        with np.errstate(over="ignore"):
+            return np.flatnonzero(~np.isfinite(array.astype(np.float32)))
     real = array.astype(np.float64)
     steps = np.array([float(column.scale) for column in columns] or [float(Fraction(*tensor.scale))])
     with np.errstate(all="ignore"):
@@ -140,6 +187,8 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     array = np.asarray(values)
     if array.shape != tensor.shape:
         raise InputRejected("input-shape", f"shape {array.shape}, the statement has {tensor.shape}", where=tensor.name)
+    if tensor.encoding is Encoding.FLOAT32:
+        return tuple(ordered_cells(tensor.name, array).reshape(-1).tolist())
     if tensor.columns:
         return tuple(centred_columns(tensor.name, array, tensor.columns).reshape(-1).tolist())
     # Numbers are values, of whatever type: an integer 1 given for a tensor of reals is the real 1, not one step.
@@ -150,19 +199,54 @@ def quantise(tensor: TensorStatement, values: NDArray[Any]) -> tuple[int, ...]:
     return tuple((found.reshape(-1) + offset).tolist())
 
 
+def item_tensor(circuit: Circuit, number: int, items: int | None = None) -> Tensor:
+    """A tensor of one inference, without the batch's axis; or with one of ``items``. Itself where there is no batch."""
+    tensor = circuit.tensors[number]
+    if not circuit.batch:
+        return tensor
+    return replace(tensor, shape=(*(() if items is None else (items,)), *tensor.shape[1:]))
+
+
+def filled(values: NDArray[Any], batch: int) -> NDArray[Any]:
+    """The items of ``values`` (first axis), and the last of them again and again, ``batch`` in all."""
+    missing = batch - len(values)
+    return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
+
+
+def items_of(circuit: Circuit, inputs: Mapping[str, NDArray[Any]]) -> int:
+    """How many items the inputs of a circuit with a batch axis have; 0 for a circuit without.
+
+    Raises:
+        InputRejected: ``input-shape``, when there are none, too many, or not equally many.
+    """
+    if not circuit.batch:
+        return 0
+    counts = {len(values) for values in inputs.values()}
+    if len(counts) != 1 or not 1 <= max(counts) <= circuit.batch:
+        found = " and ".join(str(count) for count in sorted(counts))
+        message = f"{found} samples; the circuit takes 1 to {circuit.batch:,} at once"
+        raise InputRejected("input-shape", message, where="inputs", hint="Give each input as many samples as the others.")
+    return counts.pop()
+
+
 def circuit_inputs(
     circuit: Circuit, names: Sequence[str], inputs: Mapping[str, NDArray[Any]], scales: Mapping[str, Scale] | None = None
 ) -> list[Ints]:
-    """The circuit's inputs for float tensors by ONNX name; ``scales``: those that are pinned. Raises InputRejected."""
-    return [
-        quantise_input(
-            circuit.tensors[port.tensor],
+    """The circuit's inputs for float tensors by ONNX name; ``scales``: those that are pinned. Raises InputRejected.
+
+    Of a batch, each has a first axis of at most as many items as the circuit takes; filler is added.
+    """
+    items = items_of(circuit, inputs) or None
+    found = []
+    for port, name in zip(circuit.inputs, names, strict=True):
+        cells = quantise_input(
+            item_tensor(circuit, port.tensor, items),
             inputs[name],
             shown=port.visibility is Visibility.PUBLIC or not circuit.zero_knowledge,
-            columns=columns_of((scales or {}).get(name)),
+            columns=places_of((scales or {}).get(name)),
         )
-        for port, name in zip(circuit.inputs, names, strict=True)
-    ]
+        found.append(filled(cells, circuit.batch) if circuit.batch else cells)
+    return found
 
 
 def saturated_inputs(
@@ -171,8 +255,10 @@ def saturated_inputs(
     """The circuit's inputs for float tensors by ONNX name, clamped to the inputs' ranges instead of refused beyond them."""
     found = []
     for spec, port in zip(specs, circuit.inputs, strict=True):
-        tensor, columns = circuit.tensors[port.tensor], columns_of(scales.get(spec.name))
-        if columns:
+        tensor, columns = circuit.tensors[port.tensor], places_of(scales.get(spec.name))
+        if isinstance(columns, OrderedFloats):
+            steps = ordered_cells(spec.name, inputs[spec.name])
+        elif columns:
             steps = centred_columns(spec.name, inputs[spec.name], columns)
         else:
             steps = centred(spec.name, inputs[spec.name], Fraction(*tensor.scale), tensor.zero_point)
@@ -185,11 +271,12 @@ def real_outputs(
 ) -> dict[str, NDArray[Any]]:
     """The circuit's outputs by ONNX name and shape: float64, exact since x and mantissa have at most 32 bits; or integers q.
 
-    ``scales``: those that are pinned, of which some have columns.
+    ``scales``: those that are pinned, of which some have columns. Of a batch, a first axis of all its items, filler too.
     """
     found: dict[str, NDArray[Any]] = {}
+    batch = (circuit.batch,) if circuit.batch else ()
     for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
-        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(spec.shape)
+        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(*batch, *spec.shape)
         columns = columns_of(scales.get(spec.name))
         if columns:
             zeros = np.array([column.zero_point for column in columns], np.float64)

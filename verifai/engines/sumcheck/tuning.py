@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import Progress
-from verifai.domain.statement import MAX_COLUMNS
+from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import Measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
@@ -32,7 +32,9 @@ from verifai.engines.sumcheck.quantise.ranges import (
     column_ranges,
     compared_inputs,
     exact_exponents,
+    ordered_inputs,
     shared_ranges,
+    wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
@@ -44,6 +46,8 @@ LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 _LEAPS = (0, 2, 4, 7)
 SEARCH_SAMPLES = 256
 """Most samples that a search runs on; what it finds is measured on all."""
+NOISE = 1e-6
+"""Beside an output's largest cell, a cell that moves by less is a constant; :mod:`verifai.engines.fidelity` has the same."""
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
@@ -127,6 +131,9 @@ class Tuner:
         self._columns = column_ranges(model, samples)
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
+        self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
+        shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
+        self._ordered = ordered_inputs(model) & shown
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
 
@@ -206,6 +213,10 @@ class Tuner:
             if not row or spec.name not in self.measure.real or self._spec.task is not Task.REGRESSION:
                 continue
             ranges = [Range(float(low), float(high)) for low, high in zip(*self.measure.extremes(spec.name), strict=True)]
+            reach = max(max(abs(one.low), abs(one.high)) for one in ranges)
+            # A cell that hardly moves beside the others is a constant, as for the measure: some embeddings have dead cells, of
+            # 1e-33 beside 0.3.
+            ranges = [one if one.high - one.low > reach * NOISE else Range(one.low, one.low) for one in ranges]
             if not alike(ranges):
                 found[spec.name] = ranges
         return found
@@ -236,6 +247,8 @@ class Tuner:
         return choose_scales(
             ranges, inputs, made_of.cells | outputs, options, integers, self._columns, self._exact, arguments=made_of.arguments,
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
+            wide=self._wide,
+            ordered=self._ordered,
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:

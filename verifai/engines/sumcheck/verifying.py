@@ -14,6 +14,7 @@ from typing import Any
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, holds
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
@@ -129,14 +130,23 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     """
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
-    pinned = [(tensor.role, tensor.shape or (1,), BINDINGS[tensor.visibility]) for tensor in section.tensors]
+    batch = (section.batch,) if section.batch else ()
+    pinned = [(tensor.role, (*batch, *(tensor.shape or (1,))), BINDINGS[tensor.visibility]) for tensor in section.tensors]
     ports = (*circuit.inputs, *circuit.outputs)
     scaled = all(
         not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
         for tensor, port in zip(section.tensors, ports, strict=False)
     )
+    ordered = all(
+        not section.scales[pinned.name].ordered
+        or ((one.low, one.high, one.scale, one.zero_point) == (-LARGEST, LARGEST, (1, 1), 0))
+        for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
+        if pinned.name in section.scales
+    )
     checks = (
+        ("scales", "scales", ordered),
         ("suite", "suite", circuit.suite == section.suite),
+        ("batch", "batch", circuit.batch == section.batch),
         ("tensors", "tensors", found == pinned and scaled),
         ("weights", "visibility of the weights", weight_binding(section.weights) is circuit.weight_visibility),
         ("opening_budget", "opening budget", section.opening_budget == circuit.opening_budget),

@@ -66,7 +66,7 @@ class Folder:
         check_tensors(self.sizes, {ours: self._tensors.shapes[theirs] for ours, theirs in self._names.items()}, self._where)
 
     def weights(self) -> dict[str, Floats]:
-        """All tensors. Raises as :meth:`.SafeTensors.read_all`."""
+        """All tensors. Raises as ``SafeTensors.read_all``."""
         return self._tensors.read_all(self._names)
 
     def _family(self) -> str:

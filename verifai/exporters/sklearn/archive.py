@@ -20,6 +20,7 @@ from typing import Any
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.files import read_limited
 from verifai.exporters.interface import Source
+from verifai.exporters.sklearn.plain_trees import LOADER, PlainTree, plain_state
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
 from verifai.onnx_graph.refusal import printable
 
@@ -43,6 +44,8 @@ LOADERS: dict[str, str] = {
     **dict.fromkeys(("builtins.object", "numpy.number", "numpy.floating", "numpy.integer"), "TypeNode"),
     "sklearn._loss.loss.HalfTweedieLoss": "ObjectNode",
     "sklearn._loss.loss.HalfTweedieLossIdentity": "ObjectNode",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor": "ObjectNode",
+    f"{PlainTree.__module__}.{PlainTree.__name__}": "ObjectNode",
     **{f"sklearn.gaussian_process.kernels.{name}": "ObjectNode" for name in _KERNELS},
 }
 """Types trusted besides skops's own list, and the only loader each may have: classes in Python, whose state is their fields."""
@@ -102,7 +105,8 @@ def _without_spare_parts(data: bytes, source: Source) -> bytes:
             _check_sizes(archive, source)
             schema = json.loads(archive.read(_SCHEMA))
             _check_loaders(schema, source)
-            if not _leave_out(schema):
+            changed = _leave_out(schema)
+            if not _without_compiled_trees(schema) and not changed:
                 return data
             buffer = io.BytesIO()
             with zipfile.ZipFile(buffer, "w") as output:
@@ -111,7 +115,16 @@ def _without_spare_parts(data: bytes, source: Source) -> bytes:
                     if entry.filename != _SCHEMA:
                         output.writestr(entry.filename, archive.read(entry))
             return buffer.getvalue()
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, RecursionError, NotImplementedError) as problem:
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        RecursionError,
+        NotImplementedError,
+    ) as problem:
         raise UsageError(
             "source-failed",
             f"not a skops file: {type(problem).__name__}",
@@ -161,6 +174,18 @@ def _check_loaders(schema: Any, source: Source) -> None:
                 where=source.text,
                 hint="Save the estimator again with skops.io.dump, or name a factory.",
             )
+
+
+def _without_compiled_trees(schema: Any) -> bool:
+    """Describe scikit-learn's compiled trees as plain ones, in place; whether there were any."""
+    found = [state for state in _states(schema) if state["__loader__"] == LOADER]
+    for state in found:
+        plain, number = plain_state(state), state.get("__id__")
+        state.clear()
+        state.update(plain)
+        if number is not None:
+            state["__id__"] = number
+    return bool(found)
 
 
 def _leave_out(schema: Any) -> bool:

@@ -17,15 +17,18 @@ table                 scikit-learn's method                      the rule's row
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from verifai.domain.categories import Categories
 from verifai.errors import UnsupportedModel, UsageError
+from verifai.exporters.sklearn.moved import Function, Moved
 from verifai.exporters.sklearn.writer import Array, Row, Writer
 
+_MAX_MOVED = 1 << 12
+"""Of the model's columns: of more, what becomes of each is not followed."""
 Rule: TypeAlias = "Callable[[Build, Any, Row], Row]"
 
 
@@ -44,6 +47,11 @@ class Rules:
     probabilities: Mapping[str, Rule] = field(default_factory=dict)
 
 
+def joined(first: Rules, second: Rules) -> Rules:
+    """The rules of both; no class has one in each."""
+    return Rules(**{table.name: {**getattr(first, table.name), **getattr(second, table.name)} for table in fields(Rules)})
+
+
 class Build(Writer):
     """A graph being written, and the rules to write it with.
 
@@ -56,13 +64,39 @@ class Build(Writer):
         self._rules = rules
         self.categories: dict[int, Categories] = {}
         self._origins: dict[str, tuple[int, ...]] = {self.features.name: tuple(range(width))}
+        self._moved: dict[str, tuple[Moved, ...]] = {}
+        if width <= _MAX_MOVED:
+            self._moved[self.features.name] = tuple((column, ()) for column in range(width))
 
     def columns(self, row: Row, indices: Sequence[int] | Array) -> Row:
         """As :meth:`Writer.columns`; which of the model's own columns the result holds stays known."""
         found, before = super().columns(row, indices), self._origins.get(row.name)
+        places = [int(at) for at in np.asarray(indices).reshape(-1)]
         if before is not None:
-            self._origins[found.name] = tuple(before[int(at)] for at in np.asarray(indices).reshape(-1))
+            self._origins[found.name] = tuple(before[at] for at in places)
+        if row.name in self._moved:
+            self._moved[found.name] = tuple(self._moved[row.name][at] for at in places)
         return found
+
+    def concatenate(self, rows: Sequence[Row]) -> Row:
+        """As :meth:`Writer.concatenate`; what each column is stays known."""
+        found = super().concatenate(rows)
+        if all(row.name in self._moved for row in rows):
+            self._moved.setdefault(found.name, tuple(one for row in rows for one in self._moved[row.name]))
+        return found
+
+    def increasing(self, result: Row, source: Row, functions: Sequence[Function]) -> Row:
+        """Record that each column of ``result`` is that of ``source`` under a function that never decreases, as scikit-learn
+        computes it in float64. Returns ``result``."""
+        before = self._moved.get(source.name)
+        if before is not None and result.name not in self._moved:
+            pairs = zip(before, functions, strict=True)
+            self._moved[result.name] = tuple((column, (*chain, function)) for (column, chain), function in pairs)
+        return result
+
+    def moved(self, row: Row) -> tuple[Moved, ...] | None:
+        """What each column is, where it is one of the model's own under such functions."""
+        return self._moved.get(row.name)
 
     def text_column(self, estimator: Any, row: Row, place: int, values: Sequence[str], others: bool) -> None:
         """Record that a column of the row holds texts, for which the model takes their places in ``values``.
@@ -115,7 +149,7 @@ class Build(Writer):
         return rule(self, estimator, self._fitting(estimator, row))
 
     def _rule(self, table: Mapping[str, Rule], estimator: Any, method: str) -> Rule:
-        rule = table.get(type(estimator).__name__) if own(estimator) else None
+        rule = table.get(type(estimator).__name__) if own(estimator) or boosts(estimator) else None
         if rule is None:
             raise NoRule(f"{type(estimator).__name__}.{method}")
         return rule
@@ -123,7 +157,7 @@ class Build(Writer):
     @staticmethod
     def _fitting(estimator: Any, row: Row) -> Row:
         width = getattr(estimator, "n_features_in_", row.width)
-        if width != row.width:
+        if width != row.width and not (boosts(estimator) and not width):  # CatBoost may not count its columns
             raise inconsistent(estimator, f"it was fitted on {width} columns and is given {row.width}")
         return row
 
@@ -150,6 +184,14 @@ class Build(Writer):
 def own(estimator: Any) -> bool:
     """Whether the object's class is scikit-learn's own, not derived from it."""
     return type(estimator).__module__.split(".")[0] == "sklearn"
+
+
+BOOSTERS = frozenset({"xgboost", "lightgbm", "catboost"})
+
+
+def boosts(estimator: Any) -> bool:
+    """Whether the object's class is a boosting library's own."""
+    return type(estimator).__module__.split(".")[0] in BOOSTERS
 
 
 def name_of(estimator: Any) -> str:

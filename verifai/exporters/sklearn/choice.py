@@ -16,6 +16,9 @@ from verifai.exporters.sklearn.neighbours import equal_priors
 
 PROBABILITIES, SCORES, PREDICTION, TRANSFORMED = "probabilities", "scores", "prediction", "transformed"
 
+RANKERS = frozenset({"XGBRanker", "LGBMRanker", "CatBoostRanker"})
+"""Estimators of boosting libraries that predict a number, and say of themselves that they are no regressors."""
+
 _INNER = {
     "GridSearchCV": "best_estimator_",
     "RandomizedSearchCV": "best_estimator_",
@@ -61,7 +64,7 @@ def choose(estimator: Any, wanted: str = "") -> Choice:
         output = _one_of([SCORES, TRANSFORMED], wanted, SCORES)
         labels = _numbered(len(head.cluster_centers_)) if output == SCORES else ()
         return Choice(output, Task.CLUSTERING if output == SCORES else Task.TRANSFORM, labels)
-    if is_regressor(estimator):
+    if is_regressor(estimator) or type(head).__name__ in RANKERS:
         return Choice(_one_of([PREDICTION], wanted, PREDICTION), Task.REGRESSION, ())
     if hasattr(estimator, "transform"):
         return Choice(_one_of([TRANSFORMED], wanted, TRANSFORMED), Task.TRANSFORM, ())

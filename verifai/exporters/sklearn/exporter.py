@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from verifai.domain.categories import Categories
 from verifai.errors import UnsupportedModel, UsageError
 from verifai.execution.packages import install_hint
+from verifai.exporters.boosters.exporter import BoosterExporter
+from verifai.exporters.boosters.libraries import known, of_wrapper
+from verifai.exporters.boosters.rules import RULES as BOOSTER_RULES
 from verifai.exporters.factory import made_by, reason
 from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.sklearn import choice
 from verifai.exporters.sklearn.archive import load_skops
-from verifai.exporters.sklearn.build import Build, NoRule
+from verifai.exporters.sklearn.build import Build, NoRule, joined
+from verifai.exporters.sklearn.choice import last
 from verifai.exporters.sklearn.fallback import convert_by_skl2onnx
 from verifai.exporters.sklearn.positional import positional
 from verifai.exporters.sklearn.rules import RULES
@@ -57,6 +61,8 @@ class SklearnExporter:
             raise UsageError("file-missing", "cannot read: no such file", where=source.text)
         with _failing(source):
             value = load_skops(source) if source.path.suffix.lower() == ".skops" else _unpickle(source)
+        if BoosterExporter().recognises(value):
+            return BoosterExporter().export_value(value, source)
         if not self.recognises(value):
             raise UsageError("source-failed", f"the file holds a {type(value).__name__}, not an estimator", where=source.text)
         return self.export_value(value, source)
@@ -87,7 +93,7 @@ class SklearnExporter:
 
 
 def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...], Mapping[int, Categories]]:
-    build = Build(width, RULES)
+    build = Build(width, joined(RULES, BOOSTER_RULES))
     method = {
         choice.PROBABILITIES: build.probabilities,
         choice.SCORES: build.scores,
@@ -161,6 +167,9 @@ class _Typical:
 
     def __call__(self, generator: np.random.Generator, count: int) -> Sequence[Arrays]:
         rows = typical_rows(self._estimator, self._width, generator, count)
+        if rows is None and known(last(self._estimator)):
+            near = of_wrapper(last(self._estimator)).rows(generator, count)
+            rows = near if near.shape[1] == self._width else None
         if rows is None:
             rows = generator.random((count, self._width), dtype=np.float32)
         return [{INPUT: row[None]} for row in rows]

@@ -10,6 +10,7 @@ import numpy as np
 from verifai.exporters.sklearn.bayes import binarised
 from verifai.exporters.sklearn.build import Build, Rules, inconsistent, numbers, unsupported, vector
 from verifai.exporters.sklearn.linear import function_of
+from verifai.exporters.sklearn.moved import Function
 from verifai.exporters.sklearn.writer import Array, Row
 
 _MAX_TERMS = 1 << 20
@@ -27,9 +28,23 @@ def _robust(build: Build, estimator: Any, row: Row) -> Row:
 
 def _scaled(build: Build, estimator: Any, row: Row, centre: str, scale: str) -> Row:
     """(row − centre) / scale, by the names of the fitted attributes; empty for none."""
-    if centre:
-        row = build.subtract(row, numbers(estimator, centre, row.width))
-    return build.multiply(row, 1 / _nonzero(estimator, scale, row.width)) if scale else row
+    middle = numbers(estimator, centre, row.width) if centre else np.zeros(row.width)
+    spread = _nonzero(estimator, scale, row.width) if scale else np.ones(row.width)
+    found = build.subtract(row, middle) if centre else row
+    found = build.multiply(found, 1 / spread) if scale else found
+    return _increasing(build, found, row, [_quotient(m, s) for m, s in zip(middle, spread, strict=True)], spread)
+
+
+def _quotient(middle: float, spread: float) -> Function:
+    return lambda values: (values - middle) / spread
+
+
+def _product(factor: float, shift: float) -> Function:
+    return lambda values: values * factor + shift
+
+
+def _increasing(build: Build, found: Row, row: Row, functions: list[Function], slopes: Array) -> Row:
+    return build.increasing(found, row, functions) if found != row and (slopes > 0).all() else found
 
 
 def _nonzero(estimator: Any, attribute: str, size: int) -> Array:
@@ -42,13 +57,18 @@ def _nonzero(estimator: Any, attribute: str, size: int) -> Array:
 def _min_max(build: Build, estimator: Any, row: Row) -> Row:
     """row · scale + min, written as (row − (−min / scale)) · scale: what is small when the row is, float32 keeps precise."""
     scale, shift = _nonzero(estimator, "scale_", row.width), numbers(estimator, "min_", row.width)
-    row = build.multiply(build.subtract(row, -shift / scale), scale)
-    return _clipped(build, row, *estimator.feature_range) if estimator.clip else row
+    found = build.multiply(build.subtract(row, -shift / scale), scale)
+    if estimator.clip:
+        return _clipped(build, found, *estimator.feature_range)
+    return _increasing(build, found, row, [_product(f, s) for f, s in zip(scale, shift, strict=True)], scale)
 
 
 def _max_abs(build: Build, estimator: Any, row: Row) -> Row:
-    row = build.multiply(row, 1 / _nonzero(estimator, "scale_", row.width))
-    return _clipped(build, row, -1.0, 1.0) if getattr(estimator, "clip", False) else row
+    scale = _nonzero(estimator, "scale_", row.width)
+    found = build.multiply(row, 1 / scale)
+    if getattr(estimator, "clip", False):
+        return _clipped(build, found, -1.0, 1.0)
+    return _increasing(build, found, row, [_quotient(0.0, one) for one in scale], scale)
 
 
 def _clipped(build: Build, row: Row, low: float, high: float) -> Row:

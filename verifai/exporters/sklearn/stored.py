@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from verifai.exporters.sklearn.build import inconsistent, numbers, own
+from verifai.exporters.sklearn.build import inconsistent, numbers, own, unsupported
+from verifai.exporters.sklearn.plain_trees import PlainTree, check_nodes, compiled
 
 _MACHINES = {"SVC": True, "NuSVC": True, "SVR": False, "NuSVR": False, "OneClassSVM": False}
 """Support vector machines by name, and whether they are classifiers."""
@@ -21,7 +22,7 @@ _MAX_OBJECTS = 1_000_000
 
 
 def check_stored(estimator: Any) -> None:
-    """Check every estimator inside, and itself.
+    """Check every estimator inside, and itself; plain trees become scikit-learn's own.
 
     Raises:
         UsageError: ``source-failed``, with the estimator and the field named.
@@ -32,6 +33,12 @@ def check_stored(estimator: Any) -> None:
             _check_machine(part, _MACHINES[type(part).__name__])
         if "_fit_X" in fields and type(part).__name__ != "KNNImputer":
             _check_points(part)
+        if isinstance(fields.get("tree_"), PlainTree):
+            part.tree_ = compiled(part, fields["tree_"])
+        if type(part).__name__ == "TreePredictor":
+            _check_predictor(part)
+        if "_predictors" in fields:
+            _check_boosting(part)
         if isinstance(fields.get("cluster_centers_"), np.ndarray):
             numbers(part, "cluster_centers_", None, part.n_features_in_)
 
@@ -46,6 +53,8 @@ def reachable(estimator: Any) -> Iterator[Any]:
     stack = [estimator]
     while stack:
         value = stack.pop()
+        if isinstance(value, np.ndarray) and value.dtype.hasobject:
+            value = value.reshape(-1).tolist()
         container = isinstance(value, (list, tuple, dict))
         if id(value) in seen or not (container or (own(value) and hasattr(value, "__dict__") and not isinstance(value, type))):
             continue
@@ -59,6 +68,35 @@ def reachable(estimator: Any) -> Iterator[Any]:
         else:
             yield value
             stack.extend(vars(value).values())
+
+
+def _check_predictor(predictor: Any) -> None:
+    """A tree of histogram-based gradient boosting: its nodes lead to nodes; how many columns there are, its owner knows."""
+    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
+    nodes = getattr(predictor, "nodes", None)
+    if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1 or not len(nodes):
+        raise inconsistent(predictor, "its nodes are not those that fit leaves")
+
+
+def _check_boosting(estimator: Any) -> None:
+    """Histogram-based gradient boosting: trees of its own columns, no more of them per stage than it has outputs."""
+    stages = estimator._predictors
+    outputs = getattr(estimator, "n_trees_per_iteration_", 0)
+    if not isinstance(stages, list) or not all(isinstance(stage, list) and len(stage) == outputs for stage in stages):
+        raise inconsistent(estimator, "its stages differ in the number of trees")
+    if np.any(getattr(getattr(estimator, "_bin_mapper", None), "is_categorical_", 0)):
+        raise unsupported(estimator, "with categorical columns has no rule", "Encode them before the estimator, as numbers.")
+    for predictor in (one for stage in stages for one in stage):
+        if type(predictor).__name__ != "TreePredictor":
+            raise inconsistent(estimator, "it holds something else than its trees")
+        _check_predictor(predictor)
+        nodes = predictor.nodes
+        if nodes["is_categorical"].any():
+            raise unsupported(estimator, "with categorical columns has no rule", "Encode them as numbers first.")
+        leaf = nodes["is_leaf"].astype(bool)
+        sides = [np.where(leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right")]
+        check_nodes(estimator, sides[0], sides[1], nodes["feature_idx"], nodes["num_threshold"], estimator.n_features_in_)
 
 
 def _check_machine(machine: Any, classifier: bool) -> None:

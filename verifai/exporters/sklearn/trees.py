@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from verifai.exporters.sklearn.build import Build, NoRule, Rules, class_count, inconsistent, numbers, parts, unsupported
+from verifai.exporters.sklearn.moved import taken_back
 from verifai.exporters.sklearn.writer import Array, Row
 from verifai.onnx_graph.passes.trees import Branching, Forest, laid_out
 
@@ -49,8 +50,21 @@ def _grown(estimator: Any, trees: Iterable[tuple[Any, Array, Sequence[int] | Non
 
 
 def _scored(build: Build, estimator: Any, row: Row, forest: Forest, outputs: int, base: Any = None) -> Row:
-    """Σ of the weights of the leaves that are reached, plus ``base``."""
-    found = laid_out(forest, row.width, outputs, type(estimator).__name__)
+    double = type(estimator).__name__.startswith("HistGradient")
+    return scored(build, type(estimator).__name__, row, forest, outputs, base, double=double)
+
+
+def scored(build: Build, where: str, row: Row, forest: Forest, outputs: int, base: Any = None, *, double: bool = False) -> Row:
+    """Σ of the weights of the leaves that are reached, plus ``base``.
+
+    Args:
+        where: the model's name, for messages. double: whether it compares float64 that a step before it gives, not float32.
+    """
+    moved = build.moved(row)
+    if moved is not None and any(functions for _, functions in moved):
+        back = taken_back(forest, moved, double=double)
+        row, forest = (row, forest) if back is None else (build.features, back)
+    found = laid_out(forest, row.width, outputs, where)
     count, size = found.columns.shape
     read = build.columns(row, found.columns.reshape(-1))
     under = build.node("LessOrEqual", [read.name, build.constant(found.thresholds.reshape(-1), "thresholds")], "below")
@@ -223,6 +237,40 @@ def _adaboost_probabilities(build: Build, estimator: Any, row: Row) -> Row:
     return build.softmax(build.multiply(decision, 1 / (decision.width - 1)))
 
 
+def _adaboost_value(build: Build, estimator: Any, row: Row) -> Row:
+    """AdaBoost's prediction: the weighted median of its trees' values, the least that half of the weight does not exceed.
+
+    The weight of the values up to each one is a sum of comparisons, so nothing is sorted.
+    """
+    trees = parts(estimator)
+    if any(type(tree).__name__ not in ("DecisionTreeRegressor", "ExtraTreeRegressor") for tree in trees):
+        raise NoRule("AdaBoostRegressor of other estimators than trees")
+    shares = numbers(estimator, "estimator_weights_", None)[: len(trees)]
+    if len(shares) != len(trees) or not shares.sum() > 0 or (shares < 0).any():
+        raise inconsistent(estimator, f"it has {len(shares)} weights for {len(trees)} estimators")
+    count, inner = len(trees), [_single(tree) for tree in trees]
+    values = [np.asarray(tree.value, np.float64)[:, 0, :1] for tree in inner]
+    grown = [(tree, value * np.eye(count)[place], None) for place, (tree, value) in enumerate(zip(inner, values, strict=True))]
+    found = _scored(build, estimator, row, _grown(estimator, grown), count)
+    if count == 1:
+        return found
+    one, others = (
+        build.node("Reshape", [found.name, build.constant(np.array(shape), "shape")], "values")
+        for shape in ((count, 1), (1, count))
+    )
+    up_to = build.node("Cast", [build.node("LessOrEqual", [others, one], "is_up_to")], "up_to", to=1)
+    shares = shares / shares.sum()
+    weight = build.node("MatMul", [up_to, build.constant(shares[:, None].astype(np.float32), "shares")], "weight")
+    # Half of the weight, and less by what sums in float32 may differ: scikit-learn adds in float64.
+    half = build.constant(np.array(0.5 - min(1e-6, shares[shares > 0].min() / 4), np.float32), "half")
+    reached = build.node("GreaterOrEqual", [weight, half], "is_reached")
+    most = build.constant(np.array(max(float(value.max()) for value in values), np.float32), "most")
+    candidates = build.node("Where", [reached, one, most], "candidates")
+    axes = build.constant(np.array([0]), "axes")
+    least = build.node("ReduceMin", [candidates, axes], "median", keepdims=1, noop_with_empty_axes=0)
+    return build.apply("Reshape", least, build.constant(np.array([1, 1]), "shape"), width=1, base="prediction")
+
+
 def _isolation(build: Build, estimator: Any, row: Row) -> Row:
     """IsolationForest's decision: 2^(−depth/c) of the mean depth, turned and moved."""
     trees, features = parts(estimator), parts(estimator, "estimators_features_")
@@ -245,6 +293,7 @@ RULES = Rules(
     predictions={
         **dict.fromkeys(("DecisionTreeRegressor", "ExtraTreeRegressor"), _tree_value),
         **dict.fromkeys(("RandomForestRegressor", "ExtraTreesRegressor"), _forest_value),
+        "AdaBoostRegressor": _adaboost_value,
         "GradientBoostingRegressor": _boosted,
         "HistGradientBoostingRegressor": _histogram_value,
     },

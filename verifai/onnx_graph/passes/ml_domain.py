@@ -35,7 +35,7 @@ def lower_ml(graph: Graph, node: Node) -> list[Node]:
     for name in node.inputs:
         kind = graph.types[name]
         if kind.dtype != _FLOAT or len(kind.shape) != 2:
-            if node.op_type == "ArrayFeatureExtractor" and name != node.inputs[0]:
+            if node.op_type == "ArrayFeatureExtractor" and (name != node.inputs[0] or kind.dtype.kind in "fi"):
                 continue
             if node.op_type == "OneHotEncoder" and kind.dtype == np.int64 and len(kind.shape) == 2:
                 continue
@@ -180,7 +180,16 @@ def _feature_extractor(graph: Graph, node: Node) -> list[Node]:
     if indices is None or indices.dtype != np.int64:
         raise _no_form(node, "with indices that are not constant has no exact form")
     columns = graph.constant(f"{node.name}_columns", indices.reshape(-1))
-    return [Node("Gather", [node.inputs[0], columns], node.outputs, {"axis": 1}, node.name)]
+    rank = len(graph.types[node.inputs[0]].shape)
+    if rank != 1:
+        return [Node("Gather", [node.inputs[0], columns], node.outputs, {"axis": rank - 1}, node.name)]
+    # onnxruntime gives one row for a line of cells.
+    line = graph.fresh(f"{node.name}_line")
+    axes = graph.constant(f"{node.name}_axes", np.array([0], np.int64))
+    return [
+        Node("Gather", [node.inputs[0], columns], [line], {"axis": 0}, node.name),
+        Node("Unsqueeze", [line, axes], node.outputs, {}, f"{node.name}_row"),
+    ]
 
 
 def _binarizer(graph: Graph, node: Node) -> list[Node]:

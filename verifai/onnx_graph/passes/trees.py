@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -37,7 +38,12 @@ Condition = tuple[Mapping[Comparison, int], int]
 
 @dataclass(frozen=True)
 class Branching:
-    """An inner node: ``members`` are the values of a set, for the mode ``BRANCH_MEMBER``."""
+    """An inner node.
+
+    Attributes:
+        members: the values of a set, for the mode ``BRANCH_MEMBER``.
+        between: for the mode ``BRANCH_BETWEEN``, pairs (a, b) of float32 that do not overlap: whether a < x ≤ b for one.
+    """
 
     column: int
     mode: str
@@ -45,6 +51,7 @@ class Branching:
     yes: int
     no: int
     members: tuple[float, ...] = ()
+    between: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def _before(value: float) -> float:
         return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
 
 
-def _next_below(value: float) -> float:
+def next_below(value: float) -> float:
     """The largest float32 below ``value``."""
     at = below(value)
     return _before(at) if at == value else at
@@ -98,12 +105,14 @@ def _sum(column: int, branch: Branching) -> tuple[dict[Comparison, int], int]:
     members = dict.fromkeys(branch.members or (branch.threshold,))
     total: dict[Comparison, int] = {}
     constant = 0
-    for value in members:
-        upper = _next_below(value) if branch.mode in ("BRANCH_LT", "BRANCH_GTE") else below(value)
-        parts = [(upper, 1)]
-        if branch.mode in ("BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"):
+    for value in branch.between or members:
+        if isinstance(value, tuple):
+            parts = [(value[1], 1), (value[0], -1)]
+        elif branch.mode in ("BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"):
             # A value that is no float32 equals none.
-            parts = [(below(value), 1), (_next_below(value), -1)]
+            parts = [(below(value), 1), (next_below(value), -1)]
+        else:
+            parts = [(next_below(value) if branch.mode in ("BRANCH_LT", "BRANCH_GTE") else below(value), 1)]
         for threshold, factor in parts:
             terms, wanted = _at_most(column, threshold)
             constant += factor * (wanted if not terms else 0)
@@ -220,7 +229,7 @@ def _require_numbers(forest: Forest, features: int, where: str) -> None:
     if not finite:
         raise refuse("model-non-finite", "a leaf's weight is NaN, infinite, or too large for float32", where)
     for branch in forest.inner.values():
-        if any(np.isnan(value) for value in (branch.threshold, *branch.members)):
+        if any(np.isnan(value) for value in (branch.threshold, *branch.members, *chain.from_iterable(branch.between))):
             raise refuse("model-non-finite", "a threshold is NaN", where)
         if not 0 <= branch.column < features:
             raise refuse("model-malformed", f"it reads column {branch.column} of {features}", where)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from verifai.domain.comparison import OutputComparison, compare_outputs, judge_distance
+from verifai.domain.comparison import OutputComparison, compare_outputs, judge_items
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
 from verifai.engines.interface import ProofEngine
 from verifai.errors import EvidenceRejected, InputRejected, VerifaiError
 from verifai.execution.child import Limits
-from verifai.onnx_graph.fenced import run_reference_fenced
+from verifai.onnx_graph.fenced import run_references_fenced
 from verifai.stages.matching import given_tensors, match
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def match_inputs(engine: ProofEngine, statement: Statement, options: AuditOption
 def check_model_shapes(statement: Statement, model: OnnxModel) -> Finding:
     """A4: names and shapes in the statement are the model's own, in its order."""
     # Order matters: it says which of the proof's instances belong to which name.
-    claimed = [(role, tensor.name, tensor.shape) for role in Role for tensor in statement.of(role)]
+    items = statement.items()[0]
+    claimed = [(role, tensor.name, tensor.shape) for role in Role for tensor in items.of(role)]
     actual = [(Role.INPUT, spec.name, spec.shape) for spec in model.inputs]
     actual += [(Role.OUTPUT, spec.name, spec.shape) for spec in model.outputs]
     if claimed != actual:
@@ -99,14 +100,18 @@ def compare_with_reference(
         remedy = next((remedy for _, remedy in missing if remedy), "")
         return [not_checked("reference-not-run", message, "A5", remedy)], ()
     limits = Limits(memory_bytes=options.budget.memory_bytes)
-    values = run_reference_fenced(model, inputs, limits, options.progress)
-    reference = {name: tuple(float(value) for value in array.reshape(-1)) for name, array in values.items()}
-    comparisons = compare_outputs(statement, pinned, reference)
-    how = _how(statement, model, given)
-    findings: list[Finding] = []
-    for one in comparisons:
-        findings += judge_distance(one, pinned, how, cap=options.max_spread_error)
-    return [_doubted(one) if given.unmatched else one for one in findings], comparisons
+    samples = [inputs]
+    if statement.batch:
+        samples = [{name: values[at] for name, values in inputs.items()} for at in range(statement.inferences)]
+    found = run_references_fenced(model, samples, limits, options.progress)
+    compared = []
+    for item, values in zip(statement.items(), found, strict=True):
+        reference = {name: tuple(float(value) for value in array.reshape(-1)) for name, array in values.items()}
+        compared.append(compare_outputs(item, pinned, reference))
+    findings = judge_items(compared, pinned, _how(statement, model, given), cap=options.max_spread_error)
+    # A page draws one picture per comparison: of a batch, those of the item that is farthest.
+    farthest = max(compared, key=lambda one: max((output.max_abs_error for output in one), default=0.0))
+    return [_doubted(one) if given.unmatched else one for one in findings], farthest
 
 
 def _inputs(statement: Statement, model: OnnxModel, given: GivenInputs) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -52,6 +52,8 @@ class BatchReport:
         problems: why samples failed in this run, by row.
         seconds: of the whole run.
         hides_inputs: whether the circuit has an input that its statements do not show.
+        batch: how many samples a bundle takes; 0 where it takes one. Rows of the index are bundles.
+        samples: how many were given.
     """
 
     folder: Path
@@ -62,6 +64,8 @@ class BatchReport:
     problems: Mapping[int, VerifaiError]
     seconds: float
     hides_inputs: bool
+    batch: int = 0
+    samples: int = 0
 
     @property
     def earlier(self) -> int:
@@ -82,6 +86,11 @@ class BatchReport:
     def totals(self) -> dict[str, Any]:
         """Figures over all samples: seconds and bytes are those of this run."""
         rows = {bundle.index for bundle in self.made}
+        more: dict[str, Any] = {}
+        if self.batch:
+            proven = sum(row.inferences for row in self.index.of(SampleStatus.PROVEN))
+            more = {"samples": self.samples, "skipped": len({one.row for one in self.outside}), "batch": self.batch}
+            more |= {"bundles": self.index.header.samples, "inferences": proven}
         return {
             "samples": self.index.header.samples,
             "proven": len(self.made),
@@ -91,4 +100,5 @@ class BatchReport:
             "distinct_statements": self.distinct,
             "seconds": round(self.seconds, 3),
             "bytes": sum(row.size for row in self.index.of(SampleStatus.PROVEN) if row.row in rows),
+            **more,
         }

@@ -134,7 +134,7 @@ def _same_inputs(engine: ProofEngine, statement: Statement, sample: Mapping[str,
     for tensor in statement.of(Role.INPUT):
         values = sample[tensor.name]
         try:
-            if tensor.visibility is Visibility.PUBLIC and engine.quantise(tensor, values) != tensor.quantised:
+            if tensor.visibility is Visibility.PUBLIC and not tensor.holds(engine.quantise(tensor, values)):
                 return False
             if tensor.visibility is Visibility.HASHED and engine.digest(tensor, values) != tensor.digest:
                 return False
@@ -157,6 +157,7 @@ def proven_row(
         bundle_id=bundle_id,
         statement_sha256=statement_digest(statement),
         outputs={tensor.name: tensor.values() for tensor in shown} if small else {},
+        inferences=statement.inferences,
         seconds=seconds,
         size=sum(one.stat().st_size for one in path.rglob("*") if one.is_file()),
     )

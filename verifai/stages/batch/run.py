@@ -22,6 +22,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import INDEX_FILE, IndexHeader, IndexRow, ProofIndex, SampleStatus, sample_id
 from verifai.domain.statement import Visibility, check_context
+from verifai.engines.capabilities import OutsideInput
 from verifai.errors import (
     InputRejected,
     InternalError,
@@ -38,7 +39,7 @@ from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.resume import check_same_batch, proven_row, take_up
 from verifai.stages.evidence import section_digest
 from verifai.stages.outside import refuse_outside
-from verifai.stages.prove import ProvedBundle, ReadyCircuit, free_targets, ready_circuit
+from verifai.stages.prove import ProvedBundle, ReadyCircuit, free_targets, grouped, ready_circuit
 
 _OF_THE_RUN = ("disk", "opening-ledger-busy")
 """Codes of failures that the next sample would meet as well."""
@@ -53,6 +54,9 @@ def prove_batch(
     progress: Progress = SILENT,
 ) -> BatchReport:
     """Prove ``samples`` into ``output``: bundles ``000000``, ``000001``, … and ``index.jsonl``.
+
+    Where the circuit takes a batch, a bundle and a row of the index are of as many samples as it takes. With ``keep_going``,
+    samples that cannot be represented are left out before batches are made of the others.
 
     Raises:
         InputRejected: without ``keep_going``: :class:`~verifai.stages.outside.SamplesOutside`, before the first proof.
@@ -74,18 +78,28 @@ def prove_batch(
         max_memory=options.max_memory,
         keep_outputs=options.keep_outputs,
     )
+    given = len(samples)
+    outside: tuple[OutsideInput, ...] = ()
+    if ready.batch:  # a sample that cannot be proven would take its whole batch with it, so it is left out before
+        outside = ready.outside(samples, progress)
+        left = {one.row for one in outside}
+        if not options.keep_going or len(left) == len(samples):
+            refuse_outside(outside, len(samples))
+        samples = grouped([sample for row, sample in enumerate(samples) if row not in left], ready.batch)
     digests = [input_digest(sample, folder.model.inputs) for sample in samples]
     header = _header(ready, digests, options)
     check_context(header.context_of(len(samples) - 1))
     if not options.resume:
         _refuse_used(output, len(samples))
-    outside = ready.outside(samples, progress)
-    if not options.keep_going:
-        refuse_outside(outside, len(samples))
+    if not ready.batch:
+        outside = ready.outside(samples, progress)
+        if not options.keep_going:
+            refuse_outside(outside, len(samples))
     fresh = not output.exists()
     with held_folder(output), _nothing_left(output, fresh):
         index = _begin(ready, header, digests, samples, output, options, progress)
-        refused = {one.row: _refused(one.row, index.header, digests) for one in outside}
+        unproven = () if ready.batch else outside
+        refused = {one.row: _refused(one.row, index.header, digests) for one in unproven}
         book = IndexFile(output / INDEX_FILE, index.with_rows(refused.values()))
         run = _Run(ready, samples, digests, output, options, progress, book)
         run.all([row for row in range(len(samples)) if row not in refused and not _done(index, row)])
@@ -98,6 +112,8 @@ def prove_batch(
         problems=dict(sorted(run.problems.items())),
         seconds=monotonic() - began,
         hides_inputs=_hides_inputs(ready),
+        batch=ready.batch,
+        samples=given,
     )
 
 

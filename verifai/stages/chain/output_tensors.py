@@ -34,7 +34,7 @@ def check_target(path: Path, folder: CircuitFolder, engine: EngineName | None) -
 
 
 def write_outputs(path: Path, folder: CircuitFolder, proved: Sequence[ProvedBundle]) -> None:
-    """Write the outputs of all bundles, axis 0 = bundle, readable by the owner alone.
+    """Write the outputs of all bundles, axis 0 = sample, readable by the owner alone.
 
     Raises:
         UsageError: ``output-not-exact``, when the model's dtype cannot hold values that quantise back to the same integers.
@@ -50,5 +50,6 @@ def write_outputs(path: Path, folder: CircuitFolder, proved: Sequence[ProvedBund
             engine = engine_for(one.statement.engine)
             if engine.quantise(stated, after) != engine.quantise(stated, before):
                 raise UsageError("output-not-exact", f"{spec.dtype} does not hold the proven integers", where=spec.name)
-        arrays[spec.name] = np.stack(held)
+        batch = any(one.statement.batch for one in proved)  # each has an axis of samples already
+        arrays[spec.name] = np.concatenate(held) if batch else np.stack(held)
     write_atomic(path, write_npz(arrays), mode=0o600)

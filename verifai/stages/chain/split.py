@@ -163,6 +163,7 @@ def _document(spec: CircuitSpec, segment: OnnxModel, options: Mapping[str, Any],
             "model": MODEL_FILE,
             "engine": place.engine.value,
             # An inner tensor's largest cell is no class.
+            **({} if spec.batch is None else {"batch": spec.batch}),
             "task": (spec.task if place.number == place.of else Task.REGRESSION).value,
         },
         "tensors": tensors,

@@ -230,7 +230,8 @@ def _check_openings(bundles: Sequence[VerifiedBundle]) -> None:
 
 
 def _bound(tensor: TensorStatement) -> tuple[object, ...]:
-    return (tensor.shape, tensor.visibility, tensor.scale, tensor.zero_point, tensor.digest, tensor.digest_scheme)
+    binding = (tensor.digest, tensor.digest_scheme)
+    return (tensor.shape, tensor.batch, tensor.visibility, tensor.scale, tensor.zero_point, *binding)
 
 
 def describe_chain(chain: VerifiedChain) -> list[str]:

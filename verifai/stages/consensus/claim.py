@@ -136,6 +136,13 @@ def proven_output(
 
 def _require_inputs_named(bundle: OpenBundle, sample: Tensors) -> None:
     statement = find_claims(bundle)[1].statement  # as attested; step V6 of `verify` holds it against the proof
+    if statement.batch:  # genuine evidence, but of other questions than the votes answer one by one
+        raise PolicyNotMet(
+            "claim-batch",
+            f"the proof is of {statement.inferences:,} inferences at once, and votes are about one",
+            where=str(bundle.path),
+            hint="Prove with a circuit that was compiled without a batch.",
+        )
     if {one.name for one in statement.of(Role.INPUT)} != set(sample):
         raise EvidenceRejected("claim-input", "the proof is not about the inputs that are voted on", where=str(bundle.path))
 

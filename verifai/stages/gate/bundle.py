@@ -43,14 +43,14 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
-from verifai.domain.shown import ShownTensor
+from verifai.domain.shown import ShownTensor, first_items
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.attested import check_hardware, receipt_digest
 from verifai.stages.consensus.find_round import find_round
-from verifai.stages.evidence import fidelity_figures, shows_inputs, statement_digest
+from verifai.stages.evidence import fidelity_figures, inference_digests, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
 from verifai.stages.verify import Expectations, find_claims, verify_open
@@ -101,7 +101,7 @@ class _Case:
         self._now = now
         self._budget = budget
         self._findings: list[Finding] = []
-        self._shows: dict[EvidenceKind, Sha256] = {}
+        self._shows: dict[EvidenceKind, tuple[Sha256, ...]] = {}
         self._facts: dict[str, str] = {}
         self._opened: OpenedBy | None = None
         self._words: tuple[str, ...] = ()
@@ -281,7 +281,8 @@ class _Case:
         self._findings += verified.findings
         self._opened = replace(verified.opened, where=self._path)
         self._words = privacy_words(verified.statement)
-        self._values = tuple(one.cut(MAX_VALUES) for one in verified.values)
+        # Of a batch, the first items: its number of inferences is among the facts.
+        self._values = tuple(one.cut(MAX_VALUES) for one in first_items(verified.values)[0])
         facts = self._proof_facts(verified, summary)
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
@@ -300,11 +301,14 @@ class _Case:
         }
         if words := [one.words() for one in verified.statement.openings]:
             self._facts["openings"] = "; ".join(words)
-        self._shows[EvidenceKind.PROOF] = facts.statement_id
+        if verified.statement.batch:
+            self._facts["inferences"] = str(verified.statement.inferences)
+        self._shows[EvidenceKind.PROOF] = inference_digests(verified.statement)
         if demand.proof.by_context:
             shown = shows_inputs(verified.statement)
             self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
-            self._shows[EvidenceKind.PROOF] = self._counted.identity
+            if not shown:  # a batch too: its one context was asked for once
+                self._shows[EvidenceKind.PROOF] = (self._counted.identity,)
 
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
         statement = verified.statement
@@ -361,7 +365,7 @@ class _Case:
         self._age(demand, (predicate.time_verified, self._bundle.manifest.created), facts.signers)
         self._facts |= {"gate": predicate.result.value, "policy": predicate.policy, "decided": predicate.time_verified}
         if facts.signers:  # a verdict without a trusted signature is no evidence, whatever is waived
-            self._shows[EvidenceKind.GATE] = facts.gate_id
+            self._shows[EvidenceKind.GATE] = (facts.gate_id,)
 
     def _tee(self, demand: ModelDemand) -> None:
         assert demand.tee is not None
@@ -391,7 +395,7 @@ class _Case:
         self._findings += judge_tee(demand.tee, context, sum(one.counts for one in checked))
         self._age(demand, (*(one.created for one in checked), self._bundle.manifest.created), signers)
         self._facts |= {"hardware": ", ".join(sorted({one.facts.kind.value for one in checked if one.facts is not None}))}
-        self._shows[EvidenceKind.TEE] = identity
+        self._shows[EvidenceKind.TEE] = (identity,)
 
     def _consensus(self, demand: ModelDemand) -> None:
         assert demand.consensus is not None
@@ -406,7 +410,7 @@ class _Case:
         assert self._loaded.trust is not None
         self._age(demand, (created, min(created, checked.reveal_by)), decision_signers(self._bundle, self._loaded.trust))
         self._facts |= {"verifiers": str(checked.facts.agreeing), "environments": str(checked.facts.environments)}
-        self._shows[EvidenceKind.CONSENSUS] = checked.facts.consensus_id
+        self._shows[EvidenceKind.CONSENSUS] = (checked.facts.consensus_id,)
 
 
 def srs_level(summary: SectionSummary) -> SrsLevel:

@@ -26,7 +26,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
 from verifai.execution.outputs import check_replaced
-from verifai.stages.evidence import shows_inputs, statement_digest
+from verifai.stages.evidence import inference_digests, shows_inputs
 from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import load_policy
@@ -78,7 +78,7 @@ def init_policy(
     pinned = read_lock(lock_path)
     verified = verify_bundle(paths[0], pinned, Expectations(allow_test_srs=True))
     # What the others say of themselves shapes the draft only: the gate below verifies every one of them.
-    shown = Shown((verified.statement, *(_claimed(path) for path in paths[1:])))
+    shown = Shown((verified.statement, *(_claimed(path, pinned) for path in paths[1:])))
     engine = verified.statement.engine
     summary = engine_for(engine).summarise(pinned.section(engine))
     trusted = None if trust is None else parse_trust(read_toml(trust, code="bad-trust"), str(trust))
@@ -112,7 +112,12 @@ class Shown:
     @property
     def distinct(self) -> int:
         """How many a gate tells apart."""
-        return len({statement_digest(one) for one in self.statements})
+        return len({found for one in self.statements for found in inference_digests(one)})
+
+    @property
+    def inferences(self) -> int:
+        """How many they claim."""
+        return sum(one.inferences for one in self.statements)
 
     @property
     def engines(self) -> list[EngineName]:
@@ -136,17 +141,22 @@ class Shown:
         if all(shows_inputs(one) for one in self.statements):
             return ()
         equal = "equal outputs make equal statements, which count once"
-        if len(self.statements) == 1:
+        if self.inferences == 1:
             return (f"The statement does not show its input: {equal}. docs/gate.md says how private inferences are counted.",)
-        if self.distinct == len(self.statements):
+        if self.distinct == self.inferences:
             return ()
-        told = f"{len(self.statements)} bundles show {self.distinct} distinct statements: their inputs are hidden, and {equal}."
+        what = f"{len(self.statements)} bundles" if self.inferences == len(self.statements) else f"{self.inferences} inferences"
+        told = f"{what} show {self.distinct} distinct statements: their inputs are hidden, and {equal}."
         return (f"{told} docs/gate.md says how private inferences can be counted by context, and what that does not show.",)
 
 
-def _claimed(path: Path) -> Statement:
+def _claimed(path: Path, lock: CircuitLock) -> Statement:
     with open_bundle(path) as opened:
-        return find_claims(opened)[1].statement
+        statement = find_claims(opened)[1].statement
+    if statement.batch and any(one.quantised_sha256 is not None for one in statement.tensors):
+        # Its items, which are to be counted, are in the proof's files alone.
+        return verify_bundle(path, lock, Expectations(allow_test_srs=True)).statement
+    return statement
 
 
 def _find_lock(bundle: Path) -> Path:

@@ -101,3 +101,16 @@ def test_without_a_floor_the_coarsest_circuit_is_taken() -> None:
     net, feeds = classifier()
     found = tune(net, feeds, spec("classification", {"floor": "none"}))
     assert found.options.activation_bits == 8 and len(found.tried) == 1
+
+
+def test_a_dead_output_cell_asks_for_no_scale_of_its_own() -> None:
+    """As in sentence embeddings, where some cells are the rounding noise of their sums."""
+    from onnx import helper
+
+    rng = np.random.default_rng(3)
+    weights = rng.standard_normal((10, 4)).astype(np.float32)
+    weights[:, 2] *= np.float32(1e-33)
+    net = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": (1, 10)}, {"y": (1, 4)}, {"w": weights})
+    feeds = [{"x": rng.standard_normal((1, 10)).astype(np.float32)} for _ in range(120)]
+    tuned = tune(net, feeds, spec("regression", {"spread_error": 0.01}))
+    assert not tuned.scales["y"].columns

@@ -23,7 +23,7 @@ import skops.io
 from sklearn import svm
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -110,15 +110,6 @@ def test_neighbours_without_their_tree_are_the_same(tmp_path: Path) -> None:
     loaded = load_skops(Source(str(saved(tmp_path, estimator)), {}))
     assert loaded._tree is None
     assert (loaded.predict(rows) == estimator.predict(rows)).all()
-
-
-@pytest.mark.parametrize("build", [lambda: RandomForestClassifier(3), lambda: HistGradientBoostingClassifier(max_iter=2)])
-def test_decision_trees_need_trust(build: Build, tmp_path: Path) -> None:
-    """Compiled code walks their nodes as the file gives them."""
-    with pytest.raises(UsageError) as caught:
-        export(saved(tmp_path, fitted(build, "iris")))
-    assert caught.value.code == "pickle-refused"
-    assert "--trust-type sklearn." in caught.value.hint
 
 
 # What nobody vouches for

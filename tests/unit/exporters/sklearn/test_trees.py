@@ -39,7 +39,7 @@ from verifai.stages.export import ExportResult, export
 
 
 def exported(folder: Path, estimator: Any) -> ExportResult:
-    """By a trusted pickle: skops knows no tree to be safe."""
+    """By a trusted pickle, which holds what skops does not take apart."""
     path = folder / "model.pkl"
     path.write_bytes(pickle.dumps(estimator))
     return export(path, trust_pickle=True)
@@ -149,15 +149,3 @@ def test_a_tree_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
     estimator.tree_.__setstate__(state)
     with pytest.raises(UnsupportedModel, match="reached twice"):
         exported(tmp_path, estimator)
-
-
-def test_trees_in_a_skops_file_need_trust(tmp_path: Path) -> None:
-    import skops.io
-
-    path = tmp_path / "model.skops"
-    skops.io.dump(fitted(lambda: DecisionTreeRegressor(max_depth=3), "diabetes"), path)
-    with pytest.raises(UsageError) as caught:
-        export(path)
-    assert caught.value.code == "pickle-refused" and "--trust-type sklearn.tree._tree.Tree" in caught.value.hint
-    kinds = [str(kind) for kind in skops.io.get_untrusted_types(file=path)]
-    assert export(path, trusted_types=kinds).parity.max_error < 1e-4

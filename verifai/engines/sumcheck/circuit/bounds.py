@@ -22,6 +22,8 @@ MAX_MAGNITUDE = 1 << 62
 RECIP_ONE = 1 << 46
 RECIP_LIMIT = 1 << 30
 ISQRT_LIMIT = 1 << 60
+MAX_DIGIT_BITS = 40
+"""Of a Rescale's result, and of the differences that a TopIndex proves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _windows(
     need(len(kernel) == len(op.stride) == len(dilation) == 2 and len(op.pads) == 4, "a window is not two-dimensional")
     need(all(0 < v < limit for v in (*kernel, *op.stride, *dilation)), "a window parameter is out of range")
     need(all(v < limit for v in op.pads), "a padding is out of range")
-    sizes = tuple(window_size(shape[2 + i], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2))
+    sizes = tuple(window_size(shape[i - 2], kernel[i], op.stride[i], dilation[i], op.pads[i], op.pads[2 + i]) for i in range(2))
     need(min(sizes) > 0, "the window does not fit")
     return sizes[0], sizes[1]
 
@@ -102,6 +104,7 @@ class Facts:
         self._circuit = circuit
         self._ranges: dict[int, tuple[int, int]] = {}
         self._maxima: dict[int, ops.RowMax] | None = None
+        self._makers: dict[int, ops.Op] | None = None
 
     def table_range(self, table: int) -> tuple[int, int]:
         """The least and the greatest value of a table."""
@@ -115,6 +118,44 @@ class Facts:
         if self._maxima is None:
             self._maxima = {op.exp: op for op in reversed(self._circuit.ops) if isinstance(op, ops.RowMax)}
         return self._maxima.get(tensor)
+
+    def maker(self, tensor: int) -> ops.Op | None:
+        """The operation that ``tensor`` is the result of; None for an input."""
+        if self._makers is None:
+            self._makers = {out: op for op in self._circuit.ops for out in ops.results(op)}
+        return self._makers.get(tensor)
+
+    def quotient(self, x: int, factor: int) -> int | None:
+        """A bound of |x·f| where f is the reciprocal of its row's norm, or of the sum that x's row is a weighted part of.
+
+        f = R·2^e ≤ 2^46/q. (1) q = ⌊√v⌋ ≥ 1 and v = M·Σx² + c with M ≥ 1, c ≥ 0: √M·|x| ≤ √v < q + 1 ≤ 2q. (2) q = M·Σe over
+        the cells of the same row of e ≥ 0, M ≥ 1, and x = N·Σ e·b: |x| ≤ |N|·max|b|·q. None in all other cases.
+        """
+        recip = self.maker(factor)
+        if not isinstance(recip, ops.Recip):
+            return None
+        divisor = self.maker(recip.q)
+        if isinstance(divisor, ops.Isqrt):
+            factor_of_squares = self._sums_squares(divisor.v, x)
+            return -(-2 * RECIP_ONE // isqrt(factor_of_squares)) if factor_of_squares else None
+        mixed = self.maker(x)
+        if not isinstance(divisor, ops.RowSum) or not isinstance(mixed, ops.BatchedMatMul):
+            return None
+        same = divisor.x == mixed.a and divisor.y == ops.NONE and divisor.axes == 1 and divisor.multiplier >= 1
+        if not same or self._circuit.tensors[mixed.a].low < 0:
+            return None
+        return RECIP_ONE * abs(mixed.multiplier) * self._circuit.tensors[mixed.b].magnitude
+
+    def _sums_squares(self, v: int, x: int) -> int:
+        """M when v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0; else 0."""
+        made, factor = self.maker(v), 1
+        if isinstance(made, ops.LinearCombination):
+            if len(made.sources) != 1 or made.multipliers[0] < 1 or made.constant < 0:
+                return 0
+            factor, made = made.multipliers[0], self.maker(made.sources[0])
+        if not isinstance(made, ops.RowSum) or not made.x == made.y == x or made.axes != 1:
+            return 0
+        return factor * max(0, made.multiplier)
 
 
 def _matmul(c: Circuit, facts: Facts, op: ops.MatMul) -> tuple[Result, ...]:
@@ -135,15 +176,15 @@ def _bias(c: Circuit, index: int, channels: int) -> int:
 
 def _conv(c: Circuit, facts: Facts, op: ops.Conv) -> tuple[Result, ...]:
     x, weight = c.tensors[op.x], c.weights[op.weight]
-    need(len(x.shape) == 4 and len(weight.shape) == 4, "Conv takes four axes")
+    need(len(x.shape) >= 4 and len(weight.shape) == 4, "Conv takes four axes or more, and a weight of four")
     out_channels, inner, kernel = weight.shape[0], weight.shape[1], weight.shape[2:]
-    need(op.groups > 0 and x.shape[1] == op.groups * inner and out_channels % op.groups == 0, "the channels do not match")
+    need(op.groups > 0 and x.shape[-3] == op.groups * inner and out_channels % op.groups == 0, "the channels do not match")
     if op.groups > 1:
         outer = out_channels // op.groups
         need(inner & (inner - 1) == 0 and outer & (outer - 1) == 0, "channels per group are not a power of two")
     height, width = _windows(op, x.shape, op.dilation, kernel)
     bound = weight.row_l1 * x.magnitude + _bias(c, op.bias, out_channels)
-    return (Result((x.shape[0], out_channels, height, width), -bound, bound, 0),)
+    return (Result((*x.shape[:-3], out_channels, height, width), -bound, bound, 0),)
 
 
 def _batched(c: Circuit, facts: Facts, op: ops.BatchedMatMul) -> tuple[Result, ...]:
@@ -177,11 +218,11 @@ def _combination(c: Circuit, facts: Facts, op: ops.LinearCombination) -> tuple[R
 
 def _window_sum(c: Circuit, facts: Facts, op: ops.WindowSum) -> tuple[Result, ...]:
     x = c.tensors[op.x]
-    need(len(x.shape) == 4, "WindowSum takes four axes")
+    need(len(x.shape) >= 4, "WindowSum takes four axes or more")
     height, width = _windows(op, x.shape, (1, 1), op.kernel)
     taps = prod(op.kernel)
     interval = (min(0, x.low) * taps, max(0, x.high) * taps) if any(op.pads) else (x.low * taps, x.high * taps)
-    return (Result((*x.shape[:2], height, width), *_scaled(interval, op.multiplier), 0),)
+    return (Result((*x.shape[:-2], height, width), *_scaled(interval, op.multiplier), 0),)
 
 
 def _row_sum(c: Circuit, facts: Facts, op: ops.RowSum) -> tuple[Result, ...]:
@@ -225,11 +266,11 @@ def _lookup(c: Circuit, facts: Facts, op: ops.Lookup) -> tuple[Result, ...]:
 
 def _window_max(c: Circuit, facts: Facts, op: ops.WindowMax) -> tuple[Result, ...]:
     x = c.tensors[op.x]
-    need(len(x.shape) == 4, "WindowMax takes four axes")
+    need(len(x.shape) >= 4, "WindowMax takes four axes or more")
     sizes = _windows(op, x.shape, op.dilation, op.kernel)
     need(prod(op.kernel) <= 4, "WindowMax takes at most four taps")
     need(x.high - x.low < 1 << 32, "the operand's span is too wide")
-    return (Result((*x.shape[:2], *sizes), x.low, x.high, x.low),)
+    return (Result((*x.shape[:-2], *sizes), x.low, x.high, x.low),)
 
 
 def _row_max(c: Circuit, facts: Facts, op: ops.RowMax) -> tuple[Result, ...]:
@@ -261,6 +302,56 @@ def _argmax(c: Circuit, facts: Facts, op: ops.ArgMax) -> tuple[Result, ...]:
     x = c.tensors[op.x]
     need(x.high - x.low < 1 << 32, "the operand's span is too wide")
     need(x.shape[-1] < 1 << 16, "a row has 2^16 cells or more")
+    return (Result(x.shape[:-1] or (1,), 0, x.shape[-1] - 1, 0),)
+
+
+def _limbs(widths: tuple[int, ...], what: str) -> None:
+    need(bool(widths) and all(0 < b <= 16 for b in widths), f"a width of the {what} is not in [1, 16]")
+
+
+def _rescale(c: Circuit, facts: Facts, op: ops.Rescale) -> tuple[Result, ...]:
+    z, bits = c.tensors[op.z], sum(op.digits)
+    _limbs(op.limbs, "limbs")
+    _limbs(op.digits, "digits")
+    need(sum(op.limbs) == op.shift, "the limb widths do not add up to the shift")
+    need(bits <= MAX_DIGIT_BITS and op.shift + bits <= 62, "more than 40 bits of digits, or more than 62 with the shift")
+    low, high = max(requant_t(z.low, op.shift), -(1 << (bits - 1))), min(requant_t(z.high, op.shift), (1 << (bits - 1)) - 1)
+    need(low <= high, "no value of the operand is in reach of the digits")
+    return (Result(z.shape, low, high, 0),)
+
+
+def _gated(c: Circuit, facts: Facts, op: ops.GatedMatMul) -> tuple[Result, ...]:
+    a, b, weight = c.tensors[op.a], c.tensors[op.b], c.weights[op.weight]
+    need(a.shape == b.shape, "the shapes differ")
+    need(0 < op.contract <= len(a.shape), "GatedMatMul contracts more axes than there are")
+    rows, inner = a.shape[: -op.contract], a.shape[len(a.shape) - op.contract :]
+    need(weight.shape[1:] == inner and len(weight.shape) > 1, "the weight's shape does not match")
+    bound = weight.row_l1 * a.magnitude * b.magnitude + _bias(c, op.bias, weight.shape[0])
+    return (Result((*rows, weight.shape[0]), -bound, bound, 0),)
+
+
+def _row_scale(c: Circuit, facts: Facts, op: ops.RowScale) -> tuple[Result, ...]:
+    x, factor = c.tensors[op.x], c.tensors[op.factor]
+    need(factor.shape == (x.shape[:-1] or (1,)), "the factors are not one per row")
+    low, high = product(_interval(x), _interval(factor))
+    quotient = facts.quotient(op.x, op.factor)
+    if quotient is not None:
+        low, high = max(low, -quotient), min(high, quotient)
+    return (Result(x.shape, *_scaled((low, high), op.multiplier), 0),)
+
+
+def _weight_rows(c: Circuit, facts: Facts, op: ops.WeightRows) -> tuple[Result, ...]:
+    index, weight = c.tensors[op.index], c.weights[op.weight]
+    need(len(weight.shape) > 1, "a weight of one axis has no rows")
+    need(index.low >= 0 and index.high < weight.shape[0], "an index is not a row of the weight")
+    return (Result((*index.shape, *weight.shape[1:]), -weight.bound, weight.bound, 0),)
+
+
+def _top_index(c: Circuit, facts: Facts, op: ops.TopIndex) -> tuple[Result, ...]:
+    x = c.tensors[op.x]
+    _limbs(op.digits, "digits")
+    need(sum(op.digits) <= MAX_DIGIT_BITS, "more than 40 bits of digits")
+    need(x.shape[-1] < 1 << 20, "a row has 2^20 cells or more")
     return (Result(x.shape[:-1] or (1,), 0, x.shape[-1] - 1, 0),)
 
 
@@ -379,6 +470,11 @@ _RULES: dict[type[Any], _Rule] = {
     ops.Recip: _determined(_recip),
     ops.Isqrt: _determined(_isqrt),
     ops.ArgMax: _determined(_argmax),
+    ops.Rescale: _determined(_rescale),
+    ops.GatedMatMul: _determined(_gated),
+    ops.RowScale: _determined(_row_scale),
+    ops.WeightRows: _determined(_weight_rows),
+    ops.TopIndex: _determined(_top_index),
     ops.Relabel: _relabel,
     ops.View: _view,
     ops.Gather: _gather,

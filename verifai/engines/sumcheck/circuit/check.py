@@ -5,12 +5,13 @@ The lowering, the prover and the verifier each call :func:`check` before they us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.batch import check_batch
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, Facts, infer, need
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.ops import NONE
@@ -18,7 +19,9 @@ from verifai.engines.sumcheck.circuit.program import Circuit, Table, Tensor, Vis
 from verifai.errors import EvidenceRejected
 
 MAX_LOG_CELLS = 28
-MAX_RANK = 6
+MAX_RANK = 7
+MAX_ITEM_RANK = MAX_RANK - 1
+"""Axes of one inference's tensor; a batch adds one."""
 MAX_OPENINGS = 64
 """Of one hiding commitment: each costs t coefficients in every row."""
 
@@ -45,7 +48,9 @@ def check(circuit: Circuit) -> None:
         defined.update(ops.results(op))
         read.update(ops.operands(op))
     _at("outputs", lambda: _outputs(circuit, defined, read))
+    _at("indices", lambda: _stated_indices(circuit))
     _at("suite", lambda: _privacy(circuit))
+    _at("batch", lambda: check_batch(circuit))
     _at("weights and tables", lambda: _no_leftovers(circuit))
 
 
@@ -96,7 +101,11 @@ def _inputs(circuit: Circuit, defined: set[int]) -> None:
         need(port.tensor < len(circuit.tensors) and port.tensor not in defined, "an input does not exist or occurs twice")
         tensor = circuit.tensors[port.tensor]
         need(tensor.fill == 0, f"the padding of input {tensor.name} is not 0")
-        need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
+        if port.visibility is Visibility.PUBLIC:
+            need(tensor.low > -(1 << 31) and tensor.high < 1 << 31, f"the range of input {tensor.name} reaches 2^31")
+        else:
+            # Hidden cells are looked up in a table of their range.
+            need(tensor.high - tensor.low < 1 << 16, f"the range of input {tensor.name} is wider than 2^16")
         defined.add(port.tensor)
 
 
@@ -108,8 +117,12 @@ class _Named:
     table: tuple[int, ...] = ()
 
 
-def _names_weights(op: ops.MatMul | ops.Conv) -> _Named:
+def _names_weights(op: ops.MatMul | ops.Conv | ops.GatedMatMul) -> _Named:
     return _Named(weights=(op.weight, op.bias))
+
+
+def _names_rows(op: ops.WeightRows) -> _Named:
+    return _Named(weights=(op.weight,))
 
 
 def _names_table(op: ops.Requant | ops.Lookup | ops.RowMax) -> _Named:
@@ -120,6 +133,8 @@ _NAMED: Dispatch[Callable[[Any], _Named]] = dispatch(
     {
         ops.MatMul: _names_weights,
         ops.Conv: _names_weights,
+        ops.GatedMatMul: _names_weights,
+        ops.WeightRows: _names_rows,
         ops.Requant: _names_table,
         ops.Lookup: _names_table,
         ops.RowMax: _names_table,
@@ -136,6 +151,9 @@ _NAMED: Dispatch[Callable[[Any], _Named]] = dispatch(
             ops.Recip,
             ops.Isqrt,
             ops.ArgMax,
+            ops.Rescale,
+            ops.RowScale,
+            ops.TopIndex,
             ops.Relabel,
             ops.View,
             ops.Gather,
@@ -187,6 +205,17 @@ def _outputs(circuit: Circuit, defined: set[int], read: set[int]) -> None:
     need(not dead, f"{', '.join(circuit.tensors[i].name for i in sorted(dead)[:3])}: read by nothing")
 
 
+def _stated_indices(circuit: Circuit) -> None:
+    """Numbers that choose rows, or are shown to be the largest cell's, are numbers that both sides know."""
+    shown = {port.tensor for port in circuit.inputs + circuit.outputs if port.visibility is Visibility.PUBLIC}
+    outputs = {port.tensor for port in circuit.outputs if port.visibility is Visibility.PUBLIC}
+    for op in circuit.ops:
+        if isinstance(op, ops.WeightRows):
+            need(op.index in shown, f"{circuit.tensors[op.index].name} chooses rows of a weight, but is not public")
+        elif isinstance(op, ops.TopIndex):
+            need(op.out in outputs, f"{circuit.tensors[op.out].name} is a top index, but no public output")
+
+
 def _privacy(circuit: Circuit) -> None:
     private = any(port.visibility is Visibility.PRIVATE for port in circuit.inputs + circuit.outputs)
     need(circuit.zero_knowledge or not private, "a tensor is private, but the suite is integrity-only")
@@ -196,11 +225,7 @@ def _privacy(circuit: Circuit) -> None:
 
 def _no_leftovers(circuit: Circuit) -> None:
     weights = [weight for op in circuit.ops for weight in _named(op).weights if weight != NONE]
-    need(_once(weights, len(circuit.weights)), "a weight is used by no operation, or by two")
+    need(set(weights) == set(range(len(circuit.weights))), "a weight is used by no operation")
     tables = {index for op in circuit.ops for index in _named(op).table}
     need(len(tables) == len(circuit.tables), "a table is used by no operation")
     need(len({(t.low, t.values) for t in circuit.tables}) == len(circuit.tables), "two tables are equal")
-
-
-def _once(found: Iterable[int], count: int) -> bool:
-    return sorted(found) == list(range(count))

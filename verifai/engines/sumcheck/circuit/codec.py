@@ -1,10 +1,11 @@
 """Canonical bytes of a circuit, and its digest. Standard library only; strict, bounded, without recursion.
 
-Layout: the magic ``verifai/circuit/1``, suite, weight visibility u8, in a zero-knowledge suite B u32, then the lists of
-:class:`.program.Circuit` in order: tensors, weights, tables, ops, inputs, outputs, commitments, soundness. Little-endian:
-counts, indices and sizes u32, values i64. Lists: count, then items. Strings: count, then printable ASCII. Tables: element
-width 1, 2, 4 or 8 (the least that holds all values), then the values. Operations: code u8, then fields in order. Exactly one
-byte string belongs to each circuit: whatever decodes is encoded again and compared.
+Layout: the magic ``verifai/circuit/1``, suite, weight visibility u8, to which 2 is added when the circuit has a batch axis,
+whose length u32 follows then, in a zero-knowledge suite B u32, then the lists of :class:`.program.Circuit` in order: tensors,
+weights, tables, ops, inputs, outputs, commitments, soundness. Little-endian: counts, indices and sizes u32, values i64. Lists:
+count, then items. Strings: count, then printable ASCII. Tables: element width 1, 2, 4 or 8 (the least that holds all values),
+then the values. Operations: code u8, then fields in order. Exactly one byte string belongs to each circuit: whatever decodes is
+encoded again and compared.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ MAX_RANK = 8
 MAX_ITEMS = 1 << 16
 MAX_INDICES = 1 << 24
 MAX_NAME = 256
+_BATCHED = 2
 
 # Field kinds of operations: i index u32, v value i64, f flag u8, n list of u32, w list of i64, p pieces.
 OPERATIONS: tuple[tuple[int, type[Any], str], ...] = (
@@ -57,6 +59,11 @@ OPERATIONS: tuple[tuple[int, type[Any], str], ...] = (
     (15, ops.Relabel, "ii"),
     (16, ops.View, "pvi"),
     (17, ops.Gather, "iinv"),
+    (18, ops.Rescale, "iiinn"),
+    (19, ops.GatedMatMul, "iiiiii"),
+    (20, ops.RowScale, "iiiv"),
+    (21, ops.WeightRows, "iii"),
+    (22, ops.TopIndex, "iin"),
 )
 _WRITTEN: dict[type[Any], tuple[int, str]] = {kind: (code, fields) for code, kind, fields in OPERATIONS}
 _KIND = {code: (kind, fields) for code, kind, fields in OPERATIONS}
@@ -155,7 +162,9 @@ def _step(step: SoundnessStep) -> bytes:
 
 def encode(circuit: Circuit) -> bytes:
     """The circuit's canonical bytes. Raises ValueError or struct.error when a field does not fit its type."""
-    parts: list[bytes] = [MAGIC, _text(circuit.suite), bytes((circuit.weight_visibility,))]
+    parts: list[bytes] = [MAGIC, _text(circuit.suite), bytes((circuit.weight_visibility | (_BATCHED if circuit.batch else 0),))]
+    if circuit.batch:
+        parts.append(_u32(circuit.batch))
     if circuit.zero_knowledge:
         parts.append(_u32(circuit.opening_budget))
     sections: tuple[tuple[tuple[Any, ...], Callable[[Any], bytes]], ...] = (
@@ -298,7 +307,8 @@ def decode(data: bytes) -> Circuit:
     reader = _Reader(data)
     if len(data) > MAX_BYTES or reader.take(len(MAGIC)) != MAGIC:
         raise reader.refuse("wrong magic or too large")
-    suite, visibility = reader.text(), WeightVisibility(reader.u8(1))
+    suite, kind = reader.text(), reader.u8(_BATCHED | 1)
+    visibility, batch = WeightVisibility(kind & 1), reader.u32() if kind & _BATCHED else 0
     hiding = suite.startswith(ZERO_KNOWLEDGE_PREFIX)
     budget = reader.u32() if hiding else 0
     tensors = tuple(_read_tensor(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
@@ -310,7 +320,7 @@ def decode(data: bytes) -> Circuit:
     commitments = tuple(_read_commitment(reader, hiding) for _ in range(reader.count(1024, 8)))
     soundness = tuple(_read_step(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
     listed = (tensors, weights, tables, operations, inputs, outputs)
-    circuit = Circuit(suite, *listed, visibility, commitments, soundness, budget)
+    circuit = Circuit(suite, *listed, visibility, commitments, soundness, budget, batch)
     if reader.at != len(data):
         raise reader.refuse("bytes follow the end")
     if encode(circuit) != data:

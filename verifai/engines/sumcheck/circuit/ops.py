@@ -33,10 +33,11 @@ class MatMul:
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """Linear, 2-D convolution: x (N, C, H, W), W (Co, C/g, Kh, Kw), z (N, Co, OH, OW).
+    """Linear, 2-D convolution: x (n…, C, H, W), W (Co, C/g, Kh, Kw), z (n…, Co, OH, OW), with one leading axis or more.
 
-    z[n, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n, (o ÷ (Co/g))·C/g + c, y·s_h + u·d_h − p_top, x·s_w + v·d_w − p_left],
-    cells outside read as 0. With ``groups`` > 1, C/g and Co/g are powers of two, so that the group is the channel's top bits.
+    z[n…, o, y, x] = b[o] + Σ_{c, u, v} W[o, c, u, v]·x[n…, o', y', x'], with o' = (o ÷ (Co/g))·C/g + c,
+    y' = y·s_h + u·d_h − p_top, x' = x·s_w + v·d_w − p_left; cells outside read as 0. With ``groups`` > 1, C/g and Co/g are
+    powers of two, so that the group is the channel's top bits.
     A 1-D convolution is one with H = Kh = 1.
 
     Attributes:
@@ -85,7 +86,7 @@ class LinearCombination:
 
 @dataclass(frozen=True, slots=True)
 class WindowSum:
-    """z[n, c, y, x] = M·Σ_{u, v} x[n, c, y·s_h + u − p_top, x·s_w + v − p_left]; cells outside read as 0.
+    """z[n…, c, y, x] = M·Σ_{u, v} x[n…, c, y·s_h + u − p_top, x·s_w + v − p_left]; cells outside read as 0.
 
     Attributes:
         kernel, stride: (height, width). pads: (top, left, bottom, right).
@@ -143,7 +144,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class WindowMax:
-    """y[n, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
+    """y[n…, c, y, x] = max over the window of x; taps outside the true cells read as x.low, so padding is x.low.
 
     At most 4 taps (kernel h·w ≤ 4); larger windows are rows first, then columns. A window wholly outside is x.low.
     """
@@ -205,6 +206,74 @@ class ArgMax:
 
     x: int
     out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rescale:
+    """y = ⌊(z + 2^(s−1)) / 2^s⌋, s ≥ 1: rounding without a table. y lies in [−2^(B−1), 2^(B−1)), or nothing is proven.
+
+    Attributes:
+        shift: s. limbs: widths of the remainder's limbs, lowest first, adding up to s; each in [1, 16].
+        digits: widths of the digits of y − base, lowest first, adding up to B ≤ 40; each in [1, 16]. base: −2^(B−1).
+
+    Trace columns: ``rem{i}`` = limbs of z + 2^(s−1) − 2^s·y, ``y{i}`` = digits of y − base. On padding z = 0, so y = 0.
+    """
+
+    z: int
+    out: int
+    shift: int
+    limbs: tuple[int, ...]
+    digits: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GatedMatMul:
+    """z[r…, o] = Σ_k… W[o, k…]·a[r…, k…]·b[r…, k…] + b[o]: a linear layer of a product that is not rounded.
+
+    Shapes, weight and bias as in :class:`MatMul`; ``a`` and ``b`` have equal shapes, and may be one tensor.
+    """
+
+    a: int
+    b: int
+    weight: int
+    bias: int
+    out: int
+    contract: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowScale:
+    """z[r…, k] = M·x[r…, k]·f[r…]; f has x's leading axes, or one axis of one cell where there are none."""
+
+    x: int
+    factor: int
+    out: int
+    multiplier: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRows:
+    """z[t…, d…] = W[index[t…], d…]. ``index`` is a public input or output, whose bounds lie within the rows of W."""
+
+    index: int
+    weight: int
+    out: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopIndex:
+    """k[r…] = the lowest index of the largest cell along the last axis; k is a public output. Padding rows are 0.
+
+    Attributes:
+        digits: widths of the digits of v − x_j − [j < k], v = x_k, lowest first, adding up to B ≤ 40; each in [1, 16]. A row
+            whose cells differ by more is not proven.
+
+    Trace columns: none. Committed are v and all digits but the highest.
+    """
+
+    x: int
+    out: int
+    digits: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +339,11 @@ Op: TypeAlias = (
     | Recip
     | Isqrt
     | ArgMax
+    | Rescale
+    | GatedMatMul
+    | RowScale
+    | WeightRows
+    | TopIndex
     | Relabel
     | View
     | Gather
@@ -292,6 +366,11 @@ _RESULT_KIND: dict[type[Any], bool] = {
     Recip: HELD,
     Isqrt: HELD,
     ArgMax: HELD,
+    Rescale: HELD,
+    GatedMatMul: VIRTUAL,
+    RowScale: VIRTUAL,
+    WeightRows: VIRTUAL,
+    TopIndex: HELD,
     Relabel: VIRTUAL,
     View: VIRTUAL,
     Gather: VIRTUAL,
@@ -303,7 +382,7 @@ def holds_results(op: Op) -> bool:
     return require(_RESULT_KIND, op, "held and virtual results")
 
 
-def _pair(op: BatchedMatMul | Mul) -> tuple[int, ...]:
+def _pair(op: BatchedMatMul | Mul | GatedMatMul) -> tuple[int, ...]:
     return (op.a, op.b)
 
 
@@ -311,7 +390,9 @@ def _row_sum_operands(op: RowSum) -> tuple[int, ...]:
     return (op.x,) if op.y == NONE else (op.x, op.y)
 
 
-def _only_x(op: MatMul | Conv | WindowSum | Lookup | WindowMax | RowMax | ArgMax | Relabel | Gather) -> tuple[int, ...]:
+def _only_x(
+    op: MatMul | Conv | WindowSum | Lookup | WindowMax | RowMax | ArgMax | TopIndex | Relabel | Gather,
+) -> tuple[int, ...]:
     return (op.x,)
 
 
@@ -330,6 +411,11 @@ _OPERANDS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
     Recip: lambda op: (op.q,),
     Isqrt: lambda op: (op.v,),
     ArgMax: _only_x,
+    Rescale: lambda op: (op.z,),
+    GatedMatMul: _pair,
+    RowScale: lambda op: (op.x, op.factor),
+    WeightRows: lambda op: (op.index,),
+    TopIndex: _only_x,
     Relabel: _only_x,
     View: lambda op: tuple(piece.source for piece in op.pieces),
     Gather: _only_x,
@@ -364,6 +450,11 @@ _RESULTS: dict[type[Any], Callable[[Any], tuple[int, ...]]] = {
     Recip: _one_result,
     Isqrt: _one_result,
     ArgMax: _one_result,
+    Rescale: _one_result,
+    GatedMatMul: _one_result,
+    RowScale: _one_result,
+    WeightRows: _one_result,
+    TopIndex: _one_result,
     Relabel: _one_result,
     View: _one_result,
     Gather: _one_result,

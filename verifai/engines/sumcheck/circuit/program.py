@@ -9,7 +9,8 @@ Conventions, for all operations:
   axis fastest. The *mask* is 1 on the box of true cells, 0 elsewhere.
 * Every padding cell of a tensor holds its ``fill``. Operations read their operands *masked*, that is, padding reads as 0
   (the extension is ``x̃ − fill·(1 − mask~)``); the exceptions state what padding reads as.
-* Outputs of Requant, Lookup, WindowMax, RowMax, Recip, Isqrt and ArgMax, and inputs, are *held* tensors: committed or public.
+* Outputs of Requant, Rescale, Lookup, WindowMax, RowMax, Recip, Isqrt, ArgMax and TopIndex, and inputs, are *held* tensors:
+  committed or public.
   Outputs of all other operations are *virtual*: their extension is derived by the protocol, and their fill is 0.
 * ``⌊·⌋`` rounds towards minus infinity.
 
@@ -221,6 +222,8 @@ class Circuit:
         weight_visibility: public digest or commitment root.
         commitments, soundness: filled in by the protocol's planner (empty in a draft, which is never proven).
         opening_budget: B of the commitment to hidden weights; 0 in the integrity-only suite, which hides none.
+        batch: how many inferences one proof holds: the length of every tensor's first axis, which no operation mixes
+            (:mod:`.batch`). 0: one inference, and no such axis.
     """
 
     suite: str
@@ -234,6 +237,7 @@ class Circuit:
     commitments: tuple[CommitmentShape, ...] = ()
     soundness: tuple[SoundnessStep, ...] = ()
     opening_budget: int = 0
+    batch: int = 0
 
     @property
     def zero_knowledge(self) -> bool:

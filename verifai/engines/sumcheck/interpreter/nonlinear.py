@@ -65,8 +65,24 @@ def requant(z: Ints, op: ops.Requant, table: Table) -> tuple[Ints, Columns]:
     return table_array(table)[index - table.low], columns
 
 
+def rescale(z: Ints, op: ops.Rescale) -> tuple[Ints, Columns]:
+    """y and the columns of :class:`..circuit.ops.Rescale`."""
+    rounded = z + (1 << (op.shift - 1))
+    y = rounded >> op.shift
+    columns: Columns = {}
+    for name, whole, widths in (
+        ("rem", rounded - (y << op.shift), op.limbs),
+        ("y", y + (1 << (sum(op.digits) - 1)), op.digits),
+    ):
+        offset = 0
+        for number, bits in enumerate(widths):
+            columns[f"{name}{number}"] = (whole >> offset) & ((1 << bits) - 1)
+            offset += bits
+    return y, columns
+
+
 def window_max(x: Ints, op: ops.WindowMax, size: Sequence[int], low: int) -> Ints:
-    """The maximum of each window of x (N, C, H, W); taps outside read as ``low``."""
+    """The maximum of each window of x (n…, C, H, W); taps outside read as ``low``."""
     values = pad_axes(x, op.pads, low)
     best: Ints | None = None
     for u in range(op.kernel[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,19 @@ class _Run:
             raise InternalError("bug", f"interpreter: {value.shape} in [{least}, {most}] breaks its bounds", where=spec.name)
         self.true[tensor] = value
 
+    def unreachable(self, tensor: int) -> InputRejected:
+        """The error for an input that takes an inner value out of reach of its digits, and so has no proof."""
+        spec = self.circuit.tensors[tensor]
+        return InputRejected(
+            "input-out-of-range", "this input takes an inner value out of the circuit's reach", where=spec.name
+        )
+
+    def within(self, tensor: int, value: Ints) -> None:
+        """Refuse an input that takes ``value`` out of the tensor's bounds."""
+        spec = self.circuit.tensors[tensor]
+        if int(value.min()) < spec.low or int(value.max()) > spec.high:
+            raise self.unreachable(tensor)
+
     def keep(self, columns: Mapping[str, Ints], padding: Mapping[str, int]) -> None:
         for name, value in columns.items():
             self.columns[self.number, name] = pad(value, padding.get(name, 0))
@@ -97,11 +111,11 @@ def _matmul(run: _Run, op: ops.MatMul) -> None:
 
 def _conv(run: _Run, op: ops.Conv) -> None:
     x, weight = run.read(op.x), run.weights[op.weight]
-    size = run.circuit.tensors[op.out].shape[2:]
-    grouped = x.reshape(x.shape[0], op.groups, -1, *x.shape[2:])
+    size = run.circuit.tensors[op.out].shape[-2:]
+    grouped = x.reshape(prod(x.shape[:-3]), op.groups, -1, *x.shape[-2:])
     kernel = weight.reshape(op.groups, -1, *weight.shape[1:])
     z = convolve(grouped, kernel, op.stride, op.dilation, op.pads, size, run.bound(op.out))
-    z = z.reshape(x.shape[0], len(weight), *size)
+    z = z.reshape(*x.shape[:-3], len(weight), *size)
     bias = run.bias(op.bias)
     run.write(op.out, z + (bias if isinstance(bias, int) else bias[:, None, None]))
 
@@ -124,7 +138,7 @@ def _combination(run: _Run, op: ops.LinearCombination) -> None:
 
 
 def _window_sum(run: _Run, op: ops.WindowSum) -> None:
-    size = run.circuit.tensors[op.out].shape[2:]
+    size = run.circuit.tensors[op.out].shape[-2:]
     x = pad_axes(run.read(op.x), op.pads, 0)
     taps = [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
     total = sum(tap(x, at, op.stride, (1, 1), size) for at in taps)
@@ -155,7 +169,7 @@ def _lookup(run: _Run, op: ops.Lookup) -> None:
 
 def _window_max(run: _Run, op: ops.WindowMax) -> None:
     out = run.circuit.tensors[op.out]
-    run.write(op.out, nonlinear.window_max(run.read(op.x), op, out.shape[2:], out.low))
+    run.write(op.out, nonlinear.window_max(run.read(op.x), op, out.shape[-2:], out.low))
 
 
 def _row_max(run: _Run, op: ops.RowMax) -> None:
@@ -181,6 +195,38 @@ def _argmax(run: _Run, op: ops.ArgMax) -> None:
     # np.argmax returns the first, that is the lowest, maximal index.
     found = run.read(op.x).argmax(axis=-1).astype(np.int64)
     run.write(op.out, found.reshape(run.circuit.tensors[op.out].shape))
+
+
+def _rescale(run: _Run, op: ops.Rescale) -> None:
+    y, columns = nonlinear.rescale(run.read(op.z), op)
+    run.within(op.out, y)
+    run.write(op.out, y)
+    last, base = len(op.limbs) - 1, len(op.digits) - 1
+    # On padding the remainder is 2^(s−1) and y − base is 2^(B−1): only the highest limb and digit are not 0.
+    run.keep(columns, {f"rem{last}": 1 << (op.limbs[-1] - 1), f"y{base}": 1 << (op.digits[-1] - 1)})
+
+
+def _gated(run: _Run, op: ops.GatedMatMul) -> None:
+    a, weight = run.read(op.a), run.weights[op.weight]
+    flat = (a * run.read(op.b)).reshape(-1, weight[0].size)
+    z = matmul(flat, weight.reshape(len(weight), -1).T, run.bound(op.out)) + run.bias(op.bias)
+    run.write(op.out, z.reshape(*a.shape[: a.ndim - op.contract], len(weight)))
+
+
+def _row_scale(run: _Run, op: ops.RowScale) -> None:
+    x = run.read(op.x)
+    run.write(op.out, x * run.read(op.factor).reshape(*x.shape[:-1], 1) * op.multiplier)
+
+
+def _weight_rows(run: _Run, op: ops.WeightRows) -> None:
+    run.write(op.out, np.asarray(run.weights[op.weight])[run.read(op.index)])
+
+
+def _top_index(run: _Run, op: ops.TopIndex) -> None:
+    x = run.read(op.x)
+    if int((x.max(axis=-1) - x.min(axis=-1)).max()) >= 1 << sum(op.digits):
+        raise run.unreachable(op.out)
+    run.write(op.out, x.argmax(axis=-1).astype(np.int64).reshape(run.circuit.tensors[op.out].shape))
 
 
 def _relabel(run: _Run, op: ops.Relabel) -> None:
@@ -225,6 +271,11 @@ _STEPS: dict[type[Any], Callable[[_Run, Any], None]] = {
     ops.Recip: _recip,
     ops.Isqrt: _isqrt,
     ops.ArgMax: _argmax,
+    ops.Rescale: _rescale,
+    ops.GatedMatMul: _gated,
+    ops.RowScale: _row_scale,
+    ops.WeightRows: _weight_rows,
+    ops.TopIndex: _top_index,
     ops.Relabel: _relabel,
     ops.View: _view,
     ops.Gather: _gather,
@@ -239,7 +290,8 @@ def run(circuit: Circuit, weights: Sequence[Ints], inputs: Sequence[Ints]) -> Tr
         inputs: per circuit input, its true cells in its shape, integers.
 
     Raises:
-        InputRejected: code ``input-out-of-range`` or ``input-shape``, with the tensor named.
+        InputRejected: code ``input-out-of-range`` or ``input-shape``, with the tensor named, an inner one where a value leaves
+            the reach of a Rescale or TopIndex.
         InternalError: code ``bug``, for an operation that the interpreter does not know.
     """
     state = _Run(circuit, weights)

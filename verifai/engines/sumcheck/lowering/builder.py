@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from hashlib import sha256
 from math import copysign, frexp
 
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import infer, requant_t
-from verifai.engines.sumcheck.circuit.check import MAX_LOG_CELLS, MAX_RANK
-from verifai.engines.sumcheck.circuit.ops import Lookup, Op, Requant
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, MAX_LOG_CELLS
+from verifai.engines.sumcheck.circuit.ops import Lookup, Op, Requant, Rescale
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Weight, WeightVisibility, log2_ceil
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY
@@ -124,6 +125,12 @@ def next_plan(needs: Sequence[Need], *, split: bool) -> Plan:
     return Plan(limb, widths)
 
 
+def even_widths(bits: int) -> tuple[int, ...]:
+    """The fewest widths of at most 16 that add up to ``bits``, as equal as may be."""
+    count = -(-bits // MAX_WIDTH)
+    return tuple(bits // count + (i < bits % count) for i in range(count))
+
+
 def signed_width(low: int, high: int) -> int:
     """The least w with [low, high] inside [−2^(w−1), 2^(w−1))."""
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0) + 1
@@ -161,9 +168,14 @@ class Builder:
     """By operation, the function of a table that cuts its values off at a range that calibration chose."""
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
+    unrounded: bool = False
+    """As :class:`..quantise.scales.QuantiserOptions` has it."""
+    shown: frozenset[int] = frozenset()
+    """The circuit inputs that statements show."""
     round_bounds: bool = False
     """Whether bounds that follow from weights are rounded up: hidden weights' are published, and exact ones tell more."""
     _names: set[str] = field(default_factory=set)
+    _shared: dict[tuple[tuple[int, ...], bytes] | None, int] = field(default_factory=dict)
     _tables: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
 
     @property
@@ -227,15 +239,21 @@ class Builder:
         self.tensors.append(Tensor(self._unique(name), shape or (1,), scale.low, scale.high, 0, step, zero_point))
         return self.next - 1
 
-    def weight(self, name: str, cells: Ints) -> int:
-        """A weight tensor, with its exact bounds."""
+    def weight(self, name: str, cells: Ints, *, shared: bool = False) -> int:
+        """A weight tensor, with its exact bounds; ``shared``: or an equal one that is there already."""
+        cells = np.ascontiguousarray(cells, np.int64)
+        key = (cells.shape, sha256(cells.data).digest()) if shared else None
+        if key in self._shared:
+            return self._shared[key]
         magnitudes = np.abs(cells)
         rows = magnitudes.reshape(len(cells), -1).sum(axis=1)
         bound, row_l1 = int(magnitudes.max()), int(rows.max())
         if self.round_bounds:
             bound, row_l1 = ((1 << value.bit_length()) - 1 for value in (bound, row_l1))
         self.weights.append(Weight(self._unique(name), cells.shape, bound, row_l1))
-        self.cells.append(np.ascontiguousarray(cells, np.int64))
+        self.cells.append(cells)
+        if key is not None:
+            self._shared[key] = len(self.weights) - 1
         return len(self.weights) - 1
 
     def draft(self) -> Circuit:
@@ -264,8 +282,8 @@ class Builder:
         except EvidenceRejected as problem:
             raise UnsupportedModel("circuit-bound", f"{type(op).__name__}: {problem.message}", where=name) from None
         for result in results:
-            if len(result.shape) > MAX_RANK:
-                raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_RANK} axes", where=name)
+            if len(result.shape) > MAX_ITEM_RANK:
+                raise UnsupportedModel("operator-unsupported", f"a value has more than {MAX_ITEM_RANK} axes", where=name)
             if sum(map(log2_ceil, result.shape)) > MAX_LOG_CELLS:
                 raise UnsupportedModel("circuit-bound", f"a value has more than 2^{MAX_LOG_CELLS} cells", where=name)
         first = self.next
@@ -312,6 +330,10 @@ class Builder:
         op = Requant(z, self.next, self.function_table(key, width, name), shift, limbs, wanted > width)
         self.calibrated[len(self.ops)] = key
         return self.emit(op, name, step=scale.step, zero_point=scale.zero_point)[0]
+
+    def rescale(self, z: int, shift: int, bits: int, name: str, step: Fraction = Fraction(1)) -> int:
+        """Rescale by 2^shift to results of ``bits`` bits, in as few digits and limbs as ranges of 2^16 allow."""
+        return self.emit(Rescale(z, self.next, shift, even_widths(shift), even_widths(bits)), name, step=step)[0]
 
     def lookup(
         self,

@@ -118,6 +118,9 @@ def _compare_cells(state: State, node: Node, position: int, values: Floats, inst
     if len(found.used()) != 1 or bool((found.source == CONSTANT).any()) or not bool(found.factor.all()):
         return False
     x, shape = found.part(found.used()[0]), state.graph.shapes[name]
+    if x.tensor in state.ordered:
+        _compare_ordered(state, node, x, np.broadcast_to(values, shape), instruction, first)
+        return True
     slope, offset = (np.broadcast_to(one, shape) for one in (found.factor, found.offset))
     sign = np.sign(slope) * (1.0 if first else -1.0)
     tensor = state.builder.tensors[x.tensor]
@@ -128,6 +131,34 @@ def _compare_cells(state: State, node: Node, position: int, values: Floats, inst
     test: Program = (_X, constant(0.0), ("eq" if instruction == "eq" else "gt",))
     state.set_lazy(node, form, test)
     return True
+
+
+_HALF = 1 << 16
+"""Differences of the integers of float32 numbers are read in steps of twice this many: 16 bits hold what is left of 33."""
+
+
+def _compare_ordered(state: State, node: Node, x: Held, values: Floats, instruction: str, first: bool) -> None:
+    """Order cells that are the integers of float32 numbers, by the integers of the thresholds: exact for every float32.
+
+    With d = ±(x − edge), which is never whole: d > 0 just when ⌊(d + h − ½ + h) / 2h⌋ > 0, h = 2^16; d − ½ is whole.
+    """
+    shape, name = state.graph.shapes[node.outputs[0]], node.outputs[0]
+    thresholds = ordered_cells_of(values).astype(np.float64)
+    sign = np.full(shape, 1.0 if first else -1.0)
+    above = (instruction == "ge") == first
+    edges = thresholds - 0.5 if above else thresholds + 0.5
+    label = state.builder.derive(f"{name}.difference", dyadic(Fraction(4 * 2 * _HALF), -_SIGN_STEPS, _SIGN_STEPS))
+    moved = edges - sign * (_HALF - 0.5)
+    form = difference(x, shape, sign, moved, label)
+    state.set_lazy(node, form, (_X, constant(0.0), ("gt",)))
+
+
+def ordered_cells_of(values: Floats) -> NDArray[np.int64]:
+    """The integers of thresholds that are float32 numbers, infinities among them, as :mod:`verifai.domain.ordered_floats` has
+    them."""
+    bits = np.ascontiguousarray(values.astype(np.float32)).view(np.uint32).astype(np.int64).reshape(values.shape)
+    magnitude = bits & 0x7FFF_FFFF
+    return np.where(bits >> 31 != 0, -magnitude, magnitude)
 
 
 def _edges(values: Floats, step: Fraction, sign: Floats, instruction: str, low: int, high: int) -> Floats:

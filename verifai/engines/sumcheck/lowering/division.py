@@ -19,7 +19,7 @@ from math import prod, sqrt
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import MAX_MAGNITUDE, RECIP_LIMIT, RECIP_ONE
-from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Mul, Recip, RowSum
+from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Mul, Recip, RowScale, RowSum
 from verifai.engines.sumcheck.lowering import cells
 from verifai.engines.sumcheck.lowering.affine import Affine, folded_product
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width, table_key
@@ -129,11 +129,21 @@ def _norm(state: State, node: Node) -> None:
 
 def _normed(state: State, node: Node, axes: tuple[int, ...]) -> None:
     name, builder, scale = node.outputs[0], state.builder, state.builder.scale(node.outputs[0])
-    held = _operand(state, node, scale)
+    quotient = (
+        state.unrounded and node.integer("p", 2) == 2 and not node.number("shift", 0.0) and name not in state.graph.outputs
+    )
+    held = _row_of_squares(state, node, axes) if quotient else None
+    if held is None:
+        held = _operand(state, node, scale)
     order = [axis for axis in range(len(held.shape)) if axis not in axes] + list(axes)
     moved = held.index.transpose(order)
     rows = held.at(np.ascontiguousarray(moved).reshape(-1, prod(held.shape[axis] for axis in axes)))
     tensor = materialise(builder, rows, f"{name}.x", windows=True)
+    if quotient:
+        result = _wide_norm(state, node, tensor, held.step, scale)
+        back = result.index.reshape(moved.shape).transpose(np.argsort(order))
+        state.unit_cells(node, result.at(np.ascontiguousarray(back)))
+        return
     make = {1: _sum_of_magnitudes, 2: _root_of_squares}.get(node.integer("p", 2))
     if make is None:
         raise unsupported(node, "only the norms 1 and 2 are supported")
@@ -144,6 +154,36 @@ def _normed(state: State, node: Node, axes: tuple[int, ...]) -> None:
     result = _quotient(builder, cells_of, Held(k, per_row, Fraction(1)), grid, scale, name)
     back = result.index.reshape(moved.shape).transpose(np.argsort(order))
     state.set_held(node, result.at(np.ascontiguousarray(back)))
+
+
+def _row_of_squares(state: State, node: Node, axes: tuple[int, ...]) -> Held | None:
+    """The operand as it is held, however wide, if its squares add up within bounds; else None."""
+    if isinstance(state.value(node, 0), Affine):
+        return None
+    held = state.held(node, 0)
+    size = prod(held.shape[axis] for axis in axes)
+    magnitude = max(state.builder.tensors[held.tensor].magnitude, 1)
+    return held if _finest(size * magnitude**2, RECIP_LIMIT**2 // 4) >= 0 else None
+
+
+def _wide_norm(state: State, node: Node, tensor: int, step: Fraction, scale: Scale) -> Held:
+    """factor·x / √(Σx² + ε) of rows on a wide grid: ⌊√(M²·Σx² + c)⌋, its reciprocal, and x times it, rounded once.
+
+    A row is no longer than its norm, so the quotient needs no clamp, whatever the input.
+    """
+    builder, name, source = state.builder, node.outputs[0], state.builder.tensors[tensor]
+    finer = _finest(source.shape[1] * source.magnitude**2, RECIP_LIMIT**2 // 4)
+    if finer < 0 or node.number("shift", 0.0):
+        raise unsupported(node, f"rows of {source.shape[1]} cells of {source.magnitude.bit_length()} bits are too long")
+    multiplier = 1 << min(finer, 2 * (MAX_WIDTH - 1)) // 2
+    constant_part = max(1, round(Fraction(node.number("epsilon", 0.0)) / step**2 * multiplier**2))
+    squares = builder.emit(RowSum(tensor, tensor, builder.next, multiplier**2, 1), f"{name}.squares")[0]
+    total = _plus(builder, squares, _within(constant_part, node, RECIP_LIMIT**2 // 2), f"{name}.square")
+    root = builder.emit(Isqrt(total, builder.next), f"{name}.root")[0]
+    reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
+    z = builder.emit(RowScale(tensor, reciprocal, builder.next, 1), f"{name}.unit")[0]
+    unit = Fraction(node.number("factor", 1.0)) * multiplier / RECIP_ONE
+    return state.quotient(z, unit, scale.step, source.shape, name)
 
 
 def _normed_layer(state: State, node: Node) -> None:
@@ -157,7 +197,7 @@ def _normed_layer(state: State, node: Node) -> None:
     )
     own = builder.scale(name)
     low, high = (float(end * own.step) for end in (own.low, own.high))
-    scale = choose_scale(Range(low - float(shift.max()), high - float(shift.min())), _LAYER_BITS)
+    scale = choose_scale(builder.told(Range(low - float(shift.max()), high - float(shift.min()))), _LAYER_BITS)
     held = _operand(state, node, scale)
     tensor = materialise(builder, held, f"{name}.x", windows=True)
     value, full = state.value(node, 0), (1, len(weight))

@@ -19,6 +19,7 @@ from verifai.engines.sumcheck.circuit.ops import (
     NONE,
     BatchedMatMul,
     Conv,
+    GatedMatMul,
     LinearCombination,
     Lookup,
     MatMul,
@@ -26,6 +27,7 @@ from verifai.engines.sumcheck.circuit.ops import (
     Piece,
     RowSum,
     View,
+    WeightRows,
     WindowSum,
 )
 from verifai.engines.sumcheck.circuit.program import padded_shape
@@ -37,12 +39,14 @@ from verifai.engines.sumcheck.lowering.values import (
     ConvTerm,
     Floats,
     Form,
+    GatedTerm,
     Held,
     MatMulTerm,
     ProductTerm,
     RowTerm,
     SelectTerm,
     SquaresTerm,
+    TableTerm,
     Term,
     WindowTerm,
     whole,
@@ -75,7 +79,7 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     """The least s that keeps every factor of ``form`` precise enough for steps of size ``step``."""
     needed = 1
     for term in form.terms:
-        if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm):
+        if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm | GatedTerm):
             needed = max(needed, _weights_shift(builder, term, step))
         elif not isinstance(term, SelectTerm):  # whose values are tables, without a shift
             ratio = abs(term.factor) * float(_term_step(term) / step)
@@ -85,21 +89,40 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     return needed
 
 
-def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm | SquaresTerm, step: Fraction) -> int:
+TABLE_BITS = 13
+"""Of the largest number in rows that tokens choose, beside its sign.
+
+Their step is a power of two, so that an embedding and a head that are one matrix are one weight.
+"""
+
+
+def table_step(table: Floats) -> Fraction:
+    """The step of rows of a constant."""
+    largest = float(np.abs(table).max(initial=0.0))
+    return Fraction(2) ** (ceil(log2(largest)) - TABLE_BITS if largest > 0 else 0)
+
+
+def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm | SquaresTerm | GatedTerm, step: Fraction) -> int:
     largest = float(np.abs(term.weight).max(initial=0.0)) * float(_term_step(term) / step)
     if largest == 0.0:
         return 1
     inner = prod(term.weight.shape[1:])
     # Rounding errors are uniform on ±½, activations about a quarter of their bound in root mean square.
-    quarter = builder.tensors[term.x.tensor].magnitude / 4
-    noise = 0.289 * inner**0.5 * (quarter**2 if isinstance(term, SquaresTerm) else quarter)
+    if isinstance(term, GatedTerm):
+        typical = builder.tensors[term.a.tensor].magnitude / 4 * builder.tensors[term.b.tensor].magnitude / 4
+    else:
+        quarter = builder.tensors[term.x.tensor].magnitude / 4
+        typical = quarter**2 if isinstance(term, SquaresTerm) else quarter
+    noise = 0.289 * inner**0.5 * typical
     return max(ceil(log2(max(noise * _STEPS_PER_NOISE, 2.0))), WEIGHT_BITS - 1 - int(np.floor(log2(largest))))
 
 
 def _term_step(term: Term) -> Fraction:
     assert not isinstance(term, SelectTerm)
-    if isinstance(term, ProductTerm | BatchedTerm):
+    if isinstance(term, ProductTerm | BatchedTerm | GatedTerm):
         return term.a.step * term.b.step
+    if isinstance(term, TableTerm):
+        return table_step(term.table)
     if isinstance(term, SquaresTerm):
         return term.x.step**2
     return term.x.step
@@ -123,6 +146,12 @@ def _term_reach(builder: Builder, term: Term) -> float:
     def most(held: Held) -> float:
         return float(builder.tensors[held.tensor].magnitude * held.step)
 
+    if isinstance(term, TableTerm):
+        return abs(term.factor) * float(np.abs(term.table).max(initial=0.0))
+    if isinstance(term, GatedTerm):
+        rows = np.abs(term.weight).sum(axis=1).max(initial=0.0)
+        bias = 0.0 if term.bias is None else float(np.abs(term.bias).max(initial=0.0))
+        return bias + float(rows) * most(term.a) * most(term.b)
     if isinstance(term, SquaresTerm):
         # As the rule for sums of products bounds them: so many times the largest of each side.
         count = padded_shape((term.weight.shape[1],))[0]
@@ -205,6 +234,31 @@ def _emit_matmul(builder: Builder, term: MatMulTerm, grid: Fraction, name: str) 
     bias = _bias(builder, term.bias, grid, name)
     number = builder.weight(f"{name}.weight", weight)
     return builder.emit(MatMul(tensor, number, bias(), builder.next, contract), name)[0]
+
+
+def _emit_gated(builder: Builder, term: GatedTerm, grid: Fraction, name: str) -> int:
+    """W·(a·b), the product of the two values not being rounded."""
+    weight = rounded(term.weight, term.a.step * term.b.step * grid, name)
+    a = materialise(builder, term.a, f"{name}.a")
+    b = a if term.b is term.a else materialise(builder, term.b, f"{name}.b")
+    bias = _bias(builder, term.bias, grid, name)
+    number = builder.weight(f"{name}.weight", weight)
+    return builder.emit(GatedMatMul(a, b, number, bias(), builder.next, 1), name)[0]
+
+
+def table_weight(builder: Builder, table: Floats, name: str) -> int:
+    """The weight that holds rows of a constant; one that is there already, if it has the same cells."""
+    return builder.weight(f"{name}.weight", rounded(table, 1 / table_step(table), name), shared=True)
+
+
+def _emit_table(builder: Builder, term: TableTerm, grid: Fraction, name: str) -> int | None:
+    factor = _factor(term.factor, table_step(term.table) * grid, name)
+    if factor == 0:
+        return None
+    rows = builder.emit(WeightRows(term.index, table_weight(builder, term.table, name), builder.next), f"{name}.rows")[0]
+    if factor == 1:
+        return rows
+    return builder.emit(LinearCombination((rows,), (factor,), 0, builder.next), name)[0]
 
 
 def _bias(builder: Builder, bias: Floats | None, grid: Fraction, name: str) -> Callable[[], int]:
@@ -325,6 +379,8 @@ _EMIT: dict[type[Any], Callable[[Builder, Any, Fraction, str], int | None]] = {
     ProductTerm: _emit_product,
     BatchedTerm: _emit_batched,
     SquaresTerm: _emit_squares,
+    GatedTerm: _emit_gated,
+    TableTerm: _emit_table,
     WindowTerm: _emit_window,
     RowTerm: _emit_rows,
 }

@@ -161,21 +161,38 @@ def _log_softmax(finder: Finder, node: Node) -> Node | None:
     return Node(kind, [name], list(node.outputs), {"axis": found.axes[0]}, node.name)
 
 
+def _mixture(finder: Finder, node: Node) -> Node | None:
+    """Mixture, when the node is softmax(x) @ v and nothing else reads the softmax, which runs along its rows."""
+    if node.domain or node.op_type != "MatMul" or finder.graph.readers.get(node.inputs[0], 0) != 1:
+        return None
+    softmax = finder.become.get(node.inputs[0]) or finder.made.get(node.inputs[0])
+    rank = len(finder.graph.shapes.get(node.inputs[0], ()))
+    if softmax is None or softmax.domain or softmax.op_type != "Softmax" or node.inputs[1] in finder.graph.constants:
+        return None
+    shapes = [finder.graph.shapes.get(name, ()) for name in (node.inputs[0], node.inputs[1], node.outputs[0])]
+    if softmax.integer("axis", -1) % max(rank, 1) != rank - 1 or min(map(len, shapes)) < 2 or len(shapes[0]) != len(shapes[2]):
+        return None
+    if shapes[0][:-2] != shapes[2][:-2]:
+        return None
+    return Node("Mixture", [softmax.inputs[0], node.inputs[1]], list(node.outputs), {}, node.name, DOMAIN)
+
+
 _PATTERNS: tuple[Callable[[Finder, Node], Node | None], ...] = (_normalised, _softmax, _norm, _log_softmax)
 
 
-def fuse(graph: SourceGraph, *, squares: bool = True) -> SourceGraph:
+def fuse(graph: SourceGraph, *, squares: bool = True, mixtures: bool = True) -> SourceGraph:
     """The graph with normalisations and softmaxes as one node each, named as their last part; unread parts are gone.
 
-    ``squares``: as :func:`.joins.join` has it.
+    ``squares``: as :func:`.joins.join` has it. ``mixtures``: whether a softmax that weights rows is divided after the sum.
     """
+    patterns = (*_PATTERNS, _mixture) if mixtures else _PATTERNS
     given, graph = graph, join(graph, squares=squares)
     finder = Finder(graph, {name: node for node in graph.nodes for name in node.outputs if name})
     nodes: list[Node] = []
     made: dict[str, int] = {}
     for node in graph.nodes:
         finder.visit(node)
-        found = next((new for pattern in _PATTERNS if (new := pattern(finder, node)) is not None), None)
+        found = next((new for pattern in patterns if (new := pattern(finder, node)) is not None), None)
         for name in node.inputs:
             before = nodes[made[name]] if name in made else None
             extensible = before is not None and (before.domain, before.op_type) == (DOMAIN, "Normalize")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,14 @@ from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
     BatchedTerm,
     ConvTerm,
+    GatedTerm,
     Held,
     Lazy,
     MatMulTerm,
+    ProductTerm,
     SquaresTerm,
     Term,
+    affine_program,
 )
 from verifai.engines.sumcheck.quantise.functions import Program
 from verifai.onnx_graph.graph import Node
@@ -57,6 +61,12 @@ def _gemm(state: State, node: Node) -> None:
 def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None) -> tuple[Term, ...]:
     """The first operand times weightᵀ, plus bias; constants that move or stretch its cells are folded in."""
     value = state.value(node, 0)
+    if any(table.shape == weight.shape and bool((table == weight).all()) for table in state.chosen):
+        # A head that is tied to the embedding is one weight with it, as long as nothing is folded in.
+        return (MatMulTerm(state.held(node, 0), weight, bias),)
+    gated = _gated(state, node, weight, bias)
+    if gated is not None:
+        return (gated,)
     folded = folded_product(value, weight, bias) if isinstance(value, Affine) else None
     exact = None if folded else affine_squares(state, node.inputs[0], weight)
     if exact is not None:
@@ -67,6 +77,34 @@ def product_terms(state: State, node: Node, weight: Floats, bias: Floats | None)
     if bias is None:
         return (squares,)
     return squares, MatMulTerm(squares.x, np.zeros_like(weight), bias)
+
+
+_MOST_GATED = 58
+"""Bits that a gated layer's sum may have at the shift that its weights need."""
+
+
+def _gated(state: State, node: Node, weight: Floats, bias: Floats | None) -> GatedTerm | None:
+    """weight times a product of two values that only layers read: the product is summed as it is, not rounded before."""
+    name = node.inputs[0]
+    value = state.values[name]
+    if not state.unrounded or not isinstance(value, Lazy) or len(value.form.terms) != 1 or value.form.constant != 0.0:
+        return None
+    term, slope = value.form.terms[0], affine_program(value.program)
+    if not isinstance(term, ProductTerm) or slope is None or slope[1] != 0 or value.form.shape != value.shape:
+        return None
+    layers = [reader for reader in state.graph.nodes if name in reader.inputs]
+    constants = state.graph.constants
+    if name in state.graph.outputs or not all(
+        reader.op_type in ("MatMul", "Gemm") and reader.inputs[0] == name and reader.inputs[1] in constants for reader in layers
+    ):
+        return None
+    found = GatedTerm(term.a, term.b, weight * (term.factor * float(slope[0])), bias)
+    # At the finest that its weights ask for, cells of both operands at the ends of their ranges must not break a bound.
+    operands = [state.builder.tensors[held.tensor].magnitude for held in (term.a, term.b)]
+    return found if prod(max(one, 1) for one in operands) * weight.shape[1] < 1 << (_MOST_GATED - _GATED_WEIGHT_BITS) else None
+
+
+_GATED_WEIGHT_BITS = 14
 
 
 def squared_source(state: State, name: str) -> str | None:

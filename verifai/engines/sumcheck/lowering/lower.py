@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.check import MAX_RANK, check
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK, check
 from verifai.engines.sumcheck.circuit.ops import holds_results, results
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
 from verifai.engines.sumcheck.interpreter.values import Ints
@@ -40,6 +40,7 @@ from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy,
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
+from verifai.engines.sumcheck.quantise.ranges import ordered_inputs
 from verifai.engines.sumcheck.quantise.scales import Scale, whole_scale
 from verifai.errors import InternalError, UnsupportedModel
 from verifai.onnx_graph.graph import Node
@@ -110,6 +111,7 @@ def lower(
     opening_budget: int = 0,
     coarse: bool = False,
     fold: bool = True,
+    unrounded: bool = True,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -123,17 +125,22 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
+        unrounded: as :class:`..quantise.scales.QuantiserOptions` has it.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
     """
-    graph = fuse.fuse(read_graph(model), squares=fold)
+    ordered = {spec.name for spec in model.inputs if spec.name in scales and scales[spec.name].ordered}
+    if odd := sorted(ordered - ordered_inputs(model)):
+        message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
+        raise UnsupportedModel("no-scale", message, where=odd[0])
+    graph = fuse.fuse(read_graph(model), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
-        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived)
-        ports = _lower_once(graph, builder, tensors, exact, fold)
+        builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
+        ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
@@ -168,8 +175,8 @@ def require_types(graph: SourceGraph, node: Node) -> None:
     A rule for reals on stored integers would compute something else: their 0 is not the real 0.
     """
     for name in node.outputs:
-        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_RANK:
-            raise unsupported(node, f"a model output has more than {MAX_RANK} axes")
+        if name in graph.outputs and len(graph.shapes.get(name, ())) > MAX_ITEM_RANK:
+            raise unsupported(node, f"a model output has more than {MAX_ITEM_RANK} axes")
         kind = graph.types.get(name, "float32")
         stored = kind in quantised.QUANTISED_TYPES and is_quantised(graph)
         if kind == "float32" or node.op_type in _MOVES or (stored and node.op_type in _QUANTISED):
@@ -206,9 +213,15 @@ def input_scale(graph: SourceGraph, builder: Builder, name: str) -> Scale:
 
 
 def _lower_once(
-    graph: SourceGraph, builder: Builder, tensors: Mapping[str, Visibility], exact: Collection[str], fold: bool
+    graph: SourceGraph,
+    builder: Builder,
+    tensors: Mapping[str, Visibility],
+    exact: Collection[str],
+    fold: bool,
+    unrounded: bool,
 ) -> tuple[list[Port], list[Port]]:
-    state = State(graph, builder, fold, finer=IMPORT_BITS if is_quantised(graph) else 0)
+    shown = frozenset(name for name, visibility in tensors.items() if visibility is Visibility.PUBLIC)
+    state = State(graph, builder, fold, unrounded, shown, finer=IMPORT_BITS if is_quantised(graph) else 0)
     inputs = []
     for name in graph.inputs:
         if graph.readers.get(name, 0) == 0:
@@ -216,7 +229,11 @@ def _lower_once(
         scale = input_scale(graph, builder, name)
         number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
+        if name in shown:
+            builder.shown |= {number}
         held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
+        if scale.ordered:
+            state.ordered.add(number)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

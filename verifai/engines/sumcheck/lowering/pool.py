@@ -9,10 +9,12 @@ from math import prod
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.ops import ArgMax, WindowMax
-from verifai.engines.sumcheck.lowering.builder import table_key
+from verifai.engines.sumcheck.circuit.bounds import MAX_DIGIT_BITS
+from verifai.engines.sumcheck.circuit.ops import NONE, ArgMax, MatMul, TopIndex, WindowMax
+from verifai.engines.sumcheck.lowering.builder import even_widths, table_key
 from verifai.engines.sumcheck.lowering.cells import apply
 from verifai.engines.sumcheck.lowering.comparisons import sloped
+from verifai.engines.sumcheck.lowering.emit import rounded, table_step, table_weight
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.linear import (
     affine_squares,
@@ -22,8 +24,19 @@ from verifai.engines.sumcheck.lowering.linear import (
     planar_shape,
     resolve_pads,
 )
-from verifai.engines.sumcheck.lowering.state import State, broadcast
-from verifai.engines.sumcheck.lowering.values import CellTerm, Floats, Form, Held, Lazy, RowTerm, WindowTerm, whole
+from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
+from verifai.engines.sumcheck.lowering.values import (
+    CellTerm,
+    Floats,
+    Form,
+    Held,
+    Lazy,
+    MatMulTerm,
+    RowTerm,
+    WindowTerm,
+    affine_program,
+    whole,
+)
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise
 from verifai.engines.sumcheck.quantise.functions import Program, constant, substitute
 from verifai.onnx_graph.graph import Node
@@ -232,7 +245,46 @@ def _average(state: State, node: Node) -> None:
     state.set_lazy(node, state.new_form(node, term, shape=planar_shape(state.graph.shapes[node.outputs[0]])))
 
 
+def _top_index(state: State, node: Node) -> bool:
+    """The largest of a form's cells, which are not rounded, as a public model output. Returns whether the node is that."""
+    name = node.outputs[0]
+    value = state.value(node, 0)
+    rank = len(state.graph.shapes[node.inputs[0]])
+    last = node.integer("axis", 0) % max(rank, 1) == rank - 1 and not node.integer("select_last_index", 0)
+    shown = state.unrounded and name in state.graph.outputs and name in state.shown
+    if not (shown and last) or not isinstance(value, Lazy) or affine_program(value.program) != (Fraction(1), Fraction(0)):
+        return False
+    form, builder = value.form, state.builder
+    term = form.terms[0] if len(form.terms) == 1 and form.constant == 0.0 else None
+    if not isinstance(term, MatMulTerm) or form.shape != form.logical or selected(value) is not None:
+        return False
+    step = table_step(term.weight)
+    x = materialise(builder, term.x, f"{name}.x")
+    bias = NONE
+    if term.bias is not None and term.bias.any():
+        bias = builder.weight(f"{name}.bias", rounded(term.bias, 1 / (step * term.x.step), name))
+    weight = table_weight(builder, term.weight, name)
+    z = builder.emit(MatMul(x, weight, bias, builder.next, 1), f"{name}.logits")[0]
+    tensor = builder.tensors[z]
+    bits = (tensor.high - tensor.low).bit_length()
+    if builder.has_scale(node.inputs[0]):
+        # As far apart as calibration saw cells of a row, and _ROOM times farther; an input beyond that has no proof.
+        scale = state.scale(node.inputs[0])
+        seen = Fraction(_ROOM * (scale.high - scale.low)) * scale.step / (step * term.x.step)
+        bits = min(bits, max(int(seen).bit_length(), 1))
+    if bits > MAX_DIGIT_BITS:
+        return False
+    found = builder.emit(TopIndex(z, builder.next, even_widths(bits)), name)[0]
+    state.set_held(node, whole(found, state.graph.shapes[name] or (1,), Fraction(1)))
+    return True
+
+
+_ROOM = 4
+
+
 def _argmax(state: State, node: Node) -> None:
+    if _top_index(state, node):
+        return
     x = state.held(node, 0)
     axis = node.integer("axis", 0) % len(x.shape)
     name, size = node.outputs[0], x.shape[axis]

@@ -15,7 +15,7 @@ from math import sqrt
 import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import RECIP_LIMIT, RECIP_ONE
-from verifai.engines.sumcheck.circuit.ops import NONE, Isqrt, LinearCombination, Recip, RowMax, RowSum
+from verifai.engines.sumcheck.circuit.ops import NONE, BatchedMatMul, Isqrt, LinearCombination, Recip, RowMax, RowScale, RowSum
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.masks import UNDERFLOW, masked_rows
@@ -79,6 +79,28 @@ def _softmax(state: State, node: Node) -> None:
     state.set_held(node, result.at(np.moveaxis(result.index, -1, axis)))
 
 
+def _mixture(state: State, node: Node) -> None:
+    """Rows of a second value, weighted by a softmax: (Σ E·v) / Σ E, so that no probability is rounded."""
+    name, builder = node.outputs[0], state.builder
+    axis = len(state.graph.shapes[node.inputs[0]]) - 1
+    rows = masked_rows(state, node, axis)
+    if rows is None:
+        rows = _near_the_largest(state, node, axis)
+    _, exp, total = exponentials(state, node, rows)
+    values = state.held(node, 1)
+    spread = values.at(np.broadcast_to(values.index, (*rows.shape[:-2], *values.shape[-2:])))
+    right = materialise(builder, spread, f"{name}.values")
+    reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
+    mixed = builder.emit(BatchedMatMul(exp, right, builder.next, 1), f"{name}.mixed")[0]
+    mean = builder.emit(RowScale(mixed, reciprocal, builder.next, 1), f"{name}.mean")[0]
+    state.unit_cells(node, state.quotient(mean, values.step / RECIP_ONE, state.scale(name).step, rows_shape(state, node), name))
+
+
+def rows_shape(state: State, node: Node) -> tuple[int, ...]:
+    """The shape of a node's result."""
+    return state.graph.shapes[node.outputs[0]]
+
+
 def _near_the_largest(state: State, node: Node, axis: int) -> Held:
     """The operand with ``axis`` last: as it is, or, where its range is much wider than what a softmax tells apart, what is left
     of each cell when the largest of its row, as rounded, is taken away; a softmax does not change by that.
@@ -122,10 +144,8 @@ _WORTH_IT = 4
 """How many times finer steps must become for that."""
 CENTRE_BITS = 2
 """The centred row is this many bits finer than the operand, where 16 bits allow it."""
-LEAST_EPSILON = 1 << 16
-"""The least ε': the square root then has 8 bits at least, and its reciprocal at most 38 + 1."""
 WANTED_EPSILON = 1 << 24
-"""Where bounds allow it: the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
+"""The least ε': the reciprocal's 34 + 1 bits leave the product with a centred row of 15 bits far below 2^62."""
 LARGEST_VARIANCE = 1 << 58
 FACTOR_BITS = 12
 NORMAL_BITS = 10
@@ -165,10 +185,12 @@ def _variance(state: State, node: Node, centred: Held, epsilon: float) -> tuple[
     factor = 1
     while round(factor * per_unit) < WANTED_EPSILON and 2 * factor * largest < LARGEST_VARIANCE:
         factor *= 2
-    if round(factor * per_unit) < LEAST_EPSILON or factor * largest >= LARGEST_VARIANCE:
-        raise unsupported(node, "epsilon is too small for the operand's scale", "Raise epsilon, or lower activation_bits.")
+    if factor * largest >= LARGEST_VARIANCE:
+        raise unsupported(node, "its rows are too long for the operand's scale", "Lower activation_bits.")
+    # An ε below half a squared step of the centred row is lost in its rounding: it is raised to what the bounds need.
+    offset = max(round(factor * per_unit), WANTED_EPSILON)
     squares = builder.emit(RowSum(centred.tensor, centred.tensor, builder.next, factor, 1), f"{name}.squares")[0]
-    op = LinearCombination((squares,), (1,), round(factor * per_unit), builder.next)
+    op = LinearCombination((squares,), (1,), offset, builder.next)
     return builder.emit(op, f"{name}.variance")[0], factor
 
 
@@ -210,7 +232,10 @@ def _normalise(state: State, node: Node, axes: tuple[int, ...]) -> None:
     limit = builder.told(Range(0.0, _normal_limit(builder.scale(name), gains, biases, size))).high
     label = f"{name}.normal"
     form = Form((product,), 0.0, rows.shape, rows.shape, label)
-    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), NORMAL_BITS))
+    # As fine as the result: a coarser one would decide what more bits of it can show.
+    scale = builder.scale(name)
+    bits = max(NORMAL_BITS, min((scale.high - scale.low).bit_length(), MAX_WIDTH - 1))
+    normal = state.requantise(label, Lazy(form), choose_scale(Range(-limit, limit), bits))
     count = rows.shape[0]
     channels = normal.at(np.ascontiguousarray(normal.index.T).reshape(1, size, 1, count))
     term = ConvTerm(channels, gains.reshape(-1, 1, 1, 1), biases, (1, 1), (1, 1), (0, 0, 0, 0), size)
@@ -240,5 +265,5 @@ def _normal_limit(scale: Scale, gains: Floats, biases: Floats, size: int) -> flo
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Softmax": _softmax, "LayerNormalization": _layer_norm}
-FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Normalize": _fused, "Mixture": _mixture}
 """Of nodes in :data:`.graph.DOMAIN`."""

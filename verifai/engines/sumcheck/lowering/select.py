@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.state import State, broadcast, selected
-from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, MatMulTerm, SelectTerm
+from verifai.engines.sumcheck.lowering.values import Floats, Form, Held, Lazy, MatMulTerm, SelectTerm, TableTerm
 from verifai.engines.sumcheck.quantise.functions import IDENTITY
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, integer_scale
 from verifai.onnx_graph.graph import Node
@@ -21,6 +21,8 @@ from verifai.onnx_graph.graph import Node
 MAX_TABLE_CELLS = 1 << 20
 """Of all channels together: beyond, one row per value and channel costs more than the product it replaces."""
 MAX_HIDDEN_ROWS = 256
+SMALL_TABLE = 1 << 12
+"""Cells of a constant whose rows are looked up even where the numbers that choose them are public."""
 EXACT_FLOAT32 = 1 << 24
 INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
@@ -159,12 +161,18 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     x = x if x.shape else x.at(x.index.reshape(1))
     low, high = _range(state, x)
     count, flat = len(table), table.reshape(len(table), -1)
-    if high - low >= MAX_TABLE_CELLS // flat.shape[1]:
+    if high - low >= MAX_TABLE_CELLS // flat.shape[1] and not _by_public_numbers(state, flat.size, x, low):
         raise unsupported(node, "its indices take too many values")
     if low < -count or high >= count:
         raise unsupported(node, f"an index may lie from {low} to {high}, outside the {count} rows of its table")
     values = np.arange(low, high + 1)
     rows = flat[values]
+    if _by_public_numbers(state, flat.size, x, low) and _kind(state, name) not in INTEGERS:
+        index = state.builder.tensors[x.tensor]
+        term = TableTerm(x.tensor, flat, 1.0)
+        state.chosen.append(flat)
+        state.set_lazy(node, Form((term,), 0.0, (*index.shape, flat.shape[1]), shape, name))
+        return
     if _kind(state, name) in INTEGERS:
         state.builder.derived[name] = integer_scale(Range(float(rows.min()), float(rows.max())))
     full = (*x.shape, flat.shape[1])
@@ -179,6 +187,19 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     choice = Form((SelectTerm(x, one_hot.astype(np.float64), low),), 0.0, (*x.shape, count), (*x.shape, count), label)
     held = state.requantise(label, Lazy(choice), integer_scale(Range(0.0, 1.0)))
     state.set_lazy(node, Form((MatMulTerm(held, flat.T, None),), 0.0, full, shape, name))
+
+
+def _by_public_numbers(state: State, cells: int, x: Held, low: int) -> bool:
+    """Whether the numbers are a public model input, all of it in order: its rows are then one functional of the table.
+
+    A small table of public numbers costs little as one table per column, which rounds each number once.
+    """
+    if not state.unrounded or low < 0 or x.tensor not in state.builder.shown:
+        return False
+    if state.builder.weights_in_tables and cells <= SMALL_TABLE:
+        return False
+    size = state.builder.tensors[x.tensor].size
+    return x.index.size == size and bool((x.index.reshape(-1) == np.arange(size)).all())
 
 
 def _one_hot(rows: NDArray[np.float64]) -> bool:

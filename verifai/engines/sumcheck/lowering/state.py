@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
@@ -14,6 +15,7 @@ from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant,
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
     CellTerm,
+    ConvTerm,
     Floats,
     Form,
     Held,
@@ -43,16 +45,21 @@ class State:
 
     Attributes:
         fold: whether constants that move or stretch cells are folded into the next linear layer.
+        unrounded: as :class:`..quantise.scales.QuantiserOptions` has it. shown: the model's public inputs and outputs.
         values: ONNX value → what it is. forced: (value, name whose scale it has) → its held form.
         reals: constants that nodes made from stored integers.
         finer: additional bits of shift, for models whose integers are to be met, not chosen.
         one_hots: places that a row's largest cells have → the same as rows of 0 and 1, with one axis more, at the end.
+        chosen: constants whose rows public numbers choose.
+        ordered: inputs by tensor whose integers are those of float32 numbers: no sum or product of them means anything.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
     """
 
     graph: SourceGraph
     builder: Builder
     fold: bool = True
+    unrounded: bool = False
+    shown: frozenset[str] = frozenset()
     values: dict[str, Value] = field(default_factory=dict)
     forced: dict[tuple[str, str], Held] = field(default_factory=dict)
     cells: dict[str, Lazy] = field(default_factory=dict)
@@ -60,6 +67,8 @@ class State:
     finer: int = 0
     reshaped: dict[str, str] = field(default_factory=dict)
     one_hots: dict[str, Held] = field(default_factory=dict)
+    chosen: list[Floats] = field(default_factory=list)
+    ordered: set[int] = field(default_factory=set)
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -109,6 +118,12 @@ class State:
             return value
         if not isinstance(value, Lazy):
             value = self.lazy(name)
+        if not scale_of and (name, "") not in self.forced and self.unrounded and feeds_products(self.graph, name):
+            rotated = unrounded_cells(self.builder, value, name)
+            if rotated is not None:
+                self.forced[name, ""] = rotated
+        if not scale_of and (name, "") in self.forced:
+            target = ""
         if (name, target) not in self.forced:
             self.forced[name, target] = self.requantise(name, value, self.scale(target))
         found = self.forced[name, target]
@@ -139,6 +154,10 @@ class State:
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
+        if scale.high - scale.low >= 1 << MAX_WIDTH and not scale.columns:
+            if found is not None:
+                return self._wide_sum(name, value.form, scale)
+            scale = choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), MAX_WIDTH - 1)
         form, program = value.form, value.program
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
         if lone is not None and not (self.fold and self._wide(lone)):
@@ -155,8 +174,7 @@ class State:
         least = least_shift(self.builder, form, step) + self.finer
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        # An estimate's scales are nobody's: what breaks a bound under them need not under real ones.
-        bounded = bounded or self.builder.coarse or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
@@ -168,6 +186,28 @@ class State:
         tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
 
+    def _wide_sum(self, name: str, form: Form, scale: Scale) -> Held:
+        """The form on a wide grid: rounded without a table, and not clamped."""
+        shift = max(1, least_shift(self.builder, form, scale.step) + self.finer)
+        if shift > MAX_SHIFT:
+            raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
+        z = emit_form(self.builder, form, scale.step, shift, name)
+        tensor = self.builder.rescale(z, shift, signed_width(scale.low, scale.high), name, scale.step)
+        return whole(tensor, form.logical, scale.step)
+
+    def quotient(self, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
+        """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
+
+        Its digits hold all that its bounds reach, so that no input is refused for it. Raises UnsupportedModel.
+        """
+        ratio = step / unit
+        shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
+        if not 1 <= shift <= MAX_SHIFT:
+            raise UnsupportedModel("circuit-bound", "the scales of dividend, divisor and quotient differ too much", where=name)
+        tensor = self.builder.tensors[z]
+        bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
+        return whole(self.builder.rescale(z, shift, bits, name), shape, unit * (1 << shift))
+
     def _argument(self, form: Form, program: Program, scale: Scale) -> Scale:
         """The scale of a function's argument: of the part of its range where the function changes, as fine as bounds allow."""
         whole_range = self.scale(form.name)
@@ -178,7 +218,8 @@ class State:
         part = active_range(program, values, scale)
         # What lies beyond the table is split off: the whole reach has at most so many bits more.
         bits = (plain.high - plain.low).bit_length()
-        least = form_reach(self.builder, form) * 2.0 ** (bits + ARGUMENT_BITS + 2 - MAX_WIDTH - SPLIT_BITS)
+        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high
+        least = reach * 2.0 ** (bits + ARGUMENT_BITS + 2 - MAX_WIDTH - SPLIT_BITS)
         low, high = min(part.low, 0.0), max(part.high, 0.0)
         if part == values and high - low >= least:
             return plain
@@ -213,11 +254,71 @@ class State:
         """The node's result is these cells."""
         self.values[node.outputs[0]] = value
 
+    def unit_cells(self, node: Node, value: Held) -> None:
+        """The node's result is these cells; those of a model output get the output's own scale."""
+        if node.outputs[0] in self.graph.outputs:
+            form = Form((CellTerm(value, 1.0),), 0.0, value.shape, value.shape, node.outputs[0])
+            self.set_lazy(node, form)
+        else:
+            self.set_held(node, value)
+
     def new_form(self, node: Node, *terms: object, shape: tuple[int, ...] | None = None, constant: float = 0.0) -> Form:
         """A form named after the node's result, of its ONNX shape."""
         name = node.outputs[0]
         logical = self.graph.shapes[name]
         return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
+
+
+_THROUGH = frozenset({"Transpose", "Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity"})
+"""What moves cells between a value and a product that reads it."""
+
+
+def feeds_products(graph: SourceGraph, name: str) -> bool:
+    """Whether all that reads a value are products of two values, its cells moved in between at most."""
+    found = False
+    for node in graph.nodes:
+        if name not in node.inputs:
+            continue
+        if node.op_type == "MatMul" and not node.domain:
+            found = all(one not in graph.constants for one in node.inputs)
+        else:
+            found = node.op_type in _THROUGH and not node.domain and feeds_products(graph, node.outputs[0])
+        if not found:
+            return False
+    return found and name not in graph.outputs
+
+
+_ROTATION_BITS = 11
+"""Of the largest factor of cells that are not rounded before a product, beside its sign."""
+_OPERAND_BITS = 27
+"""Of such cells: a sum of 2^6 products of two stays below 2^60."""
+
+
+def unrounded_cells(builder: Builder, value: Lazy, name: str) -> Held | None:
+    """Cells times constants, and sums of such (a rotary embedding), as cells of a virtual tensor; None for other values."""
+    slope = affine_program(value.program)
+    if slope is None:
+        return None
+    form = affine(value.form, float(slope[0]), float(slope[1]), name)
+    if not any(isinstance(term, ConvTerm) for term in form.terms):
+        return None
+    largest = 0.0
+    for term in form.terms:
+        if isinstance(term, ConvTerm) and term.groups == len(term.weight) == term.weight.size and not any(term.pads):
+            largest = max(largest, float(np.abs(term.weight).max(initial=0.0)) * float(term.x.step))
+        elif isinstance(term, CellTerm):
+            largest = max(largest, abs(term.factor) * float(term.x.step))
+        else:
+            return None
+    if largest == 0.0:
+        return None
+    unit = Fraction(2) ** (int(np.ceil(np.log2(largest))) - _ROTATION_BITS)
+    reach = form_reach(builder, form) / float(unit)
+    if reach >= 1 << _OPERAND_BITS:
+        return None
+    z = emit_form(builder, form, unit, 0, f"{name}.unrounded")
+    # In its own shape: what reads it moves whole axes, where it would have to cut channels that merge several.
+    return whole(materialise(builder, whole(z, form.logical or (1,), unit), f"{name}.cells"), form.logical, unit)
 
 
 def selected(value: Value) -> SelectTerm | None:

@@ -134,7 +134,38 @@ class SelectTerm:
     low: int
 
 
-Term: TypeAlias = MatMulTerm | ConvTerm | CellTerm | ProductTerm | BatchedTerm | SquaresTerm | WindowTerm | RowTerm | SelectTerm
+@dataclass(frozen=True, eq=False)
+class GatedTerm:
+    """Σ_k a[…, k]·b[…, k]·weight[o, k] + bias[o]; a and b of shape (…, K), weight (O, K)."""
+
+    a: Held
+    b: Held
+    weight: Floats
+    bias: Floats | None
+
+
+@dataclass(frozen=True, eq=False)
+class TableTerm:
+    """table[index[…], c]·factor: rows of a constant by the numbers of a public tensor, all of it."""
+
+    index: int
+    table: Floats
+    factor: float
+
+
+Term: TypeAlias = (
+    MatMulTerm
+    | ConvTerm
+    | CellTerm
+    | ProductTerm
+    | BatchedTerm
+    | SquaresTerm
+    | GatedTerm
+    | TableTerm
+    | WindowTerm
+    | RowTerm
+    | SelectTerm
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +204,7 @@ def whole(tensor: int, shape: tuple[int, ...], step: Fraction, zero_point: int =
 
 def scaled(term: Term, factor: float) -> Term:
     """The term times a real factor."""
-    if isinstance(term, MatMulTerm | ConvTerm):
+    if isinstance(term, MatMulTerm | ConvTerm | GatedTerm):
         bias = None if term.bias is None else term.bias * factor
         return replace(term, weight=term.weight * factor, bias=bias)
     if isinstance(term, SelectTerm):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.bounds import same_cells
+from verifai.engines.sumcheck.circuit.check import MAX_ITEM_RANK
 from verifai.engines.sumcheck.circuit.ops import NONE, Gather, MatMul, Piece, Relabel, View
 from verifai.engines.sumcheck.circuit.program import log2_ceil
 from verifai.engines.sumcheck.lowering.builder import Builder
@@ -28,10 +29,14 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     identity = value.index.size == source.size and bool((value.index.reshape(-1) == np.arange(source.size)).all())
     if identity and source.shape == value.shape:
         return value.tensor
-    plain = not windows or _refines(value.shape, source.shape)
+    lone = builder.unrounded and len(value.shape) == 4 and value.shape[2:] == (1, 1)  # windows of one cell: channels may merge
+    plain = not windows or lone or _refines(value.shape, source.shape)
     if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
     pieces = partition(value.index, source.shape, value.tensor)
+    finer = None if pieces or not builder.unrounded else _by_refinement(builder, value, name, filling)
+    if finer is not None:
+        return finer
     pieces = pieces or partition(value.index, source.shape, value.tensor, _many(value.index.size, source.size))
     if pieces:
         return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
@@ -45,6 +50,26 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
 
 MAX_MATRIX = 1 << 22
 """Cells of the matrix of 0 and 1 that stands for a rearrangement of any kind."""
+
+
+def _by_refinement(builder: Builder, value: Held, name: str, filling: int) -> int | None:
+    """A View of few pieces with one axis more, and a Relabel that merges two of its axes; None where there is none.
+
+    Places of a head and cells within it, (tokens·64), are one axis of channels where constants differ from cell to cell.
+    """
+    source = builder.tensors[value.tensor].shape
+    kept = [size for size in value.shape if size > 1]
+    for axis, size in enumerate(kept):
+        inner = 2
+        while inner < size and size % inner == 0:
+            shape = (*kept[:axis], size // inner, inner, *kept[axis + 1 :])
+            if len(shape) <= MAX_ITEM_RANK and same_cells(shape, value.shape):
+                pieces = partition(value.index.reshape(shape), source, value.tensor)
+                if pieces:
+                    made = builder.emit(View(pieces, filling, builder.next), f"{name}.finer", shape, step=value.step)[0]
+                    return builder.emit(Relabel(made, builder.next), name, value.shape, step=value.step)[0]
+            inner *= 2
+    return None
 
 
 def _by_matrix(builder: Builder, value: Held, name: str, filling: int) -> int | None:

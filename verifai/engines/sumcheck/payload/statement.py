@@ -3,7 +3,9 @@
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
 row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
 suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights' opening follows it, u64, a hashed tensor's
-root is followed by the number of its opening, u64, and a private tensor has no bytes. The proof binds every byte: the
+root is followed by the number of its opening, u64, and a private tensor has no bytes. Of a batch, the number of items that
+count, u64, stands before the tensors, and public tensors have the cells of these items alone, in the least width that holds the
+circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds every byte: the
 verifier's transcript absorbs what is decoded here.
 """
 
@@ -14,9 +16,11 @@ from fractions import Fraction
 from typing import assert_never
 
 from verifai.domain.digest import Sha256
+from verifai.domain.packed_cells import kind_of, pack, unpack, width_of
 from verifai.domain.statement import (
     Column,
     CommitmentOpening,
+    Encoding,
     EngineName,
     Privacy,
     TensorStatement,
@@ -24,7 +28,7 @@ from verifai.domain.statement import (
     WeightVisibility,
 )
 from verifai.domain.statement import Statement as DomainStatement
-from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.circuit.program import Circuit, Tensor
 from verifai.engines.sumcheck.circuit.program import Visibility as Binding
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor
 from verifai.engines.sumcheck.payload.weight_roots import WeightRoots
@@ -36,6 +40,8 @@ from verifai.engines.sumcheck.protocol.statement import (
     PublicTensor,
     StatedTensor,
     Statement,
+    shown_size,
+    with_filler,
 )
 from verifai.errors import EvidenceRejected
 
@@ -44,16 +50,22 @@ HIDING_MAGIC = b"verifai/sumcheck-zk-statement/1"
 _ROOT, _NUMBER = 32, 8
 
 
-def statement_bytes(circuit: Circuit) -> int:
-    """The length without the context."""
+def statement_bytes(circuit: Circuit, items: int) -> int:
+    """The length without the context; ``items``: of a batch, how many count, else 0."""
     number = _NUMBER if circuit.zero_knowledge else 0
-    total = len(_magic(circuit)) + number
+    total = len(_magic(circuit)) + number + (_NUMBER if circuit.batch else 0)
     for port in (*circuit.inputs, *circuit.outputs):
         if port.visibility is Binding.PUBLIC:
-            total += 4 * circuit.tensors[port.tensor].size
+            tensor = circuit.tensors[port.tensor]
+            total += width_of(_kind(circuit, tensor)) * shown_size(tensor, items)
         elif port.visibility is Binding.HASHED:
             total += _ROOT + number
     return total
+
+
+def _kind(circuit: Circuit, tensor: Tensor) -> str:
+    """How public cells are written."""
+    return kind_of(tensor.low, tensor.high) if circuit.batch else "i32"
 
 
 def _magic(circuit: Circuit) -> bytes:
@@ -65,9 +77,13 @@ def encode_statement(circuit: Circuit, statement: Statement) -> bytes:
     parts = [_magic(circuit)]
     if circuit.zero_knowledge:
         parts.append(struct.pack("<Q", statement.opening_number))
-    for stated in statement.tensors:
+    if circuit.batch:
+        parts.append(struct.pack("<Q", statement.items))
+    for port, stated in zip((*circuit.inputs, *circuit.outputs), statement.tensors, strict=True):
         if isinstance(stated, PublicTensor):
-            parts.append(struct.pack(f"<{len(stated.cells)}i", *stated.cells))
+            tensor = circuit.tensors[port.tensor]
+            shown = stated.cells[: shown_size(tensor, statement.items)]
+            parts.append(pack(_kind(circuit, tensor), shown))
         elif isinstance(stated, HashedTensor):
             parts.append(stated.root)
             if circuit.zero_knowledge:
@@ -84,20 +100,26 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
     Raises:
         EvidenceRejected: code ``statement-malformed``, on a wrong magic or length, or a context that is not UTF-8.
     """
-    fixed = statement_bytes(circuit)
     magic = _magic(circuit)
+    at, numbers = len(magic), []
+    for _ in range(circuit.zero_knowledge + bool(circuit.batch)):
+        numbers.append(int.from_bytes(data[at : at + _NUMBER], "little"))
+        at += _NUMBER
+    opening = numbers[0] if circuit.zero_knowledge else 0
+    items = numbers[-1] if circuit.batch else 0
+    if circuit.batch and not 1 <= items <= circuit.batch:  # before anything is made of that length
+        raise _refuse(f"{items} items, where the circuit takes 1 to {circuit.batch}")
+    fixed = statement_bytes(circuit, items)
     if data[: len(magic)] != magic or not fixed <= len(data) <= fixed + MAX_CONTEXT:
         raise _refuse("wrong magic or length")
-    at, opening = len(magic), 0
-    if circuit.zero_knowledge:
-        (opening,) = struct.unpack_from("<Q", data, at)
-        at += _NUMBER
     tensors: list[StatedTensor] = []
     for port in (*circuit.inputs, *circuit.outputs):
-        size = circuit.tensors[port.tensor].size
         if port.visibility is Binding.PUBLIC:
-            tensors.append(PublicTensor(struct.unpack_from(f"<{size}i", data, at)))
-            at += 4 * size
+            tensor = circuit.tensors[port.tensor]
+            kind, size = _kind(circuit, tensor), shown_size(tensor, items)
+            cells = unpack(kind, data, at, size)
+            tensors.append(PublicTensor(with_filler(cells, tensor) if items else cells))
+            at += width_of(kind) * size
         elif port.visibility is Binding.PRIVATE:
             tensors.append(PrivateTensor())
         elif port.visibility is Binding.HASHED:
@@ -114,7 +136,7 @@ def decode_statement(circuit: Circuit, data: bytes) -> Statement:
         context.decode("utf-8")
     except UnicodeDecodeError:
         raise _refuse("the context is not UTF-8") from None
-    return Statement(tuple(tensors), context, opening)
+    return Statement(tuple(tensors), context, opening, items)
 
 
 _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HASHED, Binding.PRIVATE: Visibility.PRIVATE}
@@ -128,13 +150,13 @@ def domain_statement(
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
         tensor = circuit.tensors[port.tensor]
-        public = stated.cells if isinstance(stated, PublicTensor) else None
+        public = stated.cells[: shown_size(tensor, statement.items)] if isinstance(stated, PublicTensor) else None
         root = stated.root.hex() if isinstance(stated, HashedTensor) else None
         tensors.append(
             TensorStatement(
                 role=pinned.role,
                 name=pinned.name,
-                shape=pinned.shape,
+                shape=(statement.items, *pinned.shape) if circuit.batch else pinned.shape,
                 visibility=_VISIBILITY[port.visibility],
                 scale=Fraction(*tensor.scale),
                 zero_point=tensor.zero_point,
@@ -143,6 +165,8 @@ def domain_statement(
                 digest_scheme=None if root is None else HIDING_SCHEME if circuit.zero_knowledge else DIGEST_SCHEME,
                 columns=_columns(section, pinned),
                 stored=pinned.stored,
+                batch=circuit.batch,
+                encoding=Encoding.FLOAT32 if _ordered(section, pinned) else Encoding.LINEAR,
             )
         )
     return DomainStatement(
@@ -163,6 +187,10 @@ def _columns(section: LockSection, pinned: PinnedTensor) -> tuple[Column, ...]:
     if pinned.name not in section.scales:
         return ()
     return tuple(Column(one.step, one.zero_point) for one in section.scales[pinned.name].columns)
+
+
+def _ordered(section: LockSection, pinned: PinnedTensor) -> bool:
+    return pinned.name in section.scales and section.scales[pinned.name].ordered
 
 
 def _openings(

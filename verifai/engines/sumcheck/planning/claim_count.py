@@ -58,7 +58,7 @@ class ClaimCounter:
         self.circuit = circuit
         self.messages = self.claims = self.nanoseconds = self.kept = self.most = 0
         self._shown = frozenset(public_tensors(circuit))
-        self._public_weights = circuit.weight_visibility is WeightVisibility.PUBLIC
+        self.public_weights = circuit.weight_visibility is WeightVisibility.PUBLIC
         self._pending: dict[int, dict[Mask, int]] = {
             out: {} for op in circuit.ops if not ops.holds_results(op) for out in ops.results(op)
         }
@@ -118,7 +118,7 @@ class ClaimCounter:
     def weight(self, weight: int, mask: Mask, times: int) -> None:
         """A weight under a functional."""
         described = self.circuit.weights[weight]
-        if self._public_weights:
+        if self.public_weights:
             self._evaluate(described, times)
         else:
             self.send(times)
@@ -253,9 +253,9 @@ def _window(
     """Height and width of the operand's functional: :func:`..protocol.convolution.windows`."""
     dilation = (1, 1) if isinstance(op, ops.WindowSum) else op.dilation
     for d in range(2):
-        entries, taps_, stride = out.shape[2 + d], kernel[d], op.stride[d]
-        c.look(out.padded[2 + d], times)
-        c.make(source.padded[2 + d], times)
+        entries, taps_, stride = out.shape[d - 2], kernel[d], op.stride[d]
+        c.look(out.padded[d - 2], times)
+        c.make(source.padded[d - 2], times)
         spread = (entries * stride + taps_ * dilation[d]) // gcd(stride, dilation[d])
         steps = taps_ if ones or taps_ == 1 else 0
         if not ones and entries * taps_ <= max(DIRECT_STEPS, DIRECT_RATIO * spread):
@@ -268,12 +268,17 @@ def _window(
         c.nanoseconds += times * 1_000 * steps
 
 
+def _grid(source: Tensor) -> Mask:
+    """Height and width."""
+    return 0b11 << len(source.shape) - 2
+
+
 def _taps(c: ClaimCounter, op: ops.WindowMax, times: int) -> None:
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     for _ in taps(op):
         _window(c, op, (1, 1), source, out, times)
-        c.look(2 * _dense(source.bits, 0b1100), times)
-        c.read(op.x, 0b1100, times)
+        c.look(2 * _dense(source.bits, _grid(source)), times)
+        c.read(op.x, _grid(source), times)
 
 
 def _window_max_rows(c: ClaimCounter, number: int, op: ops.WindowMax, places: Places) -> None:
@@ -341,6 +346,29 @@ def _argmax_rows(c: ClaimCounter, number: int, op: ops.ArgMax, places: Places) -
     _along_rows(c, source)
 
 
+def _digits(c: ClaimCounter, shape: Tensor, at_lower: Places, at_highest: Hashable) -> None:
+    """Digits that are committed, each read at its own place and at the highest's."""
+    c.column(shape, sum(_once(place, at_highest) for place in at_lower))
+
+
+def _rescale_rows(c: ClaimCounter, number: int, op: ops.Rescale, places: Places) -> None:
+    out, count = c.circuit.tensors[op.out], len(op.limbs)
+    at_limbs, at_digits = places[:count], places[count:]
+    c.read(op.z, 0, 1)
+    c.read(op.out, 0, _once(at_limbs[-1], at_digits[-1]))
+    _digits(c, out, at_limbs[:-1], at_limbs[-1])
+    _digits(c, out, at_digits[:-1], at_digits[-1])
+
+
+def _top_index_rows(c: ClaimCounter, number: int, op: ops.TopIndex, places: Places) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    c.column(out, 1)
+    c.read(op.x, 0, 1)
+    _digits(c, source, places[:-1], places[-1])
+    c.look(sum(out.padded) + out.size, 1)
+    c.nanoseconds += 8 * ENTRY_NS * out.size * source.bits[-1]  # what comes before each row's index
+
+
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
 _ROWS: Dispatch[Callable[[ClaimCounter, int, Any, Places], None]] = dispatch(
@@ -352,6 +380,8 @@ _ROWS: Dispatch[Callable[[ClaimCounter, int, Any, Places], None]] = dispatch(
         ops.Recip: _recip_rows,
         ops.Isqrt: _isqrt_rows,
         ops.ArgMax: _argmax_rows,
+        ops.Rescale: _rescale_rows,
+        ops.TopIndex: _top_index_rows,
     },
     ("it looks nothing up", LINEAR_OR_VIEW),
     (_REFUSED, (ops.Gather,)),
@@ -381,10 +411,19 @@ def _check_argmax(c: ClaimCounter, number: int, op: ops.ArgMax) -> None:
     c.look(source.padded[-1], 1)
 
 
+def _check_top_index(c: ClaimCounter, number: int, op: ops.TopIndex) -> None:
+    source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
+    c.column(out, 1)
+    c.rounds(source.log_cells, 2, 1)
+    c.read(op.x, 0, 1)
+    c.look(2 * (sum(out.padded) + out.size), 1)
+    c.nanoseconds += 2 * ENTRY_NS * out.size * source.bits[-1]
+
+
 _CHECKS: Dispatch[Callable[[ClaimCounter, int, Any], None]] = dispatch(
-    {ops.WindowMax: _check_maximum, ops.ArgMax: _check_argmax},
+    {ops.WindowMax: _check_maximum, ops.ArgMax: _check_argmax, ops.TopIndex: _check_top_index},
     ("claims on its results are carried on", LINEAR_OR_VIEW),
-    ("its lookups are all there is to check", (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)),
+    ("its lookups are all there is to check", (ops.Requant, ops.Rescale, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)),
     (_REFUSED, (ops.Gather,)),
 )
 
@@ -426,7 +465,7 @@ _PRODUCTS: Dispatch[Callable[[ClaimCounter, Any, int], None]] = dispatch(
         ops.Isqrt: _isqrt_product,
     },
     ("claims on its results are carried on", LINEAR_OR_VIEW),
-    ("it defers no product", (ops.Lookup, ops.WindowMax, ops.ArgMax)),
+    ("it defers no product", (ops.Lookup, ops.WindowMax, ops.ArgMax, ops.Rescale, ops.TopIndex)),
     (_REFUSED, (ops.Gather,)),
 )
 
@@ -447,18 +486,19 @@ def _matmul(c: ClaimCounter, op: ops.MatMul, mask: Mask, times: int) -> None:
 
 def _conv(c: ClaimCounter, op: ops.Conv, mask: Mask, times: int) -> None:
     source, out, kernel = c.circuit.tensors[op.x], c.circuit.tensors[op.out], c.circuit.weights[op.weight].shape
-    channel = mask >> 1 & 1
+    lead = len(source.shape) - 3
+    channel = mask >> lead & 1
     if op.bias != NONE:
         c.weight(op.bias, channel, times)
     bits = conv_bits(op, kernel, source)
     c.rounds(sum(bits), 2, times)
     if bits[0]:
         channel = 1
-        c.make(out.padded[1] + (1 << bits[0]), times)
+        c.make(out.padded[-3] + (1 << bits[0]), times)
     c.weight(op.weight, channel, times)
     c.look(sum(kernel[2:]) * 2, times)
     _window(c, op, kernel[2:], source, out, times)
-    c.read(op.x, mask & 1 | 0b1100, times)
+    c.read(op.x, mask & ((1 << lead) - 1) | _grid(source), times)
 
 
 def _mul(c: ClaimCounter, op: ops.Mul, mask: Mask, times: int) -> None:
@@ -496,7 +536,7 @@ def _combination(c: ClaimCounter, op: ops.LinearCombination, mask: Mask, times: 
 def _window_sum(c: ClaimCounter, op: ops.WindowSum, mask: Mask, times: int) -> None:
     source, out = c.circuit.tensors[op.x], c.circuit.tensors[op.out]
     _window(c, op, op.kernel, source, out, times, ones=True)
-    c.read(op.x, mask & 0b0011 | 0b1100, times)
+    c.read(op.x, mask | _grid(source), times)
 
 
 def _row_sum(c: ClaimCounter, op: ops.RowSum, mask: Mask, times: int) -> None:
@@ -509,6 +549,45 @@ def _row_sum(c: ClaimCounter, op: ops.RowSum, mask: Mask, times: int) -> None:
         c.read(op.x, weights, times)
     else:
         _product(c, op.x, op.y, source.log_cells, _dense(source.bits, weights), times)
+
+
+def _gated(c: ClaimCounter, op: ops.GatedMatMul, mask: Mask, times: int) -> None:
+    source = c.circuit.tensors[op.a]
+    rows = len(source.shape) - op.contract
+    channel = mask >> rows & 1
+    if op.bias != NONE:
+        c.weight(op.bias, channel, times)
+    c.rounds(source.log_cells, 3, times)
+    c.look(2 * _dense(source.bits[:rows], mask), times)
+    c.weight(op.weight, channel, times)
+    c.read(op.a, 0, times)
+    if op.a != op.b:
+        c.read(op.b, 0, times)
+
+
+def _row_scale(c: ClaimCounter, op: ops.RowScale, mask: Mask, times: int) -> None:
+    source, factor = c.circuit.tensors[op.x], c.circuit.tensors[op.factor]
+    last = len(source.shape) - 1
+    c.rounds(factor.log_cells, 3, times)
+    c.look(2 * _dense(source.bits[:last], mask), times)
+    c.read(op.x, mask & 1 << last, times)
+    c.read(op.factor, 0, times)
+
+
+def _weight_rows(c: ClaimCounter, op: ops.WeightRows, mask: Mask, times: int) -> None:
+    """A vector that is 0 but at the chosen rows: as many entries as there are indices."""
+    index, weight = c.circuit.tensors[op.index], c.circuit.weights[op.weight]
+    rank = len(index.shape)
+    c.make(3 * index.size + sum(index.padded), times)
+    c.nanoseconds += times * ENTRY_NS * index.size * weight.bits[0]  # each is evaluated at a point, in the end
+    if c.public_weights:
+        c.nanoseconds += (
+            times * index.size * (2 * CELL_NS * weight.size // weight.shape[0] + 4 * ENTRY_NS * sum(weight.padded[1:]))
+        )
+        c.most = max(c.most, ENTRY_BYTES * 3 * sum(weight.padded[1:]))
+    else:
+        c.send(times)
+        c.open(weight.bits, mask >> rank << 1, times)
 
 
 def _relabel(c: ClaimCounter, op: ops.Relabel, mask: Mask, times: int) -> None:
@@ -592,12 +671,15 @@ _REDUCTIONS: Dispatch[Callable[[ClaimCounter, Any, Mask, int], None]] = dispatch
         ops.LinearCombination: _combination,
         ops.WindowSum: _window_sum,
         ops.RowSum: _row_sum,
+        ops.GatedMatMul: _gated,
+        ops.RowScale: _row_scale,
+        ops.WeightRows: _weight_rows,
         ops.Relabel: _relabel,
         ops.View: _view,
     },
     (
         "its results are held: claims on them are opened",
-        (ops.Requant, ops.Lookup, ops.WindowMax, ops.RowMax, ops.Recip, ops.Isqrt, ops.ArgMax),
+        (ops.Requant, ops.Rescale, ops.Lookup, ops.WindowMax, ops.RowMax, ops.Recip, ops.Isqrt, ops.ArgMax, ops.TopIndex),
     ),
     (_REFUSED, (ops.Gather,)),
 )

@@ -163,6 +163,10 @@ class RehearsalParty:
         """No message."""
         self.claims += 1
 
+    def shown(self, tensor: int) -> Sequence[int]:
+        """Zeros: no message's place depends on them."""
+        return (0,) * self.circuit.tensors[tensor].size
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """A message when weights are committed."""
         self.claims += self._committed
@@ -189,6 +193,10 @@ class RehearsalParty:
     def weighted_product(
         self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
+        """Three elements a round."""
+        return self._rounds(label, rounds, 3)
+
+    def gated_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Three elements a round."""
         return self._rounds(label, rounds, 3)
 

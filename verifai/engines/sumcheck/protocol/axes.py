@@ -6,9 +6,10 @@ functionals of this kind to functionals of the same kind, so that most operation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import TypeAlias
 
 from verifai.engines.sumcheck.protocol import field
@@ -128,6 +129,46 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True)
+class Sparse:
+    """A vector of 2^width entries that is 0 but at a few places, given as (place, entry), places ascending."""
+
+    width: int
+    entries: tuple[tuple[int, Ext], ...]
+
+    @property
+    def bits(self) -> int:
+        """log2 of the length."""
+        return self.width
+
+    def dense(self) -> list[Ext]:
+        """All entries."""
+        values = [ZERO] * (1 << self.width)
+        for place, entry in self.entries:
+            values[place] = entry
+        return values
+
+    def total(self) -> Ext:
+        """Sum of all entries."""
+        return field.total(entry for _, entry in self.entries)
+
+    def first(self, count: int) -> Ext:
+        """Sum of the first ``count`` entries."""
+        return field.total(entry for place, entry in self.entries if place < count)
+
+    def at(self, point: Sequence[Ext]) -> Ext:
+        """The vector's multilinear extension at ``point``."""
+        return field.total(field.product(entry, eq_index(place, point)) for place, entry in self.entries)
+
+
+def sparse(width: int, entries: Iterable[tuple[int, Ext]]) -> Sparse:
+    """The vector with these entries; those of one place are added up."""
+    found: dict[int, Ext] = {}
+    for place, entry in entries:
+        found[place] = field.add(found.get(place, ZERO), entry)
+    return Sparse(width, tuple(sorted(found.items())))
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """weight·eq(point, ·) on 2^len(point) places from ``start`` on, which is a multiple of their number."""
 
@@ -180,6 +221,13 @@ class Pieces:
             result = field.add(result, field.product(one.weight, value))
         return result
 
+    def entry(self, place: int) -> Ext:
+        """One entry."""
+        for one in self.segments:
+            if one.start <= place < one.stop:
+                return field.product(one.weight, eq_index(place - one.start, one.point))
+        return ZERO
+
     def cut(self, low: int) -> tuple[Pieces, Eq] | None:
         """This vector as an outer product, the second factor over the ``low`` last variables; None where it is none."""
         tails = {one.point[len(one.point) - low :] for one in self.segments if len(one.point) >= low}
@@ -197,6 +245,8 @@ class Pieces:
         """Σ of the products of equal entries."""
         if isinstance(other, Eq):
             return self.at(other.point)
+        if isinstance(other, Sparse):
+            return field.total(field.product(entry, self.entry(place)) for place, entry in other.entries)
         result = ZERO
         if isinstance(other, Pieces) and other.ends() == self.ends():
             for mine, its in zip(self.segments, other.segments, strict=True):
@@ -210,7 +260,7 @@ class Pieces:
         return result
 
 
-Axis: TypeAlias = Eq | Dense | Pieces
+Axis: TypeAlias = Eq | Dense | Pieces | Sparse
 Functional: TypeAlias = tuple[Axis, ...]
 
 
@@ -277,14 +327,20 @@ _MERGED = 4096
 def evaluate(axes: Functional, shape: Sequence[int], cells: Sequence[int]) -> Ext:
     """The functional on true ``cells`` (row-major, signed integers below 2^63), padding being 0.
 
-    Contracts one axis at a time, the last first: one multiplication of a small integer per cell.
+    Contracts one axis at a time, the last first: one multiplication of a small integer per cell. Of a first axis with few
+    entries, only these are read.
     """
+    first = axes[0]
+    if isinstance(first, Sparse) and len(axes) > 1:
+        row = prod(shape[1:])
+        rows = [(entry, cells[place * row : (place + 1) * row]) for place, entry in first.entries if place < shape[0]]
+        return field.total(field.product(entry, evaluate(axes[1:], shape[1:], chosen)) for entry, chosen in rows)
     factors = [axis.dense()[:size] for axis, size in zip(axes, shape, strict=True)]
-    row = factors.pop()
-    while factors and len(factors[-1]) * len(row) <= _MERGED:
-        row = [field.product(x, y) for x in factors.pop() for y in row]
-    packed = field.pack(row)
-    values = [field.packed_dot(cells[start : start + len(row)], packed) for start in range(0, len(cells), len(row))]
+    last = factors.pop()
+    while factors and len(factors[-1]) * len(last) <= _MERGED:
+        last = [field.product(x, y) for x in factors.pop() for y in last]
+    packed = field.pack(last)
+    values = [field.packed_dot(cells[start : start + len(last)], packed) for start in range(0, len(cells), len(last))]
     for factor in reversed(factors):
         size = len(factor)
         values = [field.dot(values[start : start + size], factor) for start in range(0, len(values), size)]

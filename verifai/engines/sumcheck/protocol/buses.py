@@ -192,6 +192,14 @@ def _argmax_lookups(circuit: Circuit, number: int, op: ops.ArgMax) -> Lookups:
     return [((RANGE, 1), cells), ((RANGE, _span(circuit, op, op.x)), cells)]
 
 
+def _rescale_lookups(circuit: Circuit, number: int, op: ops.Rescale) -> Lookups:
+    return [((RANGE, bits), _stored(circuit, op.out)) for bits in (*op.limbs, *op.digits)]
+
+
+def _top_index_lookups(circuit: Circuit, number: int, op: ops.TopIndex) -> Lookups:
+    return [((RANGE, bits), _stored(circuit, op.x)) for bits in op.digits]
+
+
 def _beyond_this_suite(circuit: Circuit, number: int, op: ops.Gather) -> Lookups:
     raise _unsupported(circuit, op, "it is not part of this suite")
 
@@ -204,6 +212,9 @@ LINEAR_OR_VIEW = (
     ops.LinearCombination,
     ops.WindowSum,
     ops.RowSum,
+    ops.GatedMatMul,
+    ops.RowScale,
+    ops.WeightRows,
     ops.Relabel,
     ops.View,
 )
@@ -218,6 +229,8 @@ _LOOKUPS: Dispatch[Callable[[Circuit, int, Any], Lookups]] = dispatch(
         ops.Recip: _recip_lookups,
         ops.Isqrt: _isqrt_lookups,
         ops.ArgMax: _argmax_lookups,
+        ops.Rescale: _rescale_lookups,
+        ops.TopIndex: _top_index_lookups,
         ops.Gather: _beyond_this_suite,
     },
     ("a sumcheck or a functional carries claims on its result to its operands; it looks nothing up", LINEAR_OR_VIEW),
@@ -275,6 +288,16 @@ def _argmax_columns(circuit: Circuit, op: ops.ArgMax) -> Columns:
     return [("g", _stored(circuit, op.x)), ("v", _stored(circuit, op.out))]
 
 
+def _rescale_columns(circuit: Circuit, op: ops.Rescale) -> Columns:
+    names = [f"rem{i}" for i in range(len(op.limbs) - 1)] + [f"y{i}" for i in range(len(op.digits) - 1)]
+    return [(name, _stored(circuit, op.out)) for name in names]
+
+
+def _top_index_columns(circuit: Circuit, op: ops.TopIndex) -> Columns:
+    lower = [(f"d{i}", _stored(circuit, op.x)) for i in range(len(op.digits) - 1)]
+    return [("v", _stored(circuit, op.out)), *lower]
+
+
 _COLUMNS: Dispatch[Callable[[Circuit, Any], Columns]] = dispatch(
     {
         ops.Requant: _requant_columns,
@@ -282,6 +305,8 @@ _COLUMNS: Dispatch[Callable[[Circuit, Any], Columns]] = dispatch(
         ops.Recip: _recip_columns,
         ops.Isqrt: _isqrt_columns,
         ops.ArgMax: _argmax_columns,
+        ops.Rescale: _rescale_columns,
+        ops.TopIndex: _top_index_columns,
     },
     ("its result is virtual and determined by its operands; nothing is committed", LINEAR_OR_VIEW),
     ("its result alone is committed; the lookups read nothing but operand and result", (ops.Lookup, ops.WindowMax)),

@@ -35,9 +35,9 @@ def window_axes(
     dilation = (1, 1) if isinstance(op, ops.WindowSum) else op.dilation
     height, width = (
         window_axis(
-            axes[2 + d],
-            (out.shape[2 + d], source.shape[2 + d]),
-            source.bits[2 + d],
+            axes[d - 2],
+            (out.shape[d - 2], source.shape[d - 2]),
+            source.bits[d - 2],
             op.stride[d],
             dilation[d],
             op.pads[d],

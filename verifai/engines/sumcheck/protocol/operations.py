@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, 
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Tensor
 from verifai.engines.sumcheck.protocol import axes as ax
-from verifai.engines.sumcheck.protocol import field, geometry, row_operations
+from verifai.engines.sumcheck.protocol import field, geometry, language_operations, row_operations
 from verifai.engines.sumcheck.protocol.axes import Functional, point_axes
 from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, taps
 from verifai.engines.sumcheck.protocol.claim import Claim
@@ -85,7 +85,7 @@ def _quotient(party: Party, op: ops.Requant, limbs: Sequence[Reading], axes: Fun
 
 
 _VIRTUAL = "its result is virtual: claims on it are carried to its operands"
-_LOOKUPS_SUFFICE = (ops.Requant, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
+_LOOKUPS_SUFFICE = (ops.Requant, ops.Rescale, ops.Lookup, ops.RowMax, ops.Recip, ops.Isqrt)
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
 _LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Places], Rows]] = dispatch(
@@ -97,6 +97,8 @@ _LOOKUP_ROWS: Dispatch[Callable[[Party, int, Any, Places], Rows]] = dispatch(
         ops.Recip: row_operations.recip_rows,
         ops.Isqrt: row_operations.isqrt_rows,
         ops.ArgMax: row_operations.argmax_rows,
+        ops.Rescale: language_operations.rescale_rows,
+        ops.TopIndex: language_operations.top_index_rows,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
     (_REFUSED, (ops.Gather,)),
@@ -125,7 +127,7 @@ def _tap(party: Party, op: ops.WindowMax, axes: Functional, u: int, v: int) -> C
     """One tap of a window: the shifted operand, and the operand's least value wherever the tap is not a true cell."""
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     height, width = geometry.window_axes(op, axes, source, out, geometry.one_tap(op.kernel, u, v))
-    shifted = (axes[0], axes[1], height, width)
+    shifted = (*axes[:-2], height, width)
     inside = ax.true_total(shifted, source.shape)
     value = read_masked(party, op.x, shifted, "max.tap")
     return value.plus(field.scale(field.sub(ax.stored_total(axes, out.shape), inside), source.low))
@@ -149,7 +151,11 @@ def _check_maximum(party: Party, number: int, op: ops.WindowMax) -> None:
 
 
 _CHECKS: Dispatch[Callable[[Party, int, Any], None]] = dispatch(
-    {ops.WindowMax: _check_maximum, ops.ArgMax: row_operations.check_argmax},
+    {
+        ops.WindowMax: _check_maximum,
+        ops.ArgMax: row_operations.check_argmax,
+        ops.TopIndex: language_operations.check_top_index,
+    },
     (_VIRTUAL, LINEAR_OR_VIEW),
     ("its lookups, and the products that they defer, are all there is to check", _LOOKUPS_SUFFICE),
     (_REFUSED, (ops.Gather,)),
@@ -193,7 +199,7 @@ _PRODUCTS: Dispatch[_Deferred] = dispatch(
         ops.Isqrt: _Deferred(lambda op: op.out, _square),
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
-    ("its lookups take no product for granted", (ops.Lookup, ops.WindowMax, ops.ArgMax)),
+    ("its lookups take no product for granted", (ops.Lookup, ops.WindowMax, ops.ArgMax, ops.Rescale, ops.TopIndex)),
     (_REFUSED, (ops.Gather,)),
 )
 
@@ -234,7 +240,7 @@ def _matmul(party: Party, number: int, op: ops.MatMul, axes: Functional, claim: 
 def conv_bits(op: ops.Conv, weight_shape: tuple[int, ...], source: Tensor) -> tuple[int, int, int, int]:
     """Variables of the convolution's sum: group, channel within the group, height and width of the kernel."""
     inner, height, width = ((size - 1).bit_length() for size in weight_shape[1:])
-    return source.bits[1] - inner, inner, height, width
+    return source.bits[-3] - inner, inner, height, width
 
 
 def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Claim) -> None:
@@ -242,17 +248,17 @@ def _conv(party: Party, number: int, op: ops.Conv, axes: Functional, claim: Clai
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     kernel = party.circuit.weights[op.weight].shape
     if op.bias != NONE:
-        bias = party.weight(op.bias, axes[1:2], "conv.bias")
-        rest = (axes[0], *axes[2:])
-        claim = claim - bias.scale(ax.true_total(rest, (out.shape[0], *out.shape[2:])))
+        bias = party.weight(op.bias, axes[-3:-2], "conv.bias")
+        rest = (*axes[:-3], *axes[-2:])
+        claim = claim - bias.scale(ax.true_total(rest, (*out.shape[:-3], *out.shape[-2:])))
     bits = conv_bits(op, kernel, source)
     claim, point = party.inner_product(number, axes, claim, sum(bits), "conv")
     group, inner, u, v = (axis.point for axis in point_axes(point, bits) if isinstance(axis, ax.Eq))
-    channel = geometry.group_axis(axes[1], group)
+    channel = geometry.group_axis(axes[-3], group)
     weight = party.weight(op.weight, (channel, ax.Eq(inner), ax.Eq(u), ax.Eq(v)), "conv.w")
     taps_ = (ax.eq_table(u)[: kernel[2]], ax.eq_table(v)[: kernel[3]])
     height, width = geometry.window_axes(op, axes, source, out, taps_)
-    value = read_masked(party, op.x, (axes[0], ax.Eq(group + inner), height, width), "conv.x")
+    value = read_masked(party, op.x, (*axes[:-3], ax.Eq(group + inner), height, width), "conv.x")
     (weight.mul(value) - claim).assert_zero("conv")
 
 
@@ -290,7 +296,7 @@ def _window_sum(party: Party, number: int, op: ops.WindowSum, axes: Functional, 
     source, out = party.circuit.tensors[op.x], party.circuit.tensors[op.out]
     ones = ([ONE] * op.kernel[0], [ONE] * op.kernel[1])
     height, width = geometry.window_axes(op, axes, source, out, ones)
-    value = read_masked(party, op.x, (axes[0], axes[1], height, width), "window.x")
+    value = read_masked(party, op.x, (*axes[:-2], height, width), "window.x")
     (value.scale(field.embed(op.multiplier)) - claim).assert_zero("window")
 
 
@@ -362,12 +368,15 @@ _REDUCTIONS: Dispatch[Callable[[Party, int, Any, Functional, Claim], None]] = di
         ops.LinearCombination: _combination,
         ops.WindowSum: _window_sum,
         ops.RowSum: _row_sum,
+        ops.GatedMatMul: language_operations.carry_gated,
+        ops.RowScale: language_operations.carry_row_scale,
+        ops.WeightRows: language_operations.carry_weight_rows,
         ops.Relabel: _relabel,
         ops.View: _view,
     },
     (
         "its results are held: claims on them are opened, or computed from the statement",
-        (*_LOOKUPS_SUFFICE, ops.WindowMax, ops.ArgMax),
+        (*_LOOKUPS_SUFFICE, ops.WindowMax, ops.ArgMax, ops.TopIndex),
     ),
     (_REFUSED, (ops.Gather,)),
 )

@@ -86,6 +86,9 @@ class Party(Protocol):
     def pin_padding(self, key: Key, axes: Functional, shape: Sequence[int], claim: Claim) -> None:
         """Require padding to be 0: the column has value ``claim`` under ``axes``, and under ``axes`` cut off at ``shape``."""
 
+    def shown(self, tensor: int) -> Sequence[int]:
+        """The true cells of a public tensor, which both sides know."""
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """The functional of a weight, padding 0."""
 
@@ -102,6 +105,9 @@ class Party(Protocol):
         self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
         """Sumcheck of the operation's product ``which`` under public weights; ``axes``: the result's functional."""
+
+    def gated_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Sumcheck of the operation's product of a weight and two values under an output functional."""
 
     def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product, to be checked with the operation."""

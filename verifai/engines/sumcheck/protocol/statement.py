@@ -55,11 +55,14 @@ class Statement:
     Attributes:
         opening_number: which opening of the weights' root this proof makes; 0 where weights are public, and in the
             integrity-only suite, whose roots have no budget.
+        items: of a batch, how many of the circuit's items count, from the first; 0 where the circuit has no batch axis. The
+            others are filler, which repeats the last one that counts.
     """
 
     tensors: tuple[StatedTensor, ...]
     context: bytes = b""
     opening_number: int = 0
+    items: int = 0
 
 
 def check_statement(circuit: Circuit, statement: Statement) -> None:
@@ -75,6 +78,8 @@ def check_statement(circuit: Circuit, statement: Statement) -> None:
         raise _refuse("the context is too long", "statement")
     if not 0 <= statement.opening_number < max(1, circuit.opening_budget):
         raise _refuse(f"opening number {statement.opening_number} is beyond the weights' budget", "statement")
+    if not (1 <= statement.items <= circuit.batch if circuit.batch else statement.items == 0):
+        raise _refuse(f"{statement.items} items are stated, the circuit takes {circuit.batch}", "statement")
     opened = [(stated.root, stated.number) for stated in statement.tensors if isinstance(stated, HashedTensor)]
     if circuit.zero_knowledge and len(set(opened)) != len(opened):
         raise _refuse("one opening of one root is stated twice", "statement")
@@ -94,6 +99,19 @@ def check_statement(circuit: Circuit, statement: Statement) -> None:
             raise _refuse(f"{len(stated.cells)} cells for shape {tensor.shape}", tensor.name)
         elif min(stated.cells) < tensor.low or max(stated.cells) > tensor.high:
             raise _refuse(f"a cell lies outside [{tensor.low}, {tensor.high}]", tensor.name)
+        elif circuit.batch and stated.cells != with_filler(stated.cells[: shown_size(tensor, statement.items)], tensor):
+            raise _refuse("filler does not repeat the last item", tensor.name)
+
+
+def shown_size(tensor: Tensor, items: int) -> int:
+    """How many cells of a public tensor a statement of ``items`` items shows: all of them where there is no batch (0)."""
+    return tensor.size // tensor.shape[0] * items if items else tensor.size
+
+
+def with_filler(cells: tuple[int, ...], tensor: Tensor) -> tuple[int, ...]:
+    """The items that count, and the last of them again and again, until the tensor is full."""
+    item = tensor.size // tensor.shape[0]
+    return cells + cells[-item:] * ((tensor.size - len(cells)) // item)
 
 
 def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statement, digest: bytes, weights: bytes) -> None:
@@ -104,6 +122,8 @@ def absorb_statement(transcript: Transcript, circuit: Circuit, statement: Statem
     flags = bytes((len(circuit.inputs), len(circuit.outputs), circuit.weight_visibility, circuit.zero_knowledge))
     transcript.absorb("statement.flags", flags)
     transcript.absorb("statement.opening_number", statement.opening_number.to_bytes(8, "little"))
+    if circuit.batch:
+        transcript.absorb("statement.items", statement.items.to_bytes(8, "little"))
     for port, stated in zip(circuit.inputs + circuit.outputs, statement.tensors, strict=True):
         transcript.absorb("statement.tensor", _description(circuit.tensors[port.tensor], port))
         if isinstance(stated, PublicTensor):

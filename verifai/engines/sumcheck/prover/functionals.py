@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional
+from verifai.engines.sumcheck.protocol.axes import Axis, Dense, Eq, Functional, Sparse
 from verifai.engines.sumcheck.protocol.field import Ext
 from verifai.engines.sumcheck.protocol.layout import Column
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS
@@ -23,6 +23,11 @@ def axis_vector(axis: Axis) -> U64:
         return eq_vector(axis.point)
     if isinstance(axis, Dense):
         return vector(axis.values)
+    if isinstance(axis, Sparse):
+        result = np.zeros((2, 1 << axis.bits), dtype=np.uint64)
+        for place, entry in axis.entries:
+            result[:, place] = entry
+        return result
     result = np.zeros((2, 1 << axis.bits), dtype=np.uint64)
     for one in axis.segments:
         result[:, one.start : one.stop] = scaled(eq_vector(one.point), *scalars(one.weight))
@@ -54,6 +59,11 @@ def split(axes: Functional) -> tuple[U64, U64]:
 
 def evaluate(axes: Functional, cells: U64) -> Ext:
     """Σ cells·weights for padded cells over F_p, (2^k,)."""
+    if isinstance(axes[0], Sparse) and len(axes) > 1:  # only the rows with an entry
+        places = [place for place, _ in axes[0].entries]
+        entries, right = vector([entry for _, entry in axes[0].entries]), outer_all([axis_vector(axis) for axis in axes[1:]])
+        rows = np.ascontiguousarray(cells.reshape(1 << axes[0].bits, -1)[places])
+        return element(*dot(combine_columns(rows, right), entries))
     left, right = split(axes)
     return element(*dot(combine_columns(cells.reshape(left.shape[1], right.shape[1]), right), left))
 

@@ -53,6 +53,11 @@ def kernels() -> tuple[Any, ...]:
     return tuple(_KERNELS)
 
 
+def keeps(made: Any) -> bool:
+    """Whether what is compiled of the kernel is kept on disk."""
+    return isinstance(getattr(made, "_cache", None), _Cache)
+
+
 def is_compiled(made: Any) -> bool:
     """Whether a call of the kernel finds machine code: in this process, or in a cache that fits source, processor and Numba."""
     cache = getattr(made, "_cache", None)

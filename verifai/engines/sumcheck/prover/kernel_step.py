@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from numba.core import event
 
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.sumcheck.prover import hash_kernels as _hash_kernels
-from verifai.engines.sumcheck.prover import kernels as _kernels
-from verifai.engines.sumcheck.prover import lookup_kernels as _lookup_kernels
 from verifai.engines.sumcheck.prover.jit import is_compiled, kernels, load
+from verifai.engines.sumcheck.prover.kernel_shares import compile_at_once
 from verifai.engines.sumcheck.prover.resources import warm_up
 
-KERNEL_MODULES = (_hash_kernels, _kernels, _lookup_kernels)
-"""Imported here, so that all kernels are known before they are looked for."""
 PHASE = "compile kernels once per installation (about a minute)"
 
 
@@ -43,6 +39,8 @@ def ensure_kernels(progress: Progress = SILENT) -> None:
             return
         if not all(is_compiled(one) for one in kernels()):
             progress.note("Compiling kernels, once per installation (about a minute); `verifai warm-up` does it ahead.")
+            progress.phase(PHASE)
+            compile_at_once()
             warm_up(progress, PHASE)
         for one in kernels():
             load(one)

@@ -32,7 +32,7 @@ from verifai.engines.sumcheck.prover.kernels import (
 )
 from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_layers
 from verifai.engines.sumcheck.prover.parallel import fold, product_round
-from verifai.engines.sumcheck.prover.product_arrays import inner_product_arrays, weighted_product_arrays
+from verifai.engines.sumcheck.prover.product_arrays import gated_product_arrays, inner_product_arrays, weighted_product_arrays
 from verifai.engines.sumcheck.prover.witness import Witness
 
 
@@ -131,6 +131,12 @@ class ProverParty:
         if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._witness.hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
+    def shown(self, tensor: int) -> Sequence[int]:
+        """As the statement will show them."""
+        padded = self.circuit.tensors[tensor].padded
+        cells: list[int] = self._witness.tensors[tensor].reshape(padded)[self._witness.box(tensor)].reshape(-1).tolist()
+        return cells
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Compute; send unless weights are public."""
         if self._weights_public:
@@ -184,12 +190,23 @@ class ProverParty:
     ) -> tuple[Claim, list[Ext]]:
         """Degree-3 sumcheck of weights and two arrays of 2^rounds."""
         arrays = [outer(*functionals.split(weights)), *weighted_product_arrays(self._witness, operation, which, axes)]
+        return weighted_rounds(self._weighted_rounds(arrays), label, claim, rounds)
+
+    def gated_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
+        """Degree-3 sumcheck of three arrays of 2^rounds."""
+        op = self.circuit.ops[operation]
+        assert isinstance(op, ops.GatedMatMul)  # the script asks for no other such product
+        arrays = [*gated_product_arrays(self._witness, self._weights, op, axes)]
+        return weighted_rounds(self._weighted_rounds(arrays), label, claim, rounds)
+
+    def _weighted_rounds(self, arrays: list[U64]) -> Rounds:
+        """Rounds of Σ w·a·b for ``arrays`` = [w, a, b]."""
 
         def compute() -> list[Ext]:
             a0, a1, c0, c1, d0, d1 = weighted_round(*arrays)
             return [element(a0, a1), element(c0, c1), element(d0, d1)]
 
-        return weighted_rounds(self._rounds(arrays, compute), label, claim, rounds)
+        return self._rounds(arrays, compute)
 
     def defer(self, operation: int, which: int, axes: Functional, claim: Claim) -> None:
         """Note a claim on the operation's product."""

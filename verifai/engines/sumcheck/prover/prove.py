@@ -135,6 +135,7 @@ def prove(
     *,
     opening_number: int | None = None,
     secrets: Mapping[int, TensorOpening] | None = None,
+    items: int | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
@@ -147,6 +148,7 @@ def prove(
         opening_number: of the hiding commitment to weights, required where there is one; never used before
             (:mod:`..secrets.opening_ledger`).
         secrets: by hashed tensor, how to make its hiding root; fresh ones where none is given. Integrity-only roots need none.
+        items: of a batch, how many of its items count; by default all. The run's others must repeat the last one that counts.
 
     Raises:
         ValueError: an opening number is missing, or beyond the budget.
@@ -154,7 +156,15 @@ def prove(
     witness = Witness(key.circuit, key.layout, trace.tensors, trace.columns, key.tables)
     with workers(threads):
         return commit_and_prove(
-            key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, progress=progress, threads=threads
+            key,
+            witness,
+            context,
+            opening_number=opening_number,
+            secrets=secrets,
+            items=items,
+            rng=rng,
+            progress=progress,
+            threads=threads,
         )
 
 
@@ -165,13 +175,14 @@ def commit_and_prove(
     *,
     opening_number: int | None = None,
     secrets: Mapping[int, TensorOpening] | None = None,
+    items: int | None = None,
     rng: Randomness = os.urandom,
     progress: Progress = SILENT,
     threads: int = 1,
 ) -> ProvenStatement:
     """:func:`prove` for a witness that is made already."""
     progress.phase("commit", 2)
-    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, rng=rng, threads=threads)
+    bound = bind(key, witness, context, opening_number=opening_number, secrets=secrets, items=items, rng=rng, threads=threads)
     own_coins = draw_coins(key, bound, rng)
     transcript = start_transcript(key.digest, key.circuit, key.identity, bound.statement)
     progress.advance()
@@ -202,6 +213,7 @@ def bind(
     *,
     opening_number: int | None,
     secrets: Mapping[int, TensorOpening] | None,
+    items: int | None = None,
     rng: Randomness,
     threads: int,
 ) -> Bound:
@@ -212,11 +224,12 @@ def bind(
     known = dict(secrets or {})
     if key.circuit.zero_knowledge:
         known = {**_fresh_secrets(key, witness, columns, context, number, rng), **known}
+    counted = key.circuit.batch if items is None else items
     hashed = {
         tensor: _commit_tensor(key, witness.cells(tensor, masked=True), tensor, threads, known.get(tensor))
         for tensor in key.layout.hashed
     }
-    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number)
+    statement = Statement(tuple(_state(key.circuit, witness, hashed)), context, number, counted)
     kept = {tensor: known[tensor] for tensor in key.layout.hashed} if key.circuit.zero_knowledge else {}
     return Bound(statement, columns, hashed, kept)
 
@@ -303,7 +316,7 @@ def _fresh_secrets(
         return {}
     cells = {("tensor", tensor, 0): witness.cells(tensor, masked=True) for tensor in key.layout.hashed}
     values = values_digest({**columns, **cells})
-    unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number)
+    unbound = Statement(tuple(_state(key.circuit, witness, None)), context, number, key.circuit.batch)
     facts, entropy = _fingerprint(key, unbound), rng(SEED_BYTES)
     return {tensor: TensorOpening(tensor_seed(entropy, values, facts, tensor), 0) for tensor in key.layout.hashed}
 

@@ -1,8 +1,8 @@
-"""Columns and lookup rows of operations along rows, as integers: RowMax, ArgMax, Recip and Isqrt."""
+"""Columns and lookup rows of operations along rows, as integers: RowMax, ArgMax, Recip, Isqrt and TopIndex; digits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -37,6 +37,44 @@ def argmax_columns(x: Ints, index: Ints, source: Tensor) -> dict[str, Ints]:
     largest = np.zeros(source.padded[:-1] or (1,), dtype=np.int64)
     largest[box[:-1] or (slice(0, 1),)] = x.max(axis=-1)
     return {"g": hot.reshape(-1), "v": largest.reshape(-1)}
+
+
+def with_highest(value: Ints, lower: Sequence[Ints], widths: Sequence[int]) -> list[Ints]:
+    """The digits of ``value``, of which the highest is not committed: (value − Σ 2^offset·digit) / 2^(its offset)."""
+    rest, offset = value, 0
+    for digit, bits in zip(lower, widths, strict=False):
+        rest = rest - (digit << offset)
+        offset += bits
+    return [*lower, rest >> offset]
+
+
+def top_index_slack(x: Ints, largest: Ints, index: Ints, source: Tensor) -> Ints:
+    """v − x_j − [j < k] on true cells, 0 on padding; flat.
+
+    ``x``: padded and flat. ``largest``: padded. ``index``: true cells.
+    """
+    box = tuple(slice(0, size) for size in source.shape)
+    rows = box[:-1] or (slice(0, 1),)
+    top = largest.reshape(source.padded[:-1] or (1,))[rows].reshape(*source.shape[:-1], 1)
+    before = np.arange(source.shape[-1]) < index.reshape(*source.shape[:-1], 1)
+    result = np.zeros(source.padded, dtype=np.int64)
+    result[box] = top - x.reshape(source.padded)[box] - before
+    return result.reshape(-1)
+
+
+def top_index_columns(x: Ints, index: Ints, source: Tensor, widths: Sequence[int]) -> dict[str, Ints]:
+    """The largest cells and the lower digits, padded and flat, from true cells x (…, n) and indices (…)."""
+    largest = np.zeros(source.padded[:-1] or (1,), dtype=np.int64)
+    rows = tuple(slice(0, size) for size in source.shape[:-1]) or (slice(0, 1),)
+    chosen = np.take_along_axis(x, index.reshape(*source.shape[:-1], 1), axis=-1)
+    largest[rows] = chosen.reshape(index.shape)
+    cells = np.zeros(source.padded, dtype=np.int64)
+    cells[tuple(slice(0, size) for size in source.shape)] = x
+    rest, columns = top_index_slack(cells.reshape(-1), largest, index, source), {"v": largest.reshape(-1)}
+    for i, bits in enumerate(widths[:-1]):
+        columns[f"d{i}"] = rest & ((1 << bits) - 1)
+        rest = rest >> bits
+    return columns
 
 
 def recip_rows(columns: list[Ints]) -> list[Row]:

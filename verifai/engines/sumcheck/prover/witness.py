@@ -90,10 +90,10 @@ class Witness:
         source, out = self.circuit.tensors[op.x], self.circuit.tensors[op.out]
         cells = self.tensors[op.x].reshape(source.padded)[self.box(op.x)]
         result = np.full(out.padded, source.low, dtype=np.int64)
-        rows = _window(out.shape[2], source.shape[2], op.stride[0], u * op.dilation[0] - op.pads[0])
-        columns = _window(out.shape[3], source.shape[3], op.stride[1], v * op.dilation[1] - op.pads[1])
-        n, c = source.shape[:2]
-        result[:n, :c, rows[0], columns[0]] = cells[:, :, rows[1], columns[1]]
+        rows = _window(out.shape[-2], source.shape[-2], op.stride[0], u * op.dilation[0] - op.pads[0])
+        columns = _window(out.shape[-1], source.shape[-1], op.stride[1], v * op.dilation[1] - op.pads[1])
+        leading = tuple(slice(size) for size in source.shape[:-2])
+        result[(*leading, rows[0], columns[0])] = cells[..., rows[1], columns[1]]
         clear_outside(stored(out.shape), result)
         return result.reshape(-1)
 
@@ -231,7 +231,7 @@ _VIRTUAL = "its result is virtual: nothing is committed or looked up"
 _REFUSED = "it is not part of this suite: the planner refuses it"
 
 
-def _traced(witness: Witness, number: int, op: ops.Requant | ops.RowMax) -> Mapping[str, Ints]:
+def _traced(witness: Witness, number: int, op: ops.Requant | ops.RowMax | ops.Rescale) -> Mapping[str, Ints]:
     """The interpreter's own columns."""
     return {name: witness.trace[number, name] for name, _ in columns_of(witness.circuit, op)}
 
@@ -252,6 +252,13 @@ def _argmax_columns(witness: Witness, number: int, op: ops.ArgMax) -> Mapping[st
     return row_witness.argmax_columns(cells, index, source)
 
 
+def _top_index_columns(witness: Witness, number: int, op: ops.TopIndex) -> Mapping[str, Ints]:
+    source, out = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
+    cells = witness.tensors[op.x].reshape(source.padded)[witness.box(op.x)]
+    index = witness.tensors[op.out].reshape(out.padded)[witness.box(op.out)]
+    return row_witness.top_index_columns(cells, index, source, op.digits)
+
+
 _COLUMNS: Dispatch[Callable[[Witness, int, Any], Mapping[str, Ints]]] = dispatch(
     {
         ops.Requant: _traced,
@@ -259,6 +266,8 @@ _COLUMNS: Dispatch[Callable[[Witness, int, Any], Mapping[str, Ints]]] = dispatch
         ops.Recip: _recip_columns,
         ops.Isqrt: _isqrt_columns,
         ops.ArgMax: _argmax_columns,
+        ops.Rescale: _traced,
+        ops.TopIndex: _top_index_columns,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
     ("its result alone is committed", (ops.Lookup, ops.WindowMax)),
@@ -312,6 +321,26 @@ def _argmax_rows(witness: Witness, number: int, op: ops.ArgMax) -> Rows:
     return [*row_witness.argmax_rows(witness.masked_ints(op.x), columns, source)]
 
 
+def _rescale_rows(witness: Witness, number: int, op: ops.Rescale) -> Rows:
+    columns, y = witness.own_columns(number), witness.tensors[op.out]
+    storage = stored(witness.circuit.tensors[op.out].shape)
+    remainder = witness.masked_ints(op.z) + (1 << (op.shift - 1)) - (y << op.shift)
+    above = y + (1 << (sum(op.digits) - 1))
+    clear_outside(storage, remainder)
+    clear_outside(storage, above)
+    count = len(op.limbs) - 1
+    limbs = row_witness.with_highest(remainder, columns[:count], op.limbs)
+    return [(one,) for one in (*limbs, *row_witness.with_highest(above, columns[count:], op.digits))]
+
+
+def _top_index_rows(witness: Witness, number: int, op: ops.TopIndex) -> Rows:
+    source, out = witness.circuit.tensors[op.x], witness.circuit.tensors[op.out]
+    largest, *lower = witness.own_columns(number)
+    index = witness.tensors[op.out].reshape(out.padded)[witness.box(op.out)]
+    slack = row_witness.top_index_slack(witness.masked_ints(op.x), largest, index, source)
+    return [(one,) for one in row_witness.with_highest(slack, lower, op.digits)]
+
+
 _ROWS: Dispatch[Callable[[Witness, int, Any], Rows]] = dispatch(
     {
         ops.Requant: _requant_rows,
@@ -321,6 +350,8 @@ _ROWS: Dispatch[Callable[[Witness, int, Any], Rows]] = dispatch(
         ops.Recip: _recip_rows,
         ops.Isqrt: _isqrt_rows,
         ops.ArgMax: _argmax_rows,
+        ops.Rescale: _rescale_rows,
+        ops.TopIndex: _top_index_rows,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
     (_REFUSED, (ops.Gather,)),
@@ -339,7 +370,10 @@ _MESSAGES: Dispatch[Callable[[Witness, int, Any], Ints]] = dispatch(
         ops.Isqrt: _square,
     },
     (_VIRTUAL, LINEAR_OR_VIEW),
-    ("every column that its lookups read is committed", (ops.Lookup, ops.WindowMax, ops.Recip, ops.ArgMax)),
+    (
+        "every column that its lookups read is committed, or follows from such",
+        (ops.Lookup, ops.WindowMax, ops.Recip, ops.ArgMax, ops.Rescale, ops.TopIndex),
+    ),
     (_REFUSED, (ops.Gather,)),
 )
 
@@ -389,9 +423,12 @@ _FACTORS: Dispatch[Callable[[Witness, int, Any, int], Factors]] = dispatch(
         ops.Isqrt: _isqrt_factors,
         ops.ArgMax: _argmax_factors,
     },
-    ("its factors depend on the claim's functional: see product_arrays", (ops.BatchedMatMul,)),
-    ("it multiplies with weights alone: an inner product", (ops.MatMul, ops.Conv)),
-    ("it multiplies no two values", (ops.LinearCombination, ops.WindowSum, ops.Lookup, ops.Relabel, ops.View)),
+    ("its factors depend on the claim's functional: see product_arrays", (ops.BatchedMatMul, ops.RowScale, ops.GatedMatMul)),
+    ("it multiplies with weights alone: an inner product", (ops.MatMul, ops.Conv, ops.TopIndex)),
+    (
+        "it multiplies no two values",
+        (ops.LinearCombination, ops.WindowSum, ops.Lookup, ops.Relabel, ops.View, ops.Rescale, ops.WeightRows),
+    ),
     ("its product of taps is a zero-check", (ops.WindowMax,)),
     (_REFUSED, (ops.Gather,)),
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.statement import MAX_COLUMNS
-from verifai.engines.sumcheck.quantise.scales import Method, Range
+from verifai.engines.sumcheck.quantise.scales import MANTISSA_BITS, MAX_INPUT_BITS, Method, Range, Scale
 from verifai.errors import UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.runtime import RuntimeFailure, open_session
@@ -65,6 +65,34 @@ def compared_inputs(model: OnnxModel) -> set[str]:
         if not (compared or moved):
             beyond.update(node.input)
     return {spec.name for spec in model.inputs if spec.dtype == "float32"} - beyond
+
+
+_ORDERS = frozenset({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
+_SELECTIONS = frozenset({"Gather", "Slice", "Split", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
+"""Operators that choose and arrange cells of their first operand; the others are constants."""
+
+
+def ordered_inputs(model: OnnxModel) -> set[str]:
+    """Inputs of which nothing is read but orderings against constants: each is decided by the order of float32 alone."""
+    graph = model.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    found = {}
+    for spec in model.inputs:
+        if spec.dtype != "float32":
+            continue
+        reached, plain, read = {spec.name}, True, False
+        for node in graph.node:
+            if reached.isdisjoint(node.input):
+                continue
+            if node.op_type in _ORDERS and len(constants.intersection(node.input)) == 1:
+                read = True
+            elif node.op_type in _SELECTIONS and node.input[0] in reached and constants.issuperset(node.input[1:]):
+                reached.update(node.output)
+            else:
+                plain = False
+        found[spec.name] = plain and read and reached.isdisjoint(outputs)
+    return {name for name, plain in found.items() if plain}
 
 
 def shared_ranges(model: OnnxModel, ranges: dict[str, Range]) -> dict[str, Range]:
@@ -194,6 +222,57 @@ def calibrate(
             width = (ranges[name].high - ranges[name].low) / BINS
             ranges[name] = Range(ranges[name].low + pick[0] * width, ranges[name].low + pick[1] * width)
     return ranges
+
+
+WIDE_RATIO = 32
+"""A sum is held on a wide grid when its largest cell is more than this many times larger than an ordinary one."""
+_FINE_BITS = 9
+"""A wide grid divides an ordinary cell into 2^9 steps."""
+_ROOM_BITS = 2
+"""It reaches 2^2 times farther than calibration saw: an input beyond it has no proof."""
+_SQUARES_BITS = 57
+"""A row's squares add up to less than 2^57, so that its norm can be proven."""
+
+
+def wide_sums(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]], ranges: Mapping[str, Range]) -> dict[str, Scale]:
+    """Scales of the residual streams that few large cells dominate (massive activations), by value name.
+
+    A residual stream is a sum of two values that another such sum reads, and something else beside. Under one scale of up to 16
+    bits its ordinary cells would keep a handful of steps; on a wide grid they keep 2^9 of them, whatever the largest are.
+    """
+    medians: dict[str, list[float]] = {name: [] for name in _residual_sums(model) if name in ranges}
+    if not medians:
+        return {}
+    sizes: dict[str, int] = {}
+    for values in _runs(model, samples):
+        for name, found in medians.items():
+            rows = values[name].reshape(-1, values[name].shape[-1]).astype(np.float64)
+            sizes[name] = rows.shape[1]
+            found.extend(np.median(np.abs(rows), axis=1).tolist())
+    scales: dict[str, Scale] = {}
+    for name, found in medians.items():
+        largest, ordinary = max(-ranges[name].low, ranges[name].high), float(np.median(found))
+        if ordinary <= 0.0 or largest <= WIDE_RATIO * ordinary:
+            continue
+        bits = (_SQUARES_BITS - (sizes[name] - 1).bit_length()) // 2
+        reach = int(np.ceil(np.log2(largest))) + _ROOM_BITS
+        exponent = max(int(np.floor(np.log2(ordinary))) - _FINE_BITS, reach - bits)
+        bits = reach - exponent
+        if bits >= MAX_INPUT_BITS:
+            scales[name] = Scale(1 << (MANTISSA_BITS - 1), exponent + 1 - MANTISSA_BITS, -(1 << bits), (1 << bits) - 1)
+    return scales
+
+
+def _residual_sums(model: OnnxModel) -> set[str]:
+    """Results of Add of two values that another Add reads, and some other node too; and what ends such a chain."""
+    graph = model.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    sums = {node.output[0]: node for node in graph.node if node.op_type == "Add" and constants.isdisjoint(node.input)}
+    readers = Counter(name for node in graph.node for name in set(node.input))
+    outputs = {value.name for value in graph.output}
+    streams = {name for node in sums.values() for name in node.input if name in sums and readers[name] > 1}
+    ends = {name for name, node in sums.items() if streams.intersection(node.input)}
+    return (streams | ends) - outputs
 
 
 def _percentile(histogram: NDArray[np.float64], percentile: float) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from math import frexp
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.record import Record
 from verifai.domain.statement import MAX_COLUMN_ZERO_POINT, MAX_COLUMNS
 from verifai.engines.sumcheck.circuit.check import MAX_OPENINGS
@@ -60,6 +61,8 @@ class Scale:
 
     Attributes:
         columns: one per place of the last axis, when each has a scale of its own; then the step is 1 and the zero point 0.
+        ordered: the integers are those of float32 numbers (:mod:`verifai.domain.ordered_floats`), which only comparisons may
+            read; then the step is 1, the zero point 0, and the range that of all finite float32.
     """
 
     mantissa: int
@@ -68,6 +71,7 @@ class Scale:
     high: int
     zero_point: int = 0
     columns: tuple[ColumnScale, ...] = ()
+    ordered: bool = False
 
     @property
     def step(self) -> Fraction:
@@ -79,7 +83,13 @@ class Scale:
         document: dict[str, Any] = {name: getattr(self, name) for name in ("mantissa", "exponent", "low", "high", "zero_point")}
         if self.columns:
             document["columns"] = [[column.exponent, column.zero_point] for column in self.columns]
+        if self.ordered:
+            document["ordered"] = True
         return document
+
+
+ORDERED = Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -LARGEST, LARGEST, ordered=True)
+"""Of every input whose integers are those of float32 numbers."""
 
 
 def dyadic_up(value: float) -> tuple[int, int]:
@@ -238,6 +248,9 @@ class QuantiserOptions:
         split: whether a saturating split may replace a larger table where that is cheaper, not only where forced.
         fold: whether constants that move or stretch input cells, such as a scaler's, are folded into the next linear layer, and
             columns have scales of their own. Circuits pinned before either existed were lowered without.
+        unrounded: whether products that only a layer reads, quotients of a softmax, rotated rows and rows of an embedding stay
+            unrounded, and sums that cells of very different sizes run through are held on a wide grid. Circuits pinned before
+            were lowered without.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -255,6 +268,7 @@ class QuantiserOptions:
     column_margin: float = 1.0
     split: bool = True
     fold: bool = True
+    unrounded: bool = True
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -266,6 +280,8 @@ class QuantiserOptions:
         if not self.fold:
             for name in ("fold", "column_bits", "column_margin"):
                 del document[name]
+        if not self.unrounded:
+            del document["unrounded"]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -282,9 +298,9 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
     """Read ``[engine.sumcheck]``. Raises the record's error, with the field named.
 
     Args:
-        pinned: whether it is a lock's; one without ``fold`` or ``activation_margin`` was written before these existed.
+        pinned: whether it is a lock's; one without ``fold``, ``unrounded`` or ``activation_margin`` was written before these.
     """
-    default = QuantiserOptions(fold=not pinned, activation_margin=0.0 if pinned else ACTIVATION_MARGIN)
+    default = QuantiserOptions(fold=not pinned, unrounded=not pinned, activation_margin=0.0 if pinned else ACTIVATION_MARGIN)
     options = QuantiserOptions(
         method=record.choice("method", Method, default.method.value),
         percentile=record.number("percentile", default.percentile, low=50.0, high=100.0),
@@ -298,6 +314,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         column_margin=record.number("column_margin", default.column_margin, low=0.0, high=16.0),
         split=record.flag("split", default.split),
         fold=record.flag("fold", default.fold),
+        unrounded=record.flag("unrounded", default.unrounded),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),
@@ -316,12 +333,15 @@ def parse_scale(record: Record) -> tuple[str, Scale]:
         record.integer("high", low=-(2**32), high=2**32),
         record.integer("zero_point", low=-(2**31), high=2**31),
         record.array("columns", lambda value, _: _column(record, value), (), max_length=MAX_COLUMNS),
+        record.flag("ordered", False),
     )
     record.done()
     if scale.low > scale.high:
         raise record.refuse("low is greater than high", "low")
     if scale.columns and (scale.step != 1 or scale.zero_point != 0):
         raise record.refuse("scales of columns stand beside a scale of the whole", "columns")
+    if record.has("ordered") and scale != ORDERED:
+        raise record.refuse("`ordered` is left out, or true for the integers of float32 numbers", "ordered")
     if record.has("columns") and not scale.columns:
         raise record.refuse("an empty list is left out", "columns")
     return name, scale
@@ -382,6 +402,8 @@ def choose_scales(
     arguments: Collection[str] = (),
     output_columns: Mapping[str, Sequence[Range]] | None = None,
     compared: Collection[str] = (),
+    wide: Mapping[str, Scale] | None = None,
+    ordered: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -391,6 +413,8 @@ def choose_scales(
         exact: exponent of a power of two that all values of an input are multiples of.
         compared: inputs of which only comparisons are read: as fine as may be, and their columns by powers of two, so that
             whole numbers and halves, where thresholds lie, are what they are.
+        wide: scales of sums that are held on a wide grid.
+        ordered: inputs whose float32 numbers are compared as they are, unless few bits hold all their values exactly.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
@@ -405,6 +429,8 @@ def choose_scales(
         table = (columns or {}).get(name)
         if name in integers:
             scales[name] = integer_scale(values)
+        elif name in ordered and options.fold and not (name in whole and (table is None or alike(table))):
+            scales[name] = ORDERED
         elif table is not None and options.fold:
             if alike(table) and name in whole:
                 scales[name] = whole[name]
@@ -418,10 +444,12 @@ def choose_scales(
             bits = options.column_bits if name in compared and options.fold else options.input_bits
             scales[name] = choose_scale(_widened(values, options.input_margin), bits)
         elif name in (output_columns or {}):
-            wide = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
-            scales[name] = choose_column_scale(wide, options.output_bits)
+            spread = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
+            scales[name] = choose_column_scale(spread, options.output_bits)
         elif name in outputs:
             scales[name] = choose_scale(_widened(values, options.output_margin), options.output_bits)
+        elif name in (wide or {}) and options.unrounded:
+            scales[name] = (wide or {})[name]
         else:
             if name in arguments and options.fold:
                 reach = _widened(values, options.output_margin)

@@ -96,6 +96,11 @@ class VerifierParty:
         if key[0] != "tensor" or (key[1] not in self._shown and key[1] not in self._hashed):
             self.openings.append(OpeningClaim(key, truncated(axes, shape), claim))
 
+    def shown(self, tensor: int) -> Sequence[int]:
+        """From the statement; whoever asks makes every cell of it count."""
+        self.claimed.add(tensor)
+        return self._shown[tensor]
+
     def weight(self, weight: int, axes: Functional, label: str) -> Claim:
         """Compute public weights' value. Take that of committed ones from the proof, and note the claim for the opening."""
         if self._weights is None:
@@ -119,6 +124,10 @@ class VerifierParty:
     def weighted_product(
         self, operation: int, which: int, weights: Functional, axes: Functional, claim: Claim, rounds: int, label: str
     ) -> tuple[Claim, list[Ext]]:
+        """Degree-3 sumcheck."""
+        return weighted_rounds(self.channel, label, claim, rounds)
+
+    def gated_product(self, operation: int, axes: Functional, claim: Claim, rounds: int, label: str) -> tuple[Claim, list[Ext]]:
         """Degree-3 sumcheck."""
         return weighted_rounds(self.channel, label, claim, rounds)
 

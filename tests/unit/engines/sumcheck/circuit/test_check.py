@@ -286,3 +286,108 @@ def test_relabelling_is_decided_as_by_listing_all_cells() -> None:
         assert same_cells(one, other) is (masks[0] == masks[1]), (one, other)
         agreed += masks[0] == masks[1]
     assert agreed > 30
+
+
+# --- operations of language models ---
+
+
+@pytest.mark.parametrize(
+    ("shift", "limbs", "digits", "message"),
+    [
+        (5, (5,), (16, 16, 8), None),
+        (5, (4,), (16,), "do not add up"),
+        (0, (), (16,), "width of the limbs"),
+        (17, (17,), (16,), "width of the limbs"),
+        (5, (5, 0), (16,), "width of the limbs"),
+        (5, (5,), (), "width of the digits"),
+        (5, (5,), (17,), "width of the digits"),
+        (5, (5,), (16, 16, 9), "more than 40 bits"),
+        (32, (16, 16), (16, 15), "more than 62"),
+    ],
+)
+def test_widths_of_a_rescale(shift: int, limbs: tuple[int, ...], digits: tuple[int, ...], message: str | None) -> None:
+    def build() -> Circuit:
+        return single(lambda out: ops.Rescale(0, out, shift, limbs, digits), [((2,), -(1 << 30), 1 << 40)])
+
+    if message is None:
+        assert (build().tensors[-1].low, build().tensors[-1].high) == (-(1 << 25), 1 << 35)
+        return
+    with pytest.raises(EvidenceRejected, match=message):
+        build()
+
+
+def test_a_rescale_reaches_no_farther_than_its_digits() -> None:
+    inputs = [((2,), -(1 << 20), 1 << 8)]
+    circuit = single(lambda out: ops.Rescale(0, out, 4, (4,), (8, 4)), inputs)
+    assert (circuit.tensors[-1].low, circuit.tensors[-1].high, circuit.tensors[-1].fill) == (-(1 << 11), 16, 0)
+    with pytest.raises(EvidenceRejected, match="in reach"):
+        single(lambda out: ops.Rescale(0, out, 4, (4,), (8,)), [((2,), 1 << 20, 1 << 21)])
+
+
+def scaled_by(divisor: ops.Op, *more: ops.Op, x: int = 0, last: int = 0) -> int:
+    """The bound of a RowScale of tensor ``x`` by the reciprocal of what the operations on x (3, 5) in [−1000, 1000] end in."""
+    circuit = start([((3, 5), -1000, 1000), ((3, 5), -1000, 1000)])
+    for op in (divisor, *more):
+        circuit = with_op(circuit, op)
+    made = len(circuit.tensors)
+    circuit = with_op(circuit, ops.Isqrt(made - 1, made))
+    circuit = with_op(circuit, ops.Recip(made, made + 1))
+    return with_op(circuit, ops.RowScale(x, made + 1, made + 2, 1)).tensors[-1].high
+
+
+def test_a_row_divided_by_its_own_norm_is_bounded_as_a_quotient() -> None:
+    squares = ops.RowSum(0, 0, 2, 3, 1)
+    assert scaled_by(squares, ops.LinearCombination((2,), (2,), 7, 3)) == 1 << 46  # √(3·2) is 2 and more
+
+
+@pytest.mark.parametrize(
+    ("squares", "sum_", "x"),
+    [
+        (ops.RowSum(1, 1, 2, 3, 1), ops.LinearCombination((2,), (2,), 7, 3), 0),  # of another tensor
+        (ops.RowSum(0, 0, 2, 3, 1), ops.LinearCombination((2,), (2,), 7, 3), 1),
+    ],
+)
+def test_a_row_divided_by_another_norm_is_not(squares: ops.Op, sum_: ops.Op, x: int) -> None:
+    assert scaled_by(squares, sum_, x=x) > 1 << 48
+
+
+def mean(*, summed: int = 3, mixed: int = 3, products: bool = False) -> int:
+    """The bound of −3·Σ e·b by the reciprocal of 2·Σ e; e (2, 3, 4) exponentials of up to 500, b in [−7, 6]."""
+    exp = Table("e", 0, (*range(500, 380, -1), *(0,) * 8))
+    circuit = start([((2, 3, 4), -50, 50), ((2, 4, 2), -7, 6)], tables=[exp])
+    circuit = with_op(circuit, ops.RowMax(0, 2, 3, 0, False))
+    circuit = with_op(circuit, ops.RowMax(0, 4, 5, 0, False))
+    circuit = with_op(circuit, ops.RowSum(summed, summed if products else ops.NONE, 6, 2, 1))
+    one = ops.LinearCombination((6,), (1,), 1, 7)
+    circuit = with_op(circuit, one) if products else circuit
+    divisor = len(circuit.tensors) - 1
+    circuit = with_op(circuit, ops.Recip(divisor, divisor + 1))
+    circuit = with_op(circuit, ops.BatchedMatMul(mixed, 1, divisor + 2, -3))
+    return with_op(circuit, ops.RowScale(divisor + 2, divisor + 1, divisor + 3, 1)).tensors[-1].low
+
+
+def test_a_mean_by_weights_is_bounded_by_what_is_averaged() -> None:
+    plain = (1 << 46) // 1000 * 3 * 6 * 500 * 4
+    assert mean() == -min((1 << 46) * 3 * 7, plain) > -plain
+    for other in (mean(mixed=5), mean(summed=5), mean(products=True)):  # another row's weights, or no sum of them
+        assert other < mean()
+
+
+def test_a_weight_that_nothing_uses_is_refused_but_one_that_two_use_is_not() -> None:
+    weight = np.arange(12).reshape(4, 3)
+    circuit = start([((2,), 0, 3)], [weight], [clamp_table(9, -255, 255)])
+    circuit = with_op(circuit, ops.WeightRows(0, 0, 1))
+    circuit = with_op(circuit, ops.MatMul(1, 0, ops.NONE, 2, 1))
+    circuit = with_op(circuit, ops.Requant(2, 3, 0, 1, (1,), circuit.tensors[2].high > 510))
+    check(with_output(circuit, 3))
+    spare = replace(circuit, weights=(*circuit.weights, replace(circuit.weights[0], name="spare")))
+    with pytest.raises(EvidenceRejected, match="used by no operation"):
+        check(with_output(spare, 3))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 3), (0, 4)])
+def test_an_index_that_is_no_row_is_refused(low: int, high: int) -> None:
+    weight = np.arange(12).reshape(4, 3)
+    single(lambda out: ops.WeightRows(0, 0, out), [((2,), 0, 3)], [weight])
+    with pytest.raises(EvidenceRejected, match="not a row"):
+        single(lambda out: ops.WeightRows(0, 0, out), [((2,), low, high)], [weight])

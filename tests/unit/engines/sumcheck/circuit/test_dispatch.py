@@ -15,9 +15,10 @@ import pytest
 
 import verifai.engines.sumcheck as engine
 from verifai.engines.sumcheck import constraints
-from verifai.engines.sumcheck.circuit import bounds, check, codec, ops
+from verifai.engines.sumcheck.circuit import batch, bounds, check, codec, ops
 from verifai.engines.sumcheck.circuit.dispatch import NotApplicable, dispatch, find, require
 from verifai.engines.sumcheck.interpreter import run as interpreter
+from verifai.engines.sumcheck.lowering import batched
 from verifai.engines.sumcheck.planning import claim_count
 from verifai.engines.sumcheck.protocol import buses, operations
 from verifai.engines.sumcheck.prover import product_arrays, witness
@@ -42,6 +43,8 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "circuit.ops._RESULTS": ops.results,
     "circuit.bounds._RULES": lambda op: bounds.infer(circuit_of(op), op),
     "circuit.check._NAMED": check._named,
+    "circuit.batch._RULES": lambda op: batch.keeps_apart(circuit_of(op), op),
+    "lowering.batched._TAKEN": batched.axes_taken_in,
     "circuit.codec._WRITTEN": codec._op,
     "interpreter.run._STEPS": lambda op: interpreter.run(circuit_of(op), [], []),
     "constraints._RULES": lambda op: constraints.constraints(circuit_of(op)),
@@ -99,7 +102,7 @@ class Unheard:
 def test_the_union_lists_every_operation_of_the_module() -> None:
     defined = {value for value in vars(ops).values() if isinstance(value, type) and value.__module__ == ops.__name__}
     assert defined - {ops.Piece} == set(KINDS)
-    assert len(KINDS) == len(set(KINDS)) == 17
+    assert len(KINDS) == len(set(KINDS)) == 22
 
 
 def test_the_tables_below_are_all_there_are() -> None:

@@ -79,6 +79,9 @@ CIRCUITS: dict[str, Callable[[], tuple[Circuit, list]]] = {
     "products": examples.products,
     "rows": _rows,
     "odd rows": examples.odd_rows,
+    "wide sums": examples.wide_sums,
+    "language model": examples.language_model,
+    "language model, committed": lambda: examples.language_model(committed=True),
     "odd image": lambda: examples.odd_image(committed=True),
     "slice of a reshape": _cut_slice,
     **{f"warm-up {i}": lambda i=i: warm_up_circuits()[i] for i in range(len(warm_up_circuits()))},
@@ -124,7 +127,19 @@ def test_counts_of_relations_are_those_of_the_rehearsal(kind):
 
 
 @pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
-@pytest.mark.parametrize("name", ["mlp", "hashed", "committed", "cnn", "rows", "odd rows", "odd image"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mlp",
+        "hashed",
+        "committed",
+        "cnn",
+        "rows",
+        "odd rows",
+        "odd image",
+        "language model, committed",
+    ],
+)
 def test_verifying_takes_no_more_than_its_price(name, suite):
     circuit, weights = _in(suite, CIRCUITS[name]())
     key = prepare(circuit, weights)

@@ -1,0 +1,218 @@
+"""XGBoost's JSON and UBJSON models (``Booster.save_model``) as forests.
+
+A node sends x to its left child just when x < split_condition, in float32; a node of a category set, just when the whole part
+of x is none of the set. Leaves are kept in split_conditions. Source: xgboost, doc/model.schema, src/tree/tree_model.cc,
+src/common/categorical.h, src/learner.cc and src/objective, releases 1.7 to 3.2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from verifai.exporters.boosters import ubjson
+from verifai.exporters.boosters.boosted import (
+    MAX_COLUMNS,
+    MAX_OUTPUTS,
+    Boosted,
+    Grower,
+    Link,
+    inconsistent,
+    integer,
+    merged,
+    numbers,
+    plain_names,
+    unsupported,
+)
+from verifai.onnx_graph.passes.trees import Branching, next_below
+
+_MAX_CATEGORY = 1 << 24
+_MAX_DEPTH = 64
+_SIGMOIDS = ("binary:logistic", "reg:logistic")
+_LINKS: dict[str, Link] = {
+    **dict.fromkeys(_SIGMOIDS, Link.SIGMOID),
+    **dict.fromkeys(("multi:softprob", "multi:softmax"), Link.SOFTMAX),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft"), Link.EXPONENTIAL),
+    **dict.fromkeys(
+        (
+            "reg:squarederror", "reg:linear", "reg:squaredlogerror", "reg:pseudohubererror", "reg:absoluteerror",
+            "reg:quantileerror", "binary:logitraw", "rank:pairwise", "rank:ndcg", "rank:map",
+        ),
+        Link.IDENTITY,
+    ),
+}  # fmt: skip
+
+
+def read(data: bytes) -> Boosted:
+    """The model in a file.
+
+    Raises:
+        UsageError: ``source-failed``, when it is no such file, or contradicts itself.
+        UnsupportedModel: ``model-unknown-operator``, for what has no exact formula here, by name.
+    """
+    document = _document(data)
+    learner = _table(document, "learner")
+    parameters, objective = _table(learner, "learner_model_param"), _table(learner, "objective").get("name")
+    if objective not in _LINKS:
+        raise unsupported(f"XGBoost's objective {str(objective)[:40]!r} has no formula here", _KNOWN)
+    columns = integer(parameters.get("num_feature"), 1, MAX_COLUMNS, "num_feature")
+    classes = integer(parameters.get("num_class", "0"), 0, MAX_OUTPUTS, "num_class")
+    targets = integer(parameters.get("num_target", "1"), 1, MAX_OUTPUTS, "num_target")
+    outputs = max(classes, targets, 1)
+    link = _LINKS[objective]
+    if (link is Link.SOFTMAX) != (classes > 1):
+        raise inconsistent("its objective does not fit its number of classes")
+    model, drops = _booster(_table(learner, "gradient_booster"))
+    grower = Grower.empty()
+    trees, owners = model.get("trees"), model.get("tree_info")
+    if not isinstance(trees, list) or not isinstance(owners, list) or len(trees) != len(owners):
+        raise inconsistent("trees and tree_info differ in length")
+    if drops is not None and len(drops) != len(trees):
+        raise inconsistent("it has another number of dropout weights than trees")
+    for place, (tree, owner) in enumerate(zip(trees, owners, strict=True)):
+        if not isinstance(tree, dict):
+            raise inconsistent("a tree is no object")
+        factor = 1.0 if drops is None else drops[place]
+        _add(grower, tree, integer(owner, 0, outputs - 1, "tree_info"), columns, factor)
+    two = 2 if objective in ("binary:logistic", "binary:logitraw") and outputs == 1 else 0
+    names = learner.get("feature_names")
+    return Boosted(
+        forest=grower.done(),
+        base=_base(parameters.get("base_score"), outputs, objective),
+        columns=columns,
+        link=link,
+        classes=classes or (two if objective == "binary:logistic" else 0),
+        names=plain_names(names, columns) if isinstance(names, list) else (),
+    )
+
+
+_KNOWN = "Known are: " + ", ".join(sorted(_LINKS)) + "."
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    if re.match(rb"\s*\{\s*\"", data[:64]):
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            raise inconsistent("its JSON cannot be read") from None
+    elif data[:1] == b"{":
+        found = ubjson.loads(data)
+    else:
+        raise inconsistent("it is neither JSON nor UBJSON")
+    if not isinstance(found, dict):
+        raise inconsistent("it is no object")
+    return found
+
+
+def _table(value: dict[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name)
+    if not isinstance(found, dict):
+        raise inconsistent(f"{name} is missing")
+    return found
+
+
+def _booster(booster: dict[str, Any]) -> tuple[dict[str, Any], list[float] | None]:
+    """The trees' table; with DART the weight of each."""
+    name = booster.get("name")
+    if name == "dart":
+        drops = booster.get("weight_drop")
+        inner = _table(booster, "gbtree")
+        count = len(drops) if isinstance(drops, list) else -1
+        model, weights = _table(inner, "model"), numbers(drops, count, "weight_drop")
+    elif name == "gbtree":
+        model, weights = _table(booster, "model"), None
+    else:
+        raise unsupported(
+            f"XGBoost's booster {str(name)[:40]!r} has no trees", "Train with booster='gbtree', or a linear model."
+        )
+    cats = model.get("cats")
+    if isinstance(cats, dict) and any(isinstance(one, list) and one for one in cats.values()):
+        raise unsupported(
+            "XGBoost recodes the categories of this model", "Encode categories as whole numbers before training, in NumPy."
+        )
+    return model, weights
+
+
+def _base(text: Any, outputs: int, objective: str) -> tuple[float, ...]:
+    """What sums start from. The file has it as predictions are: a probability, a mean."""
+    if not isinstance(text, str):
+        raise inconsistent("base_score is missing")
+    try:
+        values = [float(one) for one in text.strip().strip("[]").split(",")]
+    except ValueError:
+        raise inconsistent("base_score is no number") from None
+    values = values * outputs if len(values) == 1 else values
+    if len(values) != outputs or not np.isfinite(values).all():
+        raise inconsistent("base_score does not fit its outputs")
+    found = np.array(values, np.float64)
+    if objective in (*_SIGMOIDS, "binary:logitraw"):
+        if ((found <= 0) | (found >= 1)).any():
+            raise inconsistent("base_score is no probability")
+        found = -np.log(1.0 / found - 1.0)
+    elif _LINKS[objective] is Link.EXPONENTIAL:
+        if (found <= 0).any():
+            raise inconsistent("base_score is not positive")
+        found = np.log(found)
+    return tuple(found.tolist())
+
+
+def _add(grower: Grower, tree: dict[str, Any], output: int, columns: int, factor: float) -> None:
+    parameters = _table(tree, "tree_param")
+    if integer(parameters.get("size_leaf_vector", "1"), 0, MAX_OUTPUTS, "size_leaf_vector") > 1:
+        raise unsupported("XGBoost's trees with vectors as leaves have no formula here", "Train with one tree per output.")
+    left, right = (tree.get(f"{side}_children") for side in ("left", "right"))
+    count = len(left) if isinstance(left, list) else 0
+    if not count:
+        raise inconsistent("a tree has no nodes")
+    children = [[integer(one, -1, count - 1, "a child") for one in _listed(side, count)] for side in (left, right)]
+    # float32, of which JSON has the shortest decimals.
+    with np.errstate(over="ignore"):
+        conditions = np.array(
+            numbers(tree.get("split_conditions"), count, "split_conditions", finite=False), np.float32
+        ).tolist()
+    read_from = [integer(one, 0, MAX_COLUMNS, "split_indices") for one in _listed(tree.get("split_indices"), count)]
+    kinds = tree.get("split_type") or [0] * count
+    sets = _categories(tree)
+    start = grower.start()
+    grower.roots.append(start)
+    for node in range(count):
+        yes, no = children[0][node], children[1][node]
+        if yes == -1 or no == -1:
+            if yes != no or not np.isfinite(conditions[node]):
+                raise inconsistent("a leaf has one child, or no value")
+            grower.weights[start + node] = {output: factor * conditions[node]}
+            continue
+        if read_from[node] >= columns:
+            raise inconsistent("a tree reads a column that there is not")
+        if integer(_listed(kinds, count)[node], 0, 1, "split_type") == 0:
+            branch = Branching(read_from[node], "BRANCH_LT", conditions[node], start + yes, start + no)
+        else:
+            between = merged((next_below(float(one)), next_below(float(one + 1))) for one in sets.get(node, []))
+            if not between:
+                raise inconsistent("a set of categories is empty")
+            branch = Branching(read_from[node], "BRANCH_BETWEEN", 0.0, start + no, start + yes, between=between)
+        grower.inner[start + node] = branch
+
+
+def _listed(values: Any, count: int) -> list[Any]:
+    if not isinstance(values, list) or len(values) != count:
+        raise inconsistent("a tree's lists differ in length")
+    return values
+
+
+def _categories(tree: dict[str, Any]) -> dict[int, list[int]]:
+    """The set of each node that has one."""
+    names = ("categories_nodes", "categories_segments", "categories_sizes", "categories")
+    lists = [tree.get(name) or [] for name in names]
+    if not all(isinstance(one, list) for one in lists) or len({len(one) for one in lists[:3]}) != 1:
+        raise inconsistent("a tree's categories differ in length")
+    nodes, starts, sizes, values = ([integer(value, 0, _MAX_CATEGORY, "a category") for value in one] for one in lists)
+    found = {}
+    for node, start, size in zip(nodes, starts, sizes, strict=True):
+        if start + size > len(values):
+            raise inconsistent("a set of categories ends beyond the others")
+        found[node] = values[start : start + size]
+    return found

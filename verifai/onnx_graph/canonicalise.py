@@ -232,9 +232,9 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str], open_axe
 
 def _dim_hint(labels: list[str]) -> str:
     """The command that fixes every open axis; the sizes are the reader's to choose."""
-    shown = " ".join(f"--dim {shlex.quote(printable(label))}=1" for label in labels[:_SHOWN_AXES])
+    options = " ".join(f"--dim {shlex.quote(printable(label))}=1" for label in labels[:_SHOWN_AXES])
     more = f" {len(labels) - _SHOWN_AXES} more axes are open." if len(labels) > _SHOWN_AXES else ""
-    return f"Fix it: `verifai export MODEL -o FILE {shown}`, with the sizes that you use.{more}"
+    return f"Fix it: `verifai export MODEL -o FILE {options}`, with the sizes that you use.{more}"
 
 
 def _name_outputs_apart(graph: Graph) -> None:

@@ -1,6 +1,7 @@
 """Generated pages and links of the docs.
 
-python -m tools.docs            write docs/codes.md, docs/cli-reference.md, docs/estimators.md and docs/decisions/README.md
+python -m tools.docs            write docs/codes.md, docs/cli-reference.md, docs/estimators.md, docs/real-models.md and
+                                docs/decisions/README.md
 python -m tools.docs --check    fail when they are not current, or when a relative link leads nowhere
 """
 
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from tools.estimators.page import page as estimators_page
 from tools.estimators.results import read_all
+from tools.real_models.page import page as real_models_page
+from tools.real_models.results import read as read_real_models
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -121,6 +124,7 @@ def main() -> int:
         DOCS / "codes.md": codes_page(),
         DOCS / "cli-reference.md": cli_page(),
         DOCS / "estimators.md": estimators_page(read_all()),
+        DOCS / "real-models.md": real_models_page(read_real_models()),
         DECISIONS / "README.md": decisions_page(),
     }
     if "--check" not in sys.argv:

@@ -36,7 +36,7 @@ from verifai.onnx_graph.facts import read_facts
 from verifai.onnx_graph.inputs import to_arrays
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
-from verifai.stages.check import EngineCheck, all_public, check_model, hiding
+from verifai.stages.check import EngineCheck, all_public, ask_engines, hiding, require_able
 from verifai.stages.init import choose_task
 
 
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
         spec = hiding(asked.spec, private or [], private_weights) if private or private_weights else asked.spec
         given = None if data is None else to_arrays(read_tensors(data, asked.model, asked.columns, complete=True), asked.model)
         with current().progress() as progress:
-            checks = check_model(
+            checks = ask_engines(
                 asked.model,
                 spec,
                 engines=[engine] if engine is not None else [],
@@ -77,11 +77,12 @@ def register(app: typer.Typer) -> None:
                 progress=progress,
             )
         lines = check_lines(asked.model, checks)
+        told = {"model_sha256": asked.model.sha256, "engines": [check_json(one) for one in checks]}
+        current().beside = Result(told, lines)  # a refusal of every engine is told in full: each node, each reason
+        require_able(checks)
         if data is None:
             lines.append("How near a circuit comes to the model depends on data: add --data FILE, with real inputs.")
-        return Result(
-            {"model_sha256": asked.model.sha256, "engines": [check_json(one) for one in checks]}, lines, verdict="done"
-        )
+        return Result(told, lines, verdict="done")
 
 
 @dataclass(frozen=True)

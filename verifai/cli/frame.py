@@ -75,6 +75,8 @@ class Frame:
     verbose: bool = False
     inputs: Sequence[Path] = ()
     """What the command line names, outputs left out: no report may take its place."""
+    beside: Result | None = None
+    """What is told beside an error: found before it was one."""
     _display: ProgressDisplay | None = None
 
     @classmethod
@@ -144,9 +146,14 @@ class Frame:
                 "status": error.status,
                 "findings": [Finding.from_error(error).to_json()] if error.status in (1, 3, 4) else [],
                 "error": {"code": error.code, "message": error.message, "where": error.where, "hint": hint},
+                **(self.beside.data if self.beside is not None else {}),
             }
             _write_json(document)
             return error.status
+        if self.beside is not None:
+            out = self.out()
+            for line in self.beside.lines:
+                _show(out, line, soft_wrap=isinstance(line, str))
         console = self.err()
         word = {1: "rejected", 3: "policy not met", 4: "undecided", 70: "bug", 130: "interrupted"}.get(error.status, "error")
         _show(console, f"[bold red]{word}[/] [dim]\\[{error.code}][/] {plain(error.message)}", soft_wrap=True)

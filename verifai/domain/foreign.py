@@ -34,6 +34,7 @@ _MODEL = "Export the model that it belongs to: `verifai export MODEL -o model.on
 _TABLE = "Save it as CSV with a header, or as Parquet."
 
 CSV = Foreign("a table of text (CSV)", "A table can only be an input of a model.")
+ONNX = Foreign("an ONNX model", "Name it where a model is asked for.")
 ARCHIVE = Foreign("a zip archive", _UNPACK)
 _LFS = Foreign("a Git LFS pointer, not the file that it stands for", "Fetch that file: git lfs pull.")
 _EMPTY = Foreign("empty", "Write or download it again.")
@@ -163,7 +164,7 @@ def _binary(data: bytes) -> Foreign | None:
         return Foreign("a safetensors file: weights without a graph", _MODEL)
     # Protobuf: field 1 (ir_version), a small number, then another field of onnx.ModelProto.
     if data[0] == 0x08 and len(data) > 2 and 1 <= data[1] <= 32 and data[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42):
-        return Foreign("an ONNX model", "Name it where a model is asked for.")
+        return ONNX
     return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from verifai.domain.model_facts import Task
 from verifai.errors import UnsupportedModel
@@ -16,6 +17,24 @@ from verifai.onnx_graph.lint import ML_DOMAIN, parse
 from verifai.onnx_graph.outputs import Kept, Selection, select_outputs
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.runtime import RuntimeFailure, Session, open_session
+
+
+def _opened(path: Path) -> Session:
+    """The source as it is; where nodes share a name, which onnxruntime refuses and which means nothing, without names.
+
+    Raises:
+        RuntimeFailure: as :func:`open_session`.
+    """
+    try:
+        return open_session(str(path))
+    except RuntimeFailure:
+        model = parse(read_limited(path, limit=MAX_FILE_BYTES), str(path))
+        names = [node.name for node in model.graph.node if node.name]
+        if len(set(names)) == len(names) or any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
+            raise
+        for node in model.graph.node:
+            node.name = ""
+        return open_session(model.SerializeToString())
 
 
 class OnnxExporter:
@@ -96,7 +115,7 @@ class _Runner:
 
     def __call__(self, inputs: Arrays) -> Arrays:
         try:
-            session = self._session or open_session(str(self._path))
+            session = self._session or _opened(self._path)
             self._session = session
             given = {
                 name: array.astype(_WIDER[session.inputs[name]]) if session.inputs.get(name) in _WIDER else array

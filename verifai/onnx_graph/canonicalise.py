@@ -8,7 +8,7 @@ as raw bytes inside the file, no documentation or metadata. Canonicalising a can
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from verifai.onnx_graph.passes.shapes import plain_shapes
 from verifai.onnx_graph.passes.simplify import simplify
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import Array, checked_size, element_dtype, to_array
+
+_SHOWN_AXES = 8
+"""Open axes in a hint."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ def _read(proto: ModelProto, dims: Mapping[str, int], where: str) -> Graph:
     inputs = {}
     given = [value for value in source.input if value.name not in constants]
     one = {key: label for key, label in _batch_axes(given).items() if key not in dims and label not in dims}
+    sizes = {**dims, **dict.fromkeys(one, 1)}
     for value in given:
-        inputs[value.name] = _input_type(value, {**dims, **dict.fromkeys(one, 1)}, used)
+        inputs[value.name] = _input_type(value, sizes, used, lambda: _open_axes(given, sizes))
     used -= set(one)
     if spare := sorted(set(dims) - used):
         raise refuse("model-dynamic-shape", f"the model has no open dimension {spare[0]!r}", where, "Remove it from --dim.")
@@ -146,6 +150,17 @@ def _batch_axes(values: list[ValueInfoProto]) -> dict[str, str]:
 def _open(dim: TensorShapeProto.Dimension) -> bool:
     """Whether an axis has no size. Some exporters write -1 for that, which onnxruntime reads so."""
     return not dim.HasField("dim_value") or dim.dim_value == -1
+
+
+def _open_axes(values: list[ValueInfoProto], sizes: Mapping[str, int]) -> list[str]:
+    """Every open axis that has no size yet, by the name that --dim knows it by."""
+    found = []
+    for value in values:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            key = f"{value.name}:{axis}"
+            if _open(dim) and dim.dim_param not in sizes and key not in sizes:
+                found.append(dim.dim_param or key)
+    return list(dict.fromkeys(found))
 
 
 def _nodes(source: GraphProto, taken: set[str], where: str) -> list[Node]:
@@ -182,7 +197,7 @@ def _free(base: str, taken: set[str]) -> str:
     return name
 
 
-def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> TensorType:
+def _input_type(value: object, dims: Mapping[str, int], used: set[str], open_axes: Callable[[], list[str]]) -> TensorType:
     where = f"input {value.name!r}"  # type: ignore[attr-defined]
     kind = value.type  # type: ignore[attr-defined]
     if not kind.HasField("tensor_type"):
@@ -204,7 +219,7 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
                     "model-dynamic-shape",
                     f"axis {axis} has no fixed size ({printable(label)})",
                     where,
-                    f"Fix it: `verifai export MODEL -o FILE --dim {shlex.quote(printable(label))}=1`",
+                    _dim_hint(open_axes()),
                 )
             used.add(name)
             size = dims[name]
@@ -213,6 +228,13 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str]) -> Tenso
         shape.append(size)
     checked_size(shape, dtype, where)
     return TensorType(dtype, tuple(shape))
+
+
+def _dim_hint(labels: list[str]) -> str:
+    """The command that fixes every open axis; the sizes are the reader's to choose."""
+    options = " ".join(f"--dim {shlex.quote(printable(label))}=1" for label in labels[:_SHOWN_AXES])
+    more = f" {len(labels) - _SHOWN_AXES} more axes are open." if len(labels) > _SHOWN_AXES else ""
+    return f"Fix it: `verifai export MODEL -o FILE {options}`, with the sizes that you use.{more}"
 
 
 def _name_outputs_apart(graph: Graph) -> None:

@@ -27,6 +27,8 @@ MAX_FOLDS = 5_000
 """Constant expressions of one model; each costs about a millisecond."""
 
 MAX_NODES = 100_000
+MAX_OPERANDS = 10_000
+"""Of one node: what reads it costs a step per operand and pass, which the node limit does not count."""
 MAX_RANK = 16
 MAX_NAME = 512
 

@@ -12,10 +12,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from verifai.domain.foreign import other_than
+from verifai.domain.foreign import ONNX, other_than, recognise
 from verifai.domain.unicode_14 import is_printable
 from verifai.onnx_graph.graph import attribute_kind
-from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MIN_OPSET, OPSET
+from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MAX_OPERANDS, MIN_OPSET, OPSET
 from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
 from verifai.onnx_graph.passes.contributed import known
 from verifai.onnx_graph.refusal import printable, refuse
@@ -56,6 +56,8 @@ def parse(data: bytes, where: str) -> ModelProto:
     model = _decoded(data)
     if model is None or not (model.ir_version or model.HasField("graph")):
         message, hint = other_than("an ONNX file", data, "it cannot be decoded", "Export the model again.")
+        if recognise(data) is ONNX:
+            message, hint = "an ONNX file that is damaged or ends too early", "Download it again, or export the model again."
         raise refuse("model-malformed", message, where, hint)
     _require_utf8(model, where)
     return model
@@ -243,6 +245,9 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
     place = _place(node, index)
     if node.name:
         _name(node.name, place)
+    if max(len(node.input), len(node.output)) > MAX_OPERANDS:
+        count = max(len(node.input), len(node.output))
+        raise refuse("model-too-large", f"{count} operands or results; the limit is {MAX_OPERANDS} of one node", place)
     branching = node.op_type == "If" and node.domain in ("", "ai.onnx")
     if node.op_type in _CONTROL_FLOW or (not branching and any(a.type in _GRAPH_KINDS for a in node.attribute)):
         raise refuse(

@@ -12,6 +12,8 @@ def refuse(code: str, message: str, where: str = "", hint: str = "") -> Unsuppor
 
 def printable(text: str, limit: int = 120) -> str:
     """``text`` for a message: control characters escaped, length bounded, since names are the sender's choice."""
+    if len(text) <= limit and text.isprintable():
+        return text
     safe = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: limit + 1])
     return safe if len(text) <= limit else safe[:limit] + "…"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.tensors import Array
 
@@ -28,8 +30,10 @@ class Session:
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Any]:
         """Values of ``outputs``. Raises RuntimeFailure."""
+        # One of many numbers is a NumPy scalar, which the bindings do not take.
+        arrays = {name: np.asarray(array) if isinstance(array, np.generic) else array for name, array in inputs.items()}
         try:
-            values: list[Any] = self._session.run(list(outputs), dict(inputs))
+            values: list[Any] = self._session.run(list(outputs), arrays)
         except Exception as problem:  # noqa: BLE001 - the bindings raise a dozen classes without a common base
             raise RuntimeFailure(_reason(problem)) from None
         return values

@@ -16,6 +16,7 @@ from verifai.engines.capabilities import Prediction, PredictsCompile
 from verifai.engines.interface import CompileRequest, CostEstimate, OperatorSupport, PrivacySupport
 from verifai.engines.registry import engine_for, engine_names
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError, VerifaiError
+from verifai.execution.machine import memory_bytes
 from verifai.execution.scratch import private_directory
 from verifai.onnx_graph.model import OnnxModel
 
@@ -60,35 +61,73 @@ def check_model(
 ) -> tuple[EngineCheck, ...]:
     """Ask every engine (or those named) whether it can prove ``model`` and at what cost.
 
+    Args and raises: as :func:`ask_engines` and :func:`require_able`.
+    """
+    checks = ask_engines(model, spec, engines=engines, max_memory=max_memory, data=data, spec_dir=spec_dir, progress=progress)
+    require_able(checks)
+    return checks
+
+
+def ask_engines(
+    model: OnnxModel,
+    spec: CircuitSpec | None = None,
+    *,
+    engines: Sequence[EngineName] = (),
+    max_memory: int | None = None,
+    data: Mapping[str, NDArray[Any]] | None = None,
+    spec_dir: Path = Path(),
+    progress: Progress = SILENT,
+) -> tuple[EngineCheck, ...]:
+    """What every engine (or each of those named) says of ``model``; a refusal is an answer too.
+
     Args:
         spec: the circuit's specification; by default everything public, nothing limited.
-        max_memory: hard limit in bytes on the estimate.
+        max_memory: hard limit in bytes on the estimate; by default that of ``spec``, or else the machine's memory.
         data: calibration data, as in :class:`~verifai.engines.interface.CompileRequest`: circuits are then tuned and run on
             them, so that what is said of fidelity was measured.
         spec_dir: folder that paths in ``spec`` start from.
-
-    Raises:
-        PolicyNotMet: ``fidelity-below-floor``, when no engine asked meets the floor on ``data``.
-        UnsupportedModel: ``operator-unsupported``, when no engine asked can prove it.
-        UsageError: ``privacy-unsupported``, when none of them can hide what ``spec`` asks for.
-        ResourceExhausted: ``estimate-over-budget``, when every engine that can would need more than ``max_memory``.
     """
     given = spec or all_public(model)
-    checks = tuple(_ask(name, model, given) for name in (engines or engine_names()))
+    limit, named = _memory_limit(given, max_memory)
+    checks = tuple(_within(_ask(name, model, given), limit, named) for name in (engines or engine_names()))
     if data is not None:
         checks = tuple(_predicted(check, model, given, data, spec_dir, progress) for check in checks)
-    able = [check for check in checks if check.provable]
-    if not able:
-        raise _refusal_of(checks)
-    if max_memory is not None:
-        cheapest = min(check.estimate.memory_bytes for check in able if check.estimate is not None)
-        if cheapest > max_memory:
-            raise ResourceExhausted(
-                "estimate-over-budget",
-                f"about {cheapest / 2**30:.1f} GiB needed at least, {max_memory / 2**30:.1f} GiB allowed",
-                hint="Use a smaller model, split it, or raise --max-memory.",
-            )
     return checks
+
+
+def require_able(checks: Sequence[EngineCheck]) -> None:
+    """That some engine can, as asked.
+
+    Raises:
+        PolicyNotMet: ``fidelity-below-floor``, when no engine asked meets the floor on the data.
+        UnsupportedModel: ``operator-unsupported``, when no engine asked can prove the model.
+        UsageError: ``privacy-unsupported``, when none of them can hide what is asked.
+        ResourceExhausted: ``estimate-over-budget``, when every engine that can would need more memory than there is.
+    """
+    if not any(check.provable for check in checks):
+        raise _refusal_of(checks)
+
+
+def _memory_limit(spec: CircuitSpec, max_memory: int | None) -> tuple[int | None, str]:
+    """Most bytes of memory, and whose limit that is."""
+    if max_memory is not None:
+        return max_memory, "allowed"
+    if spec.budget.memory_bytes is not None:
+        return spec.budget.memory_bytes, "allowed by [budget]"
+    return memory_bytes(), "in this machine"
+
+
+def _within(check: EngineCheck, limit: int | None, named: str) -> EngineCheck:
+    """Not provable where more memory is needed than there is."""
+    if check.estimate is None or limit is None or check.estimate.memory_bytes <= limit or not check.provable:
+        return check
+    needed = check.estimate.memory_bytes
+    refusal = ResourceExhausted(
+        "estimate-over-budget",
+        f"about {needed / 2**30:,.1f} GiB of memory needed, {limit / 2**30:,.1f} GiB {named}",
+        hint="Use a smaller model, split it, or give more memory: --max-memory, on a machine that has it.",
+    )
+    return replace(check, refusal=refusal)
 
 
 def _predicted(
@@ -130,6 +169,12 @@ def _refusal_of(checks: Sequence[EngineCheck]) -> VerifaiError:
     if below is not None and len(refusals) > 1:
         told = " ".join(f"{engine}: {problem.message}." for engine, problem in refusals.items())
         return PolicyNotMet(below.code, f"no engine meets the floor on these data. {told}", where=below.where, hint=below.hint)
+    if len(refusals) > 1:
+        told = " ".join(f"{engine}: {problem}." for engine, problem in refusals.items())
+        # What a larger machine would change is undecided; and a model that is refused for good is that.
+        worst = max(refusals.values(), key=lambda problem: problem.status)
+        hints = dict.fromkeys(problem.hint for problem in refusals.values() if problem.hint)
+        return type(worst)(worst.code, f"no engine can prove this model. {told}", hint=" ".join(hints))
     return next(iter(refusals.values()))
 
 

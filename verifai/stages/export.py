@@ -219,6 +219,16 @@ def _checked(model: OnnxModel) -> OnnxModel:
         raise InternalError("bug", f"the exported model is refused: {problem}", hint="Report it with the model.") from problem
 
 
+_PARITY_HINT = (
+    "Scale the columns first (StandardScaler), so that float32 loses less; or raise --parity-limit, as for a source that "
+    "computes in float16, if you accept the difference."
+)
+_PARITY_HINT_GENERATED = (
+    "The inputs were generated, and may leave an output flat: name real ones with --inputs. Or raise --parity-limit, as for a "
+    "source that computes in float16, if you accept the difference."
+)
+
+
 def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: float) -> Parity:
     scores = {name: operand for name, operand in largest_of(model).items() if name in found.scores}
     reference = Reference(with_outputs(model, tuple(scores.values())))
@@ -255,8 +265,7 @@ def _compare(model: OnnxModel, found: Exported, given: Sequence[Arrays], limit: 
                 f"the exported model differs from its source by {gap.largest:.3g} "
                 f"({gap.relative:.3g} of the outputs' spread, limit {limit:.3g})",
                 where=f"output {name!r}",
-                hint="Scale the columns first (StandardScaler), so that float32 loses less; or raise --parity-limit, if you "
-                "accept the difference.",
+                hint=_PARITY_HINT if real else _PARITY_HINT_GENERATED,
             )
     largest = max((gap.largest for gap in gaps.values()), default=0.0)
     relative = max((gap.relative for gap in gaps.values()), default=0.0)

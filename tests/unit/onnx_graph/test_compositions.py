@@ -114,6 +114,10 @@ RESIZED = {
         "linear", roi=np.array([0, 0, 0.2, 0.1, 1, 1, 0.8, 0.9], F), sizes=sizes(1, 4, 4, 4),
         coordinate_transformation_mode="tf_crop_and_resize",
     ),
+    "beyond the picture": resized(
+        "linear", roi=np.array([0, 0, -0.3, 0.1, 1, 1, 0.8, 1.9], F), sizes=sizes(1, 4, 4, 4),
+        coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=10.0,
+    ),
     "channels too": resized("linear", scales=np.array([1, 1.5, 2, 1], F)),
     "as it was": resized("nearest", scales=np.ones(4, F)),
     "an older one": one("Upsample", scales=TWICE, opset=9, mode="nearest"),

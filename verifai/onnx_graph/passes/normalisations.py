@@ -199,14 +199,26 @@ def resize(graph: Graph, node: Node) -> list[Node]:
     named = [axis % len(source) for axis in node.ints("axes") or range(len(source))]
     nodes: list[Node] = []
     at = x
+    beyond = np.zeros((1,) * len(source), bool)
     for axis in range(len(source)):
         if axis not in named:
             continue
-        matrix = _matrix(graph, node, axis, source, named, operands)
+        matrix = _matrix(node, axis, source, named, operands, np.eye(source[axis], dtype=np.float32), 0.0)
+        if _extrapolates(node):
+            outside = _matrix(node, axis, source, named, operands, np.zeros((source[axis],) * 2, np.float32), 1.0)[:, 0] > 0
+            beyond = beyond | outside.reshape([-1 if one == axis else 1 for one in range(len(source))])
         if np.array_equal(matrix, np.eye(source[axis])):
             continue
         result = graph.fresh(f"{node.name}_axis_{axis}")
         nodes += _one_axis(graph, result, at, axis, len(source), matrix)
+        at = result
+    if beyond.any():
+        # Cells from beyond the picture are a constant: 0 by the matrices, and the value is added.
+        value = np.float32(node.number("extrapolation_value", 0.0))
+        result = graph.fresh(f"{node.name}_beyond")
+        nodes.append(
+            Node("Add", [at, graph.constant(f"{result}_value", beyond.astype(np.float32) * value)], [result], {}, result)
+        )
         at = result
     if not nodes:
         return [Node("Identity", [x], node.outputs[:1], {}, node.name)]
@@ -215,13 +227,28 @@ def resize(graph: Graph, node: Node) -> list[Node]:
     return nodes
 
 
+def _extrapolates(node: Node) -> bool:
+    """Whether cells from beyond the picture are a number other than 0."""
+    crops = node.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    return crops and node.number("extrapolation_value", 0.0) != 0.0
+
+
 def _matrix(
-    graph: Graph, node: Node, axis: int, source: tuple[int, ...], named: list[int], operands: list[Array | None]
+    node: Node,
+    axis: int,
+    source: tuple[int, ...],
+    named: list[int],
+    operands: list[Array | None],
+    given_cells: Array,
+    extrapolated: float,
 ) -> Array:
-    """How the new cells of one axis depend on its old ones, (new, old): what onnxruntime makes of the unit vectors."""
+    """What onnxruntime makes of each column of ``given_cells`` along one axis, (new, columns).
+
+    Of the unit vectors, that is how the new cells depend on the old ones.
+    """
     size, place = source[axis], named.index(axis)
     # Four axes, since not every mode takes other numbers of them.
-    given: dict[str, Array] = {"x": np.eye(size, dtype=np.float32).reshape(1, size, 1, size)}
+    given: dict[str, Array] = {"x": given_cells.reshape(1, size, 1, size)}
     names = ["x"]
     for position, array in enumerate(operands):
         if array is None or not array.size:
@@ -239,6 +266,8 @@ def _matrix(
         names.append(f"i{position}")
         given[names[-1]] = part
     attributes = {key: value for key, value in node.attributes.items() if key != "axes"}
+    if _extrapolates(node):
+        attributes["extrapolation_value"] = extrapolated
     one = Node("Resize", names, ["y"], attributes, node.name)
     return evaluate(one, given)["y"].reshape(size, -1).T
 

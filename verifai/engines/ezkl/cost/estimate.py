@@ -6,9 +6,9 @@ import onnx
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.statement import Visibility
-from verifai.engines.ezkl.cost.flow import Scales, count, flow
+from verifai.engines.ezkl.cost.flow import Cells, Scales, count, flow
 from verifai.engines.ezkl.cost.model import MAX_INNER_COLUMNS, CircuitCost, CircuitSize, predict
-from verifai.engines.ezkl.cost.operators import support
+from verifai.engines.ezkl.cost.operators import GraphFacts, support
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.engines.interface import CostEstimate, OperatorSupport
 from verifai.errors import UnsupportedModel
@@ -27,8 +27,9 @@ _BASIS = (
 
 def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
-    constants = {tensor.name for tensor in model.proto.graph.initializer}
-    return tuple(support(node, constants) for node in model.proto.graph.node)
+    proto = model.proto
+    facts = GraphFacts.of(proto)
+    return tuple(support(node, facts) for node in proto.graph.node)
 
 
 def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
@@ -73,12 +74,15 @@ def _best(model: OnnxModel, spec: CircuitSpec, max_logrows: int) -> CircuitCost 
         for multiplier in (1, 3, 10):
             run = flow(proto, Scales(ASSUMED_INPUT_SCALE, ASSUMED_PARAMETER_SCALE, multiplier))
             bits = max(run.scales[name] for name in run.checked) + ASSUMED_VALUE_BITS
+            counted: dict[tuple[int, int], Cells] = {}  # many sizes share one count, which reads the whole graph
             for inner in range(1, MAX_INNER_COLUMNS + 1):
                 for logrows in range(8, max_logrows + 1):
                     legs = -(-bits // (logrows - 1))
                     if legs > 6:
                         continue
-                    cells = count(proto, run, legs, inner)
+                    if (legs, inner) not in counted:
+                        counted[legs, inner] = count(proto, run, legs, inner)
+                    cells = counted[legs, inner]
                     size = CircuitSize(
                         cells=cells.main,
                         range_rows=2 ** (logrows - 1),

@@ -183,9 +183,10 @@ def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: st
         label = f"{name}.z" if len(form.terms) == 1 else f"{name}.z{number}"
         if isinstance(term, CellTerm):
             factor = _factor(term.factor, term.x.step * grid, name)
-            if factor:
-                parts.append(materialise(builder, term.x.at(term.x.index.reshape(form.shape)), f"{name}.x{number}"))
-                factors.append(factor)
+            if factor or term.factor == 0:
+                x = materialise(builder, term.x.at(term.x.index.reshape(form.shape)), f"{name}.x{number}")
+                parts.append(x if factor else _nothing_of(builder, x, f"{name}.zeros{number}"))
+                factors.append(factor or 1)
             continue
         tensor = _EMIT[type(term)](builder, term, grid, label)
         if tensor is not None:
@@ -199,10 +200,16 @@ def emit_form(builder: Builder, form: Form, step: Fraction, shift: int, name: st
     for part, factor in zip(parts, factors, strict=True):
         merged[part] = merged.get(part, 0) + factor
     kept = {part: factor for part, factor in merged.items() if factor}
-    if not kept:
-        raise UnsupportedModel("constant-value", "the terms of a sum cancel", where=name)
+    for part in sorted(set(merged) - set(kept)):
+        kept[_nothing_of(builder, part, f"{name}.cancelled")] = 1
     op = LinearCombination(tuple(kept), tuple(kept.values()), constant, builder.next)
     return builder.emit(op, f"{name}.sum")[0]
+
+
+def _nothing_of(builder: Builder, x: int, name: str) -> int:
+    """x − x: what is multiplied by 0, or cancels, is still read, since a circuit reads every tensor that it has."""
+    opposite = builder.emit(LinearCombination((x,), (-1,), 0, builder.next), f"{name}.opposite")[0]
+    return builder.emit(LinearCombination((x, opposite), (1, 1), 0, builder.next), name)[0]
 
 
 def _with_hidden_constant(form: Form) -> Form:

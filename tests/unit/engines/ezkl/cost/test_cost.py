@@ -20,7 +20,7 @@ from verifai.engines.ezkl.calls import Fence, call
 from verifai.engines.ezkl.cost.estimate import estimate, operator_support
 from verifai.engines.ezkl.cost.flow import Scales, count, flow
 from verifai.engines.ezkl.cost.model import CircuitSize, predict
-from verifai.engines.ezkl.cost.operators import support
+from verifai.engines.ezkl.cost.operators import GraphFacts, support
 from verifai.engines.ezkl.parameters import CircuitParameters
 from verifai.engines.ezkl.rewrites import registry as rewrites
 from verifai.errors import UnsupportedModel
@@ -34,6 +34,9 @@ SMALL = ("digits-mlp", "digits-cnn", "breast-cancer-mlp")
 def loaded(name: str) -> tuple[OnnxModel, CircuitSpec]:
     folder = CircuitFolder(CIRCUITS / name)
     return folder.model, folder.spec
+
+
+NOTHING_KNOWN = GraphFacts({}, {}, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def loaded(name: str) -> tuple[OnnxModel, CircuitSpec]:
 def test_operators_that_ezkl_gets_wrong_or_refuses_are_named_with_a_remedy(
     kind: str, attributes: dict[str, object], reason: str
 ) -> None:
-    answer = support(helper.make_node(kind, ["x", "z"], ["y"], name="the-node", **attributes), frozenset())
+    answer = support(helper.make_node(kind, ["x", "z"], ["y"], name="the-node", **attributes), NOTHING_KNOWN)
     assert not answer.supported
     assert answer.node == "the-node"
     assert reason in answer.reason
@@ -63,7 +66,7 @@ def test_operators_that_ezkl_gets_wrong_or_refuses_are_named_with_a_remedy(
 
 
 def test_an_operator_of_another_domain_is_refused() -> None:
-    answer = support(helper.make_node("Relu", ["x"], ["y"], domain="com.example"), frozenset())
+    answer = support(helper.make_node("Relu", ["x"], ["y"], domain="com.example"), NOTHING_KNOWN)
     assert not answer.supported and "com.example" in answer.reason
 
 

@@ -1,0 +1,1 @@
+"""Models that no tool likes: what a user is told about each."""

@@ -1,0 +1,1 @@
+"""Models that people have, put through the command line from their file to a verified proof: docs/real-models.md."""

@@ -1,6 +1,6 @@
 """Test machines: reports in the makers' formats, under roots of our own. Whoever holds these keys can make any report.
 
-Each class stands for one machine of one maker; :meth:`report` gives evidence over 64 bytes, as the real device would.
+Each class stands for one machine of one maker; its method ``report`` gives evidence over 64 bytes, as the real device would.
 """
 
 from __future__ import annotations

@@ -150,6 +150,19 @@ def error_bounds(circuit: Circuit, trace: Trace) -> list[float]:
             weight = circuit.weights[op.weight]
             terms = prod(weight.shape[1:])
             bound[op.out] = weight.row_l1 * bound[op.x] + (terms * (size[op.x] + bound[op.x]) + 1) / 2
+        elif isinstance(op, ops.GatedMatMul):
+            weight = circuit.weights[op.weight]
+            cross = _product_bound(size, bound, op.a, op.b)
+            terms = prod(weight.shape[1:])
+            bound[op.out] = weight.row_l1 * cross + (terms * (size[op.a] * size[op.b] + cross) + 1) / 2
+        elif isinstance(op, ops.RowScale):
+            exact = size[op.x] * size[op.factor]
+            cross = _product_bound(size, bound, op.x, op.factor)
+            bound[op.out] = abs(op.multiplier) * cross + rounding(op.multiplier) * (exact + cross)
+        elif isinstance(op, ops.Rescale):
+            bound[op.out] = 0.5 + bound[op.z] / 2**op.shift
+        elif isinstance(op, ops.WeightRows):
+            bound[op.out] = 0.5
         elif isinstance(op, ops.LinearCombination):
             pairs = zip(op.sources, op.multipliers, strict=True)
             bound[op.out] = 0.5 + sum(abs(m) * bound[s] + rounding(m) * (size[s] + bound[s]) for s, m in pairs)
@@ -159,7 +172,7 @@ def error_bounds(circuit: Circuit, trace: Trace) -> list[float]:
             bound[op.out] = terms * (abs(op.multiplier) * bound[op.x] + rounding(op.multiplier) * (size[op.x] + bound[op.x]))
         elif isinstance(op, ops.Mul | ops.BatchedMatMul):
             terms = circuit.tensors[op.a].shape[-1] if isinstance(op, ops.BatchedMatMul) else 1
-            cross = size[op.a] * bound[op.b] + size[op.b] * bound[op.a] + bound[op.a] * bound[op.b]
+            cross = _product_bound(size, bound, op.a, op.b)
             bound[op.out] = terms * (abs(op.multiplier) * cross + rounding(op.multiplier) * size[op.a] * size[op.b])
         elif isinstance(op, ops.Requant):
             bound[op.out] = 0.5 + steepness(circuit, op.table) * (bound[op.z] / 2**op.shift + 0.5)
@@ -178,13 +191,18 @@ def error_bounds(circuit: Circuit, trace: Trace) -> list[float]:
             bound[op.out] = 1.0 + bound[op.v] / (2 * max(1.0, float(trace.true(op.v).min()) ** 0.5))
         elif isinstance(op, ops.View):
             bound[op.out] = max(bound[piece.source] for piece in op.pieces)
-        elif isinstance(op, ops.WindowMax | ops.Relabel | ops.Gather | ops.ArgMax) or (
+        elif isinstance(op, ops.WindowMax | ops.Relabel | ops.Gather | ops.ArgMax | ops.TopIndex) or (
             isinstance(op, ops.RowMax) and op.exp == NONE
         ):
             bound[op.out] = bound[op.x]
         else:
             raise AssertionError(f"no error bound for {type(op).__name__}")
     return bound
+
+
+def _product_bound(size: list[float], bound: list[float], a: int, b: int) -> float:
+    """How far a product of two cells can be from the real one."""
+    return size[a] * bound[b] + size[b] * bound[a] + bound[a] * bound[b]
 
 
 def rounding(factor: int) -> float:

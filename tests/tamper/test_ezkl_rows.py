@@ -18,7 +18,7 @@ from tests.support.ezkl_batch import ACCEPTED, Case, judge, repinned
 from tests.support.ezkl_small import SAMPLES, SmallCircuit, small_onnx, spec_of, starting_section
 from verifai.domain.findings import Outcome
 from verifai.domain.statement import Visibility
-from verifai.engines.ezkl import field, proof
+from verifai.engines.ezkl import field, proof, rederiving
 from verifai.engines.ezkl.engine import EzklEngine
 from verifai.engines.ezkl.srs.store import SrsStore
 from verifai.engines.interface import CompileRequest, ProveRequest
@@ -256,6 +256,24 @@ def test_a_key_that_ezkl_takes_for_the_same_is_refused_by_digest_and_by_the_audi
     request = small_public.request(tmp_path, files, section=repinned(small_public.section, files))
     findings = small_public.engine.rederive(request, small_public.model)
     assert [finding.code for finding in findings if finding.outcome is Outcome.REJECTED] == ["vk-not-rederived"]
+
+
+def test_keys_are_made_again_in_the_layout_that_is_pinned(
+    small_public: SmallCircuit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ezkl lays some models out in one of several ways, at random: an audit that took any would reject honest circuits."""
+    asked: list[str | None] = []
+    real = rederiving.build
+
+    def build(*given: Any, wanted: str | None = None, **options: Any) -> Any:
+        asked.append(wanted)
+        return real(*given, wanted=wanted, **options)
+
+    monkeypatch.setattr(rederiving, "build", build)
+    request = small_public.request(tmp_path, small_public.files)
+    findings = small_public.engine.rederive(request, small_public.model)
+    assert asked == [request.section["settings_sha256"]]
+    assert all(finding.outcome is Outcome.HOLDS for finding in findings)
 
 
 def _verifier(change: Callable[[bytes], bytes]) -> Callable[[Document], Document]:

@@ -55,6 +55,8 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
                     Limits(memory_bytes=request.budget.memory_bytes, wall_seconds=request.budget.setup_seconds),
                     progress=request.progress,
                 ),
+                # ezkl may lay one model out in several ways, at random: an honest circuit must come out as it was pinned.
+                wanted=section.settings_sha256,
             )
             findings += _compare_keys(section, built)
     except (Undecided, UsageError) as problem:

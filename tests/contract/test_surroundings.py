@@ -97,7 +97,6 @@ COMMANDS: tuple[tuple[str, int], ...] = (
     ("tee claim evidence/000000", 0),
     ("tee claim absent", 2),
     ("tee receipt model.onnx absent.npz absent.npz -o {out}.json", 2),
-    ("tee receipt model.onnx data.npz outputs.npz -o {out}.json", 0),
     (f"tee show {TEE}/nitro-doc.cbor --kind nitro", 0),
     (f"tee show {TEE}/nitro-doc.cbor --kind tdx", 1),
     ("tee show absent --kind tdx", 2),
@@ -197,7 +196,7 @@ def bench() -> Iterator[Bench]:
 
 def _furnish(folder: Path, bench: Bench) -> None:
     digits = ROOT / "fixtures" / "digits-mlp"
-    for name in ("fixtures/bundles/v1", "fixtures/srs"):
+    for name in ("fixtures/bundles/v1", "fixtures/srs", TEE):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copyfile(digits / "model.onnx", folder / "model.onnx")
     with np.load(digits / "heldout.npz") as held:

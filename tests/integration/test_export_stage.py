@@ -137,4 +137,11 @@ def test_generated_inputs_are_the_same_every_time() -> None:
 
 
 def test_the_registry_knows_every_exporter() -> None:
-    assert [exporter.name for exporter in registry.exporters()] == ["ONNX", "PyTorch", "scikit-learn"]
+    assert [exporter.name for exporter in registry.exporters()] == [
+        "ONNX",
+        "PyTorch",
+        "scikit-learn",
+        "GGUF",
+        "Hugging Face",
+        "boosting library",
+    ]

@@ -16,9 +16,10 @@ from verifai.domain.shell import shell
 COMMAND = re.compile(r"(?:\bverifai [a-z]|\bchmod |\bcp -)[^.;:]*$")
 PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.srs.logrows", "seen.size", "new.size"} | {
     "option",
+    "options",
     "skip",
 }
-"""Numbers, names of engines, and options of ours, which no shell reads as anything else."""
+"""Numbers, names of engines, options of ours, which no shell reads as anything else; and options whose values were quoted."""
 NO_COMMAND = {"frame.command", "version('verifai')", "section.engine_version", "VERSION", "demand.lock", "report.status"} | {
     "done.returncode"
 }

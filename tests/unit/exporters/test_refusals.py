@@ -36,7 +36,7 @@ class Payload:
 
 def test_every_exporter_has_a_name_of_its_own() -> None:
     names = [exporter.name for exporter in exporters()]
-    assert len(set(names)) == len(names) == 5
+    assert len(set(names)) == len(names) == 6
 
 
 @pytest.mark.parametrize("text", ["model.bin", "model", "", "http://x/y", "a:b:c", "pkg.module:", ":factory", "pkg.module:a-b"])

@@ -46,8 +46,9 @@ LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 _LEAPS = (0, 2, 4, 7)
 SEARCH_SAMPLES = 256
 """Most samples that a search runs on; what it finds is measured on all."""
-NOISE = 1e-6
-"""Beside an output's largest cell, a cell that moves by less is a constant; :mod:`verifai.engines.fidelity` has the same."""
+DEAD = 1e-12
+"""Beside an output's largest cell, a cell that moves by less is a constant. Columns in units of their own may well differ by more
+than float32 resolves: one of thousandths beside one of millions is none."""
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15
@@ -216,7 +217,7 @@ class Tuner:
             reach = max(max(abs(one.low), abs(one.high)) for one in ranges)
             # A cell that hardly moves beside the others is a constant, as for the measure: some embeddings have dead cells, of
             # 1e-33 beside 0.3.
-            ranges = [one if one.high - one.low > reach * NOISE else Range(one.low, one.low) for one in ranges]
+            ranges = [one if one.high - one.low > reach * DEAD else Range(one.low, one.low) for one in ranges]
             if not alike(ranges):
                 found[spec.name] = ranges
         return found

@@ -60,8 +60,8 @@ class HuggingFaceExporter:
         return "Hugging Face"
 
     def accepts(self, source: Source) -> bool:
-        """Any folder."""
-        return source.path.is_dir()
+        """Any folder that is named: no name at all is no folder."""
+        return bool(source.text) and source.path.is_dir()
 
     def export(self, source: Source) -> Exported:
         """Read the weights and write the graph that the class's name stands for. No file of the folder is run.

@@ -47,8 +47,8 @@ _LEAPS = (0, 2, 4, 7)
 SEARCH_SAMPLES = 256
 """Most samples that a search runs on; what it finds is measured on all."""
 DEAD = 1e-12
-"""Beside an output's largest cell, a cell that moves by less is a constant. Columns in units of their own may well differ by more
-than float32 resolves: one of thousandths beside one of millions is none."""
+"""Beside an output's largest cell, a cell that moves by less is a constant. Columns in units of their own may well differ by
+more than float32 resolves: one of thousandths beside one of millions is none."""
 OUTPUT_SHARE = 0.25
 """An output's own rounding takes at most this share of the error allowed."""
 MIN_OUTPUT_BITS, MAX_OUTPUT_BITS = 8, 15

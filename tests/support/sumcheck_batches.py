@@ -64,5 +64,6 @@ CIRCUITS = {
     "odd image": examples.odd_image,
     "whole rows": whole_rows,
     "views": views,
+    "language model": lambda: examples.language_model(committed=True),
 }
-"""Together, every operation that a proof can have but reciprocals and roots."""
+"""Together, every operation that a proof can have."""

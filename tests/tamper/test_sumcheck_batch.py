@@ -113,7 +113,7 @@ def test_an_output_written_to_another_item_before_committing():
     assert cheat.refused(items=ITEMS).code == "proof-invalid"
 
 
-@pytest.mark.parametrize("name", ["mlp", "hashed mlp", "cnn", "odd rows", "whole rows"])
+@pytest.mark.parametrize("name", ["mlp", "hashed mlp", "cnn", "odd rows", "whole rows", "language model"])
 def test_the_whole_trace_of_two_items_exchanged_but_for_the_inputs(name):
     """Every later tensor and column has its items exchanged, so all lookups and sums hold; only the first link does not."""
     cheat = world(CIRCUITS[name]())

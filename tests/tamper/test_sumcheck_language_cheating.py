@@ -18,8 +18,12 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Port, Visibility
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.payload.statement import decode_statement, encode_statement
+from verifai.engines.sumcheck.protocol.buses import columns_of
 from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.storage import stored
 from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.verifier.verify import verify
 from verifai.errors import EvidenceRejected, InputRejected
 
 pytestmark = pytest.mark.usefixtures("suite")
@@ -109,6 +113,20 @@ def test_padding_that_keeps_its_own_equations():
     cheat, z, y, out = _rescale([7, -100, 3], limbs=(1, 3))
     _set(cheat, z, y, out, 3, 1)
     cheat.refused()
+
+
+@pytest.mark.parametrize("value", [(1 << 31) - 1, 1 - (1 << 31)])
+def test_a_public_result_beyond_32_bits_has_a_place_in_the_statement(value):
+    sketch = Sketch(47)
+    x = sketch.input((3,), -(1 << 31) + 1, (1 << 31) - 1)
+    z = sketch.add(ops.LinearCombination, (x,), (16,), 0)
+    cheat = Cheat(sketch, sketch.add(ops.Rescale, z, shift=1, limbs=(1,), digits=(16, 16, 8)), inputs=[np.array([value, 5, 7])])
+    proven = cheat.prove(b"a context")
+    data = encode_statement(cheat.circuit, proven.statement)
+    statement = decode_statement(cheat.circuit, data)
+    assert statement == proven.statement
+    assert statement.tensors[1].cells == (8 * value, 40, 56)
+    assert verify(*cheat.given(), statement, proven.proof)
 
 
 def test_an_input_out_of_reach_is_refused_before_it_is_proven():
@@ -216,6 +234,40 @@ def test_a_value_on_a_padding_row():
     cheat = Cheat(sketch, out)
     cheat.witness.extra[0, 0][3] = 1
     cheat.refused()
+
+
+def _odd_rows(shape):
+    """A Rescale and a TopIndex on rows that are stored in pieces, but not as many of them as maxima are."""
+    sketch = Sketch(46)
+    z = sketch.add(ops.LinearCombination, (sketch.input(shape),), (37,), 3)
+    y = sketch.add(ops.Rescale, z, shift=3, limbs=(1, 2), digits=(5, 4, 4))
+    return Cheat(sketch, sketch.add(ops.TopIndex, y, digits=(6, 7)), sketch.requant(y))
+
+
+@pytest.mark.parametrize("row", [37, 38, 63])
+def test_a_value_on_a_row_that_is_stored_of_the_largest_alone(row):
+    """37 rows are stored as 38, of the largest cells as 64: no lookup has a place for the others."""
+    for value in (1, 1 << 6):
+        cheat = _odd_rows((37, 5))
+        number = cheat.number(ops.TopIndex)
+        assert stored(cheat.circuit.tensors[cheat.op(ops.TopIndex).x].shape).box == (38, 8)
+        assert cheat.witness.extra[number, 0].size == 64
+        cheat.witness.extra[number, 0][row] = value
+        cheat.refused()
+
+
+@pytest.mark.parametrize("shape", [(37, 5), (3, 70), (133,)])
+def test_every_corner_of_every_stored_box(shape):
+    """Of each column of both operations, the last stored place of every axis, and the last place of a true row."""
+    honest = _odd_rows(shape)
+    for number in (honest.number(ops.Rescale), honest.number(ops.TopIndex)):
+        for column, (_, storage) in enumerate(columns_of(honest.circuit, honest.circuit.ops[number])):
+            padded = tuple(1 << bits for bits in storage.bits)
+            last = [size - 1 for size in storage.box]
+            for place in {tuple(last), (*last[:-1], 0), (0, *last[1:])}:
+                cheat = _odd_rows(shape)
+                cheat.witness.extra[number, column][np.ravel_multi_index(place, padded)] ^= 1
+                cheat.refused()
 
 
 def test_rows_that_differ_too_much_are_refused_before_they_are_proven():

@@ -1,12 +1,12 @@
 """``statement.bin``: what a proof claims, as bytes, and as the statement type that all engines share.
 
 Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, of the circuit: a public tensor's centred cells,
-row-major, i32 little-endian, or a hashed tensor's root, 32 bytes; then the context, UTF-8, to the end. In the zero-knowledge
-suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights' opening follows it, u64, a hashed tensor's
-root is followed by the number of its opening, u64, and a private tensor has no bytes. Of a batch, the number of items that
-count, u64, stands before the tensors, and public tensors have the cells of these items alone, in the least width that holds the
-circuit's range of the tensor: filler repeats the last item, so no byte could say otherwise. The proof binds every byte: the
-verifier's transcript absorbs what is decoded here.
+row-major, i32 little-endian (i64 where the circuit's range is wider), or a hashed tensor's root, 32 bytes; then the context,
+UTF-8, to the end. In the zero-knowledge suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights'
+opening follows it, u64, a hashed tensor's root is followed by the number of its opening, u64, and a private tensor has no
+bytes. Of a batch, the number of items that count, u64, stands before the tensors, and public tensors have the cells of these
+items alone, in the least width that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say
+otherwise. The proof binds every byte: the verifier's transcript absorbs what is decoded here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def statement_bytes(circuit: Circuit, items: int) -> int:
 
 def _kind(circuit: Circuit, tensor: Tensor) -> str:
     """How public cells are written."""
-    return kind_of(tensor.low, tensor.high) if circuit.batch else "i32"
+    if circuit.batch:
+        return kind_of(tensor.low, tensor.high)
+    return "i32" if tensor.low >= -(1 << 31) and tensor.high < 1 << 31 else "i64"
 
 
 def _magic(circuit: Circuit) -> bytes:

@@ -110,18 +110,22 @@ def test_a_view_whose_items_come_from_another_axis():
         lambda sketch, x: sketch.matmul(x, 3, contract=2),
         lambda sketch, x: sketch.add(ops.BatchedMatMul, x, x, multiplier=1),
         lambda sketch, x: sketch.add(ops.RowSum, x, ops.NONE, multiplier=1, axes=2),
+        lambda sketch, x: sketch.add(ops.GatedMatMul, x, x, sketch.weight((3, 3, 3)), ops.NONE, contract=2),
+        lambda sketch, x: sketch.add(ops.RowScale, sketch.input((3,)), sketch.input((1,)), multiplier=1),
+        lambda sketch, x: sketch.add(ops.TopIndex, sketch.input((3,)), digits=(9,)),
+        lambda sketch, x: sketch.add(ops.ArgMax, sketch.input((3,))),
     ],
 )
 def test_an_operation_over_the_items(make):
     """Its result has a first axis of the right length only by chance; the operation itself is refused."""
     sketch = examples.Sketch(3)
     x = sketch.input((3, 3))
-    circuit = replace(sketch._circuit(), batch=3)
     made = make(sketch, x)
     assert made
+    circuit = replace(sketch._circuit(), batch=3)
     assert not keeps_apart(circuit, sketch.operations[-1])
     with pytest.raises(EvidenceRejected):
-        check_batch(replace(sketch._circuit(), batch=3))
+        check_batch(circuit)
 
 
 def test_a_batch_of_too_many_cells_is_refused_with_its_size():

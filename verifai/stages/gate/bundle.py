@@ -229,7 +229,12 @@ class _Case:
             and isinstance(one.predicate, HardwarePredicate)
             and isinstance(one.predicate.about, AboutVoter)
         }
-        pending = [one.id for kind in asked for one in self._bundle.of_type(_TYPE_OF[kind])]
+        pending = [
+            one.id
+            for kind in asked
+            for one in self._bundle.of_type(_TYPE_OF[kind])
+            if not (isinstance(one.predicate, HardwarePredicate) and isinstance(one.predicate.about, AboutVoter))
+        ]
         while pending:
             one = self._bundle.attestations.get(pending.pop())
             if one is not None and one.id not in related:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import CircuitFolder
@@ -228,6 +229,27 @@ def test_columns_are_matched_by_the_names_that_the_model_was_trained_with(
     write_csv(work / "other.csv", ["alcohol %", *data.feature_names[1:]], data.data.tolist())
     status, document = ran(capsys, "quickstart", "named.skops", "other.csv", "-o", "other")
     assert (status, document["error"]["code"], "'alcohol'" in document["error"]["message"]) == (2, "input-missing", True)
+
+
+def test_a_model_that_only_ezkl_takes_is_told_why_it_needs_a_set_up_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFAI_SRS_DIR", str(tmp_path / "store"))
+    weights = numpy_helper.from_array(np.ones((1, 1, 2, 2, 2), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "volume",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 3, 3, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 2, 2, 2])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(20, 1, 1, 3, 3, 3)).astype(np.float32))
+    out = tmp_path / "out"
+    assert cli.run(["quickstart", str(tmp_path / "model.onnx"), str(tmp_path / "data.npz"), "-o", str(out)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "srs-missing" in told and "the sumcheck engine cannot prove this model: Conv" in told
 
 
 def test_arrays_serve_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

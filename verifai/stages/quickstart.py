@@ -138,7 +138,7 @@ class _Run:
         )
         circuit = self._timed("init", lambda: write_circuit(model_path, exported.model, output / "circuit", asked, progress))
         folder = circuit.folder
-        compiled = self._timed("compile", lambda: compile_circuit(folder, progress=progress))
+        compiled = self._timed("compile", lambda: self._compile(circuit))
         engine = engine_for(compiled.engine)
         self._timed("compile kernels", lambda: engine.ensure_warm(progress) if isinstance(engine, WarmsUp) else None)
         read = read_complete(request.data, folder.model, columns=folder.table_columns())
@@ -147,6 +147,16 @@ class _Run:
         skipped = read.rows[0] if read.rows else 0
         commands = _commands(request, private, model_path, folder.folder, bundle.path, skipped)
         return QuickstartResult(exported, circuit, compiled, bundle, verified, self._seconds, commands)
+
+    def _compile(self, circuit: InitResult) -> CompileResult:
+        """Compile. An engine chosen for want of another says why, or its set-up file would seem to be all that is missing."""
+        try:
+            return compile_circuit(circuit.folder, progress=self._progress)
+        except UsageError as problem:
+            if problem.code != "srs-missing" or self._request.engine is not None:
+                raise
+            message = f"{problem.message}; ezkl was chosen because {circuit.engine_reason}"
+            raise UsageError(problem.code, message, where=problem.where, hint=problem.hint) from None
 
     def _timed(self, name: str, stage: Callable[[], T]) -> T:
         began = time.perf_counter()

@@ -31,6 +31,7 @@ from verifai.domain.attestation.tee import (
 from verifai.domain.consensus.round import RoundTerms
 from verifai.domain.digest import sha256
 from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.statement import EngineName
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.output import encode_output
@@ -255,6 +256,13 @@ class TestGate:
         # Nor does it beside a report that is about the proof.
         both = joined(world, "both", attested(world), alone, listed=False)
         assert world.judge(policy(world), both).status == 1
+
+    def test_a_proof_by_a_key_that_the_trust_file_does_not_pin(self, world):
+        bundle = attested(world)
+        for key, status in ((world.sections[EngineName.EZKL]["circuit_sha256"], 0), (sha256(b"another"), 1)):
+            pinned = f'[circuits.net]\nlock = "circuit.lock"\nverification_key = "{key}"\n'
+            verdict = world.judge(policy(world, trust=f"{pinned}{hardware()}"), bundle)
+            assert verdict.status == status and codes(verdict) == ({"key-not-trusted"} if status else set())
 
     def test_two_receipts_in_one_bundle(self, world):
         sources = [attested_receipt(world, f"r{index}", receipt(world, context=str(index))) for index in range(2)]

@@ -390,6 +390,9 @@ class _Case:
                     self._bundle, lock, Expectations(allow_test_srs=trust.allow_test_srs), budget=self._budget, progress=SILENT
                 )
                 self._findings += verified.findings
+                summary = self._loaded.summaries[demand.name][verified.statement.engine]
+                key = judge_key(trust.circuits.get(verified.circuit.name), summary.circuit_sha256)
+                self._findings += [key] if key is not None else []
             statement = find_claims(self._bundle)[1].statement
             context, identity = statement.context, statement_digest(statement)
         elif len(receipts) == 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -50,7 +50,14 @@ class Authority:
     def der(self) -> bytes:
         return self.certificate.public_bytes(Encoding.DER)
 
-    def crl(self, revoked: Sequence[x509.Certificate] = (), *, start: dt.datetime = NOW - _DAY, days: int = 30) -> bytes:
+    def crl(
+        self,
+        revoked: Sequence[x509.Certificate] = (),
+        *,
+        start: dt.datetime = NOW - _DAY,
+        days: int = 30,
+        critical: Sequence[x509.ExtensionType] = (),
+    ) -> bytes:
         """A revocation list, DER."""
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
         builder = builder.last_update(start).next_update(start + days * _DAY)
@@ -61,6 +68,8 @@ class Authority:
         builder = builder.add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
         )
+        for extension in critical:
+            builder = builder.add_extension(extension, critical=True)
         return _sign(builder, self.key).public_bytes(Encoding.DER)
 
 
@@ -77,22 +86,26 @@ def certify(
     issuer: Authority | None = None,
     *,
     ca: bool = True,
+    path_length: int | None = None,
+    signs_certificates: bool = True,
+    critical: bool = False,
     extensions: Sequence[tuple[str, bytes]] = (),
     start: dt.datetime = NOW - 100 * _DAY,
     days: float = 36_500,  # tests of the command line go by the clock
 ) -> Authority:
-    """A certificate for ``key``, signed by ``issuer`` or by itself."""
+    """A certificate for ``key``, signed by ``issuer`` or by itself. ``critical``: whether ``extensions`` are."""
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key())
     builder = builder.issuer_name(subject if issuer is None else issuer.certificate.subject)
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + days * _DAY)
-    builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
-    builder = builder.add_extension(x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False), critical=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca, path_length), critical=True)
+    usage = x509.KeyUsage(not ca, False, False, False, False, ca and signs_certificates, ca, False, False)
+    builder = builder.add_extension(usage, critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     signer = key if issuer is None else issuer.key
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     for oid, value in extensions:
-        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical=False)
+        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value), critical=critical)
     return Authority(_sign(builder, signer), key)
 
 
@@ -102,12 +115,27 @@ class SevMachine:
 
     Attributes:
         versions: of bootloader, tee, snp, microcode.
+        fmc: of Turin's first firmware, which the older lines have not.
+        chip: Turin: 8 bytes, the others 64.
+        wrapped: whether the certificate holds the chip's identifier as an OCTET STRING.
     """
 
     product: str = "Milan-B0"
     versions: tuple[int, int, int, int] = (4, 1, 22, 213)
     chip: bytes = bytes(range(64))
     measurement: bytes = b"\x5a" * 48
+    fmc: int = 2
+    wrapped: bool = False
+
+    def beside(self, chip: bytes) -> SevMachine:
+        """Another machine of the same maker."""
+        other = SevMachine(self.product, self.versions, chip, self.measurement)
+        other.ark, other.ask = self.ark, self.ask
+        return other
+
+    @property
+    def turin(self) -> bool:
+        return self.product.startswith("Turin")
 
     @cached_property
     def ark(self) -> Authority:
@@ -121,9 +149,13 @@ class SevMachine:
     def vcek(self) -> Authority:
         boot, tee, snp, microcode = self.versions
         values = {"3.1": boot, "3.2": tee, "3.3": snp, "3.8": microcode, "3.4": 0, "3.5": 0, "3.6": 0, "3.7": 0}
-        name = self.product.encode()
+        if self.turin:
+            values["3.9"] = self.fmc
+        name, chip = self.product.encode(), self.chip
+        if self.wrapped:
+            chip = bytes([4, len(chip)]) + chip
         extensions = [(_AMD + oid, der_integer(value)) for oid, value in values.items()]
-        extensions += [(_AMD + "2", bytes([0x16, len(name)]) + name), (_AMD + "4", self.chip)]
+        extensions += [(_AMD + "2", bytes([0x16, len(name)]) + name), (_AMD + "4", chip)]
         return certify("SEV-VCEK", ec.generate_private_key(ec.SECP384R1()), self.ask, ca=False, extensions=extensions)
 
     @property
@@ -131,22 +163,28 @@ class SevMachine:
         """PEM for ``test_roots``."""
         return self.ask.pem + self.ark.pem
 
-    def report(self, data: bytes, *, debug: bool = False, **parts: bytes) -> HardwareEvidence:
-        """Evidence over ``data``; ``parts``: further files."""
-        return HardwareEvidence(HardwareKind.SEV_SNP, self.raw(data, debug=debug), self.vcek.der, **parts)
+    def report(self, data: bytes, *, debug: bool = False, crl: bytes = b"", **fields: int) -> HardwareEvidence:
+        """Evidence over ``data``; ``fields``: as of :meth:`raw`."""
+        return HardwareEvidence(HardwareKind.SEV_SNP, self.raw(data, debug=debug, **fields), self.vcek.der, crl)
 
-    def raw(self, data: bytes, *, debug: bool = False) -> bytes:
+    def raw(
+        self, data: bytes, *, debug: bool = False, version: int = 2, policy: int = 0, key_info: int = 0, hide_chip: int = 0
+    ) -> bytes:
+        """``policy``: further bits of the guest's policy."""
         report = bytearray(1184)
-        report[0:4] = (2).to_bytes(4, "little")
-        report[8:16] = (1 << 17 | 1 << 16 | debug << 19).to_bytes(8, "little")
+        report[0:4] = version.to_bytes(4, "little")
+        report[8:16] = (1 << 17 | 1 << 16 | debug << 19 | policy).to_bytes(8, "little")
+        report[0x48:0x4C] = key_info.to_bytes(4, "little")
         report[0x34:0x38] = (1).to_bytes(4, "little")
         report[0x50:0x90] = data
         report[0x90:0xC0] = self.measurement
         boot, tee, snp, microcode = self.versions
         tcb = bytes([boot, tee, 0, 0, 0, 0, snp, microcode])
+        if self.turin:
+            tcb = bytes([self.fmc, boot, tee, snp, 0, 0, 0, microcode])
         for offset in (0x38, 0x180, 0x1E0, 0x1F0):
             report[offset : offset + 8] = tcb
-        report[0x1A0:0x1E0] = self.chip
+        report[0x1A0:0x1E0] = bytes(64) if hide_chip else self.chip.ljust(64, b"\0")
         key = self.vcek.key
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         r, s = raw_ecdsa(key, bytes(report[:0x2A0]), hashes.SHA384())
@@ -256,15 +294,31 @@ class TdxMachine:
         """Evidence over ``data``."""
         return HardwareEvidence(HardwareKind.TDX, self.raw(data, debug=debug), collateral=collateral)
 
-    def raw(self, data: bytes, *, debug: bool = False, qe_debug: bool = False) -> bytes:
-        """A quote of version 4."""
-        header = (4).to_bytes(2, "little") + (2).to_bytes(2, "little") + (0x81).to_bytes(4, "little") + bytes(4)
+    def raw(
+        self,
+        data: bytes,
+        *,
+        debug: bool = False,
+        qe_debug: bool = False,
+        version: int = 4,
+        patches: Sequence[tuple[int, bytes]] = (),
+        leaf: Authority | None = None,
+    ) -> bytes:
+        """A quote; of version 5 with a TD report 1.5.
+
+        Args:
+            patches: places in the TD report, and bytes to stand there.
+            leaf: in place of the PCK certificate.
+        """
+        header = version.to_bytes(2, "little") + (2).to_bytes(2, "little") + (0x81).to_bytes(4, "little") + bytes(4)
         header += bytes.fromhex("939a7233f79c4ca9940a0db3957f0607") + bytes(20)
-        body = bytearray(584)
+        body = bytearray(648 if version == 5 else 584)
         body[0:16] = bytes([self.component, 0, self.component]) + bytes(13)  # 0: no identity of the module of its own
         body[120:128] = (0x10000000 | debug).to_bytes(8, "little")
         body[136:184] = self.mrtd
         body[520:584] = data
+        for start, patch in patches:
+            body[start : start + len(patch)] = patch
         attestation = self._key("attestation")
         point = attestation.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
         auth = bytes(range(32))
@@ -274,10 +328,11 @@ class TdxMachine:
         qe[256:258] = (2).to_bytes(2, "little")
         qe[258:260] = (4).to_bytes(2, "little")
         qe[320:352] = hashlib.sha256(point + auth).digest()
-        chain = self.pck.pem + self.platform_ca.pem + self.root.pem
+        chain = (leaf or self.pck).pem + self.platform_ca.pem + self.root.pem
         certified = bytes(qe) + self._signed("pck", bytes(qe)) + len(auth).to_bytes(2, "little") + auth
         certified += (5).to_bytes(2, "little") + len(chain).to_bytes(4, "little") + chain
-        signed = header + bytes(body)
+        kind = b"" if version == 4 else (3).to_bytes(2, "little") + len(body).to_bytes(4, "little")
+        signed = header + kind + bytes(body)
         parts = self._signed("attestation", signed) + point
         parts += (6).to_bytes(2, "little") + len(certified).to_bytes(4, "little") + certified
         return signed + len(parts).to_bytes(4, "little") + parts
@@ -286,8 +341,15 @@ class TdxMachine:
         r, s = raw_ecdsa(self._key(key), message, hashes.SHA256())
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
-    def collateral(self, *, revoked: Sequence[x509.Certificate] = (), days: int = 30) -> Collateral:
-        """What the maker's service would say at :attr:`issued`."""
+    def collateral(
+        self,
+        *,
+        revoked: Sequence[x509.Certificate] = (),
+        days: int = 30,
+        info_changes: Mapping[str, object] | None = None,
+        identity_changes: Mapping[str, object] | None = None,
+    ) -> Collateral:
+        """What the maker's service would say at :attr:`issued`, signed with changes where they are given."""
         times = {
             "issueDate": f"{self.issued:%Y-%m-%dT%H:%M:%SZ}",
             "nextUpdate": f"{self.issued + days * _DAY:%Y-%m-%dT%H:%M:%SZ}",
@@ -317,8 +379,8 @@ class TdxMachine:
             "tcbLevels": [{"tcb": {"isvsvn": 4}, "tcbDate": "2026-02-15T00:00:00Z", "tcbStatus": "UpToDate"}],
         }
         return Collateral(
-            tcb_info=self._service("tcbInfo", info),
-            qe_identity=self._service("enclaveIdentity", identity),
+            tcb_info=self._service("tcbInfo", info | dict(info_changes or {})),
+            qe_identity=self._service("enclaveIdentity", identity | dict(identity_changes or {})),
             signing_certificate=self.signing.pem,
             pck_crl=self.platform_ca.crl(revoked, days=days),
             pck_crl_issuer=self.platform_ca.pem,

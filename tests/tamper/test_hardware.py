@@ -18,6 +18,8 @@ from verifai.bundle.archive import contents
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import write_bundle
 from verifai.domain.attestation.envelope import Attestation, Envelope, Subject, statement_document
+from verifai.domain.attestation.manifest import SIDE_FILES
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import (
     AboutProof,
     AboutReceipt,
@@ -29,9 +31,11 @@ from verifai.domain.attestation.tee import (
 from verifai.domain.consensus.round import RoundTerms
 from verifai.domain.digest import sha256
 from verifai.domain.policy.verdict import GateVerdict
+from verifai.domain.statement import EngineName
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.fingerprints.output import encode_output
+from verifai.stages.attested import MAX_ATTESTATIONS
 from verifai.stages.audit.audit import audit_bundle
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.hardware import Receipt, attach_evidence, attach_receipt, claim_of_bundle
@@ -42,6 +46,7 @@ __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")
 
 SEV = SevMachine()
+OTHER, THIRD = SEV.beside(b"\1" * 64), SEV.beside(b"\2" * 64)
 ATTACHED = NOW - timedelta(hours=2)
 ROLES = {"release": ([ALICE], 1)}
 TEE = "[model.tee]\n"
@@ -107,6 +112,34 @@ def rewrite(world: World, source: Path, name: str, **changes) -> Path:
             kept.append(one)
         payload = {path.removeprefix("payload/"): data for path, data in contents(bundle) if path.startswith("payload/")}
         write_bundle(world.folder / name, payload=payload, attestations=kept, signers=[ALICE], created=bundle.manifest.created)
+    return world.folder / name
+
+
+def joined(world: World, name: str, *sources: Path, listed: bool = True) -> Path:
+    """One sealed bundle with everything that ``sources`` hold. ``listed``: a proof's attestation names all of the payload."""
+    parts: dict[str, Attestation] = {}
+    payload: dict[str, bytes] = {}
+    for source in sources:
+        with open_bundle(source) as bundle:
+            parts |= bundle.attestations
+            files = dict(contents(bundle)).items()
+            payload |= {
+                path.removeprefix("payload/"): data if isinstance(data, bytes) else data.read_bytes()
+                for path, data in files
+                if path.startswith("payload/")
+            }
+            created = bundle.manifest.created
+    kept = list(parts.values())
+    for one in kept if listed else []:
+        if isinstance(one.predicate, ProofPredicate):
+            named = sorted((f"payload/{file}", data) for file, data in payload.items() if file not in SIDE_FILES)
+            subjects = tuple(Subject(file, sha256(data)) for file, data in named)
+            kept.remove(one)
+            kept.append(
+                Attestation(Envelope(canonical.encode(statement_document(subjects, one.predicate))), subjects, one.predicate)
+            )
+            break
+    write_bundle(world.folder / name, payload=payload, attestations=kept, signers=[ALICE, CHAIR], created=created)
     return world.folder / name
 
 
@@ -211,6 +244,100 @@ class TestGate:
             payload = {name.removeprefix("payload/"): data for name, data in contents(opened) if name.startswith("payload/")}
             write_bundle(world.folder / "unsigned", payload=payload, attestations=parts, created=opened.manifest.created)
         assert "tee-date-not-signed" in codes(world.judge(made, world.folder / "unsigned", now=NOW + timedelta(days=2)))
+
+    def test_a_report_about_a_receipt_does_not_count_for_a_proof(self, world):
+        """The proof is true, the machine is trusted, and it attested to something else."""
+        proof, alone = world.bundle("plain", signers=[ALICE]), attested_receipt(world)
+        assert codes(world.judge(policy(world), joined(world, "unlisted", proof, alone, listed=False))) == {"subject-mismatch"}
+        mixed = joined(world, "mixed", proof, alone)
+        for evidence in ('"tee"', '"proof", "tee"'):
+            found = world.judge(policy(world, evidence=evidence), mixed)
+            assert found.status == 1 and {"ambiguous-proof", "tee-missing"} <= codes(found)
+        # Nor does it beside a report that is about the proof.
+        both = joined(world, "both", attested(world), alone, listed=False)
+        assert world.judge(policy(world), both).status == 1
+
+    def test_a_proof_by_a_key_that_the_trust_file_does_not_pin(self, world):
+        bundle = attested(world)
+        for key, status in ((world.sections[EngineName.EZKL]["circuit_sha256"], 0), (sha256(b"another"), 1)):
+            pinned = f'[circuits.net]\nlock = "circuit.lock"\nverification_key = "{key}"\n'
+            verdict = world.judge(policy(world, trust=f"{pinned}{hardware()}"), bundle)
+            assert verdict.status == status and codes(verdict) == ({"key-not-trusted"} if status else set())
+
+    def test_two_receipts_in_one_bundle(self, world):
+        sources = [attested_receipt(world, f"r{index}", receipt(world, context=str(index))) for index in range(2)]
+        assert "ambiguous-proof" in codes(world.judge(policy(world), joined(world, "two", *sources)))
+
+    def test_evidence_of_two_machines_about_one_receipt_is_one_inference(self, world):
+        sources = [attested_receipt(world, f"r{index}", machine=machine) for index, machine in enumerate((SEV, OTHER))]
+        one = joined(world, "one", *sources)
+        assert world.judge(policy(world), one).status == 0
+        asked = policy(world, rest="[model.tee]\ninferences = 2\n")
+        assert codes(world.judge(asked, one)) == {"too-few-inferences"}
+
+    def test_a_voter_of_a_round_that_nobody_tallies_is_not_passed_over(self, world):
+        path = Played(world).write()[0].path
+        with open_bundle(path) as bundle:
+            (terms,) = [one for one in bundle.attestations.values() if isinstance(one.predicate, RoundTerms)]
+            before = [bundle.attestations[parent] for parent in terms.predicate.parents()]
+        about = AboutVoter(terms.id, VOTERS[0].public_key.keyid)
+        predicate = dataclasses.replace(_predicate(attested_receipt(world)), about=about)
+        subjects = (Subject(*subject_of(about)),)
+        stray = Attestation(Envelope(canonical.encode(statement_document(subjects, predicate))), subjects, predicate)
+        with open_bundle(attested_receipt(world, "r2")) as bundle:
+            parts = [*bundle.attestations.values(), stray, terms, *before]
+            payload = {name.removeprefix("payload/"): data for name, data in contents(bundle) if name.startswith("payload/")}
+            created = bundle.manifest.created
+            write_bundle(world.folder / "s", payload=payload, attestations=parts, signers=[ALICE], created=created)
+        found = world.judge(policy(world), world.folder / "s").all_findings()
+        told = {one.where for one in found if one.code == "attestation-not-judged"}
+        assert f"attestations/{stray.id}.dsse.json" in told
+
+    def test_more_attestations_than_anybody_would_check(self, world):
+        bundle = attested_receipt(world)
+        with open_bundle(bundle) as opened:
+            (one,) = opened.attestations.values()
+            payload = {name.removeprefix("payload/"): data for name, data in contents(opened) if name.startswith("payload/")}
+            parts = []
+            for number in range(MAX_ATTESTATIONS + 1):
+                predicate = dataclasses.replace(one.predicate, crl=bytes([number]))
+                text = canonical.encode(statement_document(one.subjects, predicate))
+                parts.append(Attestation(Envelope(text), one.subjects, predicate))
+            created = opened.manifest.created
+            write_bundle(world.folder / "m", payload=payload, attestations=parts, signers=[ALICE], created=created)
+        assert "tee-malformed" in codes(world.judge(policy(world), world.folder / "m"))
+
+    def test_entries_do_not_lend_each_other_what_they_allow(self, world):
+        """One names the code, the other a root, a floor, a mode: no one entry accepts the machine."""
+        stranger = SevMachine(measurement=b"\x6b" * 48)
+        bundle = attested_receipt(world)
+        code = hardware()
+        for other, missed in (
+            (code.replace(SEV.roots.decode(), stranger.roots.decode()), "tee-root-not-trusted"),
+            (code.replace("\nkind", "\nminimum_svns = { microcode = 255 }\nkind"), "tee-tcb-out-of-date"),
+            (code.replace("revocation = false", "revocation = true"), "tee-revocation-unknown"),
+        ):
+            lenient = hardware(more="debug = true", register="cd" * 48)
+            other, lenient = other.replace('"m"', '"other"'), lenient.replace('"m"', '"lenient"')
+            assert missed in codes(world.judge(policy(world, trust=f"{other}\n{lenient}"), bundle))
+            # In either order, the one that accepts all of it is enough.
+            for trust in (f"{other}\n{code}", f"{code}\n{other}"):
+                assert world.judge(policy(world, trust=trust), bundle).status == 0
+
+    def test_an_entry_for_the_date_of_the_evidence_beside_one_for_now(self, world):
+        machine = NitroMachine(made=ATTACHED)
+        bundle, later = attested_receipt(world, machine=machine), NOW + timedelta(days=2)
+        made, now = hardware(machine, more='judged = "made"').replace('"m"', '"made"'), hardware(machine)
+        for trust in (f"{made}\n{now}", f"{now}\n{made}"):
+            assert world.judge(policy(world, trust=trust), bundle, now=later).status == 0
+        other = made.replace(machine.pcr0.hex(), "cd" * 48)
+        assert world.judge(policy(world, trust=f"{now}\n{other}"), bundle, now=later).status == 3
+
+    def test_test_roots_that_are_no_certificates_are_the_readers_fault(self, world):
+        text = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"
+        trust = hardware().replace(SEV.roots.decode(), text * 2)
+        found = world.judge(policy(world, trust=trust), attested_receipt(world))
+        assert found.status == 4 and "bad-trust" in codes(found)
 
 
 class TestBinding:
@@ -322,6 +449,23 @@ class TestAudit:
         bad = self.report(world, rewrite(world, good, "bad", report=bytes(report)), hardware())
         assert bad.status == 1 and "tee-invalid" in {one.code for one in bad.findings}
 
+    def test_a_proof_and_a_receipt_in_one_bundle(self, world):
+        mixed = joined(world, "mixed", world.bundle("plain", signers=[ALICE]), attested_receipt(world))
+        found = self.report(world, mixed, hardware())
+        assert found.status == 1 and "ambiguous-proof" in {one.code for one in found.findings}
+
+    def test_what_stands_beside_a_receipt_is_not_passed_over(self, world):
+        decision = Played(world).write()[0].path
+        found = self.report(world, joined(world, "beside", decision, attested_receipt(world)), hardware())
+        told = {one.code for one in found.findings}
+        assert {"attestation-not-judged", "log-consistency-not-checked"} <= told
+
+    def test_test_roots_that_are_no_certificates_are_the_auditors_fault(self, world):
+        text = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n"
+        with pytest.raises(UsageError) as caught:
+            self.report(world, attested_receipt(world), hardware().replace(SEV.roots.decode(), text * 2))
+        assert caught.value.code == "bad-trust"
+
 
 class TestConsensus:
     """Three voters: two of them attested under test roots, one only says where it ran."""
@@ -351,8 +495,29 @@ class TestConsensus:
 
     @pytest.mark.parametrize(("attested", "accepted"), [(0, True), (1, True), (2, True), (3, False)])
     def test_two_of_three_are_attested(self, world, attested, accepted):
-        verdict = self.judge(world, self.decided(world, [SEV, SEV]), attested)
+        verdict = self.judge(world, self.decided(world, [SEV, OTHER]), attested)
         assert codes(verdict) == (set() if accepted else {"too-few-attested"})
+
+    @pytest.mark.parametrize(("machines", "attested"), [([SEV, SEV, SEV], 1), ([SEV, OTHER, SEV], 2), ([SEV, OTHER, THIRD], 3)])
+    def test_one_machine_counts_once_however_many_verifiers_it_attests_to(self, world, machines, attested):
+        bundle = self.decided(world, machines)
+        assert codes(self.judge(world, bundle, attested)) == set()
+        if attested < 3:
+            assert codes(self.judge(world, bundle, attested + 1)) == {"too-few-attested"}
+
+    def test_a_verifier_that_two_machines_attest_to_counts_once(self, world):
+        path = Played(world).write()[0].path
+        key = VOTERS[0].public_key
+        for index, machine in enumerate((SEV, OTHER)):
+            with open_bundle(path) as bundle:
+                (terms,) = [one for one in bundle.attestations.values() if isinstance(one.predicate, RoundTerms)]
+            evidence = machine.report(report_data(AboutVoter(terms.id, key.keyid)))
+            new = world.folder / f"twice-{index}"
+            attach_evidence(path, evidence, new, key=key, test_roots=machine.roots, now=ATTACHED)
+            path = new
+        seal_bundle(path, signers=[CHAIR])
+        assert codes(self.judge(world, path, 1)) == set()
+        assert codes(self.judge(world, path, 2)) == {"too-few-attested"}
 
     def test_a_word_about_an_environment_is_no_attestation(self, world):
         assert codes(self.judge(world, self.decided(world, []), 1)) == {"too-few-attested"}

@@ -218,7 +218,7 @@ def _facts(facts: HardwareFacts) -> list[str]:
     lines += [f"{name} {value}" for name, value in facts.registers.items() if value.strip("0")]
     lines.append(f"report data {facts.report_data.hex() or 'none'}")
     if facts.debug:
-        lines.append("DEBUG MODE: the machine's owner could read and change what ran")
+        lines.append("INSECURE: the machine's owner could read what ran there, by debugging or by migrating it")
     if facts.test_root:
         lines.append("INSECURE: it leads to a test root")
     svns = ", ".join(f"{name} {value}" for name, value in sorted(facts.svns.items()))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -80,14 +80,15 @@ class HardwareFacts:
         product: the maker's product line, such as ``Milan``; ``tdx``; ``nitro``.
         report_data: what the measured code asked to have signed, 64 bytes; Nitro: ``user_data``, up to 512.
         registers: measurements by name, lower-case hex.
-        debug: whether the machine's owner can read and write the measured code's memory.
+        debug: whether the machine's owner can read the measured code's memory: by debugging, or by a migration.
         svns: version numbers of firmware by name.
         tcb: what the maker says of that firmware.
         advisories: the maker's security advisories that apply.
         revocation_checked: whether revocation lists of the time were at hand.
         valid_from, valid_until: UTC; inside, every certificate and list that was used is valid.
         made: UTC, when the report itself says when it was made; a word of the machine.
-        platform: identifies the machine, hex; empty when the report hides it.
+        platform: identifies the machine, as its maker's certificates name it: SEV-SNP: the chip; TDX: the platform (PPID);
+            Nitro: the instance that the enclave belongs to.
         root_sha256: SHA-256 of the root certificate that was used.
         test_root: whether that root is one of the caller's own instead of the maker's.
         words: further facts worth telling, in plain words.
@@ -122,10 +123,11 @@ class TrustedHardware:
         minimum_svns: floors under version numbers.
         tcb: what the maker may say of the firmware. ``unknown`` has to be named to count.
         revocation: whether revocation must have been checked.
-        debug: whether a machine in debug mode counts; never for a release.
+        debug: whether a machine counts whose owner can read its memory; never for a release.
         judged_when_made: whether certificates must have been valid when the evidence was made, by a date that a trusted key
             signed, instead of now. Nitro's live for three hours.
-        test_roots: PEM certificates of the reader's own in place of the maker's, for tests; marked in every verdict.
+        test_roots: one root of the reader's own in place of the maker's, for tests, as canonical PEM; for SEV-SNP the ASK, then
+            the ARK. Marked in every verdict.
     """
 
     name: str
@@ -177,12 +179,50 @@ class TrustedHardware:
         )
         for part in (registers, svns, record):
             part.done()
-        try:
-            if entry.test_roots and entry.test_root_sha256 is None:
-                raise ValueError
-        except (ValueError, binascii.Error):
-            raise record.refuse("expected certificates in PEM form", "test_roots") from None
-        return entry
+        return replace(entry, test_roots=_canonical_roots(record, entry)) if entry.test_roots else entry
+
+
+def _canonical_roots(record: Record, entry: TrustedHardware) -> str:
+    """The certificates alone, in one spelling, so that those of several entries can stand in one text."""
+    wanted = 2 if entry.kind is HardwareKind.SEV_SNP else 1
+    try:
+        found = [base64.b64decode("".join(one.split()), validate=True) for one in _PEM.findall(entry.test_roots)]
+    except (ValueError, binascii.Error):
+        found = []
+    if len(found) != wanted:
+        what = (
+            "two certificates in PEM form, the ASK and then the ARK" if wanted == 2 else "one certificate in PEM form, the root"
+        )
+        raise record.refuse(f"expected {what}", "test_roots")
+    lines = []
+    for one in found:
+        text = base64.b64encode(one).decode("ascii")
+        body = (text[start : start + 64] for start in range(0, len(text), 64))
+        lines += ["-----BEGIN CERTIFICATE-----", *body, "-----END CERTIFICATE-----"]
+    return "\n".join([*lines, ""])
+
+
+def distinct_machines(shown: Iterable[tuple[str, str]]) -> int:
+    """How many of several parties ran on a machine of their own: the largest matching of parties to machines.
+
+    Args:
+        shown: party and machine, one pair for each report that counts.
+    """
+    machines: dict[str, list[str]] = {}
+    for party, machine in dict.fromkeys(shown):
+        machines.setdefault(party, []).append(machine)
+    taken: dict[str, str] = {}
+
+    def place(party: str, tried: set[str]) -> bool:
+        for machine in machines[party]:
+            if machine not in tried:
+                tried.add(machine)
+                if machine not in taken or place(taken[machine], tried):
+                    taken[machine] = party
+                    return True
+        return False
+
+    return sum(place(party, set()) for party in machines)
 
 
 def _statuses(record: Record, kind: HardwareKind) -> frozenset[TcbStatus]:
@@ -236,8 +276,11 @@ def _judge_entry(facts: HardwareFacts, entry: TrustedHardware, at: datetime) -> 
         message = f"the processor is of line {facts.product!r}, {entry.name!r} names {', '.join(entry.products)}"
         findings.append(_missed("tee-product-not-trusted", message, "Run it on a machine that is named, or name this line."))
     if facts.debug and not entry.debug:
-        message = "the machine was in debug mode: its owner could read and change what ran"
-        findings.append(_missed("tee-debug", message, "Run it with debugging switched off."))
+        message = "the machine's owner could read what ran there, by debugging or by migrating it"
+        findings.append(_missed("tee-debug", message, "Run it with debugging and migration switched off."))
+    elif facts.debug:
+        message = f"INSECURE: {entry.name!r} accepts a machine whose owner can read what runs there"
+        findings.append(Finding("tee-debug", Outcome.NOT_CHECKED, message, remedy="Never for a release."))
     findings += _judge_firmware(facts, entry)
     if not facts.valid_from <= at <= facts.valid_until:
         window = f"{format_utc(facts.valid_from)} to {format_utc(facts.valid_until)}"

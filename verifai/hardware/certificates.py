@@ -68,6 +68,10 @@ def load_der(data: bytes, where: str) -> x509.Certificate:
     return certificate
 
 
+_KNOWN_CRITICAL = frozenset({x509.BasicConstraints.oid, x509.KeyUsage.oid})
+"""Critical extensions of certificates that are judged here."""
+
+
 def load_pem_chain(data: bytes, where: str, *, most: int = 4) -> tuple[x509.Certificate, ...]:
     """The certificates of a PEM file that holds nothing else. Raises EvidenceRejected (``tee-malformed``)."""
     chain = _parse(lambda given: [_whole(one) for one in x509.load_pem_x509_certificates(given)], data, where)
@@ -148,12 +152,13 @@ def check_chain(chain: Sequence[x509.Certificate], root: x509.Certificate, where
         links.pop()
     if not links:
         raise malformed(where, "there is no certificate but the root")
-    for issued, issuer in zip(links, [*links[1:], root], strict=True):
-        _check_issued(issued, issuer, where)
+    for below, (issued, issuer) in enumerate(zip(links, [*links[1:], root], strict=True)):
+        _check_issued(issued, issuer, below, where)
     return Window.of([*links, root])
 
 
-def _check_issued(issued: x509.Certificate, issuer: x509.Certificate, where: str) -> None:
+def _check_issued(issued: x509.Certificate, issuer: x509.Certificate, below: int, where: str) -> None:
+    """One link. ``below``: how many authorities stand between ``issuer`` and the leaf."""
     try:
         with _quiet():
             issued.verify_directly_issued_by(issuer)
@@ -162,12 +167,39 @@ def _check_issued(issued: x509.Certificate, issuer: x509.Certificate, where: str
         if issued.issuer != issuer.subject:
             raise EvidenceRejected("tee-root-not-trusted", message, where=where, hint="Do not accept it.") from None
         raise invalid(where, message) from problem
-    try:
-        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
-        raise invalid(where, f"{_name(issuer)} is no certificate authority") from None
-    if not constraints.ca:
+    _check_known(issued.extensions, _KNOWN_CRITICAL, where, _name(issued))
+    constraints, usage = _extension(issuer, x509.BasicConstraints), _extension(issuer, x509.KeyUsage)
+    if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
         raise invalid(where, f"{_name(issuer)} is no certificate authority")
+    if constraints.path_length is not None and below > constraints.path_length:
+        raise invalid(where, f"{_name(issuer)} may not certify further authorities")
+
+
+E = TypeVar("E", bound=x509.ExtensionType)
+
+
+def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def _check_known(extensions: x509.Extensions, known: frozenset[x509.ObjectIdentifier], where: str, name: str) -> None:
+    """RFC 5280 section 4.2: what is critical and not understood forbids to rely on the rest."""
+    for one in extensions:
+        if one.critical and one.oid not in known:
+            raise invalid(where, f"{name} has a critical extension {one.oid.dotted_string}, which is not known")
+
+
+def is_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` signed ``certificate``; nothing else is checked."""
+    try:
+        with _quiet():
+            certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *_UNREADABLE):
+        return False
+    return True
 
 
 def _name(certificate: x509.Certificate) -> str:
@@ -191,6 +223,8 @@ def check_crl(
         genuine = False
     if not genuine:
         raise invalid(where, f"the revocation list is not signed by {_name(issuer)}")
+    # A critical extension of a list says that it is a part of one, or speaks for another issuer (section 5.2).
+    _check_known(crl.extensions, frozenset(), where, "the revocation list")
     for certificate in certificates:
         if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
             raise EvidenceRejected("tee-revoked", f"{_name(certificate)} was revoked", where=where, hint="Do not accept it.")

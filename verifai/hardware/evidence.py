@@ -50,7 +50,7 @@ class HardwareEvidence:
     collateral: Collateral | None = None
 
     def __post_init__(self) -> None:
-        """Raises EvidenceRejected (``tee-malformed``): sizes are looked at before anything is parsed."""
+        """Raises EvidenceRejected (``tee-malformed``): sizes and parts are looked at before anything is parsed."""
         limits = [("report", self.report, MAX_REPORT_BYTES), ("certificate", self.certificate, MAX_CERTIFICATES_BYTES)]
         limits.append(("crl", self.crl, MAX_LIST_BYTES))
         if self.collateral is not None:
@@ -59,6 +59,11 @@ class HardwareEvidence:
         for name, data, limit in limits:
             if len(data) > limit:
                 raise malformed(name, f"{len(data)} bytes, more than the limit of {limit}")
+        # A part that nobody looks at is signed by nobody.
+        if self.kind is not HardwareKind.SEV_SNP and (self.certificate or self.crl):
+            raise malformed("certificate", f"{self.kind.value} evidence has no certificate or list beside it")
+        if self.kind is not HardwareKind.TDX and self.collateral is not None:
+            raise malformed("collateral", f"{self.kind.value} evidence has no collateral")
 
 
 def malformed(where: str, message: str) -> EvidenceRejected:

@@ -21,6 +21,8 @@ from verifai.hardware.evidence import HardwareEvidence, malformed
 _PROTECTED = bytes.fromhex("a1013822")
 """{1: −35}: ES384, the one algorithm that these documents have."""
 _MAX_CABUNDLE = 8
+_YEAR_9999 = 253_370_764_800_000
+"""Milliseconds: later moments are no dates."""
 _OPTIONAL = {"public_key": 1024, "user_data": 512, "nonce": 512}
 _FIELDS = {"module_id", "digest", "timestamp", "pcrs", "certificate", "cabundle", *_OPTIONAL}
 
@@ -90,7 +92,7 @@ def _fields(payload: bytes) -> Mapping[str, Any]:
     good = (
         isinstance(fields["module_id"], str) and 0 < len(fields["module_id"]) <= 256,
         fields["digest"] == "SHA384",
-        type(fields["timestamp"]) is int and 0 < fields["timestamp"] < 2**53,
+        type(fields["timestamp"]) is int and 0 < fields["timestamp"] < _YEAR_9999,
         isinstance(pcrs, dict) and 0 in pcrs and all(_is_pcr(index, value) for index, value in pcrs.items()),
         isinstance(fields["certificate"], bytes) and 0 < len(fields["certificate"]) <= 1024 * 4,
         isinstance(fields["cabundle"], list) and 0 < len(fields["cabundle"]) <= _MAX_CABUNDLE,

@@ -15,7 +15,17 @@ from cryptography.hazmat.primitives.hashes import SHA384
 
 from verifai.domain.hardware import HardwareFacts, HardwareKind, TcbStatus
 from verifai.errors import EvidenceRejected
-from verifai.hardware.certificates import Window, check_chain, check_crl, check_ecdsa, fingerprint, load_crl, load_der, pinned
+from verifai.hardware.certificates import (
+    Window,
+    check_chain,
+    check_crl,
+    check_ecdsa,
+    fingerprint,
+    is_issued,
+    load_crl,
+    load_der,
+    pinned,
+)
 from verifai.hardware.evidence import HardwareEvidence, invalid, malformed
 
 REPORT_BYTES = 1184
@@ -58,7 +68,7 @@ def verify(evidence: HardwareEvidence, test_roots: tuple[x509.Certificate, ...] 
     if _u32(report, 0x34) != 1:
         raise malformed("report.signature_algo", "the signature is not ECDSA on P-384 with SHA-384")
     key_info = _u32(report, 0x48)
-    if key_info >> 2 & 0b111 != 0:
+    if key_info >> 2 & 0b111 != 0 or key_info & 0b10:  # MASK_CHIP_KEY: the firmware writes zeros in place of a signature
         raise malformed("report.signing_key", "it is not signed by the chip's own key (VCEK)")
     certificate = load_der(evidence.certificate, "certificate")
     product = _product(certificate)
@@ -67,35 +77,46 @@ def verify(evidence: HardwareEvidence, test_roots: tuple[x509.Certificate, ...] 
     check_ecdsa(
         certificate.public_key(), ec.SECP384R1, _signature(report), report[:_SIGNED_BYTES], SHA384(), "report.signature"
     )
-    svns = _match_certificate(report, certificate, product, masked=bool(key_info & 0b10))
+    svns = _match_certificate(report, certificate, product)
     revocation = bool(evidence.crl)
     if revocation:
         # The ARK lists ASKs that were withdrawn and, beside them, VCEKs (AMD 57230 section 4.2).
         listed = check_crl(load_crl(evidence.crl, "crl"), ark, [certificate, ask], "crl")
         window = window.cut(listed.start, listed.end)
-    return _facts(report, product, svns, window, fingerprint(ark), revocation=revocation, tested=tested)
+    chip = _hardware_id(certificate, product).hex()
+    return _facts(report, product, svns, window, chip, fingerprint(ark), revocation=revocation, tested=tested)
 
 
 def _facts(
-    report: bytes, product: str, svns: Mapping[str, int], window: Window, root: str, *, revocation: bool, tested: bool
+    report: bytes,
+    product: str,
+    svns: Mapping[str, int],
+    window: Window,
+    chip: str,
+    root: str,
+    *,
+    revocation: bool,
+    tested: bool,
 ) -> HardwareFacts:
     policy = int.from_bytes(report[8:16], "little")
-    masked = bool(_u32(report, 0x48) & 0b10)
+    # The host chooses the guest's policy and its migration agent, and the measurement covers neither: such an agent reads
+    # the guest's memory, as a debugger does.
+    migrates, debugged = bool(policy >> 18 & 1), bool(policy >> 19 & 1)
     words = [f"guest policy {policy:#x}, VMPL {_u32(report, 0x30)}"]
-    if policy >> 18 & 1:
+    if migrates:
         words.append("a migration agent may move the guest, and could read it")
     return HardwareFacts(
         kind=HardwareKind.SEV_SNP,
         product=product,
         report_data=report[0x50:0x90],
         registers={name: report[start : start + size].hex() for name, (start, size) in _REGISTERS.items()},
-        debug=bool(policy >> 19 & 1),
+        debug=debugged or migrates,
         svns=svns,
         tcb=TcbStatus.UNKNOWN,
         revocation_checked=revocation,
         valid_from=window.start,
         valid_until=window.end,
-        platform="" if masked else report[0x1A0:0x1E0].hex(),
+        platform=chip,
         root_sha256=root,
         test_root=tested,
         words=tuple(words),
@@ -106,9 +127,13 @@ def _authorities(
     product: str, certificate: x509.Certificate, test_roots: tuple[x509.Certificate, ...]
 ) -> tuple[x509.Certificate, x509.Certificate, bool]:
     ask, ark = pinned(PRODUCTS[product])
-    if certificate.issuer != ask.subject and len(test_roots) == 2 and certificate.issuer == test_roots[0].subject:
-        return test_roots[0], test_roots[1], True
-    return ask, ark, False
+    pairs = zip(test_roots[::2], test_roots[1::2], strict=False)
+    named = [pair for pair in pairs if certificate.issuer == pair[0].subject]
+    if certificate.issuer == ask.subject or not named:
+        return ask, ark, False
+    # Test authorities may share a name; without a match, the first one tells what is wrong.
+    own, its_root = next((pair for pair in named if is_issued(certificate, pair[0])), named[0])
+    return own, its_root, True
 
 
 def _signature(report: bytes) -> bytes:
@@ -119,7 +144,7 @@ def _signature(report: bytes) -> bytes:
     return r[:48][::-1] + s[:48][::-1]
 
 
-def _match_certificate(report: bytes, certificate: x509.Certificate, product: str, *, masked: bool) -> Mapping[str, int]:
+def _match_certificate(report: bytes, certificate: x509.Certificate, product: str) -> Mapping[str, int]:
     """The certificate is for this chip at the version that the report states: AMD derives the key from both."""
     reported = report[0x180:0x188]
     table = _SVNS["turin" if product == "Turin" else "old"]
@@ -130,15 +155,21 @@ def _match_certificate(report: bytes, certificate: x509.Certificate, product: st
     for name, (_, oid) in table.items():
         if _small_integer(_extension(certificate, oid), oid) != svns[name]:
             raise invalid("certificate", f"its version of {name} is not the one that the report states")
-    chip = report[0x1A0:0x1E0]
-    hardware = _extension(certificate, "4")
-    size = 8 if product == "Turin" else 64
-    if masked:
-        if any(chip):
-            raise malformed("report.chip_id", "the chip's identifier is said to be hidden, and is not")
-    elif len(hardware) != size or chip != hardware.ljust(64, b"\0"):
+    chip, hardware = report[0x1A0:0x1E0], _hardware_id(certificate, product)
+    # Zeros: the platform hides the identifier (MaskChipId). The signature is by this certificate's key either way.
+    if any(chip) and chip != hardware.ljust(64, b"\0"):
         raise invalid("certificate", "it is the certificate of another chip")
     return svns
+
+
+def _hardware_id(certificate: x509.Certificate, product: str) -> bytes:
+    """The chip that the certificate is for: 64 bytes, of Turin 8; bare, or as a DER OCTET STRING."""
+    value, size = _extension(certificate, "4"), 8 if product == "Turin" else 64
+    if len(value) == size + 2 and value[:2] == bytes([4, size]):
+        value = value[2:]
+    if len(value) != size:
+        raise malformed("certificate", f"its hardware identifier has {len(value)} bytes, expected {size}")
+    return value
 
 
 def _product(certificate: x509.Certificate) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from verifai.domain.hardware import HardwareFacts, HardwareKind, TcbStatus
 from verifai.hardware.certificates import (
@@ -38,6 +39,9 @@ _CERTIFIED_QE, _PCK_CHAIN = 6, 5
 _INTEL_QE_SIGNER = bytes.fromhex("dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5")
 """MRSIGNER of Intel's TDX quoting enclave, as Intel's service states it in its QE identity."""
 _INTEL_QE_PRODUCT = 2
+_SGX_EXTENSION = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
+_SGX_ARCS = bytes.fromhex("060a2a864886f84d010d01")
+"""DER of that identifier with one arc more, which is left out."""
 _REGISTERS = {
     "mrseam": 16,
     "mrsignerseam": 64,
@@ -97,25 +101,27 @@ def verify(evidence: HardwareEvidence, at: datetime, test_roots: tuple[x509.Cert
     check_ecdsa(key, ec.SECP256R1, quote.signature, quote.signed, SHA256(), "signature")
     body = quote.body
     attributes = int.from_bytes(body[120:128], "little")
+    platform, pce = _platform(chain[0])
+    exposed = _exposed(body, attributes)
     facts = HardwareFacts(
         kind=HardwareKind.TDX,
         product="tdx",
         report_data=body[520:584],
         registers={name: body[start : start + 48].hex() for name, start in _REGISTERS.items()},
-        debug=bool(attributes & 0xFF),  # TUD: any of these bits puts the guest at its host's mercy
+        debug=bool(exposed),
         svns={},
         tcb=TcbStatus.UNKNOWN,
         revocation_checked=False,
         valid_from=window.start,
         valid_until=window.end,
-        platform="",
+        platform=platform,
         root_sha256=fingerprint(root),
         test_root=root != intel,
-        words=(f"TD attributes {attributes:#x}", f"TEE TCB versions {body[:16].hex()}"),
+        words=(f"TD attributes {attributes:#x}", f"TEE TCB versions {body[:16].hex()}", *exposed),
     )
     if evidence.collateral is None:
         return facts
-    judged = judge_collateral(evidence.report, evidence.collateral, root, chain, window, at)
+    judged = judge_collateral(evidence.report, evidence.collateral, root, chain, window, at, pce=pce)
     return replace(
         facts,
         tcb=judged.tcb,
@@ -124,6 +130,45 @@ def verify(evidence: HardwareEvidence, at: datetime, test_roots: tuple[x509.Cert
         valid_from=judged.window.start,
         valid_until=judged.window.end,
     )
+
+
+def _exposed(body: bytes, attributes: int) -> list[str]:
+    """What puts the guest's memory at its host's mercy. The host chooses all of it, and MRTD covers none (TDX module ABI)."""
+    found = {
+        "TD attributes TUD: the guest can be debugged": attributes & 0xFF,
+        "TD attribute MIGRATABLE: a migration TD of the host's choice may read the guest": attributes >> 29 & 1,
+        "MRSERVICETD is not zero: a service TD is bound to the guest": any(body[600:648]),  # body type 3 only
+        "SEAM attributes are not zero: the TDX module is no production module": any(body[112:120]),
+        "MRSIGNERSEAM is not zero: the TDX module is not Intel's": any(body[64:112]),
+    }
+    return [words for words, value in found.items() if value]
+
+
+def _platform(certificate: x509.Certificate) -> tuple[str, bytes]:
+    """What identifies the platform, hex, and the PCE's identifier, out of a PCK certificate.
+
+    Two PCK certificates of one platform, for two versions of its firmware, name one PPID (Intel SGX PCK Certificate and CRL
+    Profile Specification, section 1.3.5).
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_oid(_SGX_EXTENSION).value
+    except (x509.ExtensionNotFound, ValueError):
+        raise malformed("certificates", "the first is no PCK certificate: it has no SGX extension") from None
+    assert isinstance(extension, x509.UnrecognizedExtension)
+    ppid, pce = (_octets(extension.value, number, size) for number, size in ((1, 16), (3, 2)))
+    if any(ppid):
+        return ppid.hex(), pce
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).hexdigest(), pce
+
+
+def _octets(extension: bytes, number: int, size: int) -> bytes:
+    """The OCTET STRING under the object identifier 1.2.840.113741.1.13.1.``number``."""
+    head = _SGX_ARCS + bytes([number, 4, size])
+    _, found, rest = extension.partition(head)
+    if not found or head in rest or len(rest) < size:
+        raise malformed("certificates", f"the SGX extension of the PCK certificate has no one field {number}")
+    return rest[:size]
 
 
 def quote_length(data: bytes) -> int:

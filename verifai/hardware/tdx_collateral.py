@@ -47,6 +47,8 @@ def judge_collateral(
     chain: Sequence[x509.Certificate],
     window: Window,
     at: datetime,
+    *,
+    pce: bytes,
 ) -> JudgedCollateral:
     """Judge the collateral for the moment ``at``.
 
@@ -57,6 +59,7 @@ def judge_collateral(
         quote: whose own signatures were checked.
         chain: the quote's certificates, leaf first.
         window: when they are valid.
+        pce: identifier of the PCE, 2 bytes, as the PCK certificate states it.
 
     Raises:
         EvidenceRejected: ``tee-malformed``, ``tee-invalid``, ``tee-revoked``, ``tee-root-not-trusted``.
@@ -64,6 +67,9 @@ def judge_collateral(
     """
     tcb_info, tcb_signature = _signed_part(collateral.tcb_info, "tcbInfo")
     identity, identity_signature = _signed_part(collateral.qe_identity, "enclaveIdentity")
+    # dcap-qvl 0.7.0 compares FMSPC alone; TCB info is for a platform model *and* a PCE.
+    if str(tcb_info.fields.get("pceId", "")).lower() != pce.hex():
+        raise invalid("collateral.tcb_info", "it is for another PCE than that of the platform")
     signing = load_pem_chain(collateral.signing_certificate, "signing_certificate")
     issuer = load_pem_chain(collateral.pck_crl_issuer, "pck_crl_issuer")
     for name, one in (("signing_certificate", signing), ("pck_crl_issuer", issuer)):

@@ -10,7 +10,7 @@ from verifai.domain.hardware import HardwareFacts, HardwareKind, TcbStatus
 from verifai.domain.record import Record
 from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import format_utc, parse_utc, utc_from_record
-from verifai.errors import EngineCrashed, EvidenceRejected, Undecided
+from verifai.errors import EngineCrashed, EvidenceRejected, Undecided, UsageError
 from verifai.execution import child
 from verifai.execution.child import Limits
 from verifai.execution.scratch import private_directory
@@ -26,10 +26,11 @@ def verify_hardware(evidence: HardwareEvidence, at: datetime, test_roots: bytes 
 
     Args:
         test_roots: PEM certificates of the caller's own that may stand in for the maker's root; b"" for none. For SEV-SNP the
-            ASK, then the ARK.
+            ASK, then the ARK; further pairs may follow.
 
     Raises:
         EvidenceRejected: ``tee-malformed``, ``tee-invalid``, ``tee-revoked``, ``tee-root-not-trusted``.
+        UsageError: ``bad-trust``, when ``test_roots`` cannot be read.
         Undecided: ``tee-unavailable``, ``out-of-memory``, ``deadline``, ``engine-crashed``.
     """
     collateral = evidence.collateral
@@ -61,7 +62,7 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _refused(record: Record) -> EvidenceRejected | Undecided:
+def _refused(record: Record) -> EvidenceRejected | Undecided | UsageError:
     status = record.integer("status", low=0, high=255)
     if status not in (EvidenceRejected.status, Undecided.status):
         raise EngineCrashed("engine-crashed", "the child refused with an odd status")
@@ -70,6 +71,8 @@ def _refused(record: Record) -> EvidenceRejected | Undecided:
     message, where, hint = (
         _safe(record.text(name, max_length=4096, empty=True), 1000) for name in ("message", "where", "hint")
     )
+    if where == "test_roots":  # the caller's own, not evidence
+        return UsageError("bad-trust", message, where=where, hint="Give each certificate in PEM form, and nothing beside.")
     return kind(code, message, where=where, hint=hint)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from verifai.domain.hardware import HardwareFacts, HardwareKind
+from verifai.domain.hardware import MAX_ENTRIES, HardwareFacts, HardwareKind
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.errors import VerifaiError
 from verifai.hardware.evidence import Collateral, HardwareEvidence
@@ -30,7 +30,7 @@ def _verify(args: Mapping[str, Any]) -> dict[str, Any]:
             crl=_bytes(args["crl"]),
             collateral=None if collateral is None else Collateral(**{name: _bytes(text) for name, text in collateral.items()}),
         )
-        roots = load_pem_chain(_bytes(args["test_roots"]), "test_roots") if args["test_roots"] else ()
+        roots = load_pem_chain(_bytes(args["test_roots"]), "test_roots", most=2 * MAX_ENTRIES) if args["test_roots"] else ()
         return {"facts": _facts(verify_evidence(evidence, parse_utc(args["at"]), roots))}
     except VerifaiError as problem:
         refused = {"status": problem.status, "code": problem.code, "message": problem.message}

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 OUTPUTS_FILE, INPUTS_FILE = "receipt-outputs.bin", "receipt-inputs.bin"
 """Payload files of a receipt: the encoded tensors; the inputs may be left out."""
+MAX_ATTESTATIONS = 64
+"""In one bundle."""
 DATE_NOT_SIGNED = "tee-date-not-signed"
 
 
@@ -119,14 +121,37 @@ def check_hardware(
     Args:
         entries: from the trust file; without any, nothing counts.
         date_signed: whether a trusted key signed what holds the attestations' dates.
+
+    Raises:
+        EvidenceRejected: ``tee-malformed``, for more than :data:`MAX_ATTESTATIONS`: each costs a process.
     """
     found = sorted(bundle.of_type(TEE_TYPE), key=lambda one: one.id)
+    if len(found) > MAX_ATTESTATIONS:
+        message = f"{len(found)} hardware attestations in one bundle, more than the limit of {MAX_ATTESTATIONS}"
+        raise EvidenceRejected("tee-malformed", message, where="attestations", hint="Split them over several bundles.")
     return tuple(_check(bundle, one, entries, now, date_signed=date_signed) for one in found)
 
 
 def _check(
     bundle: OpenBundle, attestation: Attestation, entries: Sequence[TrustedHardware], now: datetime, *, date_signed: bool
 ) -> CheckedHardware:
+    """By the entries of its kind; those that judge for now and those that judge for its date are asked apart."""
+    predicate = attestation.predicate
+    assert isinstance(predicate, HardwarePredicate)
+    same = [one for one in entries if one.kind is predicate.kind]
+    groups = [group for made in (False, True) if (group := [one for one in same if one.judged_when_made is made])]
+    answers = []
+    for group in groups or [list(entries)]:
+        answers.append(_check_group(bundle, attestation, group, now, date_signed=date_signed))
+        if answers[-1].counts:
+            return answers[-1]
+    return min(answers, key=lambda one: sum(finding.outcome is not Outcome.HOLDS for finding in one.findings))
+
+
+def _check_group(
+    bundle: OpenBundle, attestation: Attestation, entries: Sequence[TrustedHardware], now: datetime, *, date_signed: bool
+) -> CheckedHardware:
+    """By entries that all judge for the same date."""
     predicate = attestation.predicate
     assert isinstance(predicate, HardwarePredicate)
     where = f"attestations/{attestation.id}.dsse.json"
@@ -135,11 +160,11 @@ def _check(
     try:
         _check_chain(bundle, attestation, where)
         same = [one for one in entries if one.kind is predicate.kind]
-        made = all(one.judged_when_made for one in same) and bool(same)
+        made = any(one.judged_when_made for one in same)
         at = parse_utc(predicate.created) if made else now
         if made and not date_signed:
             findings.append(_date_not_signed(where))
-        facts = verify_hardware(raw_evidence(predicate), at, "".join(one.test_roots for one in same).encode())
+        facts = verify_hardware(raw_evidence(predicate), at, "".join(dict.fromkeys(one.test_roots for one in same)).encode())
         words = f"{facts.kind.value} ({facts.product}): its signatures lead to root {short(facts.root_sha256)}"
         findings.append(holds("tee-genuine", words, "H1", where=where, evidence=facts.root_sha256))
         findings.append(_check_bound(predicate.about, facts, where))
@@ -162,6 +187,9 @@ def _check_chain(bundle: OpenBundle, attestation: Attestation, where: str) -> No
     if isinstance(predicate.about, AboutProof) and predicate.about != about_proof(bundle):
         raise EvidenceRejected("tee-not-bound", "it is about another proof or statement than the bundle's", where=where)
     if isinstance(predicate.about, AboutReceipt):
+        if bundle.of_type(ProofPredicate.TYPE):  # else a report about one inference would count for another
+            message = "the bundle holds a proof and a receipt, so it does not say which inference the machine attests to"
+            raise EvidenceRejected("ambiguous-proof", message, where=where, hint="Give each in a bundle of its own.")
         listed = {entry.path: entry.sha256 for entry in bundle.manifest.files}
         for name, wanted in ((OUTPUTS_FILE, predicate.about.outputs_sha256), (INPUTS_FILE, predicate.about.inputs_sha256)):
             if listed.get(f"payload/{name}", wanted if name == INPUTS_FILE else None) != wanted:

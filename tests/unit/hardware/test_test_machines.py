@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 
 import cbor2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.fake_hardware import NOW, NitroMachine, SevMachine, TdxMachine, certify
 from verifai.domain.findings import Outcome
-from verifai.domain.hardware import IDENTIFYING, TcbStatus, TrustedHardware, judge_hardware
+from verifai.domain.hardware import IDENTIFYING, TcbStatus, TrustedHardware, distinct_machines, judge_hardware
 from verifai.domain.record import Record
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.hardware.certificates import load_pem_chain
@@ -73,7 +75,10 @@ class TestEveryKind:
         facts = facts_of(machine, machine.report(DATA, debug=True))
         assert facts.debug
         assert "tee-debug" in bad(facts, entry_of(machine))
-        assert "tee-debug" not in bad(facts, entry_of(machine, debug=True))
+        lenient = entry_of(machine, debug=True)
+        assert "tee-debug" not in bad(facts, lenient)
+        told = {one.code for one in judge_hardware(facts, [lenient], at=NOW) if one.outcome is Outcome.NOT_CHECKED}
+        assert "tee-debug" in told
 
     def test_another_measurement(self, machine):
         (register,) = IDENTIFYING[facts_of(machine).kind]
@@ -133,6 +138,62 @@ class TestSev:
         mixed = HardwareEvidence(SEV.report(DATA).kind, older.raw(DATA), SEV.vcek.der)
         assert code_of(lambda: facts_of(SEV, mixed)) == "tee-invalid"
 
+    def test_turin_has_another_layout_and_a_short_identifier(self):
+        turin = SevMachine("Turin-B0", (4, 1, 22, 73), chip=bytes(range(8)))
+        facts = facts_of(turin)
+        assert facts.svns == {"fmc": 2, "bootloader": 4, "tee": 1, "snp": 22, "microcode": 73}
+        assert (facts.product, facts.platform) == ("Turin", bytes(range(8)).hex())
+        assert not bad(facts, entry_of(turin, minimum_svns={"fmc": 2}))
+        assert bad(facts, entry_of(turin, minimum_svns={"fmc": 3})) == {"tee-tcb-out-of-date"}
+        # A long identifier under the short one's line, and the other way round.
+        for machine in (replace(turin, chip=bytes(64)), replace(SEV, chip=bytes(8))):
+            assert code_of(lambda machine=machine: facts_of(machine)) == "tee-malformed"
+
+    def test_versions_of_the_report(self):
+        for version in (2, 3, 4, 5):
+            assert facts_of(SEV, SEV.report(DATA, version=version)).report_data == DATA
+        for version in (0, 1, 6):
+            assert code_of(lambda version=version: facts_of(SEV, SEV.report(DATA, version=version))) == "tee-malformed"
+
+    def test_a_guest_that_its_host_may_migrate_is_as_open_as_one_in_debug_mode(self):
+        facts = facts_of(SEV, SEV.report(DATA, policy=1 << 18))
+        assert bad(facts, entry_of(SEV)) == {"tee-debug"} and not bad(facts, entry_of(SEV, debug=True))
+
+    def test_a_hidden_identifier_hides_no_machine_from_being_counted(self):
+        assert facts_of(SEV, SEV.report(DATA, hide_chip=1)).platform == facts_of(SEV).platform == SEV.chip.hex()
+
+    def test_an_identifier_of_the_chip_as_an_octet_string(self):
+        machine = SevMachine(wrapped=True)
+        assert facts_of(machine).platform == machine.chip.hex()
+
+    @pytest.mark.parametrize("key_info", [1 << 2, 7 << 2, 0b10])
+    def test_a_report_that_says_another_key_or_none_signed_it(self, key_info):
+        assert code_of(lambda: facts_of(SEV, SEV.report(DATA, key_info=key_info))) == "tee-malformed"
+
+    def test_a_part_of_a_revocation_list_is_none(self):
+        part = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
+        for critical in (part, x509.DeltaCRLIndicator(1)):
+            evidence = SEV.report(DATA, crl=SEV.ark.crl(critical=[critical]))
+            assert code_of(lambda evidence=evidence: facts_of(SEV, evidence)) == "tee-invalid"
+
+    def test_parts_that_nobody_would_look_at(self):
+        nitro, tdx = NITRO.report(DATA), TDX.report(DATA)
+        for evidence, change in (
+            (nitro, {"certificate": SEV.vcek.der}),
+            (nitro, {"crl": SEV.ark.crl()}),
+            (tdx, {"certificate": SEV.vcek.der}),
+            (nitro, {"collateral": TDX.collateral()}),
+            (SEV.report(DATA), {"collateral": TDX.collateral()}),
+        ):
+            assert code_of(lambda evidence=evidence, change=change: replace(evidence, **change)) == "tee-malformed"
+
+    def test_roots_of_several_machines_that_share_a_name(self):
+        other = SevMachine()
+        for roots in (other.roots + SEV.roots, SEV.roots + other.roots):
+            facts = verify_evidence(SEV.report(DATA), NOW, load_pem_chain(roots, "roots"))
+            assert not bad(facts, entry_of(SEV))
+            assert bad(facts, replace(entry_of(SEV), test_roots=other.roots.decode())) == {"tee-root-not-trusted"}
+
     def test_a_leaf_that_signs_for_itself(self):
         leaf = certify("SEV-VCEK", ec.generate_private_key(ec.SECP384R1()), SEV.vcek, ca=False)
         assert code_of(lambda: facts_of(SEV, replace(SEV.report(DATA), certificate=leaf.der))) in {
@@ -167,6 +228,38 @@ class TestNitro:
         below = certify("below", ec.generate_private_key(ec.SECP384R1()), NITRO.leaf, ca=False, start=NOW, days=0.1)
         evidence = NITRO.report(DATA, certificate=below.der, cabundle=[NITRO.root.der, NITRO.zone.der, NITRO.leaf.der])
         assert code_of(lambda: facts_of(NITRO, evidence)) == "tee-invalid"
+
+    @pytest.mark.parametrize(
+        ("zone", "fine"),
+        [
+            ({}, True),
+            ({"path_length": 1}, True),
+            ({"path_length": 0}, False),
+            ({"signs_certificates": False}, False),
+            ({"extensions": [("1.2.3.4", b"x")]}, True),
+            ({"extensions": [("1.2.3.4", b"x")], "critical": True}, False),
+        ],
+    )
+    def test_what_an_authority_may_do(self, zone, fine):
+        """RFC 5280 section 6.1: how many authorities may follow, what a key is for, and what nobody understands."""
+        first = certify("zone", ec.generate_private_key(ec.SECP384R1()), NITRO.root, **zone)
+        second = certify("instance", ec.generate_private_key(ec.SECP384R1()), first)
+        leaf = certify("enclave", NITRO.leaf.key, second, ca=False)
+        evidence = NITRO.report(DATA, certificate=leaf.der, cabundle=[NITRO.root.der, first.der, second.der])
+        if fine:
+            assert facts_of(NITRO, evidence).report_data == DATA
+        else:
+            assert code_of(lambda: facts_of(NITRO, evidence)) == "tee-invalid"
+
+    @pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP521R1, None])
+    def test_a_key_of_another_curve_or_kind(self, curve):
+        key = rsa.generate_private_key(65537, 2048) if curve is None else ec.generate_private_key(curve())
+        leaf = certify("enclave", key, NITRO.zone, ca=False)
+        assert code_of(lambda: facts_of(NITRO, NITRO.report(DATA, certificate=leaf.der))) == "tee-invalid"
+
+    @pytest.mark.parametrize("timestamp", [2**52, 2**63, 2**80, -1, 1.5])
+    def test_a_moment_that_is_no_date(self, timestamp):
+        assert code_of(lambda: facts_of(NITRO, NITRO.report(DATA, timestamp=timestamp))) == "tee-malformed"
 
     def test_other_spellings_of_the_envelope(self):
         protected, unprotected, payload, signature = cbor2.loads(NITRO.raw(DATA))
@@ -221,6 +314,51 @@ class TestTdx:
         other = TdxMachine(fmspc=b"\1" * 6, _keys=TDX._keys)
         assert code_of(lambda: facts_of(TDX, TDX.report(DATA, collateral=other.collateral()))) in {"tee-invalid"}
 
+    def test_collateral_for_something_else(self):
+        """All of it genuinely signed: TCB info of SGX or another PCE, the identity of another enclave, another module."""
+        module = {"mrsigner": "11" * 48, "attributes": "00" * 8, "attributesMask": "FF" * 8}
+        for changes in (
+            {"info_changes": {"id": "SGX"}},
+            {"info_changes": {"version": 2}},
+            {"info_changes": {"pceId": "0001"}},
+            {"info_changes": {"tdxModule": module}},
+            {"identity_changes": {"id": "QE"}},
+            {"identity_changes": {"isvprodid": 1}},
+        ):
+            evidence = TDX.report(DATA, collateral=TDX.collateral(**changes))
+            assert code_of(lambda evidence=evidence: facts_of(TDX, evidence)) == "tee-invalid"
+
+    def test_an_old_quoting_enclave_makes_the_platform_old(self):
+        date = "2026-02-15T00:00:00Z"
+        levels = [
+            {"tcb": {"isvsvn": svn}, "tcbDate": date, "tcbStatus": status}
+            for svn, status in ((5, "UpToDate"), (4, "OutOfDate"))
+        ]
+        evidence = TDX.report(DATA, collateral=TDX.collateral(identity_changes={"tcbLevels": levels}))
+        assert facts_of(TDX, evidence).tcb is TcbStatus.OUT_OF_DATE
+
+    @pytest.mark.parametrize(
+        ("version", "place", "value"),
+        [
+            (4, 120, (1 << 28 | 1 << 29).to_bytes(8, "little")),  # MIGRATABLE
+            (4, 120, (1 << 28 | 1 << 3).to_bytes(8, "little")),  # a reserved bit of TUD
+            (4, 112, b"\1"),  # attributes of the TDX module
+            (4, 64, b"\1"),  # its signer
+            (5, 600, b"\1"),  # a service TD
+        ],
+    )
+    def test_a_guest_that_is_open_to_its_host(self, version, place, value):
+        def facts(*patches):
+            return facts_of(TDX, HardwareEvidence(TDX.report(DATA).kind, TDX.raw(DATA, version=version, patches=patches)))
+
+        assert not bad(facts(), entry_of(TDX))
+        assert bad(facts((place, value)), entry_of(TDX)) == {"tee-debug"}
+
+    def test_a_leaf_that_is_no_pck_certificate(self):
+        leaf = certify("Test TCB Signing", TDX._keys["pck"], TDX.platform_ca, ca=False)
+        quote = HardwareEvidence(TDX.report(DATA).kind, TDX.raw(DATA, leaf=leaf))
+        assert code_of(lambda: facts_of(TDX, quote)) == "tee-malformed"
+
     def test_another_quoting_enclave(self):
         stranger = TdxMachine(qe_signer=b"\1" * 32)
         assert code_of(lambda: facts_of(stranger)) == "tee-invalid"
@@ -253,6 +391,8 @@ class TestTrustEntries:
             {"minimum_svns": {"microcode": 1}},
             {"judged": "later"},
             {"test_roots": "no certificate"},
+            {"test_roots": SEV.roots.decode()},
+            {"kind": "sev-snp", "registers": {"measurement": "ab" * 48}, "test_roots": NITRO.roots.decode()},
             {"misspelt": True},
         ],
     )
@@ -260,3 +400,28 @@ class TestTrustEntries:
         with pytest.raises(UsageError) as caught:
             self.read(**fields)
         assert caught.value.code == "bad-trust"
+
+    def test_roots_are_kept_in_one_spelling(self):
+        text = "words\n" + NITRO.roots.decode().rstrip() + "\nmore words"
+        assert self.read(test_roots=text).test_roots == NITRO.roots.decode()
+
+
+@pytest.mark.parametrize(
+    ("shown", "machines"),
+    [
+        ("", 0),
+        ("aM bM cM", 1),
+        ("aM bN cO", 3),
+        ("aM aN aO", 1),
+        ("aM aN bM", 2),
+        ("aM bM bN cN cO", 3),
+        ("aM aN aO bP cP", 2),
+        ("aM aM", 1),
+    ],
+)
+def test_parties_on_machines_of_their_own(shown, machines):
+    """The largest matching, against every choice of one machine for each party."""
+    pairs = [(pair[0], pair[1]) for pair in shown.split()]
+    parties = sorted({party for party, _ in pairs})
+    choices = product(*([machine for name, machine in pairs if name == party] for party in parties))
+    assert distinct_machines(pairs) == machines == max((len(set(one)) for one in choices), default=0)

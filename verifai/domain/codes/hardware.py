@@ -27,7 +27,11 @@ CODES: dict[str, Code] = {
     "tee-product-not-trusted": Code(
         (3,), "The processor is of a line that the trust file does not name.", "Use another machine."
     ),
-    "tee-debug": Code((3,), "The machine was in debug mode, so its owner could change what ran.", "Switch debugging off."),
+    "tee-debug": Code(
+        (0, 3),
+        "The machine's owner could read what ran, by debugging or by migrating the guest.",
+        "Switch debugging and migration off.",
+    ),
     "tee-tcb-out-of-date": Code((3,), "The machine's firmware is older than accepted.", "Update the machine's firmware."),
     "tee-tcb-unknown": Code(
         (3,), "Nothing says whether the machine's firmware is up to date.", "Give the maker's collateral with the evidence."

@@ -65,7 +65,7 @@ class ConsensusFacts:
         consensus_id: of its attestation.
         agreeing: distinct trusted keys inside the agreed ball.
         environments: distinct environments among them.
-        attested: how many of them ran on hardware that the trust file names.
+        attested: how many of them ran on a machine of their own that the trust file names.
     """
 
     consensus_id: Sha256
@@ -323,7 +323,7 @@ def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Fin
         message = f"they ran in {facts.environments} distinct environments, {demand.environments} are demanded"
         findings.append(_missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments"))
     if demand.attested:
-        message = f"{facts.attested} of them ran on trusted hardware, {demand.attested} are demanded"
+        message = f"{facts.attested} of them ran on trusted machines of their own, {demand.attested} are demanded"
         if facts.attested >= demand.attested:
             findings.append(holds("environments-attested", message))
         else:

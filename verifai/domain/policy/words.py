@@ -59,7 +59,9 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
             "    To satisfy it: `verifai vote-commit`, `verifai vote-reveal`, then `verifai consensus` for a bundle.",
         ]
         if demand.consensus.attested:
-            lines.append(f"    {demand.consensus.attested} of them or more ran on hardware that the trust file names.")
+            lines.append(
+                f"    {demand.consensus.attested} of them or more ran on machines of their own that the trust file names."
+            )
     if demand.tee is not None:
         lines += [
             f"  Hardware: at least {_count(demand.tee.inferences, 'distinct inference')} attested by machines and code of the "

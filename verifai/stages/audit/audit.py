@@ -174,11 +174,14 @@ class _Audit:
         if self._options.expect.inputs is not None or self._options.expect.outputs is not None:
             message = "tensors are not compared with a receipt: its digests are of encoded tensors"
             findings.append(Finding("tee-not-judged", Outcome.UNDECIDED, message, where="receipt", step="V8"))
+        self._findings += findings
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
         return AuditReport(
             path=path,
             bundle_id=self._bundle.bundle_id,
             words=tuple(word for receipt in receipts for word in receipt_words(receipt)),
-            findings=tuple(findings),
+            findings=tuple(self._findings),
             chain=chain_of(self._bundle, self._trust),
             audited=now,
         )

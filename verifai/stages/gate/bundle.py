@@ -229,7 +229,12 @@ class _Case:
             and isinstance(one.predicate, HardwarePredicate)
             and isinstance(one.predicate.about, AboutVoter)
         }
-        pending = [one.id for kind in asked for one in self._bundle.of_type(_TYPE_OF[kind])]
+        pending = [
+            one.id
+            for kind in asked
+            for one in self._bundle.of_type(_TYPE_OF[kind])
+            if not (isinstance(one.predicate, HardwarePredicate) and isinstance(one.predicate.about, AboutVoter))
+        ]
         while pending:
             one = self._bundle.attestations.get(pending.pop())
             if one is not None and one.id not in related:
@@ -385,6 +390,9 @@ class _Case:
                     self._bundle, lock, Expectations(allow_test_srs=trust.allow_test_srs), budget=self._budget, progress=SILENT
                 )
                 self._findings += verified.findings
+                summary = self._loaded.summaries[demand.name][verified.statement.engine]
+                key = judge_key(trust.circuits.get(verified.circuit.name), summary.circuit_sha256)
+                self._findings += [key] if key is not None else []
             statement = find_claims(self._bundle)[1].statement
             context, identity = statement.context, statement_digest(statement)
         elif len(receipts) == 1:

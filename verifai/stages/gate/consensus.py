@@ -13,6 +13,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.job import NO_CALIBRATION
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.hardware import distinct_machines
 from verifai.domain.policy.judge import ConsensusFacts, judge_key
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
@@ -75,21 +76,23 @@ def check_consensus(
     result = recheck(bundle.attestations, attestation.id, keys=keys, now=now, claim=claim)
     checked = check_hardware(bundle, trust.hardware, now, date_signed=bool(decision_signers(bundle, trust)))
     agreeing = result.decision.agreeing_voters & set(keys)
-    attested = {
-        one.about.voter
+    # One machine that attests to several verifiers is one machine.
+    attested = distinct_machines(
+        (one.about.voter, f"{one.facts.kind.value} {one.facts.platform or one.about.voter}")
         for one in checked
         if one.counts
+        and one.facts is not None
         and isinstance(one.about, AboutVoter)
         and one.about.round == decision.round
         and one.about.voter in agreeing
-    }
+    )
     about_voters = [finding for one in checked if isinstance(one.about, AboutVoter) for finding in _in_words(one)]
     findings = [*about_proofs, *result.findings, *about_voters]
     facts = ConsensusFacts(
         consensus_id=attestation.id,
         agreeing=len(agreeing),
         environments=len(result.decision.agreeing_environments),
-        attested=len(attested),
+        attested=attested,
     )
     return CheckedConsensus(facts, tuple(findings), terms.reveal_by)
 

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from verifai.domain.hardware import HardwareFacts, HardwareKind, TcbStatus
 from verifai.domain.record import Record
-from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import format_utc, parse_utc, utc_from_record
 from verifai.errors import EngineCrashed, EvidenceRejected, Undecided, UsageError
 from verifai.execution import child
 from verifai.execution.child import Limits
 from verifai.execution.scratch import private_directory
 from verifai.hardware.evidence import Collateral, HardwareEvidence
+from verifai.onnx_graph.refusal import printable
 
 WORKER = "verifai.hardware.worker"
 LIMITS = Limits(memory_bytes=1 << 30, wall_seconds=120.0)
@@ -69,7 +69,7 @@ def _refused(record: Record) -> EvidenceRejected | Undecided | UsageError:
     kind = EvidenceRejected if status == EvidenceRejected.status else Undecided
     code = record.text("code", pattern=r"[a-z0-9]+(?:-[a-z0-9]+)*", max_length=64)
     message, where, hint = (
-        _safe(record.text(name, max_length=4096, empty=True), 1000) for name in ("message", "where", "hint")
+        printable(record.text(name, max_length=4096, empty=True), 1000) for name in ("message", "where", "hint")
     )
     if where == "test_roots":  # the caller's own, not evidence
         return UsageError("bad-trust", message, where=where, hint="Give each certificate in PEM form, and nothing beside.")
@@ -90,20 +90,15 @@ def _facts(record: Record) -> HardwareFacts:
         revocation_checked=record.flag("revocation_checked"),
         valid_from=_moment(record, "valid_from"),
         valid_until=_moment(record, "valid_until"),
-        platform=_safe(record.text("platform", max_length=256, empty=True), 256),
+        platform=printable(record.text("platform", max_length=256, empty=True), 256),
         root_sha256=record.sha256("root_sha256"),
-        advisories=tuple(_safe(one, 64) for one in record.texts("advisories", max_length=64)),
+        advisories=tuple(printable(one, 64) for one in record.texts("advisories", max_length=64)),
         made=None if made is None else _moment(record, "made"),
         test_root=record.flag("test_root"),
-        words=tuple(_safe(one, 200) for one in record.texts("words", max_length=16)),
+        words=tuple(printable(one, 200) for one in record.texts("words", max_length=16)),
     )
     record.done()
     return facts
-
-
-def _safe(text: str, limit: int) -> str:
-    """What a terminal may show of foreign text."""
-    return "".join(one if is_printable(one) else "\N{REPLACEMENT CHARACTER}" for one in text[:limit])
 
 
 def _moment(record: Record, name: str) -> datetime:

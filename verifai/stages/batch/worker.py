@@ -49,7 +49,7 @@ def told(error: BaseException) -> VerifaiError:
 
 
 def prove_here(shared: bytes, data: bytes) -> bytes:
-    """An :class:`EngineProof` or a VerifaiError, pickled."""
+    """An engine's proof or an error of ours, pickled."""
     try:
         workshop = _KEPT.of(shared, lambda: shared, away=False)
         return pickle.dumps(workshop.engine.prove(workshop.request(Item.from_bytes(data))))

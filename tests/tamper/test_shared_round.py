@@ -451,6 +451,18 @@ def test_a_list_that_is_closed_when_the_seed_is_known_is_refused(by_drand: tuple
     assert problem.value.code == "round-late"
 
 
+def test_who_sees_the_list_only_when_the_seed_is_known_is_told_so(by_drand: tuple[SharedRound, bytes, Any]) -> None:
+    round_, _, out = by_drand
+    for place in (0, 1, 2):
+        round_.step(place)
+    round_.close()
+    round_.step(0)
+    round_.now = out
+    round_.step(0)
+    round_.step(1)
+    assert [any("could have been chosen" in one for one in told.notes) for told in round_.told[:2]] == [False, True]
+
+
 def test_a_number_that_comes_out_while_commitments_are_taken_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

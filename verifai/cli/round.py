@@ -237,8 +237,11 @@ def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None
         "seed": result.decision.seed,
         "faults": [{"voter": one.voter, "fault": one.fault.value, "detail": one.detail} for one in result.decision.faults],
     }
-    if joined.closed is not None:
-        written = write_closed(joined, output or folder / "decision", signer)
+    target = output or folder / "decision"
+    if joined.closed is not None and output is None and target.is_dir():
+        current().note(f"{target}: is there already, and is left as it is")
+    elif joined.closed is not None:
+        written = write_closed(joined, target, signer)
         lines.append(f"{plain(str(written.path))}  bundle {written.bundle_id}")
         data |= {"output": str(written.path), "bundle": written.bundle_id}
     return Result(data, lines, result.findings, STATUS[worst(result.findings)])

@@ -87,9 +87,12 @@ class Voter:
         require_late_enough(room.terms)
         own = self._committed()
         self._say_again()
+        known = (room.store / f"list-{Step.COMMITMENTS.value}.json").is_file()
         cut = room.cut(Step.COMMITMENTS)
         if cut is None:
             return commitments_awaited(room)
+        if not known:
+            tell_if_chosen(room, now)
         listed = commitments_of(room, cut)
         if listed is None:
             return Turn("commitments", 0, len(room.terms.voters), ("the messages that the coordinator's list names",))
@@ -242,6 +245,15 @@ def commitments_awaited(room: Room) -> Turn:
     missing = [voter for voter in room.terms.voters if room.heard(VoteCommitment, voter) is None]
     who = tuple(room.called(one) for one in missing) or ("the coordinator, who closes the list",)
     return Turn("commitments", len(room.terms.voters) - len(missing), len(room.terms.voters), who, room.terms.commit_by)
+
+
+def tell_if_chosen(room: Room, now: datetime) -> None:
+    """A list that is first seen when the seed can be computed may have been chosen; that cannot be known, so it is told."""
+    chain = chain_of(room.terms.beacon) if is_drand(room.terms) else None
+    if chain is not None and now >= chain.time_of(room.terms.beacon.number):
+        room.tell(
+            "The coordinator's list of commitments was first seen here after the randomness came out: it could have been chosen."
+        )
 
 
 def openings_awaited(room: Room, round_: Round) -> Turn:

@@ -122,8 +122,8 @@ def _register_init(app: typer.Typer) -> None:
         lines = [
             f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), tolerating "
             f"{tolerate} faulty. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
-            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {me.keyid}`",
-            f"You run: `verifai round {own} {plain(shell(folder))} --key {plain(shell(key))}`",
+            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(me.keyid)}`",
+            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
             f"Your fingerprint, if they ask: {spoken(me.keyid)}",
         ]
         data_ = {"folder": str(folder), "round": made.id, "voters": list(terms.voters), "beacon": terms.beacon.source}

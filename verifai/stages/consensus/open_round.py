@@ -93,6 +93,6 @@ def open_round(
     try:
         require_late_enough(terms)
     except EvidenceRejected as problem:
-        hint = "Name a number that comes out after the last commitment is due, or let a round choose it: `verifai round init --help`"
+        hint = "Name a number that comes out after the last commitment is due, or see: `verifai round init --help`"
         raise UsageError("bad-beacon", problem.message, where="--beacon-number", hint=hint) from None
     return write_message(output, terms, job.subject, signers)

@@ -252,7 +252,7 @@ def tell_if_chosen(room: Room, now: datetime) -> None:
     chain = chain_of(room.terms.beacon) if is_drand(room.terms) else None
     if chain is not None and now >= chain.time_of(room.terms.beacon.number):
         room.tell(
-            "The coordinator's list of commitments was first seen here after the randomness came out: it could have been chosen."
+            "The coordinator's list of commitments was first seen after the randomness came out: it could have been chosen."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -25,74 +26,8 @@ pytestmark = pytest.mark.js
 SOURCE = ROOT / "verifier-js"
 
 FAULTS = {
-    "paths are not followed": ("opening.ts", "if (!leadsTo(", "if (false as boolean && !leadsTo("),
-    "any tree stands for a root": (
-        "opening.ts",
-        "if (!sameBytes(commitmentRoot(",
-        "if (false as boolean && !sameBytes(commitmentRoot(",
-    ),
-    "code words are not compared": (
-        "opening.ts",
-        "if (!equal(value, shown[k]!))",
-        "if (false as boolean && !equal(value, shown[k]!))",
-    ),
-    "a combination may have any value": ("opening.ts", "if (!equal(one.of(u), one.value))", "if (false as boolean && one)"),
-    "the final rounds may end anywhere": ("opening.ts", '  claim.assertZero("openings");\n', ""),
-    "layers may end anywhere": ("lookups.ts", ".assertZero(`lookups.layer${layer}`)", ""),
-    "numerators are not compared": ("lookups.ts", '.assertZero("lookups.numerators")', ""),
-    "denominators are not compared": ("lookups.ts", '.assertZero("lookups.denominators")', ""),
-    "convolutions are not checked": ("operations.ts", '.assertZero("conv")', ""),
-    "dense layers are not checked": ("operations.ts", '.assertZero("matmul")', ""),
-    "maxima are not checked": ("operations.ts", '  ends.minus(claim).assertZero("max");\n', "  void ends;\n  void claim;\n"),
-    "deferred products are not checked": ("operations.ts", '.assertZero("deferred")', ""),
-    "products are not checked": ("operations.ts", '.assertZero("product")', ""),
-    "sums are not checked": ("operations.ts", '  claim.assertZero("sum");\n', ""),
-    "held equations are forgotten": ("channels.ts", "    this.pads.equations.push(claim);\n", "    void claim;\n"),
-    "an element may be p or more": ("proof.ts", "if (limbs[i + 3] === 65535", "if (false as boolean && limbs[i + 3] === 65535"),
-    "messages may follow the end": ("channels.ts", "if (this.#next !== sizeOf(this.messages))", "if (false as boolean)"),
-    "stated cells may have any value": (
-        "statement.ts",
-        "if (low < tensor.low || high > tensor.high)",
-        "if (false as boolean && (low > high))",
-    ),
-    "weights may have any value": (
-        "weights.ts",
-        "if (high > weight.bound || low < -weight.bound)",
-        "if (false as boolean && low > high)",
-    ),
-    "row norms are not checked": (
-        "weights.ts",
-        "if (norm(cells, start, row) > weight.rowL1)",
-        "if (norm(cells, start, row) < 0n)",
-    ),
-    "the circuit need not be the pinned one": (
-        "verify.ts",
-        "if (circuitDigest(data) !== digest)",
-        'if (circuitDigest(data) === "")',
-    ),
-    "weights need not be the pinned ones": ("verify.ts", "weightsDigest(blob) !== identity", 'weightsDigest(blob) === ""'),
-    "the plan need not be the circuit's": (
-        "verify.ts",
-        "if (!sameShapes || !sameSteps)",
-        "if (sameShapes && !sameShapes && !sameSteps)",
-    ),
-    "bounds need not follow": ("check.ts", "const sameBounds = ", "const sameBounds = true || "),
-    "opening numbers have no end": (
-        "statement.ts",
-        "if (statement.openingNumber >= most(circuit.openingBudget))",
-        "if (statement.openingNumber < 0n)",
-    ),
-    "the context is not bound": ("statement.ts", '  transcript.absorb("statement.context", statement.context);\n', ""),
-    "a challenge has no name": (
-        "transcript.ts",
-        "    this.absorb(kind, ascii(label));\n",
-        '    this.absorb(kind, ascii(""));\n    void label;\n',
-    ),
-    "p has another form": (
-        "field.ts",
-        "if (c3 === 65535 && c2 === 65535 && (c1 !== 0 || c0 !== 0))",
-        "if (c3 === 65535 && c2 === 65535 && c1 !== 0 && c0 !== 0)",
-    ),
+    one["name"]: (one["file"], one["old"], one["new"])
+    for one in tomllib.loads((ROOT / "tests" / "conformance" / "planted_faults.toml").read_text(encoding="utf-8"))["fault"]
 }
 """What is wrong: file, the text that is replaced, and with what."""
 
@@ -117,15 +52,17 @@ def corpus(cheats):  # noqa: F811
 
 
 def _other_code_word():
-    """A prover that sends another combination at the end, of the value that is asked of it: its code word alone speaks against it."""
+    """A prover that sends another combination in the end, of the value that is asked of it: only its code word is another."""
     points, honest, drawn = [], ProverChannel.send_open, ProverChannel.challenge
 
     def challenge(self, label):
-        points.append(drawn(self, label))
-        return points[-1]
+        found = drawn(self, label)
+        if label.endswith(".point"):
+            points.append(found)
+        return found
 
     def send_open(self, label, values):
-        if label == "openings.combination":  # the last challenges are the point at which it is asked
+        if label == "openings.combination":  # the last coordinates are the point at which it is asked
             eq = eq_table(points[-log2_ceil(len(values)) :])
             values = [field.add(values[0], eq[1]), field.sub(values[1], eq[0]), *values[2:]]
         honest(self, label, values)
@@ -136,6 +73,9 @@ def _other_code_word():
         case = made.proven("another combination", cnn())
     assert "code word" in first(case).detail
     return case
+
+
+STRONGER = (200_000).to_bytes(4, "little")
 
 
 def _forms(honest):

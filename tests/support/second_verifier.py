@@ -163,10 +163,8 @@ def second(cases: Sequence[Case], folder: Path, driver: Path = DRIVER) -> list[A
     task = json.dumps({"files": files, "cases": listed})
     done = subprocess.run(["node", str(driver)], input=task, capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
-    return [
-        Answer(one["code"], one["kind"], f"{one['where']}: {one['message']}", one["milliseconds"])
-        for one in json.loads(done.stdout)
-    ]
+    found = json.loads(done.stdout)
+    return [Answer(one["code"], one["kind"], f"{one['where']}: {one['message']}", one["milliseconds"]) for one in found]
 
 
 def differences(

@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.generate import GeneratedBundle as GeneratedBundle
+    from verifai.stages.generate import generate as generate
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
@@ -191,6 +193,8 @@ _HOME = {
     "prove_log_entry": ("verifai.stages.log", "prove_entry"),
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "GeneratedBundle": ("verifai.stages.generate", "GeneratedBundle"),
+    "generate": ("verifai.stages.generate", "generate"),
     "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),
     "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
+    "generate": Verb("generate", "Answer a prompt with a compiled language model, and prove the answer."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."

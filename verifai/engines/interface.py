@@ -16,6 +16,7 @@ from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
+from verifai.domain.generation import Generation
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -227,6 +228,9 @@ class ProveRequest:
         threads: worker threads, or ``None`` for the engine's choice.
         require_space: to be called with the size in bytes of what the engine will hand back, about, once that is known and
             before anything scarce is spent; raises Undecided when there is no room for it.
+        check_outputs: to be called with what the circuit puts out, by name, before anything scarce is spent; raises to stop.
+        generation: what the proof binds beside the context, where the inputs are a prompt and its answer; only for engines
+            that offer :class:`~verifai.engines.capabilities.GeneratesTokens`.
     """
 
     model: OnnxModel
@@ -241,6 +245,8 @@ class ProveRequest:
     secrets_dir: Path | None = None
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     require_space: Callable[[int], None] = lambda count: None
+    check_outputs: Callable[[Tensors], None] = lambda outputs: None
+    generation: Generation | None = None
 
 
 @dataclass(frozen=True, slots=True)

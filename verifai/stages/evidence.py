@@ -103,6 +103,7 @@ def statement_digest(statement: Statement) -> Sha256:
     document.pop("context")
     document.pop("context_bound")
     document.pop("openings", None)
+    document.pop("generation", None)  # one inference is no two because its prompt is said to end elsewhere
     opened = {one.root for one in statement.openings}
     document["tensors"] = [
         {field: value for field, value in one.items() if field != "digest" or value not in opened}

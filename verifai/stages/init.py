@@ -307,7 +307,8 @@ def _tokenizer(model_path: Path, output: Path, model: OnnxModel) -> str:
         return ""
     read_tokenizer(path)
     file = os.path.relpath(path.resolve(), output.resolve())
-    table = tomli_w.dumps({"tokenizer": {"file": file, "tensors": tensors}})
+    following = {"next": NEXT_TOKENS} if NEXT_TOKENS in tensors else {}
+    table = tomli_w.dumps({"tokenizer": {"file": file, "tensors": tensors, **following}})
     return f"\n# Which text each token stands for. The lock pins it; every report shows the text beside the numbers.\n{table}"
 
 

@@ -19,6 +19,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
+from verifai.domain.generation import Generation
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
@@ -100,9 +101,15 @@ class ReadyCircuit:
         *,
         context: str,
         secrets: Mapping[str, TensorSecret] | None = None,
+        generation: Generation | None = None,
+        check_outputs: Callable[[Mapping[str, Any]], None] = lambda outputs: None,
         progress: Progress = SILENT,
     ) -> ProvedBundle:
-        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises."""
+        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises.
+
+        Args:
+            generation, check_outputs: as in :class:`~verifai.engines.interface.ProveRequest`.
+        """
         folder = self.folder
         shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
         with ReservedSpace(target.parent) as space:
@@ -111,6 +118,8 @@ class ReadyCircuit:
                 self._request(sample, context),
                 progress=progress,
                 input_secrets=secrets or {},
+                generation=generation,
+                check_outputs=check_outputs,
                 require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
             )
             proof = self.engine.prove(request)

@@ -111,7 +111,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=_without_filler(real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales), items),
+        outputs=_outputs(request, ready, trace),
         secrets=_output_secrets(request, circuit, proven),
         findings=(
             *saturated_outputs(section, circuit, checked.verified.statement),
@@ -121,9 +121,10 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
     )
 
 
-def _without_filler(outputs: Tensors, items: int) -> Tensors:
-    """Of a batch, the items that count."""
-    return {name: values[:items] for name, values in outputs.items()} if items else outputs
+def _outputs(request: ProveRequest, ready: _Ready, trace: Trace) -> Tensors:
+    """What the circuit puts out, by name; of a batch, the items that count."""
+    outputs = real_outputs(ready.circuit, request.model.outputs, trace.outputs(), ready.section.scales)
+    return {name: values[: ready.items] for name, values in outputs.items()} if ready.items else outputs
 
 
 def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
@@ -139,6 +140,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Tr
     except EvidenceRejected as problem:
         raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
     trace = run(circuit, weights, inputs)
+    request.check_outputs(_outputs(request, ready, trace))
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
     root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
@@ -155,7 +157,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Tr
     proven = prover.prove(
         key,
         trace,
-        request.context.encode("utf-8"),
+        (request.context if request.generation is None else request.generation.bound(request.context)).encode("utf-8"),
         opening_number=number,
         secrets=handed,
         items=items,

@@ -47,7 +47,9 @@ def register(app: typer.Typer) -> None:
         ] = False,
         max_tokens: Annotated[
             int | None,
-            typer.Option("--max-tokens", help="Most tokens of the answer. Default: what there is room for.", min=1, metavar="N"),
+            typer.Option(
+                "--max-tokens", help="Most tokens of the answer. Default: what there is room for.", min=1, metavar="N"
+            ),
         ] = None,
         engine: EngineOption = None,
         context: Annotated[str, typer.Option("--context", help="Text bound into the statement, such as a nonce.")] = "",
@@ -87,10 +89,10 @@ def register(app: typer.Typer) -> None:
 def _told(made: GeneratedBundle, folder: CircuitFolder | None, *, signed: bool) -> Result:
     bundle = made.bundle
     lock = "CIRCUIT/circuit.lock" if folder is None else plain(shell(folder.lock_path))
-    count = len(made.tokens)
+    written = f"{len(made.tokens):,} tokens written in {seconds_text(made.seconds)}"
     lines = [
-        f"{plain(str(bundle.path))}  bundle {bundle.bundle_id[:12]}…  {count:,} tokens written in {seconds_text(made.seconds)}, "
-        f"proven in {seconds_text(bundle.seconds)}, peak memory {bytes_text(bundle.peak_rss_bytes)}",
+        f"{plain(str(bundle.path))}  bundle {bundle.bundle_id[:12]}…  {written}, proven in {seconds_text(bundle.seconds)}, "
+        f"peak memory {bytes_text(bundle.peak_rss_bytes)}",
         *value_lines(bundle.values),
         *finding_lines([*bundle.findings, *made.findings]),
         plain(made.generation.words()),

@@ -1,4 +1,4 @@
-"""Whether a statement's tokens are a prompt and its greedy continuation: computed from the proven tokens. Standard library only."""
+"""Whether a statement's tokens are a prompt and its greedy continuation: computed from the proven tokens."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def check_generation(statement: Statement, pin: TokenPin | None) -> list[Finding
         found = sequences_of(statement, pin)
         answer = found.answer_of(claim)
     except ValueError as problem:
-        raise EvidenceRejected("answer-malformed", f"no answer can be read from the statement: {problem}", where="generation") from None
+        raise EvidenceRejected(
+            "answer-malformed", f"no answer can be read from the statement: {problem}", where="generation"
+        ) from None
     for place, token in enumerate(answer[:-1]):
         at = claim.prompt + place
         if found.tokens[at] != token:
@@ -98,8 +100,8 @@ def check_generation(statement: Statement, pin: TokenPin | None) -> list[Finding
             message = f"position {at - 1} puts out token {token}, and the token at position {at} is {read}"
             raise EvidenceRejected("answer-not-linked", message, where=f"position {at}")
     behind = claim.prompt + claim.answer - 1
-    for at, read in enumerate(found.tokens[behind:], behind):
-        if read != pin.pad:
+    for at, filler in enumerate(found.tokens[behind:], behind):
+        if filler != pin.pad:
             message = f"the answer is said to end, and position {at} behind it holds a token that is no padding"
             raise EvidenceRejected("answer-cut", message, where=f"position {at}")
     for place, token in enumerate(answer[:-1]):
@@ -108,7 +110,9 @@ def check_generation(statement: Statement, pin: TokenPin | None) -> list[Finding
             raise EvidenceRejected("answer-past-end", message, where=f"position {claim.prompt + place}")
     if (answer[-1] in pin.ends) != (claim.ending is Ending.END_OF_TEXT):
         said, ends = claim.ending.value, "ends" if answer[-1] in pin.ends else "does not end"
-        raise EvidenceRejected("answer-ending", f"the answer is said to end by {said}, and its last token {ends} texts", where="ending")
+        raise EvidenceRejected(
+            "answer-ending", f"the answer is said to end by {said}, and its last token {ends} texts", where="ending"
+        )
     shown = "hidden " if None in found.prompt_of(claim) else ""
     message = (
         f"the answer's {claim.answer:,} tokens are the greedy continuation of the {shown}prompt's {claim.prompt:,}, "

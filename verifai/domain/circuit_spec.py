@@ -195,6 +195,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
             top1_agreement=fidelity.number("top1_agreement", None, low=0.0, high=1.0),
             max_abs_error=fidelity.number("max_abs_error", None, low=0.0, high=1e9),
             spread_error=fidelity.number("spread_error", None, low=0.0, high=1e9),
+            perplexity_ratio=fidelity.number("perplexity_ratio", None, low=0.0, high=1e9),
         ),
         options=options,
         local_locks=frozenset(local_locks),

@@ -71,7 +71,7 @@ class Generation:
             Ending.MAX_TOKENS: "it was cut at as many tokens as were asked for, the model would go on",
         }
         return (
-            f"The {self.answer:,} tokens of the answer are the greedy continuation of the {self.prompt:,} tokens of the prompt: "
+            f"The {self.answer:,} tokens of the answer are the greedy continuation of the prompt's {self.prompt:,} tokens: "
             f"each is the most likely next token after all before it, the lowest number on ties; {why[self.ending]}."
         )
 
@@ -86,5 +86,7 @@ def unbound(bound: str) -> tuple[Generation | None, str]:
         return None, bound
     match = _FORM.match(bound)
     if match is None or match[3] not in set(Ending):
-        raise EvidenceRejected("statement-malformed", "the lengths of prompt and answer are not as written by us", where="context")
+        raise EvidenceRejected(
+            "statement-malformed", "the lengths of prompt and answer are not as written by us", where="context"
+        )
     return Generation(int(match[1]), int(match[2]), Ending(match[3])), bound[match.end() :]

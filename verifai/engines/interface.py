@@ -99,6 +99,7 @@ class CompileRequest:
         secrets_dir: private folder (0700) for what must outlive every rebuild and never leave its owner, such as the seed of a
             hiding commitment; made when it is needed. ``None`` when nothing that is asked for needs it.
         locked: the engine's pinned section to reproduce without searching, or ``None`` to search.
+        pad: of a language model, the token that stands behind the end of a text; ``None`` where none does.
     """
 
     model: OnnxModel
@@ -109,6 +110,7 @@ class CompileRequest:
     locked: Mapping[str, Any] | None = None
     progress: Progress = SILENT
     secrets_dir: Path | None = None
+    pad: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity
+from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
@@ -66,7 +66,7 @@ def compile_circuit(
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
-    _ = folder.names  # refused before any cost
+    _require_decoder(folder)
     name = folder.engine(engine) if locked else engine or spec.engine
     spec = _with_batch(spec, batch, name, locked=locked)
     backend = engine_for(name)
@@ -100,6 +100,7 @@ def compile_circuit(
         secrets_dir=folder.secrets_dir(name),
         locked=pinned if locked else None,
         progress=progress,
+        pad=None if folder.tokenizer is None else folder.tokenizer.pad,
     )
     circuit = backend.compile(request)
     require_fidelity(spec, circuit.fidelity, locked=locked)
@@ -109,6 +110,18 @@ def compile_circuit(
     else:
         lock_path = folder.write_section(name, circuit.section)
     return CompileResult(name, circuit, estimate, lock_path, reproduced=locked, privacy=privacy)
+
+
+def _require_decoder(folder: CircuitFolder) -> None:
+    """Names are refused before any cost; so is a task of language models on another. Raises UsageError (``bad-spec``)."""
+    _ = folder.names
+    outputs = folder.model.outputs
+    if folder.spec.task is Task.GENERATION and not (len(outputs) == 1 and outputs[0].dtype in ("int32", "int64")):
+        message = "a language model has one output, the next tokens, which are integers"
+        where = str(folder.folder / "circuit.toml")
+        raise UsageError(
+            "bad-spec", message, where=f"{where}: circuit.task", hint='Say task = "regression", or export next_tokens.'
+        )
 
 
 def _with_batch(spec: CircuitSpec, batch: int | None, name: EngineName, *, locked: bool) -> CircuitSpec:

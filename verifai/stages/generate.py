@@ -95,9 +95,7 @@ def generate(
         raise UsageError("bad-option", "no circuit is named", where="circuit", hint="Name at least one.")
     tokens = read[0].tokens(prompt, chat=chat)
     decoder = _fitting(read, len(tokens), max_tokens)
-    ready = ready_circuit(
-        decoder.folder, engine=engine, signers=signers, threads=threads, max_memory=max_memory, compare=False
-    )
+    ready = ready_circuit(decoder.folder, engine=engine, signers=signers, threads=threads, max_memory=max_memory, compare=False)
     return _Answering(ready, decoder, tokens, max_tokens).made(output, context, compare=compare, progress=progress)
 
 

@@ -39,7 +39,7 @@ _TEMPLATE = """\
 name = {name}
 model = {model}
 engine = "{engine}"       # the default engine; `--engine` chooses another
-task = "{task}"   # what the outputs mean: "classification", "multi-label" or "regression"
+task = "{task}"   # what the outputs mean: "classification", "multi-label", "regression", "generation"
 
 # Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: a holder of the
 # tensor can match it), "private" (hidden, and bound to nothing outside the proof).
@@ -61,7 +61,8 @@ memory = "{memory}"
 prove_seconds = {seconds}
 
 # What the circuit must reach against onnxruntime on the calibration data; compile looks for the cheapest that does.
-# spread_error: 99th percentile of error / standard deviation of that output; top1_agreement: share of equal decisions.
+# spread_error: 99th percentile of error / standard deviation of that output; top1_agreement: share of equal decisions;
+# perplexity_ratio: of a language model, the circuit's perplexity on the texts over the float model's.
 [fidelity]
 {fidelity}
 
@@ -378,7 +379,7 @@ def _name_of(output: Path) -> str:
 
 
 def _floor(task: Task) -> str:
-    asked = {name: getattr(DEFAULT_FLOORS[task], name) for name in ("top1_agreement", "spread_error")}
+    asked = {name: getattr(DEFAULT_FLOORS[task], name) for name in ("top1_agreement", "spread_error", "perplexity_ratio")}
     return "\n".join(f"{name} = {value!r}" for name, value in asked.items() if value is not None)
 
 

@@ -229,7 +229,7 @@ def ready_circuit(
         threads=threads,
         keep_outputs=keep_outputs,
         # A segment's own error says little about the whole model, and compile asks nothing of it either.
-        nearness=Nearness(model, summary.fidelity) if compare and summary.segment is None else None,
+        nearness=Nearness(model, summary.fidelity, lock.names.tokens) if compare and summary.segment is None else None,
     )
 
 

@@ -33,7 +33,22 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware, generation):
+    for part in (
+        core,
+        onnx,
+        circuit,
+        engine,
+        ezkl,
+        sumcheck,
+        opening,
+        batch,
+        bundle,
+        chain,
+        consensus,
+        gate,
+        hardware,
+        generation,
+    ):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

@@ -32,6 +32,7 @@ CODES: dict[str, Code] = {
         'Ask for a lock of a circuit that says next = "…" in [tokenizer].',
     ),
     "answer-linked": Code((0,), "The answer is the greedy continuation of the prompt, computed from the proven tokens.", ""),
+    "answer-shown": Code((0,), "The proof is of an answer whose tokens are linked, as the policy demands.", ""),
     "answer-not-shown": Code(
         (3,), "The policy demands answers, and the proof is not about one.", "Make the evidence with `verifai generate`."
     ),

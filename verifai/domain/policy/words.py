@@ -137,6 +137,8 @@ def _fidelity(demand: FidelityDemand) -> list[str]:
         floors.append(f"largest error {demand.max_abs_error:g} or less")
     if demand.spread_error is not None:
         floors.append(f"99th percentile of the error {demand.spread_error:g} spreads of the output or less")
+    if demand.perplexity_ratio is not None:
+        floors.append(f"perplexity {demand.perplexity_ratio:g} times the float model's or less")
     floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
     lines = [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
     if demand.clamped_cells is not None:

@@ -44,7 +44,8 @@ if TYPE_CHECKING:  # verifying needs neither, and loading NumPy takes longer tha
 class SumcheckEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it writes answers, checks inputs, renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
+    Beyond that it writes answers, checks inputs, renews weight roots, splits models and warms up
+    (:mod:`verifai.engines.capabilities`).
     """
 
     @property

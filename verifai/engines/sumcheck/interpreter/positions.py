@@ -150,7 +150,9 @@ def _view(circuit: Circuit, op: ops.View, operands: Sequence[Rows]) -> Rows:
     return _along(cells)
 
 
-def fill_piece(out: NDArray[Any], piece: ops.Piece, source: NDArray[Any], only: tuple[int, NDArray[np.intp]] | None = None) -> None:
+def fill_piece(
+    out: NDArray[Any], piece: ops.Piece, source: NDArray[Any], only: tuple[int, NDArray[np.intp]] | None = None
+) -> None:
     """Write what one piece of a View says into ``out``.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -90,6 +91,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        choice_steps: by a tensor whose largest cell an output names, the real value of one of its integers' steps.
     """
 
     circuit: Circuit
@@ -97,6 +99,7 @@ class Lowered:
     blob: bytes
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
+    choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
 
 
 def lower(
@@ -146,7 +149,8 @@ def lower(
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
             check(circuit)
             blob = encode_arrays(circuit, builder.cells)
-            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())), builder.calibrated)
+            scales_used = dict(sorted(builder.used_scales.items()))
+            return Lowered(circuit, tuple(builder.cells), blob, scales_used, builder.calibrated, builder.choice_steps)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

@@ -4,9 +4,10 @@ Layout: the magic ``verifai/sumcheck-statement/1``; per input, then per output, 
 row-major, i32 little-endian (i64 where the circuit's range is wider), or a hashed tensor's root, 32 bytes; then the context,
 UTF-8, to the end. In the zero-knowledge suite the magic is ``verifai/sumcheck-zk-statement/1``, the number of the weights'
 opening follows it, u64, a hashed tensor's root is followed by the number of its opening, u64, and a private tensor has no
-bytes. Where the statement is about an answer, its lengths stand before the context (:mod:`verifai.domain.generation`). Of a batch, the number of items that count, u64, stands before the tensors, and public tensors have the cells of these
+bytes. Of a batch, the number of items that count, u64, stands before the tensors, and public tensors have the cells of these
 items alone, in the least width that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say
-otherwise. The proof binds every byte: the verifier's transcript absorbs what is decoded here.
+otherwise. Where the statement is about an answer of a language model, the lengths of prompt and answer stand before the context
+(:mod:`verifai.domain.generation`). The proof binds every byte: the verifier's transcript absorbs what is decoded here.
 """
 
 from __future__ import annotations

@@ -33,11 +33,15 @@ def exported(positions: int = 24, prompt: int = 0) -> Path:
     return path
 
 
-@cache
 def circuit(
     positions: int = 24, weights: WeightVisibility = WeightVisibility.PUBLIC, prompt: int = 0, hidden: bool = False
 ) -> CircuitFolder:
     """A compiled circuit; its folder lives as long as the process. ``prompt``: positions of an input of its own for it."""
+    return _circuit(positions, weights, prompt, hidden)
+
+
+@cache
+def _circuit(positions: int, weights: WeightVisibility, prompt: int, hidden: bool) -> CircuitFolder:
     model = exported(positions, prompt)
     target = model.parent / f"{weights.value}-{hidden}"
     visibility: Mapping[str, Visibility] = {"prompt": Visibility.PRIVATE} if hidden else {}

@@ -32,8 +32,12 @@ FILE = "tokenizer.json"
 
 TOKENS = "tokens"
 """The input of exported language models: token numbers, int32 of shape (1, positions)."""
+PROMPT = "prompt"
+"""Of a decoder whose first positions are an input of their own: these, int32 of shape (1, positions of the prompt); the input
+:data:`TOKENS` has the others then."""
 NEXT_TOKENS = "next_tokens"
-"""Output of an exported decoder: at each position the token that greedy decoding puts next, int64 of shape (1, positions)."""
+"""Output of an exported decoder: at each position the token that greedy decoding puts next, int64 of shape (1, positions);
+where there is an input :data:`PROMPT`, of its last position and those behind it."""
 
 _NORMALIZERS = frozenset(
     {"Sequence", "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Prepend", "Replace"}

@@ -19,7 +19,7 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstim
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.onnx_graph.inputs import read_complete, to_arrays
-from verifai.tokenization.samples import SUFFIX, read_lines, samples_of
+from verifai.tokenization.samples import SUFFIX, divided_samples, read_lines, samples_of
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,13 @@ def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
     path = folder.folder / spec.calibration
+    tokens = folder.names.tokens
     if path.suffix == SUFFIX and folder.tokenizer is not None and folder.text_input is not None:
-        samples: Sequence[Mapping[str, Any]] = samples_of(folder.tokenizer, folder.text_input, read_lines(path))
+        samples: Sequence[Mapping[str, Any]] = samples_of(
+            folder.tokenizer, folder.text_input, read_lines(path), cut=tokens is not None and bool(tokens.next)
+        )
+    elif path.suffix == SUFFIX and folder.tokenizer is not None and tokens is not None and tokens.next:
+        samples = divided_samples(folder.tokenizer, folder.model.inputs, read_lines(path))
     else:
         read = read_complete(path, folder.model, columns=folder.table_columns())
         if read.lacking:

@@ -20,7 +20,7 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.domain.table_columns import known
 from verifai.domain.tensor import TensorSpec
-from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
+from verifai.domain.tokenizer import NEXT_TOKENS, PROMPT, TOKENS
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
@@ -303,7 +303,7 @@ def _tokenizer(model_path: Path, output: Path, model: OnnxModel) -> str:
     import tomli_w
 
     path = tokenizer_path(model_path)
-    tensors = [one.name for one in (*model.inputs, *model.outputs) if one.name in (TOKENS, NEXT_TOKENS)]
+    tensors = [one.name for one in (*model.inputs, *model.outputs) if one.name in (PROMPT, TOKENS, NEXT_TOKENS)]
     if not path.exists() or not tensors:
         return ""
     read_tokenizer(path)

@@ -20,11 +20,17 @@ from verifai.stages.generate import GeneratedBundle
 from verifai.stages.generate import generate as generate_answer
 from verifai.tokenization.samples import read_text
 
+_EXAMPLE = (
+    "verifai export fixtures/tiny-llama -o llama.onnx --positions 24 && "
+    "verifai init llama.onnx -o llama --yes --calibration fixtures/tiny-llama/calibration.txt && verifai compile llama && "
+    'verifai generate llama --prompt "The capital of France is" -o answer'
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
 
-    @verb(app, "generate", example='verifai generate circuits/tiny-llama --prompt "The capital of France is" -o answer')
+    @verb(app, "generate", example=_EXAMPLE)
     def generate(
         circuits: Annotated[
             list[Path],

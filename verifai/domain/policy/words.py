@@ -100,6 +100,11 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     else:
         lines.append("  Set-up: none at all (transparent).")
     lines += [f"  INSECURE: mode {mode!r} is accepted." for mode in proof.insecure]
+    if proof.answers:
+        lines += [
+            "  Answers: every proof is of an answer of a language model, each token put out by the position before it.",
+            "    To satisfy it: `verifai generate CIRCUIT --prompt TEXT -o BUNDLE`.",
+        ]
     if proof.context is not None:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",

@@ -171,7 +171,10 @@ class State:
             argument = self._argument(form, program, scale)
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
-        least = least_shift(self.builder, form, step) + self.finer
+        least = least_shift(self.builder, form, step)
+        if self.finer:
+            # Better for an imported model's ties, but no need: a quotient may be near the bounds already.
+            least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
         bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)

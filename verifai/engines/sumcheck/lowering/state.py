@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import ceil, log2
 
 import numpy as np
 
@@ -171,6 +172,10 @@ class State:
             argument = self._argument(form, program, scale)
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
+        # Beyond what a split can cut off, the sum is read more coarsely: what is lost shows in the fidelity.
+        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(step)
+        excess = max(0, ceil(log2(max(reach, 1.0))) + 1 - MAX_WIDTH - SPLIT_BITS)
+        step, floor = step * (1 << excess), max(1, floor - excess)
         least = least_shift(self.builder, form, step)
         if self.finer:
             # Better for an imported model's ties, but no need: a quotient may be near the bounds already.

@@ -54,6 +54,10 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
     "diff": Verb("diff", "Show what changed between two bundles."),
+    "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
+    "notarise": Verb(
+        "provenance", "Derive a circuit and its weight root from a signed release again, and sign that they came out."
+    ),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),

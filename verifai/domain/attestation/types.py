@@ -16,8 +16,10 @@ from verifai.domain.attestation.predicate_types import (
     CALIBRATION_TYPE,
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    RELEASE_TYPE,
     ROUND_TYPE,
     TEE_TYPE,
     VOTE_COMMITMENT_TYPE,
@@ -41,6 +43,8 @@ _TYPES: Mapping[str, str] = {
     VOTE_REPLAY_TYPE: "verifai.domain.consensus.vote_replay:VoteReplay",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
     TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
+    RELEASE_TYPE: "verifai.domain.attestation.release:ReleasePredicate",
+    DERIVATION_TYPE: "verifai.domain.attestation.release:DerivationPredicate",
 }
 
 

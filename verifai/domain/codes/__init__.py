@@ -17,6 +17,7 @@ from verifai.domain.codes import (
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
 )
 from verifai.domain.codes.code import Code
@@ -32,7 +33,8 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware):
+    proofs = (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain)
+    for part in (*proofs, consensus, gate, hardware, provenance):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

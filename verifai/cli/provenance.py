@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     @verb(
         app,
         "provenance",
-        example="verifai provenance circuits/digits-mlp --model-signature release/model.sig --trust trust.toml",
+        example="verifai provenance circuits/digits-cnn --model-signature release/model.sig --trust publishers.toml",
     )
     def provenance(
         circuit: CircuitArgument,
@@ -91,7 +91,8 @@ def register(app: typer.Typer) -> None:
         app,
         "notarise",
         example=(
-            "verifai notarise circuits/digits-mlp --model-signature release/model.sig --trust trust.toml --key notary.key"
+            "verifai notarise circuits/digits-cnn --engine sumcheck --model-signature release/model.sig --trust publishers.toml "
+            "--key a.key"
         ),
     )
     def notarise(

@@ -131,10 +131,11 @@ def _copy(source: Path, target: Path, parts: tuple[SignedPart, ...], *, links: b
         raise _differs(source, "this file is signed, and it is not here") from None
     except OSError as problem:
         raise _differs(source, f"this file is signed, and it cannot be opened: {problem.strerror}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _differs(source, "not a regular file")
     whole = hashlib.sha256()
     with os.fdopen(handle, "rb") as reader:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise _differs(source, "not a regular file")
         try:
             writer = os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
         except FileExistsError:

@@ -38,7 +38,7 @@ def prepare(folder: Path) -> None:
     random = np.random.default_rng(1)
     np.savez(folder / "calibration.npz", x=random.normal(size=(60, 1, 4)).astype(np.float32).clip(-3, 3))
     np.savez(folder / "inputs.npz", x=random.normal(size=(1, 1, 4)).astype(np.float32).clip(-2, 2))
-    key = new_key(folder / "notary.key").public
+    key = new_key(folder / "notary.key")
     trust, policy = blocks("toml")[:2]
     trust = trust.replace("ed25519:…", str(key)).replace(
         re.search(r"-----BEGIN.*?-----END PUBLIC KEY-----\n", trust, flags=re.S)[0],

@@ -307,6 +307,7 @@ def test_which_file_was_exported_has_to_be_clear(world: World) -> None:
     pin_release(world.folder, world.held, world.trust, source="scorer.onnx", options=ONE)
 
 
+@pytest.mark.slow
 def test_sources_that_run_code_are_never_exported_from_a_release(world: World) -> None:
     """Not even by a name that looks like a module of Python."""
     for name in ("model.pkl", "os:getcwd"):

@@ -91,8 +91,8 @@ def register(app: typer.Typer) -> None:
         app,
         "notarise",
         example=(
-            "verifai notarise circuits/digits-cnn --engine sumcheck --model-signature release/model.sig --trust publishers.toml "
-            "--key a.key"
+            "verifai notarise circuits/digits-cnn --engine sumcheck --model-signature release/model.sig "
+            "--trust publishers.toml --key a.key"
         ),
     )
     def notarise(

@@ -18,10 +18,12 @@ import verifai
 from verifai.cli.verbs import VERBS, Verb
 
 TYPES = {
+    "Attendance",
     "AuditOptions",
     "BatchOptions",
     "BeaconRule",
     "Budget",
+    "CallOptions",
     "CircuitFolder",
     "ClaimedOutputs",
     "ClaimedProofs",
@@ -37,6 +39,7 @@ TYPES = {
     "ReportName",
     "Role",
     "RoundOptions",
+    "RunOptions",
     "Statement",
     "SubjectOptions",
     "TrustRequest",
@@ -81,6 +84,9 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "notarise": ("notarise",),
     "calibrate": ("measure_tolerance", "record_runs"),
     "record-proofs": ("record_proven_runs",),
+    "round init": ("call_round",),
+    "round join": ("join_round",),
+    "round close": ("close_round", "write_closed"),
     "vote-open": ("open_round",),
     "vote-commit": ("commit_to_round",),
     "vote-reveal": ("reveal_to_round",),

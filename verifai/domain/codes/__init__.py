@@ -19,6 +19,7 @@ from verifai.domain.codes import (
     opening,
     provenance,
     sumcheck,
+    workforce,
 )
 from verifai.domain.codes.code import Code
 
@@ -33,8 +34,23 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    proofs = (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain)
-    for part in (*proofs, consensus, gate, hardware, provenance):
+    for part in (
+        core,
+        onnx,
+        circuit,
+        engine,
+        ezkl,
+        sumcheck,
+        opening,
+        batch,
+        bundle,
+        chain,
+        consensus,
+        gate,
+        hardware,
+        provenance,
+        workforce,
+    ):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

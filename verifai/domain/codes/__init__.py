@@ -17,7 +17,9 @@ from verifai.domain.codes import (
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
+    workforce,
 )
 from verifai.domain.codes.code import Code
 
@@ -32,7 +34,23 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware):
+    for part in (
+        core,
+        onnx,
+        circuit,
+        engine,
+        ezkl,
+        sumcheck,
+        opening,
+        batch,
+        bundle,
+        chain,
+        consensus,
+        gate,
+        hardware,
+        provenance,
+        workforce,
+    ):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

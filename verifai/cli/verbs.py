@@ -55,11 +55,26 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
     "diff": Verb("diff", "Show what changed between two bundles."),
+    "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
+    "notarise": Verb(
+        "provenance", "Derive a circuit and its weight root from a signed release again, and sign that they came out."
+    ),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),
     "record-proofs": Verb(
         "calibrate", "Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims."
+    ),
+    "round": VerbGroup(
+        "Vote in a shared folder: one command per verifier.",
+        {
+            "init": Verb("round", "Open a round in a folder that all verifiers share."),
+            "join": Verb(
+                "round",
+                "Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.",
+            ),
+            "close": Verb("round", "Keep a shared round going without voting in it, then decide it and sign the decision."),
+        },
     ),
     "vote-open": Verb(
         "votes", "Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."

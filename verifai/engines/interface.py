@@ -216,6 +216,14 @@ class TensorSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class ReservedOpening:
+    """An opening number of a hiding root that the ledger has recorded as spent, for one proof and no other."""
+
+    root: Sha256
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProveRequest:
     """Inputs of prove: one sample, or the samples of a batch.
 
@@ -233,6 +241,8 @@ class ProveRequest:
         check_outputs: to be called with what the circuit puts out, by name, before anything scarce is spent; raises to stop.
         generation: what the proof binds beside the context, where the inputs are a prompt and its answer; only for engines
             that offer :class:`~verifai.engines.capabilities.GeneratesTokens`.
+        opening: of private weights, the opening to prove with, which was reserved for this proof alone; without one the engine
+            takes the next number of its ledger itself.
     """
 
     model: OnnxModel
@@ -249,6 +259,7 @@ class ProveRequest:
     require_space: Callable[[int], None] = lambda count: None
     check_outputs: Callable[[Tensors], None] = lambda outputs: None
     generation: Generation | None = None
+    opening: ReservedOpening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +299,8 @@ class VerifyRequest:
         context: the context the bundle's manifest states; engines that bind it check it.
         allow_test_material: whether test-only set-up material (a test SRS) may be accepted.
         setup_material: files or folders where ``rederive`` may look for set-up material; what it finds is checked by digest.
+        secrets_dir: as in :class:`CompileRequest`, for a ``rederive`` by somebody who may see the weights: then the root of
+            private weights is made again, too.
     """
 
     files: Mapping[str, Path]
@@ -296,6 +309,7 @@ class VerifyRequest:
     context: str = ""
     allow_test_material: bool = False
     setup_material: tuple[Path, ...] = ()
+    secrets_dir: Path | None = None
     budget: Budget = field(default_factory=Budget)
     progress: Progress = SILENT
 

@@ -34,6 +34,7 @@ from verifai.execution.child import kill_all
 from verifai.execution.files import cannot_write
 from verifai.execution.outputs import ReservedSpace
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
+from verifai.stages.kept import kept_attestations
 from verifai.stages.nearness import Nearness
 from verifai.stages.outside import outside_samples, refuse_outside
 
@@ -76,6 +77,7 @@ class ReadyCircuit:
     Attributes:
         section, summary: the engine's pinned section, and what it says.
         described, attestation: what the bundles say of the circuit.
+        provenance: what they carry of the signed release that it comes from.
         keep_outputs: whether results carry what the circuit put out, where the engine offers it.
         nearness: the float model, where each proven output is compared with it.
     """
@@ -87,6 +89,7 @@ class ReadyCircuit:
     summary: SectionSummary
     described: CircuitPredicate
     attestation: Attestation
+    provenance: tuple[Attestation, ...]
     signers: Sequence[Signer]
     budget: Budget
     threads: int | None
@@ -110,19 +113,27 @@ class ReadyCircuit:
         Args:
             generation, check_outputs: as in :class:`~verifai.engines.interface.ProveRequest`.
         """
-        folder = self.folder
-        shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
         with ReservedSpace(target.parent) as space:
-            space.take(shown + DOCUMENT_BYTES)
+            space.take(self.shown_bytes + DOCUMENT_BYTES)
             request = replace(
-                self._request(sample, context),
+                self.request(sample, context),
                 progress=progress,
                 input_secrets=secrets or {},
                 generation=generation,
                 check_outputs=check_outputs,
-                require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
+                require_space=lambda count: space.take(count + self.shown_bytes + DOCUMENT_BYTES),
             )
             proof = self.engine.prove(request)
+        return self.seal(index, sample, target, proof)
+
+    @property
+    def shown_bytes(self) -> int:
+        """Of the model, where bundles hold it."""
+        return len(self.folder.model.data) if self.folder.spec.weights is WeightVisibility.PUBLIC else 0
+
+    def seal(self, index: int, sample: Mapping[str, Any], target: Path, proof: EngineProof) -> ProvedBundle:
+        """Write the bundle of a proof of ``sample`` that was verified. Raises UsageError, Undecided."""
+        folder = self.folder
         refuse_other_privacy(folder.spec, proof.statement, folder)
         payload = _payload(proof, folder.spec, folder.model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -130,7 +141,11 @@ class ReadyCircuit:
         payload[SBOM_FILE] = make_sbom(self.described, created, digests)
         claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
         bundle_id = write_bundle(
-            target, payload=payload, attestations=[self.attestation, claim], signers=self.signers, created=created
+            target,
+            payload=payload,
+            attestations=[self.attestation, claim, *self.provenance],
+            signers=self.signers,
+            created=created,
         )
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if self.keep_outputs else {}
@@ -142,7 +157,8 @@ class ReadyCircuit:
             index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed, self.summary.insecure
         )
 
-    def _request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+    def request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+        """What the engine is asked for one sample."""
         folder, name = self.folder, self.engine.name
         return ProveRequest(
             model=folder.model,
@@ -224,6 +240,7 @@ def ready_circuit(
         summary=summary,
         described=described,
         attestation=circuit_attestation(described, signers),
+        provenance=kept_attestations(folder, lock),
         signers=signers,
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,

@@ -18,7 +18,9 @@ from verifai.domain.codes import (
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
+    workforce,
 )
 from verifai.domain.codes.code import Code
 
@@ -48,6 +50,8 @@ def all_codes() -> dict[str, Code]:
         gate,
         hardware,
         generation,
+        provenance,
+        workforce,
     ):
         for name, code in part.CODES.items():
             if name in merged:

@@ -39,15 +39,15 @@ def measure(
         for name, values in real_outputs(lowered.circuit, model.outputs, trace.outputs(), lowered.scales).items():
             found[name].append(values)
         if texts is not None and logits is not None:
-            losses.append(losses_of(trace.true(logits) * float(lowered.choice_steps[logits]), texts.targets[place]))
+            losses.append(losses_of(trace.true(logits[0]) * logits[1], texts.targets[place]))
         progress.advance()
     return reference.compare({name: np.stack(values) for name, values in found.items()}, np.stack(losses) if losses else None)
 
 
-def _logits(lowered: Lowered) -> int | None:
-    """The tensor whose largest cells the only output names; ``None`` where it cannot be read as logits."""
+def _logits(lowered: Lowered) -> tuple[int, float] | None:
+    """The tensor whose largest cells the only output names, and the real value of one step; ``None`` where there is none."""
     output = lowered.circuit.outputs[0].tensor
-    for op in lowered.circuit.ops:
-        if isinstance(op, ops.TopIndex | ops.ArgMax) and op.out == output and op.x in lowered.choice_steps:
-            return op.x
+    for number, op in enumerate(lowered.circuit.ops):
+        if isinstance(op, ops.TopIndex | ops.ArgMax) and op.out == output and number in lowered.choice_steps:
+            return op.x, float(lowered.choice_steps[number])
     return None

@@ -50,6 +50,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),
+    "receipt": Verb("receipt", "Add an in-toto computation receipt and SLSA provenance to a bundle."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),

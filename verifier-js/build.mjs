@@ -9,7 +9,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 const common = { bundle: true, format: "esm", target: "es2022", charset: "ascii", absWorkingDir: here, logLevel: "warning" };
 
 rmSync(join(here, "dist"), { recursive: true, force: true });
-await esbuild.build({ ...common, entryPoints: ["src/node/main.ts"], outfile: "dist/verifier.mjs", platform: "node", banner: { js: "#!/usr/bin/env node" } });
+const node = { ...common, platform: "node", outExtension: { ".js": ".mjs" } };
+await esbuild.build({ ...node, entryPoints: { verifier: "src/node/main.ts" }, outdir: "dist", banner: { js: "#!/usr/bin/env node" } });
+await esbuild.build({ ...node, entryPoints: { cases: "src/node/cases.ts" }, outdir: "dist" });
 
 if (process.argv.includes("--tests")) {
   const tests = readdirSync(join(here, "tests"), { recursive: true }).filter((name) => name.endsWith(".test.ts")).sort();

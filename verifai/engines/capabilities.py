@@ -15,7 +15,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import CompileRequest, ProofEngine, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, ProveRequest, ReservedOpening, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -127,6 +127,63 @@ class RenewsWeightRoots(ProofEngine, Protocol):
         Raises:
             UsageError: as :meth:`weight_roots`; ``opening-budget-spent``, ``stale-build``.
         """
+
+
+@runtime_checkable
+class ReservesOpenings(ProofEngine, Protocol):
+    """Openings of hidden weights that one process reserves, and others prove with."""
+
+    def reserve_openings(self, section: Mapping[str, Any], secrets_dir: Path, count: int) -> tuple[ReservedOpening, ...]:
+        """Up to ``count`` openings, at least one, on disk as spent when this returns; none where the weights are not private.
+
+        Raises:
+            UsageError: ``opening-budget-spent``; those of the ledger. Undecided: ``disk``, ``opening-ledger-busy``.
+        """
+
+    def secret_files(self, section: Mapping[str, Any], secrets_dir: Path) -> Mapping[str, bytes]:
+        """What proving with reserved openings needs of ``secrets_dir``, by name; no ledger is among them.
+
+        Raises:
+            UsageError: ``weights-secret-missing`` and the like.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a circuit puts out, computed without a proof.
+
+    Attributes:
+        files: payload files that do not depend on the proof; those that :meth:`Rehearses.constant_files` names, as far as
+            there are any.
+        cells: integers of each output as a statement shows them, row-major; of a batch, of the items that count.
+        outputs, clamped_cells, findings: as in :class:`~verifai.engines.interface.EngineProof`; findings are those that the
+            proof itself does not lead to.
+    """
+
+    files: Mapping[str, bytes]
+    cells: Mapping[str, tuple[int, ...]]
+    outputs: Tensors
+    clamped_cells: int | None
+    findings: tuple[Finding, ...] = ()
+
+
+@runtime_checkable
+class Rehearses(ProofEngine, Protocol):
+    """Runs the circuit without proving, so that somebody else's proof can be held to its result."""
+
+    def constant_files(self) -> frozenset[str]:
+        """Names of the payload files that are the same in every bundle of a circuit, or follow from the opening."""
+
+    def rehearse(self, request: ProveRequest) -> Rehearsal:
+        """Run the circuit on the request's inputs. Raises what ``prove`` raises before it proves; spends nothing."""
+
+
+@runtime_checkable
+class EstimatesMemory(ProofEngine, Protocol):
+    """Knows from a compiled circuit what a proof will take."""
+
+    def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
+        """Peak resident bytes of a process that proves, about. Raises UsageError (``stale-build``, ``bad-lock``)."""
 
 
 @dataclass(frozen=True, slots=True)

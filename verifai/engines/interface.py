@@ -213,6 +213,14 @@ class TensorSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class ReservedOpening:
+    """An opening number of a hiding root that the ledger has recorded as spent, for one proof and no other."""
+
+    root: Sha256
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProveRequest:
     """Inputs of prove: one sample, or the samples of a batch.
 
@@ -227,6 +235,8 @@ class ProveRequest:
         threads: worker threads, or ``None`` for the engine's choice.
         require_space: to be called with the size in bytes of what the engine will hand back, about, once that is known and
             before anything scarce is spent; raises Undecided when there is no room for it.
+        opening: of private weights, the opening to prove with, which was reserved for this proof alone; without one the engine
+            takes the next number of its ledger itself.
     """
 
     model: OnnxModel
@@ -241,6 +251,7 @@ class ProveRequest:
     secrets_dir: Path | None = None
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     require_space: Callable[[int], None] = lambda count: None
+    opening: ReservedOpening | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,17 +103,25 @@ class ReadyCircuit:
         progress: Progress = SILENT,
     ) -> ProvedBundle:
         """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises."""
-        folder = self.folder
-        shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
         with ReservedSpace(target.parent) as space:
-            space.take(shown + DOCUMENT_BYTES)
+            space.take(self.shown_bytes + DOCUMENT_BYTES)
             request = replace(
-                self._request(sample, context),
+                self.request(sample, context),
                 progress=progress,
                 input_secrets=secrets or {},
-                require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
+                require_space=lambda count: space.take(count + self.shown_bytes + DOCUMENT_BYTES),
             )
             proof = self.engine.prove(request)
+        return self.seal(index, sample, target, proof)
+
+    @property
+    def shown_bytes(self) -> int:
+        """Of the model, where bundles hold it."""
+        return len(self.folder.model.data) if self.folder.spec.weights is WeightVisibility.PUBLIC else 0
+
+    def seal(self, index: int, sample: Mapping[str, Any], target: Path, proof: EngineProof) -> ProvedBundle:
+        """Write the bundle of a proof of ``sample`` that was verified. Raises UsageError, Undecided."""
+        folder = self.folder
         refuse_other_privacy(folder.spec, proof.statement, folder)
         payload = _payload(proof, folder.spec, folder.model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -133,7 +141,8 @@ class ReadyCircuit:
             index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed, self.summary.insecure
         )
 
-    def _request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+    def request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+        """What the engine is asked for one sample."""
         folder, name = self.folder, self.engine.name
         return ProveRequest(
             model=folder.model,

@@ -18,6 +18,7 @@ from verifai.domain.codes import (
     onnx,
     opening,
     sumcheck,
+    workforce,
 )
 from verifai.domain.codes.code import Code
 
@@ -32,7 +33,22 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware):
+    for part in (
+        core,
+        onnx,
+        circuit,
+        engine,
+        ezkl,
+        sumcheck,
+        opening,
+        batch,
+        bundle,
+        chain,
+        consensus,
+        gate,
+        hardware,
+        workforce,
+    ):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

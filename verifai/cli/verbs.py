@@ -53,6 +53,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
+    "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from verifai.stages.check import check_model as check_model
     from verifai.stages.compile import compile_circuit as compile_circuit
     from verifai.stages.consensus.bundle import write_decision as write_decision
+    from verifai.stages.consensus.call_round import CallOptions as CallOptions
+    from verifai.stages.consensus.call_round import call_round as call_round
     from verifai.stages.consensus.decide import decide as decide_round  # noqa: F401 - the public name differs
     from verifai.stages.consensus.open_round import RoundOptions as RoundOptions
     from verifai.stages.consensus.open_round import open_round as open_round
@@ -72,6 +74,11 @@ if TYPE_CHECKING:
     from verifai.stages.consensus.read_round import read_weights as read_weights
     from verifai.stages.consensus.recording import record_proven_runs as record_proven_runs
     from verifai.stages.consensus.recording import record_runs as record_runs
+    from verifai.stages.consensus.round_voter import RunOptions as RunOptions
+    from verifai.stages.consensus.shared_round import Attendance as Attendance
+    from verifai.stages.consensus.shared_round import close_round as close_round
+    from verifai.stages.consensus.shared_round import join_round as join_round
+    from verifai.stages.consensus.shared_round import write_closed as write_closed
     from verifai.stages.consensus.subject import SubjectOptions as SubjectOptions
     from verifai.stages.consensus.take_part import commit_to_round as commit_to_round
     from verifai.stages.consensus.take_part import replay_for_round as replay_for_round
@@ -170,6 +177,13 @@ _HOME = {
     "read_weights": ("verifai.stages.consensus.read_round", "read_weights"),
     "record_proven_runs": ("verifai.stages.consensus.recording", "record_proven_runs"),
     "record_runs": ("verifai.stages.consensus.recording", "record_runs"),
+    "CallOptions": ("verifai.stages.consensus.call_round", "CallOptions"),
+    "call_round": ("verifai.stages.consensus.call_round", "call_round"),
+    "Attendance": ("verifai.stages.consensus.shared_round", "Attendance"),
+    "close_round": ("verifai.stages.consensus.shared_round", "close_round"),
+    "join_round": ("verifai.stages.consensus.shared_round", "join_round"),
+    "write_closed": ("verifai.stages.consensus.shared_round", "write_closed"),
+    "RunOptions": ("verifai.stages.consensus.round_voter", "RunOptions"),
     "SubjectOptions": ("verifai.stages.consensus.subject", "SubjectOptions"),
     "commit_to_round": ("verifai.stages.consensus.take_part", "commit_to_round"),
     "replay_for_round": ("verifai.stages.consensus.take_part", "replay_for_round"),

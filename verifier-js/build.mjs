@@ -24,6 +24,9 @@ const parts = { SCRIPT: script, STYLE: style, SCRIPT_HASH: hashed(script), STYLE
 mkdirSync(join(here, "dist"), { recursive: true });
 writeFileSync(join(here, "dist/page.html"), page("page.html").replace(/\{\{([A-Z_]+)\}\}/g, (_, name) => parts[name]));
 
+// What tests feed with lists of cases, to compare both verifiers (tests/conformance/).
+await esbuild.build({ ...common, entryPoints: ["src/conformance/main.ts"], outfile: "dist/conformance.mjs", platform: "node" });
+
 if (process.argv.includes("--tests")) {
   const tests = readdirSync(join(here, "tests"), { recursive: true }).filter((name) => name.endsWith(".test.ts")).sort();
   await esbuild.build({

@@ -18,10 +18,12 @@ import verifai
 from verifai.cli.verbs import VERBS, Verb
 
 TYPES = {
+    "Attendance",
     "AuditOptions",
     "BatchOptions",
     "BeaconRule",
     "Budget",
+    "CallOptions",
     "CircuitFolder",
     "ClaimedOutputs",
     "ClaimedProofs",
@@ -35,6 +37,7 @@ TYPES = {
     "ReportName",
     "Role",
     "RoundOptions",
+    "RunOptions",
     "Statement",
     "SubjectOptions",
     "TrustRequest",
@@ -77,6 +80,9 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "diff": ("diff_bundles",),
     "calibrate": ("measure_tolerance", "record_runs"),
     "record-proofs": ("record_proven_runs",),
+    "round init": ("call_round",),
+    "round join": ("join_round",),
+    "round close": ("close_round", "write_closed"),
     "vote-open": ("open_round",),
     "vote-commit": ("commit_to_round",),
     "vote-reveal": ("reveal_to_round",),

@@ -32,7 +32,7 @@ from tests.support.bundle_forge import (
     write_files,
 )
 from tests.support.paths import ROOT
-from tests.support.second_verifier import DIST, Answer, SecondVerifier, first_verifier
+from tests.support.second_reader import DIST, Answer, SecondVerifier, first_verifier
 from tests.tamper.test_bundle_archive import ARCHIVES, NAMES
 from tests.tamper.test_bundle_matrix import BYTES, Edit, edits_of, raw_edits
 from verifai.bundle import canonical

@@ -1,102 +1,179 @@
-"""The second verifier (``verifier-js/``) as a process that answers many cases, and the first one's answers in the same form."""
+"""Both verifiers of sumcheck proofs on one list of cases: the Python one here, the TypeScript one in one Node process.
+
+A case is a payload with changes to its bytes. Both have to give the same code and the same kind of refusal.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from tests.support.paths import ROOT
-from verifai.bundle.reader import open_bundle
-from verifai.bundle.trust_check import check_trust
-from verifai.circuit_folder import read_lock
-from verifai.domain.findings import Finding, Outcome, worst
-from verifai.errors import VerifaiError
-from verifai.stages.verify import Expectations, verify_bundle
-from verifai.trust_file import read_trust
+from verifai.domain.digest import Sha256
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.program import WeightVisibility
+from verifai.engines.sumcheck.circuit.weights import encode_weights
+from verifai.engines.sumcheck.payload.statement import decode_statement, encode_statement
+from verifai.engines.sumcheck.payload.weight_roots import check_roots
+from verifai.engines.sumcheck.planning.price import Allowance
+from verifai.engines.sumcheck.prover.prove import ProvenStatement, ProvingKey
+from verifai.engines.sumcheck.verifier.verify import TrustedCircuit, trust_circuit, trust_weights, verify
+from verifai.errors import EvidenceRejected, ResourceExhausted, UsageError, VerifaiError
 
-DIST = ROOT / "verifier-js" / "dist"
-NOW = "2026-12-01T12:00:00Z"
-_STATUS = {Outcome.HOLDS: 0, Outcome.REJECTED: 1, Outcome.POLICY_NOT_MET: 3, Outcome.UNDECIDED: 4}
+DRIVER = ROOT / "verifier-js" / "dist" / "conformance.mjs"
+MEMORY = 1 << 32
+KINDS = ((EvidenceRejected, "rejected"), (UsageError, "usage"), (ResourceExhausted, "undecided"))
+
+
+@dataclass(frozen=True)
+class Change:
+    """Bytes of ``file`` from ``at`` on become ``data``; with ``cut``, what follows is dropped."""
+
+    file: str
+    at: int
+    data: bytes
+    cut: bool = False
+
+    def applied(self, before: bytes) -> bytes:
+        rest = b"" if self.cut else before[self.at + len(self.data) :]
+        return before[: self.at].ljust(self.at, b"\0") + self.data + rest
+
+
+@dataclass(frozen=True)
+class Case:
+    """One payload. ``weights``: as a lock has it, or ``root`` for hidden weights without their registration."""
+
+    name: str
+    files: Mapping[str, bytes]
+    circuit: str
+    weights: str
+    identity: str
+    changes: tuple[Change, ...] = ()
+    memory: int = MEMORY
+
+    def changed(self, *changes: Change, name: str = "") -> Case:
+        return replace(self, name=f"{self.name}: {name or 'changed'}", changes=(*self.changes, *changes))
+
+    def repinned(self) -> Case:
+        """The digests of circuit and weights are those of the changed files: what comes after the comparison is reached."""
+        files = self.payload()
+        circuit = circuit_digest(files["circuit.bin"])
+        blob = files.get("weights.bin")
+        identity = self.identity if blob is None else hashlib.sha256(b"verifai/weights/1" + blob).hexdigest()
+        return replace(self, circuit=circuit, identity=identity)
+
+    def payload(self) -> dict[str, bytes]:
+        files = dict(self.files)
+        for change in self.changes:
+            files[change.file] = change.applied(files[change.file])
+        return files
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A verdict, as far as two verifiers must agree on it.
+    """A verdict: the code, "" where the proof is accepted; and what kind of refusal it is."""
 
-    Attributes:
-        codes: of all findings in order, with their outcomes.
-        statement: the proven statement's document; ``None`` where nothing was proven.
-    """
-
-    status: int
-    codes: tuple[tuple[str, str], ...]
-    statement: Any = None
-
-    @property
-    def failed(self) -> set[str]:
-        return {code for code, outcome in self.codes if outcome not in ("holds", "not-checked")}
+    code: str
+    kind: str
+    detail: str = field(default="", compare=False)
 
 
-class SecondVerifier:
-    """One Node process for many cases."""
-
-    def __init__(self) -> None:
-        command = ["node", str(DIST / "cases.mjs")]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, bundle: Path, lock: Path, trust: Path | None = None, context: str | None = None, now: str = NOW) -> Answer:
-        case = {"bundle": str(bundle), "lock": str(lock), "now": now}
-        if trust is not None:
-            case["trust"] = str(trust)
-        if context is not None:
-            case["context"] = context
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(case) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        assert line, "the second verifier ended"
-        found = json.loads(line)
-        codes = tuple((one["code"], one["outcome"]) for one in found["findings"])
-        return Answer(found["status"], codes, found.get("statement"))
-
-    def close(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        assert self._process.wait(timeout=300) == 0
+def case_of(name: str, key: ProvingKey, proven: ProvenStatement, cells: Sequence[object]) -> Case:
+    """What the prover made, as a payload."""
+    circuit = key.circuit
+    files = {
+        "circuit.bin": encode(circuit),
+        "statement.bin": encode_statement(circuit, proven.statement),
+        "proof.bin": proven.proof,
+    }
+    weights = "public"
+    if circuit.weight_visibility is WeightVisibility.COMMITTED:
+        weights = "root" if circuit.zero_knowledge else "committed"
+    else:
+        files["weights.bin"] = encode_weights(circuit, [one.reshape(-1).tolist() for one in cells])  # type: ignore[attr-defined]
+    return Case(name, files, circuit_digest(files["circuit.bin"]), weights, key.identity)
 
 
-def first_verifier(
-    bundle: Path, lock: Path, trust: Path | None = None, context: str | None = None, now: str = NOW, *, proofs: bool = True
-) -> Answer:
-    """``verify``, and of an audit what the trust file decides.
-
-    Args:
-        proofs: whether the proof is checked; without, the bundle is only read.
-    """
-    from verifai.domain.shown import statement_document
-
-    findings: list[Finding] = []
-    statement, usage = None, False
+@lru_cache(maxsize=4)
+def _trusted(data: bytes, digest: str, memory: int) -> TrustedCircuit | VerifaiError:
     try:
-        if proofs:
-            verified = verify_bundle(bundle, read_lock(lock), Expectations(context=context))
-            findings += verified.findings
-            statement = json.loads(json.dumps(statement_document(verified.statement, verified.values)))
-        else:
-            with open_bundle(bundle):
-                pass
+        return trust_circuit(data, digest, Allowance(memory))
     except VerifaiError as problem:
-        findings.append(Finding.from_error(problem))
-        usage = problem.status == 2
-    if trust is not None:
-        try:
-            with open_bundle(bundle) as opened:
-                findings += check_trust(opened, read_trust(trust).trust, now)
-        except VerifaiError:
-            pass  # said above
-    found = _STATUS[worst(findings)]
-    return Answer(2 if usage and found != 1 else found, tuple((one.code, one.outcome.value) for one in findings), statement)
+        return problem
+
+
+def first(case: Case) -> Answer:
+    """The Python verifier's answer."""
+    try:
+        _first(case)
+    except VerifaiError as problem:
+        kind = next((kind for error, kind in KINDS if isinstance(problem, error)), type(problem).__name__)
+        return Answer(problem.code, kind, str(problem))
+    return Answer("", "")
+
+
+def _first(case: Case) -> None:
+    """The order of :func:`verifai.engines.sumcheck.verifying.check_payload`, without a lock."""
+    files = case.payload()
+    trusted = _trusted(files["circuit.bin"], case.circuit, case.memory)
+    if isinstance(trusted, VerifaiError):
+        raise trusted
+    identity, spent = case.identity, ()
+    if case.weights == "private":
+        roots = check_roots(trusted, Sha256(identity), files)
+        identity, spent = roots.root, roots.spent
+    weights = trust_weights(trusted, identity, files.get("weights.bin"))
+    statement = decode_statement(trusted.circuit, files["statement.bin"])
+    if (identity, statement.opening_number) in {(one.root, one.number) for one in spent}:
+        raise EvidenceRejected("statement-invalid", "registration or link took the proof's own opening")
+    verify(trusted, weights, statement, files["proof.bin"])
+
+
+def second(cases: Sequence[Case], folder: Path, driver: Path = DRIVER) -> list[Answer]:
+    """The TypeScript verifier's answers, by one process."""
+    assert driver.exists(), "the second verifier is not built: run 'make verifier-js'"
+    files: dict[str, str] = {}
+    listed = []
+    for case in cases:
+        payload = {}
+        for name, data in case.files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            if digest not in files:
+                path = folder / digest
+                path.write_bytes(data)
+                files[digest] = str(path)
+            payload[name] = digest
+        changes = [{"file": c.file, "at": c.at, "hex": c.data.hex(), "cut": c.cut} for c in case.changes]
+        listed.append(
+            {
+                "circuit": case.circuit,
+                "weights": case.weights,
+                "identity": case.identity,
+                "payload": payload,
+                "changes": changes,
+                "memoryBytes": case.memory,
+            }
+        )
+    task = json.dumps({"files": files, "cases": listed})
+    done = subprocess.run(["node", str(driver)], input=task, capture_output=True, text=True, check=False, timeout=3600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [Answer(one["code"], one["kind"], f"{one['where']}: {one['message']}") for one in json.loads(done.stdout)]
+
+
+def differences(
+    cases: Iterable[Case], folder: Path, driver: Path = DRIVER, judge: Callable[[Case], Answer] = first
+) -> list[str]:
+    """Every case on which the two do not agree, in words."""
+    listed = list(cases)
+    answers = second(listed, folder, driver)
+    found = []
+    for case, its in zip(listed, answers, strict=True):
+        mine = judge(case)
+        if mine != its:
+            found.append(f"{case.name}: Python says {mine}, TypeScript says {its}")
+    return found

@@ -61,6 +61,17 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "record-proofs": Verb(
         "calibrate", "Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims."
     ),
+    "round": VerbGroup(
+        "Vote in a shared folder: one command per verifier.",
+        {
+            "init": Verb("round", "Open a round in a folder that all verifiers share."),
+            "join": Verb(
+                "round",
+                "Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.",
+            ),
+            "close": Verb("round", "Keep a shared round going without voting in it, then decide it and sign the decision."),
+        },
+    ),
     "vote-open": Verb(
         "votes", "Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."
     ),

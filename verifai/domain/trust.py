@@ -16,8 +16,10 @@ from verifai.domain.attestation.predicate_types import (
     CONSENSUS_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    ROUND_CUT_TYPE,
     ROUND_TYPE,
     VOTE_COMMITMENT_TYPE,
+    VOTE_OPENING_TYPE,
     VOTE_REPLAY_TYPE,
     VOTE_TYPE,
 )
@@ -51,7 +53,9 @@ ROLE_OF: Mapping[str, TrustRole] = {
     VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
     VOTE_TYPE: TrustRole.VOTER,
     VOTE_REPLAY_TYPE: TrustRole.VOTER,
+    VOTE_OPENING_TYPE: TrustRole.VOTER,
     ROUND_TYPE: TrustRole.CONSENSUS,
+    ROUND_CUT_TYPE: TrustRole.CONSENSUS,
     CONSENSUS_TYPE: TrustRole.CONSENSUS,
     GATE_TYPE: TrustRole.GATE,
 }

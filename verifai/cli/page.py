@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from verifai.bundle.find import find_distinct
+from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.cli.arguments import no_links
+from verifai.cli.folders import combined_status, other_lines
 from verifai.cli.frame import Result, plain, verb
 from verifai.cli.text import bytes_text
 from verifai.errors import UsageError
@@ -42,23 +43,25 @@ def register(app: typer.Typer) -> None:
                 raise UsageError("bad-option", "it stands alone", where="--digest", hint="Leave the other options out.")
             return Result({"program_sha256": program_digest()}, [program_digest()], verdict="done")
         if output is None:
-            raise UsageError("bad-option", "where to write the page is not said", where="--output", hint="Add: -o evidence.html")
+            raise UsageError(
+                "bad-option", "where to write the page is not said", where="--output", hint="Add: -o evidence.html"
+            )
         if empty:
             if bundles or lock or trust:
                 message = "an empty page holds no bundle, lock or trust file"
                 raise UsageError("bad-option", message, where="--empty", hint="Leave --empty out, or the others.")
             check_output(output)
-            return _result(write_empty_page(output))
+            return _result(write_empty_page(output), None)
         if not bundles or lock is None:
             missing, hint = ("--lock", "Add: --lock circuit.lock") if bundles else ("BUNDLE", "Name bundles, or say --empty.")
             raise UsageError("bad-option", "bundles and the lock to check them against are needed", where=missing, hint=hint)
         found = find_distinct(bundles)
         read = [*found.paths, lock, *([trust] if trust else [])]
         check_output(output, inputs=read)
-        return _result(write_page(found.paths, lock, output, trust=trust))
+        return _result(write_page(found.paths, lock, output, trust=trust), found)
 
 
-def _result(written: WrittenPage) -> Result:
+def _result(written: WrittenPage, found: FoundBundles | None) -> Result:
     document = {
         "path": str(written.path),
         "sha256": written.sha256,
@@ -75,4 +78,6 @@ def _result(written: WrittenPage) -> Result:
         "Not checked here: the page checks when it is opened. Whoever receives it should trust it only from you, or drop the",
         "bundle into a page of their own: `verifai page --empty -o verifier.html`",
     ]
-    return Result(document, lines, verdict="done")
+    others = [] if found is None else found.other_findings()
+    status = combined_status({0}, found) if found is not None else 0
+    return Result(document, [*lines, *(other_lines(found) if found else [])], others, status, verdict="done")

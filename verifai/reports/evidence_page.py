@@ -1,7 +1,7 @@
 """The evidence page: one HTML file that holds bundles, pins and the second verifier, and checks when it is opened.
 
-The page is built from ``verifier-js/`` and kept beside this module, so that making one needs neither Node.js nor a network. What it
-is to hold goes in as base64 between its last markup and its program: no byte of a bundle or of a name can end an element.
+The page is built from ``verifier-js/`` and kept beside this module, so that making one needs neither Node.js nor a network.
+What it is to hold goes in as base64, before its program: no byte of a bundle or of a name can end an element.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),
     "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
+    "generate": Verb("generate", "Answer a prompt with a compiled language model, and prove the answer."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
@@ -55,6 +56,10 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
     "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
+    "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
+    "notarise": Verb(
+        "provenance", "Derive a circuit and its weight root from a signed release again, and sign that they came out."
+    ),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),

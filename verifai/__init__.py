@@ -114,6 +114,8 @@ if TYPE_CHECKING:
     from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
+    from verifai.stages.page import write_empty_page as write_empty_page
+    from verifai.stages.page import write_page as write_page
     from verifai.stages.prove import prove as prove
     from verifai.stages.provenance import notarise as notarise
     from verifai.stages.provenance import pin_release as pin_release
@@ -227,6 +229,8 @@ _HOME = {
     "signed_bytes": ("verifai.stages.hardware", "signed_bytes"),
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
+    "write_empty_page": ("verifai.stages.page", "write_empty_page"),
+    "write_page": ("verifai.stages.page", "write_page"),
     "prove": ("verifai.stages.prove", "prove"),
     "QuickstartRequest": ("verifai.stages.quickstart", "QuickstartRequest"),
     "quickstart": ("verifai.stages.quickstart", "quickstart"),

@@ -80,6 +80,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "seal": ("seal_bundle",),
     "pack": ("pack_bundle",),
     "unpack": ("unpack_bundle",),
+    "page": ("write_page", "write_empty_page"),
     "inspect": ("inspect_bundle",),
     "diff": ("diff_bundles",),
     "provenance": ("pin_release",),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from verifai.bundle.documents import MAX_DOCUMENT_BYTES, check_documents
 from verifai.bundle.reader import open_bundle
+from verifai.domain.answer import check_generation
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SIDE_FILES, Manifest
@@ -159,6 +160,7 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += check_generation(verified.statement, lock.names.tokens)
     findings += note_clamped(proof)
     findings += compare_documents(bundle, circuit, proof, lock)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
@@ -353,6 +355,8 @@ def describe(statement: Statement) -> Sequence[str]:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
         lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
+    if statement.generation is not None:
+        lines.append(statement.generation.words())
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

@@ -38,7 +38,7 @@ def net() -> OnnxModel:
 
 @cache
 def lowered(unclamped: bool) -> Lowered:
-    public = {name: Visibility.PUBLIC for name in ("x", "y")}
+    public = dict.fromkeys(("x", "y"), Visibility.PUBLIC)
     scales = scales_for(net(), samples(net()), OPTIONS)
     return lower(net(), scales, tensors=public, split=True, unclamped=unclamped)
 

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PACKAGE = "import pkgutil\n__path__ = pkgutil.extend_path(__path__, __name__)\n"
+START = """
+import importlib.metadata, os, pathlib, sys
+
+class Finder:
+    # Finds the lying module in the place of verifai's own; Ray puts the driver's folders before all others.
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "verifai.stages.batch.worker":
+            import importlib.util
+            return importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name("lying_worker.py"))
+
+if os.environ.get("VERIFAI_TEST_RELEASE"):
+    importlib.metadata.version = lambda name: os.environ["VERIFAI_TEST_RELEASE"]
+elif os.environ.get("VERIFAI_TEST_LIE"):
+    sys.meta_path.insert(0, Finder)
+"""
+"""Python runs this when it starts."""
 WORKER = """
 import importlib.util, os, pathlib, sys, time
 import verifai.stages.batch
@@ -58,17 +75,8 @@ def prove_away(key, fetch, data):
 
 
 def write_liar(folder: Path) -> Path:
-    """Shadow the worker's module; everything else stays verifai's own."""
-    for name in ("verifai", "verifai/stages", "verifai/stages/batch"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / name / "__init__.py").write_text(PACKAGE)
-    (folder / "verifai/stages/batch/worker.py").write_text(WORKER)
-    return folder
-
-
-def write_other_release(folder: Path) -> Path:
-    """What a node reads that has another release installed."""
-    metadata = folder / "verifai-9.9.9.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: verifai\nVersion: 9.9.9\n")
+    """A folder for PYTHONPATH, in which the worker's module is exchanged; everything else stays verifai's own."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(START)
+    (folder / "lying_worker.py").write_text(WORKER)
     return folder

@@ -63,6 +63,7 @@ class Many:
     _strikes: Counter[str] = field(default_factory=Counter)
     _waiting: int = 0
     _warned: bool = False
+    _blamed: set[str] = field(default_factory=set)
     _roots: set[Sha256] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -179,7 +180,9 @@ class Many:
             self._strikes[answer.worker] += 1
         if at_once or self._strikes[answer.worker] >= STRIKES:
             if crew.leave_out(answer):
-                self.progress.note(f"{answer.worker} gets nothing more.")
+                if answer.worker not in self._blamed:
+                    self.progress.note(f"{answer.worker} gets nothing more.")
+                self._blamed.add(answer.worker)
             elif self.options.workforce.remote and not self._warned:
                 self._warned = True
                 self.progress.note("A worker may give another one's name, so from here on each sample goes to a node by name.")

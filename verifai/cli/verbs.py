@@ -52,7 +52,10 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "seal": Verb("bundles", "Sign a bundle's manifest."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
-    "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
+    "handover": Verb("handover", "Put bundles, locks, trust file and report into one file to mail."),
+    "inspect": Verb(
+        "bundles", "Show what a bundle says it holds, what a lock pins, or what any other file of verifai is."
+    ),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
@@ -97,7 +100,15 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     ),
     "trust": VerbGroup(
         "Write the file that says whom and what you trust.",
-        {"init": Verb("trust", "Write a commented trust file.")},
+        {
+            "init": Verb("trust", "Write a commented trust file."),
+            "add": Verb("trust", "Let a key fill a role: release, prover, voter, consensus or gate."),
+            "show": Verb("trust", "Show whom and what a trust file trusts, and its fingerprint for the telephone."),
+        },
+    ),
+    "lock": VerbGroup(
+        "Show what a circuit.lock pins.",
+        {"show": Verb("shown", "Show what a lock pins, and its fingerprint for the telephone.")},
     ),
     "tee": VerbGroup(
         "Attest with trusted hardware: AMD SEV-SNP, Intel TDX, AWS Nitro.",

@@ -1,0 +1,44 @@
+"""Files of ours on a screen, each with the fingerprint that two people compare; ``lock show``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from verifai.cli.frame import Result, plain, verb
+from verifai.domain.spoken import BITS, spoken
+from verifai.errors import UsageError
+from verifai.stages.inspect import inspect_lock, lock_file
+from verifai.stages.show import ShownFile
+
+
+def register(group: typer.Typer) -> None:
+    """Add the group's verb."""
+
+    @verb(group, "show", group="lock", example="verifai lock show circuits/digits-mlp/circuit.lock")
+    def show(path: Annotated[Path, typer.Argument(help="circuit.lock, or its folder.", show_default=False)]) -> Result:
+        """Show what a lock pins, and its fingerprint for the telephone."""
+        from verifai.cli.bundles import lock_lines  # loads what reads bundles
+
+        file = lock_file(path)
+        if file is None:
+            raise UsageError("bad-lock", "this is no circuit.lock", where=str(path), hint="Name a circuit.lock, or its folder.")
+        found = inspect_lock(file)
+        digits = spoken(found.sha256)
+        return Result({**found.to_json(), "fingerprint": digits}, [*lock_lines(found), _fingerprint(digits)], verdict="done")
+
+
+def shown_result(found: Sequence[ShownFile]) -> Result:
+    """What files are, one after the other."""
+    lines: list[Any] = []
+    for one in found:
+        lines += [f"{plain(str(one.path))} is {one.what}", *(f"  {plain(line)}" for line in one.lines)]
+        lines.append(_fingerprint(one.fingerprint))
+    return Result({"files": [one.to_json() for one in found]}, lines, verdict="done")
+
+
+def _fingerprint(digits: str) -> str:
+    return f"  fingerprint [bold]{digits}[/] ({BITS} bits)"

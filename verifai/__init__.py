@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from verifai.domain.consensus.job import OutputKind as OutputKind
     from verifai.domain.consensus.round import BeaconRule as BeaconRule
     from verifai.domain.fidelity import Task as Task
+    from verifai.domain.model_signing import ExportOptions as ExportOptions
     from verifai.domain.statement import EngineName as EngineName
     from verifai.domain.statement import Role as Role
     from verifai.domain.statement import Statement as Statement
@@ -112,9 +113,12 @@ if TYPE_CHECKING:
     from verifai.stages.log import prove_entry as prove_log_entry  # noqa: F401 - the public name differs
     from verifai.stages.log import sign_checkpoint as sign_checkpoint
     from verifai.stages.log import verify_entry as verify_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
     from verifai.stages.prove import prove as prove
+    from verifai.stages.provenance import notarise as notarise
+    from verifai.stages.provenance import pin_release as pin_release
     from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
     from verifai.stages.quickstart import quickstart as quickstart
     from verifai.stages.seal import seal_bundle as seal_bundle
@@ -213,6 +217,10 @@ _HOME = {
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
     "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
+    "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
+    "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
+    "notarise": ("verifai.stages.provenance", "notarise"),
+    "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),
     "claim_of_voter": ("verifai.stages.hardware", "claim_of_voter"),

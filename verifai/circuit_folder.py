@@ -155,7 +155,8 @@ class CircuitFolder:
                 hint=f"Delete it and run: `verifai compile {shell(self.folder)}`",
             )
         names = local.names if local.names.to_document() else tracked.names
-        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names)
+        pin = local.provenance or tracked.provenance
+        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names, pin)
 
     def engine(self, asked: EngineName | None = None) -> EngineName:
         """What a verb works with: ``asked``; else the only engine that the lock pins; else what ``circuit.toml`` names."""
@@ -212,8 +213,9 @@ class CircuitFolder:
         """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""
         path = self.local_lock_path if engine in self.spec.local_locks else self.lock_path
         old = read_lock(path) if path.is_file() else None
-        kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
-        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names).with_section(engine, section)
+        same = old if old is not None and old.model_sha256 == self.model.sha256 else None
+        kept, pin = ({}, None) if same is None else (same.engines, same.provenance)
+        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names, pin).with_section(engine, section)
         if self.spec.tokenizer is not None:
             # Whoever verifies needs it beside the lock, wherever the model's own copy lies.
             data = read_limited(self.folder / self.spec.tokenizer, limit=MAX_BYTES)

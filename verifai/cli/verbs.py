@@ -57,6 +57,10 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
         "bundles", "Show what a bundle says it holds, what a lock pins, or what any other file of verifai is."
     ),
     "diff": Verb("diff", "Show what changed between two bundles."),
+    "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
+    "notarise": Verb(
+        "provenance", "Derive a circuit and its weight root from a signed release again, and sign that they came out."
+    ),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),

@@ -291,6 +291,8 @@ class VerifyRequest:
         context: the context the bundle's manifest states; engines that bind it check it.
         allow_test_material: whether test-only set-up material (a test SRS) may be accepted.
         setup_material: files or folders where ``rederive`` may look for set-up material; what it finds is checked by digest.
+        secrets_dir: as in :class:`CompileRequest`, for a ``rederive`` by somebody who may see the weights: then the root of
+            private weights is made again, too.
     """
 
     files: Mapping[str, Path]
@@ -299,6 +301,7 @@ class VerifyRequest:
     context: str = ""
     allow_test_material: bool = False
     setup_material: tuple[Path, ...] = ()
+    secrets_dir: Path | None = None
     budget: Budget = field(default_factory=Budget)
     progress: Progress = SILENT
 

@@ -31,6 +31,10 @@ from verifai.onnx_graph.refusal import printable
 PARITY_LIMIT = 1e-3
 """Largest error that is accepted unless the caller says otherwise, as a share of the outputs' spread."""
 
+HALF_PARITY_LIMIT = 2e-2
+"""The same of a source that computes in float16, unless the caller says otherwise: each of its operations rounds by up to 2^-11
+of its result, and the export does not repeat that."""
+
 _LEAST_SPREAD = 2.0**-10
 """Least spread that is divided by, as a share of the outputs' size: of float32's 24 bits, few are left to tell outputs apart
 that vary by less than this around a large number."""
@@ -129,7 +133,8 @@ def export(
     model = _checked(canonical.model)
     progress.phase("compare")
     given = samples(model, _columns(found.meaning)) if callable(samples) else samples
-    parity = _compare(model, found, given, parity_limit)
+    limit = HALF_PARITY_LIMIT if canonical.halves and parity_limit == PARITY_LIMIT else parity_limit
+    parity = _compare(model, found, given, limit)
     facts, said = _facts(model, found.meaning, parity)
     facts = facts or _kept(source, model)
     undecided = _undecided(parity, "positions" if found.scores else "inputs")

@@ -33,6 +33,7 @@ from verifai.execution.child import kill_all
 from verifai.execution.files import cannot_write
 from verifai.execution.outputs import ReservedSpace
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
+from verifai.stages.kept import kept_attestations
 from verifai.stages.nearness import Nearness
 from verifai.stages.outside import outside_samples, refuse_outside
 
@@ -75,6 +76,7 @@ class ReadyCircuit:
     Attributes:
         section, summary: the engine's pinned section, and what it says.
         described, attestation: what the bundles say of the circuit.
+        provenance: what they carry of the signed release that it comes from.
         keep_outputs: whether results carry what the circuit put out, where the engine offers it.
         nearness: the float model, where each proven output is compared with it.
     """
@@ -86,6 +88,7 @@ class ReadyCircuit:
     summary: SectionSummary
     described: CircuitPredicate
     attestation: Attestation
+    provenance: tuple[Attestation, ...]
     signers: Sequence[Signer]
     budget: Budget
     threads: int | None
@@ -129,7 +132,11 @@ class ReadyCircuit:
         payload[SBOM_FILE] = make_sbom(self.described, created, digests)
         claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
         bundle_id = write_bundle(
-            target, payload=payload, attestations=[self.attestation, claim], signers=self.signers, created=created
+            target,
+            payload=payload,
+            attestations=[self.attestation, claim, *self.provenance],
+            signers=self.signers,
+            created=created,
         )
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if self.keep_outputs else {}
@@ -224,6 +231,7 @@ def ready_circuit(
         summary=summary,
         described=described,
         attestation=circuit_attestation(described, signers),
+        provenance=kept_attestations(folder, lock),
         signers=signers,
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,

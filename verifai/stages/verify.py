@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.evidence import fidelity_figures, section_digest
 from verifai.stages.matching import TensorSource, check_context, check_context_bound, check_tensors
+from verifai.stages.origin import check_origin
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
@@ -104,7 +106,9 @@ def verify_bundle(
         Undecided: it could not be checked.
     """
     with open_bundle(path) as bundle:  # V1: steps R1–R9
-        return verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
+        verified = verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
+        origin = origin_findings(bundle, lock, verified.circuit)
+    return replace(verified, findings=(*verified.findings, *origin))
 
 
 def verify_open(
@@ -158,6 +162,16 @@ def verify_proof(
     return VerifiedBundle(
         bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
     )
+
+
+def origin_findings(bundle: OpenBundle, lock: CircuitLock, circuit: CircuitPredicate) -> tuple[Finding, ...]:
+    """P1 to P3 without a trust file: attestations must not contradict the lock; no signature is judged.
+
+    Of a model that the bundle shows, and whose lock names no release, nothing is said: whoever wants to can look at it.
+    """
+    if lock.provenance is None and circuit.weights is WeightVisibility.PUBLIC:
+        return ()
+    return check_origin(bundle, lock, circuit, None, datetime.now(UTC)).findings()
 
 
 def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:

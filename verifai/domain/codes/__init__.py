@@ -17,6 +17,7 @@ from verifai.domain.codes import (
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
     workforce,
 )
@@ -47,6 +48,7 @@ def all_codes() -> dict[str, Code]:
         consensus,
         gate,
         hardware,
+        provenance,
         workforce,
     ):
         for name, code in part.CODES.items():

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from verifai.domain.digest import Sha256
 from verifai.domain.policy.waiver import WaiverBook
+from verifai.domain.provenance import ProvenanceDemand
 from verifai.domain.statement import EngineName, Privacy
 
 SCHEMA = "verifai/policy/v1"
@@ -178,6 +179,7 @@ class ModelDemand:
         skew_seconds: how far in the future a date may lie.
         signatures: distinct keys, trusted as provers, that signed bundle and proof; 0 for none.
         log: whether the trusted log must hold the evidence.
+        provenance: what must tie the model to a signed release; ``None`` asks for nothing.
     """
 
     name: str
@@ -194,6 +196,7 @@ class ModelDemand:
     signatures: int = 0
     log: bool = False
     any_kind: bool = False
+    provenance: ProvenanceDemand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from verifai.domain.policy.demands import (
     SrsLevel,
 )
 from verifai.domain.proof_index import sample_id
+from verifai.domain.provenance import Derivation, ProvenanceDemand
 from verifai.domain.shell import shell
 
 
@@ -70,6 +71,8 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
         ]
         if demand.tee.context is not None:
             lines.append(f"  Context: every one of them carries {demand.tee.context!r}.")
+    if demand.provenance is not None:
+        lines += _provenance(demand.provenance)
     if demand.gate is not None:
         wanted = ", ".join(demand.gate.policies)
         lines += [
@@ -79,6 +82,16 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
         ]
     lines += _always(demand)
     return lines
+
+
+def _provenance(demand: ProvenanceDemand) -> list[str]:
+    made = "derived here from the release" if demand.derivation is Derivation.REDERIVED else "derived here, or so says a notary"
+    return [
+        f"  Provenance: the model comes from a release that {' or '.join(map(repr, demand.signed_by))} signed, and the "
+        f"circuit and its weights from that model: {made}.",
+        "    To satisfy it: `verifai provenance CIRCUIT --model-signature model.sig --trust FILE`, then for a notary "
+        "`verifai notarise`; prove after that, so that the bundles carry both.",
+    ]
 
 
 _PER_ENGINE = "    Counted per engine: one input proven with two engines counts as two; allow one engine to count inputs."

@@ -26,7 +26,7 @@ from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.protocol.suite import Suite
-from verifai.engines.sumcheck.quantise.ends import Ends, ends
+from verifai.engines.sumcheck.quantise.ends import Ends, ends, one_sided
 from verifai.engines.sumcheck.quantise.ranges import (
     calibrate,
     column_ranges,
@@ -250,6 +250,7 @@ class Tuner:
             output_columns=self._output_columns if options.fold else None, compared=self._compared,
             wide=self._wide,
             ordered=self._ordered,
+            one_sided=one_sided(self._model),
         )  # fmt: skip
 
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:

@@ -33,9 +33,11 @@ from verifai.engines.sumcheck.lowering import (
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
+from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.unread import without_unread
 from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, per_column, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
@@ -134,7 +136,7 @@ def lower(
     if odd := sorted(ordered - ordered_inputs(model)):
         message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
         raise UnsupportedModel("no-scale", message, where=odd[0])
-    graph = fuse.fuse(read_graph(model), squares=fold, mixtures=unrounded)
+    graph = fuse.fuse(rewritten(read_graph(model)), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
@@ -144,9 +146,12 @@ def lower(
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
+            circuit, kept, used = without_unread(circuit)
             check(circuit)
-            blob = encode_arrays(circuit, builder.cells)
-            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())), builder.calibrated)
+            cut = {new: builder.calibrated[old] for new, old in enumerate(kept) if old in builder.calibrated}
+            arrays = tuple(builder.cells[number] for number in used)
+            blob = encode_arrays(circuit, arrays)
+            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

@@ -94,6 +94,8 @@ if TYPE_CHECKING:
     from verifai.stages.gate.load import load_policy as load_policy
     from verifai.stages.handover import HandoverRequest as HandoverRequest
     from verifai.stages.handover import hand_over as hand_over
+    from verifai.stages.generate import GeneratedBundle as GeneratedBundle
+    from verifai.stages.generate import generate as generate
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
@@ -116,6 +118,8 @@ if TYPE_CHECKING:
     from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
+    from verifai.stages.page import write_empty_page as write_empty_page
+    from verifai.stages.page import write_page as write_page
     from verifai.stages.prove import prove as prove
     from verifai.stages.provenance import notarise as notarise
     from verifai.stages.provenance import pin_release as pin_release
@@ -216,6 +220,8 @@ _HOME = {
     "prove_log_entry": ("verifai.stages.log", "prove_entry"),
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "GeneratedBundle": ("verifai.stages.generate", "GeneratedBundle"),
+    "generate": ("verifai.stages.generate", "generate"),
     "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
@@ -230,6 +236,8 @@ _HOME = {
     "signed_bytes": ("verifai.stages.hardware", "signed_bytes"),
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
+    "write_empty_page": ("verifai.stages.page", "write_empty_page"),
+    "write_page": ("verifai.stages.page", "write_page"),
     "prove": ("verifai.stages.prove", "prove"),
     "QuickstartRequest": ("verifai.stages.quickstart", "QuickstartRequest"),
     "quickstart": ("verifai.stages.quickstart", "quickstart"),

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),
     "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
+    "generate": Verb("generate", "Answer a prompt with a compiled language model, and prove the answer."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
@@ -54,6 +55,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "handover": Verb("handover", "Put bundles, locks, trust file and report into one file to mail."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, what a lock pins, or what any other file of verifai is."),
+    "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
     "notarise": Verb(

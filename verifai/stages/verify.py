@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifai.bundle.reader import open_bundle
+from verifai.domain.answer import check_generation
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import MODEL_FILE, SIDE_FILES, Manifest
@@ -157,6 +158,7 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += check_generation(verified.statement, lock.names.tokens)
     findings += note_clamped(proof)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
@@ -339,6 +341,8 @@ def describe(statement: Statement) -> Sequence[str]:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
         lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
+    if statement.generation is not None:
+        lines.append(statement.generation.words())
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

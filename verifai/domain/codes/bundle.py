@@ -35,6 +35,7 @@ CODES: dict[str, Code] = {
         "A single-file bundle is not byte for byte the zip that its content gives.",
         "Make it with: `verifai pack BUNDLE -o FILE`.",
     ),
+    "page-too-large": Code((2,), "The bundles are too large for an evidence page.", "Take fewer of them."),
     "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
     "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
     "file-absent": Code((1,), "A file that is listed is not there.", _AGAIN),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -92,6 +93,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
     circuit: Circuit
@@ -99,6 +101,7 @@ class Lowered:
     blob: bytes
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
+    choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
 
 
 def lower(
@@ -151,7 +154,8 @@ def lower(
             cut = {new: builder.calibrated[old] for new, old in enumerate(kept) if old in builder.calibrated}
             arrays = tuple(builder.cells[number] for number in used)
             blob = encode_arrays(circuit, arrays)
-            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut)
+            steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
+            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut, steps)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

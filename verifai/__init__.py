@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from verifai.stages.provenance import pin_release as pin_release
     from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
     from verifai.stages.quickstart import quickstart as quickstart
+    from verifai.stages.receipt import add_receipt as add_receipt
     from verifai.stages.seal import seal_bundle as seal_bundle
     from verifai.stages.show import show_file as show_file
     from verifai.stages.show import show_trust as show_trust
@@ -226,6 +227,7 @@ _HOME = {
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
     "notarise": ("verifai.stages.provenance", "notarise"),
+    "add_receipt": ("verifai.stages.receipt", "add_receipt"),
     "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),

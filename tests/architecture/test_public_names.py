@@ -80,6 +80,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "split": ("split_model",),
     "verify-chain": ("verify_chain",),
     "seal": ("seal_bundle",),
+    "receipt": ("add_receipt",),
     "pack": ("pack_bundle",),
     "unpack": ("unpack_bundle",),
     "handover": ("hand_over",),

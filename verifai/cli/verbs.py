@@ -51,6 +51,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),
+    "receipt": Verb("receipt", "Add an in-toto computation receipt and SLSA provenance to a bundle."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "handover": Verb("handover", "Put bundles, locks, trust file and report into one file to mail."),

@@ -98,6 +98,10 @@ CODES: dict[str, Code] = {
         "A witness was shown no proof that the log only grew.",
         "Get the proof: `verifai log consistency LOG --from SIZE -o FILE`.",
     ),
+    "documents-match": Code((0,), "The receipt and the SLSA provenance in the bundle say what the evidence says.", ""),
+    "document-mismatch": Code(
+        (1,), "A receipt or SLSA provenance does not say what the evidence says.", "It was edited: reject the bundle."
+    ),
     "sbom-mismatch": Code((1,), "The bill of materials is not the one of this evidence.", _AGAIN),
     # Audit: docs/bundle-format.md, steps A1 to A9.
     "section-pinned": Code((0,), "Every parameter that the lock pins is the one the evidence was made with.", ""),

@@ -92,10 +92,10 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
-    from verifai.stages.handover import HandoverRequest as HandoverRequest
-    from verifai.stages.handover import hand_over as hand_over
     from verifai.stages.generate import GeneratedBundle as GeneratedBundle
     from verifai.stages.generate import generate as generate
+    from verifai.stages.handover import HandoverRequest as HandoverRequest
+    from verifai.stages.handover import hand_over as hand_over
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle

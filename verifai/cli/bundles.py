@@ -17,8 +17,8 @@ from verifai.cli.arguments import BundleArgument, BundlesArgument
 from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, ended, other_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
-from verifai.cli.shown import shown_result
-from verifai.cli.text import bytes_text, escaped_table, fidelity_lines, finding_lines
+from verifai.cli.shown import lock_lines, shown_result
+from verifai.cli.text import bytes_text, escaped_table, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shell import shell
@@ -26,7 +26,7 @@ from verifai.domain.shown import shown_lines
 from verifai.domain.totals import count_outcomes
 from verifai.errors import InternalError, UsageError
 from verifai.execution.outputs import Kind, check_output
-from verifai.stages.inspect import LockSummary, inspect_bundle, inspect_lock, lock_file
+from verifai.stages.inspect import inspect_bundle, inspect_lock, lock_file
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
 from verifai.stages.seal import SealedBundle, check_seal_options, seal_bundle
 from verifai.stages.show import show_file
@@ -234,21 +234,6 @@ def _locks_result(paths: Sequence[Path], named: int) -> Result:
     found = [inspect_lock(path) for path in paths]
     lines = [line for one in found for line in lock_lines(one)]
     return Result({"locks": [one.to_json() for one in found]}, lines, verdict="done")
-
-
-def lock_lines(lock: LockSummary) -> list[Any]:
-    """What a lock pins."""
-    lines = [f"Lock {plain(str(lock.path))}  sha256 {lock.sha256}", f"  circuit {plain(lock.name)}, model {lock.model_sha256}"]
-    for engine, found in lock.engines.items():
-        insecure = f"  [bold red]{plain(', '.join(found.insecure))}[/]" if found.insecure else ""
-        lines.append(f"  engine {engine.value} {plain(found.engine_version)}, circuit {plain(found.circuit_sha256)}{insecure}")
-        lines += [f"    {name} {plain(value)}" for name, value in found.pins.items()]
-        tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
-        weights = "" if found.weights is None else f"weights {found.weights.value}"
-        batch = f"{found.batch:,} inferences in one proof" if found.batch else ""
-        lines += [f"    {plain(text)}" for text in (tensors, weights, batch) if text]
-        lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
-    return lines
 
 
 def _describe_short(summary: BundleSummary) -> list[Any]:

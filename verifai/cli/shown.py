@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from verifai.cli.frame import Result, plain, verb
+from verifai.cli.text import fidelity_lines
 from verifai.domain.spoken import BITS, spoken
 from verifai.errors import UsageError
-from verifai.stages.inspect import inspect_lock, lock_file
+from verifai.stages.inspect import LockSummary, inspect_lock, lock_file
 from verifai.stages.show import ShownFile
 
 
@@ -21,14 +22,27 @@ def register(group: typer.Typer) -> None:
     @verb(group, "show", group="lock", example="verifai lock show circuits/digits-mlp/circuit.lock")
     def show(path: Annotated[Path, typer.Argument(help="circuit.lock, or its folder.", show_default=False)]) -> Result:
         """Show what a lock pins, and its fingerprint for the telephone."""
-        from verifai.cli.bundles import lock_lines  # loads what reads bundles
-
         file = lock_file(path)
         if file is None:
             raise UsageError("bad-lock", "this is no circuit.lock", where=str(path), hint="Name a circuit.lock, or its folder.")
         found = inspect_lock(file)
         digits = spoken(found.sha256)
         return Result({**found.to_json(), "fingerprint": digits}, [*lock_lines(found), _fingerprint(digits)], verdict="done")
+
+
+def lock_lines(lock: LockSummary) -> list[Any]:
+    """What a lock pins."""
+    lines = [f"Lock {plain(str(lock.path))}  sha256 {lock.sha256}", f"  circuit {plain(lock.name)}, model {lock.model_sha256}"]
+    for engine, found in lock.engines.items():
+        insecure = f"  [bold red]{plain(', '.join(found.insecure))}[/]" if found.insecure else ""
+        lines.append(f"  engine {engine.value} {plain(found.engine_version)}, circuit {plain(found.circuit_sha256)}{insecure}")
+        lines += [f"    {name} {plain(value)}" for name, value in found.pins.items()]
+        tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
+        weights = "" if found.weights is None else f"weights {found.weights.value}"
+        batch = f"{found.batch:,} inferences in one proof" if found.batch else ""
+        lines += [f"    {plain(text)}" for text in (tensors, weights, batch) if text]
+        lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
+    return lines
 
 
 def shown_result(found: Sequence[ShownFile]) -> Result:

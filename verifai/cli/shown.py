@@ -1,33 +1,15 @@
-"""Files of ours on a screen, each with the fingerprint that two people compare; ``lock show``."""
+"""Files of ours on a screen, each with the fingerprint that two people compare."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from verifai.cli.frame import Result, plain, verb
+from verifai.cli.frame import Result, plain
 from verifai.cli.text import fidelity_lines
-from verifai.domain.spoken import BITS, spoken
-from verifai.errors import UsageError
-from verifai.stages.inspect import LockSummary, inspect_lock, lock_file
+from verifai.domain.spoken import BITS
+from verifai.stages.inspect import LockSummary
 from verifai.stages.show import ShownFile
-
-
-def register(group: typer.Typer) -> None:
-    """Add the group's verb."""
-
-    @verb(group, "show", group="lock", example="verifai lock show circuits/digits-mlp/circuit.lock")
-    def show(path: Annotated[Path, typer.Argument(help="circuit.lock, or its folder.", show_default=False)]) -> Result:
-        """Show what a lock pins, and its fingerprint for the telephone."""
-        file = lock_file(path)
-        if file is None:
-            raise UsageError("bad-lock", "this is no circuit.lock", where=str(path), hint="Name a circuit.lock, or its folder.")
-        found = inspect_lock(file)
-        digits = spoken(found.sha256)
-        return Result({**found.to_json(), "fingerprint": digits}, [*lock_lines(found), _fingerprint(digits)], verdict="done")
 
 
 def lock_lines(lock: LockSummary) -> list[Any]:
@@ -50,9 +32,10 @@ def shown_result(found: Sequence[ShownFile]) -> Result:
     lines: list[Any] = []
     for one in found:
         lines += [f"{plain(str(one.path))} is {one.what}", *(f"  {plain(line)}" for line in one.lines)]
-        lines.append(_fingerprint(one.fingerprint))
+        lines.append(fingerprint_line(one.fingerprint))
     return Result({"files": [one.to_json() for one in found]}, lines, verdict="done")
 
 
-def _fingerprint(digits: str) -> str:
+def fingerprint_line(digits: str) -> str:
+    """A fingerprint on a line of its own."""
     return f"  fingerprint [bold]{digits}[/] ({BITS} bits)"

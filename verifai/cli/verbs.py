@@ -113,7 +113,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     ),
     "lock": VerbGroup(
         "Show what a circuit.lock pins.",
-        {"show": Verb("shown", "Show what a lock pins, and its fingerprint for the telephone.")},
+        {"show": Verb("lock", "Show what a lock pins, and its fingerprint for the telephone.")},
     ),
     "tee": VerbGroup(
         "Attest with trusted hardware: AMD SEV-SNP, Intel TDX, AWS Nitro.",

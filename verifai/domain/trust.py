@@ -1,6 +1,7 @@
 """``trust.toml``: what a verdict may rest on besides ``circuit.lock``. The reader keeps it, outside every bundle.
 
-Roles: *release* signs manifests; *prover* signs circuit and proof attestations; *voter*, *consensus* and *gate* sign theirs.
+Roles: *release* signs manifests; *prover* signs circuit and proof attestations; *voter*, *consensus* and *gate* sign theirs; a
+*notary* signs that it derived a circuit from a release again.
 A role that the file does not mention is not asked for; a role that it mentions must be met.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from verifai.domain.attestation.predicate_types import (
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     ROUND_CUT_TYPE,
@@ -25,6 +27,7 @@ from verifai.domain.attestation.predicate_types import (
 )
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.hardware import MAX_ENTRIES, TrustedHardware
+from verifai.domain.model_signing import MAX_SIGNERS, TrustedModelSigner
 from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
@@ -45,6 +48,7 @@ class TrustRole(StrEnum):
     VOTER = "voter"
     CONSENSUS = "consensus"
     GATE = "gate"
+    NOTARY = "notary"
 
 
 ROLE_OF: Mapping[str, TrustRole] = {
@@ -58,6 +62,7 @@ ROLE_OF: Mapping[str, TrustRole] = {
     ROUND_CUT_TYPE: TrustRole.CONSENSUS,
     CONSENSUS_TYPE: TrustRole.CONSENSUS,
     GATE_TYPE: TrustRole.GATE,
+    DERIVATION_TYPE: TrustRole.NOTARY,
 }
 """The role that must sign an attestation, by predicate type."""
 
@@ -75,7 +80,8 @@ class TrustedCircuit:
     """One circuit whose evidence may be accepted.
 
     Attributes:
-        lock: path of its ``circuit.lock``, relative to the trust file's folder.
+        lock: path of its ``circuit.lock``, relative to the trust file's folder; empty: it lies beside the trust file, as
+            ``circuit.lock``, ``NAME.lock`` or ``NAME/circuit.lock``, and is known by its digest alone.
         lock_sha256: digest of that file; ``None``: the file is not pinned, and its keeper is trusted.
         verification_key: ``re-derive``: an audit must rebuild it from the model; or the SHA-256 that it must have.
     """
@@ -130,6 +136,7 @@ class Trust:
         keyless: identity that must vouch for the manifest; ``None`` asks for none.
         expires: the moment, UTC, after which this file must not be used; ``None`` for never.
         hardware: machines and code whose attestations count.
+        model_signers: whose signatures on releases of models count.
     """
 
     keys: Mapping[str, PublicKey]
@@ -142,6 +149,7 @@ class Trust:
     expires: str | None = None
     keyless: KeylessTrust | None = None
     hardware: tuple[TrustedHardware, ...] = ()
+    model_signers: tuple[TrustedModelSigner, ...] = ()
     names: Mapping[PublicKey, str] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -175,14 +183,19 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         expires=utc_from_record(fresh, "expires") if fresh.has("expires") else None,
         keyless=_keyless(root.table("sigstore")) if root.has("sigstore") else None,
         hardware=tuple(TrustedHardware.from_record(item) for item in root.tables("hardware", [], max_length=MAX_ENTRIES)),
+        model_signers=tuple(
+            TrustedModelSigner.from_record(item) for item in root.tables("model_signers", [], max_length=MAX_SIGNERS)
+        ),
     )
     for record in (circuits, srs, fresh, root):
         record.done()
-    if len({one.name for one in trust.hardware}) != len(trust.hardware):
-        raise root.refuse("two entries have one name", "hardware")
-    if not (trust.roles or trust.circuits or trust.log or trust.keyless or trust.hardware):
+    for field_, entries in (("hardware", trust.hardware), ("model_signers", trust.model_signers)):
+        if len({one.name for one in entries}) != len(entries):
+            raise root.refuse("two entries have one name", field_)
+    if not (trust.roles or trust.circuits or trust.log or trust.keyless or trust.hardware or trust.model_signers):
         raise root.refuse(
-            "it names no role, circuit, log, identity or hardware to trust", hint="Make one with: `verifai trust init -o FILE`"
+            "it names no role, circuit, log, identity, hardware or signer of models to trust",
+            hint="Make one with: `verifai trust init -o FILE`",
         )
     return trust
 
@@ -228,10 +241,12 @@ def _roles(record: Record, keys: Mapping[str, PublicKey]) -> dict[TrustRole, Rol
 
 def _circuit(record: Record) -> TrustedCircuit:
     circuit = TrustedCircuit(
-        lock=record.text("lock"),
+        lock=record.text("lock", ""),
         lock_sha256=record.sha256("lock_sha256", None),
         verification_key=record.text("verification_key", RE_DERIVE),
     )
+    if not circuit.lock and circuit.lock_sha256 is None:
+        raise record.refuse("neither lock nor lock_sha256 says which lock is trusted", "lock")
     record.done()
     if circuit.verification_key != RE_DERIVE and not is_sha256(circuit.verification_key):
         raise record.refuse(f"expected {RE_DERIVE!r} or a SHA-256", "verification_key")

@@ -17,8 +17,10 @@ from verifai.domain.attestation.predicate_types import (
     CALIBRATION_TYPE,
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    RELEASE_TYPE,
     ROUND_CUT_TYPE,
     ROUND_TYPE,
     TEE_TYPE,
@@ -47,6 +49,8 @@ _TYPES: Mapping[str, str] = {
     VOTE_OPENING_TYPE: "verifai.domain.consensus.exchange:VoteOpening",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
     TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
+    RELEASE_TYPE: "verifai.domain.attestation.release:ReleasePredicate",
+    DERIVATION_TYPE: "verifai.domain.attestation.release:DerivationPredicate",
 }
 
 

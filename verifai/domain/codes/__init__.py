@@ -14,9 +14,11 @@ from verifai.domain.codes import (
     engine,
     ezkl,
     gate,
+    generation,
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
     workforce,
 )
@@ -47,6 +49,8 @@ def all_codes() -> dict[str, Code]:
         consensus,
         gate,
         hardware,
+        generation,
+        provenance,
         workforce,
     ):
         for name, code in part.CODES.items():

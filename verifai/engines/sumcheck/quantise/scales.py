@@ -251,6 +251,8 @@ class QuantiserOptions:
         unrounded: whether products that only a layer reads, quotients of a softmax, rotated rows and rows of an embedding stay
             unrounded, and sums that cells of very different sizes run through are held on a wide grid. Circuits pinned before
             were lowered without.
+        unclamped: whether inner sums that can lie far beyond what calibration saw are rounded without a table and not cut off:
+            an input that takes one beyond four times its range is refused. Set for language models, whose sums are many.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -269,6 +271,7 @@ class QuantiserOptions:
     split: bool = True
     fold: bool = True
     unrounded: bool = True
+    unclamped: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -282,6 +285,8 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
+        if not self.unclamped:
+            del document["unclamped"]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -315,6 +320,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         split=record.flag("split", default.split),
         fold=record.flag("fold", default.fold),
         unrounded=record.flag("unrounded", default.unrounded),
+        unclamped=record.flag("unclamped", default.unclamped),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),
@@ -386,6 +392,13 @@ def outwards(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low < 0 else values.low, values.high + span if values.high > 0 else values.high)
 
 
+def _on_its_side(reach: Range, values: Range) -> Range:
+    """``reach``, cut at 0 where ``values`` lie on one side of it."""
+    if values.low >= 0:
+        return Range(max(reach.low, 0.0), reach.high)
+    return Range(reach.low, min(reach.high, 0.0)) if values.high <= 0 else reach
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -404,6 +417,7 @@ def choose_scales(
     compared: Collection[str] = (),
     wide: Mapping[str, Scale] | None = None,
     ordered: Collection[str] = (),
+    one_sided: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -415,6 +429,7 @@ def choose_scales(
             whole numbers and halves, where thresholds lie, are what they are.
         wide: scales of sums that are held on a wide grid.
         ordered: inputs whose float32 numbers are compared as they are, unless few bits hold all their values exactly.
+        one_sided: values that, where they lie on one side of 0, must not reach over it with their margin.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
@@ -455,5 +470,7 @@ def choose_scales(
                 reach = _widened(values, options.output_margin)
             else:
                 reach = outwards(values, options.activation_margin)
+            if name in one_sided and options.fold:
+                reach = _on_its_side(reach, values)
             scales[name] = choose_scale(reach, options.activation_bits)
     return scales

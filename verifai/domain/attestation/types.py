@@ -16,6 +16,7 @@ from verifai.domain.attestation.predicate_types import (
     CALIBRATION_TYPE,
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     ROUND_TYPE,
@@ -41,6 +42,7 @@ _TYPES: Mapping[str, str] = {
     VOTE_REPLAY_TYPE: "verifai.domain.consensus.vote_replay:VoteReplay",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
     TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
+    EVALUATION_TYPE: "verifai.domain.attestation.evaluation:EvaluationPredicate",
 }
 
 

@@ -12,6 +12,7 @@ from verifai.domain.codes import (
     consensus,
     core,
     engine,
+    evaluation,
     ezkl,
     gate,
     hardware,
@@ -32,7 +33,22 @@ def remedy(name: str) -> str:
 def all_codes() -> dict[str, Code]:
     """All codes by name. Raises ValueError when two files define one name."""
     merged: dict[str, Code] = {}
-    for part in (core, onnx, circuit, engine, ezkl, sumcheck, opening, batch, bundle, chain, consensus, gate, hardware):
+    for part in (
+        core,
+        onnx,
+        circuit,
+        engine,
+        ezkl,
+        sumcheck,
+        opening,
+        batch,
+        bundle,
+        chain,
+        consensus,
+        evaluation,
+        gate,
+        hardware,
+    ):
         for name, code in part.CODES.items():
             if name in merged:
                 raise ValueError(f"code {name!r} is defined twice")

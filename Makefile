@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m tools.run_tests
 # `make test COVERAGE=1` also measures branch coverage of the package; it takes about half as long again.
 COVER := $(if $(COVERAGE),--cov=verifai --cov-branch --cov-report=term:skip-covered,)
 
-.PHONY: help setup demo test test-torch test-boosters test-evm test-slow fuzz lint types imports docs docs-write check bench image clean
+.PHONY: help setup demo test test-torch test-boosters test-evm test-js test-slow verifier-js fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ demo: $(STAMP) ## the whole tour: a real model exported, compiled, proven, verif
 	$(BIN)/verifai demo
 
 test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes of computation
-	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm) and 'slow' (make test-slow)."
-	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not slow"
+	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm), 'js' (make test-js) and 'slow' (make test-slow)."
+	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not js and not slow"
 
 test-boosters: $(STAMP) ## the tests that need XGBoost, LightGBM and CatBoost (installs them)
 	$(PIP) install -c constraints.txt -e '.[boosters,catboost]'
@@ -44,9 +44,19 @@ test-evm: $(STAMP) ## the on-chain check of ezkl proofs; needs Node.js, installs
 	else echo 'npm is not here, so the contract cannot be compiled: its tests are skipped, saying so'; fi
 	$(PYTEST) -m "evm and not slow"
 
+verifier-js: ## build the second verifier (needs Node.js 20 or newer and npm)
+	npm ci --prefix verifier-js --ignore-scripts --no-audit --no-fund --fetch-timeout=60000
+	npm run --prefix verifier-js build
+
+test-js: $(STAMP) verifier-js ## the second verifier: types, lint, its own tests, and the tests that run it beside the first
+	npm run --prefix verifier-js types
+	npm run --prefix verifier-js lint
+	npm run --prefix verifier-js test
+	$(PYTEST) -m "js and not slow"
+
 test-slow: $(STAMP) ## the tests that take minutes, and properties on examples that nobody has seen
 	$(PYTEST) -m slow --timeout 7200 -o faulthandler_timeout=7260
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters" --hypothesis-profile=search
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters and not js" --hypothesis-profile=search
 
 fuzz: $(STAMP) ## every parser, coverage-guided, a fixed number of runs (installs atheris)
 	$(PIP) install -c constraints.txt -e '.[fuzz]' || echo 'atheris has no wheel here: mutating without coverage'

@@ -15,7 +15,9 @@ from verifai.cli.arguments import CircuitArgument, DropOption, EngineOption, Max
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.help import VerbCommand
 from verifai.cli.proved import PER_SAMPLE, proved_result, refused_result
+from verifai.cli.workforce_options import JobsOption, OnOption, ShipInputsOption, ShipWeightsOption, workforce_of
 from verifai.domain.statement import Visibility
+from verifai.domain.workforce import LOCAL
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 from verifai.stages.batch.report import BatchOptions
@@ -92,7 +94,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         skip: Annotated[int, typer.Option("--skip", min=0, max=1_000_000_000, help="Leave out the first N samples.")] = 0,
         threads: Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Worker threads of the engine.")] = None,
-        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Samples proven at once.")] = 1,
+        jobs: JobsOption = None,
+        on: OnOption = LOCAL,
+        ship_weights: ShipWeightsOption = False,
+        ship_inputs: ShipInputsOption = False,
         keep_going: Annotated[
             bool, typer.Option("--keep-going", help="Leave out samples that cannot be proven; prove the others.")
         ] = False,
@@ -132,7 +137,7 @@ def register(app: typer.Typer) -> None:
             context_per_sample=context_per_sample is not None,
             signers=[load_signer(path) for path in key or []],
             threads=threads,
-            jobs=jobs,
+            workforce=workforce_of(jobs, on, ship_weights=ship_weights, ship_inputs=ship_inputs),
             max_memory=memory_limit(max_memory),
             keep_outputs=output_tensors is not None,
             input_secrets=[]

@@ -10,6 +10,7 @@ from typing import Any
 from verifai.domain.proof_index import ProofIndex, SampleStatus
 from verifai.domain.statement import EngineName
 from verifai.domain.trust_keys import Signer
+from verifai.domain.workforce import ALONE, Workforce
 from verifai.engines.capabilities import OutsideInput
 from verifai.engines.interface import TensorSecret
 from verifai.errors import VerifaiError
@@ -23,6 +24,7 @@ class BatchOptions:
     Attributes:
         context_per_sample: whether each statement gets a context of its own: ``context``, ``#`` and the sample's number in six
             digits, or without a context the number alone.
+        workforce: how many samples are proven at once, and where.
         keep_going: whether samples that cannot be represented are left out, and a sample that fails does not end the run.
         resume: whether to continue what an earlier run in the same folder began.
     """
@@ -32,7 +34,7 @@ class BatchOptions:
     context_per_sample: bool = False
     signers: Sequence[Signer] = ()
     threads: int | None = None
-    jobs: int = 1
+    workforce: Workforce = ALONE
     max_memory: int | None = None
     keep_outputs: bool = False
     input_secrets: Sequence[Mapping[str, TensorSecret]] = ()

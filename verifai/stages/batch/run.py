@@ -70,6 +70,9 @@ def prove_batch(
     began = monotonic()
     if not samples:
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
+    if options.workforce.remote:
+        message = "this release proves in processes of this machine only"
+        raise UsageError("bad-option", message, where="--on", hint="Leave --on out.")
     ready = ready_circuit(
         folder,
         engine=options.engine,
@@ -224,7 +227,7 @@ class _Run:
             self.progress.phase(f"proving {len(rows)} of {len(self.samples)} samples", len(rows))
         listener = _Quiet(self.progress) if several else self.progress
         try:
-            if self.options.jobs == 1:
+            if self.options.workforce.jobs == 1:
                 for row in rows:
                     self._one(row, listener)
             else:
@@ -245,7 +248,7 @@ class _Run:
         self.book.finish()
 
     def _at_once(self, rows: Sequence[int], listener: Progress) -> None:
-        pool = ThreadPoolExecutor(max_workers=self.options.jobs)
+        pool = ThreadPoolExecutor(max_workers=self.options.workforce.jobs)
         try:
             futures = [pool.submit(self._one, row, listener) for row in rows]
             for future in as_completed(futures):

@@ -11,10 +11,12 @@ from verifai.bundle.keys import load_signer
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli.arguments import CircuitArgument, EngineOption, MaxMemoryOption, memory_limit
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.workforce_options import JobsOption, OnOption, ShipWeightsOption, workforce_of
 from verifai.domain.evaluation import words
 from verifai.domain.evaluation.data_lock import SCHEMA, DataLock
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.shell import shell
+from verifai.domain.workforce import LOCAL
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 
@@ -48,7 +50,9 @@ def register(app: typer.Typer) -> None:
         context: Annotated[str, typer.Option("--context", help="Text bound into each proof, such as a nonce.")] = "",
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs; repeatable.")] = None,
         threads: Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="Worker threads of the engine.")] = None,
-        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="Proofs made at once.")] = 1,
+        jobs: JobsOption = None,
+        on: OnOption = LOCAL,
+        ship_weights: ShipWeightsOption = False,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Prove every sample of a data set, so that anybody can count how good the model is.
@@ -65,7 +69,7 @@ def register(app: typer.Typer) -> None:
             context=context,
             signers=[load_signer(path) for path in key or []],
             threads=threads,
-            jobs=jobs,
+            workforce=workforce_of(jobs, on, ship_weights=ship_weights, ship_inputs=False),
             max_memory=memory_limit(max_memory),
         )
         if not options.signers:

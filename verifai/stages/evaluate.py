@@ -32,6 +32,7 @@ from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Statement, Visibility
 from verifai.domain.trust_keys import Signer
+from verifai.domain.workforce import ALONE, Workforce
 from verifai.errors import PolicyNotMet, UsageError, VerifaiError
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
@@ -55,7 +56,7 @@ class EvaluateOptions:
     context: str = ""
     signers: Sequence[Signer] = ()
     threads: int | None = None
-    jobs: int = 1
+    workforce: Workforce = ALONE
     max_memory: int | None = None
 
 
@@ -126,7 +127,7 @@ def evaluate(
             context=options.context,
             signers=options.signers,
             threads=options.threads,
-            jobs=options.jobs,
+            workforce=options.workforce,
             max_memory=options.max_memory,
             resume=work.exists(),
         ),

@@ -12,7 +12,8 @@ from verifai.domain.evaluation.data_lock import MAX_SAMPLES
 from verifai.domain.record import Record
 from verifai.domain.utc_time import utc_from_record
 
-MAX_PROOFS = 5_000
+MAX_PROOFS = 1_000
+"""So that a bundle of them stays within the limits of a bundle and of its bill of materials."""
 
 
 @dataclass(frozen=True, slots=True)

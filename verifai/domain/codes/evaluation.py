@@ -6,6 +6,8 @@ from verifai.domain.codes.code import Code
 
 _ASK = "Do not use its figures; ask for an evaluation that `verifai evaluate` made of the pinned data set."
 
+_LOWER = "Do not release it, or lower what the policy demands."
+
 CODES: dict[str, Code] = {
     "bad-data-lock": Code(
         (2,), "The lock of a data set is not as its schema says.", "Pin the data set again: `verifai dataset`."
@@ -59,6 +61,15 @@ CODES: dict[str, Code] = {
     "evaluation-other-inputs": Code(
         (3,), "The data set does not fit the circuit's inputs.", "Pin the data set that the model takes."
     ),
+    "evaluation-met": Code((0,), "A metric that was counted meets what the policy demands.", ""),
+    "accuracy-below-floor": Code((3,), "Fewer answers are right than demanded, of all samples or of a group's.", _LOWER),
+    "recall-below-floor": Code((3,), "Fewer samples of a class are recognised than demanded.", _LOWER),
+    "precision-below-floor": Code((3,), "Fewer decisions for a class are right than demanded.", _LOWER),
+    "top-k-below-floor": Code((3,), "The right class is among the k largest scores less often than demanded.", _LOWER),
+    "groups-too-far-apart": Code((3,), "The model does worse for one group than for another, by more than allowed.", _LOWER),
+    "error-above-limit": Code((3,), "The errors of the proven numbers are larger than allowed.", _LOWER),
+    "r2-below-floor": Code((3,), "R² is lower than demanded.", _LOWER),
+    "too-few-samples": Code((3,), "The data set has fewer samples than demanded.", "Evaluate a larger data set."),
     "classes-differ": Code(
         (3,), "The classes of data set and circuit cannot be brought together.", "Pin the data set with the circuit's labels."
     ),

@@ -25,8 +25,12 @@ from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.audit import AuditReport, ChainNode
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
+from verifai.domain.evaluation.data_lock import DataLock
+from verifai.domain.evaluation.shown import ShownEvaluation
+from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import Role
@@ -36,6 +40,7 @@ from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of
+from verifai.stages.audit.evaluation import EvaluationAudit
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
@@ -48,6 +53,9 @@ from verifai.stages.audit.steps import (
     load_model,
     second_opinion,
 )
+from verifai.stages.evaluation.claims import find_evaluation
+from verifai.stages.evaluation.judge import verify_evaluation
+from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.matching import check_context, check_context_bound, check_tensors
 from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_proof
@@ -92,6 +100,7 @@ class _Audit:
 
     def __init__(self, bundle: OpenBundle, trust_file: TrustFile, options: AuditOptions) -> None:
         self._bundle = bundle
+        self._alone = bundle  # of an evaluation, the first of its proofs
         self._trust_file = trust_file
         self._trust: Trust = trust_file.trust
         self._options = options
@@ -113,6 +122,8 @@ class _Audit:
         attested = self._hardware(now, _manifest_signed(trusted_findings))
         if not self._bundle.of_type(ProofPredicate.TYPE) and (receipts := receipts_of(self._bundle)):
             return self._receipts(path, now, receipts, [*trusted_findings, *attested])
+        if self._options.data is not None:
+            return self._evaluation(path, now, self._options.data, [*trusted_findings, *attested])
         try:
             circuit, proof = find_claims(self._bundle)
             trusted, lock = self._trust_file.circuit(circuit.name)
@@ -122,7 +133,7 @@ class _Audit:
                 )
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
-            self._again(circuit, proof, trusted, lock)
+            self._again(circuit, proof.created, trusted, lock)
             self._reference(verified, summary)
             part, cap = summary.segment is not None, self._options.max_spread_error
             self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
@@ -186,6 +197,63 @@ class _Audit:
             audited=now,
         )
 
+    def _evaluation(self, path: str, now: str, data: DataLock, others: Sequence[Finding]) -> AuditReport:
+        """E1 to E6 in the place of V2 to V9, and what an audit makes again: once for the circuit that all proofs share."""
+        circuit: CircuitPredicate | None = None
+        shown: ShownEvaluation | None = None
+        lock: CircuitLock | None = None
+        summary: SectionSummary | None = None
+        try:
+            claims = find_evaluation(self._bundle)
+            circuit, self._alone = claims.circuit, claims.parts[0]
+            trusted, lock = self._trust_file.circuit(circuit.name)
+            if circuit.engine not in lock.engines:
+                raise EvidenceRejected(
+                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
+                )
+            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
+            self._again(circuit, claims.predicate.created, trusted, lock)
+            again = EvaluationAudit(self._options, self._model, _context_signed(self._bundle, others))
+            allowed, budget = self._trust.allow_test_srs, self._options.budget
+            verified = verify_evaluation(
+                self._bundle,
+                lock,
+                data,
+                allow_test_srs=allowed,
+                budget=budget,
+                progress=self._options.progress,
+                visit=again.visit,
+            )
+            self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
+            self._findings += again.rest()
+            self._findings.append(
+                judge_pinned(summary.fidelity, part=summary.segment is not None, cap=self._options.max_spread_error)
+            )
+            self._comparisons, self._opened = again.comparisons, verified.opened
+            shown = shown_evaluation(verified)
+            self._words = (*evaluation_lines(data, verified.metrics), *privacy_words(verified.statement))
+            if self._options.evm:
+                self._second_opinion(circuit, lock)
+        except VerifaiError as problem:
+            self._add(problem, "E")
+        self._findings += others
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
+        return AuditReport(
+            path=path,
+            bundle_id=self._bundle.bundle_id,
+            words=self._words,
+            findings=tuple(self._findings),
+            chain=chain_of(self._bundle, self._trust),
+            comparisons=self._comparisons,
+            fidelity=None if summary is None else fidelity_figures(summary.fidelity),
+            insecure=() if summary is None else summary.insecure,
+            facts={"Written": self._bundle.manifest.created, "Data set": f"{data.name}, root {data.root}"},
+            audited=now,
+            opened=None if self._opened is None else replace(self._opened, where=path),
+            evaluation=shown,
+        )
+
     def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
         """V2 to V6; ``None`` when the proof was not found to hold."""
         options, allowed = self._options, self._trust.allow_test_srs
@@ -227,7 +295,7 @@ class _Audit:
             except VerifaiError as problem:
                 self._add(problem, "V9")
 
-    def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
+    def _again(self, circuit: CircuitPredicate, created: str, trusted: TrustedCircuit, lock: CircuitLock) -> None:
         """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
         self._each("A1", lambda: check_section(circuit, lock))
         self._model = self._load_model(lock)
@@ -237,7 +305,7 @@ class _Audit:
             why = "the bundle holds no readable model that the lock pins" if self._model is None else "the auditor asked not to"
             self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
-        self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
+        self._each("A7", lambda: check_materials(self._bundle, circuit, created))
 
     def _load_model(self, lock: CircuitLock) -> OnnxModel | None:
         listed = {entry.path: entry.sha256 for entry in self._bundle.manifest.files}
@@ -259,7 +327,7 @@ class _Audit:
 
     def _request(self, circuit: CircuitPredicate, lock: CircuitLock) -> VerifyRequest:
         return VerifyRequest(
-            files={name: path for name, path in self._bundle.payload.items() if name not in SIDE_FILES},
+            files={name: path for name, path in self._alone.payload.items() if name not in SIDE_FILES},
             section=lock.section(circuit.engine),
             model_sha256=lock.model_sha256,
             allow_test_material=self._trust.allow_test_srs,

@@ -7,7 +7,7 @@ its metrics are compared with what is counted here, and a difference rejects it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -69,17 +69,12 @@ class ProvenPart:
     """One proof of an evaluation, verified.
 
     Attributes:
-        first: place of its first sample in the data set.
+        inputs: the data set's own values of its samples, by input, stacked where it is of a batch: they are the proven ones.
     """
 
     bundle: OpenBundle
     verified: VerifiedBundle
-    first: int
-
-    @property
-    def count(self) -> int:
-        """How many samples it is of."""
-        return self.verified.statement.inferences
+    inputs: Mapping[str, Array]
 
 
 def verify_evaluation_at(
@@ -144,9 +139,9 @@ def verify_evaluation(
     walk = _Walk(samples, data, lock)
     for number, part in enumerate(claims.parts):
         verified = verify_proof(part, lock, allow_test_srs=allow_test_srs, budget=budget or Budget(), progress=SILENT)  # E4
-        proven = ProvenPart(part, verified, walk.place)
-        findings.add(*verified.findings, *(visit(proven) if visit is not None else ()))
-        walk.take(verified, f"proof {number}")  # E5
+        findings.add(*verified.findings)
+        inputs = walk.take(verified, f"proof {number}")  # E5
+        findings.add(*(visit(ProvenPart(part, verified, inputs)) if visit is not None else ()))
         progress.advance()
     return _counted(bundle, claims, data, samples, walk, findings)
 
@@ -260,8 +255,8 @@ class _Walk:
         self._answers: list[Answers] = []
         self.place = 0
 
-    def take(self, verified: VerifiedBundle, where: str) -> None:
-        """One proof's samples."""
+    def take(self, verified: VerifiedBundle, where: str) -> Mapping[str, Array]:
+        """One proof's samples; returns their inputs, which it was found to be about."""
         statement = verified.statement
         if self._verified is None:
             self._verified = verified
@@ -277,14 +272,14 @@ class _Walk:
                 hint="One sample was counted twice, or one that the data set does not have.",
             )
         engine = engine_for(statement.engine)
-        for tensor in statement.of(Role.INPUT):
-            self._match(engine, tensor, first, last, where)
+        inputs = {one.name: self._match(engine, one, first, last, where) for one in statement.of(Role.INPUT)}
         self._answers.append(self._reading.answers(statement, self._samples.labels[first:last].tolist()))
         # Each opening is told with its own proof's digest: the proofs of one evaluation are compared with each other too.
         self._opened.append(verified.opened)
         self.place = last
+        return inputs
 
-    def _match(self, engine: ProofEngine, tensor: TensorStatement, first: int, last: int, where: str) -> None:
+    def _match(self, engine: ProofEngine, tensor: TensorStatement, first: int, last: int, where: str) -> Array:
         if tensor.visibility is Visibility.PRIVATE:
             raise _hidden(tensor.name, "the proof binds it to nothing that you hold")
         wanted = stacked(self._inputs[first:last], tensor)
@@ -301,6 +296,7 @@ class _Walk:
             ) from None
         if not same:
             raise self._mismatch(engine, tensor, first, where)
+        return wanted
 
     def _mismatch(self, engine: ProofEngine, tensor: TensorStatement, first: int, where: str) -> EvidenceRejected:
         """Which sample was proven in another one's place."""

@@ -176,7 +176,7 @@ def _laid_out(arrays: Mapping[str, Array], lock: DataLock) -> DataSet:
         raise ValueError(f"it holds {', '.join(sorted(arrays))[:200]}, not {', '.join(sorted(expected))[:200]}")
     labels = arrays[_LABEL]
     kind = np.int64 if lock.task is DataTask.CLASSIFICATION else np.float64
-    if labels.dtype != kind or labels.ndim != 1:
+    if labels.dtype != kind or labels.ndim != 1 or not len(labels):
         raise ValueError("the labels are not one number per sample")
     if lock.classes and not ((labels >= 0) & (labels < len(lock.classes))).all():
         raise ValueError("a label is no class of the lock")

@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
         app,
         "evaluate",
         example=(
-            "verifai dataset fixtures/digits-mlp/heldout.npz -o data.lock --limit 8 && "
-            "verifai evaluate circuits/digits-mlp data.lock -o evaluation --engine sumcheck"
+            "verifai compile circuits/breast-cancer-mlp --engine sumcheck --batch 64 && "
+            "verifai evaluate circuits/breast-cancer-mlp fixtures/breast-cancer-mlp/heldout.npz -o evaluation --engine sumcheck"
         ),
     )
     def evaluate(

@@ -32,8 +32,8 @@ def register(app: typer.Typer) -> None:
         app,
         "evaluate",
         example=(
-            "verifai compile circuits/breast-cancer-mlp --engine sumcheck --batch 64 && "
-            "verifai evaluate circuits/breast-cancer-mlp fixtures/breast-cancer-mlp/heldout.npz -o evaluation --engine sumcheck"
+            "verifai compile circuits/lenet5 --engine sumcheck --batch 40 && "
+            "verifai evaluate circuits/lenet5 fixtures/lenet5/heldout.npz -o evaluation --engine sumcheck"
         ),
     )
     def evaluate(

@@ -92,7 +92,7 @@ def _data(data: Path, samples: Path | None) -> tuple[DataLock, DataSet]:
         for note in read.notes:
             current().note(note)
         lock = pin(read.data, data.stem or "data", read.label)
-        current().note(f"No data.lock was given: whoever judges needs one. Run: verifai dataset {shell(data)} -o data.lock")
+        current().note(f"No data.lock was given: whoever judges needs one. Run: `verifai dataset {shell(data)} -o data.lock`")
         return lock, read.data
     lock = read_data_lock(data)
     place = samples or (data.parent / lock.file if lock.file else None)

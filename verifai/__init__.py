@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from verifai.domain.consensus.job import OutputKind as OutputKind
     from verifai.domain.consensus.round import BeaconRule as BeaconRule
     from verifai.domain.fidelity import Task as Task
+    from verifai.domain.model_signing import ExportOptions as ExportOptions
     from verifai.domain.statement import EngineName as EngineName
     from verifai.domain.statement import Role as Role
     from verifai.domain.statement import Statement as Statement
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from verifai.stages.check import check_model as check_model
     from verifai.stages.compile import compile_circuit as compile_circuit
     from verifai.stages.consensus.bundle import write_decision as write_decision
+    from verifai.stages.consensus.call_round import CallOptions as CallOptions
+    from verifai.stages.consensus.call_round import call_round as call_round
     from verifai.stages.consensus.decide import decide as decide_round  # noqa: F401 - the public name differs
     from verifai.stages.consensus.open_round import RoundOptions as RoundOptions
     from verifai.stages.consensus.open_round import open_round as open_round
@@ -72,6 +75,11 @@ if TYPE_CHECKING:
     from verifai.stages.consensus.read_round import read_weights as read_weights
     from verifai.stages.consensus.recording import record_proven_runs as record_proven_runs
     from verifai.stages.consensus.recording import record_runs as record_runs
+    from verifai.stages.consensus.round_voter import RunOptions as RunOptions
+    from verifai.stages.consensus.shared_round import Attendance as Attendance
+    from verifai.stages.consensus.shared_round import close_round as close_round
+    from verifai.stages.consensus.shared_round import join_round as join_round
+    from verifai.stages.consensus.shared_round import write_closed as write_closed
     from verifai.stages.consensus.subject import SubjectOptions as SubjectOptions
     from verifai.stages.consensus.take_part import commit_to_round as commit_to_round
     from verifai.stages.consensus.take_part import replay_for_round as replay_for_round
@@ -83,6 +91,8 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.generate import GeneratedBundle as GeneratedBundle
+    from verifai.stages.generate import generate as generate
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
@@ -101,9 +111,12 @@ if TYPE_CHECKING:
     from verifai.stages.log import prove_entry as prove_log_entry  # noqa: F401 - the public name differs
     from verifai.stages.log import sign_checkpoint as sign_checkpoint
     from verifai.stages.log import verify_entry as verify_log_entry  # noqa: F401 - the public name differs
+    from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
     from verifai.stages.prove import prove as prove
+    from verifai.stages.provenance import notarise as notarise
+    from verifai.stages.provenance import pin_release as pin_release
     from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
     from verifai.stages.quickstart import quickstart as quickstart
     from verifai.stages.seal import seal_bundle as seal_bundle
@@ -170,6 +183,13 @@ _HOME = {
     "read_weights": ("verifai.stages.consensus.read_round", "read_weights"),
     "record_proven_runs": ("verifai.stages.consensus.recording", "record_proven_runs"),
     "record_runs": ("verifai.stages.consensus.recording", "record_runs"),
+    "CallOptions": ("verifai.stages.consensus.call_round", "CallOptions"),
+    "call_round": ("verifai.stages.consensus.call_round", "call_round"),
+    "Attendance": ("verifai.stages.consensus.shared_round", "Attendance"),
+    "close_round": ("verifai.stages.consensus.shared_round", "close_round"),
+    "join_round": ("verifai.stages.consensus.shared_round", "join_round"),
+    "write_closed": ("verifai.stages.consensus.shared_round", "write_closed"),
+    "RunOptions": ("verifai.stages.consensus.round_voter", "RunOptions"),
     "SubjectOptions": ("verifai.stages.consensus.subject", "SubjectOptions"),
     "commit_to_round": ("verifai.stages.consensus.take_part", "commit_to_round"),
     "replay_for_round": ("verifai.stages.consensus.take_part", "replay_for_round"),
@@ -191,7 +211,13 @@ _HOME = {
     "prove_log_entry": ("verifai.stages.log", "prove_entry"),
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "GeneratedBundle": ("verifai.stages.generate", "GeneratedBundle"),
+    "generate": ("verifai.stages.generate", "generate"),
     "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
+    "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
+    "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
+    "notarise": ("verifai.stages.provenance", "notarise"),
+    "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),
     "claim_of_voter": ("verifai.stages.hardware", "claim_of_voter"),

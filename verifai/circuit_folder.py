@@ -155,7 +155,8 @@ class CircuitFolder:
                 hint=f"Delete it and run: `verifai compile {shell(self.folder)}`",
             )
         names = local.names if local.names.to_document() else tracked.names
-        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names)
+        pin = local.provenance or tracked.provenance
+        return CircuitLock(tracked.name, tracked.model_sha256, {**tracked.engines, **local.engines}, names, pin)
 
     def engine(self, asked: EngineName | None = None) -> EngineName:
         """What a verb works with: ``asked``; else the only engine that the lock pins; else what ``circuit.toml`` names."""
@@ -188,7 +189,21 @@ class CircuitFolder:
                 message = f"{name[:80]!r} is no input or output of integers"
                 hint = f"It has: {', '.join(sorted(integers)) or 'none'}"
                 raise UsageError("bad-spec", message, where=f"{where}: [tokenizer] tensors", hint=hint)
-        return replace(names, tokens=TokenPin(found.sha256, self.spec.token_tensors), tokenizer=found)
+        return replace(names, tokens=self._pin(found, where), tokenizer=found)
+
+    def _pin(self, tokenizer: Tokenizer, where: str) -> TokenPin:
+        """What the lock says of the tokenizer; of a decoder, how an answer is read. Raises UsageError (``bad-spec``)."""
+        listed, following = self.spec.token_tensors, self.spec.next_tokens
+        if not following:
+            return TokenPin(tokenizer.sha256, listed)
+        inputs, outputs = self.model.inputs, self.model.outputs
+        named = [one.name for one in outputs] == [following] and {following, *(one.name for one in inputs)} == set(listed)
+        rows = all(len(one.shape) == 2 and one.shape[0] == 1 for one in (*inputs, *outputs))
+        if not named or not rows or outputs[0].size > sum(one.size for one in inputs):
+            message = "a decoder has one output, the next tokens, and rows of tokens as inputs, all of them listed"
+            hint = "Leave `next` out where the output holds no next tokens."
+            raise UsageError("bad-spec", message, where=f"{where}: [tokenizer] next", hint=hint)
+        return TokenPin(tokenizer.sha256, listed, following, tokenizer.pad, tuple(sorted(tokenizer.ends)))
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
@@ -212,8 +227,9 @@ class CircuitFolder:
         """Pin ``section`` and the names; every other section of the same model stays byte for byte. Returns the lock's path."""
         path = self.local_lock_path if engine in self.spec.local_locks else self.lock_path
         old = read_lock(path) if path.is_file() else None
-        kept = old.engines if old is not None and old.model_sha256 == self.model.sha256 else {}
-        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names).with_section(engine, section)
+        same = old if old is not None and old.model_sha256 == self.model.sha256 else None
+        kept, pin = ({}, None) if same is None else (same.engines, same.provenance)
+        lock = CircuitLock(self.spec.name, self.model.sha256, kept, self.names, pin).with_section(engine, section)
         if self.spec.tokenizer is not None:
             # Whoever verifies needs it beside the lock, wherever the model's own copy lies.
             data = read_limited(self.folder / self.spec.tokenizer, limit=MAX_BYTES)

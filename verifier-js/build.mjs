@@ -11,6 +11,9 @@ const common = { bundle: true, format: "esm", target: "es2022", charset: "ascii"
 rmSync(join(here, "dist"), { recursive: true, force: true });
 await esbuild.build({ ...common, entryPoints: ["src/node/main.ts"], outfile: "dist/verifier.mjs", platform: "node", banner: { js: "#!/usr/bin/env node" } });
 
+// What tests feed with lists of cases, to compare both verifiers (tests/conformance/).
+await esbuild.build({ ...common, entryPoints: ["src/conformance/main.ts"], outfile: "dist/conformance.mjs", platform: "node" });
+
 if (process.argv.includes("--tests")) {
   const tests = readdirSync(join(here, "tests"), { recursive: true }).filter((name) => name.endsWith(".test.ts")).sort();
   await esbuild.build({

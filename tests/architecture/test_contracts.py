@@ -35,6 +35,7 @@ class Planted:
 
 WHOLE = "All of verifai"
 DOMAIN = "The domain is pure"
+CLUSTER = "Only the crew on a cluster knows Ray"
 WORDS = "Only the command line knows typer and rich"
 FRAMEWORKS = "Only exporters know the source frameworks"
 EZKL = "ezkl runs in its worker only"
@@ -57,6 +58,7 @@ PLANTED = [
     Planted(WHOLE, "bundle/reader.py", "from verifai.reports import html_page"),
     Planted(WHOLE, "new_package/__init__.py", "import verifai.errors"),
     Planted(WHOLE, "onnx_graph/load.py", IN_FUNCTION + "from verifai.engines import interface"),
+    Planted(CLUSTER, "stages/batch/many.py", IN_FUNCTION + "import ray"),
     Planted(DOMAIN, "domain/trust.py", "import numpy"),
     Planted(DOMAIN, "domain/trust.py", IN_FUNCTION + "import random"),
     Planted(WORDS, "stages/check.py", "import typer"),

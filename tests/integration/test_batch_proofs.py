@@ -273,7 +273,7 @@ def test_samples_outside_are_left_out_before_batches_are_made(root: Path, public
 
 
 def test_what_a_batch_takes_is_refused_in_words(root: Path, public: CircuitFolder, rows: Path) -> None:
-    request = ready_circuit(public)._request({"x": cells(rows, 0, 5)}, "")
+    request = ready_circuit(public).request({"x": cells(rows, 0, 5)}, "")
     with pytest.raises(InputRejected, match="5 samples; the circuit takes 1 to 4"):
         engine_for(public.spec.engine).prove(request)
 

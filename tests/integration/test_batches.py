@@ -23,7 +23,6 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
 from verifai.domain.proof_index import INDEX_FILE, ProofIndex, SampleStatus, parse_index
 from verifai.domain.statement import Visibility, WeightVisibility
-from verifai.domain.workforce import Workforce
 from verifai.engines.interface import EngineProof, ProveRequest
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EngineCrashed, InternalError, Interrupted, Undecided, UsageError, VerifaiError
@@ -314,9 +313,8 @@ def test_the_others_are_proven_and_the_index_tells_of_all(
     assert np.allclose(statement.tensors[0].values(), rows[4], atol=0.01)
 
 
-@pytest.mark.parametrize("jobs", [1, 3])
 def test_a_sample_that_fails_is_recorded_and_tried_again_on_resume(
-    public: CircuitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+    public: CircuitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_rows(tmp_path / "in.npz", SEVERAL)
     problems: dict[int, BaseException] = {
@@ -326,14 +324,13 @@ def test_a_sample_that_fails_is_recorded_and_tried_again_on_resume(
     }
     with monkeypatch.context() as patch:
         fails_at(patch, problems)
-        report = proven(public, data, tmp_path / "e", keep_going=True, workforce=Workforce(jobs))
+        report = proven(public, data, tmp_path / "e", keep_going=True)
     assert report.status == 70, "a bug comes before everything else"
     failed = index_of(tmp_path / "e").of(SampleStatus.FAILED)
     assert sorted(row.code for row in failed) == ["bug", "engine-crashed", "out-of-memory"]
-    if jobs == 1:
-        assert [row.row for row in failed] == [2, 5, 6]
+    assert [row.row for row in failed] == [2, 5, 6]
     attempts = fails_at(monkeypatch, {})
-    again = proven(public, data, tmp_path / "e", resume=True, workforce=Workforce(jobs))
+    again = proven(public, data, tmp_path / "e", resume=True)
     assert (sum(attempts.values()), len(again.made), again.earlier, again.status) == (3, 3, SEVERAL - 3, 0)
     assert len(bundles(tmp_path / "e")) == SEVERAL
 

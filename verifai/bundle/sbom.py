@@ -185,8 +185,8 @@ def _properties(circuit: CircuitPredicate) -> dict[str, str]:
         values["verifai:fidelity:samples"] = str(fidelity.samples)
         values["verifai:fidelity:max_abs_error"] = f"{float(fidelity.max_abs_error):.17g}"
         values["verifai:fidelity:mean_abs_error"] = f"{float(fidelity.mean_abs_error):.17g}"
-        if fidelity.top1_matches is not None:
-            values["verifai:fidelity:top1_agreement"] = f"{fidelity.top1_matches}/{fidelity.samples}"
+        if fidelity.agreement is not None:
+            values["verifai:fidelity:top1_agreement"] = "{}/{}".format(*fidelity.agreement)
     return values
 
 

@@ -24,6 +24,7 @@ from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.evaluation.lock_file import read_data_lock
+from verifai.stages.origin import HeldRelease
 from verifai.stages.verify import Expectations
 from verifai.trust_file import read_trust
 
@@ -74,6 +75,15 @@ def register(app: typer.Typer) -> None:
                 help="Largest error of a circuit, in standard deviations of the output; by default 0.03 in regressions.",
             ),
         ] = None,
+        release: Annotated[
+            Path | None, typer.Option("--release", help="Signed release of the model, to make the circuit from it again.")
+        ] = None,
+        model_signature: Annotated[
+            Path | None, typer.Option("--model-signature", help="The release's signature; by default model.sig in it.")
+        ] = None,
+        secrets: Annotated[
+            Path | None, typer.Option("--secrets", help="Circuit folder with the seeds of private weights, with --release.")
+        ] = None,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
@@ -81,6 +91,8 @@ def register(app: typer.Typer) -> None:
         found = find_distinct(bundles)
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
+        if release is None and (model_signature is not None or secrets is not None):
+            raise UsageError("bad-option", "it goes with --release", hint="Name the folder or file that was signed.")
         trust_file = read_trust(trust)
         if trust_file.trust.allow_test_srs:
             current().note("INSECURE: the trust file accepts proofs that the maker of a test set-up can forge.")
@@ -98,6 +110,7 @@ def register(app: typer.Typer) -> None:
                 log=log,
                 seen=seen,
                 setup_material=tuple(srs or ()),
+                release=None if release is None else HeldRelease(release, model_signature, secrets),
                 max_spread_error=max_spread_error,
                 budget=Budget(memory_bytes=memory_limit(max_memory)),
                 progress=progress,

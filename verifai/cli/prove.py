@@ -101,7 +101,7 @@ def register(app: typer.Typer) -> None:
         keep_going: Annotated[
             bool, typer.Option("--keep-going", help="Leave out samples that cannot be proven; prove the others.")
         ] = False,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with what an earlier run began in this folder.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on in this folder, also when all is proven.")] = False,
         output_tensors: Annotated[
             Path | None,
             typer.Option(

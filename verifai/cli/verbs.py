@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),
     "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
+    "generate": Verb("generate", "Answer a prompt with a compiled language model, and prove the answer."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
@@ -56,11 +57,26 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
     "diff": Verb("diff", "Show what changed between two bundles."),
+    "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
+    "notarise": Verb(
+        "provenance", "Derive a circuit and its weight root from a signed release again, and sign that they came out."
+    ),
     "calibrate": Verb(
         "calibrate", "Measure how far honest runs and attacks differ, and set the tolerance between them, or refuse."
     ),
     "record-proofs": Verb(
         "calibrate", "Verify proofs and record what their circuit put out, so that a tolerance can be set for proven claims."
+    ),
+    "round": VerbGroup(
+        "Vote in a shared folder: one command per verifier.",
+        {
+            "init": Verb("round", "Open a round in a folder that all verifiers share."),
+            "join": Verb(
+                "round",
+                "Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.",
+            ),
+            "close": Verb("round", "Keep a shared round going without voting in it, then decide it and sign the decision."),
+        },
     ),
     "vote-open": Verb(
         "votes", "Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."

@@ -11,8 +11,10 @@ import typer
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
+from verifai.domain.consensus.beacons import VOTERS
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.round import BeaconRule
+from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 from verifai.stages.consensus.open_round import RoundOptions, open_round
 from verifai.stages.consensus.subject import SubjectOptions
@@ -65,6 +67,9 @@ def _register_open(app: typer.Typer) -> None:
         key: KeyOption = None,
     ) -> Result:
         """Open a round: fix what is asked, whom, and which future randomness will be used, before anybody commits."""
+        if beacon_source == VOTERS:
+            message = "the voters make their randomness in a shared folder only"
+            raise UsageError("bad-option", message, where="--beacon-source", hint="Run: `verifai round init --help`")
         uncalibrated = SubjectOptions(kind or OutputKind.EXACT, parameters=parameters_of(parameter))
         signers = signers_of(key)
         made = open_round(

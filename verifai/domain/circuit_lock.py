@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from verifai.domain.digest import Sha256
+from verifai.domain.model_signing import ProvenancePin
 from verifai.domain.names import PlaceNames, names_from_lock
 from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
@@ -25,12 +26,14 @@ class CircuitLock:
         model_sha256: digest of the canonical ONNX model.
         engines: each compiled engine's section, as TOML values; its engine parses it strictly.
         names: what classes and columns are called; no verdict depends on them.
+        provenance: from which signed release the model was exported; ``None`` where the lock does not say.
     """
 
     name: str
     model_sha256: Sha256
     engines: Mapping[EngineName, Mapping[str, Any]]
     names: PlaceNames = field(default_factory=PlaceNames)
+    provenance: ProvenancePin | None = None
 
     def section(self, engine: EngineName) -> Mapping[str, Any]:
         """The section of ``engine``. Raises UsageError (``engine-not-in-lock``) when it was not compiled."""
@@ -52,6 +55,7 @@ class CircuitLock:
         return {
             "schema": SCHEMA,
             "circuit": {"name": self.name, "model_sha256": self.model_sha256, **self.names.to_document()},
+            **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
             "engine": {engine.value: dict(self.engines[engine]) for engine in sorted(self.engines)},
         }
 
@@ -76,7 +80,8 @@ def parse_lock(document: Mapping[str, Any], where: str) -> CircuitLock:
         if not isinstance(value, Mapping):
             raise engines.refuse("expected a table", name)
         sections[engine] = value
-    lock = CircuitLock(circuit.text("name"), circuit.sha256("model_sha256"), sections, names_from_lock(circuit))
+    pin = ProvenancePin.from_record(root.table("provenance")) if root.has("provenance") else None
+    lock = CircuitLock(circuit.text("name"), circuit.sha256("model_sha256"), sections, names_from_lock(circuit), pin)
     for record in (circuit, engines, root):
         record.done()
     return lock

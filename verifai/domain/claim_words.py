@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from verifai.domain.attestation.release import DerivationPredicate, ReleasePredicate
 from verifai.domain.attestation.tee import HardwarePredicate
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.round import RoundTerms
@@ -19,6 +20,16 @@ def claim_words(predicate: object) -> tuple[str, ...]:
         return _decision(predicate)
     if isinstance(predicate, RoundTerms):
         return _terms(predicate)
+    if isinstance(predicate, ReleasePredicate):
+        return (
+            f"signature of release {predicate.pin.release!r} by {predicate.pin.signer}; exported was {predicate.pin.how()}",
+        )
+    if isinstance(predicate, DerivationPredicate):
+        root = predicate.pins.get("weights_sha256", predicate.circuit_sha256)
+        return (
+            f"derivation of release {predicate.pin.release!r}: its model gives circuit {short(predicate.circuit_sha256)}… and "
+            f"{predicate.weights.value} weights {short(root)}…, says its signer, {predicate.created}",
+        )
     if isinstance(predicate, HardwarePredicate):
         return (f"{predicate.kind.value} hardware evidence about a {predicate.about.WORD}, made {predicate.created}",)
     return ()

@@ -1,6 +1,7 @@
 """``trust.toml``: what a verdict may rest on besides ``circuit.lock``. The reader keeps it, outside every bundle.
 
-Roles: *release* signs manifests; *prover* signs circuit and proof attestations; *voter*, *consensus* and *gate* sign theirs.
+Roles: *release* signs manifests; *prover* signs circuit and proof attestations; *voter*, *consensus* and *gate* sign theirs; a
+*notary* signs that it derived a circuit from a release again.
 A role that the file does not mention is not asked for; a role that it mentions must be met.
 """
 
@@ -14,16 +15,20 @@ from typing import Any
 from verifai.domain.attestation.predicate_types import (
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    ROUND_CUT_TYPE,
     ROUND_TYPE,
     VOTE_COMMITMENT_TYPE,
+    VOTE_OPENING_TYPE,
     VOTE_REPLAY_TYPE,
     VOTE_TYPE,
 )
 from verifai.domain.digest import Sha256, is_sha256
 from verifai.domain.hardware import MAX_ENTRIES, TrustedHardware
+from verifai.domain.model_signing import MAX_SIGNERS, TrustedModelSigner
 from verifai.domain.our_files import require_schema
 from verifai.domain.record import Record
 from verifai.domain.trust_keys import PublicKey
@@ -44,6 +49,7 @@ class TrustRole(StrEnum):
     VOTER = "voter"
     CONSENSUS = "consensus"
     GATE = "gate"
+    NOTARY = "notary"
 
 
 ROLE_OF: Mapping[str, TrustRole] = {
@@ -53,9 +59,12 @@ ROLE_OF: Mapping[str, TrustRole] = {
     VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
     VOTE_TYPE: TrustRole.VOTER,
     VOTE_REPLAY_TYPE: TrustRole.VOTER,
+    VOTE_OPENING_TYPE: TrustRole.VOTER,
     ROUND_TYPE: TrustRole.CONSENSUS,
+    ROUND_CUT_TYPE: TrustRole.CONSENSUS,
     CONSENSUS_TYPE: TrustRole.CONSENSUS,
     GATE_TYPE: TrustRole.GATE,
+    DERIVATION_TYPE: TrustRole.NOTARY,
 }
 """The role that must sign an attestation, by predicate type."""
 
@@ -128,6 +137,7 @@ class Trust:
         keyless: identity that must vouch for the manifest; ``None`` asks for none.
         expires: the moment, UTC, after which this file must not be used; ``None`` for never.
         hardware: machines and code whose attestations count.
+        model_signers: whose signatures on releases of models count.
     """
 
     keys: Mapping[str, PublicKey]
@@ -140,6 +150,7 @@ class Trust:
     expires: str | None = None
     keyless: KeylessTrust | None = None
     hardware: tuple[TrustedHardware, ...] = ()
+    model_signers: tuple[TrustedModelSigner, ...] = ()
     names: Mapping[PublicKey, str] = field(default_factory=dict, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -173,14 +184,19 @@ def parse_trust(document: Mapping[str, Any], where: str) -> Trust:
         expires=utc_from_record(fresh, "expires") if fresh.has("expires") else None,
         keyless=_keyless(root.table("sigstore")) if root.has("sigstore") else None,
         hardware=tuple(TrustedHardware.from_record(item) for item in root.tables("hardware", [], max_length=MAX_ENTRIES)),
+        model_signers=tuple(
+            TrustedModelSigner.from_record(item) for item in root.tables("model_signers", [], max_length=MAX_SIGNERS)
+        ),
     )
     for record in (circuits, srs, fresh, root):
         record.done()
-    if len({one.name for one in trust.hardware}) != len(trust.hardware):
-        raise root.refuse("two entries have one name", "hardware")
-    if not (trust.roles or trust.circuits or trust.log or trust.keyless or trust.hardware):
+    for field_, entries in (("hardware", trust.hardware), ("model_signers", trust.model_signers)):
+        if len({one.name for one in entries}) != len(entries):
+            raise root.refuse("two entries have one name", field_)
+    if not (trust.roles or trust.circuits or trust.log or trust.keyless or trust.hardware or trust.model_signers):
         raise root.refuse(
-            "it names no role, circuit, log, identity or hardware to trust", hint="Make one with: `verifai trust init -o FILE`"
+            "it names no role, circuit, log, identity, hardware or signer of models to trust",
+            hint="Make one with: `verifai trust init -o FILE`",
         )
     return trust
 

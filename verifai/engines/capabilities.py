@@ -15,7 +15,7 @@ from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
-from verifai.engines.interface import CompileRequest, ProofEngine, Tensors, VerifyRequest
+from verifai.engines.interface import CompileRequest, ProofEngine, ProveRequest, ReservedOpening, Tensors, VerifyRequest
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -129,6 +129,63 @@ class RenewsWeightRoots(ProofEngine, Protocol):
         """
 
 
+@runtime_checkable
+class ReservesOpenings(ProofEngine, Protocol):
+    """Openings of hidden weights that one process reserves, and others prove with."""
+
+    def reserve_openings(self, section: Mapping[str, Any], secrets_dir: Path, count: int) -> tuple[ReservedOpening, ...]:
+        """Up to ``count`` openings, at least one, on disk as spent when this returns; none where the weights are not private.
+
+        Raises:
+            UsageError: ``opening-budget-spent``; those of the ledger. Undecided: ``disk``, ``opening-ledger-busy``.
+        """
+
+    def secret_files(self, section: Mapping[str, Any], secrets_dir: Path) -> Mapping[str, bytes]:
+        """What proving with reserved openings needs of ``secrets_dir``, by name; no ledger is among them.
+
+        Raises:
+            UsageError: ``weights-secret-missing`` and the like.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a circuit puts out, computed without a proof.
+
+    Attributes:
+        files: payload files that do not depend on the proof; those that :meth:`Rehearses.constant_files` names, as far as
+            there are any.
+        cells: integers of each output as a statement shows them, row-major; of a batch, of the items that count.
+        outputs, clamped_cells, findings: as in :class:`~verifai.engines.interface.EngineProof`; findings are those that the
+            proof itself does not lead to.
+    """
+
+    files: Mapping[str, bytes]
+    cells: Mapping[str, tuple[int, ...]]
+    outputs: Tensors
+    clamped_cells: int | None
+    findings: tuple[Finding, ...] = ()
+
+
+@runtime_checkable
+class Rehearses(ProofEngine, Protocol):
+    """Runs the circuit without proving, so that somebody else's proof can be held to its result."""
+
+    def constant_files(self) -> frozenset[str]:
+        """Names of the payload files that are the same in every bundle of a circuit, or follow from the opening."""
+
+    def rehearse(self, request: ProveRequest) -> Rehearsal:
+        """Run the circuit on the request's inputs. Raises what ``prove`` raises before it proves; spends nothing."""
+
+
+@runtime_checkable
+class EstimatesMemory(ProofEngine, Protocol):
+    """Knows from a compiled circuit what a proof will take."""
+
+    def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
+        """Peak resident bytes of a process that proves, about. Raises UsageError (``stale-build``, ``bad-lock``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SplitRequest:
     """Inputs of split.
@@ -213,6 +270,60 @@ class WarmsUp(ProofEngine, Protocol):
 
     def ensure_warm(self, progress: Progress = SILENT) -> None:
         """Do it where it was not done in this installation, or not in this process where nothing is kept. Raises likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """Inputs of an answer.
+
+    Attributes:
+        model: a decoder: its inputs one after another are one row of tokens, its only output what the last positions put next.
+        section, build_dir, budget: as in :class:`~verifai.engines.interface.ProveRequest`.
+        prompt: tokens, at least one.
+        most: how many tokens the answer has at most; prompt and answer but for its last token fit the model's positions.
+        pad: fills positions behind the end.
+        ends: tokens that end an answer.
+    """
+
+    model: OnnxModel
+    section: Mapping[str, Any]
+    build_dir: Path
+    prompt: tuple[int, ...]
+    most: int
+    pad: int
+    ends: frozenset[int]
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """An answer.
+
+    Attributes:
+        tokens: at least one; only the last may be one that ends answers.
+        inputs: the model's inputs with prompt and answer, but for the answer's last token.
+        seconds: what it took. cached: whether each token cost its own row alone.
+    """
+
+    tokens: tuple[int, ...]
+    inputs: Tensors
+    seconds: float
+    cached: bool
+
+
+@runtime_checkable
+class GeneratesTokens(ProofEngine, Protocol):
+    """Runs a compiled decoder as its proofs do, token by token."""
+
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Continue a prompt greedily, the lowest token on ties.
+
+        Raises:
+            InputRejected: a token that the circuit does not know, or an inner value out of its reach.
+            UsageError: ``stale-build``, ``bad-lock``, ``engine-version``, ``batch-unsupported``.
+            Undecided: memory, deadline.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorShapeProto, Value
 from verifai.domain.digest import sha256
 from verifai.domain.tensor import TensorSpec
 from verifai.onnx_graph.external import pull_in
+from verifai.onnx_graph.functions import inlined
 from verifai.onnx_graph.graph import Branch, Graph, Node, TensorType, read_attribute, shortened, to_bytes
 from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_NAME, MAX_TOTAL_BYTES
 from verifai.onnx_graph.lint import lint, parse
@@ -45,10 +46,12 @@ class Canonical:
     Attributes:
         model: the canonical model.
         notices: one sentence each, in the order of the passes; empty when nothing of note changed.
+        halves: whether the source computes in float16, at least in part, and so rounds what this model does not.
     """
 
     model: OnnxModel
     notices: tuple[str, ...]
+    halves: bool = False
 
 
 def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = None, folder: Path | None = None) -> Canonical:
@@ -63,7 +66,7 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
     Raises:
         UnsupportedModel: with a ``model-…`` code and the node, tensor or field named.
     """
-    proto = parse(data, where)
+    proto = inlined(parse(data, where), where)
     opsets = lint(proto, where)
     pull_in(proto, folder, where)
     graph = _read(proto, dims or {}, where)
@@ -87,7 +90,7 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         require_plain_masks(graph)
     require_safe_division(graph)
     _note_large_integers(graph)
-    return Canonical(_model(graph), tuple(graph.notices))
+    return Canonical(_model(graph), tuple(graph.notices), graph.halves)
 
 
 def _model(graph: Graph) -> OnnxModel:
@@ -183,7 +186,8 @@ def _nodes(source: GraphProto, taken: set[str], where: str) -> list[Node]:
 
 def _branch(source: GraphProto, taken: set[str], where: str) -> Branch:
     constants = {tensor.name: to_array(tensor, where) for tensor in source.initializer}
-    return Branch(_nodes(source, taken, where), constants, [value.name for value in source.output])
+    outputs, inputs = ([value.name for value in values] for values in (source.output, source.input))
+    return Branch(_nodes(source, taken, where), constants, outputs, inputs)
 
 
 def _free(base: str, taken: set[str]) -> str:

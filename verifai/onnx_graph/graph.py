@@ -21,18 +21,22 @@ Attribute = int | float | bytes | Array | tuple[int, ...] | tuple[float, ...] | 
 
 @dataclass
 class Branch:
-    """One side of an ``If``: nodes that may read the values around it, constants of its own, and the values that it yields."""
+    """A graph inside a node: one side of an ``If``, or the body of a ``Loop`` or ``Scan``.
+
+    Its nodes may read the values around it. ``inputs``: what a body is given in each step.
+    """
 
     nodes: list[Node]
     constants: dict[str, Array]
     outputs: list[str]
+    inputs: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Node:
     """One operator. ``domain`` is empty for ``ai.onnx``; an input named ``""`` is an absent optional one.
 
-    ``branches``: of an ``If``, until its condition is known; empty for every other operator.
+    ``branches``: of an ``If``, ``Loop`` or ``Scan``, until it is taken apart; empty for every other operator.
     """
 
     op_type: str
@@ -97,6 +101,8 @@ class Graph:
         types: every value's type, once inferred.
         pending: source nodes not yet visited, while types are inferred.
         notices: what a person should know about the changes made.
+        unrolled: how many nodes loops were written out as.
+        halves: whether the source computes in float16, at least in part.
     """
 
     name: str
@@ -107,6 +113,8 @@ class Graph:
     types: dict[str, TensorType] = field(default_factory=dict)
     pending: list[Node] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    unrolled: int = 0
+    halves: bool = False
     _names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,8 @@ MAX_FOLDS = 5_000
 MAX_NODES = 100_000
 MAX_OPERANDS = 10_000
 """Of one node: what reads it costs a step per operand and pass, which the node limit does not count."""
+MAX_UNROLLED = 20_000
+"""Nodes that the loops of a model are written out as; each costs about a millisecond."""
 MAX_RANK = 16
 MAX_NAME = 512
 

@@ -24,8 +24,9 @@ MAX_OPSET: int = onnx.defs.onnx_opset_version()
 MAX_IR: int = onnx.IR_VERSION
 ML_DOMAIN = "ai.onnx.ml"
 
-_CONTROL_FLOW = frozenset({"Loop", "Scan", "SequenceMap"})
-"""``If`` may stand where its condition turns out constant; :mod:`.passes.branches` decides."""
+_BODIES = frozenset({"Loop", "Scan"})
+_CONTROL_FLOW = _BODIES | {"If"}
+"""They may stand where shapes and constants decide them; :mod:`.passes.branches` and :mod:`.passes.loops` do."""
 _MAX_DEPTH = 8
 _STOCHASTIC = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"})
 _FOREIGN_TYPES = ("Sequence", "Optional", "String", "RegexFullMatch", "ImageDecoder", "TfIdfVectorizer")
@@ -107,13 +108,6 @@ def lint(model: ModelProto, where: str) -> dict[str, int]:
         raise refuse("model-too-large", f"{len(graph.node)} nodes; the limit is {MAX_NODES}", where)
     if graph.sparse_initializer:
         raise refuse("model-sparse", "the graph holds sparse weights", where, "Store them as dense tensors.")
-    if model.functions:
-        raise refuse(
-            "model-control-flow",
-            f"the model defines the local function {model.functions[0].name!r}",
-            where,
-            "Inline it first: onnx.inliner.inline_local_functions(model).",
-        )
     if model.training_info:
         raise refuse("model-stochastic", "the file holds a training graph", where, "Export the model for inference.")
     defined = _definitions(model, where)
@@ -137,7 +131,8 @@ def _nodes(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: 
                 raise _undefined(graph, node, index, name)
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
-                count += _branch(attribute.g, set(defined), opsets, _place(node, index), depth + 1)
+                body = node.op_type in _BODIES
+                count += _branch(attribute.g, set(defined), opsets, _place(node, index), depth + 1, body=body)
         for name in node.output:
             if name and name in defined:
                 raise refuse("model-malformed", f"the value {printable(name)!r} is defined twice", _place(node, index))
@@ -149,12 +144,17 @@ def _nodes(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: 
     return count
 
 
-def _branch(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: str, depth: int) -> int:
-    """A branch of an ``If``, which may read what is defined around it. Returns how many nodes it has."""
+def _branch(graph: GraphProto, defined: set[str], opsets: dict[str, int], where: str, depth: int, *, body: bool) -> int:
+    """A branch of an ``If``, or a loop's body, which may read what is defined around it. Returns how many nodes it has."""
     if depth > _MAX_DEPTH:
         raise refuse("model-control-flow", f"branches are nested deeper than {_MAX_DEPTH}", where)
-    if graph.input or graph.sparse_initializer:
+    if (graph.input and not body) or graph.sparse_initializer:
         raise refuse("model-malformed", "a branch has inputs or sparse weights", where)
+    for value in graph.input:
+        _name(value.name, f"an input in {where}")
+        if value.name in defined:
+            raise refuse("model-malformed", f"the value {value.name!r} is defined twice", where)
+        defined.add(value.name)
     for tensor in graph.initializer:
         _name(tensor.name, f"a weight in a branch of {where}")
         if tensor.name in defined:
@@ -248,14 +248,13 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
     if max(len(node.input), len(node.output)) > MAX_OPERANDS:
         count = max(len(node.input), len(node.output))
         raise refuse("model-too-large", f"{count} operands or results; the limit is {MAX_OPERANDS} of one node", place)
-    branching = node.op_type == "If" and node.domain in ("", "ai.onnx")
-    if node.op_type in _CONTROL_FLOW or (not branching and any(a.type in _GRAPH_KINDS for a in node.attribute)):
+    branching = node.op_type in _CONTROL_FLOW and node.domain in ("", "ai.onnx")
+    if node.op_type == "SequenceMap" or (not branching and any(a.type in _GRAPH_KINDS for a in node.attribute)):
         raise refuse(
             "model-control-flow",
             "dynamic control flow cannot be proven",
             place,
-            "Export with fixed control flow: unroll the loop, or keep one branch."
-            + (" Of a scikit-learn estimator, export its .skops file instead." if node.op_type == "Scan" else ""),
+            "Export with fixed control flow: unroll the loop, or keep one branch.",
         )
     if any(a.type in _SPARSE_KINDS for a in node.attribute):
         raise refuse("model-sparse", "a sparse tensor", place, "Store it as a dense tensor.")

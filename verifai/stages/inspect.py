@@ -11,6 +11,7 @@ from verifai.bundle.reader import open_bundle
 from verifai.bundle.summary import BundleSummary, summarise
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.model_signing import ProvenancePin
 from verifai.domain.our_files import HEAD, kept_file
 from verifai.domain.statement import EngineName
 from verifai.engines.interface import SectionSummary
@@ -25,6 +26,7 @@ class LockSummary:
     Attributes:
         sha256: of the file, as ``lock_sha256`` of a trust file has it.
         engines: what each engine's section says.
+        provenance: from which signed release the model comes; ``None`` where the lock does not say.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class LockSummary:
     name: str
     model_sha256: Sha256
     engines: Mapping[EngineName, SectionSummary]
+    provenance: ProvenancePin | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -40,6 +43,7 @@ class LockSummary:
             "lock_sha256": self.sha256,
             "circuit": self.name,
             "model_sha256": self.model_sha256,
+            "provenance": None if self.provenance is None else self.provenance.to_json(),
             "engines": {
                 engine.value: {
                     "engine_version": found.engine_version,
@@ -72,7 +76,9 @@ def inspect_lock(path: Path) -> LockSummary:
     """Read the lock at ``path``. Raises UsageError (``file-missing``, ``bad-lock``)."""
     lock = read_lock(path)
     engines = {engine: engine_for(engine).summarise(section) for engine, section in lock.engines.items()}
-    return LockSummary(path, sha256(read_limited(path, limit=MAX_TOML_BYTES)), lock.name, lock.model_sha256, engines)
+    return LockSummary(
+        path, sha256(read_limited(path, limit=MAX_TOML_BYTES)), lock.name, lock.model_sha256, engines, lock.provenance
+    )
 
 
 def inspect_bundle(path: Path) -> BundleSummary:

@@ -19,6 +19,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
+from verifai.domain.generation import Generation
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
@@ -33,6 +34,7 @@ from verifai.execution.child import kill_all
 from verifai.execution.files import cannot_write
 from verifai.execution.outputs import ReservedSpace
 from verifai.stages.evidence import circuit_attestation, circuit_predicate, proof_attestation
+from verifai.stages.kept import kept_attestations
 from verifai.stages.nearness import Nearness
 from verifai.stages.outside import outside_samples, refuse_outside
 
@@ -75,6 +77,7 @@ class ReadyCircuit:
     Attributes:
         section, summary: the engine's pinned section, and what it says.
         described, attestation: what the bundles say of the circuit.
+        provenance: what they carry of the signed release that it comes from.
         keep_outputs: whether results carry what the circuit put out, where the engine offers it.
         nearness: the float model, where each proven output is compared with it.
     """
@@ -86,6 +89,7 @@ class ReadyCircuit:
     summary: SectionSummary
     described: CircuitPredicate
     attestation: Attestation
+    provenance: tuple[Attestation, ...]
     signers: Sequence[Signer]
     budget: Budget
     threads: int | None
@@ -100,20 +104,36 @@ class ReadyCircuit:
         *,
         context: str,
         secrets: Mapping[str, TensorSecret] | None = None,
+        generation: Generation | None = None,
+        check_outputs: Callable[[Mapping[str, Any]], None] = lambda outputs: None,
         progress: Progress = SILENT,
     ) -> ProvedBundle:
-        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises."""
-        folder = self.folder
-        shown = len(folder.model.data) if folder.spec.weights is WeightVisibility.PUBLIC else 0
+        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises.
+
+        Args:
+            generation, check_outputs: as in :class:`~verifai.engines.interface.ProveRequest`.
+        """
         with ReservedSpace(target.parent) as space:
-            space.take(shown + DOCUMENT_BYTES)
+            space.take(self.shown_bytes + DOCUMENT_BYTES)
             request = replace(
-                self._request(sample, context),
+                self.request(sample, context),
                 progress=progress,
                 input_secrets=secrets or {},
-                require_space=lambda count: space.take(count + shown + DOCUMENT_BYTES),
+                generation=generation,
+                check_outputs=check_outputs,
+                require_space=lambda count: space.take(count + self.shown_bytes + DOCUMENT_BYTES),
             )
             proof = self.engine.prove(request)
+        return self.seal(index, sample, target, proof)
+
+    @property
+    def shown_bytes(self) -> int:
+        """Of the model, where bundles hold it."""
+        return len(self.folder.model.data) if self.folder.spec.weights is WeightVisibility.PUBLIC else 0
+
+    def seal(self, index: int, sample: Mapping[str, Any], target: Path, proof: EngineProof) -> ProvedBundle:
+        """Write the bundle of a proof of ``sample`` that was verified. Raises UsageError, Undecided."""
+        folder = self.folder
         refuse_other_privacy(folder.spec, proof.statement, folder)
         payload = _payload(proof, folder.spec, folder.model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -121,7 +141,11 @@ class ReadyCircuit:
         payload[SBOM_FILE] = make_sbom(self.described, created, digests)
         claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
         bundle_id = write_bundle(
-            target, payload=payload, attestations=[self.attestation, claim], signers=self.signers, created=created
+            target,
+            payload=payload,
+            attestations=[self.attestation, claim, *self.provenance],
+            signers=self.signers,
+            created=created,
         )
         spent, peak = proof.seconds, proof.peak_rss_bytes
         outputs = proof.outputs if self.keep_outputs else {}
@@ -133,7 +157,8 @@ class ReadyCircuit:
             index, target, bundle_id, proof.statement, spent, peak, values, findings, outputs, handed, self.summary.insecure
         )
 
-    def _request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+    def request(self, sample: Mapping[str, Any], context: str) -> ProveRequest:
+        """What the engine is asked for one sample."""
         folder, name = self.folder, self.engine.name
         return ProveRequest(
             model=folder.model,
@@ -215,12 +240,13 @@ def ready_circuit(
         summary=summary,
         described=described,
         attestation=circuit_attestation(described, signers),
+        provenance=kept_attestations(folder, lock),
         signers=signers,
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,
         keep_outputs=keep_outputs,
         # A segment's own error says little about the whole model, and compile asks nothing of it either.
-        nearness=Nearness(model, summary.fidelity) if compare and summary.segment is None else None,
+        nearness=Nearness(model, summary.fidelity, lock.names.tokens) if compare and summary.segment is None else None,
     )
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifai.bundle.reader import open_bundle
+from verifai.domain.answer import check_generation
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import MODEL_FILE, SIDE_FILES, Manifest
@@ -33,6 +35,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.evidence import fidelity_figures, section_digest
 from verifai.stages.matching import TensorSource, check_context, check_context_bound, check_tensors
+from verifai.stages.origin import check_origin
 
 if TYPE_CHECKING:
     from verifai.bundle.reader import OpenBundle
@@ -105,7 +108,9 @@ def verify_bundle(
         Undecided: it could not be checked.
     """
     with open_bundle(path) as bundle:  # V1: steps R1–R9
-        return verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
+        verified = verify_open(bundle, lock, expect or Expectations(), budget=budget or Budget(), progress=progress)
+        origin = origin_findings(bundle, lock, verified.circuit)
+    return replace(verified, findings=(*verified.findings, *origin))
 
 
 def verify_open(
@@ -154,11 +159,22 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += check_generation(verified.statement, lock.names.tokens)
     findings += note_clamped(proof)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
         bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
     )
+
+
+def origin_findings(bundle: OpenBundle, lock: CircuitLock, circuit: CircuitPredicate) -> tuple[Finding, ...]:
+    """P1 to P3 without a trust file: attestations must not contradict the lock; no signature is judged.
+
+    Of a model that the bundle shows, and whose lock names no release, nothing is said: whoever wants to can look at it.
+    """
+    if lock.provenance is None and circuit.weights is WeightVisibility.PUBLIC:
+        return ()
+    return check_origin(bundle, lock, circuit, None, datetime.now(UTC)).findings()
 
 
 def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
@@ -338,6 +354,8 @@ def describe(statement: Statement) -> Sequence[str]:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
         lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
+    if statement.generation is not None:
+        lines.append(statement.generation.words())
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

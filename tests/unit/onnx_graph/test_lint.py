@@ -57,7 +57,8 @@ def _loop() -> onnx.ModelProto:
 
 def _function() -> onnx.ModelProto:
     source = model([node("Mine", ["x"], domain="custom")], domains={"custom": 1})
-    body = helper.make_function("custom", "Mine", ["a"], ["b"], [node("Relu", ["a"], ["b"])], [helper.make_opsetid("", 18)])
+    own = [helper.make_opsetid("custom", 1)]
+    body = helper.make_function("custom", "Mine", ["a"], ["b"], [node("Mine", ["a"], ["b"], domain="custom")], own)
     source.functions.append(body)
     return source
 
@@ -134,7 +135,7 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     ),
     "a branch with a loop in it": (
         lambda: _branch(_side(_loop().graph.node[0], result="y")),
-        "model-control-flow",
+        "model-malformed",
         "the_Loop",
     ),
     "a branch with a weight of nothing": (
@@ -142,8 +143,8 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         "model-non-finite",
         "w",
     ),
-    "a loop": (_loop, "model-control-flow", "the_Loop"),
-    "a local function": (_function, "model-control-flow", "test.onnx"),
+    "a loop whose body takes and yields other values": (_loop, "model-malformed", "the_Loop"),
+    "a local function that calls itself": (_function, "model-malformed", "test.onnx"),
     "sparse weights": (_sparse_weights, "model-sparse", "test.onnx"),
     "a sparse constant": (_sparse_constant, "model-sparse", "the_Constant"),
     "a training graph": (_training_graph, "model-stochastic", "test.onnx"),

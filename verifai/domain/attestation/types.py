@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING
 from verifai.domain import strict_json
 from verifai.domain.attestation.envelope import MAX_PAYLOAD_BYTES, STATEMENT_TYPE, Attestation, Envelope, Predicate, Subject
 from verifai.domain.attestation.predicate_types import (
+    BEACON_TYPE,
     CALIBRATION_TYPE,
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    RELEASE_TYPE,
+    ROUND_CUT_TYPE,
     ROUND_TYPE,
     TEE_TYPE,
     VOTE_COMMITMENT_TYPE,
+    VOTE_OPENING_TYPE,
     VOTE_REPLAY_TYPE,
     VOTE_TYPE,
 )
@@ -40,9 +45,14 @@ _TYPES: Mapping[str, str] = {
     VOTE_COMMITMENT_TYPE: "verifai.domain.consensus.vote:VoteCommitment",
     VOTE_TYPE: "verifai.domain.consensus.vote:Vote",
     VOTE_REPLAY_TYPE: "verifai.domain.consensus.vote_replay:VoteReplay",
+    BEACON_TYPE: "verifai.domain.consensus.beacons:PublishedBeacon",
+    ROUND_CUT_TYPE: "verifai.domain.consensus.exchange:RoundCut",
+    VOTE_OPENING_TYPE: "verifai.domain.consensus.exchange:VoteOpening",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
     TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
     EVALUATION_TYPE: "verifai.domain.attestation.evaluation:EvaluationPredicate",
+    RELEASE_TYPE: "verifai.domain.attestation.release:ReleasePredicate",
+    DERIVATION_TYPE: "verifai.domain.attestation.release:DerivationPredicate",
 }
 
 

@@ -15,10 +15,13 @@ from verifai.domain.codes import (
     evaluation,
     ezkl,
     gate,
+    generation,
     hardware,
     onnx,
     opening,
+    provenance,
     sumcheck,
+    workforce,
 )
 from verifai.domain.codes.code import Code
 
@@ -48,6 +51,9 @@ def all_codes() -> dict[str, Code]:
         evaluation,
         gate,
         hardware,
+        generation,
+        provenance,
+        workforce,
     ):
         for name, code in part.CODES.items():
             if name in merged:

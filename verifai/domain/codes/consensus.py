@@ -5,6 +5,40 @@ from __future__ import annotations
 from verifai.domain.codes.code import Code
 
 CODES: dict[str, Code] = {
+    "beacon-unproven": Code(
+        (1,),
+        "The round names a drand chain, and nothing proves the value that was used.",
+        "Give the chain's JSON, as its service returns it: --beacon FILE",
+    ),
+    "beacon-false": Code(
+        (1,), "What is given as a drand chain's randomness was not signed by the chain's key.", "Fetch it from drand again."
+    ),
+    "beacon-early": Code(
+        (1,),
+        "The randomness was public before the last commitment was due, so an answer could be chosen to fit it.",
+        "Open a new round; round init chooses a number that is late enough.",
+    ),
+    "round-waiting": Code((4,), "The round waits for somebody; nothing is lost.", "Run the same command again to go on."),
+    "round-late": Code(
+        (3,),
+        "The round went on without this party, or without its list.",
+        "Join a new round before its deadlines.",
+    ),
+    "round-two-lists": Code(
+        (1,),
+        "The coordinator signed two different lists of one step: it told the verifiers different things.",
+        "Keep both lists, they are signed evidence. Open a new round with another coordinator.",
+    ),
+    "round-changed": Code(
+        (2,), "The folder holds another round than the one that was joined there.", "Ask the coordinator; use a new folder."
+    ),
+    "round-key": Code((1,), "A file of the round is not the one that its terms name.", "Ask the coordinator for a new folder."),
+    "round-coordinator": Code(
+        (2,), "Nobody said who the coordinator is, so anybody could have opened the round.", "Ask; then give --coordinator."
+    ),
+    "round-secret-missing": Code(
+        (2,), "This key took part already, and what it needs to go on is not here.", "Run the command where it was run first."
+    ),
     "doubtful-message": Code(
         (2,), "Two messages are in one verifier's name, and its key is not known.", "Give the verifiers' keys: --voter KEY.pub"
     ),

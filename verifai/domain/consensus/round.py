@@ -241,6 +241,8 @@ class Round:
 
     Attributes:
         runtime: the runtime that the calibration holds for; a voter with another one does not count. Empty: any.
+        shares: with randomness that the voters make, who showed a share of it in time; a voter who kept its own back, to see
+            the seed first, has no vote. ``None`` for any other beacon.
     """
 
     terms: RoundTerms
@@ -249,6 +251,7 @@ class Round:
     faults: list[NamedFault] = field(default_factory=list)
     seed: Sha256 | None = None
     runtime: str = ""
+    shares: frozenset[str] | None = None
     _commitments: dict[str, tuple[Sha256, VoteCommitment]] = field(default_factory=dict)
     _identifiers: dict[str, set[str]] = field(default_factory=dict)
     _votes: dict[str, tuple[Sha256, Vote]] = field(default_factory=dict)
@@ -297,10 +300,12 @@ class Round:
                 hint="Choosing the beacon afterwards would be choosing the seed.",
             )
         self._name_copies()
+        for voter in () if self.shares is None else sorted(set(self._commitments) - self.shares - self._liars):
+            self._fault(voter, Fault.NO_REVEAL, "showed no share of the seed in time, so its vote does not count")
         for voter in self.terms.voters:
             if voter not in self._commitments and not self._has(voter, Fault.LATE_COMMITMENT, Fault.WRONG_RUNTIME):
                 self._fault(voter, Fault.NO_COMMITMENT, "nothing arrived")
-        self._set_digest = commitments_digest(self._identifiers)
+        self._set_digest = self.set_digest()
         self.seed = draw_seed(self.round_id, self._set_digest, beacon)
         return self.seed
 
@@ -319,7 +324,7 @@ class Round:
         if late:
             self._fault(signer, Fault.LATE_REVEAL, f"after {self.terms.reveal_by}")
             return
-        if signer not in self._commitments:
+        if signer not in self._commitments or self._kept_back(signer):
             return  # named when the seed was drawn
         if vote.commitment not in self.commitment_identifiers():  # counts as no vote: it could not be tallied again
             self.refuse_message(signer, Fault.FALSE_OPENING, "it names a commitment that is not in the round")
@@ -337,9 +342,17 @@ class Round:
         if self.seed is None:
             raise EvidenceRejected("round-order", "closed before the seed was drawn")
         for voter in self._commitments:
-            if voter not in self._votes and voter not in self._liars and not self._has(voter, Fault.LATE_REVEAL):
+            named = voter in self._liars or self._kept_back(voter) or self._has(voter, Fault.LATE_REVEAL)
+            if voter not in self._votes and not named:
                 self._fault(voter, Fault.NO_REVEAL, "committed, then showed nothing")
         return {voter: self._votes[voter] for voter in sorted(self._votes) if voter not in self._liars | self._discarded}
+
+    def _kept_back(self, voter: str) -> bool:
+        return self.shares is not None and voter not in self.shares
+
+    def set_digest(self) -> Sha256:
+        """Digest of all commitments so far (:func:`commitments_digest`)."""
+        return commitments_digest(self._identifiers)
 
     @property
     def liars(self) -> frozenset[str]:

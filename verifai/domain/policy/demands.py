@@ -12,6 +12,7 @@ from enum import StrEnum
 from verifai.domain.digest import Sha256
 from verifai.domain.policy.evaluation import EvaluationDemand
 from verifai.domain.policy.waiver import WaiverBook
+from verifai.domain.provenance import ProvenanceDemand
 from verifai.domain.statement import EngineName, Privacy
 
 SCHEMA = "verifai/policy/v1"
@@ -88,6 +89,7 @@ class ProofDemand:
         insecure: insecure modes accepted beside those that ``srs`` implies, by name.
         context: the text that every statement must carry; ``None`` accepts any.
         contexts: the numbered contexts of which every statement must carry one; ``None`` accepts any.
+        answers: whether every proof must be of an answer of a language model, whose tokens are linked.
     """
 
     engines: tuple[EngineName, ...]
@@ -97,6 +99,7 @@ class ProofDemand:
     insecure: tuple[str, ...] = ()
     context: str | None = None
     contexts: ContextsDemand | None = None
+    answers: bool = False
 
     @property
     def by_context(self) -> bool:
@@ -112,6 +115,7 @@ class FidelityDemand:
         top1_agreement: least share of calibration samples whose decisions agree, in [0, 1].
         max_abs_error: largest error of any output value.
         spread_error: largest 99th percentile of error / spread of the output.
+        perplexity_ratio: of a language model, how much larger the circuit's perplexity may be than the float model's.
         samples: how many calibration samples the figures must rest on.
         clamped_cells: most inner cells that may have been cut off at their range, as the prover counted: its word, not the
             lock's.
@@ -120,6 +124,7 @@ class FidelityDemand:
     top1_agreement: float | None = None
     max_abs_error: float | None = None
     spread_error: float | None = None
+    perplexity_ratio: float | None = None
     samples: int = 1
     clamped_cells: int | None = None
 
@@ -181,6 +186,7 @@ class ModelDemand:
         skew_seconds: how far in the future a date may lie.
         signatures: distinct keys, trusted as provers, that signed bundle and proof; 0 for none.
         log: whether the trusted log must hold the evidence.
+        provenance: what must tie the model to a signed release; ``None`` asks for nothing.
     """
 
     name: str
@@ -199,6 +205,7 @@ class ModelDemand:
     signatures: int = 0
     log: bool = False
     any_kind: bool = False
+    provenance: ProvenanceDemand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from verifai.domain.policy.demands import (
 from verifai.domain.policy.evaluation import EvaluationDemand, evaluation_from_record
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
+from verifai.domain.provenance import Derivation, ProvenanceDemand
 from verifai.domain.record import Record
 from verifai.domain.statement import MAX_CONTEXT, EngineName
 from verifai.domain.toml import parse_toml
@@ -113,6 +114,7 @@ def _refuse_without_trust(root: Record, model: ModelDemand, place: str) -> None:
         "consensus": model.consensus is not None,
         "gate": model.gate is not None,
         "tee": model.tee is not None,
+        "provenance": model.provenance is not None,
     }
     for field, needed in needs.items():
         if needed:
@@ -151,10 +153,38 @@ def _model(record: Record) -> ModelDemand:
         signatures=record.integer("signatures", 0, low=0, high=64),
         log=record.flag("log", False),
         any_kind=any_kind,
+        provenance=_provenance(record, evidence, any_kind=any_kind) if record.has("provenance") else None,
     )
     record.done()
     if demand.skew_seconds > 86400:
         raise record.refuse("more than a day ahead is no clock skew", "clock_skew")
+    return demand
+
+
+def _provenance(record: Record, evidence: tuple[EvidenceKind, ...], *, any_kind: bool) -> ProvenanceDemand:
+    if EvidenceKind.PROOF not in evidence or any_kind:
+        message = 'it is about the circuit of a proof, so a proof must be needed: evidence = ["proof"]'
+        raise record.refuse(message, "provenance")
+    found = record.table("provenance")
+    one = found.take("signed_by", None)
+    names = (found.text("signed_by", max_length=255),) if isinstance(one, str) else found.texts("signed_by", max_length=64)
+    if not names or len(set(names)) != len(names):
+        raise found.refuse("expected at least one name of [[model_signers]], each once", "signed_by")
+    demand = ProvenanceDemand(
+        signed_by=names,
+        derivation=found.choice("derivation", Derivation, Derivation.ATTESTED.value),
+        files=found.text("files", None, max_length=1024),
+        signature=found.text("signature", None, max_length=1024),
+        circuit=found.text("circuit", None, max_length=1024),
+    )
+    found.done()
+    if demand.files is None:
+        for name in ("signature", "circuit"):
+            if getattr(demand, name) is not None:
+                raise found.refuse("it goes with `files`", name)
+        if demand.derivation is Derivation.REDERIVED:
+            hint = 'Write: files = "FOLDER", the release as its signer published it.'
+            raise found.refuse("nothing can be derived here without the release", "derivation", hint)
     return demand
 
 
@@ -166,6 +196,7 @@ def _proof(record: Record) -> ProofDemand:
         srs=record.choice("srs", SrsLevel, SrsLevel.CEREMONY.value),
         insecure=record.texts("insecure", (), max_length=16),
         context=record.text("context", None),
+        answers=record.flag("answers", False),
     )
     demand = replace(demand, contexts=_contexts(record, demand))
     record.done()
@@ -219,6 +250,7 @@ def _fidelity(record: Record) -> FidelityDemand:
         top1_agreement=record.number("top1_agreement", None, low=0.0, high=1.0),
         max_abs_error=record.number("max_abs_error", None, low=0.0, high=1e9),
         spread_error=record.number("spread_error", None, low=0.0, high=1e9),
+        perplexity_ratio=record.number("perplexity_ratio", None, low=0.0, high=1e9),
         samples=record.integer("samples", 1, low=1, high=10**9),
         clamped_cells=record.integer("clamped_cells", None, low=0, high=2**48),
     )

@@ -18,6 +18,7 @@ from verifai.domain.policy.demands import (
 )
 from verifai.domain.policy.evaluation import EvaluationDemand, FloorsOn
 from verifai.domain.proof_index import sample_id
+from verifai.domain.provenance import Derivation, ProvenanceDemand
 from verifai.domain.shell import shell
 
 
@@ -75,6 +76,8 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
         ]
         if demand.tee.context is not None:
             lines.append(f"  Context: every one of them carries {demand.tee.context!r}.")
+    if demand.provenance is not None:
+        lines += _provenance(demand.provenance)
     if demand.gate is not None:
         wanted = ", ".join(demand.gate.policies)
         lines += [
@@ -84,6 +87,16 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
         ]
     lines += _always(demand)
     return lines
+
+
+def _provenance(demand: ProvenanceDemand) -> list[str]:
+    made = "derived here from the release" if demand.derivation is Derivation.REDERIVED else "derived here, or so says a notary"
+    return [
+        f"  Provenance: the model comes from a release that {' or '.join(map(repr, demand.signed_by))} signed, and the "
+        f"circuit and its weights from that model: {made}.",
+        "    To satisfy it: `verifai provenance CIRCUIT --model-signature model.sig --trust FILE`, then for a notary "
+        "`verifai notarise`; prove after that, so that the bundles carry both.",
+    ]
 
 
 _PER_ENGINE = "    Counted per engine: one input proven with two engines counts as two; allow one engine to count inputs."
@@ -105,6 +118,11 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     else:
         lines.append("  Set-up: none at all (transparent).")
     lines += [f"  INSECURE: mode {mode!r} is accepted." for mode in proof.insecure]
+    if proof.answers:
+        lines += [
+            "  Answers: every proof is of an answer of a language model, each token put out by the position before it.",
+            "    To satisfy it: `verifai generate CIRCUIT --prompt TEXT -o BUNDLE`.",
+        ]
     if proof.context is not None:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
@@ -170,6 +188,8 @@ def _fidelity(demand: FidelityDemand) -> list[str]:
         floors.append(f"largest error {demand.max_abs_error:g} or less")
     if demand.spread_error is not None:
         floors.append(f"99th percentile of the error {demand.spread_error:g} spreads of the output or less")
+    if demand.perplexity_ratio is not None:
+        floors.append(f"perplexity {demand.perplexity_ratio:g} times the float model's or less")
     floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
     lines = [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
     if demand.clamped_cells is not None:

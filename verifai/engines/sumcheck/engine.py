@@ -11,7 +11,16 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, RootState, SplitRequest
+from verifai.engines.capabilities import (
+    CheckInputsRequest,
+    Generated,
+    GenerateRequest,
+    OutsideInput,
+    Prediction,
+    Rehearsal,
+    RootState,
+    SplitRequest,
+)
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -20,6 +29,7 @@ from verifai.engines.interface import (
     OperatorSupport,
     PrivacySupport,
     ProveRequest,
+    ReservedOpening,
     SectionSummary,
     VerifiedProof,
     VerifyRequest,
@@ -36,7 +46,8 @@ if TYPE_CHECKING:  # verifying needs neither, and loading NumPy takes longer tha
 class SumcheckEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it checks inputs, renews weight roots, splits models and warms up (:mod:`verifai.engines.capabilities`).
+    Beyond that it writes answers, checks inputs, rehearses proofs, reserves openings, renews weight roots, splits models and
+    warms up (:mod:`verifai.engines.capabilities`).
     """
 
     @property
@@ -88,6 +99,12 @@ class SumcheckEngine:
             batch=parsed.batch,
         )
 
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Continue a prompt greedily. Raises InputRejected, UsageError (stale build), Undecided."""
+        from verifai.engines.sumcheck.generating import generate
+
+        return generate(request)
+
     def prove(self, request: ProveRequest) -> EngineProof:
         """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build)."""
         from verifai.engines.sumcheck.proving import prove
@@ -137,6 +154,38 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.root_renewal import renew_weight_root
 
         return renew_weight_root(section, build_dir, secrets_dir, where, progress)
+
+    def reserve_openings(self, section: Mapping[str, Any], secrets_dir: Path, count: int) -> tuple[ReservedOpening, ...]:
+        """Opening numbers of private weights, spent from here on. Raises UsageError, Undecided."""
+        from verifai.engines.sumcheck.secrets.reserved import reserve_openings
+
+        return reserve_openings(parse_section(section), secrets_dir, count)
+
+    def secret_files(self, section: Mapping[str, Any], secrets_dir: Path) -> Mapping[str, bytes]:
+        """Seeds, registration and links of private weights. Raises UsageError."""
+        from verifai.engines.sumcheck.secrets.reserved import secret_files
+
+        return secret_files(parse_section(section), secrets_dir)
+
+    def constant_files(self) -> frozenset[str]:
+        """Circuit, weights, and what is shown of a root."""
+        from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, WEIGHTS_FILE
+        from verifai.engines.sumcheck.payload.weight_roots import LINK_FILE, REGISTRATION_FILE
+
+        return frozenset({CIRCUIT_FILE, WEIGHTS_FILE, LINK_FILE, REGISTRATION_FILE})
+
+    def rehearse(self, request: ProveRequest) -> Rehearsal:
+        """The integer program, run and not proven. Raises InputRejected, UsageError."""
+        from verifai.engines.sumcheck.proving import rehearse
+
+        return rehearse(request)
+
+    def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
+        """From the sizes of the prover's arrays. Raises UsageError (``stale-build``, ``bad-lock``)."""
+        from verifai.engines.sumcheck.build_folder import read_circuit
+        from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
+
+        return peak_memory_bytes(read_circuit(build_dir, parse_section(section))[1])
 
     def check_split(self, spec: CircuitSpec, *, where: str) -> None:
         """Refuse what cannot be split. Raises UsageError (``privacy-unsupported``, ``bad-spec``)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.statement import WeightVisibility
 from verifai.domain.tensor import TensorSpec
+from verifai.engines.capabilities import Rehearsal
 from verifai.engines.interface import EngineProof, ProveRequest, Tensors, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
@@ -28,7 +29,7 @@ from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
 from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
-from verifai.engines.sumcheck.secrets.store import UsableRoot, reserve_tensor, secrets_folder, usable_root, weights_seed
+from verifai.engines.sumcheck.secrets.store import reserve_tensor, root_files, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, items_of, real_outputs
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, InputRejected, InternalError, ResourceExhausted, UsageError
@@ -48,6 +49,23 @@ def prove(request: ProveRequest) -> EngineProof:
     ready = within(limits, lambda: _checked(request))
     ensure_kernels(request.progress)  # once per installation, so in no proof's time limit
     return within(limits, lambda: _prove(request, ready))
+
+
+class _Root(NamedTuple):
+    """The root that a proof opens. ``files``: what the payload shows of it; ``number``: the opening; spent by ``take``."""
+
+    root: Sha256
+    files: Mapping[str, bytes]
+    take: Callable[[], int]
+
+
+def _root(request: ProveRequest, section: LockSection) -> _Root:
+    """The root of the opening that was reserved for this proof, else the one whose ledger has openings left."""
+    folder, opening = secrets_folder(request), request.opening
+    if opening is not None:
+        return _Root(opening.root, root_files(folder, section.weights_sha256, opening.root), lambda: opening.number)
+    usable = usable_root(folder, section.weights_sha256)
+    return _Root(usable.root, usable.files, lambda: usable.ledger.reserve("proof"))
 
 
 class _Ready(NamedTuple):
@@ -111,7 +129,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=_without_filler(real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales), items),
+        outputs=_outputs(request, ready, trace),
         secrets=_output_secrets(request, circuit, proven),
         findings=(
             *saturated_outputs(section, circuit, checked.verified.statement),
@@ -121,27 +139,24 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
     )
 
 
-def _without_filler(outputs: Tensors, items: int) -> Tensors:
-    """Of a batch, the items that count."""
-    return {name: values[:items] for name, values in outputs.items()} if items else outputs
+def _outputs(request: ProveRequest, ready: _Ready, trace: Trace) -> Tensors:
+    """What the circuit puts out, by name; of a batch, the items that count."""
+    outputs = real_outputs(ready.circuit, request.model.outputs, trace.outputs(), ready.section.scales)
+    return {name: values[: ready.items] for name, values in outputs.items()} if ready.items else outputs
 
 
-def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Trace, prover.ProvenStatement]:
+def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, prover.ProvenStatement]:
     """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private."""
     section, data, circuit, blob, inputs, _, items = ready
-    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
     from verifai.engines.sumcheck.prover.key_cache import KEYS
 
     _require_memory(circuit, request.budget.memory_bytes)
     request.progress.phase("run")
-    try:
-        weights = decode_arrays(circuit, blob)
-    except EvidenceRejected as problem:
-        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
-    trace = run(circuit, weights, inputs)
+    weights, trace = _traced(request, ready)
+    request.check_outputs(_outputs(request, ready, trace))
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
-    root = usable_root(secrets_folder(request), section.weights_sha256) if hidden else None
+    root = _root(request, section) if hidden else None
     seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
     made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
     key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
@@ -151,11 +166,11 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Tr
     request.require_space(_evidence_bytes(circuit, len(data) + len(shown), {} if root is None else root.files))
     handed = _input_secrets(request, key, inputs)
     # Reserved on disk before anything is computed with it: a crash from here on loses the number.
-    number = root.ledger.reserve("proof") if root is not None else None
+    number = root.take() if root is not None else None
     proven = prover.prove(
         key,
         trace,
-        request.context.encode("utf-8"),
+        (request.context if request.generation is None else request.generation.bound(request.context)).encode("utf-8"),
         opening_number=number,
         secrets=handed,
         items=items,
@@ -163,6 +178,47 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[UsableRoot | None, Tr
         threads=threads,
     )
     return root, trace, proven
+
+
+def _traced(request: ProveRequest, ready: _Ready) -> tuple[Sequence[Ints], Trace]:
+    """The weights, and the circuit run on the request's inputs."""
+    from verifai.engines.sumcheck.interpreter.weights import decode_arrays
+
+    try:
+        weights = decode_arrays(ready.circuit, ready.blob)
+    except EvidenceRejected as problem:
+        raise stale(problem.message, request.build_dir / WEIGHTS_FILE) from None
+    return weights, run(ready.circuit, weights, ready.inputs)
+
+
+def rehearse(request: ProveRequest) -> Rehearsal:
+    """Run the circuit as ``prove`` would, without a proof.
+
+    Raises:
+        InputRejected, UsageError: as :func:`prove`.
+    """
+    ready = _checked(request)
+    section, circuit, items = ready.section, ready.circuit, ready.items
+    _, trace = _traced(request, ready)
+    put_out = trace.outputs()
+    clamped = None if ready.ranges is None else count_clamped(circuit, trace, ready.ranges, items)
+    cells = {}
+    for spec, port, array in zip(request.model.outputs, circuit.outputs, put_out, strict=True):
+        shown = array.reshape(circuit.batch, *spec.shape)[:items] if items else array
+        zero_point = circuit.tensors[port.tensor].zero_point
+        cells[spec.name] = tuple(cell + zero_point for cell in shown.reshape(-1).tolist())
+    files = {CIRCUIT_FILE: ready.data}
+    if section.weights is WeightVisibility.PUBLIC:
+        files[WEIGHTS_FILE] = ready.blob
+    if section.weights is WeightVisibility.PRIVATE and request.opening is not None:
+        files |= root_files(secrets_folder(request), section.weights_sha256, request.opening.root)
+    return Rehearsal(
+        files=files,
+        cells=cells,
+        outputs=_outputs(request, ready, trace),
+        clamped_cells=None if clamped is None else clamped.bound,
+        findings=() if clamped is None else clamped_finding(clamped),
+    )
 
 
 def _require_memory(circuit: Circuit, limit: int | None) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifyRequest
-from verifai.engines.sumcheck.lock_section import expect_suite, parse_section
+from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.errors import VerifaiError
 from verifai.execution.child import Limits
 from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    from verifai.engines.sumcheck.lowering.lower import Lowered
 
 REDERIVE_MEMORY, REDERIVE_SECONDS = 8 << 30, 600.0
 """As for reading and running a foreign model."""
@@ -28,7 +33,7 @@ def rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
 
 
 def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
-    from verifai.engines.sumcheck.building import build_circuit, weights_identity
+    from verifai.engines.sumcheck.building import build_circuit
     from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
     from verifai.engines.sumcheck.tensors import stored_tensors
 
@@ -43,13 +48,14 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         message = "the pinned tensors are not the model's inputs and outputs, in its order"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
+    seed = _seed(request, section)
+    hidden = section.weights is WeightVisibility.PRIVATE and seed is None
     request.progress.phase("lower")
     try:
         scales = {**section.scales, **section.options.boundary}
         suite = SUITES[section.suite]
         lowered = build_circuit(model, tensors, section.weights, scales, section.options, suite, section.batch)
-        hidden = section.weights is WeightVisibility.PRIVATE
-        identity = "" if hidden else weights_identity(lowered)
+        identity = "" if hidden else _identity(lowered, seed)
     except (VerifaiError, KeyError) as problem:
         message = f"the pinned section does not fit the model: {problem}"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
@@ -62,6 +68,27 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         message = "the root of private weights cannot be derived from the model: it depends on a secret seed"
         return circuit, Finding("sumcheck-weights-hidden", Outcome.NOT_CHECKED, message, remedy="Ask the owner for a proof.")
     return circuit, _compared("sumcheck-weights", identity, section.weights_sha256, "the weights")
+
+
+def _seed(request: VerifyRequest, section: LockSection) -> bytes | None:
+    """The seed of the pinned root of private weights, for whoever may see them.
+
+    Raises:
+        UsageError: ``weights-secret-missing``, ``weights-secret-malformed``.
+    """
+    if section.weights is not WeightVisibility.PRIVATE or request.secrets_dir is None:
+        return None
+    from verifai.engines.sumcheck.secrets.store import weights_seed
+
+    return weights_seed(request.secrets_dir, section.weights_sha256)
+
+
+def _identity(lowered: Lowered, seed: bytes | None) -> str:
+    """The weights' digest or root; of private weights, under the pinned root's own seed."""
+    from verifai.engines.sumcheck.building import weights_identity
+    from verifai.engines.sumcheck.prover.prove import prepare
+
+    return weights_identity(lowered) if seed is None else prepare(lowered.circuit, lowered.weights, weights_seed=seed).identity
 
 
 def _compared(code: str, found: str, pinned: str, what: str) -> Finding:

@@ -276,7 +276,7 @@ def real_outputs(
     found: dict[str, NDArray[Any]] = {}
     batch = (circuit.batch,) if circuit.batch else ()
     for spec, port, centred_cells in zip(specs, circuit.outputs, cells, strict=True):
-        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape(*batch, *spec.shape)
+        tensor, x = circuit.tensors[port.tensor], centred_cells.reshape((*batch, *spec.shape))
         columns = columns_of(scales.get(spec.name))
         if columns:
             zeros = np.array([column.zero_point for column in columns], np.float64)

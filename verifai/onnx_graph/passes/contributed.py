@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from verifai.onnx_graph.graph import Attribute, Graph, Node
+from verifai.onnx_graph.passes.pairwise import distances
 from verifai.onnx_graph.refusal import refuse
 
 DOMAIN = "com.microsoft"
@@ -146,6 +147,7 @@ def _fused(graph: Graph, node: Node) -> list[Node]:
 
 _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "BiasGelu": _gelu,
+    "CDist": distances,
     "DequantizeLinear": _renamed,
     "FastGelu": _gelu,
     "FusedConv": _fused,
@@ -168,7 +170,7 @@ _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
 _LEAST_INPUTS = {
     "QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5, "QLinearAveragePool": 4, "QLinearGlobalAveragePool": 4,
     "QLinearLeakyRelu": 4, "QLinearSigmoid": 4, "QLinearSoftmax": 4, "FusedConv": 2, "FusedGemm": 2, "BiasGelu": 2,
-    "QuantizeLinear": 2, "DequantizeLinear": 2,
+    "QuantizeLinear": 2, "DequantizeLinear": 2, "CDist": 2,
 }  # fmt: skip
 
 

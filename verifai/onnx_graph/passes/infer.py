@@ -26,6 +26,7 @@ from verifai.onnx_graph.limits import (
 from verifai.onnx_graph.passes.branches import enter_branch
 from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
 from verifai.onnx_graph.passes.fold import evaluate, foldable, foldable_alone
+from verifai.onnx_graph.passes.loops import Step, enter_loop, go_on
 from verifai.onnx_graph.passes.upgrade import upgrade
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, checked_size, element_dtype, from_array
@@ -57,16 +58,35 @@ def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
     budget.charge(sum(kind.nbytes for kind in graph.inputs.values()), "the inputs")
     while graph.pending:
         node = graph.pending.pop()
-        if node.branches:
-            budget.charge(enter_branch(graph, node), node.where)
+        if isinstance(node, Step) or node.branches:
+            for fresh in _opened(graph, node, opsets[""], budget):
+                _take(graph, fresh, budget)
             continue
         # Before it is rewritten, since rewriting relies on the operator's own rules.
         if node.domain != CONTRIBUTED:
             _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
         for fresh in upgrade(graph, node, opsets[""]):
-            budget.charge(_type_node(graph, fresh), fresh.where)
-            if not _fold(graph, fresh, budget):
-                graph.nodes.append(fresh)
+            _take(graph, fresh, budget)
+
+
+def _opened(graph: Graph, node: Node, opset: int, budget: _Budget) -> list[Node]:
+    """What is inside an ``If`` or a loop is put in front of those pending. Returns nodes of the canonical opset before it."""
+    first: list[Node] = []
+    if isinstance(node, Step):
+        return go_on(graph, node)
+    if node.op_type == "If":
+        size = enter_branch(graph, node)
+    else:
+        size, first = enter_loop(graph, node, opset)
+    budget.charge(size, node.where)
+    return first
+
+
+def _take(graph: Graph, node: Node, budget: _Budget) -> None:
+    """Type a node of the canonical opset; keep it unless it is constant."""
+    budget.charge(_type_node(graph, node), node.where)
+    if not _fold(graph, node, budget):
+        graph.nodes.append(node)
 
 
 class _Budget:

@@ -175,19 +175,31 @@ def _sums_to_one(graph: Graph, name: str) -> bool:
 
 
 def _feature_extractor(graph: Graph, node: Node) -> list[Node]:
-    """Columns by index."""
-    indices = graph.constants.get(node.inputs[1])
-    if indices is None or indices.dtype != np.int64:
-        raise _no_form(node, "with indices that are not constant has no exact form")
-    columns = graph.constant(f"{node.name}_columns", indices.reshape(-1))
-    rank = len(graph.types[node.inputs[0]].shape)
+    """Cells of the last axis by index, computed indices included; onnxruntime counts from the front only."""
+    data, given = node.inputs
+    rank, width = len(graph.types[data].shape), graph.types[data].shape[-1]
+    kind = graph.types[given]
+    if kind.dtype != np.int64:
+        raise _no_form(node, f"is supported for int64 indices only, not {kind.dtype}")
+    nodes = []
+    indices = graph.constants.get(given)
+    if indices is None:
+        columns = given
+        if len(kind.shape) != 1:
+            columns, flat = graph.fresh(f"{node.name}_columns"), graph.constant(f"{node.name}_flat", np.array([-1], np.int64))
+            nodes.append(Node("Reshape", [given, flat], [columns], {"allowzero": 0}, f"{node.name}_reshape"))
+    else:
+        if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < width:
+            raise _no_form(node, f"has indices outside the {width} columns")
+        columns = graph.constant(f"{node.name}_columns", indices.reshape(-1))
     if rank != 1:
-        return [Node("Gather", [node.inputs[0], columns], node.outputs, {"axis": rank - 1}, node.name)]
+        return [*nodes, Node("Gather", [data, columns], node.outputs, {"axis": rank - 1}, node.name)]
     # onnxruntime gives one row for a line of cells.
     line = graph.fresh(f"{node.name}_line")
     axes = graph.constant(f"{node.name}_axes", np.array([0], np.int64))
     return [
-        Node("Gather", [node.inputs[0], columns], [line], {"axis": 0}, node.name),
+        *nodes,
+        Node("Gather", [data, columns], [line], {"axis": 0}, node.name),
         Node("Unsqueeze", [line, axes], node.outputs, {}, f"{node.name}_row"),
     ]
 

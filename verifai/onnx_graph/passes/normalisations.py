@@ -111,21 +111,25 @@ def rms_normalization(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 
 def average_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """AveragePool that counts only the cells of the picture: with the padding counted, times what it then divides too much."""
+    """AveragePool whose windows do not all count as many cells: with all counted, times what it then divides too much.
+
+    The padding counts where the operator says so; what ``ceil_mode`` adds beyond it never does.
+    """
     shape, kernel = graph.types[node.inputs[0]].shape, node.ints("kernel_shape") or ()
     rank = len(kernel)
     strides, pads = node.ints("strides") or (1,) * rank, node.ints("pads") or (0,) * (2 * rank)
     plain = node.text("auto_pad", "NOTSET") in ("NOTSET", "VALID")
     dilated = opset >= 19 and any(one != 1 for one in node.ints("dilations") or ())
     fits = rank == len(shape) - 2 and len(strides) == rank and len(pads) == 2 * rank
+    counted = bool(node.integer("count_include_pad", 0))
     if (
-        node.integer("count_include_pad", 0)
-        or dilated
+        dilated
         or not fits
+        or (counted and not node.integer("ceil_mode", 0))
         or not (any(pads) or not plain or node.integer("ceil_mode", 0))
     ):
         return [_without_dilation(node)]
-    begin, sizes, ends = [], [], []
+    begin, sizes, ends, limits = [], [], [], []
     for axis in range(rank):
         size, window, stride = shape[2 + axis], kernel[axis], strides[axis]
         if window < 1 or stride < 1:
@@ -147,7 +151,9 @@ def average_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
         begin.append(before)
         sizes.append(count)
         ends.append(max(0, (count - 1) * stride + window - size - before))
-    if not any(begin) and not any(ends):
+        limits.append(size + after if counted else size)
+    beyond = any(end + size > limit for end, size, limit in zip(ends, shape[2:], limits, strict=True))
+    if not beyond and (counted or not any(begin)):
         return [_without_dilation(node)]
     checked_size(
         [*shape[:2], *(end + size for end, size in zip(ends, shape[2:], strict=True))], np.dtype(np.float32), node.where
@@ -156,7 +162,7 @@ def average_pool(graph: Graph, node: Node, opset: int) -> list[Node]:
     factor = np.ones([1, 1, *sizes])
     for axis in range(rank):
         starts = np.arange(sizes[axis]) * strides[axis] - begin[axis]
-        inside = np.minimum(starts + kernel[axis], shape[2 + axis]) - np.maximum(starts, 0)
+        inside = np.minimum(starts + kernel[axis], limits[axis]) - np.maximum(starts, -begin[axis] if counted else 0)
         if (inside < 1).any():
             raise refuse("model-malformed", "a window lies wholly in the padding", node.where)
         factor = factor * (kernel[axis] / inside).reshape([1, 1, *(-1 if at == axis else 1 for at in range(rank))])

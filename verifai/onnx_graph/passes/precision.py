@@ -33,6 +33,7 @@ def to_float32(graph: Graph) -> None:
             if isinstance(value, np.ndarray) and value.dtype in _OTHERS and not (node.domain and key in SPLITS):
                 seen.add(value.dtype.name)
                 node.attributes[key] = _converted(value, node.where)
+    graph.halves = graph.halves or "float16" in seen
     for kind_name in sorted(seen):
         graph.note(f"The model holds {kind_name} tensors; they were converted to float32.")
 

@@ -31,6 +31,7 @@ def simplify(graph: Graph) -> None:
                 other.outputs = [target if name == source else name for name in other.outputs]
                 other.inputs = [target if name == source else name for name in other.inputs]
             producers.add(target)
+            replaced = {name: target if other == source else other for name, other in replaced.items()}
             replaced[source] = target
         else:
             kept.append(Node("Identity", [source], [target], name=node.name))

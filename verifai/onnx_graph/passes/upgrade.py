@@ -32,7 +32,6 @@ from verifai.onnx_graph.passes.compositions import (
 )
 from verifai.onnx_graph.passes.ml_domain import lower_ml
 from verifai.onnx_graph.passes.normalisations import (
-    average_pool,
     group_normalization,
     instance_normalization,
     mean_variance_normalization,
@@ -40,6 +39,7 @@ from verifai.onnx_graph.passes.normalisations import (
     rms_normalization,
 )
 from verifai.onnx_graph.passes.recurrent import unrolled
+from verifai.onnx_graph.passes.spatial import convolution, convolution_transpose, pool, wrapped
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array
 
@@ -136,7 +136,7 @@ def _clip(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 def _pad(graph: Graph, node: Node, opset: int) -> list[Node]:
     if node.text("mode", "constant") == "wrap":
-        raise refuse("model-unknown-operator", "padding that wraps around", node.where, "Concatenate slices instead.")
+        return wrapped(graph, node)
     if opset < 11:
         _to_input(graph, node, "pads", 1)
         _to_input(graph, node, "value", 2, graph.types[node.inputs[0]].dtype.type)
@@ -352,7 +352,10 @@ _REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("LpPool", "GlobalLpPool"), lp_pool),
     **dict.fromkeys(("EyeLike", "HannWindow", "HammingWindow", "BlackmanWindow"), _typed_output),
     **dict.fromkeys(("RNN", "GRU", "LSTM"), unrolled),
-    "AveragePool": average_pool,
+    "AveragePool": pool,
+    "Conv": convolution,
+    "ConvTranspose": convolution_transpose,
+    "MaxPool": pool,
     "DFT": _unchanged_meaning_lost,
     "GroupNormalization": group_normalization,
     "InstanceNormalization": instance_normalization,

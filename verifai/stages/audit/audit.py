@@ -33,12 +33,13 @@ from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
-from verifai.domain.statement import Role
+from verifai.domain.statement import EngineName, Role, WeightVisibility
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
+from verifai.execution.child import Limits
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.audit.evaluation import EvaluationAudit
 from verifai.stages.audit.options import AuditOptions
@@ -58,6 +59,7 @@ from verifai.stages.evaluation.judge import verify_evaluation
 from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.matching import check_context, check_context_bound, check_tensors
+from verifai.stages.origin import Derived, check_origin, derive
 from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_proof
 from verifai.trust_file import TrustFile
 
@@ -112,6 +114,7 @@ class _Audit:
         self._unproven = ""
         self._model: OnnxModel | None = None
         self._opened: OpenedBy | None = None
+        self._derived: Derived | None = None
 
     def run(self, path: str, now: str) -> AuditReport:
         """All steps, in order."""
@@ -133,7 +136,9 @@ class _Audit:
                 )
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
+            self._derive(lock, now)
             self._again(circuit, proof.created, trusted, lock)
+            self._origin(circuit, lock, now)
             self._reference(verified, summary)
             part, cap = summary.segment is not None, self._options.max_spread_error
             self._findings.append(judge_pinned(summary.fidelity, part=part, cap=cap))
@@ -212,7 +217,9 @@ class _Audit:
                     "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
                 )
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
+            self._derive(lock, now)
             self._again(circuit, claims.predicate.created, trusted, lock)
+            self._origin(circuit, lock, now)
             again = EvaluationAudit(self._options, self._model, _context_signed(self._bundle, others))
             allowed, budget = self._trust.allow_test_srs, self._options.budget
             verified = verify_evaluation(
@@ -307,7 +314,36 @@ class _Audit:
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
         self._each("A7", lambda: check_materials(self._bundle, circuit, created))
 
+    def _derive(self, lock: CircuitLock, now: str) -> None:
+        """P1 and P2 of a release that the auditor holds: its files give the model, whether or not the bundle shows one."""
+        held, options = self._options.release, self._options
+        if held is not None:
+            signers = self._trust.model_signers
+            self._derived = derive(held, lock, signers, parse_utc(now), budget=options.budget, progress=options.progress)
+
+    def _origin(self, circuit: CircuitPredicate, lock: CircuitLock, now: str) -> None:
+        """P1 to P3: the chain from a signed release to this circuit."""
+        if lock.provenance is None and circuit.weights is WeightVisibility.PUBLIC and self._derived is None:
+            return
+        made = [one for one in self._findings if one.step.startswith(REDERIVED)]
+        whole = bool(made) and all(one.outcome is Outcome.HOLDS for one in made)
+        try:
+            self._findings += check_origin(
+                self._bundle,
+                lock,
+                circuit,
+                self._trust,
+                parse_utc(now),
+                entries=self._trust.model_signers,
+                derived=self._derived,
+                circuit_derived=whole,
+            ).findings()
+        except VerifaiError as problem:
+            self._add(problem, "P1")
+
     def _load_model(self, lock: CircuitLock) -> OnnxModel | None:
+        if self._derived is not None and self._derived.model:
+            return self._derived.loaded(Limits(memory_bytes=self._options.budget.memory_bytes), self._options.progress)
         listed = {entry.path: entry.sha256 for entry in self._bundle.manifest.files}
         if listed.get(f"payload/{MODEL_FILE}") != lock.model_sha256:
             return None  # there is none, or V4 has refused it: an untrusted graph is not parsed without need
@@ -332,9 +368,15 @@ class _Audit:
             model_sha256=lock.model_sha256,
             allow_test_material=self._trust.allow_test_srs,
             setup_material=self._options.setup_material,
+            secrets_dir=self._secrets(circuit.engine),
             budget=self._options.budget,
             progress=self._options.progress,
         )
+
+    def _secrets(self, engine: EngineName) -> Path | None:
+        """Where the seeds of private weights are, for an auditor who may see them."""
+        held = self._options.release
+        return None if held is None else held.secrets_dir(engine)
 
     def _reference(self, verified: VerifiedBundle | None, summary: SectionSummary) -> None:
         """A4 to A6: the float model beside the proven output; a statement that was not proven is not looked into."""
@@ -351,7 +393,7 @@ class _Audit:
         try:
             options = self._options if summary.segment is None else replace(self._options, max_spread_error=inf)
             findings, self._comparisons = compare_with_reference(
-                verified.statement, summary.fidelity, model, self._given, options
+                verified.statement, summary.fidelity, model, self._given, options, verified.names.tokens
             )
         except VerifaiError as problem:
             self._add(problem, "A5")

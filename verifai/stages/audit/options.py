@@ -8,6 +8,7 @@ from pathlib import Path
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.progress import SILENT, Progress
+from verifai.stages.origin import HeldRelease
 from verifai.stages.verify import Expectations
 
 
@@ -26,6 +27,7 @@ class AuditOptions:
         evm: whether to put the proof to a second verifier as well, where the engine offers one (ezkl: the Solidity contract).
         setup_material: further places (files or folders) with SRS files, for the re-derivation.
         now: UTC; by default the clock.
+        release: the signed release, where the auditor holds it: then the model, and from it the circuit, is made again.
     """
 
     expect: Expectations = field(default_factory=Expectations)
@@ -37,5 +39,6 @@ class AuditOptions:
     seen: Path | None = None
     setup_material: tuple[Path, ...] = ()
     now: str | None = None
+    release: HeldRelease | None = None
     budget: Budget = field(default_factory=Budget)
     progress: Progress = SILENT

@@ -12,7 +12,7 @@ from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
 from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
-from verifai.domain.attestation.predicate_types import EVALUATION_TYPE, TEE_TYPE
+from verifai.domain.attestation.predicate_types import DERIVATION_TYPE, EVALUATION_TYPE, RELEASE_TYPE, TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.circuit_lock import CircuitLock
@@ -137,8 +137,9 @@ def check_unrelated(bundle: OpenBundle) -> list[Finding]:
     """A9: attestations that the proof does not build on were read, but nothing in this audit judged them."""
     proofs = (*bundle.of_type(ProofPredicate.TYPE), *bundle.of_type(EVALUATION_TYPE))
     related: set[str] = set()
-    # Hardware attestations are judged by steps H1 to H3.
-    pending = [one.id for one in (*proofs, *bundle.of_type(TEE_TYPE))]
+    # Hardware attestations are judged by steps H1 to H3, those of provenance by P1 to P3.
+    pending = [one.id for kind in (TEE_TYPE, RELEASE_TYPE, DERIVATION_TYPE) for one in bundle.of_type(kind)]
+    pending += [one.id for one in proofs]
     while pending:
         one = pending.pop()
         if one not in related and one in bundle.attestations:

@@ -10,10 +10,8 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -22,26 +20,26 @@ from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import INDEX_FILE, IndexHeader, IndexRow, ProofIndex, SampleStatus, sample_id
 from verifai.domain.statement import Visibility, check_context
+from verifai.domain.workforce import ALONE
 from verifai.engines.capabilities import OutsideInput
 from verifai.errors import (
     InputRejected,
-    InternalError,
     Interrupted,
-    ResourceExhausted,
     Undecided,
     UsageError,
     VerifaiError,
 )
-from verifai.execution.child import kill_all
 from verifai.stages.batch.index_file import IndexFile, held_folder, read_index, remove_unfinished
 from verifai.stages.batch.inputs import batch_digest, input_digest, keep_hidden_inputs
+from verifai.stages.batch.many import Many, refuse_to_ship
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.resume import check_same_batch, proven_row, take_up
+from verifai.stages.batch.worker import told
 from verifai.stages.evidence import section_digest
 from verifai.stages.outside import refuse_outside
 from verifai.stages.prove import ProvedBundle, ReadyCircuit, free_targets, grouped, ready_circuit
 
-_OF_THE_RUN = ("disk", "opening-ledger-busy")
+_OF_THE_RUN = ("disk", "opening-ledger-busy", "cluster-lost", "no-worker-left")
 """Codes of failures that the next sample would meet as well."""
 
 
@@ -60,19 +58,17 @@ def prove_batch(
 
     Raises:
         InputRejected: without ``keep_going``: :class:`~verifai.stages.outside.SamplesOutside`, before the first proof.
-        UsageError: as :func:`verifai.stages.prove.prove`; ``file-exists`` also for the index of an earlier run, unless it is to
-            be continued; ``index-malformed``, ``index-differs``, ``index-bundle-differs``, ``index-inputs-unknown``. Also with
-            ``keep_going`` what would stop every other sample too, such as ``opening-budget-spent``: the index has the rest.
-        Undecided: as there; ``batch-busy``; ``disk``.
+        UsageError: as :func:`verifai.stages.prove.prove`; ``file-exists`` also for the index of an earlier run that proved all
+            of its samples, unless it is to be continued; ``not-shipped``, ``not-remote``, ``ray-missing``;
+            ``index-malformed``, ``index-differs``, ``index-bundle-differs``, ``index-inputs-unknown``. Also with ``keep_going``
+            what would stop every other sample too, such as ``opening-budget-spent``: the index has the rest.
+        Undecided: as there; ``batch-busy``; ``disk``; ``cluster-lost``, ``no-worker-left``.
         Interrupted: after Ctrl-C, when what was begun has ended and the index tells what is done.
     """
     options = options or BatchOptions()
     began = monotonic()
     if not samples:
         raise UsageError("nothing-to-prove", "there is no sample to prove", hint="Give an input file with at least one sample.")
-    if options.workforce.remote:
-        message = "this release proves in processes of this machine only"
-        raise UsageError("bad-option", message, where="--on", hint="Leave --on out.")
     ready = ready_circuit(
         folder,
         engine=options.engine,
@@ -81,6 +77,8 @@ def prove_batch(
         max_memory=options.max_memory,
         keep_outputs=options.keep_outputs,
     )
+    if options.workforce.remote:
+        refuse_to_ship(ready, options)
     given = len(samples)
     outside: tuple[OutsideInput, ...] = ()
     if ready.batch:  # a sample that cannot be proven would take its whole batch with it, so it is left out before
@@ -89,6 +87,9 @@ def prove_batch(
         if not options.keep_going or len(left) == len(samples):
             refuse_outside(outside, len(samples))
         samples = grouped([sample for row, sample in enumerate(samples) if row not in left], ready.batch)
+    if not options.resume and _unfinished(output):
+        progress.note("An earlier run was not done here. Going on with it; what is proven is not proven again.")
+        options = replace(options, resume=True)
     digests = [input_digest(sample, folder.model.inputs) for sample in samples]
     header = _header(ready, digests, options)
     check_context(header.context_of(len(samples) - 1))
@@ -163,6 +164,15 @@ def _refuse_used(output: Path, samples: int) -> None:
     free_targets(output, range(samples))
 
 
+def _unfinished(output: Path) -> bool:
+    """Whether an earlier run in this folder left samples unproven: then the same command goes on with it."""
+    index = read_index(output)
+    if index is None:
+        return False
+    settled = (SampleStatus.PROVEN, SampleStatus.REFUSED)
+    return sum(row.status in settled for row in index.rows.values()) < index.header.samples
+
+
 def _begin(
     ready: ReadyCircuit,
     header: IndexHeader,
@@ -218,7 +228,6 @@ class _Run:
     book: IndexFile
     made: list[ProvedBundle] = field(default_factory=list)
     problems: dict[int, VerifaiError] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
 
     def all(self, rows: Sequence[int]) -> None:
         """Prove ``rows``; what ends the run early leaves the index as it is then."""
@@ -227,82 +236,88 @@ class _Run:
             self.progress.phase(f"proving {len(rows)} of {len(self.samples)} samples", len(rows))
         listener = _Quiet(self.progress) if several else self.progress
         try:
-            if self.options.workforce.jobs == 1:
+            if self.options.workforce == ALONE:
                 for row in rows:
                     self._one(row, listener)
             else:
-                self._at_once(rows, listener)
+                self._by_others(rows)
         except KeyboardInterrupt:
             done = len(self.book.index.of(SampleStatus.PROVEN))
             raise Interrupted(
                 "interrupted",
                 f"stopped: {done} of {len(self.samples)} samples are proven; nothing was left half-written",
                 where=str(self.book.path),
-                hint="The same command with --resume goes on from here.",
+                hint="Give the same command again: it goes on from here, as --resume does.",
             ) from None
         except VerifaiError:
             done = len(self.book.index.of(SampleStatus.PROVEN))
             if several and done:
-                self.progress.note(f"{done} of {len(self.samples)} samples are proven; --resume goes on after them.")
+                self.progress.note(
+                    f"{done} of {len(self.samples)} samples are proven; the same command goes on after them (--resume)."
+                )
             raise
         self.book.finish()
 
-    def _at_once(self, rows: Sequence[int], listener: Progress) -> None:
-        pool = ThreadPoolExecutor(max_workers=self.options.workforce.jobs)
-        try:
-            futures = [pool.submit(self._one, row, listener) for row in rows]
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            kill_all()  # foreign provers; our own end their sample, which is recorded
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def _by_others(self, rows: Sequence[int]) -> None:
+        many = Many(
+            ready=self.ready,
+            header=self.book.header,
+            samples=self.samples,
+            digests=self.digests,
+            options=self.options,
+            progress=self.progress,
+            seal=lambda row, proof: self._sealed(
+                row, self.ready.seal(row, self.samples[row], self.output / sample_id(row), proof)
+            ),
+            fail=self._failed,
+        )
+        many.all(rows)
 
     def _one(self, row: int, listener: Progress) -> None:
-        header = self.book.header
-        digest = None if header.inputs_sha256 is None else self.digests[row]
         given = self.options.input_secrets
-        target = self.output / sample_id(row)
         try:
             bundle = self.ready.prove_sample(
                 row,
                 self.samples[row],
-                target,
-                context=header.context_of(row),
+                self.output / sample_id(row),
+                context=self.book.header.context_of(row),
                 secrets=given[row] if given else None,
                 progress=listener,
             )
         except Exception as error:
-            problem = _told(error)
-            if not _stops_the_run(problem):
-                status = SampleStatus.REFUSED if isinstance(problem, InputRejected) else SampleStatus.FAILED
-                self.book.add(IndexRow(row, status, digest, code=problem.code))
-                if self.options.keep_going:
-                    with self._lock:
-                        self.problems[row] = problem
-                    self._step()
-                    return
-            raise
-        self.book.add(proven_row(row, bundle.statement, bundle.bundle_id, digest, bundle.seconds, target))
-        with self._lock:
-            self.made.append(bundle)
+            problem = told(error)
+            if not self._kept(row, problem):
+                raise
+            return
+        self._sealed(row, bundle)
+
+    def _sealed(self, row: int, bundle: ProvedBundle) -> None:
+        self.book.add(proven_row(row, bundle.statement, bundle.bundle_id, self._shown(row), bundle.seconds, bundle.path))
+        self.made.append(bundle)
         self._step()
+
+    def _failed(self, row: int, problem: VerifaiError) -> None:
+        if not self._kept(row, problem):
+            raise problem
+
+    def _kept(self, row: int, problem: VerifaiError) -> bool:
+        """Record that a row failed; whether the run goes on."""
+        if _stops_the_run(problem):
+            return False
+        status = SampleStatus.REFUSED if isinstance(problem, InputRejected) else SampleStatus.FAILED
+        self.book.add(IndexRow(row, status, self._shown(row), code=problem.code))
+        if not self.options.keep_going:
+            return False
+        self.problems[row] = problem
+        self._step()
+        return True
+
+    def _shown(self, row: int) -> Sha256 | None:
+        return None if self.book.header.inputs_sha256 is None else self.digests[row]
 
     def _step(self) -> None:
         if len(self.samples) > 1:
             self.progress.advance()
-
-
-def _told(error: Exception) -> VerifaiError:
-    if isinstance(error, VerifaiError):
-        return error
-    if isinstance(error, MemoryError):
-        return ResourceExhausted("out-of-memory", "no memory left")
-    if isinstance(error, OSError):
-        return Undecided("disk", f"{error.strerror or error}", where=str(error.filename or ""))
-    return InternalError("bug", f"{type(error).__name__}: {str(error)[:300]}")
 
 
 def _stops_the_run(problem: VerifaiError) -> bool:

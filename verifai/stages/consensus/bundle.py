@@ -16,8 +16,9 @@ from verifai.bundle.log import open_log
 from verifai.bundle.log_check import CHECKPOINT_FILE, proof_file
 from verifai.bundle.writer import Content, write_bundle
 from verifai.domain.attestation.envelope import Attestation, Subject
+from verifai.domain.consensus.exchange import VoteOpening
 from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE
-from verifai.domain.consensus.vote import Vote, VoteCommitment
+from verifai.domain.consensus.vote import Vote, VoteCommitment, commitment_value
 from verifai.domain.consensus.vote_replay import VoteReplay
 from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import Signer
@@ -79,7 +80,8 @@ def write_decision(
     subject = request.terms.job.subject
     about = (Subject("model", subject.model_sha256), Subject("subject", subject.id))
     decision = attest(result.decision, about, signers)
-    attestations = {one.id: one for one in [*_chain(terms, calibration, request), decision]}
+    randomness = [] if request.published is None else [attest(request.published, about, signers)]
+    attestations = {one.id: one for one in [*_chain(terms, calibration, request), *randomness, decision]}
     recheck(attestations, decision.id, keys=request.keys, now=request.now, claim=request.claim)
     logged: dict[str, bytes] = {}
     positions: dict[Sha256, int] = {}
@@ -110,7 +112,9 @@ def _chain(terms: Attestation, calibration: Attestation | None, request: Consens
     replayed = [one for one in request.replays if _is_of_round(one, VoteReplay, request) and _builds_on(one, votes)]
     replays = _first(MAX_REPLAYS_OF_ONE, replayed, frozenset()).values()
     head = [terms] if calibration is None else [calibration, terms]
-    return [*head, *commitments.values(), *votes.values(), *replays]
+    opened = [one for one in request.openings if _is_of_round(one, VoteOpening, request) and _opens(one, commitments)]
+    openings = _first(1, opened, frozenset())
+    return [*head, *commitments.values(), *openings.values(), *votes.values(), *replays]
 
 
 def _first(count: int, messages: Sequence[Attestation], late: frozenset[str]) -> dict[Sha256, Attestation]:
@@ -119,7 +123,7 @@ def _first(count: int, messages: Sequence[Attestation], late: frozenset[str]) ->
     found: dict[Sha256, Attestation] = {}
     taken: Counter[tuple[str, bool]] = Counter()
     for one in sorted(messages, key=lambda message: message.id):
-        assert isinstance(one.predicate, VoteCommitment | Vote | VoteReplay)
+        assert isinstance(one.predicate, VoteCommitment | VoteOpening | Vote | VoteReplay)
         kind = (one.predicate.voter, one.id in late)
         if one.id not in found and taken[kind] < count:
             taken[kind] += 1
@@ -127,7 +131,9 @@ def _first(count: int, messages: Sequence[Attestation], late: frozenset[str]) ->
     return found
 
 
-def _is_of_round(one: Attestation, kind: type[VoteCommitment | Vote | VoteReplay], request: ConsensusRequest) -> bool:
+def _is_of_round(
+    one: Attestation, kind: type[VoteCommitment | VoteOpening | Vote | VoteReplay], request: ConsensusRequest
+) -> bool:
     """Whether a verifier who was asked and is known signed it for this round."""
     message = one.predicate
     if not isinstance(message, kind) or message.round != request.terms_id or message.voter not in request.terms.voters:
@@ -143,6 +149,18 @@ def _is_of_round(one: Attestation, kind: type[VoteCommitment | Vote | VoteReplay
 
 def _builds_on(one: Attestation, known: Mapping[Sha256, Attestation]) -> bool:
     return all(parent in known for parent in one.predicate.parents())
+
+
+def _opens(one: Attestation, commitments: Mapping[Sha256, Attestation]) -> bool:
+    """Whether it opens a commitment that is there; what a voter shows beside that would only take its place."""
+    message = one.predicate
+    assert isinstance(message, VoteOpening)
+    known = commitments.get(message.commitment)
+    return (
+        known is not None
+        and isinstance(known.predicate, VoteCommitment)
+        and commitment_value(message.outputs_root, message.salt, message.voter) == known.predicate.commitment
+    )
 
 
 def _append(log: Path, signer: Signer, ids: Sequence[Sha256]) -> tuple[dict[str, bytes], dict[Sha256, int]]:

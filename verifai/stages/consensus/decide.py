@@ -18,6 +18,7 @@ from datetime import datetime
 
 from verifai.bundle.dsse import check_signatures
 from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.consensus.beacons import PublishedBeacon
 from verifai.domain.consensus.calibration import Calibration
 from verifai.domain.consensus.decision import MAX_FAULTS, ConsensusDecision, CountedVote
 from verifai.domain.consensus.round import Beacon, Fault, Round, RoundTerms, sample_seed
@@ -32,6 +33,7 @@ from verifai.fingerprints.interface import Fingerprint
 from verifai.fingerprints.output import Output, decode_output
 from verifai.fingerprints.registry import fingerprint_for
 from verifai.fingerprints.tokens import Replay, decide_by_replay
+from verifai.stages.consensus.beacon import require_beacon
 
 NO_TOLERANCE = 0.0
 
@@ -60,6 +62,7 @@ class ConsensusRequest:
         keys: the verifiers' public keys by identifier, from outside the votes.
         late: identifiers of messages that arrived after their deadline, as the coordinator or the log saw it.
         weights: reputation per voter; ``None`` for none.
+        openings: shares of the randomness, when the voters make it. published: what proves it, when it is a drand chain's.
         failures: why verifiers produced nothing, where that is known: voter → reason.
     """
 
@@ -75,6 +78,8 @@ class ConsensusRequest:
     late: frozenset[str] = frozenset()
     weights: Mapping[str, float] | None = None
     claim: Claim | None = None
+    openings: Sequence[Attestation] = ()
+    published: PublishedBeacon | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -132,7 +137,7 @@ def decide(request: ConsensusRequest) -> ConsensusResult:
 
     Raises:
         PolicyNotMet: the calibration is missing, stale or for something else.
-        EvidenceRejected: ``beacon-mismatch``.
+        EvidenceRejected: ``beacon-mismatch``, ``beacon-false``, ``beacon-unproven``, ``beacon-early``.
     """
     job = request.terms.job
     fingerprint = fingerprint_for(job.subject.kind)
@@ -189,6 +194,7 @@ def _commit_and_draw(round_: Round, request: ConsensusRequest) -> None:
         signer = _signer(message, predicate.voter, request.keys, round_)
         if signer is not None:
             round_.commit(message.id, predicate, signer, late=message.id in request.late)
+    round_.shares = require_beacon(round_, request.beacon, request.openings, request.published, request.keys)
     round_.draw(request.beacon)
 
 

@@ -15,7 +15,8 @@ from verifai.domain.digest import Sha256, sha256
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import format_utc
-from verifai.errors import UsageError
+from verifai.errors import EvidenceRejected, UsageError
+from verifai.stages.consensus.beacon import require_late_enough
 from verifai.stages.consensus.messages import WrittenMessage, read_attestation, write_message
 from verifai.stages.consensus.subject import SubjectOptions, read_inputs, read_model, subject_of
 from verifai.stages.consensus.vote import make_job
@@ -89,4 +90,9 @@ def open_round(
         format_utc(now + options.time),
         format_utc(now + 2 * options.time),
     )
+    try:
+        require_late_enough(terms)
+    except EvidenceRejected as problem:
+        hint = "Name a number that comes out after the last commitment is due, or see: `verifai round init --help`"
+        raise UsageError("bad-beacon", problem.message, where="--beacon-number", hint=hint) from None
     return write_message(output, terms, job.subject, signers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from verifai.bundle.archive import pack
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
-from verifai.consensus.files import StatedInputs, read_beacon, read_outputs, read_samples
+from verifai.consensus.files import StatedInputs, read_outputs, read_samples
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.consensus.calibration import Calibration
@@ -28,6 +28,7 @@ from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import format_utc
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.scratch import private_directory
+from verifai.stages.consensus.beacon import read_randomness
 from verifai.stages.consensus.claim import (
     MAX_PROOFS,
     ClaimEvidence,
@@ -123,16 +124,18 @@ def read_round(
     assert measured is None or isinstance(measured, Calibration)
     if coordinator is not None:
         _require_signed(coordinator, [terms] if calibration is None else [terms, calibration])
+    randomness, published = read_randomness(beacon, terms.predicate, terms.id)
     request = ConsensusRequest(
         terms=terms.predicate,
         terms_id=terms.id,
         commitments=found[VoteCommitment],
-        beacon=read_beacon(beacon),
+        beacon=randomness,
         votes=found[Vote],
         keys={key.keyid: key for key in voters},
         calibration=measured,
         now=datetime.now(UTC),
         replays=found[VoteReplay],
+        published=published,
         late=frozenset(one.id for one in _late(late, terms, {key.keyid: key for key in voters}, progress)),
     )
     with private_directory() as folder:

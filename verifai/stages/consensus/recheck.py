@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from verifai.domain.attestation.envelope import Attestation
+from verifai.domain.consensus.beacons import PublishedBeacon
 from verifai.domain.consensus.calibration import Calibration
 from verifai.domain.consensus.decision import ConsensusDecision, CountedVote
+from verifai.domain.consensus.exchange import VoteOpening
 from verifai.domain.consensus.job import NO_CALIBRATION
 from verifai.domain.consensus.round import Beacon, RoundTerms
 from verifai.domain.consensus.tally import TallyOutcome
@@ -70,10 +72,18 @@ def recheck(
             replays=[_attestation(attestations, one) for one in decision.replays],
             late=frozenset(decision.late),
             claim=claim,
+            openings=[one for one in attestations.values() if isinstance(one.predicate, VoteOpening)],
+            published=_published(attestations, decision),
         )
     )
     _require_same(decision, result.decision, with_claim=claim is not None)
     return result
+
+
+def _published(attestations: Mapping[Sha256, Attestation], decision: ConsensusDecision) -> PublishedBeacon | None:
+    """What proves the randomness, when it is a drand chain's: another value than the decision's would not fit the votes."""
+    found = (one.predicate for one in attestations.values())
+    return next((one for one in found if isinstance(one, PublishedBeacon) and one.round == decision.round), None)
 
 
 def _commitments(attestations: Mapping[Sha256, Attestation], decision: ConsensusDecision) -> list[Attestation]:

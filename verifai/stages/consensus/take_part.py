@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from verifai.consensus.environment import this_environment
-from verifai.consensus.files import read_beacon, read_outputs
+from verifai.consensus.files import read_outputs
 from verifai.consensus.runner import Tensors
 from verifai.domain.consensus.job import NO_CALIBRATION, OutputKind
 from verifai.domain.consensus.round import RoundTerms
@@ -20,6 +20,7 @@ from verifai.errors import UsageError
 from verifai.execution.child import Limits
 from verifai.execution.files import read_limited, write_new
 from verifai.fingerprints.output import Output
+from verifai.stages.consensus.beacon import read_randomness
 from verifai.stages.consensus.messages import Heard, R, WrittenMessage, hear, read_attestation, require_free, write_message
 from verifai.stages.consensus.process import run_apart
 from verifai.stages.consensus.replay import ReplayResult, replay_votes
@@ -115,7 +116,7 @@ def reveal_to_round(
     _tell(heard, progress)
     messages = {one.id: message for one, message in heard.messages}
     counted = _of_the_runtime(messages, agreed, signer.public_key.keyid, progress)
-    vote = reveal_vote(agreed, kept, counted, read_beacon(beacon))
+    vote = reveal_vote(agreed, kept, counted, read_randomness(beacon, agreed, found.id)[0])
     return write_message(output, vote, agreed.job.subject, [signer])
 
 

@@ -13,15 +13,19 @@ from verifai.bundle.dates import decision_signers
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
+from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.predicate_types import (
     CONSENSUS_TYPE,
+    DERIVATION_TYPE,
     EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
+    RELEASE_TYPE,
     TEE_TYPE,
 )
 from verifai.domain.attestation.tee import AboutReceipt, AboutVoter, HardwarePredicate
+from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
@@ -52,7 +56,9 @@ from verifai.domain.policy.judge import (
 from verifai.domain.policy.verdict import Judgement
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
+from verifai.domain.provenance import judge_origin, worst_state
 from verifai.domain.shown import ShownTensor, first_items
+from verifai.domain.statement import WeightVisibility
 from verifai.domain.trust import Trust, TrustRole
 from verifai.domain.utc_time import format_utc
 from verifai.engines.interface import SectionSummary
@@ -65,6 +71,7 @@ from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures, inference_digests, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
+from verifai.stages.origin import check_origin
 from verifai.stages.verify import Expectations, find_claims, verify_open
 
 if TYPE_CHECKING:
@@ -242,6 +249,8 @@ class _Case:
             for one in self._bundle.attestations.values()
             if EvidenceKind.CONSENSUS in asked and isinstance(one.predicate, _BALLOTS) and one.predicate.round in rounds
         }
+        if EvidenceKind.PROOF in asked:  # judged with the proof, whether or not the policy demands provenance
+            related |= {one.id for kind in (RELEASE_TYPE, DERIVATION_TYPE) for one in self._bundle.of_type(kind)}
         related |= {
             one.id
             for one in self._bundle.of_type(TEE_TYPE)
@@ -314,6 +323,7 @@ class _Case:
         self._findings += [key] if key is not None else []
         self._findings += judge_proof(demand.proof, facts)
         self._findings += judge_fidelity(demand.fidelity, facts.fidelity, verified.proof.clamped_cells)
+        self._origin(demand, lock, verified.circuit)
         signers = self._proof_signers()
         self._age(demand, (verified.proof.created, self._bundle.manifest.created), signers)
         self._facts |= {
@@ -335,6 +345,25 @@ class _Case:
             if not shown:  # a batch too: its one context was asked for once
                 self._shows[EvidenceKind.PROOF] = (self._counted.identity,)
 
+    def _origin(self, demand: ModelDemand, lock: CircuitLock, circuit: CircuitPredicate) -> None:
+        """P1 to P3: the chain from a signed release, told wherever there is one, and demanded where the policy does."""
+        asked, trust = demand.provenance, self._loaded.trust
+        if asked is None and lock.provenance is None and circuit.weights is WeightVisibility.PUBLIC:
+            return
+        entries = trust.model_signers if trust is not None else ()
+        origin = check_origin(
+            self._bundle,
+            lock,
+            circuit,
+            trust,
+            self._now,
+            entries=entries if asked is None else [one for one in entries if one.name in asked.signed_by],
+            derived=self._loaded.derived.get(demand.name),
+        )
+        self._findings += origin.findings() if asked is None else judge_origin(asked, origin)
+        if lock.provenance is not None:
+            self._facts |= {"release": lock.provenance.release, "origin": worst_state(origin.links).value}
+
     def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary, signed: int) -> ProofFacts:
         statement = verified.statement
         return ProofFacts(
@@ -347,6 +376,7 @@ class _Case:
             insecure=summary.insecure,
             fidelity=fidelity_figures(summary.fidelity),
             context_bound_by_proof=statement.context_bound,
+            answer=statement.generation is not None,
         )
 
     def _proof_signers(self) -> int:
@@ -455,6 +485,7 @@ class _Case:
         counted = None if None in clamped else max((one for one in clamped if one is not None), default=None)
         self._findings += judge_fidelity(demand.fidelity, fidelity_figures(summary.fidelity), counted)
         self._findings += judge_evaluation(demand.evaluation, data, verified.metrics)
+        self._origin(demand, lock, verified.circuit)
         self._age(demand, (*created, verified.predicate.created, self._bundle.manifest.created), signers)
         self._evaluated = shown_evaluation(verified, demand.evaluation.confidence)
         self._words = (sentence(data, verified.metrics, demand.evaluation.confidence), *privacy_words(verified.statement))

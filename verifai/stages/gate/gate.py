@@ -15,7 +15,7 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.policy.verdict import GateVerdict, decide
 from verifai.domain.progress import SILENT, Progress
 from verifai.stages.gate.bundle import judge_bundle
-from verifai.stages.gate.load import LoadedPolicy, check_releases
+from verifai.stages.gate.load import LoadedPolicy, check_releases, derive_models
 from verifai.stages.gate.pool import Judge, judge_all
 
 
@@ -49,5 +49,6 @@ def gate(
     # Also what does not look like a bundle is judged as one: a stray file fails the gate instead of being overlooked.
     paths = [entry.path for entry in find_bundles(bundles).entries]
     releases = check_releases(loaded)
+    loaded = derive_models(loaded, now, budget or Budget())
     judgements = list(judge_all(loaded, paths, now, jobs=jobs, budget=budget or Budget(), progress=progress, judge=judge))
     return decide(loaded.policy, loaded.pins, judgements, now, anchors=loaded.anchors, releases=releases)

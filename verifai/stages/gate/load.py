@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
+from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256, short
 from verifai.domain.evaluation.data_lock import DataLock, parse_data_lock
 from verifai.domain.findings import Finding, Outcome
@@ -23,6 +25,7 @@ from verifai.engines.interface import SectionSummary
 from verifai.engines.registry import engine_for
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited
+from verifai.stages.origin import Derived, HeldRelease, derive
 
 MAX_POLICY_BYTES = 1024 * 1024
 MAX_ANCHOR_BYTES = 4 * 1024 * 1024
@@ -39,6 +42,7 @@ class LoadedPolicy:
         summaries: per model name and engine: what the lock's section says.
         data_locks: per model name, the pin of the data set that it must be evaluated on, where one is asked for.
         anchors: every file named, with its SHA-256.
+        derived: per model name, what was derived here from a release that the policy names.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class LoadedPolicy:
     data_locks: Mapping[str, DataLock]
     trust: Trust | None
     anchors: tuple[tuple[str, Sha256], ...]
+    derived: Mapping[str, Derived] = field(default_factory=dict)
 
     @property
     def pins(self) -> dict[str, Sha256]:
@@ -164,13 +169,13 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
         TrustRole.VOTER: ("consensus.verifiers", consensus.verifiers if consensus is not None else 0),
         TrustRole.CONSENSUS: ("consensus", 1 if consensus is not None else 0),
     }
-    for role, (field, count) in needed.items():
+    for role, (place, count) in needed.items():
         known = len(roles[role].keys) if role in roles else 0
         if count > known:
             raise _refuse(
                 path,
                 data,
-                f"model[{index}].{field}",
+                f"model[{index}].{place}",
                 f"{count} keys of role {role.value!r} are demanded, the trust file has {known}",
                 f"Add them to [roles.{role.value}] in the trust file.",
             )
@@ -186,6 +191,17 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
             "the trust file names no hardware",
             "Add [[hardware]] to the trust file; `verifai tee show` prints the lines for a report.",
         )
+    if demand.provenance is not None:
+        signers = {one.name for one in trust.model_signers} if trust is not None else set()
+        for name in demand.provenance.signed_by:
+            if name not in signers:
+                hint = "Add it to [[model_signers]] in the trust file."
+                message = f"the trust file names no signer of models {name[:80]!r}"
+                raise _refuse(path, data, f"model[{index}].provenance.signed_by", message, hint)
+        if demand.provenance.files is None and TrustRole.NOTARY not in roles:
+            message = "without the release and without a notary to trust, no evidence could meet it"
+            hint = "Name the release in `files`, or add [roles.notary] to the trust file."
+            raise _refuse(path, data, f"model[{index}].provenance", message, hint)
     signs = TrustRole.PROVER in roles or TrustRole.RELEASE in roles
     proven = {EvidenceKind.PROOF, EvidenceKind.EVALUATION} & set(demand.evidence)
     if demand.max_age_seconds is not None and proven and not signs:
@@ -201,6 +217,30 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
 def _refuse(path: Path, data: bytes, field: str, message: str, hint: str = "") -> UsageError:
     line = line_of(data.decode(), field)
     return UsageError("bad-policy", message, where=f"{path}:{line}: {field}", hint=hint)
+
+
+def derive_models(loaded: LoadedPolicy, now: datetime, budget: Budget) -> LoadedPolicy:
+    """The same policy, with what comes out of the releases that it names: once for all bundles.
+
+    Raises:
+        UsageError: ``file-missing``, ``bad-trust``.
+    """
+    found: dict[str, Derived] = {}
+    folder = loaded.path.parent
+    for demand in loaded.policy.models:
+        asked = demand.provenance
+        if asked is None or asked.files is None or loaded.trust is None:
+            continue
+        held = HeldRelease(
+            folder / asked.files,
+            None if asked.signature is None else folder / asked.signature,
+            None if asked.circuit is None else folder / asked.circuit,
+        )
+        entries = [one for one in loaded.trust.model_signers if one.name in asked.signed_by]
+        engines = demand.proof.engines if demand.proof is not None else ()
+        made = derive(held, loaded.locks[demand.name], entries, now, engines=engines, budget=budget)
+        found[demand.name] = replace(made, data=b"")
+    return replace(loaded, derived=found)
 
 
 def check_releases(loaded: LoadedPolicy) -> dict[str, Finding]:

@@ -215,6 +215,9 @@ def shared_form(state: State, names: Sequence[str]) -> tuple[Form, list[Program]
     same = len(terms) == len(lazies) and all(lazy.shape == shape for lazy in lazies)
     if not same or any(t.x.tensor != terms[0].x.tensor or not np.array_equal(t.x.index, terms[0].x.index) for t in terms):
         return None
+    if any(lazy.form.name in state.builder.derived for lazy in lazies) and not _by_table(state, terms[0].x):
+        # A comparison's difference is as wide as its threshold needs, and decides by exact integers: no scale for a value.
+        return None
     # The same cells, stretched or moved in different ways.
     inner = [linear_program(term.factor, lazy.form.constant) for term, lazy in zip(terms, lazies, strict=True)]
     programs = [substitute(lazy.program or (_X,), one) or (_X,) for lazy, one in zip(lazies, inner, strict=True)]

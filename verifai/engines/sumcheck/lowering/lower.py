@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -33,9 +34,11 @@ from verifai.engines.sumcheck.lowering import (
 )
 from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine_of
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
+from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.unread import without_unread
 from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, per_column, whole
 from verifai.engines.sumcheck.lowering.views import materialise
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, Suite
@@ -90,6 +93,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
     circuit: Circuit
@@ -97,6 +101,7 @@ class Lowered:
     blob: bytes
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
+    choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
 
 
 def lower(
@@ -134,7 +139,7 @@ def lower(
     if odd := sorted(ordered - ordered_inputs(model)):
         message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
         raise UnsupportedModel("no-scale", message, where=odd[0])
-    graph = fuse.fuse(read_graph(model), squares=fold, mixtures=unrounded)
+    graph = fuse.fuse(rewritten(read_graph(model)), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):
         derived = comparisons.boolean_scales(graph)
@@ -144,9 +149,13 @@ def lower(
         following = next_plan(builder.needs, split=split)
         if following == plan:
             circuit = replace(builder.finish(*ports, weights), suite=suite.name, opening_budget=opening_budget)
+            circuit, kept, used = without_unread(circuit)
             check(circuit)
-            blob = encode_arrays(circuit, builder.cells)
-            return Lowered(circuit, tuple(builder.cells), blob, dict(sorted(builder.used_scales.items())), builder.calibrated)
+            cut = {new: builder.calibrated[old] for new, old in enumerate(kept) if old in builder.calibrated}
+            arrays = tuple(builder.cells[number] for number in used)
+            blob = encode_arrays(circuit, arrays)
+            steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
+            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut, steps)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,18 @@ class Mismatches:
 
 
 def _compared(model: OnnxModel, lowered: Lowered) -> dict[str, int]:
-    """ONNX value → circuit tensor, for the results of quantising nodes that became tensors of their own."""
-    numbers = {tensor.name: number for number, tensor in enumerate(lowered.circuit.tensors)}
-    names = [node.output[0] for node in model.proto.graph.node if node.op_type in QUANTISERS]
-    return {name: numbers[name] for name in names if name in numbers}
+    """ONNX value → circuit tensor, for the results of quantising nodes that became tensors of their own.
+
+    Not those that are a part of a tensor, as the steps of a recurrent layer are of the tensor that has all of them.
+    """
+    tensors = {tensor.name: (number, tensor.size) for number, tensor in enumerate(lowered.circuit.tensors)}
+    graph = model.proto.graph
+    sizes = {
+        value.name: prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.value_info, *graph.output)
+    }
+    names = [node.output[0] for node in graph.node if node.op_type in QUANTISERS]
+    return {name: tensors[name][0] for name in names if name in tensors and tensors[name][1] == sizes.get(name)}
 
 
 def count_mismatches(model: OnnxModel, lowered: Lowered, samples: Sequence[Mapping[str, NDArray[Any]]]) -> Mismatches:

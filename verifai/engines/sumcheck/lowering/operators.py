@@ -8,6 +8,7 @@ from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan
 from verifai.engines.sumcheck.lowering.comparisons import boolean_scales
+from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.fuse import fuse
 from verifai.engines.sumcheck.lowering.graph import read_graph
 from verifai.engines.sumcheck.lowering.lower import lower_node
@@ -26,6 +27,7 @@ from verifai.onnx_graph.tensors import to_array
 _UNIT = choose_scale(Range(-1.0, 1.0), 8)
 _ONE_SIDED = {"Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0, "Div": 1}
 """Operators whose operand at this place lies on one side of 0, where a rule asks."""
+_SAME_CELLS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Identity", "Expand"})
 _BYTES = integer_scale(Range(0.0, 255.0))
 
 
@@ -43,6 +45,9 @@ class UnitScales(dict[str, Scale]):
         small = {t.name for t in graph.initializer if t.name in exponents and small_power(to_array(t, t.name))}
         nodes = [node for node in nodes if node.op_type != "Pow" or node.input[1] not in small]
         self._above = {node.input[_ONE_SIDED[node.op_type]] for node in nodes}
+        for node in reversed(graph.node):
+            if node.op_type in _SAME_CELLS and node.output[0] in self._above:
+                self._above.add(node.input[0])
 
     def __missing__(self, key: str) -> Scale:
         return _BYTES if key in self._integers else self._positive if key in self._above else self._unit
@@ -55,8 +60,8 @@ class UnitScales(dict[str, Scale]):
 def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
     source = read_graph(model)
-    graph = fuse(source)
-    builder = Builder(Plan(), UnitScales(model), coarse=True, derived=boolean_scales(graph))
+    graph = fuse(rewritten(source))
+    builder = Builder(Plan(), UnitScales(model), coarse=True, derived=boolean_scales(graph), unrounded=True)
     state = State(graph, builder)
     refused: dict[str, UnsupportedModel] = {}
     for name in graph.inputs:

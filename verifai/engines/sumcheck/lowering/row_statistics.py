@@ -19,6 +19,8 @@ from verifai.onnx_graph.graph import Node
 
 _TOLERANCE = 1e-6
 """Relative: 1/n as a float32."""
+_NOTHING = 1e-6
+"""Exporters write 1e-12 (PyTorch's normalize) or 1e-8 (its cosine similarity) for the least norm to divide by."""
 VIEWS = frozenset({"Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
 _VARIANCE = {"q": 1.0, "mm": -1.0}
 Places = NDArray[np.int64]
@@ -204,15 +206,36 @@ def _sum(finder: Finder, node: Node) -> Statistic | None:
 
 
 def _floor(finder: Finder, node: Node) -> Statistic | None:
-    """A variance is not negative, so its maximum with 0 is itself."""
+    """A variance is not negative, so its maximum with 0 is itself; nor is that of a norm with next to nothing, which only keeps
+    a row of zeros from being divided by 0."""
     if node.op_type == "Relu":
         found = finder.known.get(node.inputs[0])
+    elif (guarded := _guarded_from_zero(finder, node)) is not None:
+        return guarded
     elif len(node.inputs) == 2 and 0.0 in (numbers := [finder.scalar(name) for name in node.inputs]):
         found = finder.known.get(node.inputs[1 - numbers.index(0.0)])
     else:
         return None
     same = found is not None and found.places.shape == finder.graph.shapes.get(node.outputs[0])
     return found if found is not None and same and found.like("variance") else None
+
+
+def _guarded_from_zero(finder: Finder, node: Node) -> Statistic | None:
+    """A norm that is at least some tiny number: by Clip without an upper end, or by Max."""
+    if node.op_type == "Clip":
+        if len(node.inputs) < 2 or any(node.inputs[2:]):
+            return None
+        name, least = node.inputs[0], finder.scalar(node.inputs[1])
+    elif len(node.inputs) == 2 and node.op_type == "Max":
+        numbers = [finder.scalar(one) for one in node.inputs]
+        place = 0 if numbers[0] is None else 1
+        name, least = node.inputs[place], numbers[1 - place]
+    else:
+        return None
+    found = finder.known.get(name)
+    if found is None or least is None or not 0 < least <= _NOTHING or set(found.terms) not in ({"l1"}, {"l2"}):
+        return None
+    return found if found.places.shape == finder.graph.shapes.get(node.outputs[0]) else None
 
 
 def _root(finder: Finder, node: Node) -> Statistic | None:
@@ -268,6 +291,7 @@ def _guarded(finder: Finder, node: Node) -> Statistic | None:
 
 _RULES: dict[str, Callable[[Finder, Node], Statistic | None]] = {
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSumExp"), _reduce),
-    "Mul": _scale, "Div": _scale, "Add": _sum, "Sub": _sum, "Max": _floor, "Relu": _floor, "Sqrt": _root, "Pow": _root,
+    "Mul": _scale, "Div": _scale, "Add": _sum, "Sub": _sum, "Max": _floor, "Relu": _floor, "Clip": _floor,
+    "Sqrt": _root, "Pow": _root,
     "Reciprocal": _inverse, "Where": _guarded,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import ceil, log2
 
 import numpy as np
 
@@ -171,7 +172,14 @@ class State:
             argument = self._argument(form, program, scale)
             step = argument.step / (1 << ARGUMENT_BITS)
             floor = signed_width(argument.low << ARGUMENT_BITS, argument.high << ARGUMENT_BITS)
-        least = least_shift(self.builder, form, step) + self.finer
+        # Beyond what a split can cut off, the sum is read more coarsely: what is lost shows in the fidelity.
+        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(step)
+        excess = max(0, ceil(log2(max(reach, 1.0))) + 1 - MAX_WIDTH - SPLIT_BITS)
+        step, floor = step * (1 << excess), max(1, floor - excess)
+        least = least_shift(self.builder, form, step)
+        if self.finer:
+            # Better for an imported model's ties, but no need: a quotient may be near the bounds already.
+            least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
         bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)

@@ -29,9 +29,13 @@ MAX_BITS = 15
 """Of the cells that are compared: with masked cells below them they span 16 bits, which the largest range table holds."""
 _FINER = 4
 """Cells that are ranked have so many bits more than inner tensors, as those that nearly tie decide."""
+_FARTHER = 4.0
+"""Cells are told apart to so many times the range of the chosen ones of the calibration beyond it."""
 _NEAR = 0.25
-"""The share of all cells' range, from the end where the chosen ones lie, that is told apart in any case; as much is added
-beyond that end. The calibration's rows may all be points of a table, whose nearest one is at no distance."""
+"""The share of all cells' range that is told apart where chosen cells do not differ: the calibration's rows may all be points
+of a table, whose nearest one is at no distance. As large a share of what is told apart is added beyond the end of all cells."""
+SQUARED = "squared"
+"""Attribute of a TopK that ranks the squares of what its values were calibrated as."""
 MAX_PLACES = (1 << (MAX_WIDTH - 1)) - 2
 MAX_CHOSEN = 256
 _X: Program = (("x",),)
@@ -110,17 +114,19 @@ def _scale(state: State, node: Node) -> Scale:
     """
     scale = state.scale(node.inputs[0])
     low, high = float(scale.low * scale.step), float(scale.high * scale.step)
+    largest, bits = bool(node.integer("largest", 1)), min(MAX_BITS, (scale.high - scale.low).bit_length() + _FINER)
     margin = (high - low) * _NEAR
-    least, most = (high - margin, low + margin)
-    if node.outputs[0] and state.builder.has_scale(node.outputs[0]):
-        chosen = state.builder.scale(node.outputs[0])
-        ends = [float(end * chosen.step) for end in (chosen.low, chosen.high)]
-        least, most = min(least, 2 * ends[0] - ends[1]), max(most, 2 * ends[1] - ends[0])
-    else:
-        least, most = low, high
-    largest = bool(node.integer("largest", 1))
-    reach = Range(max(low, least), high + margin) if largest else Range(low - margin, min(high, most))
-    return choose_scale(reach, min(MAX_BITS, (scale.high - scale.low).bit_length() + _FINER))
+    if not node.outputs[0] or not state.builder.has_scale(node.outputs[0]):
+        return choose_scale(Range(low, high + margin) if largest else Range(low - margin, high), bits)
+    chosen = state.builder.scale(node.outputs[0])
+    power = node.integer(SQUARED, 0) + 1
+    ends = sorted(float(end * chosen.step) ** power for end in (chosen.low, chosen.high))
+    # As far again, and some, as chosen cells lie apart; where they do not, a share of all cells' range.
+    reach = min((ends[1] - ends[0]) * _FARTHER, high - low) or margin
+    beyond = reach * _NEAR
+    if largest:
+        return choose_scale(Range(max(low, ends[0] - reach), high + beyond), bits)
+    return choose_scale(Range(low - beyond, min(high, ends[1] + reach)), bits)
 
 
 def _rounds(state: State, node: Node, rows: _Rows, count: int, *, last: bool) -> tuple[list[Held], list[Held]]:

@@ -67,3 +67,19 @@ def ends(model: OnnxModel, pinned: Collection[str] = ()) -> Ends:
         if rearranged or (made & cells and node.op_type in _DECIDE | _FUNCTIONS):
             arguments |= operands
     return Ends(frozenset(cells), frozenset(arguments - cells))
+
+
+_POLES = {"Log": (0,), "Sqrt": (0,), "Reciprocal": (0,), "Pow": (0,), "Div": (1,)}
+"""Operands that have a pole, or no value, on the other side of 0."""
+_SAME_CELLS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Identity", "Expand"})
+
+
+def one_sided(model: OnnxModel) -> frozenset[str]:
+    """Values that a root, a logarithm or a quotient is taken of: where they lie on one side of 0, their margin stays there."""
+    found: set[str] = set()
+    for node in reversed(model.proto.graph.node):
+        places = _POLES.get(node.op_type, ())
+        found.update(node.input[place] for place in places if place < len(node.input))
+        if node.op_type in _SAME_CELLS and node.output[0] in found:
+            found.add(node.input[0])
+    return frozenset(found)

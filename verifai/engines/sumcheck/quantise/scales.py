@@ -386,6 +386,13 @@ def outwards(values: Range, margin: float) -> Range:
     return Range(values.low - span if values.low < 0 else values.low, values.high + span if values.high > 0 else values.high)
 
 
+def _on_its_side(reach: Range, values: Range) -> Range:
+    """``reach``, cut at 0 where ``values`` lie on one side of it."""
+    if values.low >= 0:
+        return Range(max(reach.low, 0.0), reach.high)
+    return Range(reach.low, min(reach.high, 0.0)) if values.high <= 0 else reach
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -404,6 +411,7 @@ def choose_scales(
     compared: Collection[str] = (),
     wide: Mapping[str, Scale] | None = None,
     ordered: Collection[str] = (),
+    one_sided: Collection[str] = (),
 ) -> dict[str, Scale]:
     """One scale per value with a range.
 
@@ -415,6 +423,7 @@ def choose_scales(
             whole numbers and halves, where thresholds lie, are what they are.
         wide: scales of sums that are held on a wide grid.
         ordered: inputs whose float32 numbers are compared as they are, unless few bits hold all their values exactly.
+        one_sided: values that, where they lie on one side of 0, must not reach over it with their margin.
         output_columns: ranges per column, of outputs whose columns are to have scales of their own.
         outputs: also values whose cells outputs are made of. arguments: inner values that need the outputs' margin.
     """
@@ -455,5 +464,7 @@ def choose_scales(
                 reach = _widened(values, options.output_margin)
             else:
                 reach = outwards(values, options.activation_margin)
+            if name in one_sided and options.fold:
+                reach = _on_its_side(reach, values)
             scales[name] = choose_scale(reach, options.activation_bits)
     return scales

@@ -35,8 +35,8 @@ from verifai.engines.sumcheck.secrets.opening_ledger_format import (
     MAX_LEDGER_BYTES,
     LedgerState,
     new_ledger,
+    pages,
     parse_ledger,
-    record,
 )
 from verifai.errors import Undecided, UsageError
 from verifai.execution.files import sync_folder
@@ -81,6 +81,23 @@ class OpeningLedger:
                 ``-rolled-back``: the root must not be opened any more.
             Undecided: ``disk``; ``opening-ledger-busy``.
         """
+        (number,) = self.reserve_block(1, purpose)
+        return number
+
+    def reserve_block(self, count: int, purpose: str, *, keep: int = 0) -> tuple[int, ...]:
+        """Take the next numbers at once, as :meth:`reserve` takes one: up to ``count``, and fewer where fewer are left.
+
+        Args:
+            keep: how many of the last numbers are not taken.
+
+        Returns:
+            At least one number, in ascending order. On any error none is returned, and up to ``count`` may be lost.
+
+        Raises:
+            As :meth:`reserve`.
+        """
+        if count < 1:
+            raise ValueError("a block has at least one number")
         with _opened(self._path, os.O_RDWR) as handle, _locked(handle, self._path):
             _check_place(handle, self._path)
             # What a killed process left in the cache has to be on disk before a record is linked to it.
@@ -90,18 +107,21 @@ class OpeningLedger:
             state = _parse(data, self._path, self._root)
             with _mark(self._root) as mark:
                 mark.check(state.used, self._path)
-                if state.used >= state.budget:
+                count = min(count, state.budget - keep - state.used)
+                if count < 1:
                     raise _spent(state, self._path)
-                line = record(state, purpose)
-                place = LINE_BYTES * (state.used + 1)
-                with _refusing(self._path):
-                    _write(handle, line, place)
-                    _sync(handle)
-                if _read(handle, self._path) != data[:place] + line + data[place + LINE_BYTES :]:
+                for lines in pages(state, purpose, count, data):
+                    place = LINE_BYTES * (lines.first + 1)
+                    with _refusing(self._path):
+                        # Page by page: after a power cut no later page may be there where an earlier one is not.
+                        _write(handle, lines.data, place)
+                        _sync(handle)
+                    data = data[:place] + lines.data + data[place + len(lines.data) :]
+                if _read(handle, self._path) != data:
                     raise Undecided("disk", "the ledger changed while it was locked", where=str(self._path), hint=_NETWORK)
                 # Last: a crash before this leaves the mark behind the ledger, which is no contradiction.
-                mark.raise_to(state.used + 1)
-        return state.used
+                mark.raise_to(state.used + count)
+        return tuple(range(state.used, state.used + count))
 
 
 def create_ledger(path: Path, root: str, budget: int) -> OpeningLedger:

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from verifai.domain.digest import is_sha256
 from verifai.domain.statement import MAX_OPENINGS
 from verifai.errors import UsageError
 
 LINE_BYTES = 256
+LINES_PER_PAGE = 16
+"""Of the smallest page that disks write whole: 4 KiB."""
 BLANK = b"-" * (LINE_BYTES - 1) + b"\n"
 MAX_LEDGER_BYTES = LINE_BYTES * (MAX_OPENINGS + 1)
 MAX_PURPOSE = 160
@@ -65,6 +68,29 @@ def new_ledger(root: str, budget: int) -> bytes:
 def record(state: LedgerState, purpose: str) -> bytes:
     """The line that spends the next number."""
     return _line(f"{state.used:05d} {state.link} {clean(purpose)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Consecutive records from number ``first`` on, within one page of a disk."""
+
+    first: int
+    data: bytes
+
+
+def pages(state: LedgerState, purpose: str, count: int, ledger: bytes) -> Iterator[Lines]:
+    """The lines that spend the next ``count`` numbers of ``ledger``, cut where a page of the disk ends."""
+    chain = hashlib.sha256(ledger[: LINE_BYTES * (state.used + 1)])
+    first, data = state.used, b""
+    for number in range(state.used, state.used + count):
+        line = record(replace(state, used=number, link=chain.hexdigest()[:_DIGITS]), purpose)
+        chain.update(line)
+        data += line
+        if (number + 2) % LINES_PER_PAGE == 0:  # the header is a line too
+            yield Lines(first, data)
+            first, data = number + 1, b""
+    if data:
+        yield Lines(first, data)
 
 
 def clean(purpose: str) -> str:

@@ -36,6 +36,16 @@ def _named(folder: Path, root: str, ending: str) -> Path:
     return folder / f"weights-{root[:16]}.{ending}"
 
 
+def seed_path(folder: Path, root: Sha256) -> Path:
+    """Where the seed of ``root`` lies."""
+    return _named(folder, root, "secret")
+
+
+def shown_path(folder: Path, root: Sha256) -> Path:
+    """Where the registration of a pinned root lies."""
+    return _named(folder, root, "registration")
+
+
 def make_weights_secret(folder: Path, root: Sha256, seed: bytes, budget: int) -> None:
     """Keep a new root's seed, and begin its ledger. Raises UsageError, Undecided as :func:`.opening_ledger.create_ledger`."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,7 +54,7 @@ def make_weights_secret(folder: Path, root: Sha256, seed: bytes, budget: int) ->
     if not ignore.exists():
         write_atomic(ignore, b"*\n")
     document = {"schema": SCHEMA, "root": root, "seed": seed.hex()}
-    write_atomic(_named(folder, root, "secret"), (json.dumps(document, indent=1) + "\n").encode(), mode=0o600)
+    write_atomic(seed_path(folder, root), (json.dumps(document, indent=1) + "\n").encode(), mode=0o600)
     create_ledger(_named(folder, root, "openings"), root, budget)
 
 
@@ -54,7 +64,7 @@ def weights_seed(folder: Path, root: Sha256) -> bytes:
     Raises:
         UsageError: ``weights-secret-missing``, ``weights-secret-malformed``.
     """
-    path = _named(folder, root, "secret")
+    path = seed_path(folder, root)
     if not path.is_file():
         raise UsageError(
             "weights-secret-missing",
@@ -90,7 +100,7 @@ class UsableRoot:
 
 def keep_registration(folder: Path, root: Sha256, data: bytes) -> None:
     """Keep what every payload shows of a pinned root."""
-    write_atomic(_named(folder, root, "registration"), data)
+    write_atomic(shown_path(folder, root), data)
 
 
 def keep_link(folder: Path, pinned: Sha256, epoch: Sha256, data: bytes) -> None:
@@ -100,7 +110,7 @@ def keep_link(folder: Path, pinned: Sha256, epoch: Sha256, data: bytes) -> None:
 
 def registration(folder: Path, root: Sha256) -> bytes | None:
     """The pinned root's registration, if it was made."""
-    path = _named(folder, root, "registration")
+    path = shown_path(folder, root)
     return read_limited(path, limit=MAX_RELATION) if path.is_file() else None
 
 
@@ -120,12 +130,7 @@ def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
     """
     shown = registration(folder, pinned)
     if shown is None:
-        raise UsageError(
-            "weights-not-registered",
-            "the pinned root has no proof that its weights keep the circuit's bounds",
-            where=str(folder),
-            hint="Compile again.",
-        )
+        raise _unregistered(folder)
     for epoch, path in reversed(epochs(folder, pinned)):
         ledger = weights_ledger(folder, epoch)
         if ledger.remaining > 0:
@@ -138,6 +143,33 @@ def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
     hint = "Run: `verifai weights renew CIRCUIT`" if left else "Make a new root: compile again."
     message = "no opening of the weights' roots is left for a proof"
     raise UsageError("opening-budget-spent", message, where=str(folder), hint=hint)
+
+
+def root_files(folder: Path, pinned: Sha256, root: Sha256) -> dict[str, bytes]:
+    """What a payload shows of ``root``, the pinned one or an epoch root for it.
+
+    Raises:
+        UsageError: ``weights-not-registered``; ``weights-secret-missing`` for a root that is not among those of ``pinned``.
+    """
+    shown = registration(folder, pinned)
+    if shown is None:
+        raise _unregistered(folder)
+    if root == pinned:
+        return {REGISTRATION_FILE: shown}
+    for epoch, path in epochs(folder, pinned):
+        if epoch == root:
+            return {REGISTRATION_FILE: shown, LINK_FILE: read_limited(path, limit=MAX_RELATION)}
+    message = "the reserved opening is of a root that is not one of the pinned weights"
+    raise UsageError("weights-secret-missing", message, where=str(folder), hint="Reserve an opening of this circuit's root.")
+
+
+def _unregistered(folder: Path) -> UsageError:
+    return UsageError(
+        "weights-not-registered",
+        "the pinned root has no proof that its weights keep the circuit's bounds",
+        where=str(folder),
+        hint="Compile again.",
+    )
 
 
 def reserve_tensor(folder: Path, secret: TensorSecret) -> int:

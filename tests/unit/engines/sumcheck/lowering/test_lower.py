@@ -297,7 +297,8 @@ REFUSED: dict[str, tuple[OnnxModel, str]] = {
         one("Conv", (1, 4, 4, 4), (1, 6, 2, 2), "k6", constants={"k6": np.ones((6, 2, 3, 3), np.float32)}, group=2), "power of two",
     ),
     "three spatial axes": (
-        one("Conv", (1, 1, 4, 4, 4), (1, 1, 2, 2, 2), "k5", constants={"k5": np.ones((1, 1, 3, 3, 3), np.float32)}), "spatial axes",
+        one("ConvTranspose", (1, 1, 4, 4, 4), (1, 1, 6, 6, 6), "k5", constants={"k5": np.ones((1, 1, 3, 3, 3), np.float32)}),
+        "spatial axes",
     ),
     "an operator without a rule": (one("Det", (2, 2), ()), "no rule"),
 }  # fmt: skip

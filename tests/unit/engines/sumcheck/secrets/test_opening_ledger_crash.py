@@ -214,15 +214,15 @@ def test_a_kill_at_every_single_step_of_creation(tmp_path: Path) -> None:
 def test_a_child_forked_in_the_middle_does_not_keep_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that forks while another one reserves gives the child the open file; the lock must not live on in it."""
     ledger = create_ledger(tmp_path / "ledger", ROOT, 4)
-    genuine = opening_ledger.record
+    genuine = opening_ledger.pages
     children = []
 
-    def record(*arguments: object) -> bytes:
+    def pages(*arguments: object) -> object:
         children.append(fork(lambda: time.sleep(FOR_EVER)))
         return genuine(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening_ledger, "record", record)
+        patched.setattr(opening_ledger, "pages", pages)
         assert ledger.reserve("proof") == 0
     monkeypatch.setattr(opening_ledger, "LOCK_SECONDS", 2.0)
     try:

@@ -1,0 +1,104 @@
+"""Payloads that both verifiers are held to: frozen proofs, every operation in both suites, changes to all of their bytes."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+
+from tests.golden.make_sumcheck_proofs import stated
+from tests.support import sumcheck_batches, sumcheck_examples
+from tests.support.paths import ROOT
+from tests.support.second_verifier import Case, Change, case_of
+from tests.support.sumcheck_examples import Sketch
+from verifai.engines.sumcheck.circuit.codec import decode
+from verifai.engines.sumcheck.circuit.program import WeightVisibility
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.payload.statement import encode_statement
+from verifai.engines.sumcheck.protocol.statement import Statement
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
+from verifai.engines.sumcheck.prover.prove import prepare, prove
+
+GOLDEN = ROOT / "tests" / "golden"
+P = 2**64 - 2**32 + 1
+
+
+def golden() -> Iterator[Case]:
+    """The frozen proofs of both suites."""
+    for path in sorted(GOLDEN.glob("sumcheck-*/*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        files = {f"{kind}.bin": path.with_suffix(f".{kind}").read_bytes() for kind in ("circuit", "weights", "proof")}
+        circuit = decode(files["circuit.bin"])
+        tensors = tuple(stated(one) for one in document["tensors"])
+        statement = Statement(tensors, document["context"].encode(), document.get("opening_number", 0))
+        files["statement.bin"] = encode_statement(circuit, statement)
+        weights = "public"
+        if circuit.weight_visibility is WeightVisibility.COMMITTED:
+            weights = "root" if circuit.zero_knowledge else "committed"
+            del files["weights.bin"]
+        yield Case(f"{path.parent.name}/{path.stem}", files, document["circuit"], weights, document["weights"])
+
+
+def proven(name: str, made, seed: int = 1) -> Case:  # type: ignore[no-untyped-def]
+    """An honest proof of one random run."""
+    circuit, cells = made
+    key = prepare(circuit, cells)
+    trace = run(circuit, cells, sumcheck_examples.random_input(circuit, seed))
+    number = 0 if circuit.opening_budget else None
+    return case_of(name, key, prove(key, trace, f"context of {name}".encode(), opening_number=number), cells)
+
+
+def every_operation(suite: Suite, monkeypatch) -> Iterator[Case]:  # type: ignore[no-untyped-def]
+    """Every operation that a proof can have, alone and in a batch."""
+    monkeypatch.setattr(Sketch, "suite", suite)
+    for name, make in sumcheck_batches.CIRCUITS.items():
+        made = make()
+        yield proven(f"{suite.name} {name}", made)
+        circuit, cells = sumcheck_batches.in_batch(made, 3)
+        _, whole = sumcheck_batches.stacked(made[0], 2, 3)
+        key = prepare(circuit, cells)
+        number = 0 if circuit.opening_budget else None
+        shown = prove(key, run(circuit, cells, whole), opening_number=number, items=2)
+        yield case_of(f"{suite.name} {name}, batch", key, shown, cells)
+    hidden = {"private": True} if suite is ZERO_KNOWLEDGE else {"hashed": True}
+    for name, make in (("rows", sumcheck_examples.odd_rows), ("sums", sumcheck_examples.wide_sums)):
+        yield proven(f"{suite.name} hidden {name}", make(committed=True, **hidden))
+    yield proven(f"{suite.name} hidden image", sumcheck_examples.odd_image(committed=True, **hidden))
+
+
+SUITES = (INTEGRITY, ZERO_KNOWLEDGE)
+
+
+def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
+    """``count`` changes of a payload: single bits, words, elements, lengths, exchanges, in every file."""
+    chance = random.Random(f"{seed} {case.name}")
+    files = sorted(case.files)
+    for number in range(count):
+        file = chance.choice([*files, "proof.bin", "proof.bin", "statement.bin"])
+        data = case.files[file]
+        at = chance.randrange(len(data))
+        if chance.random() < 0.3:  # near an end, where fields of headers and the last messages are
+            at = chance.choice([chance.randrange(min(96, len(data))), len(data) - 1 - chance.randrange(min(96, len(data)))])
+        kind = chance.randrange(9)
+        word = at // 8 * 8
+        if kind == 0:
+            change = Change(file, at, bytes((data[at] ^ 1 << chance.randrange(8),)))
+        elif kind == 1:
+            change = Change(file, at, bytes((chance.randrange(256),)))
+        elif kind == 2:
+            change = Change(file, at, data[at : at + 1], cut=True)
+        elif kind == 3:
+            change = Change(file, len(data), chance.randbytes(chance.choice([1, 8, 16, 32])))
+        elif kind == 4:
+            change = Change(file, at, chance.choice([P, P - 1, P + 1, 2**64 - 1, 0, 1]).to_bytes(8, "little"))
+        elif kind == 5:
+            other = chance.randrange(max(1, len(data) - 16))
+            change = Change(file, at, data[other : other + 16][: len(data) - at])
+        elif kind == 6:
+            change = Change(file, word, bytes(min(32, len(data) - word)))
+        elif kind == 7:
+            change = Change(file, max(0, len(data) - 16 * chance.randrange(1, 6)), b"", cut=True)
+        else:
+            change = Change(file, at, chance.randbytes(min(8, len(data) - at)))
+        changed = case.changed(change, name=f"{number}, kind {kind} in {file} at {change.at}")
+        yield changed.repinned() if file in ("circuit.bin", "weights.bin") and chance.random() < 0.8 else changed

@@ -1,0 +1,100 @@
+"""A crew of worker processes of this machine, by concurrent.futures. They are ours: what they answer is taken as it is.
+
+When a process dies, the pool loses all items that are in hand, and nobody can say which of them was to blame. So each is lost,
+a new pool is begun, and they are worked on one by one: what then dies again died of itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from verifai.execution.workforce.interface import Answer
+from verifai.execution.workforce.process import begin, end, work
+
+Work = Callable[[bytes, bytes], bytes]
+"""What a worker does: from what all items share, and one item, to its answer. A function that a worker process can import; it
+answers, and does not raise."""
+
+DIED = "a worker process died, perhaps for lack of memory"
+
+
+class LocalCrew:
+    """Processes that all do ``task``; begun when the first item is there, so that no work costs no process."""
+
+    def __init__(self, task: Work, shared: bytes, jobs: int) -> None:
+        self._task, self._shared, self._jobs = task, shared, jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._before: set[int | None] = set()
+        self._in_hand: dict[Future[bytes], int] = {}
+        self._suspects: set[int] = set()
+
+    @property
+    def room(self) -> int:
+        """All processes busy, and one item waiting for each; one at all while it is unknown which item kills processes."""
+        return 1 if self._suspects else 2 * self._jobs
+
+    def submit(self, number: int, data: bytes) -> None:
+        """Give an item to the pool."""
+        try:
+            future = self._started().submit(_do, data)
+        except BrokenProcessPool:
+            future = Future()
+            future.set_exception(BrokenProcessPool())
+        self._in_hand[future] = number
+
+    def next(self) -> Answer:
+        """The item that ends first."""
+        done, _ = wait(self._in_hand, return_when=FIRST_COMPLETED)
+        future = next(iter(done))
+        number = self._in_hand.pop(future)
+        try:
+            data = future.result()
+        except BrokenProcessPool:
+            self._suspects.add(number)
+            self._end()
+            return Answer(number, None, lost=DIED)
+        return Answer(number, data)
+
+    def done_with(self, number: int) -> None:
+        """A suspect that is given up keeps no other item waiting."""
+        self._suspects.discard(number)
+
+    def leave_out(self, worker: str) -> bool:
+        """Processes of one machine are not told apart."""
+        return False
+
+    def close(self) -> None:
+        """End the processes; what they were at is lost."""
+        self._end()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Forking would copy the locks of native libraries' threads in whatever state they are.
+            context = multiprocessing.get_context("spawn")
+            self._before = {child.pid for child in multiprocessing.active_children()}
+            self._pool = ProcessPoolExecutor(self._jobs, context, _start, (self._task, self._shared))
+        return self._pool
+
+    def _end(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            end([child for child in multiprocessing.active_children() if child.pid not in self._before])
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_task: tuple[Work, bytes] | None = None
+
+
+def _start(task: Work, shared: bytes) -> None:
+    global _task
+    begin()
+    _task = (task, shared)
+
+
+def _do(data: bytes) -> bytes:
+    assert _task is not None
+    task, shared = _task
+    return work(lambda: task(shared, data))

@@ -1,0 +1,238 @@
+"""A crew on a Ray cluster. Ray decides which node does what, waits for room, and tries again where a worker process was lost.
+
+Workers are strangers: what they answer is bytes, of which nothing is unpickled (:mod:`.ray_reading`), and their names are what
+they say. Nodes that are left out are told to Ray by a label selector.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.workforce.interface import Answer
+from verifai.execution.workforce.ray_reading import read
+from verifai.execution.workforce.ray_task import make_task, open_envelope
+
+RELEASE = "2.60.0"
+"""The release of Ray whose objects are read here; the extra ``ray`` pins it."""
+POLL_SECONDS = 5.0
+RETRIES = 3
+"""How often Ray tries a task again whose worker process was lost, where nothing is spent by that."""
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+LOST = "cluster-lost"
+NOBODY = "no-worker-left"
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What the tasks of a batch ask for.
+
+    Attributes:
+        entry: ``module:function`` of the work; called with a digest of what is shared, a function that fetches it, and an item.
+        release: of verifai, that workers must have.
+        memory_bytes, cpus: of one task.
+        largest_answer: in bytes.
+        repeatable: whether Ray may run a task twice; never where an item has something that may be used once.
+        slow_seconds: after how long without an answer an item is told, and taken from its worker; ``None`` for never.
+    """
+
+    entry: str
+    release: str
+    memory_bytes: int
+    cpus: int
+    largest_answer: int
+    repeatable: bool
+    slow_seconds: float | None = None
+
+
+class RayCrew:
+    """Tasks of a cluster. Made by :func:`join`."""
+
+    def __init__(self, ray: Any, shared: bytes, demands: Demands, jobs: int | None, *, ours: bool) -> None:
+        self._ray, self._demands, self._jobs, self._ours = ray, demands, jobs, ours
+        self._task = ray.remote(make_task())
+        self._key = hashlib.sha256(shared).digest()
+        self._bytes = shared
+        self._shared = ray.put(shared)
+        self._in_hand: dict[Any, tuple[int, float]] = {}
+        self._left_out: set[str] = set()
+        self._require_somebody()
+
+    @property
+    def room(self) -> int:
+        """As many as asked for; else one that runs and one that waits for each place that the cluster has now."""
+        return self._jobs or max(2, 2 * sum(self._places(node) for node in self._nodes()))
+
+    def submit(self, number: int, data: bytes) -> None:
+        """Give an item to Ray."""
+        options: dict[str, Any] = {
+            "num_cpus": self._demands.cpus,
+            "memory": self._demands.memory_bytes,
+            "max_retries": RETRIES if self._demands.repeatable else 0,
+            "retry_exceptions": False,
+            "name": f"verifai item {number}",
+        }
+        if self._left_out:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self._left_out))})"}
+        with _connected():
+            ref = self._task.options(**options).remote(
+                self._demands.entry, self._demands.release, self._key, [self._shared], data
+            )
+        self._in_hand[ref] = (number, time.monotonic())
+
+    def next(self) -> Answer:
+        """The item that ends first, as Ray tells it; or one that took too long."""
+        while True:
+            with _connected():
+                ended, _ = self._ray.wait(list(self._in_hand), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
+            if ended:
+                ref = ended[0]
+                number, _ = self._in_hand.pop(ref)
+                return self._answer(number, ref)
+            if (slow := self._slow()) is not None:
+                return slow
+            self._require_somebody()
+
+    def done_with(self, number: int) -> None:
+        """Nothing to do: an item keeps no other one waiting."""
+
+    def leave_out(self, worker: str) -> bool:
+        """Nothing more is given to that node."""
+        found = [node["NodeID"] for node in self._nodes() if self._name(node["NodeID"]) == worker]
+        self._left_out.update(found)
+        return bool(found) and any(self._places(node) for node in self._nodes())
+
+    def close(self) -> None:
+        """Take back what is still in hand, and leave a cluster that was begun or joined here."""
+        for ref in self._in_hand:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(ref, force=True)
+        self._in_hand.clear()
+        if self._ours:
+            with contextlib.suppress(Exception):
+                self._ray.shutdown()
+
+    def _answer(self, number: int, ref: Any) -> Answer:
+        with _connected():
+            found = read(self._ray, ref, limit=self._demands.largest_answer)
+        if found.data is None and not found.strange:
+            self._share_again(found.lost)
+            return Answer(number, None, lost=found.lost)
+        if found.data is None:
+            return Answer(number, None, lost=f"what came back is not taken: {found.lost}", strange=True)
+        try:
+            opened = open_envelope(found.data)
+        except EvidenceRejected as problem:
+            return Answer(number, None, lost=problem.message, strange=True)
+        name = self._name(opened.node)
+        if not name:
+            return Answer(number, None, lost="it names a node that the cluster does not have", strange=True)
+        if opened.release != self._demands.release:
+            other = f"verifai {opened.release[:40]}" if opened.release else "no verifai"
+            lost = f"it has {other}, and this is verifai {self._demands.release}"
+            return Answer(number, None, name, lost, useless=True)
+        if opened.failed:
+            self._share_again(opened.failed)
+            return Answer(number, None, name, f"it could not work: {opened.failed[:300]}")
+        return Answer(number, opened.data, name)
+
+    def _share_again(self, told: str) -> None:
+        """Where an object was lost, it may be the one that all tasks share."""
+        if "OBJECT" in told.upper() or "OWNER" in told.upper():
+            with _connected():
+                self._shared = self._ray.put(self._bytes)
+
+    def _slow(self) -> Answer | None:
+        limit = self._demands.slow_seconds
+        if limit is None:
+            return None
+        ref, (number, began) = min(self._in_hand.items(), key=lambda one: one[1][1])
+        # Items wait for a place first: the clock of the oldest one says something only while nothing ends at all.
+        if time.monotonic() - began < limit:
+            return None
+        del self._in_hand[ref]
+        with contextlib.suppress(Exception):
+            self._ray.cancel(ref, force=True)
+        return Answer(number, None, lost=f"its worker did not answer within {limit:,.0f} s, so it was taken from it")
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The cluster's nodes, as they are now, but those that are left out."""
+        with _connected():
+            return [node for node in self._ray.nodes() if node["NodeID"] not in self._left_out]
+
+    def _places(self, node: dict[str, Any]) -> int:
+        """How many tasks fit on a node."""
+        has = node.get("Resources", {}) if node.get("Alive") else {}
+        by_memory = int(has.get("memory", 0) // max(1, self._demands.memory_bytes))
+        return min(int(has.get("CPU", 0) // self._demands.cpus), by_memory)
+
+    def _name(self, identifier: str) -> str:
+        with _connected():
+            for node in self._ray.nodes():
+                if node["NodeID"] == identifier:
+                    return f"node {identifier[:12]} at {node.get('NodeManagerAddress', '?')}"
+        return ""
+
+    def _require_somebody(self) -> None:
+        if any(self._places(node) for node in self._nodes()):
+            return
+        memory = f"{self._demands.memory_bytes / 2**30:.1f} GiB of memory"
+        left = f"; {len(self._left_out)} were left out" if self._left_out else ""
+        message = f"no node of the cluster has {self._demands.cpus} CPUs and {memory} for one proof{left}"
+        raise Undecided(NOBODY, message, where="--on", hint="Add nodes, or make them larger; then give the same command again.")
+
+
+def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | None) -> RayCrew:
+    """Join a cluster, or begin one on this machine, and give it what its tasks share.
+
+    A program that has joined one already goes on with that one.
+
+    Raises:
+        UsageError: ``ray-missing``.
+        Undecided: ``cluster-lost`` when there is no cluster at that address; ``no-worker-left``.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers
+    try:
+        import ray
+    except ImportError:
+        hint = "Run: `pip install 'verifai[ray]'`"
+        raise UsageError("ray-missing", "Ray is not installed here", where="--on", hint=hint) from None
+    if ray.__version__ != RELEASE:
+        message = f"Ray {ray.__version__} is installed; answers of strangers are read with {RELEASE} only"
+        raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install ray=={RELEASE}`")
+    ours = not ray.is_initialized()
+    if ours:
+        place = address or os.environ.get(ADDRESS_VARIABLE) or "local"
+        more = {} if place.startswith("ray://") else {"log_to_driver": False}
+        if place == "local":
+            more["include_dashboard"] = False
+        try:
+            ray.init(address=place, logging_level="ERROR", **more)
+        except Exception as problem:  # noqa: BLE001 - of many kinds, by how far it came
+            hint = "See that the cluster is up and has the same Python and Ray as this machine: `ray status`"
+            raise Undecided(LOST, f"cannot join: {str(problem)[:300]}", where=place, hint=hint) from None
+    try:
+        return RayCrew(ray, shared, demands, jobs, ours=ours)
+    except BaseException:
+        if ours:
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+        raise
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """What Ray raises when the cluster itself is gone, as one error of ours."""
+    try:
+        yield
+    except (UsageError, Undecided, KeyboardInterrupt, EvidenceRejected):
+        raise
+    except Exception as problem:  # noqa: BLE001 - Ray's own kinds of it are many, and none of them is a finished item
+        hint = "What is done stays. When the cluster is up again, give the same command again."
+        raise Undecided(LOST, f"the cluster is gone: {type(problem).__name__}: {str(problem)[:200]}", hint=hint) from None

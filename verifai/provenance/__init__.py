@@ -1,0 +1,1 @@
+"""Signed releases of models: signatures verified offline in a fenced child, files compared, sources exported again."""

@@ -1,0 +1,232 @@
+"""The part of a batch that has others prove: processes of this machine, or the workers of a cluster.
+
+This process gives out items and opening numbers, judges what strangers answer, seals, and keeps the index. Nobody else writes.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from verifai.domain.digest import Sha256
+from verifai.domain.progress import Progress
+from verifai.domain.proof_index import IndexHeader, row_words
+from verifai.domain.statement import Privacy, Visibility, WeightVisibility
+from verifai.engines.capabilities import EstimatesMemory, Rehearses, WarmsUp
+from verifai.engines.interface import EngineProof, ProveRequest, ReservedOpening
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError
+from verifai.execution.workforce.interface import Answer, Crew, work_through
+from verifai.execution.workforce.local import DIED, LocalCrew
+from verifai.execution.workforce.sizing import cores, fitting_jobs
+from verifai.stages.batch.openings import Openings
+from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.returned import FAILED, WRONG, NotProven, Returned
+from verifai.stages.batch.shipping import Item, circuit_away, circuit_here
+from verifai.stages.batch.worker import prove_here
+from verifai.stages.prove import ReadyCircuit
+
+ATTEMPTS = 4
+"""How often an item is given out before it is told as failed; not counted are workers that could not even begin."""
+STRIKES = 3
+"""After so many failures in a row a node gets nothing more."""
+ENTRY = "verifai.stages.batch.worker:prove_away"
+ANSWER_SLACK = 64 * 2**20
+SLOW_SECONDS = 3600.0
+"""Without a time limit for a proof, a worker that gives no answer for so long, while none of the others does, is told."""
+
+
+@dataclass
+class Many:
+    """Has the samples of a batch proven by others.
+
+    Attributes:
+        samples, digests: of all rows: bundles' inputs, and their digests.
+        seal: writes the bundle of a proof, and its row of the index.
+        fail: records that a row failed; raises when that ends the run.
+    """
+
+    ready: ReadyCircuit
+    header: IndexHeader
+    samples: Sequence[Mapping[str, Any]]
+    digests: Sequence[Sha256]
+    options: BatchOptions
+    progress: Progress
+    seal: Callable[[int, EngineProof], None]
+    fail: Callable[[int, VerifaiError], None]
+    _openings: Openings = field(init=False)
+    _returned: Returned = field(init=False)
+    _given: dict[int, ReservedOpening | None] = field(default_factory=dict)
+    _attempts: Counter[int] = field(default_factory=Counter)
+    _strikes: Counter[str] = field(default_factory=Counter)
+    _waiting: int = 0
+
+    def __post_init__(self) -> None:
+        self._openings = Openings(self.ready)
+        self._returned = Returned(self.ready)
+
+    def all(self, rows: Sequence[int]) -> None:
+        """Have ``rows`` proven.
+
+        Raises:
+            VerifaiError: what ended the run early; what others had finished by then is sealed.
+        """
+        if not rows:
+            return
+        self._waiting = len(rows)
+        crew = self._crew(len(rows))
+        try:
+            work_through(crew, rows, self._parcel, lambda answer: self._take(crew, answer))
+        finally:
+            crew.close()
+
+    def _crew(self, count: int) -> Crew:
+        workforce, each = self.options.workforce, self._memory()
+        if not workforce.remote:
+            jobs = fitting_jobs(workforce.jobs, each, count)
+            if workforce.jobs is not None and jobs < min(workforce.jobs, count):
+                self.progress.note(
+                    f"{jobs} at once instead of {workforce.jobs}: each proof takes about {each / 2**20:,.0f} MiB, and no more "
+                    "of them fit into the memory that is free."
+                )
+            if isinstance(self.ready.engine, WarmsUp):
+                self.ready.engine.ensure_warm(self.progress)  # once, and not once per process
+            threads = self.options.threads or max(1, cores() // jobs)
+            return LocalCrew(prove_here, circuit_here(self.ready, threads), jobs)
+        from verifai.execution.workforce.ray_crew import Demands, join
+
+        refuse_to_ship(self.ready, self.options)
+        engine = self.ready.engine
+        held = engine.constant_files() if isinstance(engine, Rehearses) else frozenset[str]()
+        threads = self.options.threads or 1
+        shared = circuit_away(self.ready, threads, held=held)
+        deadline = self.ready.budget.prove_seconds
+        demands = Demands(
+            entry=ENTRY,
+            release=_release(),
+            memory_bytes=each,
+            cpus=threads,
+            largest_answer=ANSWER_SLACK + 4 * len(shared),
+            repeatable=not self._openings.needed,
+            slow_seconds=SLOW_SECONDS if deadline is None else 2 * deadline + 60,
+        )
+        return join(shared, demands, address=workforce.address, jobs=workforce.jobs)
+
+    def _memory(self) -> int:
+        """What one proof takes, about."""
+        engine, folder = self.ready.engine, self.ready.folder
+        if isinstance(engine, EstimatesMemory):
+            return engine.proof_memory(self.ready.section, folder.built_dir(engine.name))
+        return engine.estimate(folder.model, folder.spec).memory_bytes
+
+    def _parcel(self, row: int) -> bytes | None:
+        opening = self._openings.take(self._waiting)
+        self._waiting -= 1
+        self._given[row] = opening
+        self._attempts[row] += 1
+        secrets = self.options.input_secrets[row] if self.options.input_secrets else {}
+        return Item(self.samples[row], self.header.context_of(row), opening, secrets).to_bytes()
+
+    def _take(self, crew: Crew, answer: Answer) -> bool:
+        """Whether the row is done with, proven or failed."""
+        row = answer.number
+        if answer.data is None:
+            return self._none_came(crew, answer)
+        if not self.options.workforce.remote:
+            found = pickle.loads(answer.data)  # noqa: S301 - of a process of ours on this machine
+            if isinstance(found, EngineProof):
+                self.seal(row, found)
+            else:
+                self.fail(row, found)
+            return True
+        try:
+            proof = self._checked(row, answer.data)
+        except NotProven as problem:
+            words = f"{answer.worker} says of {row_words(row)}: {problem.message} ({problem.code})"
+            self.progress.note(words)
+            return self._again(crew, row, words, answer.worker)
+        except EvidenceRejected as problem:
+            if problem.code != WRONG:
+                raise
+            words = f"{answer.worker} gave a wrong answer for {row_words(row)}: {problem.message}"
+            self.progress.note(f"{words}. It gets nothing more.")
+            self._left_out(crew, answer.worker)
+            return self._again(crew, row, words, "")
+        self._strikes.pop(answer.worker, None)
+        self.seal(row, proof)
+        return True
+
+    def _none_came(self, crew: Crew, answer: Answer) -> bool:
+        who = answer.worker or "a worker"
+        words = answer.lost if answer.lost == DIED else f"{who}: {answer.lost}"
+        self.progress.note(f"{row_words(answer.number)}: {words}.")
+        if answer.useless:
+            self._left_out(crew, answer.worker)
+            self._attempts[answer.number] -= 1
+        return self._again(crew, answer.number, words, answer.worker)
+
+    def _again(self, crew: Crew, row: int, words: str, worker: str) -> bool:
+        if worker:
+            self._strikes[worker] += 1
+            if self._strikes[worker] == STRIKES:
+                self.progress.note(f"{worker} failed {STRIKES} times in a row. It gets nothing more.")
+                self._left_out(crew, worker)
+        if self._attempts[row] < ATTEMPTS:
+            self._waiting += 1
+            return False
+        code = FAILED if self.options.workforce.remote else "worker-died"
+        hint = (
+            "Give the same command again." if self.options.workforce.remote else "Give the same command again, with --jobs 1."
+        )
+        self.fail(row, Undecided(code, f"given out {ATTEMPTS} times in vain; at last {words}", where=row_words(row), hint=hint))
+        return True
+
+    def _left_out(self, crew: Crew, worker: str) -> None:
+        if worker:
+            crew.leave_out(worker)  # whether anybody is left is found out with the next item
+
+    def _checked(self, row: int, data: bytes) -> EngineProof:
+        engine = self.ready.engine
+        request = self._request(row)
+        rehearsal = engine.rehearse(request) if isinstance(engine, Rehearses) else None
+        return self._returned.check(data, request, rehearsal, self.digests[row])
+
+    def _request(self, row: int) -> ProveRequest:
+        return replace(self.ready.request(self.samples[row], self.header.context_of(row)), opening=self._given[row])
+
+
+def refuse_to_ship(ready: ReadyCircuit, options: BatchOptions) -> None:
+    """Refuse to give others what is hidden, unless the user said so; and what their answers could not be held to.
+
+    Raises:
+        UsageError: ``not-shipped``, ``not-remote``.
+    """
+    spec, workforce = ready.folder.spec, options.workforce
+    hint = "Leave --on out to prove on this machine."
+    weights = ready.summary.weights or spec.weights
+    if weights is not WeightVisibility.PUBLIC and not workforce.ship_weights:
+        message = f"the weights are {weights.value}, and every worker of the cluster would see them"
+        raise UsageError("not-shipped", message, where="--on", hint=f"Add --ship-weights if it may see them. {hint}")
+    hidden = [tensor.name for tensor in ready.folder.model.inputs if spec.tensors[tensor.name] is not Visibility.PUBLIC]
+    if hidden and not workforce.ship_inputs:
+        message = f"the input {hidden[0]!r} is hidden, and every worker of the cluster would see it"
+        raise UsageError("not-shipped", message, where="--on", hint=f"Add --ship-inputs if it may see them. {hint}")
+    if hidden and not isinstance(ready.engine, Rehearses):
+        message = f"what a stranger proves of a hidden input cannot be checked with the engine {ready.engine.name.value!r}"
+        raise UsageError("not-remote", message, where="--on", hint=hint)
+    level = ready.engine.privacy_support(spec).level
+    hashed = [name for name, one in spec.tensors.items() if one is Visibility.HASHED]
+    if hashed and level is not Privacy.INTEGRITY_ONLY:
+        message = f"the tensor {hashed[0]!r} is bound by a seed that the prover draws, so a stranger could bind another tensor"
+        raise UsageError("not-remote", message, where="--on", hint=hint)
+    if options.input_secrets or options.keep_outputs:
+        message = "seeds of tensors are exchanged by provers that trust each other"
+        raise UsageError("not-remote", message, where="--on", hint=hint)
+
+
+def _release() -> str:
+    from importlib.metadata import version
+
+    return version("verifai")

@@ -1,0 +1,253 @@
+/** All lookups of a proof, as one sum of fractions: which blocks of leaves belong to which operation and table. */
+
+import { bitLength, log2Ceil, tooLarge, unsupported } from "./bytes.js";
+import { requantT } from "./bounds.js";
+import { spanBits } from "./check.js";
+import type { Cells } from "./field.js";
+import { type Circuit, HASHED, type Op, type OpOf, NONE, portsOf, PRIVATE, results, type Tensor } from "./program.js";
+import { NO_AXIS, piecesOf, type Storage, stored, whole } from "./storage.js";
+
+export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "power";
+
+/** W: columns of every row. */
+export const WIDTH = 2;
+const MAX_RANGE_BITS = 16;
+const MAX_LOG_LEAVES = 27;
+
+export interface TableName {
+  readonly kind: TableKind;
+  readonly index: number;
+}
+
+export interface TableBlock extends TableName {
+  readonly logSize: number;
+  readonly offset: number;
+}
+
+/** The leaves of 2^logMembers lookups of one owner. `addresses`: of the first leaf of every piece of the storage. */
+export interface Group {
+  readonly storage: Storage;
+  readonly logMembers: number;
+  readonly addresses: readonly number[];
+}
+
+export interface LookupBlock {
+  readonly owner: number;
+  readonly slot: number;
+  readonly table: number;
+  readonly group: Group;
+  readonly member: number;
+}
+
+export interface Bus {
+  readonly tables: readonly TableBlock[];
+  readonly byOperation: readonly (readonly LookupBlock[])[];
+  readonly byTensor: ReadonlyMap<number, readonly LookupBlock[]>;
+  readonly logLeaves: number;
+}
+
+type Wanted = { readonly table: TableName; readonly storage: Storage };
+type Columns = readonly Storage[];
+type Split = OpOf<"Requant"> | OpOf<"RowMax">;
+
+/** The window's positions (u, v), row-major. */
+export function taps(kernel: readonly number[]): [number, number][] {
+  const found: [number, number][] = [];
+  for (let u = 0; u < kernel[0]!; u++) for (let v = 0; v < kernel[1]!; v++) found.push([u, v]);
+  return found;
+}
+
+/** (least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l. */
+function splitRange(circuit: Circuit, op: Split): [bigint, number] {
+  const width = BigInt(circuit.tables[op.table]!.width);
+  const logOf = (count: bigint): number => Math.max(1, bitLength(count - 1n));
+  if (op.kind === "RowMax") {
+    const x = circuit.tensors[op.x]!;
+    return [0n, logOf(((x.high - x.low) >> width) + 1n)];
+  }
+  const z = circuit.tensors[op.z]!, half = width - 1n;
+  const low = requantT(z.low, op.shift) >> half, high = requantT(z.high, op.shift) >> half;
+  return [low, logOf(high - low + 1n)];
+}
+
+function splitOp(circuit: Circuit, index: number): Split {
+  const op = circuit.ops[index]!;
+  if (op.kind !== "Requant" && op.kind !== "RowMax") throw new Error("no operation that saturates");
+  return op;
+}
+
+/** (least argument, values) of a table that is not a range. */
+export function tableValues(circuit: Circuit, block: TableBlock): [bigint, Cells] {
+  const size = 2 ** block.logSize;
+  if (block.kind === "function") return [circuit.tables[block.index]!.low, circuit.tables[block.index]!.values];
+  if (block.kind === "flag") return [0n, Int8Array.from({ length: size }, (_, i) => (i === 0 ? 1 : 0))];
+  if (block.kind === "power") return [0n, BigInt64Array.from({ length: size }, (_, i) => 1n << BigInt(i))];
+  const op = splitOp(circuit, block.index), [low] = splitRange(circuit, op), table = circuit.tables[op.table]!;
+  const start = Number(low), values = new Int32Array(size);
+  for (let i = 0; i < size; i++) {
+    const h = start + i, inside = h === 0 || (h === -1 && op.kind === "Requant");
+    if (block.kind === "select") values[i] = inside ? 1 : 0;
+    else values[i] = inside ? 0 : Number(h < 0 ? table.low : table.high);
+  }
+  return [low, values];
+}
+
+function logSize(circuit: Circuit, name: TableName): number {
+  if (name.kind === "function") return circuit.tables[name.index]!.width;
+  if (name.kind === "select" || name.kind === "clamp") return splitRange(circuit, splitOp(circuit, name.index))[1];
+  return name.index;
+}
+
+const refuse = (circuit: Circuit, op: Op, reason: string): Error =>
+  unsupported(`${op.kind} cannot be proven: ${reason}`, circuit.tensors[results(op)[0]!]!.name);
+
+const storedTensor = (circuit: Circuit, tensor: number): Storage => stored(circuit.tensors[tensor]!.shape);
+
+function span(circuit: Circuit, op: Op, tensor: number): number {
+  const bits = spanBits(circuit.tensors[tensor]!);
+  if (bits > MAX_RANGE_BITS) throw refuse(circuit, op, `its values span ${bits} bits`);
+  return bits;
+}
+
+function splitTables(circuit: Circuit, number: number, op: Split, lowBits: number): TableName[] {
+  const [low, bits] = splitRange(circuit, op);
+  if (lowBits === 0 || bits > MAX_RANGE_BITS) throw refuse(circuit, op, "its table is too narrow for its range");
+  // The table of h is padded to a power of two: no row of it may stand for a value that is congruent to a reachable one.
+  const shift = BigInt(lowBits + (op.kind === "Requant" ? op.shift : 0)), end = low + (1n << BigInt(bits));
+  if ((-low > end ? -low : end) << shift >= 1n << 62n) throw refuse(circuit, op, "its split could reach 2^62");
+  return [{ kind: "range", index: lowBits }, { kind: "select", index: number }, { kind: "clamp", index: number }];
+}
+
+const ranges = (widths: readonly number[]): TableName[] => widths.map((index) => ({ kind: "range", index }));
+
+/** Table, and the storage that has a row per cell, of each lookup of an operation, in slot order. */
+function lookupsOf(circuit: Circuit, number: number): Wanted[] {
+  const op = circuit.ops[number]!;
+  const on = (tensor: number, names: readonly TableName[]): Wanted[] =>
+    names.map((table) => ({ table, storage: storedTensor(circuit, tensor) }));
+  switch (op.kind) {
+    case "Requant": {
+      const names: TableName[] = [{ kind: "function", index: op.table }, ...ranges(op.limbs)];
+      if (op.saturate) names.push(...splitTables(circuit, number, op, circuit.tables[op.table]!.width - 1));
+      return on(op.out, names);
+    }
+    case "Lookup": return on(op.out, [{ kind: "function", index: op.table }]);
+    case "WindowMax": {
+      const bits = span(circuit, op, op.x);
+      return on(op.out, ranges(taps(op.kernel).map(() => bits)));
+    }
+    case "RowMax": {
+      const source = circuit.tensors[op.x]!, width = circuit.tables[op.table]!.width;
+      const first: TableName = op.exp === NONE ? { kind: "range", index: width } : { kind: "function", index: op.table };
+      const names: TableName[] = [first, { kind: "flag", index: width }];
+      if (op.saturate) names.push(...splitTables(circuit, number, op, width));
+      const flags = Math.max(1, log2Ceil(source.shape[source.shape.length - 1]!));
+      return [...on(op.x, names), ...on(op.out, ranges([flags]))];
+    }
+    case "Recip": return on(op.out, [{ kind: "power", index: 5 }, ...ranges([9, 9, 15, 15, 15, 14, 15, 15])]);
+    case "Isqrt": return on(op.out, ranges([15, 15, 16, 15, 16, 15]));
+    case "ArgMax": return on(op.x, ranges([1, span(circuit, op, op.x)]));
+    case "Rescale": return on(op.out, ranges([...op.limbs, ...op.digits]));
+    case "TopIndex": return on(op.x, ranges(op.digits));
+    case "Gather": throw refuse(circuit, op, "it is not part of this suite");
+    case "MatMul":
+    case "Conv":
+    case "BatchedMatMul":
+    case "Mul":
+    case "LinearCombination":
+    case "WindowSum":
+    case "RowSum":
+    case "GatedMatMul":
+    case "RowScale":
+    case "WeightRows":
+    case "Relabel":
+    case "View":
+      return [];
+  }
+}
+
+/** Storage of the columns that an operation commits beside its results. */
+export function columnsOf(circuit: Circuit, op: Op): Columns {
+  const many = (tensor: number, count: number): Storage[] => Array.from({ length: count }, () => storedTensor(circuit, tensor));
+  switch (op.kind) {
+    case "Requant": return many(op.out, op.limbs.length + (op.saturate ? 3 : 0));
+    case "RowMax": return many(op.x, op.saturate ? 4 : 1);
+    case "Recip": return many(op.out, 9);
+    case "Isqrt": return many(op.out, 3);
+    case "ArgMax": return [...many(op.x, 1), ...many(op.out, 1)];
+    case "Rescale": return many(op.out, op.limbs.length - 1 + op.digits.length - 1);
+    case "TopIndex": return [...many(op.out, 1), ...many(op.x, op.digits.length - 1)];
+    default: return [];
+  }
+}
+
+/** Range lookups of a hashed or private tensor: x − low, and high − x unless the first bound implies it. */
+function tensorTables(tensor: Tensor): TableName[] {
+  const bits = spanBits(tensor), exact = tensor.high - tensor.low + 1n === 1n << BigInt(bits);
+  return ranges(exact ? [bits] : [bits, bits]);
+}
+
+/** The bus of a circuit. */
+export function buildBus(circuit: Circuit): Bus {
+  const wanted: { tensor: boolean; owner: number; slot: number; table: TableName; storage: Storage }[] = [];
+  circuit.ops.forEach((_, owner) => {
+    lookupsOf(circuit, owner).forEach((one, slot) => wanted.push({ tensor: false, owner, slot, ...one }));
+  });
+  const hashed = portsOf(circuit).filter((port) => port.visibility === HASHED);
+  for (const port of [...hashed, ...circuit.inputs.filter((one) => one.visibility === PRIVATE)]) {
+    const tensor = circuit.tensors[port.tensor]!;
+    if (spanBits(tensor) > MAX_RANGE_BITS) throw unsupported("a hashed or private tensor spans more than 16 bits", tensor.name);
+    const storage = port.visibility === HASHED ? whole(tensor.bits) : stored(tensor.shape);
+    tensorTables(tensor).forEach((table, slot) => wanted.push({ tensor: true, owner: port.tensor, slot, table, storage }));
+  }
+  const names = new Map<string, TableName>();
+  for (const { table } of wanted) names.set(`${table.kind} ${table.index}`, table);
+  const kinds = [...names.values()].sort((x, y) => (x.kind === y.kind ? x.index - y.index : x.kind < y.kind ? -1 : 1));
+  const numbers = new Map(kinds.map((name, number) => [`${name.kind} ${name.index}`, number]));
+  const sizes = kinds.map((name) => logSize(circuit, name));
+
+  // Lookups of one owner and storage, in their order, fall into groups of a power of two, larger ones first.
+  const groups: { logMembers: number; storage: Storage }[] = [];
+  for (let start = 0; start < wanted.length; ) {
+    const one = wanted[start]!;
+    let end = start;
+    while (end < wanted.length && wanted[end]!.tensor === one.tensor && wanted[end]!.owner === one.owner && wanted[end]!.storage.key === one.storage.key) end++;
+    const alone = one.storage.axis === NO_AXIS;
+    const logs = alone ? new Array<number>(end - start).fill(0) : piecesOf(end - start).map((piece) => piece.log);
+    groups.push(...logs.map((logMembers) => ({ logMembers, storage: one.storage })));
+    start = end;
+  }
+  const blocks: { log: number; lookup: boolean; number: number; piece: number }[] = [];
+  groups.forEach(({ logMembers, storage }, number) => {
+    storage.pieces.forEach((piece, i) => blocks.push({ log: piece.log + logMembers + storage.logRest, lookup: true, number, piece: i }));
+  });
+  sizes.forEach((log, number) => blocks.push({ log, lookup: false, number, piece: 0 }));
+  const addresses = groups.map((): number[] => []), offsets: number[] = [];
+  let address = 0;
+  for (const block of blocks.sort((x, y) => y.log - x.log)) {
+    if (block.lookup) addresses[block.number]![block.piece] = address;
+    else offsets[block.number] = address;
+    address += 2 ** block.log;
+  }
+  const byOperation = circuit.ops.map((): LookupBlock[] => []), byTensor = new Map<number, LookupBlock[]>();
+  let next = 0;
+  groups.forEach(({ logMembers, storage }, number) => {
+    const group: Group = { storage, logMembers, addresses: addresses[number]! };
+    for (let member = 0; member < 2 ** logMembers; member++) {
+      const one = wanted[next++]!, table = numbers.get(`${one.table.kind} ${one.table.index}`)!;
+      const block: LookupBlock = { owner: one.owner, slot: one.slot, table, group, member };
+      if (!one.tensor) byOperation[one.owner]!.push(block);
+      else byTensor.set(one.owner, [...(byTensor.get(one.owner) ?? []), block]);
+    }
+  });
+  return {
+    tables: kinds.map((name, i) => ({ ...name, logSize: sizes[i]!, offset: offsets[i]! })),
+    byOperation,
+    byTensor,
+    logLeaves: Math.max(1, log2Ceil(address)),
+  };
+}
+
+export function requireLeaves(bus: Bus): void {
+  if (bus.logLeaves > MAX_LOG_LEAVES) throw tooLarge(`2^${bus.logLeaves} lookups exceed 2^${MAX_LOG_LEAVES}`, "lookups");
+}

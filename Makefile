@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m tools.run_tests
 # `make test COVERAGE=1` also measures branch coverage of the package; it takes about half as long again.
 COVER := $(if $(COVERAGE),--cov=verifai --cov-branch --cov-report=term:skip-covered,)
 
-.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-js test-slow verifier-js fuzz lint types imports docs docs-write check bench image clean
+.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-js test-slow verifier-js evidence-page fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,12 @@ verifier-js: ## build the second verifier (needs Node.js 20 or newer and npm)
 	npm ci --prefix verifier-js --ignore-scripts --no-audit --no-fund --fetch-timeout=60000
 	npm run --prefix verifier-js build
 
+evidence-page: verifier-js ## take the built evidence page into the package
+	cp verifier-js/dist/page.html verifai/reports/evidence_page.html
+
 test-js: $(STAMP) verifier-js ## the second verifier: types, lint, its own tests, and the tests that run it beside the first
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } \
+	|| echo 'Chromium is not here and cannot be installed: the tests that open the evidence page are skipped, saying so'
 	npm run --prefix verifier-js types
 	npm run --prefix verifier-js lint
 	npm run --prefix verifier-js test

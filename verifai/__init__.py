@@ -114,11 +114,14 @@ if TYPE_CHECKING:
     from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
+    from verifai.stages.page import write_empty_page as write_empty_page
+    from verifai.stages.page import write_page as write_page
     from verifai.stages.prove import prove as prove
     from verifai.stages.provenance import notarise as notarise
     from verifai.stages.provenance import pin_release as pin_release
     from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
     from verifai.stages.quickstart import quickstart as quickstart
+    from verifai.stages.receipt import add_receipt as add_receipt
     from verifai.stages.seal import seal_bundle as seal_bundle
     from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
@@ -217,6 +220,7 @@ _HOME = {
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
     "notarise": ("verifai.stages.provenance", "notarise"),
+    "add_receipt": ("verifai.stages.receipt", "add_receipt"),
     "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),
@@ -227,6 +231,8 @@ _HOME = {
     "signed_bytes": ("verifai.stages.hardware", "signed_bytes"),
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
+    "write_empty_page": ("verifai.stages.page", "write_empty_page"),
+    "write_page": ("verifai.stages.page", "write_page"),
     "prove": ("verifai.stages.prove", "prove"),
     "QuickstartRequest": ("verifai.stages.quickstart", "QuickstartRequest"),
     "quickstart": ("verifai.stages.quickstart", "quickstart"),

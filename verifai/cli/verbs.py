@@ -53,9 +53,11 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),
+    "receipt": Verb("receipt", "Add an in-toto computation receipt and SLSA provenance to a bundle."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
     "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
+    "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
     "notarise": Verb(

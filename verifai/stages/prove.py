@@ -138,7 +138,7 @@ class ReadyCircuit:
         payload = _payload(proof, folder.spec, folder.model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         digests = {file: sha256(data) for file, data in payload.items()}
-        payload[SBOM_FILE] = make_sbom(self.described, created, digests)
+        payload[SBOM_FILE] = make_sbom(self.described, created, digests, proof.statement.attested())
         claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
         bundle_id = write_bundle(
             target,

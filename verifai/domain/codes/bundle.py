@@ -19,6 +19,7 @@ CODES: dict[str, Code] = {
         "A single-file bundle is not byte for byte the zip that its content gives.",
         "Make it with: `verifai pack BUNDLE -o FILE`.",
     ),
+    "page-too-large": Code((2,), "The bundles are too large for an evidence page.", "Take fewer of them."),
     "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
     "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
     "file-absent": Code((1,), "A file that is listed is not there.", _AGAIN),
@@ -80,6 +81,10 @@ CODES: dict[str, Code] = {
         (3,),
         "A witness was shown no proof that the log only grew.",
         "Get the proof: `verifai log consistency LOG --from SIZE -o FILE`.",
+    ),
+    "documents-match": Code((0,), "The receipt and the SLSA provenance in the bundle say what the evidence says.", ""),
+    "document-mismatch": Code(
+        (1,), "A receipt or SLSA provenance does not say what the evidence says.", "It was edited: reject the bundle."
     ),
     "sbom-mismatch": Code((1,), "The bill of materials is not the one of this evidence.", _AGAIN),
     # Audit: docs/bundle-format.md, steps A1 to A9.

@@ -33,7 +33,7 @@ from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
-from verifai.domain.statement import EngineName, Role, WeightVisibility
+from verifai.domain.statement import EngineName, Role, Statement, WeightVisibility
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
@@ -137,7 +137,7 @@ class _Audit:
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._derive(lock, now)
-            self._again(circuit, proof.created, trusted, lock)
+            self._again(circuit, proof.created, proof.statement, trusted, lock)
             self._origin(circuit, lock, now)
             self._reference(verified, summary)
             part, cap = summary.segment is not None, self._options.max_spread_error
@@ -218,7 +218,7 @@ class _Audit:
                 )
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             self._derive(lock, now)
-            self._again(circuit, claims.predicate.created, trusted, lock)
+            self._again(circuit, claims.predicate.created, None, trusted, lock)
             self._origin(circuit, lock, now)
             again = EvaluationAudit(self._options, self._model, _context_signed(self._bundle, others))
             allowed, budget = self._trust.allow_test_srs, self._options.budget
@@ -302,7 +302,15 @@ class _Audit:
             except VerifaiError as problem:
                 self._add(problem, "V9")
 
-    def _again(self, circuit: CircuitPredicate, created: str, trusted: TrustedCircuit, lock: CircuitLock) -> None:
+    def _again(
+        self,
+        circuit: CircuitPredicate,
+        created: str,
+        statement: Statement | None,
+        statement: Statement | None,
+        trusted: TrustedCircuit,
+        lock: CircuitLock,
+    ) -> None:
         """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
         self._each("A1", lambda: check_section(circuit, lock))
         self._model = self._load_model(lock)
@@ -312,7 +320,7 @@ class _Audit:
             why = "the bundle holds no readable model that the lock pins" if self._model is None else "the auditor asked not to"
             self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
-        self._each("A7", lambda: check_materials(self._bundle, circuit, created))
+        self._each("A7", lambda: check_materials(self._bundle, circuit, created, statement))
 
     def _derive(self, lock: CircuitLock, now: str) -> None:
         """P1 and P2 of a release that the auditor holds: its files give the model, whether or not the bundle shows one."""

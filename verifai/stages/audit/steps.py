@@ -11,14 +11,14 @@ from verifai.bundle.log_check import CHECKPOINT_FILE
 from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
 from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
-from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
+from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SBOM_FILE
 from verifai.domain.attestation.predicate_types import DERIVATION_TYPE, EVALUATION_TYPE, RELEASE_TYPE, TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
-from verifai.domain.statement import EngineName
+from verifai.domain.statement import EngineName, Statement
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
 from verifai.engines.capabilities import OffersSecondOpinion
 from verifai.engines.registry import engine_for
@@ -90,7 +90,7 @@ def _limits(options: AuditOptions) -> Limits:
     return Limits(memory_bytes=options.budget.memory_bytes)
 
 
-def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, created: str) -> Finding:
+def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, created: str, statement: Statement | None) -> Finding:
     """A7: the bill of materials is the one of this evidence."""
     path = bundle.payload.get(SBOM_FILE)
     if path is None:
@@ -99,11 +99,11 @@ def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, created: str)
     files = {
         entry.path.removeprefix(prefix): entry.sha256
         for entry in bundle.manifest.files
-        if entry.path.startswith(prefix) and entry.path != prefix + SBOM_FILE
+        if entry.path.startswith(prefix) and entry.path.removeprefix(prefix) not in {SBOM_FILE, *DOCUMENT_FILES}
     }
     if path.stat().st_size > MAX_SBOM_BYTES:
         raise EvidenceRejected("bundle-too-large", f"a bill of materials over {MAX_SBOM_BYTES} bytes", where=SBOM_FILE)
-    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, created, files)
+    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, created, files, statement)
     listed = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     return holds("sbom-matches", "the bill of materials is about this model, circuit, engine and these files", evidence=listed)
 

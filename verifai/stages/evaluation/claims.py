@@ -11,13 +11,15 @@ from verifai.bundle.reader import OpenBundle
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation, Subject
 from verifai.domain.attestation.evaluation import EvaluationPredicate
-from verifai.domain.attestation.manifest import SIDE_FILES, FileEntry
+from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE, FileEntry
 from verifai.domain.attestation.predicate_types import CIRCUIT_TYPE, EVALUATION_TYPE, PROOF_TYPE
 from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.evaluation.data_set import DATA_FILE
 
 SHARED = "shared"
 """Stands for a proof's number in the name of a file that all proofs have alike."""
+BESIDE = frozenset({MODEL_FILE, SBOM_FILE})
+"""Payload files that belong to the whole. Documents that are about one proof, such as receipts, are refused."""
 _NAME = re.compile(r"(?:[0-9]{6}|shared)-(.+)")
 _PAYLOAD = "payload/"
 
@@ -72,7 +74,7 @@ def find_evaluation(bundle: OpenBundle) -> EvaluationClaims:
     if [one.name for one in claim.subjects] != [_PAYLOAD + DATA_FILE]:
         raise EvidenceRejected("subject-mismatch", "the evaluation is not about the samples in the bundle", where=where)
     claimed = {_PAYLOAD + DATA_FILE} | {subject.name for one in proofs.values() for subject in one.subjects}
-    present = {_PAYLOAD + name for name in bundle.payload if name not in SIDE_FILES}
+    present = {_PAYLOAD + name for name in bundle.payload if name not in BESIDE}
     if claimed != present:
         odd = sorted(claimed ^ present)[0]
         raise EvidenceRejected("subject-mismatch", "no proof of the evaluation is about this file", where=odd)
@@ -89,14 +91,14 @@ def _part(bundle: OpenBundle, circuit: Attestation, proof: Attestation) -> OpenB
     for subject in proof.subjects:
         match = _NAME.fullmatch(subject.name.removeprefix(_PAYLOAD))
         name = match[1] if match else ""
-        if not match or name in payload or name in SIDE_FILES:
+        if not match or name in payload or name in BESIDE:
             raise EvidenceRejected(
                 "subject-mismatch", "a proof of an evaluation is not about such a file", where=subject.name[:200]
             )
         payload[name] = bundle.payload[subject.name.removeprefix(_PAYLOAD)]
         files.append(replace(entries[subject.name], path=_PAYLOAD + name))
         subjects.append(replace(subject, name=_PAYLOAD + name))
-    for name in SIDE_FILES & set(bundle.payload):
+    for name in BESIDE & set(bundle.payload):
         payload[name] = bundle.payload[name]
         files.append(entries[_PAYLOAD + name])
     alone = replace(proof, subjects=tuple(sorted(subjects, key=lambda one: one.name)))

@@ -307,7 +307,6 @@ class _Audit:
         circuit: CircuitPredicate,
         created: str,
         statement: Statement | None,
-        statement: Statement | None,
         trusted: TrustedCircuit,
         lock: CircuitLock,
     ) -> None:

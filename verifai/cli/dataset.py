@@ -10,8 +10,6 @@ import typer
 
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.domain.evaluation.data_lock import DataLock, DataTask
-from verifai.errors import UsageError
-from verifai.execution.files import write_atomic
 from verifai.execution.outputs import Kind
 
 SHOWN = 10
@@ -51,7 +49,7 @@ def register(app: typer.Typer) -> None:
         The lock holds a Merkle root over inputs, labels and groups, not the data. Whoever judges an evaluation brings it.
         """
         from verifai.stages.evaluation.data_set import pin
-        from verifai.stages.evaluation.lock_file import render_data_lock
+        from verifai.stages.evaluation.lock_file import write_data_lock
         from verifai.stages.evaluation.read_data import DataOptions, read_data
 
         options = DataOptions(label, group, task, tuple(class_ or ()), tuple(drop or ()))
@@ -68,9 +66,7 @@ def register(app: typer.Typer) -> None:
             source=source_text,
             licence=licence,
         )
-        data = render_data_lock(lock)
-        _require_readable(data, output)
-        write_atomic(output, data)
+        write_data_lock(output, lock)
         return Result({"lock": str(output), **lock.to_document()["data"]}, _lines(lock, output), verdict="done")
 
 
@@ -80,17 +76,6 @@ def _name(source: Path) -> str:
 
 def _relative(source: Path, output: Path) -> str:
     return Path(os.path.relpath(source.resolve(), output.resolve().parent)).as_posix()
-
-
-def _require_readable(data: bytes, output: Path) -> None:
-    """What this release would refuse to read is not written, such as a name that cannot be printed."""
-    from verifai.domain.evaluation.data_lock import parse_data_lock
-    from verifai.domain.toml import parse_toml
-
-    try:
-        parse_data_lock(parse_toml(data), str(output))
-    except UsageError as problem:
-        raise UsageError("bad-option", problem.message, where=problem.where, hint="Give another text.") from None
 
 
 def _lines(lock: DataLock, output: Path) -> list[str]:

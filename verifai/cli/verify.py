@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.cases import AnchorsOption, Unfolded, unfolded
 from verifai.cli.folders import (
     FAILED_SHOWN,
     IN_FULL,
@@ -28,14 +29,15 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.evaluation import words
 from verifai.domain.evaluation.data_lock import DataLock
-from verifai.domain.findings import Finding
+from verifai.domain.findings import STATUS, Finding, Outcome
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document, privacy_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, statement_document
 from verifai.domain.statement import Statement
 from verifai.domain.totals import count_outcomes
-from verifai.errors import PolicyNotMet, UsageError, VerifaiError, undecided
+from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError, undecided
+from verifai.stages.inspect import inspect_bundle
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 if TYPE_CHECKING:
@@ -48,7 +50,11 @@ def register(app: typer.Typer) -> None:
     @verb(app, "verify", example="verifai verify evidence/000000 --lock circuits/digits-mlp/circuit.lock --allow-test-srs")
     def verify(
         bundles: BundlesArgument,
-        lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
+        lock: Annotated[
+            Path | None,
+            typer.Option("--lock", help="circuit.lock that you trust, or its folder; of a case, by default its own."),
+        ] = None,
+        anchors: AnchorsOption = None,
         input_: Annotated[
             str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
         ] = None,
@@ -71,21 +77,55 @@ def register(app: typer.Typer) -> None:
 
         Says in plain words what was proven, what was public, hidden or hashed, and what is not claimed.
         """
-        trusted, pinned = read_lock(lock), _data_lock(data, input_, output)
+        pinned = _data_lock(data, input_, output)
         if allow_test_srs:
             current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
         expect, memory = _expectations(input_, output, expect_context, allow_test_srs), memory_limit(max_memory)
-        found = find_distinct(bundles)
-        several = len(found.paths) > 1
-        results = []
-        with current().progress() as progress:
-            if several:
-                progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
-            for path in found.paths:
-                results.append(_verify_one(path, trusted, pinned, expect, memory, SILENT if several else progress))
+        with unfolded(bundles, anchors) as opened:
+            found = find_distinct(opened.paths)
+            lock_of, came_along = _locks(opened, lock, anchors)
+            several = len(found.paths) > 1
+            results = []
+            with current().progress() as progress:
                 if several:
-                    progress.advance()
-        return _result(results, found)
+                    progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
+                for path in found.paths:
+                    results.append(_verify_one(path, lock_of, pinned, expect, memory, SILENT if several else progress))
+                    if several:
+                        progress.advance()
+            return _result(results, found, opened, came_along)
+
+
+def _locks(
+    opened: Unfolded, lock: Path | None, anchors: str | None
+) -> tuple[Callable[[Path], CircuitLock], tuple[Finding, ...]]:
+    """The lock that each bundle is held to, and what is to be said about where it came from."""
+    case = opened.case
+    if lock is not None:
+        trusted = read_lock(lock)
+        if case is not None:
+            current().note("The case's own locks are not used: yours is.")
+        return lambda path: trusted, ()
+    if case is None:
+        message, hint = "evidence is held to a lock that you trust", "Give: --lock FILE"
+        raise UsageError("bad-option", message, where="--lock", hint=hint)
+    from verifai.stages.handover import (  # an audit's closure, which a verifier without a case is spared
+        case_trust,
+        judge_anchors,
+    )
+
+    case_trust(case)
+    locks = {name: read_lock(path) for name, path in case.locks.items()}
+
+    def claimed(path: Path) -> CircuitLock:
+        if len(locks) == 1:
+            return next(iter(locks.values()))
+        circuit = inspect_bundle(path).circuit
+        if circuit is None or circuit.name not in locks:
+            raise EvidenceRejected("circuit-not-pinned", "the case holds no lock of its circuit", where=str(path))
+        return locks[circuit.name]
+
+    return claimed, (judge_anchors(case, anchors),)
 
 
 def _expectations(input_: str | None, output: str | None, context: str | None, allow_test: bool) -> Expectations:
@@ -114,7 +154,7 @@ def _data_lock(path: Path | None, input_: str | None, output: str | None) -> Dat
 
 def _verify_one(
     path: Path,
-    lock: CircuitLock,
+    lock_of: Callable[[Path], CircuitLock],
     data: DataLock | None,
     expect: Expectations,
     max_memory: int | None,
@@ -125,8 +165,8 @@ def _verify_one(
         if data is not None:
             from verifai.stages.evaluation.judge import verify_evaluation_at
 
-            return path, verify_evaluation_at(path, lock, data, expect, budget=budget, progress=progress)
-        return path, verify_bundle(path, lock, expect, budget=budget, progress=progress)
+            return path, verify_evaluation_at(path, lock_of(path), data, expect, budget=budget, progress=progress)
+        return path, verify_bundle(path, lock_of(path), expect, budget=budget, progress=progress)
     except VerifaiError as problem:
         if problem.status in (70, 130):
             raise
@@ -184,11 +224,18 @@ def _shown(path: Path, outcome: VerifiedBundle | VerifiedEvaluation | VerifaiErr
     return _Shown(path, verdict, status, repeats, every, document, outcome.statement, outcome.values)
 
 
-def _result(results: list[tuple[Path, VerifiedBundle | VerifiedEvaluation | VerifaiError]], found: FoundBundles) -> Result:
+def _result(
+    results: list[tuple[Path, VerifiedBundle | VerifiedEvaluation | VerifaiError]],
+    found: FoundBundles,
+    opened: Unfolded | None = None,
+    more: tuple[Finding, ...] = (),
+) -> Result:
     repeated = repeated_openings(
         [None if isinstance(one, VerifaiError) else replace(one.opened, where=str(path)) for path, one in results]
     )
     shown = [_shown(path, outcome, repeats) for (path, outcome), repeats in zip(results, repeated, strict=True)]
+    if opened is not None and opened.case is not None:
+        shown = [_said(one, opened, more) for one in shown]
     verdicts = ("accepted", "rejected", "policy-not-met", "undecided", "not-checked")
     totals = count_outcomes(
         verdicts, [(one.verdict, [finding.code for finding in one.failed]) for one in shown], others=len(found.others)
@@ -201,6 +248,25 @@ def _result(results: list[tuple[Path, VerifiedBundle | VerifiedEvaluation | Veri
         findings,
         combined_status({one.status for one in shown}, found),
         totals,
+    )
+
+
+def _said(one: _Shown, opened: Unfolded, anchors: tuple[Finding, ...]) -> _Shown:
+    """With the case's own path in it, and with what the lock's coming along makes of an acceptance."""
+    findings, failed = (*opened.said(one.findings), *anchors), opened.said(one.failed)
+    unmet = tuple(finding for finding in anchors if finding.outcome is not Outcome.HOLDS)
+    verdict, status = one.verdict, one.status
+    if unmet and not one.failed:
+        verdict, status, failed = "policy-not-met", STATUS[unmet[0].outcome], unmet
+    told = {"path": opened.named(one.path), "verdict": verdict, "findings": [finding.to_json() for finding in findings]}
+    return replace(
+        one,
+        path=Path(opened.named(one.path)),
+        verdict=verdict,
+        status=status,
+        failed=failed,
+        findings=findings,
+        document={**one.document, **told},
     )
 
 

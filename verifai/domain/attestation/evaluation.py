@@ -76,7 +76,7 @@ class EvaluationPredicate:
 
 
 def _metrics(record: Record) -> Mapping[str, Any]:
-    """Of the form that :meth:`Metrics.to_json` has; whether they are true is found by counting."""
+    """Of the form of :attr:`EvaluationPredicate.metrics`; whether they are true is found by counting."""
     whole = _counted(record.table("whole"))
     groups = []
     for one in record.tables("groups", max_length=1000):

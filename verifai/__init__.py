@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from verifai.domain.statement import Statement as Statement
     from verifai.domain.statement import Visibility as Visibility
     from verifai.domain.statement import WeightVisibility as WeightVisibility
+    from verifai.domain.trust import TrustRole as TrustRole
     from verifai.errors import EvidenceRejected as EvidenceRejected
     from verifai.errors import PolicyNotMet as PolicyNotMet
     from verifai.errors import Undecided as Undecided
@@ -91,6 +92,10 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.generate import GeneratedBundle as GeneratedBundle
+    from verifai.stages.generate import generate as generate
+    from verifai.stages.handover import HandoverRequest as HandoverRequest
+    from verifai.stages.handover import hand_over as hand_over
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
@@ -101,6 +106,7 @@ if TYPE_CHECKING:
     from verifai.stages.hardware import signed_bytes as signed_bytes
     from verifai.stages.init import init_circuit as init_circuit
     from verifai.stages.inspect import inspect_bundle as inspect_bundle
+    from verifai.stages.inspect import inspect_lock as inspect_lock
     from verifai.stages.log import append_entries as append_to_log  # noqa: F401 - the public name differs
     from verifai.stages.log import check_log_file as check_log  # noqa: F401 - the public name differs
     from verifai.stages.log import cosign_checkpoint as cosign_checkpoint
@@ -112,12 +118,17 @@ if TYPE_CHECKING:
     from verifai.stages.origin import HeldRelease as HeldRelease
     from verifai.stages.pack import pack_bundle as pack_bundle
     from verifai.stages.pack import unpack_bundle as unpack_bundle
+    from verifai.stages.page import write_empty_page as write_empty_page
+    from verifai.stages.page import write_page as write_page
     from verifai.stages.prove import prove as prove
     from verifai.stages.provenance import notarise as notarise
     from verifai.stages.provenance import pin_release as pin_release
     from verifai.stages.quickstart import QuickstartRequest as QuickstartRequest
     from verifai.stages.quickstart import quickstart as quickstart
+    from verifai.stages.receipt import add_receipt as add_receipt
     from verifai.stages.seal import seal_bundle as seal_bundle
+    from verifai.stages.show import show_file as show_file
+    from verifai.stages.show import show_trust as show_trust
     from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import generate_file as generate_srs  # noqa: F401 - the public name differs
@@ -125,6 +136,7 @@ if TYPE_CHECKING:
     from verifai.stages.srs import judge_file as check_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import list_files as list_srs  # noqa: F401 - the public name differs
     from verifai.stages.trust import TrustRequest as TrustRequest
+    from verifai.stages.trust import add_key as add_key
     from verifai.stages.trust import init_trust as init_trust
     from verifai.stages.verify import Expectations as Expectations
     from verifai.stages.verify import VerifiedBundle as VerifiedBundle
@@ -209,10 +221,13 @@ _HOME = {
     "prove_log_entry": ("verifai.stages.log", "prove_entry"),
     "sign_checkpoint": ("verifai.stages.log", "sign_checkpoint"),
     "verify_log_entry": ("verifai.stages.log", "verify_entry"),
+    "GeneratedBundle": ("verifai.stages.generate", "GeneratedBundle"),
+    "generate": ("verifai.stages.generate", "generate"),
     "attach_evidence": ("verifai.stages.hardware", "attach_evidence"),
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
     "notarise": ("verifai.stages.provenance", "notarise"),
+    "add_receipt": ("verifai.stages.receipt", "add_receipt"),
     "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
     "claim_of_bundle": ("verifai.stages.hardware", "claim_of_bundle"),
@@ -223,6 +238,8 @@ _HOME = {
     "signed_bytes": ("verifai.stages.hardware", "signed_bytes"),
     "pack_bundle": ("verifai.stages.pack", "pack_bundle"),
     "unpack_bundle": ("verifai.stages.pack", "unpack_bundle"),
+    "write_empty_page": ("verifai.stages.page", "write_empty_page"),
+    "write_page": ("verifai.stages.page", "write_page"),
     "prove": ("verifai.stages.prove", "prove"),
     "QuickstartRequest": ("verifai.stages.quickstart", "QuickstartRequest"),
     "quickstart": ("verifai.stages.quickstart", "quickstart"),
@@ -238,6 +255,13 @@ _HOME = {
     "Expectations": ("verifai.stages.verify", "Expectations"),
     "VerifiedBundle": ("verifai.stages.verify", "VerifiedBundle"),
     "verify_bundle": ("verifai.stages.verify", "verify_bundle"),
+    "hand_over": ("verifai.stages.handover", "hand_over"),
+    "HandoverRequest": ("verifai.stages.handover", "HandoverRequest"),
+    "show_file": ("verifai.stages.show", "show_file"),
+    "show_trust": ("verifai.stages.show", "show_trust"),
+    "add_key": ("verifai.stages.trust", "add_key"),
+    "inspect_lock": ("verifai.stages.inspect", "inspect_lock"),
+    "TrustRole": ("verifai.domain.trust", "TrustRole"),
     "warm_up": ("verifai.stages.warm_up", "warm_up"),
     "renew_root": ("verifai.stages.weights", "renew_root"),
     "show_roots": ("verifai.stages.weights", "show_roots"),

@@ -189,7 +189,21 @@ class CircuitFolder:
                 message = f"{name[:80]!r} is no input or output of integers"
                 hint = f"It has: {', '.join(sorted(integers)) or 'none'}"
                 raise UsageError("bad-spec", message, where=f"{where}: [tokenizer] tensors", hint=hint)
-        return replace(names, tokens=TokenPin(found.sha256, self.spec.token_tensors), tokenizer=found)
+        return replace(names, tokens=self._pin(found, where), tokenizer=found)
+
+    def _pin(self, tokenizer: Tokenizer, where: str) -> TokenPin:
+        """What the lock says of the tokenizer; of a decoder, how an answer is read. Raises UsageError (``bad-spec``)."""
+        listed, following = self.spec.token_tensors, self.spec.next_tokens
+        if not following:
+            return TokenPin(tokenizer.sha256, listed)
+        inputs, outputs = self.model.inputs, self.model.outputs
+        named = [one.name for one in outputs] == [following] and {following, *(one.name for one in inputs)} == set(listed)
+        rows = all(len(one.shape) == 2 and one.shape[0] == 1 for one in (*inputs, *outputs))
+        if not named or not rows or outputs[0].size > sum(one.size for one in inputs):
+            message = "a decoder has one output, the next tokens, and rows of tokens as inputs, all of them listed"
+            hint = "Leave `next` out where the output holds no next tokens."
+            raise UsageError("bad-spec", message, where=f"{where}: [tokenizer] next", hint=hint)
+        return TokenPin(tokenizer.sha256, listed, following, tokenizer.pad, tuple(sorted(tokenizer.ends)))
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:

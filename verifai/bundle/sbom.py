@@ -17,6 +17,7 @@ from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import SBOM_FILE
 from verifai.domain.digest import Sha256
 from verifai.domain.record import Record
+from verifai.domain.statement import Role, Statement, TensorStatement
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, InternalError, UsageError
 from verifai.execution.packages import install_hint
@@ -36,12 +37,15 @@ def require_sbom_package() -> None:
         raise UsageError("extra-missing", "cyclonedx-python-lib is not installed", hint=install_hint()) from None
 
 
-def make_sbom(circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256]) -> bytes:
+def make_sbom(
+    circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256], statement: Statement | None = None
+) -> bytes:
     """The SBOM of evidence about ``circuit``, in RFC 8785 form. Equal arguments on an equal installation give equal bytes.
 
     Args:
         created: UTC, such as ``2026-01-31T23:59:59Z``; that of the proof.
         files: the other payload files, by name.
+        statement: what is proven; with it the model has a model card, which names its quantisation.
 
     Raises:
         UsageError: code ``extra-missing``, when cyclonedx-python-lib is not installed.
@@ -90,13 +94,17 @@ def make_sbom(circuit: CircuitPredicate, created: str, files: Mapping[str, Sha25
     # The library orders lists by several fields; one field is a rule that a reader can follow.
     document["components"].sort(key=lambda one: one["bom-ref"])
     document["dependencies"].sort(key=lambda one: one["ref"])
-    if document != _compose(circuit, created, files, packages):
+    if statement is not None:  # the library has no model cards yet: its document gets the one that readers compose, too
+        document["metadata"]["component"]["modelCard"] = model_card(circuit, statement)
+    if document != _compose(circuit, created, files, packages, statement):
         raise InternalError("bug", "cyclonedx-python-lib writes another document than this release expects")
     return canonical.encode(document)
 
 
-def check_sbom(data: bytes, circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256]) -> dict[str, str]:
-    """Check that an SBOM is the one of this evidence.
+def check_sbom(
+    data: bytes, circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256], statement: Statement | None = None
+) -> dict[str, str]:
+    """Check that an SBOM is the one of this evidence. Older ones have no model card; one that is there is compared.
 
     Returns:
         The part that cannot be recomputed and stays a claim: the packages that were installed, with their versions.
@@ -108,7 +116,7 @@ def check_sbom(data: bytes, circuit: CircuitPredicate, created: str, files: Mapp
     root = Record(document, _WHERE)
     canonical.require(data, document, _WHERE)
     packages = _claimed_packages(root)
-    expected = _compose(circuit, created, files, packages)
+    expected = _compose(circuit, created, files, packages, statement if _has_card(document) else None)
     for name in sorted(set(expected) | set(document)):
         if document.get(name) != expected.get(name):
             raise EvidenceRejected(
@@ -118,6 +126,46 @@ def check_sbom(data: bytes, circuit: CircuitPredicate, created: str, files: Mapp
                 hint="It was written for other evidence, or edited.",
             )
     return packages
+
+
+def _has_card(document: Any) -> bool:
+    metadata = document.get("metadata") if isinstance(document, dict) else None
+    component = metadata.get("component") if isinstance(metadata, dict) else None
+    return isinstance(component, dict) and "modelCard" in component
+
+
+def model_card(circuit: CircuitPredicate, statement: Statement) -> dict[str, Any]:
+    """CycloneDX's model card: inputs and outputs with their quantisation, and the measured fidelity."""
+    properties = {
+        "verifai:quantisation:engine": f"{circuit.engine.value} {circuit.engine_version}",
+        "verifai:quantisation:section_sha256": circuit.section_sha256,
+        **{f"verifai:pin:{name}": value for name, value in circuit.pins.items()},
+    }
+    sides: dict[Role, list[dict[str, str]]] = {Role.INPUT: [], Role.OUTPUT: []}
+    for tensor in statement.tensors:
+        sides[tensor.role].append({"format": _format(tensor)})
+    card: dict[str, Any] = {
+        "bom-ref": "model-card",
+        "modelParameters": {"inputs": sides[Role.INPUT], "outputs": sides[Role.OUTPUT]},
+        "properties": [{"name": name, "value": value} for name, value in sorted(properties.items())],
+    }
+    fidelity = circuit.fidelity
+    if fidelity is not None:
+        metrics = [
+            {"type": "largest absolute error", "value": f"{float(fidelity.max_abs_error):.17g}"},
+            {"type": "mean absolute error", "value": f"{float(fidelity.mean_abs_error):.17g}"},
+        ]
+        if fidelity.top1_matches is not None:
+            metrics.append({"type": "decisions that agree", "value": f"{fidelity.top1_matches}/{fidelity.samples}"})
+        card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
+    return card
+
+
+def _format(tensor: TensorStatement) -> str:
+    """One tensor in words: an input's integers, and what they stand for."""
+    shape = "x".join(map(str, tensor.shape)) or "scalar"
+    scale = "one scale per column" if tensor.columns else f"scale {tensor.scale}, zero point {tensor.zero_point}"
+    return f"{tensor.name}: {shape}, {tensor.visibility.value}, {tensor.encoding.value} integers, {scale}"
 
 
 def _claimed_packages(root: Record) -> dict[str, str]:
@@ -130,7 +178,11 @@ def _claimed_packages(root: Record) -> dict[str, str]:
 
 
 def _compose(
-    circuit: CircuitPredicate, created: str, files: Mapping[str, Sha256], packages: Mapping[str, str]
+    circuit: CircuitPredicate,
+    created: str,
+    files: Mapping[str, Sha256],
+    packages: Mapping[str, str],
+    statement: Statement | None,
 ) -> dict[str, Any]:
     """The document, from what is known about the evidence; components and dependencies in ascending order of reference."""
 
@@ -141,7 +193,7 @@ def _compose(
     def hashes(value: str) -> list[dict[str, str]]:
         return [{"alg": "SHA-256", "content": value}]
 
-    model = {
+    model: dict[str, Any] = {
         "bom-ref": "model",
         "hashes": hashes(circuit.model_sha256),
         "name": circuit.name,
@@ -149,6 +201,8 @@ def _compose(
         "type": "machine-learning-model",
         "version": circuit.model_sha256[:12],
     }
+    if statement is not None:
+        model["modelCard"] = model_card(circuit, statement)
     components = [library("engine", circuit.engine.value, circuit.engine_version)]
     components += [library(f"package:{name}", name, version) for name, version in packages.items()]
     for ref, (name, value) in _digests(circuit, files).items():
@@ -185,8 +239,8 @@ def _properties(circuit: CircuitPredicate) -> dict[str, str]:
         values["verifai:fidelity:samples"] = str(fidelity.samples)
         values["verifai:fidelity:max_abs_error"] = f"{float(fidelity.max_abs_error):.17g}"
         values["verifai:fidelity:mean_abs_error"] = f"{float(fidelity.mean_abs_error):.17g}"
-        if fidelity.top1_matches is not None:
-            values["verifai:fidelity:top1_agreement"] = f"{fidelity.top1_matches}/{fidelity.samples}"
+        if fidelity.agreement is not None:
+            values["verifai:fidelity:top1_agreement"] = "{}/{}".format(*fidelity.agreement)
     return values
 
 

@@ -36,9 +36,9 @@ def no_link(path: Path) -> Path:
     return path
 
 
-def no_links(paths: list[Path]) -> list[Path]:
-    """Several of them, each as :func:`no_link`."""
-    return [no_link(path) for path in paths]
+def no_links(paths: list[Path] | None) -> list[Path]:
+    """Several of them, or none, each as :func:`no_link`."""
+    return [no_link(path) for path in paths or []]
 
 
 CircuitArgument = Annotated[Path, typer.Argument(help="Circuit folder, or the circuit.toml in it.", show_default=False)]

@@ -58,6 +58,12 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option("--positions", help="Tokens that a language model takes. Default: 64, or fewer.", min=1, metavar="N"),
         ] = None,
+        prompt: Annotated[
+            int | None,
+            typer.Option(
+                "--prompt", help="How many of them are an input of their own, which may be hidden.", min=1, metavar="N"
+            ),
+        ] = None,
         parity_limit: Annotated[
             float, typer.Option("--parity-limit", help="Largest error accepted, as a share of the outputs' spread.", min=0.0)
         ] = 1e-3,
@@ -95,6 +101,7 @@ def register(app: typer.Typer) -> None:
                 trust_pickle=trust_pickle,
                 trusted_types=trust_type or (),
                 positions=positions,
+                prompt_positions=prompt,
                 # Which shapes the inputs must have is known only once the model is exported.
                 samples=()
                 if inputs is None

@@ -75,7 +75,8 @@ def register(app: typer.Typer) -> None:
             *(plain(f"  {one}.") for one in made.release.words),
             plain(f"{len(made.release.manifest.files)} signed files compared; {made.pin.how()} gives this circuit's model."),
             f"Pinned in {plain(str(made.lock_path))}; bundles will carry {plain(str(made.kept))}",
-            f"Next, for weights that are not public: verifai notarise {plain(shell(circuit))} --model-signature "
+            "Weights that are not public need somebody who may see them to repeat the derivation.",
+            f"Next: verifai notarise {plain(shell(circuit))} --model-signature "
             f"{plain(shell(model_signature))} --trust {plain(shell(trust))} --key notary.key",
         ]
         found = {

@@ -112,11 +112,14 @@ def fidelity_json(fidelity: Fidelity) -> dict[str, Any]:
         "r2": fidelity.r2,
         "close_decisions": fidelity.close_decisions,
         "few_samples": fidelity.few_samples,
+        "language": None if fidelity.language is None else fidelity.language.to_document(),
     }
 
 
 def fidelity_lines(fidelity: Fidelity) -> list[str]:
     """The same for people."""
+    if fidelity.language is not None:
+        return [f"Fidelity against onnxruntime on {fidelity.samples} calibration texts: {fidelity.language.words()}"]
     said = []
     if fidelity.top1_matches is not None:
         said.append(f"decisions agree on {fidelity.top1_matches}/{fidelity.samples}")

@@ -43,6 +43,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "check": Verb("check", "Estimate support, privacy and cost, per engine."),
     "compile": Verb("compile", "Tune, set up and pin a circuit."),
     "prove": Verb("prove", "Prove samples: one evidence bundle each."),
+    "generate": Verb("generate", "Answer a prompt with a compiled language model, and prove the answer."),
     "verify": Verb("verify", "Check bundles against a lock you trust."),
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
@@ -50,9 +51,12 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),
+    "receipt": Verb("receipt", "Add an in-toto computation receipt and SLSA provenance to a bundle."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
-    "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
+    "handover": Verb("handover", "Put bundles, locks, trust file and report into one file to mail."),
+    "inspect": Verb("bundles", "Show what a bundle says it holds, what a lock pins, or what any other file of verifai is."),
+    "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
     "notarise": Verb(
@@ -70,7 +74,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
             "init": Verb("round", "Open a round in a folder that all verifiers share."),
             "join": Verb(
                 "round",
-                "Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.",
+                "Vote in a shared round: commit, wait, reveal, and tally for yourself.",
             ),
             "close": Verb("round", "Keep a shared round going without voting in it, then decide it and sign the decision."),
         },
@@ -101,7 +105,15 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     ),
     "trust": VerbGroup(
         "Write the file that says whom and what you trust.",
-        {"init": Verb("trust", "Write a commented trust file.")},
+        {
+            "init": Verb("trust", "Write a commented trust file."),
+            "show": Verb("trust", "Show whom and what a trust file trusts, and its fingerprint for the telephone."),
+            "add": Verb("trust", "Let a key fill a role: release, prover, voter, consensus or gate."),
+        },
+    ),
+    "lock": VerbGroup(
+        "Show what a circuit.lock pins.",
+        {"show": Verb("lock", "Show what a lock pins, and its fingerprint for the telephone.")},
     ),
     "tee": VerbGroup(
         "Attest with trusted hardware: AMD SEV-SNP, Intel TDX, AWS Nitro.",

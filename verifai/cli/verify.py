@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.cases import AnchorsOption, Unfolded, unfolded
 from verifai.cli.folders import (
     FAILED_SHOWN,
     IN_FULL,
@@ -26,14 +27,15 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.findings import Finding
+from verifai.domain.findings import STATUS, Finding, Outcome
 from verifai.domain.openings import repeated_openings
 from verifai.domain.privacy_words import privacy_document
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, statement_document
 from verifai.domain.statement import Statement
 from verifai.domain.totals import count_outcomes
-from verifai.errors import PolicyNotMet, VerifaiError, undecided
+from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError, undecided
+from verifai.stages.inspect import inspect_bundle
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
 
 
@@ -43,7 +45,11 @@ def register(app: typer.Typer) -> None:
     @verb(app, "verify", example="verifai verify evidence/000000 --lock circuits/digits-mlp/circuit.lock --allow-test-srs")
     def verify(
         bundles: BundlesArgument,
-        lock: Annotated[Path, typer.Option("--lock", help="circuit.lock that you trust, or its folder.")],
+        lock: Annotated[
+            Path | None,
+            typer.Option("--lock", help="circuit.lock that you trust, or its folder; of a case, by default its own."),
+        ] = None,
+        anchors: AnchorsOption = None,
         input_: Annotated[
             str | None, typer.Option("--input", help="Input that must be the proven one.", metavar="FILE")
         ] = None,
@@ -63,21 +69,54 @@ def register(app: typer.Typer) -> None:
 
         Says in plain words what was proven, what was public, hidden or hashed, and what is not claimed.
         """
-        trusted = read_lock(lock)
         if allow_test_srs:
             current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
         expect, memory = _expectations(input_, output, expect_context, allow_test_srs), memory_limit(max_memory)
-        found = find_distinct(bundles)
-        several = len(found.paths) > 1
-        results = []
-        with current().progress() as progress:
-            if several:
-                progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
-            for path in found.paths:
-                results.append(_verify_one(path, trusted, expect, memory, SILENT if several else progress))
+        with unfolded(bundles, anchors) as opened:
+            found = find_distinct(opened.paths)
+            lock_of, came_along = _locks(opened, lock, anchors)
+            several = len(found.paths) > 1
+            results = []
+            with current().progress() as progress:
                 if several:
-                    progress.advance()
-        return _result(results, found)
+                    progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
+                for path in found.paths:
+                    results.append(_verify_one(path, lock_of, expect, memory, SILENT if several else progress))
+                    if several:
+                        progress.advance()
+            return _result(results, found, opened, came_along)
+
+
+def _locks(
+    opened: Unfolded, lock: Path | None, anchors: str | None
+) -> tuple[Callable[[Path], CircuitLock], tuple[Finding, ...]]:
+    """The lock that each bundle is held to, and what is to be said about where it came from."""
+    case = opened.case
+    if lock is not None:
+        trusted = read_lock(lock)
+        if case is not None:
+            current().note("The case's own locks are not used: yours is.")
+        return lambda path: trusted, ()
+    if case is None:
+        message, hint = "evidence is held to a lock that you trust", "Give: --lock FILE"
+        raise UsageError("bad-option", message, where="--lock", hint=hint)
+    from verifai.stages.handover import (  # an audit's closure, which a verifier without a case is spared
+        case_trust,
+        judge_anchors,
+    )
+
+    case_trust(case)
+    locks = {name: read_lock(path) for name, path in case.locks.items()}
+
+    def claimed(path: Path) -> CircuitLock:
+        if len(locks) == 1:
+            return next(iter(locks.values()))
+        circuit = inspect_bundle(path).circuit
+        if circuit is None or circuit.name not in locks:
+            raise EvidenceRejected("circuit-not-pinned", "the case holds no lock of its circuit", where=str(path))
+        return locks[circuit.name]
+
+    return claimed, (judge_anchors(case, anchors),)
 
 
 def _expectations(input_: str | None, output: str | None, context: str | None, allow_test: bool) -> Expectations:
@@ -90,10 +129,10 @@ def _expectations(input_: str | None, output: str | None, context: str | None, a
 
 
 def _verify_one(
-    path: Path, lock: CircuitLock, expect: Expectations, max_memory: int | None, progress: Progress
+    path: Path, lock_of: Callable[[Path], CircuitLock], expect: Expectations, max_memory: int | None, progress: Progress
 ) -> tuple[Path, VerifiedBundle | VerifaiError]:
     try:
-        return path, verify_bundle(path, lock, expect, budget=Budget(memory_bytes=max_memory), progress=progress)
+        return path, verify_bundle(path, lock_of(path), expect, budget=Budget(memory_bytes=max_memory), progress=progress)
     except VerifaiError as problem:
         if problem.status in (70, 130):
             raise
@@ -146,11 +185,18 @@ def _shown(path: Path, outcome: VerifiedBundle | VerifaiError, repeats: tuple[Fi
     return _Shown(path, verdict, status, repeats, every, document, outcome.statement, outcome.values)
 
 
-def _result(results: list[tuple[Path, VerifiedBundle | VerifaiError]], found: FoundBundles) -> Result:
+def _result(
+    results: list[tuple[Path, VerifiedBundle | VerifaiError]],
+    found: FoundBundles,
+    opened: Unfolded | None = None,
+    more: tuple[Finding, ...] = (),
+) -> Result:
     repeated = repeated_openings(
         [None if isinstance(one, VerifaiError) else replace(one.opened, where=str(path)) for path, one in results]
     )
     shown = [_shown(path, outcome, repeats) for (path, outcome), repeats in zip(results, repeated, strict=True)]
+    if opened is not None and opened.case is not None:
+        shown = [_said(one, opened, more) for one in shown]
     words = ("accepted", "rejected", "policy-not-met", "undecided", "not-checked")
     totals = count_outcomes(
         words, [(one.verdict, [finding.code for finding in one.failed]) for one in shown], others=len(found.others)
@@ -163,6 +209,25 @@ def _result(results: list[tuple[Path, VerifiedBundle | VerifaiError]], found: Fo
         findings,
         combined_status({one.status for one in shown}, found),
         totals,
+    )
+
+
+def _said(one: _Shown, opened: Unfolded, anchors: tuple[Finding, ...]) -> _Shown:
+    """With the case's own path in it, and with what the lock's coming along makes of an acceptance."""
+    findings, failed = (*opened.said(one.findings), *anchors), opened.said(one.failed)
+    unmet = tuple(finding for finding in anchors if finding.outcome is not Outcome.HOLDS)
+    verdict, status = one.verdict, one.status
+    if unmet and not one.failed:
+        verdict, status, failed = "policy-not-met", STATUS[unmet[0].outcome], unmet
+    told = {"path": opened.named(one.path), "verdict": verdict, "findings": [finding.to_json() for finding in findings]}
+    return replace(
+        one,
+        path=Path(opened.named(one.path)),
+        verdict=verdict,
+        status=status,
+        failed=failed,
+        findings=findings,
+        document={**one.document, **told},
     )
 
 

@@ -84,6 +84,7 @@ class CircuitSpec:
         batch: how many inferences a proof is of; ``None`` where nothing is said: one.
         tokenizer: path of the tokenizer's file, relative like ``model``; ``None`` where there is none.
         token_tensors: the inputs and outputs whose integers are its tokens.
+        next_tokens: of them, the output that holds what greedy decoding puts next; empty where there is none.
         local_locks: engines pinned in the untracked ``circuit.local.lock`` (``lock = "local"`` in their table).
     """
 
@@ -107,6 +108,7 @@ class CircuitSpec:
     batch: int | None = None
     tokenizer: str | None = None
     token_tensors: tuple[str, ...] = ()
+    next_tokens: str = ""
 
     @property
     def floor(self) -> FidelityFloor:
@@ -193,6 +195,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
             top1_agreement=fidelity.number("top1_agreement", None, low=0.0, high=1.0),
             max_abs_error=fidelity.number("max_abs_error", None, low=0.0, high=1e9),
             spread_error=fidelity.number("spread_error", None, low=0.0, high=1e9),
+            perplexity_ratio=fidelity.number("perplexity_ratio", None, low=0.0, high=1e9),
         ),
         options=options,
         local_locks=frozenset(local_locks),
@@ -202,6 +205,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         batch=circuit.integer("batch", None, low=1, high=MAX_BATCH),
         tokenizer=None if tokenizer is None else tokenizer.text("file"),
         token_tensors=() if tokenizer is None else names_of(tokenizer),
+        next_tokens="" if tokenizer is None else tokenizer.text("next", "", max_length=512),
         # An empty table asks for nothing, which is surely a mistake.
         privacy=privacy.choice("level", AskedPrivacy) if root.has("privacy") else None,
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from itertools import islice
+from math import inf, isfinite, prod
 
-from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, OutputFigures, Task
+from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, OutputFigures, Task, agreeing
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
-from verifai.domain.statement import Role, Statement, Visibility
+from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
 
 FAR = 4.0
 """An input may be harder than those of the calibration set: up to this multiple of a pinned error is still near."""
@@ -27,6 +28,7 @@ class OutputComparison:
         task: what the outputs mean; ``None`` where no lock says so.
         figures: what the lock pins of this output; ``None`` in older locks, and for outputs of integers.
         integers: whether the model puts out integers, each a decision of its own.
+        counted: of a language model, the cells that belong to the text, from the first; those behind its end decide nothing.
     """
 
     name: str
@@ -37,6 +39,7 @@ class OutputComparison:
     task: Task | None = None
     figures: OutputFigures | None = None
     integers: bool = False
+    counted: int | None = None
 
     @property
     def errors(self) -> tuple[float, ...]:
@@ -78,7 +81,7 @@ class OutputComparison:
         width, count = self._width, len(self.proven)
         if self._by_cell:
             pairs = zip(self._sides(self.proven), self._sides(self.reference), strict=True)
-            return tuple((at, at) for at, (left, right) in enumerate(pairs) if left != right)
+            return tuple((at, at) for at, (left, right) in enumerate(islice(pairs, self.counted)) if left != right)
         rows = range(0, count, width)
         places = ((_largest(self.reference, row, width), _largest(self.proven, row, width)) for row in rows)
         return tuple((wanted, found) for wanted, found in places if wanted != found)
@@ -127,11 +130,13 @@ def compare_outputs(
     pinned: Fidelity,
     reference: Mapping[str, Sequence[float]],
     known: Mapping[str, Sequence[float]] | None = None,
+    pad: int | None = None,
 ) -> tuple[OutputComparison, ...]:
     """The proven outputs beside what the float model gives, by name and row-major.
 
     Args:
         known: values of outputs that the statement hides, where their owner asks.
+        pad: of a language model, the token that stands behind the end of a text.
     """
     hidden = known or {}
     return tuple(
@@ -144,10 +149,23 @@ def compare_outputs(
             task=pinned.task,
             figures=pinned.output(tensor.name),
             integers=pinned.task is not None and pinned.output(tensor.name) is None,
+            counted=_counted(statement, tensor, pad) if pinned.task is Task.GENERATION else None,
         )
         for tensor in statement.of(Role.OUTPUT)
         if tensor.name in reference and (tensor.visibility is Visibility.PUBLIC or tensor.name in hidden)
     )
+
+
+def _counted(statement: Statement, output: TensorStatement, pad: int | None) -> int:
+    """How many cells of a decoder's output belong to the text: its last cell to the last position of the inputs."""
+    size, behind = prod(output.shape), 0
+    for tensor in reversed(statement.of(Role.INPUT)):
+        cells = tensor.quantised
+        filled = 0 if cells is None else next((at for at, cell in enumerate(reversed(cells)) if cell != pad), len(cells))
+        behind += filled
+        if cells is None or filled < len(cells):
+            break
+    return max(size - behind, 1)
 
 
 def judge_distance(one: OutputComparison, pinned: Fidelity, how: str, *, cap: float | None = None) -> tuple[Finding, ...]:
@@ -245,6 +263,12 @@ def _too_far(one: OutputComparison, pinned: Fidelity, cap: float | None) -> str:
 
 def _turned(one: OutputComparison, pinned: Fidelity) -> str:
     """Which decision differs beyond rounding, in words; empty when none does, or when no lock says what rounding is."""
+    if one.counted is not None:
+        # Two tokens can be as likely as each other: single ones may differ, as they may on the calibration texts.
+        least = POOR_BEYOND[Task.GENERATION].top1_agreement or 0.0
+        differ = len(one.turned)
+        beyond = differ > max(1, int((1 - least) * one.counted))
+        return f"the next token differs at {differ:,} of {one.counted:,} positions" if beyond else ""
     if one.spread_error is None and not one.integers:
         return ""
     allowed = DEFAULT_FLOORS[Task.CLASSIFICATION].spread_error or 0.0
@@ -286,7 +310,10 @@ def judge_pinned(pinned: Fidelity, *, part: bool = False, cap: float | None = No
         remedy += " To audit it all the same: --max-spread-error."
     agreement = pinned.top1_agreement
     if limits.top1_agreement is not None and agreement is not None and agreement < limits.top1_agreement:
-        missed.append(f"it decides as the model on {pinned.top1_matches} of {pinned.samples} samples only")
+        missed.append(f"it decides as the model on {agreeing(pinned)} only")
+    ratio = None if pinned.language is None else pinned.language.ratio
+    if limits.perplexity_ratio is not None and ratio is not None and ratio > limits.perplexity_ratio:
+        missed.append(f"its perplexity is {ratio:.3f} times the model's")
     if missed:
         message = f"the circuit is not near its float model: {'; '.join(missed)}"
         evidence = f"over {pinned.samples} calibration samples"

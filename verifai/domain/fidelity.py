@@ -18,12 +18,14 @@ class Task(StrEnum):
     """What a model's outputs mean, and so which decision of it must survive.
 
     ``classification``: each row of an output names one class, its largest cell, or the side of one cell. ``multi-label``: each
-    cell is a decision of its own. ``regression``: outputs are quantities; there is no decision.
+    cell is a decision of its own. ``regression``: outputs are quantities; there is no decision. ``generation``: a language
+    model: each position of a text decides for the next token; positions behind its end decide nothing.
     """
 
     CLASSIFICATION = "classification"
     MULTI_LABEL = "multi-label"
     REGRESSION = "regression"
+    GENERATION = "generation"
 
 
 MAX_SPREADS = 256
@@ -60,6 +62,61 @@ class OutputFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageFigures:
+    """A language model's circuit against its float model, over the texts of the calibration data.
+
+    Attributes:
+        positions: how many there are in all texts, without padding.
+        matches: at how many of them the most likely next token is the float model's.
+        perplexity: of the float model on the texts: 2 to the mean of −log2 of the probability of each next token.
+        circuit_perplexity: likewise, of the circuit's logits; both ``None`` where the graph's logits were not found.
+    """
+
+    positions: int
+    matches: int
+    perplexity: float | None = None
+    circuit_perplexity: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.matches <= self.positions or not self.positions:
+            raise ValueError("more positions agree than there are, or there is none")
+        if (self.perplexity is None) != (self.circuit_perplexity is None):
+            raise ValueError("one perplexity stands without the other")
+
+    @property
+    def ratio(self) -> float | None:
+        """How much larger the circuit's perplexity is: 1 where both are equal."""
+        if self.perplexity is None or self.circuit_perplexity is None:
+            return None
+        return self.circuit_perplexity / self.perplexity
+
+    def words(self) -> str:
+        """For people."""
+        agreement = f"the same next token at {self.matches:,} of {self.positions:,} positions"
+        if self.perplexity is None or self.circuit_perplexity is None:
+            return agreement
+        return f"{agreement}, perplexity {self.perplexity:.4f} → {self.circuit_perplexity:.4f}"
+
+    def to_document(self) -> dict[str, Any]:
+        """As TOML values; the inverse of :func:`_language`."""
+        document: dict[str, Any] = {"positions": self.positions, "matches": self.matches}
+        both = {"perplexity": self.perplexity, "circuit_perplexity": self.circuit_perplexity}
+        return document if self.perplexity is None else {**document, **both}
+
+
+def _language(record: Record) -> LanguageFigures:
+    positions = record.integer("positions", low=1, high=10**12)
+    figures = LanguageFigures(
+        positions,
+        record.integer("matches", low=0, high=positions),
+        record.number("perplexity", None, low=1.0, high=1e300),
+        record.number("circuit_perplexity", low=1.0, high=1e300) if record.has("perplexity") else None,
+    )
+    record.done()
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
 class Fidelity:
     """Circuit against float model on the calibration data.
 
@@ -77,6 +134,7 @@ class Fidelity:
             circuit's error; ``None`` where there are no decisions.
         task: what the outputs were taken for; ``None`` in older locks.
         outputs: of every real output; none in older locks. An output that is not listed beside a task is of integers.
+        language: of a language model; ``None`` of any other.
     """
 
     samples: int
@@ -90,6 +148,7 @@ class Fidelity:
     task: Task | None = None
     outputs: tuple[OutputFigures, ...] = ()
     column_error: float | None = None
+    language: LanguageFigures | None = None
 
     @property
     def few_samples(self) -> bool:
@@ -98,7 +157,9 @@ class Fidelity:
 
     @property
     def top1_agreement(self) -> float | None:
-        """Share of samples whose decisions agree."""
+        """Share of samples whose decisions agree; of a language model, of positions."""
+        if self.language is not None:
+            return self.language.matches / self.language.positions
         return None if self.top1_matches is None else self.top1_matches / self.samples
 
     @property
@@ -112,12 +173,14 @@ class Fidelity:
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values, without what was not measured; the inverse of :func:`parse_fidelity`."""
-        plain = [one.name for one in fields(self) if one.name not in ("task", "outputs")]
+        plain = [one.name for one in fields(self) if one.name not in ("task", "outputs", "language")]
         document: dict[str, Any] = {name: value for name in plain if (value := getattr(self, name)) is not None}
         if self.task is not None:
             document["task"] = self.task.value
         if self.outputs:
             document["outputs"] = [one.to_document() for one in self.outputs]
+        if self.language is not None:
+            document["language"] = self.language.to_document()
         return document
 
 
@@ -136,10 +199,13 @@ def parse_fidelity(record: Record) -> Fidelity:
         close_decisions=record.integer("close_decisions", None, low=0, high=samples),
         task=record.choice("task", Task) if record.has("task") else None,
         outputs=tuple(_output(item) for item in record.tables("outputs", (), max_length=MAX_OUTPUTS)),
+        language=_language(record.table("language")) if record.has("language") else None,
     )
     record.done()
     if fidelity.outputs and fidelity.task is None:
         raise record.refuse("figures of outputs without a task", "outputs")
+    if (fidelity.language is not None) != (fidelity.task is Task.GENERATION):
+        raise record.refuse("exactly a language model has figures of positions", "language")
     if fidelity.column_error is not None and fidelity.spread_error is None:
         raise record.refuse("the error of a column without the error of all", "column_error")
     if len({one.name for one in fidelity.outputs}) != len(fidelity.outputs):
@@ -169,18 +235,20 @@ class FidelityFloor:
         top1_agreement: least share of samples whose decisions agree, in [0, 1].
         max_abs_error: largest absolute error of any output value.
         spread_error: largest 99th percentile of error / spread, of all cells and of each column.
+        perplexity_ratio: of a language model, how much larger the circuit's perplexity may be than the float model's.
     """
 
     top1_agreement: float | None = None
     max_abs_error: float | None = None
     spread_error: float | None = None
+    perplexity_ratio: float | None = None
 
     def missed(self, fidelity: Fidelity) -> tuple[str, ...]:
         """What is below the floor, a sentence each; none when it is met. What was not measured meets nothing."""
         found = []
         agreement = fidelity.top1_agreement
         if self.top1_agreement is not None and (agreement is None or agreement < self.top1_agreement):
-            shown = "was not measured" if agreement is None else f"on {fidelity.top1_matches}/{fidelity.samples} samples"
+            shown = "was not measured" if agreement is None else f"on {agreeing(fidelity)}"
             found.append(f"decisions agree {shown}, at least {self.top1_agreement:.4f} required")
         # Labels alone have no spread; their agreement is what is asked for then.
         error = fidelity.judged_error
@@ -193,6 +261,12 @@ class FidelityFloor:
         if self.max_abs_error is not None and fidelity.max_abs_error > self.max_abs_error:
             largest = f"{fidelity.max_abs_error:.4g} (sample {fidelity.worst_sample})"
             found.append(f"largest error {largest}, at most {self.max_abs_error:.4g} allowed")
+        ratio = None if fidelity.language is None else fidelity.language.ratio
+        # Logits that were not found are no failure of a circuit whose next tokens agree.
+        if self.perplexity_ratio is not None and (ratio is None or ratio > self.perplexity_ratio):
+            shown = "was not measured" if ratio is None else f"{ratio:.5f} times the float model's"
+            if ratio is not None or fidelity.language is None or self.top1_agreement is None:
+                found.append(f"perplexity {shown}, at most {self.perplexity_ratio:g} times allowed")
         return tuple(found)
 
     def lowered_to(self, fidelity: Fidelity) -> str:
@@ -206,6 +280,9 @@ class FidelityFloor:
             if limit is not None and value is not None:
                 digits = 10.0 ** (1 - math.floor(math.log10(value))) if value > 0 else 1.0
                 found.append(f"{name} = {max(limit, math.ceil(value * digits) / digits)!r}")
+        ratio = None if fidelity.language is None else fidelity.language.ratio
+        if self.perplexity_ratio is not None and ratio is not None:
+            found.append(f"perplexity_ratio = {max(self.perplexity_ratio, math.ceil(ratio * 10_000) / 10_000)!r}")
         return ", ".join(found)
 
     @property
@@ -214,10 +291,18 @@ class FidelityFloor:
         return self == FidelityFloor()
 
 
+def agreeing(fidelity: Fidelity) -> str:
+    """How many decisions agree, in words."""
+    if fidelity.language is not None:
+        return f"{fidelity.language.matches:,}/{fidelity.language.positions:,} positions"
+    return f"{fidelity.top1_matches}/{fidelity.samples} samples"
+
+
 DEFAULT_FLOORS = {
     Task.CLASSIFICATION: FidelityFloor(top1_agreement=0.99, spread_error=0.05),
     Task.MULTI_LABEL: FidelityFloor(top1_agreement=0.99, spread_error=0.05),
     Task.REGRESSION: FidelityFloor(spread_error=0.01),
+    Task.GENERATION: FidelityFloor(top1_agreement=0.99, perplexity_ratio=1.005),
 }
 """What is asked of a circuit whose author asked for nothing else."""
 
@@ -225,6 +310,7 @@ POOR_BEYOND = {
     Task.CLASSIFICATION: FidelityFloor(top1_agreement=0.9, spread_error=0.15),
     Task.MULTI_LABEL: FidelityFloor(top1_agreement=0.9, spread_error=0.15),
     Task.REGRESSION: FidelityFloor(spread_error=0.03),
+    Task.GENERATION: FidelityFloor(top1_agreement=0.9, perplexity_ratio=1.05),
 }
 """Where no auditor takes a circuit for its model, whatever its author asked for: three times the default error, or one sample
 in ten decided otherwise. Room for what compile was told to accept, none for a circuit that computes something else."""

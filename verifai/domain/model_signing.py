@@ -118,7 +118,7 @@ def _part(item: Record, *, sharded: bool) -> tuple[str, SignedPart]:
     algorithm = item.text("algorithm", max_length=32)
     size = _DIGEST_BYTES.get(algorithm)
     if size is None:
-        hint = "Sign the release again with: --hash-algorithm sha256"
+        hint = "Sign the release again with digests by sha256."
         raise item.refuse(f"digests by {algorithm!r} are not known", "algorithm", hint)
     return name, SignedPart(start, end, algorithm, item.text("digest", pattern=rf"[0-9a-f]{{{2 * size}}}"))
 

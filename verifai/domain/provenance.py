@@ -109,7 +109,7 @@ def judge_origin(demand: ProvenanceDemand, origin: Origin) -> tuple[Finding, ...
         finding = link.judge(demanded=True)
         if link.step != "P1" and link.state is LinkState.SIGNED and demand.derivation is Derivation.REDERIVED:
             message = f"{_TITLES[link.step]}: {link.words}; the policy demands that it is derived here"
-            remedy = 'Name the release in the policy: [model.provenance] files = "FOLDER"'
+            remedy = "Name the folder of the release in the policy."
             finding = Finding(MISSING_CODE, Outcome.POLICY_NOT_MET, message, where=link.step, remedy=remedy, step=link.step)
         found.append(finding)
     signed = next(link for link in origin.links if link.step == "P1").state is LinkState.SIGNED

@@ -12,8 +12,10 @@ from itertools import cycle, islice
 from math import ceil, isfinite, log10, prod
 from typing import Any
 
+from verifai.domain.answer import sequences_of
 from verifai.domain.categories import Categories
 from verifai.domain.fidelity import Fidelity, Task
+from verifai.domain.generation import Ending
 from verifai.domain.names import PlaceNames
 from verifai.domain.statement import Encoding, Role, Statement, TensorStatement
 from verifai.domain.tokenizer import TokenText
@@ -64,6 +66,8 @@ class ShownTensor:
         item: which inference of a batch it belongs to, from 0; ``None`` where the proof is of one.
         text: what its tokens stand for, by the tokenizer that the lock pins; ``None`` where there is none at hand.
         untold: whether its integers are tokens whose texts are not at hand.
+        part: ``prompt`` or ``answer``, where it is no tensor of the statement but the part of its tokens that is called so.
+        note: what is to be known of that part, in a few words.
     """
 
     role: Role
@@ -83,6 +87,8 @@ class ShownTensor:
     item: int | None = None
     text: TokenText | None = None
     untold: bool = False
+    part: str = ""
+    note: str = ""
 
     @property
     def size(self) -> int:
@@ -120,6 +126,9 @@ class ShownTensor:
         }
         if self.item is not None:
             document["item"] = self.item
+        if self.part:
+            document["part"] = self.part
+            document["note"] = self.note
         if self.names:
             document["labels" if self.role is Role.OUTPUT else "column_names"] = list(self.names)
         if self.categories:
@@ -148,7 +157,36 @@ def shown_values(
         items = enumerate(listed.items() if listed.tensors else ())
         return tuple(replace(one, item=at) for at, item in items for one in shown_values(item, named, fidelity))
     public = [one for role in (Role.OUTPUT, Role.INPUT) for one in statement.of(role) if one.quantised is not None]
-    return tuple(_shown(one, named, fidelity) for one in public)
+    return (*_parts(statement, named), *(_shown(one, named, fidelity) for one in public))
+
+
+_ENDINGS = {Ending.END_OF_TEXT: "ended by the model", Ending.MAX_TOKENS: "cut at the number of tokens asked for"}
+
+
+def _parts(statement: Statement, names: PlaceNames) -> tuple[ShownTensor, ...]:
+    """Prompt and answer, where the statement is about an answer and the lock says how to read one."""
+    claim = statement.generation
+    if claim is None or names.tokens is None or not names.tokens.next:
+        return ()
+    try:
+        found = sequences_of(statement, names.tokens)
+        prompt, answer = found.prompt_of(claim), found.answer_of(claim)
+    except ValueError:  # of a statement that is only shown, as its bundle claims it
+        return ()
+    shown = [token for token in prompt if token is not None]
+    hidden = len(shown) < len(prompt)
+    note = f"{_ENDINGS[claim.ending]}{f'; its prompt of {len(prompt):,} tokens is hidden' if hidden else ''}"
+    answered = _part("answer", Role.OUTPUT, answer, names, note)
+    return (answered,) if hidden else (_part("prompt", Role.INPUT, shown, names, ""), answered)
+
+
+def _part(name: str, role: Role, tokens: Sequence[int], names: PlaceNames, note: str) -> ShownTensor:
+    values = tuple(map(float, tokens))
+    low, high = float(min(tokens)), float(max(tokens))
+    whole = ShownTensor(role, name, (1, len(tokens)), values, (1.0,), low=low, high=high, part=name, note=note)
+    if names.tokenizer is None:
+        return replace(whole, untold=True)
+    return replace(whole, text=names.tokenizer.text(tokens, filled=False))
 
 
 def first_items(shown: Sequence[ShownTensor], most: int = SHOWN_ITEMS) -> tuple[Sequence[ShownTensor], int]:
@@ -276,9 +314,10 @@ def number_text(value: float | None, step: float) -> str:
 
 def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
-    head = f"{'' if tensor.item is None else f'item {tensor.item}: '}{tensor.role.value} {tensor.name}"
+    head = f"{'' if tensor.item is None else f'item {tensor.item}: '}{tensor.part or f'{tensor.role.value} {tensor.name}'}"
     if tensor.text is not None:
-        return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens)"
+        note = f", {tensor.note}" if tensor.note else ""
+        return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens{note})"
     cells, more = _cells(tensor)
     step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)

@@ -16,6 +16,7 @@ from typing import Any
 
 from verifai.domain import ordered_floats
 from verifai.domain.digest import Sha256, is_sha256, sha256, short
+from verifai.domain.generation import MARK, Generation
 from verifai.domain.record import Record
 from verifai.errors import UsageError
 
@@ -362,6 +363,9 @@ def check_context(context: str) -> str:
     if len(context) > MAX_CONTEXT:
         message = f"a context has at most {MAX_CONTEXT:,} characters, this one has {len(context):,}"
         raise UsageError("bad-context", message, where="context", hint="Bind the SHA-256 of a long text in its place.")
+    if context.startswith(MARK.rstrip("1 ")):
+        message = "a context that begins like the lengths of an answer could be taken for them"
+        raise UsageError("bad-context", message, where="context", hint="Begin it with another character.")
     try:
         context.encode("utf-8")
     except UnicodeEncodeError:
@@ -383,6 +387,8 @@ class Statement:
         privacy: what the proof hides.
         weights: how the weights are bound.
         openings: every use of a hiding commitment with a limited number of uses that the proof makes.
+        generation: that the tokens are prompt and answer, as the proof binds it; whether they are, is for
+            :func:`verifai.domain.answer.check_generation` to compute.
     """
 
     engine: EngineName
@@ -394,6 +400,7 @@ class Statement:
     privacy: Privacy
     weights: WeightVisibility
     openings: tuple[CommitmentOpening, ...] = ()
+    generation: Generation | None = None
 
     def __post_init__(self) -> None:
         if len({(one.root, one.number) for one in self.openings}) != len(self.openings):
@@ -445,6 +452,8 @@ class Statement:
         }
         if self.openings:  # else left out: statements that need none keep the bytes that they were signed with
             document["openings"] = [opening.to_json() for opening in self.openings]
+        if self.generation is not None:
+            document["generation"] = self.generation.to_json()
         return document
 
     @classmethod
@@ -461,6 +470,7 @@ class Statement:
                 privacy=record.choice("privacy", Privacy),
                 weights=record.choice("weights", WeightVisibility),
                 openings=tuple(CommitmentOpening.from_record(item) for item in record.tables("openings", (), max_length=512)),
+                generation=Generation.from_record(record.table("generation")) if record.has("generation") else None,
             )
         except ValueError as problem:
             raise record.refuse(str(problem), "openings") from None

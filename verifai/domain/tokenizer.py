@@ -32,8 +32,12 @@ FILE = "tokenizer.json"
 
 TOKENS = "tokens"
 """The input of exported language models: token numbers, int32 of shape (1, positions)."""
+PROMPT = "prompt"
+"""Of a decoder whose first positions are an input of their own: these, int32 of shape (1, positions of the prompt); the input
+:data:`TOKENS` has the others then."""
 NEXT_TOKENS = "next_tokens"
-"""Output of an exported decoder: at each position the token that greedy decoding puts next, int64 of shape (1, positions)."""
+"""Output of an exported decoder: at each position the token that greedy decoding puts next, int64 of shape (1, positions);
+where there is an input :data:`PROMPT`, of its last position and those behind it."""
 
 _NORMALIZERS = frozenset(
     {"Sequence", "BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Prepend", "Replace"}
@@ -106,10 +110,14 @@ class Tokenizer:
         """One token's text; a number that is no token says so."""
         return self._bytes(token).decode("utf-8", errors="backslashreplace")
 
-    def text(self, tokens: Sequence[int]) -> TokenText:
-        """The text that the tokens stand for. Bytes that are no UTF-8 are escaped, not left out."""
+    def text(self, tokens: Sequence[int], *, filled: bool = True) -> TokenText:
+        """The text that the tokens stand for. Bytes that are no UTF-8 are escaped, not left out.
+
+        Args:
+            filled: whether padding at the end is told apart from the text.
+        """
         count = len(tokens)
-        while count and tokens[count - 1] == self.pad:
+        while filled and count and tokens[count - 1] == self.pad:
             count -= 1
         joined = b"".join(self._joined(token, first=at == 0) for at, token in enumerate(tokens[:count]))
         return TokenText(joined.decode("utf-8", errors="backslashreplace"), len(tokens) - count, self.piece(self.pad))
@@ -133,19 +141,36 @@ class TokenPin:
     Attributes:
         sha256: digest of its file.
         tensors: the inputs and outputs whose integers are its tokens.
+        next: of a decoder, the output that holds what greedy decoding puts next, for the last positions of all inputs one
+            after another; empty where the model is none.
+        pad, ends: of a decoder, the token that fills positions behind the end, and those that end a text, in order.
     """
 
     sha256: Sha256
     tensors: tuple[str, ...]
+    next: str = ""
+    pad: int = 0
+    ends: tuple[int, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`pin_of`."""
-        return {"sha256": self.sha256, "tensors": list(self.tensors)}
+        document: dict[str, Any] = {"sha256": self.sha256, "tensors": list(self.tensors)}
+        return {**document, "next": self.next, "pad": self.pad, "ends": list(self.ends)} if self.next else document
 
 
 def pin_of(table: Record) -> TokenPin:
     """Read ``[circuit.tokenizer]`` of a lock. Raises the record's error, with the field named."""
     pin = TokenPin(table.sha256("sha256"), names_of(table))
+    if table.has("next"):
+        pin = TokenPin(
+            pin.sha256,
+            pin.tensors,
+            next=table.text("next", max_length=512),
+            pad=table.integer("pad", low=0, high=MAX_TOKENS),
+            ends=table.array("ends", number_of(table), max_length=64),
+        )
+        if pin.next not in pin.tensors or list(pin.ends) != sorted(set(pin.ends)):
+            raise table.refuse("expected one of the tensors, and ends in order, each once", "next")
     table.done()
     return pin
 
@@ -204,7 +229,7 @@ def parse_tokenizer(data: bytes, where: str) -> Tokenizer:
     record.text("schema", pattern=SCHEMA.replace(".", r"\."))
     document = record.take("tokenizer")
     pad = record.integer("pad", low=0, high=MAX_TOKENS)
-    ends = record.array("ends", _number(record), max_length=64)
+    ends = record.array("ends", number_of(record), max_length=64)
     template = record.text("chat_template", empty=True, max_length=MAX_TEMPLATE)
     record.done()
     if not isinstance(document, Mapping):
@@ -217,7 +242,9 @@ def parse_tokenizer(data: bytes, where: str) -> Tokenizer:
     return Tokenizer(sha256(data), document, joining, pieces, special, pad, frozenset(ends), template)
 
 
-def _number(record: Record) -> Any:
+def number_of(record: Record) -> Any:
+    """For :meth:`~verifai.domain.record.Record.array`: reads a token's number."""
+
     def one(value: Any, place: str) -> int:
         if type(value) is not int or not 0 <= value <= MAX_TOKENS:
             raise record.refuse("expected the number of a token", place.removeprefix(f"{record.where}."))

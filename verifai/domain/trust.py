@@ -80,7 +80,8 @@ class TrustedCircuit:
     """One circuit whose evidence may be accepted.
 
     Attributes:
-        lock: path of its ``circuit.lock``, relative to the trust file's folder.
+        lock: path of its ``circuit.lock``, relative to the trust file's folder; empty: it lies beside the trust file, as
+            ``circuit.lock``, ``NAME.lock`` or ``NAME/circuit.lock``, and is known by its digest alone.
         lock_sha256: digest of that file; ``None``: the file is not pinned, and its keeper is trusted.
         verification_key: ``re-derive``: an audit must rebuild it from the model; or the SHA-256 that it must have.
     """
@@ -240,10 +241,12 @@ def _roles(record: Record, keys: Mapping[str, PublicKey]) -> dict[TrustRole, Rol
 
 def _circuit(record: Record) -> TrustedCircuit:
     circuit = TrustedCircuit(
-        lock=record.text("lock"),
+        lock=record.text("lock", ""),
         lock_sha256=record.sha256("lock_sha256", None),
         verification_key=record.text("verification_key", RE_DERIVE),
     )
+    if not circuit.lock and circuit.lock_sha256 is None:
+        raise record.refuse("neither lock nor lock_sha256 says which lock is trusted", "lock")
     record.done()
     if circuit.verification_key != RE_DERIVE and not is_sha256(circuit.verification_key):
         raise record.refuse(f"expected {RE_DERIVE!r} or a SHA-256", "verification_key")

@@ -273,6 +273,60 @@ class WarmsUp(ProofEngine, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """Inputs of an answer.
+
+    Attributes:
+        model: a decoder: its inputs one after another are one row of tokens, its only output what the last positions put next.
+        section, build_dir, budget: as in :class:`~verifai.engines.interface.ProveRequest`.
+        prompt: tokens, at least one.
+        most: how many tokens the answer has at most; prompt and answer but for its last token fit the model's positions.
+        pad: fills positions behind the end.
+        ends: tokens that end an answer.
+    """
+
+    model: OnnxModel
+    section: Mapping[str, Any]
+    build_dir: Path
+    prompt: tuple[int, ...]
+    most: int
+    pad: int
+    ends: frozenset[int]
+    budget: Budget = field(default_factory=Budget)
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """An answer.
+
+    Attributes:
+        tokens: at least one; only the last may be one that ends answers.
+        inputs: the model's inputs with prompt and answer, but for the answer's last token.
+        seconds: what it took. cached: whether each token cost its own row alone.
+    """
+
+    tokens: tuple[int, ...]
+    inputs: Tensors
+    seconds: float
+    cached: bool
+
+
+@runtime_checkable
+class GeneratesTokens(ProofEngine, Protocol):
+    """Runs a compiled decoder as its proofs do, token by token."""
+
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Continue a prompt greedily, the lowest token on ties.
+
+        Raises:
+            InputRejected: a token that the circuit does not know, or an inner value out of its reach.
+            UsageError: ``stale-build``, ``bad-lock``, ``engine-version``, ``batch-unsupported``.
+            Undecided: memory, deadline.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class SetUpFile:
     """A set-up file (SRS) that was read and judged.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.fidelity import MAX_SPREADS, MIN_SPREAD, Fidelity, OutputFigures, Task
+from verifai.domain.fidelity import MAX_SPREADS, MIN_SPREAD, Fidelity, LanguageFigures, OutputFigures, Task
+from verifai.onnx_graph.largest import largest_of, with_outputs
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
 
 Floats = NDArray[np.float64]
 QUANTILE = 0.99
@@ -20,15 +24,85 @@ _NOTHING = 1e-12
 """Beside the others, a column so much smaller is 0: some embeddings have dead cells, of 1e-33 beside 0.3."""
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The tokens of a language model's samples, as its only output sees them.
+
+    Attributes:
+        counted: [samples, positions of the output]: whether there is a token of the text, and no padding behind it.
+        targets: likewise: the token that follows in the text; −1 where none does.
+        losses: −ln of the float model's probability of each target; 0 elsewhere. ``None`` where its logits were not found.
+    """
+
+    counted: NDArray[np.bool_]
+    targets: NDArray[np.int64]
+    losses: Floats | None
+
+
+def losses_of(logits: NDArray[Any], targets: NDArray[np.int64]) -> Floats:
+    """−ln of the probability of each target; 0 where there is none.
+
+    Args:
+        logits: (…, positions, vocabulary), real. targets: (positions,).
+    """
+    rows = np.flatnonzero(targets >= 0)
+    chosen = np.asarray(logits, np.float64).reshape(len(targets), -1)[rows]
+    chosen = chosen - chosen.max(axis=1, keepdims=True)
+    found = np.zeros(len(targets))
+    found[rows] = np.log(np.exp(chosen).sum(axis=1)) - chosen[np.arange(len(rows)), targets[rows]]
+    return found
+
+
+def texts_of(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]], pad: int | None) -> Texts:
+    """The texts of a decoder's samples: its inputs one after another, without the padding behind them."""
+    count = model.outputs[0].size
+    counted, targets = [], []
+    for sample in samples:
+        tokens = np.concatenate([np.asarray(sample[spec.name]).reshape(-1) for spec in model.inputs])
+        length = len(tokens)
+        while pad is not None and length > 1 and tokens[length - 1] == pad:
+            length -= 1
+        following = np.full(len(tokens), -1, np.int64)
+        following[: length - 1] = tokens[1:length]
+        counted.append((np.arange(len(tokens)) < length)[-count:])
+        targets.append(following[-count:])
+    return Texts(np.stack(counted), np.stack(targets), None)
+
+
+def reference_measure(
+    task: Task, model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]], pad: int | None = None
+) -> Measure:
+    """Run the float model on the samples.
+
+    Args:
+        pad: of a language model, the token that stands behind the end of a text; ``None`` where none does.
+    """
+    if task is not Task.GENERATION:
+        return Measure(task, Reference(model).run_batch(samples))
+    output = model.outputs[0].name
+    logits = largest_of(model).get(output)
+    reference = Reference(model if logits is None else with_outputs(model, (logits,)))
+    texts = texts_of(model, samples, pad)
+    outputs, losses = [], []
+    for sample, targets in zip(samples, texts.targets, strict=True):
+        found = reference.run(sample)
+        if logits is not None:  # one by one, and let go of: a vocabulary is large
+            losses.append(losses_of(found.pop(logits), targets))
+        outputs.append(found)
+    return Measure(task, outputs, replace(texts, losses=np.stack(losses)) if losses else texts)
+
+
 class Measure:
     """What the float model says of a set of samples, and how near other outputs are to it.
 
     Args:
         outputs: per sample, the float model's outputs by name, of the model's shapes and dtypes; at least one sample.
+        texts: of a language model; by default every position counts, and no token follows another.
     """
 
-    def __init__(self, task: Task, outputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+    def __init__(self, task: Task, outputs: Sequence[Mapping[str, NDArray[Any]]], texts: Texts | None = None) -> None:
         self.task = task
+        self.texts = texts
         self._names = tuple(outputs[0])
         self._wanted = {name: np.stack([np.asarray(one[name]) for one in outputs]) for name in self._names}
         self._rows = {name: _rows(values) for name, values in self._wanted.items()}
@@ -60,9 +134,15 @@ class Measure:
         """The least and the largest value of each cell of a real output, row-major."""
         return self._rows[name].min(axis=0), self._rows[name].max(axis=0)
 
-    def compare(self, found: Mapping[str, NDArray[Any]]) -> Fidelity:
-        """Fidelity of ``found``: by output name, [samples, …] in the model's units; integer outputs as integers."""
+    def compare(self, found: Mapping[str, NDArray[Any]], losses: Floats | None = None) -> Fidelity:
+        """Fidelity of ``found``: by output name, [samples, …] in the model's units; integer outputs as integers.
+
+        Args:
+            losses: of a language model, as in :class:`Texts`, of what is compared; ``None`` where they are not known.
+        """
         rows = {name: _rows(np.asarray(found[name])) for name in self._names}
+        if self.task is Task.GENERATION:
+            return self._compare_texts(rows[self._names[0]], losses)
         errors = {name: np.abs(rows[name] - self._rows[name]) for name in self._names}
         joined = np.concatenate([errors[name].reshape(self.samples, -1) for name in self._names], axis=1)
         relative = [errors[name] / self._spreads[name] for name in self.real]
@@ -79,6 +159,25 @@ class Measure:
             close_decisions=None if decided is None else self._close(errors),
             task=self.task,
             outputs=self._figures,
+        )
+
+    def _compare_texts(self, tokens: Floats, losses: Floats | None) -> Fidelity:
+        """Of next tokens, whose numbers are names: an error is a token that differs."""
+        wanted = self._rows[self._names[0]]
+        texts = self.texts or Texts(np.ones(wanted.shape, bool), np.full(wanted.shape, -1, np.int64), None)
+        differ = (tokens != wanted) & texts.counted
+        count, followed = int(texts.counted.sum()), int((texts.targets >= 0).sum())
+        both = None if losses is None or texts.losses is None or not followed else (texts.losses, losses)
+        spread = (None, None) if both is None else tuple(_six_digits(np.exp(one.sum() / followed)) for one in both)
+        return Fidelity(
+            samples=self.samples,
+            top1_matches=int((~differ.any(axis=1)).sum()),
+            max_abs_error=float(differ.any()),
+            mean_abs_error=float(differ.sum() / max(count, 1)),
+            worst_sample=int(differ.sum(axis=1).argmax()),
+            task=self.task,
+            outputs=self._figures,
+            language=LanguageFigures(max(count, 1), count - int(differ.sum()), *spread),
         )
 
     def _output(self, name: str) -> OutputFigures:

@@ -16,6 +16,7 @@ from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
+from verifai.domain.generation import Generation
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Privacy, Role, Statement, TensorStatement, Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -98,6 +99,7 @@ class CompileRequest:
         secrets_dir: private folder (0700) for what must outlive every rebuild and never leave its owner, such as the seed of a
             hiding commitment; made when it is needed. ``None`` when nothing that is asked for needs it.
         locked: the engine's pinned section to reproduce without searching, or ``None`` to search.
+        pad: of a language model, the token that stands behind the end of a text; ``None`` where none does.
     """
 
     model: OnnxModel
@@ -108,6 +110,7 @@ class CompileRequest:
     locked: Mapping[str, Any] | None = None
     progress: Progress = SILENT
     secrets_dir: Path | None = None
+    pad: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,9 @@ class ProveRequest:
         threads: worker threads, or ``None`` for the engine's choice.
         require_space: to be called with the size in bytes of what the engine will hand back, about, once that is known and
             before anything scarce is spent; raises Undecided when there is no room for it.
+        check_outputs: to be called with what the circuit puts out, by name, before anything scarce is spent; raises to stop.
+        generation: what the proof binds beside the context, where the inputs are a prompt and its answer; only for engines
+            that offer :class:`~verifai.engines.capabilities.GeneratesTokens`.
         opening: of private weights, the opening to prove with, which was reserved for this proof alone; without one the engine
             takes the next number of its ledger itself.
     """
@@ -251,6 +257,8 @@ class ProveRequest:
     secrets_dir: Path | None = None
     input_secrets: Mapping[str, TensorSecret] = field(default_factory=dict)
     require_space: Callable[[int], None] = lambda count: None
+    check_outputs: Callable[[Tensors], None] = lambda outputs: None
+    generation: Generation | None = None
     opening: ReservedOpening | None = None
 
 

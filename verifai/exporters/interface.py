@@ -28,6 +28,7 @@ class Source:
         trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
         select: names of the outputs to keep; empty for the exporter's own choice.
         positions: how many tokens a language model takes; ``None`` for the exporter's own choice.
+        prompt: how many of them, from the first, are an input of their own, which may be hidden; ``None`` for none.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Source:
     trusted_types: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
     positions: int | None = None
+    prompt: int | None = None
 
     @property
     def path(self) -> Path:

@@ -42,7 +42,7 @@ def export_source(source: Source) -> Exported:
 
 
 def _refuse_positions(source: Source) -> None:
-    if source.positions is not None:
+    if source.positions is not None or source.prompt is not None:
         hint = "Leave the number of positions out: the model's own shapes hold."
         raise UsageError("bad-option", "the source is no file of a language model", where="--positions", hint=hint)
 

@@ -10,6 +10,7 @@ from onnx import NodeProto
 
 from verifai.domain.fidelity import Task
 from verifai.domain.tensor import TensorSpec
+from verifai.domain.tokenizer import NEXT_TOKENS
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.refusal import printable
 
@@ -50,6 +51,8 @@ def _of_output(spec: TensorSpec, makers: dict[str, NodeProto]) -> TaskGuess:
     name, cells = printable(spec.name, 40), _cells(spec)
     last = _last_node(spec.name, makers)
     words = set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", spec.name).lower()))
+    if name == NEXT_TOKENS and last == "ArgMax":
+        return TaskGuess(Task.GENERATION, f"the output {name!r} is made by ArgMax", sure=True)
     if last in ("Softmax", "LogSoftmax", "ArgMax", "ArgMin", "TopK", "Hardmax"):
         return TaskGuess(Task.CLASSIFICATION, f"the output {name!r} is made by {last}", sure=True)
     if last == "Sigmoid":

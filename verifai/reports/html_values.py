@@ -35,6 +35,9 @@ def values_html(shown: Sequence[ShownTensor], *, note: str = "") -> str:
 def _heading(tensor: ShownTensor) -> str:
     shape = "×".join(str(size) for size in tensor.shape) or "one number"
     item = "" if tensor.item is None else f"Item {tensor.item}: "
+    if tensor.part:
+        note = f", {safe(tensor.note)}" if tensor.note else ""
+        return f"<h3>{tensor.part.capitalize()} <small>{tensor.size:,} tokens{note}</small></h3>"
     return f"<h3>{item}{tensor.role.value.capitalize()} <code>{safe(tensor.name)}</code> <small>{shape}</small></h3>"
 
 

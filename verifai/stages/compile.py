@@ -11,7 +11,7 @@ from typing import Any
 
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity
+from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName
@@ -19,7 +19,7 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstim
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.onnx_graph.inputs import read_complete, to_arrays
-from verifai.tokenization.samples import SUFFIX, read_lines, samples_of
+from verifai.tokenization.samples import SUFFIX, divided_samples, read_lines, samples_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compile_circuit(
         Undecided: memory, deadline, or a crash of the engine. Nothing is pinned then.
     """
     spec, model = folder.spec, folder.model
-    _ = folder.names  # refused before any cost
+    _require_decoder(folder)
     name = folder.engine(engine) if locked else engine or spec.engine
     spec = _with_batch(spec, batch, name, locked=locked)
     backend = engine_for(name)
@@ -100,6 +100,7 @@ def compile_circuit(
         secrets_dir=folder.secrets_dir(name),
         locked=pinned if locked else None,
         progress=progress,
+        pad=None if folder.tokenizer is None else folder.tokenizer.pad,
     )
     circuit = backend.compile(request)
     require_fidelity(spec, circuit.fidelity, locked=locked)
@@ -109,6 +110,18 @@ def compile_circuit(
     else:
         lock_path = folder.write_section(name, circuit.section)
     return CompileResult(name, circuit, estimate, lock_path, reproduced=locked, privacy=privacy)
+
+
+def _require_decoder(folder: CircuitFolder) -> None:
+    """Names are refused before any cost; so is a task of language models on another. Raises UsageError (``bad-spec``)."""
+    _ = folder.names
+    outputs = folder.model.outputs
+    if folder.spec.task is Task.GENERATION and not (len(outputs) == 1 and outputs[0].dtype in ("int32", "int64")):
+        message = "a language model has one output, the next tokens, which are integers"
+        where = str(folder.folder / "circuit.toml")
+        raise UsageError(
+            "bad-spec", message, where=f"{where}: circuit.task", hint='Say task = "regression", or export next_tokens.'
+        )
 
 
 def _with_batch(spec: CircuitSpec, batch: int | None, name: EngineName, *, locked: bool) -> CircuitSpec:
@@ -168,8 +181,13 @@ def _calibration(folder: CircuitFolder, progress: Progress) -> Mapping[str, Any]
             hint='Add [calibration] data = "samples.npz": real inputs, one array per model input, axis 0 = sample.',
         )
     path = folder.folder / spec.calibration
+    tokens = folder.names.tokens
     if path.suffix == SUFFIX and folder.tokenizer is not None and folder.text_input is not None:
-        samples: Sequence[Mapping[str, Any]] = samples_of(folder.tokenizer, folder.text_input, read_lines(path))
+        samples: Sequence[Mapping[str, Any]] = samples_of(
+            folder.tokenizer, folder.text_input, read_lines(path), cut=tokens is not None and bool(tokens.next)
+        )
+    elif path.suffix == SUFFIX and folder.tokenizer is not None and tokens is not None and tokens.next:
+        samples = divided_samples(folder.tokenizer, folder.model.inputs, read_lines(path))
     else:
         read = read_complete(path, folder.model, columns=folder.table_columns())
         if read.lacking:

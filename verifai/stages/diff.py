@@ -103,6 +103,10 @@ def _circuit(old: CircuitPredicate | None, new: CircuitPredicate | None) -> Iter
         "close_decisions",
         "max_abs_error",
         "mean_abs_error",
+        "positions",
+        "position_matches",
+        "perplexity",
+        "circuit_perplexity",
     ):
         yield from _change(Aspect.FIDELITY, item, getattr(old.fidelity, item, None), getattr(new.fidelity, item, None))
 

@@ -80,6 +80,9 @@ def proof_attestation(
 
 def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
     """The same figures as exact ratios: a double is one."""
+    language = fidelity.language
+    spread = None if language is None else (language.perplexity, language.circuit_perplexity)
+    float32, circuit = (None if one is None else Fraction(one) for one in spread or (None, None))
     return FidelityFigures(
         samples=fidelity.samples,
         top1_matches=fidelity.top1_matches,
@@ -90,6 +93,10 @@ def fidelity_figures(fidelity: Fidelity) -> FidelityFigures:
         column_error=None if fidelity.column_error is None else Fraction(fidelity.column_error),
         r2=None if fidelity.r2 is None else Fraction(fidelity.r2),
         close_decisions=fidelity.close_decisions,
+        positions=None if language is None else language.positions,
+        position_matches=None if language is None else language.matches,
+        perplexity=float32,
+        circuit_perplexity=circuit,
     )
 
 
@@ -103,6 +110,7 @@ def statement_digest(statement: Statement) -> Sha256:
     document.pop("context")
     document.pop("context_bound")
     document.pop("openings", None)
+    document.pop("generation", None)  # one inference is no two because its prompt is said to end elsewhere
     opened = {one.root for one in statement.openings}
     document["tensors"] = [
         {field: value for field, value in one.items() if field != "digest" or value not in opened}

@@ -97,6 +97,7 @@ def export(
     trust_pickle: bool = False,
     trusted_types: Sequence[str] = (),
     positions: int | None = None,
+    prompt_positions: int | None = None,
     samples: Sequence[Arrays] | Callable[[OnnxModel, TableColumns], Sequence[Arrays]] = (),
     parity_limit: float = PARITY_LIMIT,
     progress: Progress = SILENT,
@@ -113,6 +114,7 @@ def export(
         trust_pickle: load files that can run code.
         trusted_types: types by full name that a skops file may construct, besides those that are known to be safe.
         positions: how many tokens a language model takes; 64 by default, or fewer where it has fewer.
+        prompt_positions: how many of them, from the first, are an input of their own, which a circuit may hide.
         samples: real inputs by name, of the model's shapes and dtypes (batch included), compared besides generated ones; or a
             function that gives them once the exported model, and so its shapes and columns, are known.
         parity_limit: see :class:`Parity`; must be finite and not negative.
@@ -126,8 +128,11 @@ def export(
         raise UsageError("bad-option", "the parity limit must be a finite number of at least 0", where="parity limit")
     if positions is not None and positions < 1:
         raise UsageError("bad-option", "a model takes at least one token", where="positions")
+    if prompt_positions is not None and prompt_positions < 1:
+        raise UsageError("bad-option", "a prompt has at least one token", where="prompt positions")
     progress.phase("convert")
-    found = export_source(Source(str(source), shapes or {}, trust_pickle, tuple(trusted_types), tuple(select), positions))
+    asked = Source(str(source), shapes or {}, trust_pickle, tuple(trusted_types), tuple(select), positions, prompt_positions)
+    found = export_source(asked)
     progress.phase("canonicalise")
     canonical = canonicalise(found.data, where=found.where, dims=dims, folder=found.folder)
     model = _checked(canonical.model)

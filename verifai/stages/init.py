@@ -20,7 +20,7 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, Visibility, WeightVisibility
 from verifai.domain.table_columns import known
 from verifai.domain.tensor import TensorSpec
-from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
+from verifai.domain.tokenizer import NEXT_TOKENS, PROMPT, TOKENS
 from verifai.engines.interface import PrivacySupport
 from verifai.engines.registry import engine_for
 from verifai.errors import UnsupportedModel, UsageError
@@ -39,7 +39,7 @@ _TEMPLATE = """\
 name = {name}
 model = {model}
 engine = "{engine}"       # the default engine; `--engine` chooses another
-task = "{task}"   # what the outputs mean: "classification", "multi-label" or "regression"
+task = "{task}"   # what the outputs mean: "classification", "multi-label", "regression", "generation"
 
 # Who learns a tensor: "public" (its values are in the statement), "hashed" (bound to a digest: a holder of the
 # tensor can match it), "private" (hidden, and bound to nothing outside the proof).
@@ -61,7 +61,8 @@ memory = "{memory}"
 prove_seconds = {seconds}
 
 # What the circuit must reach against onnxruntime on the calibration data; compile looks for the cheapest that does.
-# spread_error: 99th percentile of error / standard deviation of that output; top1_agreement: share of equal decisions.
+# spread_error: 99th percentile of error / standard deviation of that output; top1_agreement: share of equal decisions;
+# perplexity_ratio: of a language model, the circuit's perplexity on the texts over the float model's.
 [fidelity]
 {fidelity}
 
@@ -302,12 +303,13 @@ def _tokenizer(model_path: Path, output: Path, model: OnnxModel) -> str:
     import tomli_w
 
     path = tokenizer_path(model_path)
-    tensors = [one.name for one in (*model.inputs, *model.outputs) if one.name in (TOKENS, NEXT_TOKENS)]
+    tensors = [one.name for one in (*model.inputs, *model.outputs) if one.name in (PROMPT, TOKENS, NEXT_TOKENS)]
     if not path.exists() or not tensors:
         return ""
     read_tokenizer(path)
     file = os.path.relpath(path.resolve(), output.resolve())
-    table = tomli_w.dumps({"tokenizer": {"file": file, "tensors": tensors}})
+    following = {"next": NEXT_TOKENS} if NEXT_TOKENS in tensors else {}
+    table = tomli_w.dumps({"tokenizer": {"file": file, "tensors": tensors, **following}})
     return f"\n# Which text each token stands for. The lock pins it; every report shows the text beside the numbers.\n{table}"
 
 
@@ -377,7 +379,7 @@ def _name_of(output: Path) -> str:
 
 
 def _floor(task: Task) -> str:
-    asked = {name: getattr(DEFAULT_FLOORS[task], name) for name in ("top1_agreement", "spread_error")}
+    asked = {name: getattr(DEFAULT_FLOORS[task], name) for name in ("top1_agreement", "spread_error", "perplexity_ratio")}
     return "\n".join(f"{name} = {value!r}" for name, value in asked.items() if value is not None)
 
 

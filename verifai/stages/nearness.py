@@ -11,6 +11,7 @@ from verifai.domain.comparison import compare_outputs, judge_items
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome, not_checked
 from verifai.domain.statement import Role, Statement, Visibility
+from verifai.domain.tokenizer import TokenPin
 from verifai.errors import VerifaiError
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ class Nearness:
     """The float model of a circuit, loaded when the first proof is there.
 
     Args:
-        pinned: fidelity as the circuit's lock has it.
+        pinned: fidelity as the circuit's lock has it. tokens: what it pins of a language model's tokenizer.
     """
 
-    def __init__(self, model: OnnxModel, pinned: Fidelity) -> None:
+    def __init__(self, model: OnnxModel, pinned: Fidelity, tokens: TokenPin | None = None) -> None:
         self._model, self._pinned = model, pinned
+        self._pad = tokens.pad if tokens is not None and tokens.next else None
         self._loading = Lock()
         self._reference: Reference | None = None
 
@@ -48,7 +50,7 @@ class Nearness:
                 return (not_checked("reference-not-run", f"the float model was not run: {problem.message}"),)
             known = {name: _flat(values) for name, values in put_out.items() if name in hidden}
             reference = {name: _flat(array) for name, array in values.items()}
-            compared.append(compare_outputs(item, self._pinned, reference, known))
+            compared.append(compare_outputs(item, self._pinned, reference, known, self._pad))
         found = judge_items(compared, self._pinned, "run on the sample")
         return tuple(_veiled(one, one.where) if one.where in hidden else one for one in found)
 

@@ -19,6 +19,7 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget, CircuitSpec
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
+from verifai.domain.generation import Generation
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
@@ -103,15 +104,23 @@ class ReadyCircuit:
         *,
         context: str,
         secrets: Mapping[str, TensorSecret] | None = None,
+        generation: Generation | None = None,
+        check_outputs: Callable[[Mapping[str, Any]], None] = lambda outputs: None,
         progress: Progress = SILENT,
     ) -> ProvedBundle:
-        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises."""
+        """Prove one sample, or one of :func:`grouped`, and write its bundle to ``target``. Raises what :func:`prove` raises.
+
+        Args:
+            generation, check_outputs: as in :class:`~verifai.engines.interface.ProveRequest`.
+        """
         with ReservedSpace(target.parent) as space:
             space.take(self.shown_bytes + DOCUMENT_BYTES)
             request = replace(
                 self.request(sample, context),
                 progress=progress,
                 input_secrets=secrets or {},
+                generation=generation,
+                check_outputs=check_outputs,
                 require_space=lambda count: space.take(count + self.shown_bytes + DOCUMENT_BYTES),
             )
             proof = self.engine.prove(request)
@@ -129,7 +138,7 @@ class ReadyCircuit:
         payload = _payload(proof, folder.spec, folder.model.data)
         created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         digests = {file: sha256(data) for file, data in payload.items()}
-        payload[SBOM_FILE] = make_sbom(self.described, created, digests)
+        payload[SBOM_FILE] = make_sbom(self.described, created, digests, proof.statement.attested())
         claim = proof_attestation(self.attestation, proof, self.summary, created, self.signers)
         bundle_id = write_bundle(
             target,
@@ -237,7 +246,7 @@ def ready_circuit(
         threads=threads,
         keep_outputs=keep_outputs,
         # A segment's own error says little about the whole model, and compile asks nothing of it either.
-        nearness=Nearness(model, summary.fidelity) if compare and summary.segment is None else None,
+        nearness=Nearness(model, summary.fidelity, lock.names.tokens) if compare and summary.segment is None else None,
     )
 
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from verifai.bundle.documents import MAX_DOCUMENT_BYTES, check_documents
 from verifai.bundle.reader import open_bundle
+from verifai.domain.answer import check_generation
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
-from verifai.domain.attestation.manifest import MODEL_FILE, SIDE_FILES, Manifest
+from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SIDE_FILES, Manifest
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
@@ -31,6 +33,7 @@ from verifai.domain.statement import check_context as check_sendable
 from verifai.engines.interface import SectionSummary, VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, PolicyNotMet
+from verifai.execution.files import read_limited
 from verifai.stages.evidence import fidelity_figures, section_digest
 from verifai.stages.matching import TensorSource, check_context, check_context_bound, check_tensors
 from verifai.stages.origin import check_origin
@@ -157,7 +160,9 @@ def verify_proof(
         message = f"weights: the evidence says {circuit.weights.value!r}, the lock {verified.statement.weights.value!r}"
         raise EvidenceRejected("circuit-not-pinned", message, where="weights")
     findings.append(check_attested(verified.statement, proof, summary))
+    findings += check_generation(verified.statement, lock.names.tokens)
     findings += note_clamped(proof)
+    findings += compare_documents(bundle, circuit, proof, lock)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
         bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
@@ -298,6 +303,17 @@ def check_attested(statement: Statement, proof: ProofPredicate, summary: Section
     return holds("statement-matches", "the attested statement is exactly what the proof says", "V6")
 
 
+def compare_documents(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofPredicate, lock: CircuitLock) -> list[Finding]:
+    """V6: documents for other tools are composed again. Raises EvidenceRejected (``document-mismatch``)."""
+    given = {name: bundle.payload[name] for name in sorted(DOCUMENT_FILES & set(bundle.payload))}
+    if not given:
+        return []
+    files = {name: read_limited(path, limit=MAX_DOCUMENT_BYTES) for name, path in given.items()}
+    (claim,) = bundle.of_type(ProofPredicate.TYPE)
+    names = check_documents(files, circuit, proof, claim.id, lock.provenance)
+    return [holds("documents-match", f"composed again and equal: {', '.join(names)}", "V6")]
+
+
 def note_clamped(proof: ProofPredicate) -> list[Finding]:
     """V6: inner values that the circuit cut off. Only the prover sees them, so this is its word."""
     if not proof.clamped_cells:
@@ -339,6 +355,8 @@ def describe(statement: Statement) -> Sequence[str]:
         shape = "×".join(str(size) for size in tensor.shape)
         what = f"{tensor.role.value.capitalize()} {tensor.name!r} ({shape}) is {tensor.visibility.value}"
         lines.append(f"{what}: {hides(statement.engine, statement.privacy, tensor.visibility)}")
+    if statement.generation is not None:
+        lines.append(statement.generation.words())
     lines += [weights_words(statement), *privacy_words(statement), *opening_words(statement)]
     if statement.context:
         bound = "bound by the proof" if statement.context_bound else "not bound by the proof: only a signature could bind it"

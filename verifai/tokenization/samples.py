@@ -18,10 +18,13 @@ SUFFIX = ".txt"
 MAX_LINES = 100_000
 
 
-def samples_of(tokenizer: Tokenizer, spec: TensorSpec, texts: Sequence[str], *, chat: bool = False) -> list[dict[str, Any]]:
+def samples_of(
+    tokenizer: Tokenizer, spec: TensorSpec, texts: Sequence[str], *, chat: bool = False, cut: bool = False
+) -> list[dict[str, Any]]:
     """Each text as one sample, padded to the input's number of tokens.
 
     Args:
+        cut: take the beginning of a text that is too long, which is a text too, where a model only learns ranges from it.
         chat: put each text into the tokenizer's chat template first, as a user's message with the opening of the answer.
 
     Raises:
@@ -32,7 +35,28 @@ def samples_of(tokenizer: Tokenizer, spec: TensorSpec, texts: Sequence[str], *, 
     samples = []
     for text in texts:
         tokens = encoder.rendered(chat_text(encoder, [("user", text)])) if chat else encoder.tokens(text)
+        tokens = tokens[:positions] if cut else tokens
         samples.append({spec.name: encoder.row(tokens, positions).reshape(spec.shape).astype(spec.dtype)})
+    return samples
+
+
+def divided_samples(tokenizer: Tokenizer, specs: Sequence[TensorSpec], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Each text as one sample of a decoder whose row of tokens is divided into several inputs, as a prompt and what follows.
+
+    A text begins so late that half of it, at least, lies behind the first input; before it stand tokens as between two texts.
+    Of one that is too long, the beginning is taken. Raises as :func:`samples_of`.
+    """
+    encoder, positions = Encoder(tokenizer), sum(spec.size for spec in specs)
+    front = min(tokenizer.ends) if tokenizer.ends else tokenizer.pad
+    samples = []
+    for text in texts:
+        tokens = encoder.tokens(text)[:positions]
+        before = max(0, min(specs[0].size - len(tokens) // 2, positions - len(tokens)))
+        row, at, sample = encoder.row([*[front] * before, *tokens], positions), 0, {}
+        for spec in specs:
+            sample[spec.name] = row[:, at : at + spec.size].reshape(spec.shape).astype(spec.dtype)
+            at += spec.size
+        samples.append(sample)
     return samples
 
 

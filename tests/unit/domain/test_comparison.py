@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from math import nan
 from typing import Any
 
 import pytest
 
-from verifai.domain.comparison import TOLD_ITEMS, OutputComparison, judge_distance, judge_items, judge_pinned
-from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, OutputFigures, Task
+from verifai.domain.comparison import (
+    TOLD_ITEMS,
+    OutputComparison,
+    compare_outputs,
+    judge_distance,
+    judge_items,
+    judge_pinned,
+)
+from verifai.domain.digest import Sha256
+from verifai.domain.fidelity import DEFAULT_FLOORS, POOR_BEYOND, Fidelity, LanguageFigures, OutputFigures, Task
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.statement import (
+    EngineName,
+    Privacy,
+    Role,
+    Statement,
+    TensorStatement,
+    Visibility,
+    WeightVisibility,
+)
 
 PRICE = OutputFigures("y", (50.0,), 0.0, 300.0)
 PINNED = Fidelity(100, None, 0.5, 0.2, 0, spread_error=0.008, r2=0.9999, task=Task.REGRESSION, outputs=(PRICE,))
@@ -147,7 +165,11 @@ def test_a_limit_of_the_auditors_own_goes_both_ways() -> None:
 @pytest.mark.parametrize("task", Task)
 def test_what_compile_accepts_by_default_is_never_poor(task: Task) -> None:
     floor, poor = DEFAULT_FLOORS[task], POOR_BEYOND[task]
-    assert floor.spread_error is not None and poor.spread_error is not None and poor.spread_error > floor.spread_error
+    if task is Task.GENERATION:  # next tokens have no spread
+        assert floor.perplexity_ratio is not None and poor.perplexity_ratio is not None
+        assert poor.perplexity_ratio > floor.perplexity_ratio
+    else:
+        assert floor.spread_error is not None and poor.spread_error is not None and poor.spread_error > floor.spread_error
     assert (floor.top1_agreement is None) == (poor.top1_agreement is None)
     if floor.top1_agreement is not None and poor.top1_agreement is not None:
         assert poor.top1_agreement < floor.top1_agreement
@@ -168,3 +190,43 @@ def test_of_many_far_items_the_rest_is_counted() -> None:
     assert len(found) == TOLD_ITEMS + 1
     assert found[-1].message.startswith("7 more items are far")
     assert {one.outcome for one in found} == {Outcome.POLICY_NOT_MET}
+
+
+def _texts(pad: int | None, differ: int) -> tuple[Finding, ...]:
+    """A decoder's statement of 20 positions, 12 of them text, against a float model that differs at the first few."""
+    tokens = (*range(3, 15), *[0] * 8)
+    sides = ((Role.INPUT, "tokens", tokens), (Role.OUTPUT, "next", (7,) * 20))
+    tensors = tuple(
+        TensorStatement(role, name, (1, 20), Visibility.PUBLIC, Fraction(1), quantised=cells) for role, name, cells in sides
+    )
+    stated = Statement(
+        EngineName.SUMCHECK,
+        Sha256("a" * 64),
+        Sha256("b" * 64),
+        tensors,
+        "",
+        True,
+        Privacy.INTEGRITY_ONLY,
+        WeightVisibility.PUBLIC,
+    )
+    pinned = Fidelity(5, 5, 0.0, 0.0, 0, task=Task.GENERATION, language=LanguageFigures(60, 60, 2.0, 2.0))
+    reference = {"next": (*[8.0] * differ, *[7.0] * (12 - differ), *[9.0] * 8)}
+    (compared,) = compare_outputs(stated, pinned, reference, pad=pad)
+    return judge_distance(compared, pinned, "run on the given input")
+
+
+def test_positions_behind_the_end_of_a_text_decide_nothing() -> None:
+    assert [one.code for one in _texts(0, 0)] == ["reference-near"]
+    assert [one.code for one in _texts(None, 0)] == ["reference-far"]
+
+
+def test_single_tokens_may_differ_but_not_many() -> None:
+    assert [one.code for one in _texts(0, 1)] == ["reference-near"]
+    assert [one.code for one in _texts(0, 2)] == ["reference-far"]
+
+
+def test_a_language_model_that_is_not_its_float_model_is_poor() -> None:
+    good = Fidelity(5, 5, 0.0, 0.0, 0, task=Task.GENERATION, language=LanguageFigures(100, 95, 2.0, 2.05))
+    assert judge_pinned(good).outcome is Outcome.HOLDS
+    for figures in (LanguageFigures(100, 89, 2.0, 2.0), LanguageFigures(100, 100, 2.0, 2.2)):
+        assert judge_pinned(replace(good, language=figures)).code == "fidelity-poor"

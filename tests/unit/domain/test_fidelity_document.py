@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from verifai.domain.fidelity import Fidelity, OutputFigures, Task, parse_fidelity
+from verifai.domain.fidelity import Fidelity, LanguageFigures, OutputFigures, Task, parse_fidelity
 from verifai.domain.record import Record
 from verifai.errors import UsageError
 
@@ -30,9 +30,26 @@ def test_what_is_written_is_read_back() -> None:
     assert [figures[0].spread_of(1), figures[1].spread_of(7)] == [2.0, 1e-9]
 
 
+def test_figures_of_texts_are_read_back() -> None:
+    for language in (LanguageFigures(90, 89, 4.5, 4.51), LanguageFigures(90, 90)):
+        fidelity = Fidelity(4, 3, 1.0, 0.1, 3, task=Task.GENERATION, language=language)
+        assert parse(fidelity.to_document()) == fidelity
+        assert fidelity.top1_agreement == language.matches / 90
+
+
+TEXTS = {"positions": 9, "matches": 8, "perplexity": 2.0, "circuit_perplexity": 2.0}
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"task": "generation"},
+        {"task": "regression", "language": TEXTS},
+        {"task": "generation", "language": {**TEXTS, "matches": 10}},
+        {"task": "generation", "language": {**TEXTS, "positions": 0}},
+        {"task": "generation", "language": {**TEXTS, "perplexity": 0.5}},
+        {"task": "generation", "language": {"positions": 9, "matches": 8, "circuit_perplexity": 2.0}},
+        {"task": "generation", "language": {"positions": 9, "matches": 8, "perplexity": 2.0}},
         {"outputs": [OUTPUT]},
         {"task": "guessing"},
         {"task": "regression", "outputs": [OUTPUT, OUTPUT]},

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, Task
-from verifai.engines.fidelity import Measure
+from tests.support.llama_model import llama
+from verifai.domain.fidelity import DEFAULT_FLOORS, FidelityFloor, LanguageFigures, Task
+from verifai.engines.fidelity import Measure, losses_of, reference_measure
+from verifai.onnx_graph.model import OnnxModel
+from verifai.onnx_graph.reference import Reference
 
 
 def measure(task: Task, values: np.ndarray, dtype: str = "float32") -> Measure:
@@ -176,3 +179,39 @@ def test_what_is_next_to_nothing_beside_the_others_is_not_asked_for() -> None:
     assert _measured(Task.REGRESSION, fixed, near) < 1e-3
     near[..., 1] = 9.0
     assert _measured(Task.REGRESSION, fixed, near) > 0.2
+
+
+def _decoder() -> OnnxModel:
+    return llama()
+
+
+def test_a_language_model_is_measured_by_its_positions() -> None:
+    """What is behind a text's end is not counted, whatever is put out there."""
+    feeds = [{"ids": np.array([[5, 6, 7, 0, 0, 0]])}, {"ids": np.array([[8, 9, 0, 0, 0, 0]])}]
+    measure = reference_measure(Task.GENERATION, _decoder(), feeds, 0)
+    wanted = np.stack([np.asarray(Reference(_decoder()).run(feed)["next"]) for feed in feeds])
+    assert measure.texts is not None and measure.texts.losses is not None
+    assert (measure.texts.counted.sum(), (measure.texts.targets >= 0).sum()) == (5, 3)
+    behind = wanted.copy()
+    behind[:, :, 3:] += 1
+    exact = measure.compare({"next": behind}, measure.texts.losses).language
+    assert exact == LanguageFigures(5, 5, exact.perplexity, exact.perplexity) and exact.ratio == 1.0  # type: ignore[union-attr]
+    wrong = wanted.copy()
+    wrong[0, 0, 1] += 1
+    found = measure.compare({"next": wrong}, measure.texts.losses + 0.01 * (measure.texts.targets >= 0))
+    assert found.language is not None and found.language.matches == 4 and found.top1_agreement == 0.8
+    assert found.top1_matches == 1 and found.worst_sample == 0
+    assert found.language.ratio == pytest.approx(np.exp(0.01), rel=1e-4)
+    floor = FidelityFloor(top1_agreement=0.99, perplexity_ratio=1.005)
+    assert len(floor.missed(found)) == 2 and "4/5 positions" in floor.missed(found)[0]
+    assert floor.missed(measure.compare({"next": wanted}, measure.texts.losses)) == ()
+
+
+def test_without_padding_every_position_counts() -> None:
+    measure = reference_measure(Task.GENERATION, _decoder(), [{"ids": np.array([[5, 6, 0, 0, 0, 0]])}])
+    assert measure.texts is not None and measure.texts.counted.all()
+
+
+def test_losses_are_those_of_a_softmax() -> None:
+    logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]])) + 300.0
+    assert losses_of(logits[None], np.array([1, -1])) == pytest.approx([np.log(4), 0.0])

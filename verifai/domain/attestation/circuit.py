@@ -44,6 +44,7 @@ class FidelityFigures:
         max_abs_error, mean_abs_error: over all output values.
         worst_sample: index of the sample with the largest error.
         spread_error, column_error, r2, close_decisions: as in :class:`..fidelity.Fidelity`; left out where not measured.
+        positions, position_matches: of a language model, over the texts; perplexity, circuit_perplexity: likewise.
     """
 
     samples: int
@@ -55,6 +56,17 @@ class FidelityFigures:
     r2: Fraction | None = None
     close_decisions: int | None = None
     column_error: Fraction | None = None
+    positions: int | None = None
+    position_matches: int | None = None
+    perplexity: Fraction | None = None
+    circuit_perplexity: Fraction | None = None
+
+    @property
+    def agreement(self) -> tuple[int, int] | None:
+        """How many decisions agree, of how many: positions of a language model, else samples; ``None`` without decisions."""
+        if self.positions is not None and self.position_matches is not None:
+            return self.position_matches, self.positions
+        return None if self.top1_matches is None else (self.top1_matches, self.samples)
 
     def to_json(self) -> dict[str, Any]:
         """Integers and strings only."""
@@ -74,6 +86,11 @@ class FidelityFigures:
             result["r2"] = ratio_to_json(self.r2)
         if self.close_decisions is not None:
             result["close_decisions"] = self.close_decisions
+        if self.positions is not None:
+            result |= {"positions": self.positions, "position_matches": self.position_matches}
+        if self.perplexity is not None and self.circuit_perplexity is not None:
+            result["perplexity"] = ratio_to_json(self.perplexity)
+            result["circuit_perplexity"] = ratio_to_json(self.circuit_perplexity)
         return result
 
     @classmethod
@@ -90,8 +107,14 @@ class FidelityFigures:
             column_error=ratio_from_record(record, "column_error") if record.has("column_error") else None,
             r2=ratio_from_record(record, "r2", signed=True) if record.has("r2") else None,
             close_decisions=record.integer("close_decisions", None, low=0, high=samples),
+            positions=record.integer("positions", None, low=1, high=10**12),
+            position_matches=record.integer("position_matches", low=0, high=10**12) if record.has("positions") else None,
+            perplexity=ratio_from_record(record, "perplexity") if record.has("perplexity") else None,
+            circuit_perplexity=ratio_from_record(record, "circuit_perplexity") if record.has("perplexity") else None,
         )
         record.done()
+        if figures.positions is not None and (figures.position_matches or 0) > figures.positions:
+            raise record.refuse("more positions agree than there are", "position_matches")
         if figures.mean_abs_error > figures.max_abs_error:
             raise record.refuse("the mean error is larger than the largest error", "mean_abs_error")
         return figures

@@ -156,5 +156,8 @@ def _entry(record: Record, max_file_bytes: int) -> FileEntry:
 MODEL_FILE = "model.onnx"
 """The canonical model: in a circuit's folder, and in a bundle's payload when the weights are public."""
 SBOM_FILE = "sbom.cdx.json"
-SIDE_FILES = frozenset({MODEL_FILE, SBOM_FILE})
+RECEIPT_FILE, SLSA_FILE = "receipt.intoto.json", "compile.slsa.json"
+"""What the evidence says in the words of other tools; composed again and compared whenever it is verified."""
+DOCUMENT_FILES = frozenset({RECEIPT_FILE, SLSA_FILE})
+SIDE_FILES = frozenset({MODEL_FILE, SBOM_FILE}) | DOCUMENT_FILES
 """Payload files that belong to the bundle, not to the engine."""

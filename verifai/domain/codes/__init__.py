@@ -14,6 +14,7 @@ from verifai.domain.codes import (
     engine,
     ezkl,
     gate,
+    generation,
     hardware,
     onnx,
     opening,
@@ -48,6 +49,7 @@ def all_codes() -> dict[str, Code]:
         consensus,
         gate,
         hardware,
+        generation,
         provenance,
         workforce,
     ):

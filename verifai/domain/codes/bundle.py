@@ -7,6 +7,22 @@ from verifai.domain.codes.code import Code
 _AGAIN = "Get the bundle again from its maker; do not use this copy."
 
 CODES: dict[str, Code] = {
+    "bad-case": Code(
+        (1, 2),
+        "The file is not exactly a case as `verifai handover` writes it, or cannot become one.",
+        "Ask for the case again; or hand over one lock per circuit.",
+    ),
+    "anchors-came-along": Code(
+        (3,),
+        "Lock and trust file came with the evidence, so whoever made it up could have made them up too.",
+        "Have their fingerprint told by somebody you trust; give it: --anchors 'DIGITS'. Or give your own trust file.",
+    ),
+    "anchors-confirmed": Code((0,), "Lock and trust file in the case have the fingerprint that was given.", "Nothing to do."),
+    "anchors-differ": Code(
+        (1,),
+        "Lock and trust file in the case do not have the fingerprint that was given.",
+        "Do not rely on the case: somebody changed it, or it is another one.",
+    ),
     # Container: docs/bundle-format.md, reading steps.
     "link": Code(
         (1, 2), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."
@@ -19,6 +35,7 @@ CODES: dict[str, Code] = {
         "A single-file bundle is not byte for byte the zip that its content gives.",
         "Make it with: `verifai pack BUNDLE -o FILE`.",
     ),
+    "page-too-large": Code((2,), "The bundles are too large for an evidence page.", "Take fewer of them."),
     "manifest-missing": Code((1,), "There is no bundle.dsse.json.", "Name the folder that prove or seal wrote."),
     "not-canonical": Code((1,), "A document is not in canonical form (RFC 8785).", _AGAIN),
     "file-absent": Code((1,), "A file that is listed is not there.", _AGAIN),
@@ -80,6 +97,10 @@ CODES: dict[str, Code] = {
         (3,),
         "A witness was shown no proof that the log only grew.",
         "Get the proof: `verifai log consistency LOG --from SIZE -o FILE`.",
+    ),
+    "documents-match": Code((0,), "The receipt and the SLSA provenance in the bundle say what the evidence says.", ""),
+    "document-mismatch": Code(
+        (1,), "A receipt or SLSA provenance does not say what the evidence says.", "It was edited: reject the bundle."
     ),
     "sbom-mismatch": Code((1,), "The bill of materials is not the one of this evidence.", _AGAIN),
     # Audit: docs/bundle-format.md, steps A1 to A9.

@@ -33,7 +33,9 @@ CODES: dict[str, Code] = {
         "Repeat it with the releases that the lock names.",
     ),
     "provenance-not-pinned": Code(
-        (2,), "The lock pins no signed release.", "Pin one: `verifai provenance CIRCUIT --model-signature model.sig`."
+        (2,),
+        "The lock pins no signed release.",
+        "Pin one: `verifai provenance CIRCUIT --model-signature model.sig --trust trust.toml`.",
     ),
     "bad-provenance": Code(
         (2,), "A file in the circuit's folder `provenance` is no attestation of a release or a derivation.", "Remove it."

@@ -87,6 +87,7 @@ class ProofDemand:
         insecure: insecure modes accepted beside those that ``srs`` implies, by name.
         context: the text that every statement must carry; ``None`` accepts any.
         contexts: the numbered contexts of which every statement must carry one; ``None`` accepts any.
+        answers: whether every proof must be of an answer of a language model, whose tokens are linked.
     """
 
     engines: tuple[EngineName, ...]
@@ -96,6 +97,7 @@ class ProofDemand:
     insecure: tuple[str, ...] = ()
     context: str | None = None
     contexts: ContextsDemand | None = None
+    answers: bool = False
 
     @property
     def by_context(self) -> bool:
@@ -111,6 +113,7 @@ class FidelityDemand:
         top1_agreement: least share of calibration samples whose decisions agree, in [0, 1].
         max_abs_error: largest error of any output value.
         spread_error: largest 99th percentile of error / spread of the output.
+        perplexity_ratio: of a language model, how much larger the circuit's perplexity may be than the float model's.
         samples: how many calibration samples the figures must rest on.
         clamped_cells: most inner cells that may have been cut off at their range, as the prover counted: its word, not the
             lock's.
@@ -119,6 +122,7 @@ class FidelityDemand:
     top1_agreement: float | None = None
     max_abs_error: float | None = None
     spread_error: float | None = None
+    perplexity_ratio: float | None = None
     samples: int = 1
     clamped_cells: int | None = None
 

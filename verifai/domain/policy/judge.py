@@ -44,6 +44,7 @@ class ProofFacts:
         context_bound_by_proof: whether the proof itself does.
         insecure: insecure modes that the lock records.
         fidelity: as the lock pins it.
+        answer: whether the statement is of an answer of a language model; its tokens are linked then.
     """
 
     engine: EngineName
@@ -55,6 +56,7 @@ class ProofFacts:
     insecure: tuple[str, ...]
     fidelity: FidelityFigures | None
     context_bound_by_proof: bool = False
+    answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +150,25 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
                     where="insecure",
                 )
             )
+    if demand.answers:
+        findings.append(_judge_answer(facts))
     if demand.context is not None:
         findings.append(_judge_context(demand.context, facts))
     if demand.contexts is not None:
         bound, by_proof = facts.context_bound, facts.context_bound_by_proof
         findings.append(judge_contexts(demand.contexts, facts.context, bound=bound, bound_by_proof=by_proof))
     return tuple(findings)
+
+
+def _judge_answer(facts: ProofFacts) -> Finding:
+    if facts.answer:
+        return holds("answer-shown", "the proof is of an answer whose tokens are linked")
+    return _missed(
+        "answer-not-shown",
+        "the policy demands answers, and the proof is of an inference alone: nothing links its tokens",
+        "Make the evidence with `verifai generate`.",
+        where="answers",
+    )
 
 
 def _judge_privacy(demand: ProofDemand, facts: ProofFacts) -> Finding:
@@ -231,6 +246,8 @@ def judge_fidelity(
         )
     if demand.spread_error is not None:
         findings += _judge_spread_error(demand.spread_error, figures)
+    if demand.perplexity_ratio is not None:
+        findings += _judge_perplexity(demand.perplexity_ratio, figures)
     if demand.clamped_cells is not None:
         findings += _judge_clamped(demand.clamped_cells, clamped_cells)
     if any(finding.outcome is not Outcome.HOLDS for finding in findings):
@@ -240,13 +257,14 @@ def judge_fidelity(
 
 def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
     code = "fidelity-below-floor"
-    if figures.top1_matches is None:
+    if figures.agreement is None:
         return _missed(code, "the circuit has no classes, so no agreement was measured", _MORE, where="top1_agreement")
+    matches, of = figures.agreement
     # Exact: 99 of 100 meets 0.99, whose double lies slightly above 99/100.
-    if Fraction(figures.top1_matches, figures.samples) < Fraction(str(floor)):
+    if Fraction(matches, of) < Fraction(str(floor)):
         return _missed(
             code,
-            f"decisions agree on {figures.top1_matches} of {figures.samples}, {floor:g} is demanded",
+            f"decisions agree on {matches:,} of {of:,}, {floor:g} is demanded",
             _SCALES,
             where="top1_agreement",
         )
@@ -263,6 +281,18 @@ def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding
         whose = "the worst output column" if error == figures.column_error else "the output"
         found = f"99th percentile of the error {float(error):.4g} spreads of {whose}"
         return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
+    return ()
+
+
+def _judge_perplexity(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:
+    code, where = "fidelity-below-floor", "perplexity_ratio"
+    if not figures.perplexity or figures.circuit_perplexity is None:
+        message = "the lock pins no perplexity: the circuit is of no language model, or its logits were not found"
+        return (_missed(code, message, "Ask for top1_agreement, which any circuit with decisions has.", where=where),)
+    ratio = figures.circuit_perplexity / figures.perplexity
+    if ratio > Fraction(str(limit)):
+        message = f"perplexity {float(ratio):.5f} times the float model's, at most {limit:g} times is demanded"
+        return (_missed(code, message, _SCALES, where=where),)
     return ()
 
 

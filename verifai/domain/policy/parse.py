@@ -192,6 +192,7 @@ def _proof(record: Record) -> ProofDemand:
         srs=record.choice("srs", SrsLevel, SrsLevel.CEREMONY.value),
         insecure=record.texts("insecure", (), max_length=16),
         context=record.text("context", None),
+        answers=record.flag("answers", False),
     )
     demand = replace(demand, contexts=_contexts(record, demand))
     record.done()
@@ -230,6 +231,7 @@ def _fidelity(record: Record) -> FidelityDemand:
         top1_agreement=record.number("top1_agreement", None, low=0.0, high=1.0),
         max_abs_error=record.number("max_abs_error", None, low=0.0, high=1e9),
         spread_error=record.number("spread_error", None, low=0.0, high=1e9),
+        perplexity_ratio=record.number("perplexity_ratio", None, low=0.0, high=1e9),
         samples=record.integer("samples", 1, low=1, high=10**9),
         clamped_cells=record.integer("clamped_cells", None, low=0, high=2**48),
     )

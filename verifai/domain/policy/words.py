@@ -113,6 +113,11 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
     else:
         lines.append("  Set-up: none at all (transparent).")
     lines += [f"  INSECURE: mode {mode!r} is accepted." for mode in proof.insecure]
+    if proof.answers:
+        lines += [
+            "  Answers: every proof is of an answer of a language model, each token put out by the position before it.",
+            "    To satisfy it: `verifai generate CIRCUIT --prompt TEXT -o BUNDLE`.",
+        ]
     if proof.context is not None:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
@@ -150,6 +155,8 @@ def _fidelity(demand: FidelityDemand) -> list[str]:
         floors.append(f"largest error {demand.max_abs_error:g} or less")
     if demand.spread_error is not None:
         floors.append(f"99th percentile of the error {demand.spread_error:g} spreads of the output or less")
+    if demand.perplexity_ratio is not None:
+        floors.append(f"perplexity {demand.perplexity_ratio:g} times the float model's or less")
     floors.append(f"measured on {_count(demand.samples, 'sample')} or more")
     lines = [f"  Fidelity, as the lock pins it: {', '.join(floors)}."]
     if demand.clamped_cells is not None:

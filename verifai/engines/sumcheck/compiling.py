@@ -14,7 +14,7 @@ from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.capabilities import Prediction
-from verifai.engines.fidelity import Measure
+from verifai.engines.fidelity import reference_measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.build_folder import write_build
@@ -41,7 +41,6 @@ from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
 from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
-from verifai.onnx_graph.reference import Reference
 
 if TYPE_CHECKING:
     from verifai.engines.sumcheck.prover.prove import ProvingKey
@@ -123,7 +122,7 @@ def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
     check_names(options, request.model)
     given = frozenset(request.spec.options.get("sumcheck", {}))
     suite = suite_of(request.spec)
-    return Tuner(request.model, request.spec, samples, options, given, suite, request.progress).run()
+    return Tuner(request.model, request.spec, samples, options, given, suite, request.progress, request.pad).run()
 
 
 def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequence[Sample]) -> Tuned:
@@ -134,7 +133,7 @@ def _reproduce(request: CompileRequest, locked: Mapping[str, Any], samples: Sequ
     request.progress.phase("lower")
     tensors, weights = bindings(request.spec), request.spec.weights
     lowered = build_circuit(request.model, tensors, weights, scales, pinned.options, suite_of(request.spec))
-    reference = Measure(request.spec.task, Reference(request.model).run_batch(samples))
+    reference = reference_measure(request.spec.task, request.model, samples, request.pad)
     return Tuned(pinned.options, scales, lowered, measure(request.model, lowered, samples, reference, request.progress), ())
 
 

@@ -11,7 +11,16 @@ from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.findings import Finding
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import EngineName, TensorStatement
-from verifai.engines.capabilities import CheckInputsRequest, OutsideInput, Prediction, Rehearsal, RootState, SplitRequest
+from verifai.engines.capabilities import (
+    CheckInputsRequest,
+    Generated,
+    GenerateRequest,
+    OutsideInput,
+    Prediction,
+    Rehearsal,
+    RootState,
+    SplitRequest,
+)
 from verifai.engines.interface import (
     CompiledCircuit,
     CompileRequest,
@@ -37,8 +46,8 @@ if TYPE_CHECKING:  # verifying needs neither, and loading NumPy takes longer tha
 class SumcheckEngine:
     """One implementation of :class:`verifai.engines.interface.ProofEngine`. Stateless.
 
-    Beyond that it checks inputs, rehearses proofs, reserves openings, renews weight roots, splits models and warms up
-    (:mod:`verifai.engines.capabilities`).
+    Beyond that it writes answers, checks inputs, rehearses proofs, reserves openings, renews weight roots, splits models and
+    warms up (:mod:`verifai.engines.capabilities`).
     """
 
     @property
@@ -89,6 +98,12 @@ class SumcheckEngine:
             segment=pinned_segment(parsed),
             batch=parsed.batch,
         )
+
+    def generate(self, request: GenerateRequest) -> Generated:
+        """Continue a prompt greedily. Raises InputRejected, UsageError (stale build), Undecided."""
+        from verifai.engines.sumcheck.generating import generate
+
+        return generate(request)
 
     def prove(self, request: ProveRequest) -> EngineProof:
         """Prove one sample, then verify the proof. Raises InputRejected, UsageError (stale build)."""

@@ -129,7 +129,7 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=_without_filler(real_outputs(circuit, request.model.outputs, trace.outputs(), section.scales), items),
+        outputs=_outputs(request, ready, trace),
         secrets=_output_secrets(request, circuit, proven),
         findings=(
             *saturated_outputs(section, circuit, checked.verified.statement),
@@ -139,9 +139,10 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
     )
 
 
-def _without_filler(outputs: Tensors, items: int) -> Tensors:
-    """Of a batch, the items that count."""
-    return {name: values[:items] for name, values in outputs.items()} if items else outputs
+def _outputs(request: ProveRequest, ready: _Ready, trace: Trace) -> Tensors:
+    """What the circuit puts out, by name; of a batch, the items that count."""
+    outputs = real_outputs(ready.circuit, request.model.outputs, trace.outputs(), ready.section.scales)
+    return {name: values[: ready.items] for name, values in outputs.items()} if ready.items else outputs
 
 
 def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, prover.ProvenStatement]:
@@ -152,6 +153,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     _require_memory(circuit, request.budget.memory_bytes)
     request.progress.phase("run")
     weights, trace = _traced(request, ready)
+    request.check_outputs(_outputs(request, ready, trace))
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
     root = _root(request, section) if hidden else None
@@ -168,7 +170,7 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     proven = prover.prove(
         key,
         trace,
-        request.context.encode("utf-8"),
+        (request.context if request.generation is None else request.generation.bound(request.context)).encode("utf-8"),
         opening_number=number,
         secrets=handed,
         items=items,
@@ -213,7 +215,7 @@ def rehearse(request: ProveRequest) -> Rehearsal:
     return Rehearsal(
         files=files,
         cells=cells,
-        outputs=_without_filler(real_outputs(circuit, request.model.outputs, put_out, section.scales), items),
+        outputs=_outputs(request, ready, trace),
         clamped_cells=None if clamped is None else clamped.bound,
         findings=() if clamped is None else clamped_finding(clamped),
     )

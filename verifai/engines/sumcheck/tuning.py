@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
-from verifai.domain.fidelity import Fidelity, Task
+from verifai.domain.fidelity import Fidelity, LanguageFigures, Task
 from verifai.domain.progress import Progress
 from verifai.domain.statement import MAX_COLUMNS, Visibility
-from verifai.engines.fidelity import Measure
+from verifai.engines.fidelity import reference_measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lowering.lower import Lowered
@@ -39,7 +39,6 @@ from verifai.engines.sumcheck.quantise.ranges import (
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
-from verifai.onnx_graph.reference import Reference
 
 LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 """Bits of inner tensors, coarse to fine."""
@@ -91,8 +90,14 @@ class _Attempt:
             "cells": 0 if self.lowered is None else committed_cells(self.lowered),
             "spread_error": -1.0 if found is None or found.judged_error is None else found.judged_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
+            **({} if found is None or found.language is None else _of_texts(found.language)),
             "outcome": "chosen" if chosen else self.reason or "meets the floor",
         }
+
+
+def _of_texts(found: LanguageFigures) -> Mapping[str, Any]:
+    """For people: what a language model is judged by."""
+    return {"positions_match": found.matches, "perplexity_ratio": -1.0 if found.ratio is None else round(found.ratio, 5)}
 
 
 def committed_cells(lowered: Lowered) -> int:
@@ -106,6 +111,7 @@ class Tuner:
 
     Args:
         samples: feeds of exact model shapes. given: the fields of ``[engine.sumcheck]`` that its author wrote.
+        pad: as in :class:`~verifai.engines.interface.CompileRequest`.
     """
 
     def __init__(
@@ -117,15 +123,16 @@ class Tuner:
         given: frozenset[str],
         suite: Suite,
         progress: Progress,
+        pad: int | None = None,
     ) -> None:
         self._model, self._spec, self._samples, self._suite = model, spec, samples, suite
         self._options, self._given, self._progress = options, given, progress
         self.floor = spec.floor
         progress.phase("calibrate", len(samples))
-        self.measure = Measure(spec.task, Reference(model).run_batch(samples))
+        self.measure = reference_measure(spec.task, model, samples, pad)
         few = samples[:SEARCH_SAMPLES]
         same = len(few) == len(samples)
-        self._search = (few, self.measure if same else Measure(spec.task, Reference(model).run_batch(few)))
+        self._search = (few, self.measure if same else reference_measure(spec.task, model, few, pad))
         levels = (1 << options.activation_bits) - 1
         found = calibrate(model, samples, options.method, percentile=options.percentile, levels=levels)
         self._ranges = shared_ranges(model, found)
@@ -203,6 +210,7 @@ class Tuner:
             # Public cells cost nothing; hidden ones are looked up in a table of their range.
             "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
+            "unclamped": self._spec.task is Task.GENERATION and self._options.unrounded,
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
 
@@ -253,6 +261,11 @@ class Tuner:
             one_sided=one_sided(self._model),
         )  # fmt: skip
 
+    def _badness(self, found: Fidelity | None) -> tuple[float, ...]:
+        """Less is better: fields missed, then errors."""
+        assert found is not None
+        return (len(self.floor.missed(found)), found.judged_error or 0.0, -(found.top1_agreement or 0.0))
+
     def _refusal(self) -> PolicyNotMet | UnsupportedModel:
         """Why nothing meets the floor, and the change that would: one that a circuit tried here meets."""
         measured = [one for one in self._tried if one.fidelity is not None]
@@ -262,7 +275,7 @@ class Tuner:
             given = "Remove activation_bits from [engine.sumcheck], so that others are tried."
             hint = given if "activation_bits" in self._given else "Other bits were tried: change the node that is named."
             return UnsupportedModel(last.code, last.message, where=last.where, hint=hint)
-        best = min(measured, key=lambda one: (len(self.floor.missed(one.fidelity)), one.fidelity.judged_error or 0.0))  # type: ignore[arg-type, union-attr]
+        best = min(measured, key=lambda one: self._badness(one.fidelity))
         assert best.fidelity is not None
         bits = ", ".join(f"{name} = {getattr(best.options, name)}" for name in TUNED_FIELDS if name not in self._given)
         fixed = sorted(self._given & set(TUNED_FIELDS))

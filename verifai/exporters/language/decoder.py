@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
+from verifai.domain.tokenizer import NEXT_TOKENS
 from verifai.exporters.language.architecture import Decoder
 from verifai.exporters.language.graph import LOGITS, Floats, Writer
 
@@ -22,11 +22,11 @@ def rotations(sizes: Decoder, positions: int) -> tuple[Floats, Floats]:
     return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
 
 
-def build(sizes: Decoder, weights: Mapping[str, Floats], positions: int, *, logits: bool) -> bytes:
+def build(sizes: Decoder, weights: Mapping[str, Floats], positions: int, *, logits: bool, prompt: int = 0) -> bytes:
     """The ONNX file: tokens → next tokens, both (1, positions); or, with ``logits``, these: (1, positions, vocabulary)."""
-    writer = Writer(positions)
+    writer = Writer(positions, prompt)
     embedding = writer.constant(weights["embed_tokens.weight"], "embedding.weight")
-    stream = writer.node("Gather", [embedding, TOKENS], "embedding", axis=0)
+    stream = writer.rows(embedding)
     mask = writer.causal()
     for layer in range(sizes.layers):
         at, name = f"layers.{layer}.", f"layer_{layer}"
@@ -44,11 +44,11 @@ def build(sizes: Decoder, weights: Mapping[str, Floats], positions: int, *, logi
         inner = writer.node("Mul", [swish, up], f"{name}.inner")
         down = writer.linear(inner, weights[f"{at}mlp.down_proj.weight"].T, None, f"{name}.down")
         stream = writer.node("Add", [stream, down], f"{name}.stream_2")
-    normal = writer.rms_norm(stream, weights["norm.weight"], sizes.epsilon, "final_norm")
+    normal = writer.rms_norm(writer.answering(stream), weights["norm.weight"], sizes.epsilon, "final_norm")
     head = weights["embed_tokens.weight" if sizes.tied else "lm_head.weight"]
     scores = writer.linear(normal, head.T, None, "head")
     if logits:
-        return writer.values(scores, LOGITS, (1, positions, sizes.vocabulary))
+        return writer.values(scores, LOGITS, (1, writer.answers, sizes.vocabulary))
     return writer.largest(scores, NEXT_TOKENS)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifai.domain.model_facts import Task
-from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS, parse_tokenizer
+from verifai.domain.tokenizer import NEXT_TOKENS, PROMPT, TOKENS, parse_tokenizer
 from verifai.errors import UsageError
 from verifai.exporters.interface import Arrays, Exported, Meaning, Source
 from verifai.exporters.language import decoder, encoder, gpt2
-from verifai.exporters.language.architecture import Architecture, Decoder, Encoder, Gpt2, check_sizes
+from verifai.exporters.language.architecture import Architecture, Decoder, Encoder, check_sizes
 from verifai.exporters.language.gguf_file import read_gguf
 from verifai.exporters.language.gguf_model import stored
 from verifai.exporters.language.graph import LOGITS, Floats
@@ -93,8 +93,8 @@ def _exported(
     return Exported(
         data=data,
         where=source.text,
-        run=_Runner(sizes, weights),
-        made=_Made(sizes, positions, found),
+        run=_Runner(sizes, weights, source.prompt or 0),
+        made=_Made(sizes, positions, found, source.prompt or 0),
         scores={NEXT_TOKENS: LOGITS} if name == NEXT_TOKENS else {},
         notices=tuple(
             notice
@@ -108,6 +108,10 @@ def _exported(
 
 def _built(source: Source, sizes: Architecture, weights: Mapping[str, Floats], positions: int) -> tuple[bytes, str]:
     """The ONNX file, and the name of its output."""
+    if source.prompt is not None and (isinstance(sizes, Encoder) or source.prompt >= positions):
+        message = "only a decoder takes a prompt, which leaves positions for the answer"
+        hint = f"Give --prompt less than {positions}, for a decoder; or leave it out."
+        raise UsageError("bad-option", message, where="--prompt", hint=hint)
     offered = (encoder.output(sizes),) if isinstance(sizes, Encoder) else (NEXT_TOKENS, LOGITS)
     chosen = source.select or offered[:1]
     if len(chosen) != 1 or chosen[0] not in offered:
@@ -115,10 +119,10 @@ def _built(source: Source, sizes: Architecture, weights: Mapping[str, Floats], p
         raise UsageError("bad-option", message, where="--select", hint=f"Give --select {offered[0]}, or leave it out.")
     if isinstance(sizes, Encoder):
         return encoder.build(sizes, weights, positions), chosen[0]
-    logits = chosen[0] == LOGITS
+    logits, prompt = chosen[0] == LOGITS, source.prompt or 0
     if isinstance(sizes, Decoder):
-        return decoder.build(sizes, weights, positions, logits=logits), chosen[0]
-    return gpt2.build(sizes, weights, positions, logits=logits), chosen[0]
+        return decoder.build(sizes, weights, positions, logits=logits, prompt=prompt), chosen[0]
+    return gpt2.build(sizes, weights, positions, logits=logits, prompt=prompt), chosen[0]
 
 
 @dataclass(frozen=True)
@@ -127,14 +131,17 @@ class _Runner:
 
     sizes: Architecture
     weights: Mapping[str, Floats]
+    prompt: int = 0
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        tokens = inputs[TOKENS]
+        if isinstance(self.sizes, Encoder):
+            return encoder.run(self.sizes, self.weights, inputs[TOKENS])
+        tokens = np.concatenate([inputs[PROMPT], inputs[TOKENS]], axis=1) if self.prompt else inputs[TOKENS]
         if isinstance(self.sizes, Decoder):
-            return decoder.run(self.sizes, self.weights, tokens)
-        if isinstance(self.sizes, Gpt2):
-            return gpt2.run(self.sizes, self.weights, tokens)
-        return encoder.run(self.sizes, self.weights, tokens)
+            found = decoder.run(self.sizes, self.weights, tokens)
+        else:
+            found = gpt2.run(self.sizes, self.weights, tokens)
+        return {name: values[:, max(self.prompt - 1, 0) :] for name, values in found.items()}
 
 
 TEXTS = (
@@ -153,6 +160,7 @@ class _Made:
     sizes: Architecture
     positions: int
     tokenizer: bytes | None
+    prompt: int = 0
 
     def __call__(self, generator: np.random.Generator, count: int) -> Sequence[Arrays]:
         samples = self._texts()
@@ -161,7 +169,7 @@ class _Made:
             if isinstance(self.sizes, Encoder):
                 tokens[tokens == self.sizes.pad] = (self.sizes.pad + 1) % self.sizes.vocabulary
                 tokens[:, int(generator.integers(1, self.positions + 1)) :] = self.sizes.pad
-            samples.append({TOKENS: tokens})
+            samples.append(self._split(tokens))
         return samples
 
     def _texts(self) -> list[Arrays]:
@@ -169,4 +177,7 @@ class _Made:
             return []
         encoder = TextEncoder(parse_tokenizer(self.tokenizer, "the tokenizer"))
         rows = (encoder.row(encoder.tokens(text)[: self.positions], self.positions) for text in TEXTS)
-        return [{TOKENS: row.astype(np.int32)} for row in rows]
+        return [self._split(row.astype(np.int32)) for row in rows]
+
+    def _split(self, row: np.ndarray) -> Arrays:
+        return {PROMPT: row[:, : self.prompt], TOKENS: row[:, self.prompt :]} if self.prompt else {TOKENS: row}

@@ -7,17 +7,17 @@ from math import pi, sqrt
 
 import numpy as np
 
-from verifai.domain.tokenizer import NEXT_TOKENS, TOKENS
+from verifai.domain.tokenizer import NEXT_TOKENS
 from verifai.exporters.language.architecture import Gpt2
 from verifai.exporters.language.graph import LOGITS, Floats, Writer
 
 
-def build(sizes: Gpt2, weights: Mapping[str, Floats], positions: int, *, logits: bool) -> bytes:
+def build(sizes: Gpt2, weights: Mapping[str, Floats], positions: int, *, logits: bool, prompt: int = 0) -> bytes:
     """The ONNX file: tokens → next tokens, both (1, positions); or, with ``logits``, these: (1, positions, vocabulary)."""
-    writer = Writer(positions)
+    writer = Writer(positions, prompt)
     width = sizes.width // sizes.heads
     embedding = writer.constant(weights["wte.weight"], "embedding.weight")
-    rows = writer.node("Gather", [embedding, TOKENS], "embedding", axis=0)
+    rows = writer.rows(embedding)
     places = writer.constant(weights["wpe.weight"][None, :positions], "positions.weight")
     stream = writer.node("Add", [rows, places], "stream_0")
     mask = writer.causal()
@@ -42,10 +42,10 @@ def build(sizes: Gpt2, weights: Mapping[str, Floats], positions: int, *, logits:
         normal = norm(stream, f"{at}ln_2", f"{name}.norm_2")
         inner = _gelu(writer, linear(normal, f"{at}mlp.c_fc", f"{name}.up"), f"{name}.gelu")
         stream = writer.node("Add", [stream, linear(inner, f"{at}mlp.c_proj", f"{name}.down")], f"{name}.stream_2")
-    normal = norm(stream, "ln_f", "final_norm")
+    normal = norm(writer.answering(stream), "ln_f", "final_norm")
     scores = writer.linear(normal, weights["wte.weight" if sizes.tied else "lm_head.weight"].T, None, "head")
     if logits:
-        return writer.values(scores, LOGITS, (1, positions, sizes.vocabulary))
+        return writer.values(scores, LOGITS, (1, writer.answers, sizes.vocabulary))
     return writer.largest(scores, NEXT_TOKENS)
 
 

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from verifai.domain.tokenizer import TOKENS
+from verifai.domain.tokenizer import PROMPT, TOKENS
 from verifai.onnx_graph.limits import IR_VERSION, OPSET
 
 LOGITS = "logits"
@@ -23,10 +23,11 @@ _FAR = -30000.0
 
 
 class Writer:
-    """The graph so far."""
+    """The graph so far. ``prompt``: how many positions, from the first, are an input of their own; 0 where there is none."""
 
-    def __init__(self, positions: int) -> None:
+    def __init__(self, positions: int, prompt: int = 0) -> None:
         self.positions = positions
+        self.prompt = prompt
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._taken: dict[str, int] = {}
@@ -51,6 +52,25 @@ class Writer:
         output = name if count == 1 else f"{name}.{count}"
         self._nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
         return output
+
+    def rows(self, table: str) -> str:
+        """The rows of a table that the tokens choose: (1, positions, width)."""
+        if not self.prompt:
+            return self.node("Gather", [table, TOKENS], "embedding", axis=0)
+        parts = [self.node("Gather", [table, name], f"{name}_rows", axis=0) for name in (PROMPT, TOKENS)]
+        return self.node("Concat", parts, "embedding", axis=1)
+
+    def answering(self, value: str) -> str:
+        """Of (1, positions, width), the positions whose next token is put out: all, or the prompt's last and those behind."""
+        if not self.prompt:
+            return value
+        ends = (("first_answering", self.prompt - 1), ("positions", self.positions), ("position_axis", 1))
+        return self.node("Slice", [value, *(self.constant(np.array([at]), name) for name, at in ends)], "answering")
+
+    @property
+    def answers(self) -> int:
+        """How many positions :meth:`answering` has."""
+        return self.positions - max(self.prompt - 1, 0)
 
     def reshape(self, value: str, shape: Sequence[int], name: str) -> str:
         """``value`` in another shape."""
@@ -111,13 +131,15 @@ class Writer:
     def largest(self, scores: str, name: str) -> bytes:
         """The ONNX file with the one output ``name``: per position the place of the largest of ``scores``, lowest on ties."""
         self.node("ArgMax", [scores], name, axis=-1, keepdims=0, select_last_index=0)
-        return self._written(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, (1, self.positions)))
+        return self._written(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, (1, self.answers)))
 
     def _written(self, output: onnx.ValueInfoProto) -> bytes:
         graph = onnx.GraphProto(name="language_model", node=self._nodes, output=[output])
         # One by one, and let go of: the weights are large.
         while self._constants:
             graph.initializer.append(self._constants.pop(next(iter(self._constants))))
-        graph.input.append(helper.make_tensor_value_info(TOKENS, onnx.TensorProto.INT32, (1, self.positions)))
+        for name, count in ((PROMPT, self.prompt), (TOKENS, self.positions - self.prompt)):
+            if count:
+                graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.INT32, (1, count)))
         model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
         return bytes(model.SerializeToString())

@@ -142,7 +142,7 @@ def cumulative_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 
 def gather_elements(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """GatherElements by computed numbers: rows of a table where all lines of the data are one, else one-hot rows times the data."""
+    """GatherElements by computed numbers: rows of a table where all lines of data are one, else one-hot rows times it."""
     del opset
     data, index = (graph.types[name] for name in node.inputs)
     axis = _axis(graph, node, 0, max(len(data.shape), 1))

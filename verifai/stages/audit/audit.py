@@ -323,7 +323,7 @@ class _Audit:
         try:
             options = self._options if summary.segment is None else replace(self._options, max_spread_error=inf)
             findings, self._comparisons = compare_with_reference(
-                verified.statement, summary.fidelity, model, self._given, options
+                verified.statement, summary.fidelity, model, self._given, options, verified.names.tokens
             )
         except VerifaiError as problem:
             self._add(problem, "A5")

@@ -10,6 +10,7 @@ from verifai.domain.comparison import OutputComparison, compare_outputs, judge_i
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.domain.tokenizer import TokenPin
 from verifai.engines.interface import ProofEngine
 from verifai.errors import EvidenceRejected, InputRejected, VerifaiError
 from verifai.execution.child import Limits
@@ -85,12 +86,20 @@ def check_model_shapes(statement: Statement, model: OnnxModel) -> Finding:
 
 
 def compare_with_reference(
-    statement: Statement, pinned: Fidelity, model: OnnxModel, given: GivenInputs, options: AuditOptions
+    statement: Statement,
+    pinned: Fidelity,
+    model: OnnxModel,
+    given: GivenInputs,
+    options: AuditOptions,
+    tokens: TokenPin | None = None,
 ) -> tuple[list[Finding], tuple[OutputComparison, ...]]:
     """A5, A6: run the float model in a fenced child, and measure how far the proven output is from it.
 
     It runs on the given input where there is one: the proven input is rounded to the circuit's steps, and what that rounding
     changes is a part of the distance between the circuit and the model.
+
+    Args:
+        tokens: what the lock pins of a language model's tokenizer.
     """
     if not any(tensor.visibility is Visibility.PUBLIC for tensor in statement.of(Role.OUTPUT)):
         return [not_checked("reference-not-run", "no output is public, so there is nothing to compare", "A5")], ()
@@ -107,7 +116,8 @@ def compare_with_reference(
     compared = []
     for item, values in zip(statement.items(), found, strict=True):
         reference = {name: tuple(float(value) for value in array.reshape(-1)) for name, array in values.items()}
-        compared.append(compare_outputs(item, pinned, reference))
+        pad = tokens.pad if tokens is not None and tokens.next else None
+        compared.append(compare_outputs(item, pinned, reference, pad=pad))
     findings = judge_items(compared, pinned, _how(statement, model, given), cap=options.max_spread_error)
     # A page draws one picture per comparison: of a batch, those of the item that is farthest.
     farthest = max(compared, key=lambda one: max((output.max_abs_error for output in one), default=0.0))

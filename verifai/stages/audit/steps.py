@@ -11,7 +11,7 @@ from verifai.bundle.log_check import CHECKPOINT_FILE
 from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
 from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
-from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
+from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SBOM_FILE
 from verifai.domain.attestation.predicate_types import DERIVATION_TYPE, RELEASE_TYPE, TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
@@ -99,11 +99,11 @@ def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofP
     files = {
         entry.path.removeprefix(prefix): entry.sha256
         for entry in bundle.manifest.files
-        if entry.path.startswith(prefix) and entry.path != prefix + SBOM_FILE
+        if entry.path.startswith(prefix) and entry.path.removeprefix(prefix) not in {SBOM_FILE, *DOCUMENT_FILES}
     }
     if path.stat().st_size > MAX_SBOM_BYTES:
         raise EvidenceRejected("bundle-too-large", f"a bill of materials over {MAX_SBOM_BYTES} bytes", where=SBOM_FILE)
-    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, proof.created, files)
+    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, proof.created, files, proof.statement)
     listed = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     return holds("sbom-matches", "the bill of materials is about this model, circuit, engine and these files", evidence=listed)
 

@@ -362,6 +362,7 @@ class _Case:
             insecure=summary.insecure,
             fidelity=fidelity_figures(summary.fidelity),
             context_bound_by_proof=statement.context_bound,
+            answer=statement.generation is not None,
         )
 
     def _proof_signers(self) -> int:

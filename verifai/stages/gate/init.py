@@ -281,15 +281,18 @@ def default_floor(fidelity: Fidelity) -> FidelityFloor:
     return FidelityFloor(
         top1_agreement=None if fidelity.top1_matches is None else floor.top1_agreement,
         spread_error=None if fidelity.spread_error is None else floor.spread_error,
+        perplexity_ratio=None if fidelity.language is None or fidelity.language.ratio is None else floor.perplexity_ratio,
     )
 
 
 def _fidelity(fidelity: Fidelity) -> list[str]:
     floor, lines = default_floor(fidelity), []
-    if floor.top1_agreement is not None and fidelity.top1_matches is not None:
+    if floor.top1_agreement is not None and fidelity.top1_agreement is not None:
         # What was reached where that is more, rounded down so that the pinned figure meets it.
-        reached = math.floor(10_000 * fidelity.top1_matches / fidelity.samples) / 10_000
+        reached = math.floor(10_000 * fidelity.top1_agreement) / 10_000
         lines.append(f"top1_agreement = {max(reached, floor.top1_agreement)!r}")
+    if floor.perplexity_ratio is not None:
+        lines.append(f"perplexity_ratio = {floor.perplexity_ratio!r}")
     if floor.spread_error is not None:
         lines.append(f"spread_error = {floor.spread_error!r}")
     elif fidelity.task is None or fidelity.top1_matches is None:

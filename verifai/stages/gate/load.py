@@ -112,7 +112,8 @@ def _check_pinned_lock(trust: Trust, trust_path: Path, path: Path, lock: Circuit
     """A lock whose digest the trust file states, for its circuit's name or its place, must be that file alone."""
     file = _lock_file(path)
     for name, circuit in trust.circuits.items():
-        meant = name == lock.name or _lock_file(trust_path.parent / circuit.lock) == file
+        there = bool(circuit.lock) and _lock_file(trust_path.parent / circuit.lock) == file
+        meant = name == lock.name or there
         if circuit.lock_sha256 is None or not meant:
             continue
         local = path.is_dir() and (path / _LOCKS[1]).is_file()  # its sections come first, and no digest covers them

@@ -57,7 +57,9 @@ def pad(values: Ints, fill: int) -> Ints:
     return full
 
 
-class _Run:
+class Interpreter:
+    """A run so far. The operations read and write tensors through it alone, so that another can hold other cells."""
+
     def __init__(self, circuit: Circuit, weights: Sequence[Ints]) -> None:
         self.circuit = circuit
         self.weights = weights
@@ -66,16 +68,22 @@ class _Run:
         self.number = 0
 
     def read(self, tensor: int) -> Ints:
+        """The true cells of a tensor."""
         value = self.true[tensor]
         assert value is not None
         return value
 
     def write(self, tensor: int, value: Ints) -> None:
+        """Keep the true cells of a tensor."""
+        self.require(tensor, value)
+        self.true[tensor] = value
+
+    def require(self, tensor: int, value: Ints) -> None:
+        """Raise InternalError where ``value`` is not as the circuit says of the tensor."""
         spec = self.circuit.tensors[tensor]
         least, most = int(value.min()), int(value.max())
         if value.shape != spec.shape or least < spec.low or most > spec.high:
             raise InternalError("bug", f"interpreter: {value.shape} in [{least}, {most}] breaks its bounds", where=spec.name)
-        self.true[tensor] = value
 
     def unreachable(self, tensor: int) -> InputRejected:
         """The error for an input that takes an inner value out of reach of its digits, and so has no proof."""
@@ -91,17 +99,20 @@ class _Run:
             raise self.unreachable(tensor)
 
     def keep(self, columns: Mapping[str, Ints], padding: Mapping[str, int]) -> None:
+        """Keep columns of the operation at hand; ``padding``: what they hold on padding cells, where it is not 0."""
         for name, value in columns.items():
             self.columns[self.number, name] = pad(value, padding.get(name, 0))
 
     def bias(self, index: int) -> Ints | int:
+        """A weight of the biases, or 0."""
         return 0 if index == NONE else self.weights[index]
 
     def bound(self, tensor: int) -> int:
+        """Of a tensor's cells, in magnitude."""
         return self.circuit.tensors[tensor].magnitude
 
 
-def _matmul(run: _Run, op: ops.MatMul) -> None:
+def _matmul(run: Interpreter, op: ops.MatMul) -> None:
     x, weight = run.read(op.x), run.weights[op.weight]
     rows = x.shape[: x.ndim - op.contract]
     flat = x.reshape(-1, weight[0].size)
@@ -109,7 +120,7 @@ def _matmul(run: _Run, op: ops.MatMul) -> None:
     run.write(op.out, z.reshape(*rows, len(weight)))
 
 
-def _conv(run: _Run, op: ops.Conv) -> None:
+def _conv(run: Interpreter, op: ops.Conv) -> None:
     x, weight = run.read(op.x), run.weights[op.weight]
     size = run.circuit.tensors[op.out].shape[-2:]
     grouped = x.reshape(prod(x.shape[:-3]), op.groups, -1, *x.shape[-2:])
@@ -120,24 +131,24 @@ def _conv(run: _Run, op: ops.Conv) -> None:
     run.write(op.out, z + (bias if isinstance(bias, int) else bias[:, None, None]))
 
 
-def _batched(run: _Run, op: ops.BatchedMatMul) -> None:
+def _batched(run: Interpreter, op: ops.BatchedMatMul) -> None:
     a, b = run.read(op.a), run.read(op.b)
     bound = a.shape[-1] * run.bound(op.a) * run.bound(op.b)
     run.write(op.out, matmul(a, b, bound) * op.multiplier)
 
 
-def _mul(run: _Run, op: ops.Mul) -> None:
+def _mul(run: Interpreter, op: ops.Mul) -> None:
     run.write(op.out, run.read(op.a) * run.read(op.b) * op.multiplier)
 
 
-def _combination(run: _Run, op: ops.LinearCombination) -> None:
+def _combination(run: Interpreter, op: ops.LinearCombination) -> None:
     z = np.full(run.circuit.tensors[op.out].shape, op.constant, np.int64)
     for source, multiplier in zip(op.sources, op.multipliers, strict=True):
         z += run.read(source) * multiplier
     run.write(op.out, z)
 
 
-def _window_sum(run: _Run, op: ops.WindowSum) -> None:
+def _window_sum(run: Interpreter, op: ops.WindowSum) -> None:
     size = run.circuit.tensors[op.out].shape[-2:]
     x = pad_axes(run.read(op.x), op.pads, 0)
     taps = [(u, v) for u in range(op.kernel[0]) for v in range(op.kernel[1])]
@@ -145,14 +156,14 @@ def _window_sum(run: _Run, op: ops.WindowSum) -> None:
     run.write(op.out, np.asarray(total) * op.multiplier)
 
 
-def _row_sum(run: _Run, op: ops.RowSum) -> None:
+def _row_sum(run: Interpreter, op: ops.RowSum) -> None:
     x = run.read(op.x)
     terms = x if op.y == NONE else x * run.read(op.y)
     total = terms.sum(axis=tuple(range(x.ndim - op.axes, x.ndim)))
     run.write(op.out, total.reshape(run.circuit.tensors[op.out].shape) * op.multiplier)
 
 
-def _requant(run: _Run, op: ops.Requant) -> None:
+def _requant(run: Interpreter, op: ops.Requant) -> None:
     y, columns = nonlinear.requant(run.read(op.z), op, run.circuit.tables[op.table])
     padding = {"sigma": 1}
     if op.shift:
@@ -162,17 +173,17 @@ def _requant(run: _Run, op: ops.Requant) -> None:
     run.keep(columns, padding)
 
 
-def _lookup(run: _Run, op: ops.Lookup) -> None:
+def _lookup(run: Interpreter, op: ops.Lookup) -> None:
     table = run.circuit.tables[op.table]
     run.write(op.out, nonlinear.table_array(table)[run.read(op.x) - table.low])
 
 
-def _window_max(run: _Run, op: ops.WindowMax) -> None:
+def _window_max(run: Interpreter, op: ops.WindowMax) -> None:
     out = run.circuit.tensors[op.out]
     run.write(op.out, nonlinear.window_max(run.read(op.x), op, out.shape[-2:], out.low))
 
 
-def _row_max(run: _Run, op: ops.RowMax) -> None:
+def _row_max(run: Interpreter, op: ops.RowMax) -> None:
     table = run.circuit.tables[op.table]
     maximum, exp, columns = nonlinear.row_max(run.read(op.x), op, table)
     run.write(op.out, maximum.reshape(run.circuit.tensors[op.out].shape))
@@ -181,23 +192,23 @@ def _row_max(run: _Run, op: ops.RowMax) -> None:
     run.keep(columns, {"l": table.high, "sigma": 1, "u": table.high})
 
 
-def _recip(run: _Run, op: ops.Recip) -> None:
+def _recip(run: Interpreter, op: ops.Recip) -> None:
     value, columns = nonlinear.recip(run.read(op.q))
     run.write(op.out, value)
     run.keep(columns, _RECIP_PADDING)
 
 
-def _isqrt(run: _Run, op: ops.Isqrt) -> None:
+def _isqrt(run: Interpreter, op: ops.Isqrt) -> None:
     run.write(op.out, nonlinear.isqrt(run.read(op.v)))
 
 
-def _argmax(run: _Run, op: ops.ArgMax) -> None:
+def _argmax(run: Interpreter, op: ops.ArgMax) -> None:
     # np.argmax returns the first, that is the lowest, maximal index.
     found = run.read(op.x).argmax(axis=-1).astype(np.int64)
     run.write(op.out, found.reshape(run.circuit.tensors[op.out].shape))
 
 
-def _rescale(run: _Run, op: ops.Rescale) -> None:
+def _rescale(run: Interpreter, op: ops.Rescale) -> None:
     y, columns = nonlinear.rescale(run.read(op.z), op)
     run.within(op.out, y)
     run.write(op.out, y)
@@ -206,34 +217,34 @@ def _rescale(run: _Run, op: ops.Rescale) -> None:
     run.keep(columns, {f"rem{last}": 1 << (op.limbs[-1] - 1), f"y{base}": 1 << (op.digits[-1] - 1)})
 
 
-def _gated(run: _Run, op: ops.GatedMatMul) -> None:
+def _gated(run: Interpreter, op: ops.GatedMatMul) -> None:
     a, weight = run.read(op.a), run.weights[op.weight]
     flat = (a * run.read(op.b)).reshape(-1, weight[0].size)
     z = matmul(flat, weight.reshape(len(weight), -1).T, run.bound(op.out)) + run.bias(op.bias)
     run.write(op.out, z.reshape(*a.shape[: a.ndim - op.contract], len(weight)))
 
 
-def _row_scale(run: _Run, op: ops.RowScale) -> None:
+def _row_scale(run: Interpreter, op: ops.RowScale) -> None:
     x = run.read(op.x)
     run.write(op.out, x * run.read(op.factor).reshape(*x.shape[:-1], 1) * op.multiplier)
 
 
-def _weight_rows(run: _Run, op: ops.WeightRows) -> None:
+def _weight_rows(run: Interpreter, op: ops.WeightRows) -> None:
     run.write(op.out, np.asarray(run.weights[op.weight])[run.read(op.index)])
 
 
-def _top_index(run: _Run, op: ops.TopIndex) -> None:
+def _top_index(run: Interpreter, op: ops.TopIndex) -> None:
     x = run.read(op.x)
     if int((x.max(axis=-1) - x.min(axis=-1)).max()) >= 1 << sum(op.digits):
         raise run.unreachable(op.out)
     run.write(op.out, x.argmax(axis=-1).astype(np.int64).reshape(run.circuit.tensors[op.out].shape))
 
 
-def _relabel(run: _Run, op: ops.Relabel) -> None:
+def _relabel(run: Interpreter, op: ops.Relabel) -> None:
     run.write(op.out, run.read(op.x).reshape(run.circuit.tensors[op.out].shape))
 
 
-def _view(run: _Run, op: ops.View) -> None:
+def _view(run: Interpreter, op: ops.View) -> None:
     out = np.full(run.circuit.tensors[op.out].shape, op.constant, np.int64)
     for piece in op.pieces:
         maps = [np.array(indices, np.int64) for indices in piece.indices]
@@ -248,7 +259,7 @@ def _view(run: _Run, op: ops.View) -> None:
     run.write(op.out, out)
 
 
-def _gather(run: _Run, op: ops.Gather) -> None:
+def _gather(run: Interpreter, op: ops.Gather) -> None:
     indices = np.array(op.indices, np.int64)
     inside = indices != NONE
     values = run.read(op.x).reshape(-1)[np.where(inside, indices, 0)]
@@ -256,7 +267,7 @@ def _gather(run: _Run, op: ops.Gather) -> None:
     run.write(op.out, out.reshape(run.circuit.tensors[op.out].shape))
 
 
-_STEPS: dict[type[Any], Callable[[_Run, Any], None]] = {
+STEPS: dict[type[Any], Callable[[Interpreter, Any], None]] = {
     ops.MatMul: _matmul,
     ops.Conv: _conv,
     ops.BatchedMatMul: _batched,
@@ -294,7 +305,7 @@ def run(circuit: Circuit, weights: Sequence[Ints], inputs: Sequence[Ints]) -> Tr
             the reach of a Rescale or TopIndex.
         InternalError: code ``bug``, for an operation that the interpreter does not know.
     """
-    state = _Run(circuit, weights)
+    state = Interpreter(circuit, weights)
     if len(inputs) != len(circuit.inputs):
         raise InputRejected("input-shape", f"{len(inputs)} inputs given, the circuit has {len(circuit.inputs)}")
     for port, values in zip(circuit.inputs, inputs, strict=True):
@@ -306,8 +317,8 @@ def run(circuit: Circuit, weights: Sequence[Ints], inputs: Sequence[Ints]) -> Tr
         state.true[port.tensor] = values.astype(np.int64)
     for number, op in enumerate(circuit.ops):
         state.number = number
-        if type(op) not in _STEPS:
+        if type(op) not in STEPS:
             raise InternalError("bug", f"the interpreter cannot run {type(op).__name__}", where=f"op {number}")
-        _STEPS[type(op)](state, op)
+        STEPS[type(op)](state, op)
     tensors = tuple(pad(state.read(i), spec.fill) for i, spec in enumerate(circuit.tensors))
     return Trace(circuit, tensors, state.columns)

@@ -165,10 +165,12 @@ class Builder:
     needs: list[Need] = field(default_factory=list)
     used_scales: dict[str, Scale] = field(default_factory=dict)
     calibrated: dict[int, TableKey] = field(default_factory=dict)
+    choice_steps: dict[int, Fraction] = field(default_factory=dict)
     """By operation, the function of a table that cuts its values off at a range that calibration chose."""
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     unrounded: bool = False
+    unclamped: bool = False
     """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()
     """The circuit inputs that statements show."""

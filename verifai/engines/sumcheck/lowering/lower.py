@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -92,6 +93,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
     circuit: Circuit
@@ -99,6 +101,7 @@ class Lowered:
     blob: bytes
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
+    choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
 
 
 def lower(
@@ -114,6 +117,7 @@ def lower(
     coarse: bool = False,
     fold: bool = True,
     unrounded: bool = True,
+    unclamped: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -127,7 +131,7 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded: as :class:`..quantise.scales.QuantiserOptions` has it.
+        unrounded, unclamped: as :class:`..quantise.scales.QuantiserOptions` has them.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -142,6 +146,7 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
+        builder.unclamped = unclamped
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -151,7 +156,8 @@ def lower(
             cut = {new: builder.calibrated[old] for new, old in enumerate(kept) if old in builder.calibrated}
             arrays = tuple(builder.cells[number] for number in used)
             blob = encode_arrays(circuit, arrays)
-            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut)
+            steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
+            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut, steps)
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

@@ -61,7 +61,7 @@ def operator_support(model: OnnxModel) -> tuple[OperatorSupport, ...]:
     """One entry per node, in the graph's order."""
     source = read_graph(model)
     graph = fuse(rewritten(source))
-    builder = Builder(Plan(), UnitScales(model), coarse=True, derived=boolean_scales(graph))
+    builder = Builder(Plan(), UnitScales(model), coarse=True, derived=boolean_scales(graph), unrounded=True)
     state = State(graph, builder)
     refused: dict[str, UnsupportedModel] = {}
     for name in graph.inputs:

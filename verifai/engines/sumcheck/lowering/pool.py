@@ -274,6 +274,7 @@ def _top_index(state: State, node: Node) -> bool:
         bits = min(bits, max(int(seen).bit_length(), 1))
     if bits > MAX_DIGIT_BITS:
         return False
+    builder.choice_steps[len(builder.ops)] = step * term.x.step
     found = builder.emit(TopIndex(z, builder.next, even_widths(bits)), name)[0]
     state.set_held(node, whole(found, state.graph.shapes[name] or (1,), Fraction(1)))
     return True
@@ -291,6 +292,8 @@ def _argmax(state: State, node: Node) -> None:
     rows = np.moveaxis(x.index, axis, -1)
     last = bool(node.integer("select_last_index", 0))
     tensor = materialise(state.builder, x.at(np.ascontiguousarray(rows[..., ::-1]) if last else rows), f"{name}.x")
+    if not last:
+        state.builder.choice_steps[len(state.builder.ops)] = x.step
     found = state.builder.emit(ArgMax(tensor, state.builder.next), f"{name}.reversed" if last else name)[0]
     if last:  # the first of the largest, counted from the other end
         program: Program = (constant(float(size - 1)), ("x",), ("sub",))

@@ -6,7 +6,8 @@ UTF-8, to the end. In the zero-knowledge suite the magic is ``verifai/sumcheck-z
 opening follows it, u64, a hashed tensor's root is followed by the number of its opening, u64, and a private tensor has no
 bytes. Of a batch, the number of items that count, u64, stands before the tensors, and public tensors have the cells of these
 items alone, in the least width that holds the circuit's range of the tensor: filler repeats the last item, so no byte could say
-otherwise. The proof binds every byte: the verifier's transcript absorbs what is decoded here.
+otherwise. Where the statement is about an answer of a language model, the lengths of prompt and answer stand before the context
+(:mod:`verifai.domain.generation`). The proof binds every byte: the verifier's transcript absorbs what is decoded here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fractions import Fraction
 from typing import assert_never
 
 from verifai.domain.digest import Sha256
+from verifai.domain.generation import unbound
 from verifai.domain.packed_cells import kind_of, pack, unpack, width_of
 from verifai.domain.statement import (
     Column,
@@ -147,7 +149,11 @@ _VISIBILITY = {Binding.PUBLIC: Visibility.PUBLIC, Binding.HASHED: Visibility.HAS
 def domain_statement(
     circuit: Circuit, section: LockSection, statement: Statement, model_sha256: Sha256, roots: WeightRoots | None
 ) -> DomainStatement:
-    """A verified statement as the type that all engines share. ``roots``: of private weights, else None."""
+    """A verified statement as the type that all engines share. ``roots``: of private weights, else None.
+
+    Raises:
+        EvidenceRejected: ``statement-malformed``, for lengths of an answer that are not as we write them.
+    """
     tensors = []
     ports = (*circuit.inputs, *circuit.outputs)
     for pinned, port, stated in zip(section.tensors, ports, statement.tensors, strict=True):
@@ -171,16 +177,18 @@ def domain_statement(
                 encoding=Encoding.FLOAT32 if _ordered(section, pinned) else Encoding.LINEAR,
             )
         )
+    generation, context = unbound(statement.context.decode("utf-8"))
     return DomainStatement(
         engine=EngineName.SUMCHECK,
         model_sha256=model_sha256,
         circuit_sha256=section.circuit_sha256,
         tensors=tuple(tensors),
-        context=statement.context.decode("utf-8"),
+        context=context,
         context_bound=True,
         privacy=Privacy.ZERO_KNOWLEDGE_UNAUDITED if circuit.zero_knowledge else Privacy.INTEGRITY_ONLY,
         weights=WeightVisibility(section.weights),
         openings=_openings(circuit, section, statement, roots),
+        generation=generation,
     )
 
 

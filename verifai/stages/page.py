@@ -1,0 +1,72 @@
+"""page: bundles, the lock and the trust file as one HTML file that checks itself when it is opened. Nothing is judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifai.bundle.archive import pack
+from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
+from verifai.domain.digest import Sha256, sha256
+from verifai.errors import UsageError
+from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.scratch import private_directory
+from verifai.reports.evidence_page import HeldFile, HeldKind, compose, empty_page, program_digest
+from verifai.trust_file import read_trust
+
+MAX_HELD = 256 * 2**20
+"""Bytes of bundles in one page: a browser keeps them in memory, and as text a third longer."""
+
+
+@dataclass(frozen=True)
+class WrittenPage:
+    """A page that was written.
+
+    Attributes:
+        sha256: of the file. program_sha256: of the program in it, which is the same in every page of a release.
+        bundle_ids: of the bundles that it holds, in order; their claims were not judged.
+    """
+
+    path: Path
+    sha256: Sha256
+    program_sha256: Sha256
+    size: int
+    bundle_ids: tuple[Sha256, ...]
+
+
+def write_page(bundles: Sequence[Path], lock: Path, target: Path, *, trust: Path | None = None) -> WrittenPage:
+    """Write a page that holds ``bundles``, the lock and the trust file.
+
+    Raises:
+        EvidenceRejected: a bundle is not well formed.
+        UsageError: ``bad-lock``, ``bad-trust``, ``file-missing``, ``page-too-large``.
+        Undecided: ``disk``.
+    """
+    lock_file = lock / "circuit.lock" if lock.is_dir() else lock
+    read_lock(lock_file)  # a broken one is told here, not to whom the page is sent
+    files = [HeldFile(HeldKind.LOCK, lock_file.name, read_limited(lock_file, limit=MAX_TOML_BYTES))]
+    if trust is not None:
+        read_trust(trust)
+        files.append(HeldFile(HeldKind.TRUST, trust.name, read_limited(trust, limit=MAX_TOML_BYTES)))
+    ids, total = [], 0
+    for path in bundles:
+        with private_directory() as folder:
+            ids.append(pack(path, folder / "bundle"))
+            total += (folder / "bundle").stat().st_size
+            if total > MAX_HELD:
+                message = f"the bundles have more than {MAX_HELD // 2**20} MiB, too much for a page"
+                hint = "Take fewer bundles, or send `verifai page --empty` beside them."
+                raise UsageError("page-too-large", message, where=str(path), hint=hint)
+            files.append(HeldFile(HeldKind.BUNDLE, path.name, (folder / "bundle").read_bytes()))
+    return _written(target, compose(files), tuple(ids))
+
+
+def write_empty_page(target: Path) -> WrittenPage:
+    """Write the page without any bundle. Raises Undecided (``disk``)."""
+    return _written(target, empty_page(), ())
+
+
+def _written(target: Path, data: bytes, ids: tuple[Sha256, ...]) -> WrittenPage:
+    write_atomic(target, data)
+    return WrittenPage(target, sha256(data), program_digest(), len(data), ids)

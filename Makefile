@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m tools.run_tests
 # `make test COVERAGE=1` also measures branch coverage of the package; it takes about half as long again.
 COVER := $(if $(COVERAGE),--cov=verifai --cov-branch --cov-report=term:skip-covered,)
 
-.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-js test-slow verifier-js evidence-page fuzz lint types imports docs docs-write check bench image clean
+.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-ray test-js test-slow verifier-js evidence-page fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ demo: $(STAMP) ## the whole tour: a real model exported, compiled, proven, verif
 	$(BIN)/verifai demo
 
 test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes of computation
-	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm), 'js' (make test-js) and 'tutorials' (make test-tutorials), 'slow' (make test-slow)."
-	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not js and not tutorials and not slow"
+	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm), 'js' (make test-js), 'ray' (make test-ray), 'tutorials' (make test-tutorials) and 'slow' (make test-slow)."
+	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not js and not ray and not tutorials and not slow"
 
 test-boosters: $(STAMP) ## the tests that need XGBoost, LightGBM and CatBoost (installs them)
 	$(PIP) install -c constraints.txt -e '.[boosters,catboost]'
@@ -59,9 +59,13 @@ test-js: $(STAMP) verifier-js ## the second verifier: types, lint, its own tests
 	npm run --prefix verifier-js test
 	$(PYTEST) -m "js and not slow"
 
+test-ray: $(STAMP) ## batches on a Ray cluster of several node processes (installs it)
+	$(PIP) install -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest -m "ray and not slow" -q tests/ray
+
 test-slow: $(STAMP) ## the tests that take minutes, and properties on examples that nobody has seen
 	$(PYTEST) -m slow --timeout 7200 -o faulthandler_timeout=7260
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters and not js" --hypothesis-profile=search
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters and not js and not ray" --hypothesis-profile=search
 
 test-tutorials: $(STAMP) ## the pages of docs/tutorials, executed from their own text
 	$(PYTEST) -m "tutorials and not torch and not slow"

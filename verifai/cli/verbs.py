@@ -48,6 +48,8 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
     ),
+    "dataset": Verb("dataset", "Pin a data set, so that an evaluation of all of it can be asked for."),
+    "evaluate": Verb("evaluate", "Prove every sample of a data set, so that anybody can count how good the model is."),
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),

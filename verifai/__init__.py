@@ -101,6 +101,8 @@ if TYPE_CHECKING:
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.gate.verdict import judge_verdict as judge_verdict
+    from verifai.stages.gate.verdict import read_verdict as read_verdict
     from verifai.stages.generate import GeneratedBundle as GeneratedBundle
     from verifai.stages.generate import generate as generate
     from verifai.stages.handover import HandoverRequest as HandoverRequest
@@ -274,6 +276,8 @@ _HOME = {
     "VerifiedBundle": ("verifai.stages.verify", "VerifiedBundle"),
     "verify_bundle": ("verifai.stages.verify", "verify_bundle"),
     "hand_over": ("verifai.stages.handover", "hand_over"),
+    "judge_verdict": ("verifai.stages.gate.verdict", "judge_verdict"),
+    "read_verdict": ("verifai.stages.gate.verdict", "read_verdict"),
     "HandoverRequest": ("verifai.stages.handover", "HandoverRequest"),
     "show_file": ("verifai.stages.show", "show_file"),
     "show_trust": ("verifai.stages.show", "show_trust"),

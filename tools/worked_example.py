@@ -226,7 +226,7 @@ def _leaf_lines(circuit: Circuit, layout: Layout, outputs: Sequence[int], told: 
         "```",
         "",
         "The layers end at the point below (`lookups.child` of the last layer, then its `lookups.point`s). The extensions",
-        "of numerators and denominators over the 2^L leaves have these values there, as the verifier finds from z, y, rem and its",
+        "of numerators and denominators over the 2^L leaves have these values there, from z, y, rem and the",
         "tables.",
         "",
         "```text",

@@ -93,6 +93,9 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "consensus": Verb("consensus", "Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell."),
     "gate-init": Verb("gate", "Write a commented policy that these bundles meet."),
     "gate": Verb("gate", "Let a release through only when its evidence meets the policy."),
+    "push": Verb("distribute", "Put bundles beside their model: in an OCI layout or registry, or in MLflow."),
+    "pull": Verb("distribute", "Fetch the bundles beside a model."),
+    "promote": Verb("distribute", "Let an alias in MLflow name a model version, once a gate lets its evidence through."),
     "bench": Verb("bench", "Measure the engines side by side."),
     "warm-up": Verb("warm_up", "Compile the engine's kernels ahead."),
     "key": VerbGroup(

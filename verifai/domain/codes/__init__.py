@@ -19,6 +19,7 @@ from verifai.domain.codes import (
     onnx,
     opening,
     provenance,
+    registry,
     sumcheck,
     workforce,
 )
@@ -51,6 +52,7 @@ def all_codes() -> dict[str, Code]:
         hardware,
         generation,
         provenance,
+        registry,
         workforce,
     ):
         for name, code in part.CODES.items():

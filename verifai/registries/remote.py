@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from time import monotonic
+from types import MethodType
 from typing import Any
 
 from verifai.errors import EvidenceRejected, Undecided, UsageError
@@ -12,8 +15,22 @@ from verifai.registries.oci import INDEX_TYPE, MALFORMED, MANIFEST_TYPE, MAX_MAN
 from verifai.registries.reference import RemoteReference
 
 UNAVAILABLE = "registry-unavailable"
-_SECONDS = 60.0
+_SECONDS, _MAX_SECONDS = 60.0, 1800.0
+"""Until an answer begins or goes on, and until it is whole."""
 _CHUNK = 1 << 20
+
+
+def _impatient_adapter() -> Any:
+    from requests.adapters import HTTPAdapter
+
+    class Impatient(HTTPAdapter):
+        """Gives every request a time limit."""
+
+        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+            """As its parent."""
+            return super().send(request, **{**options, "timeout": options.get("timeout") or _SECONDS})
+
+    return Impatient()
 
 
 class RemoteStore:
@@ -29,6 +46,10 @@ class RemoteStore:
         name = f"{reference.host}/{reference.name}"
         local = reference.host.partition(":")[0] in ("localhost", "127.0.0.1")
         self._registry = Registry(hostname=reference.host, insecure=local)
+        # Without oras's retries, which wait minutes whatever goes wrong; with a limit for an answer that never comes.
+        self._registry.do_request = MethodType(inspect.unwrap(Registry.do_request), self._registry)
+        for scheme in ("http://", "https://"):
+            self._registry.session.mount(scheme, _impatient_adapter())
         self._container = Container(f"{name}:{reference.tag}")
         self._registry.auth.load_configs(self._container)
         self._base = f"{'http' if local else 'https'}://{reference.host}/v2/{reference.name}"
@@ -95,8 +116,12 @@ class RemoteStore:
     def _chunks(self, answer: Any) -> Any:
         from requests import RequestException
 
+        began = monotonic()
         try:
-            yield from answer.iter_content(_CHUNK)
+            for chunk in answer.iter_content(_CHUNK):
+                if monotonic() - began > _MAX_SECONDS:
+                    raise self._unavailable(f"one answer took more than {_MAX_SECONDS:g} s")
+                yield chunk
         except (RequestException, OSError) as problem:
             raise self._unavailable(str(problem)) from None
 

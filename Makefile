@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m tools.run_tests
 # `make test COVERAGE=1` also measures branch coverage of the package; it takes about half as long again.
 COVER := $(if $(COVERAGE),--cov=verifai --cov-branch --cov-report=term:skip-covered,)
 
-.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-js test-interop test-slow verifier-js evidence-page fuzz lint types imports docs docs-write check bench image clean
+.PHONY: help setup demo test test-tutorials site test-torch test-boosters test-evm test-ray test-js test-interop test-slow verifier-js evidence-page fuzz lint types imports docs docs-write check bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ demo: $(STAMP) ## the whole tour: a real model exported, compiled, proven, verif
 	$(BIN)/verifai demo
 
 test: $(STAMP) ## all tests that need neither PyTorch, nor Node.js, nor minutes of computation
-	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm), 'js' (make test-js), 'interop' (make test-interop) and 'tutorials' (make test-tutorials), 'slow' (make test-slow)."
-	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not js and not tutorials and not interop and not slow"
+	@echo "Not run here: tests marked 'torch' (make test-torch), 'boosters' (make test-boosters), 'evm' (make test-evm), 'js' (make test-js), 'ray' (make test-ray), 'interop' (make test-interop), 'tutorials' (make test-tutorials) and 'slow' (make test-slow)."
+	$(PYTEST) $(COVER) -m "not torch and not evm and not boosters and not js and not ray and not interop and not tutorials and not slow"
 
 test-boosters: $(STAMP) ## the tests that need XGBoost, LightGBM and CatBoost (installs them)
 	$(PIP) install -c constraints.txt -e '.[boosters,catboost]'
@@ -72,9 +72,13 @@ test-interop: $(STAMP) ## other projects' tools and servers beside this program 
 	|| echo 'docker-registry cannot be had here: the tests that run it are skipped, saying so'
 	$(INTEROP)/bin/python -m tools.run_tests -m "interop and not slow" tests/interop
 
+test-ray: $(STAMP) ## batches on a Ray cluster of several node processes (installs it)
+	$(PIP) install -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest -m "ray and not slow" -q tests/ray
+
 test-slow: $(STAMP) ## the tests that take minutes, and properties on examples that nobody has seen
 	$(PYTEST) -m slow --timeout 7200 -o faulthandler_timeout=7260
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters and not js and not interop" --hypothesis-profile=search
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "hypothesis and not torch and not evm and not boosters and not js and not ray and not interop" --hypothesis-profile=search
 
 test-tutorials: $(STAMP) ## the pages of docs/tutorials, executed from their own text
 	$(PYTEST) -m "tutorials and not torch and not slow"

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from verifai.domain.statement import Statement as Statement
     from verifai.domain.statement import Visibility as Visibility
     from verifai.domain.statement import WeightVisibility as WeightVisibility
+    from verifai.domain.trust import TrustRole as TrustRole
     from verifai.errors import EvidenceRejected as EvidenceRejected
     from verifai.errors import PolicyNotMet as PolicyNotMet
     from verifai.errors import Undecided as Undecided
@@ -89,13 +90,26 @@ if TYPE_CHECKING:
     from verifai.stages.distribute import promote_version as promote_version
     from verifai.stages.distribute import pull_bundles as pull_bundles
     from verifai.stages.distribute import push_bundles as push_bundles
+    from verifai.stages.evaluate import EvaluateOptions as EvaluateOptions
+    from verifai.stages.evaluate import evaluate as evaluate
+    from verifai.stages.evaluation.data_set import pin as pin_data  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.judge import VerifiedEvaluation as VerifiedEvaluation
+    from verifai.stages.evaluation.judge import verify_evaluation_at as verify_evaluation  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.lock_file import read_data_lock as read_data_lock
+    from verifai.stages.evaluation.lock_file import write_data_lock as write_data_lock
+    from verifai.stages.evaluation.read_data import DataOptions as DataOptions
+    from verifai.stages.evaluation.read_data import read_data as read_data
     from verifai.stages.export import export as export_model  # noqa: F401 - the public name differs
     from verifai.stages.gate.attest import attest_verdict as attest_verdict
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.gate.verdict import judge_verdict as judge_verdict
+    from verifai.stages.gate.verdict import read_verdict as read_verdict
     from verifai.stages.generate import GeneratedBundle as GeneratedBundle
     from verifai.stages.generate import generate as generate
+    from verifai.stages.handover import HandoverRequest as HandoverRequest
+    from verifai.stages.handover import hand_over as hand_over
     from verifai.stages.hardware import attach_evidence as attach_evidence
     from verifai.stages.hardware import attach_receipt as attach_receipt
     from verifai.stages.hardware import claim_of_bundle as claim_of_bundle
@@ -106,6 +120,7 @@ if TYPE_CHECKING:
     from verifai.stages.hardware import signed_bytes as signed_bytes
     from verifai.stages.init import init_circuit as init_circuit
     from verifai.stages.inspect import inspect_bundle as inspect_bundle
+    from verifai.stages.inspect import inspect_lock as inspect_lock
     from verifai.stages.log import append_entries as append_to_log  # noqa: F401 - the public name differs
     from verifai.stages.log import check_log_file as check_log  # noqa: F401 - the public name differs
     from verifai.stages.log import cosign_checkpoint as cosign_checkpoint
@@ -126,6 +141,8 @@ if TYPE_CHECKING:
     from verifai.stages.quickstart import quickstart as quickstart
     from verifai.stages.receipt import add_receipt as add_receipt
     from verifai.stages.seal import seal_bundle as seal_bundle
+    from verifai.stages.show import show_file as show_file
+    from verifai.stages.show import show_trust as show_trust
     from verifai.stages.srs import cut_file as cut_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import fetch_file as fetch_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import generate_file as generate_srs  # noqa: F401 - the public name differs
@@ -133,6 +150,7 @@ if TYPE_CHECKING:
     from verifai.stages.srs import judge_file as check_srs  # noqa: F401 - the public name differs
     from verifai.stages.srs import list_files as list_srs  # noqa: F401 - the public name differs
     from verifai.stages.trust import TrustRequest as TrustRequest
+    from verifai.stages.trust import add_key as add_key
     from verifai.stages.trust import init_trust as init_trust
     from verifai.stages.verify import Expectations as Expectations
     from verifai.stages.verify import VerifiedBundle as VerifiedBundle
@@ -202,6 +220,15 @@ _HOME = {
     "reveal_to_round": ("verifai.stages.consensus.take_part", "reveal_to_round"),
     "measure_tolerance": ("verifai.stages.consensus.tolerance", "measure_tolerance"),
     "diff_bundles": ("verifai.stages.diff", "diff_bundles"),
+    "evaluate": ("verifai.stages.evaluate", "evaluate"),
+    "EvaluateOptions": ("verifai.stages.evaluate", "EvaluateOptions"),
+    "pin_data": ("verifai.stages.evaluation.data_set", "pin"),
+    "read_data_lock": ("verifai.stages.evaluation.lock_file", "read_data_lock"),
+    "write_data_lock": ("verifai.stages.evaluation.lock_file", "write_data_lock"),
+    "DataOptions": ("verifai.stages.evaluation.read_data", "DataOptions"),
+    "read_data": ("verifai.stages.evaluation.read_data", "read_data"),
+    "verify_evaluation": ("verifai.stages.evaluation.judge", "verify_evaluation_at"),
+    "VerifiedEvaluation": ("verifai.stages.evaluation.judge", "VerifiedEvaluation"),
     "export_model": ("verifai.stages.export", "export"),
     "attest_verdict": ("verifai.stages.gate.attest", "attest_verdict"),
     "gate": ("verifai.stages.gate.gate", "gate"),
@@ -254,6 +281,15 @@ _HOME = {
     "Expectations": ("verifai.stages.verify", "Expectations"),
     "VerifiedBundle": ("verifai.stages.verify", "VerifiedBundle"),
     "verify_bundle": ("verifai.stages.verify", "verify_bundle"),
+    "hand_over": ("verifai.stages.handover", "hand_over"),
+    "judge_verdict": ("verifai.stages.gate.verdict", "judge_verdict"),
+    "read_verdict": ("verifai.stages.gate.verdict", "read_verdict"),
+    "HandoverRequest": ("verifai.stages.handover", "HandoverRequest"),
+    "show_file": ("verifai.stages.show", "show_file"),
+    "show_trust": ("verifai.stages.show", "show_trust"),
+    "add_key": ("verifai.stages.trust", "add_key"),
+    "inspect_lock": ("verifai.stages.inspect", "inspect_lock"),
+    "TrustRole": ("verifai.domain.trust", "TrustRole"),
     "warm_up": ("verifai.stages.warm_up", "warm_up"),
     "renew_root": ("verifai.stages.weights", "renew_root"),
     "show_roots": ("verifai.stages.weights", "show_roots"),

@@ -37,7 +37,7 @@ class TrustFile:
                 hint="Add [circuits.NAME] with its lock, once you have reviewed it.",
             )
         circuit = self.trust.circuits[name]
-        path = self._lock_path(name, circuit)
+        path = self.lock_path(name, circuit)
         if circuit.lock_sha256 is not None:
             digest = sha256(read_limited(path, limit=MAX_TOML_BYTES))
             if digest != circuit.lock_sha256:
@@ -52,14 +52,14 @@ class TrustFile:
             raise UsageError("lock-changed", f"this is the lock of circuit {lock.name!r}, not of {name!r}", where=str(path))
         return circuit, lock
 
-    def _lock_path(self, name: str, circuit: TrustedCircuit) -> Path:
+    def lock_path(self, name: str, circuit: TrustedCircuit) -> Path:
         """Where the lock is. The path is its maker's; whoever was sent both files has the lock beside the trust file.
 
         Raises:
             UsageError: ``file-missing``.
         """
         folder = self.path.parent
-        path = folder / circuit.lock
+        path = folder / (circuit.lock or f"{name}.lock")
         if path.is_dir():
             path = path / "circuit.lock"
         if path.is_file():

@@ -22,6 +22,7 @@ def small_circuit(
     weights: WeightVisibility = WeightVisibility.PUBLIC,
     *,
     columns: Sequence[str] = (),
+    budget: int | None = None,
 ) -> CircuitFolder:
     """``y = argmax(x·w)``: rows of four numbers in [-1, 1] become one of three classes, so that outputs collide."""
     rng = np.random.default_rng(0)
@@ -56,6 +57,7 @@ def small_circuit(
         floor = "none"
         [calibration]
         data = "../{name}-cal.npz"
+        {f"[engine.sumcheck]{chr(10)}opening_budget = {budget}" if budget else ""}
         {f"[inputs]{chr(10)}columns = {json.dumps(columns)}" if columns else ""}
         '''
     )

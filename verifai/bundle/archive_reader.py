@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from verifai.bundle.archive_format import CENTRAL_SIZE, END_SIZE, MAX_NAME, Member, end_record, parse_central, parse_end
@@ -20,9 +20,15 @@ _HEAD = 4096
 
 
 class ArchiveSource:
-    """A single-file bundle, listed once."""
+    """A single-file bundle, listed once.
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    Args:
+        check: of names and sizes, before anything is read; another one for another kind of archive of ours.
+    """
+
+    def __init__(
+        self, path: Path, limits: Limits, check: Callable[[dict[str, int], Limits, str], None] = check_listing
+    ) -> None:
         self._where = str(path)
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()  # in an archive, an entry for a folder is refused
@@ -36,7 +42,7 @@ class ArchiveSource:
             if not stat.S_ISREG(kind.st_mode):
                 raise UsageError("file-missing", "not a regular file", where=self._where)
             self._list(kind.st_size, limits)
-            check_listing(self.sizes, limits, self._where)
+            check(self.sizes, limits, self._where)
         except BaseException:
             self.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
+from verifai.cli.cases import AnchorsOption, Unfolded, unfolded
 from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, ended, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import Target, report_targets, write_reports
@@ -23,9 +25,11 @@ from verifai.errors import UsageError
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.evaluation.lock_file import read_data_lock
+from verifai.stages.handover import case_trust, judge_anchors
 from verifai.stages.origin import HeldRelease
 from verifai.stages.verify import Expectations
-from verifai.trust_file import read_trust
+from verifai.trust_file import TrustFile, read_trust
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +45,10 @@ def register(app: typer.Typer) -> None:
     )
     def audit(
         bundles: BundlesArgument,
-        trust: Annotated[Path, typer.Option("--trust", help="Trust file: whom and what you trust.")],
+        trust: Annotated[
+            Path | None, typer.Option("--trust", help="Trust file: whom and what you trust; of a case, by default its own.")
+        ] = None,
+        anchors: AnchorsOption = None,
         report: Annotated[
             list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
         ] = None,
@@ -55,6 +62,9 @@ def register(app: typer.Typer) -> None:
         expect_context: Annotated[
             str | None,
             typer.Option("--expect-context", help="Nonce that the proof or a trusted signature must bind.", metavar="TEXT"),
+        ] = None,
+        data: Annotated[
+            Path | None, typer.Option("--data", help="data.lock that an evaluation must be of.", metavar="FILE")
         ] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Your copy of the audit log, to check all of it.")] = None,
         seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
@@ -84,34 +94,51 @@ def register(app: typer.Typer) -> None:
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
         targets = report_targets(report or [])
-        found = find_distinct(bundles)
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
         if release is None and (model_signature is not None or secrets is not None):
             raise UsageError("bad-option", "it goes with --release", hint="Name the folder or file that was signed.")
-        trust_file = read_trust(trust)
-        if trust_file.trust.allow_test_srs:
-            current().note("INSECURE: the trust file accepts proofs that the maker of a test set-up can forge.")
-        expect = Expectations(
-            inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
-            outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
-            context=expect_context,
-        )
-        with current().progress() as progress:
-            options = AuditOptions(
-                expect=expect,
-                rederive=not no_rederive,
-                evm=evm,
-                log=log,
-                seen=seen,
-                setup_material=tuple(srs or ()),
-                release=None if release is None else HeldRelease(release, model_signature, secrets),
-                max_spread_error=max_spread_error,
-                budget=Budget(memory_bytes=memory_limit(max_memory)),
-                progress=progress,
+        with unfolded(bundles, anchors) as opened:
+            found = find_distinct(opened.paths)
+            trust_file, came_along = _trusted(opened, trust, anchors)
+            if trust_file.trust.allow_test_srs:
+                current().note("INSECURE: the trust file accepts proofs that the maker of a test set-up can forge.")
+            expect = Expectations(
+                inputs=None if input_ is None else lambda tensors: read_named(input_, tensors, "--input"),
+                outputs=None if output is None else lambda tensors: read_named(output, tensors, "--output"),
+                context=expect_context,
             )
-            reports = audit_all(found.paths, trust_file, options)
-        return _result(reports, targets, found)
+            with current().progress() as progress:
+                options = AuditOptions(
+                    expect=expect,
+                    rederive=not no_rederive,
+                    evm=evm,
+                    data=None if data is None else read_data_lock(data),
+                    log=log,
+                    seen=seen,
+                    setup_material=tuple(srs or ()),
+                    release=None if release is None else HeldRelease(release, model_signature, secrets),
+                    max_spread_error=max_spread_error,
+                    budget=Budget(memory_bytes=memory_limit(max_memory)),
+                    progress=progress,
+                )
+                reports = audit_all(found.paths, trust_file, options)
+            reports = tuple(
+                replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along)) for one in reports
+            )
+            return _result(reports, targets, found)
+
+
+def _trusted(opened: Unfolded, trust: Path | None, anchors: str | None) -> tuple[TrustFile, tuple[Finding, ...]]:
+    """The trust file that the audit rests on, and what is to be said about where it came from."""
+    if trust is not None:
+        if opened.case is not None:
+            current().note("The case's own locks and trust file are not used: yours is.")
+        return read_trust(trust), ()
+    if opened.case is None:
+        hint = "Make one with: `verifai trust init -o trust.toml --lock LOCK`"
+        raise UsageError("bad-option", "an audit rests on a trust file", where="--trust", hint=hint)
+    return case_trust(opened.case), (judge_anchors(opened.case, anchors),)
 
 
 def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target], found: FoundBundles = NOTHING_FOUND) -> Result:

@@ -17,7 +17,8 @@ from verifai.cli.arguments import BundleArgument, BundlesArgument
 from verifai.cli.folders import FAILED_SHOWN, SHOWN, combined_status, ended, other_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.printable import printable
-from verifai.cli.text import bytes_text, escaped_table, fidelity_lines, finding_lines
+from verifai.cli.shown import lock_lines, shown_result
+from verifai.cli.text import bytes_text, escaped_table, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shell import shell
@@ -25,9 +26,10 @@ from verifai.domain.shown import shown_lines
 from verifai.domain.totals import count_outcomes
 from verifai.errors import InternalError, UsageError
 from verifai.execution.outputs import Kind, check_output
-from verifai.stages.inspect import LockSummary, inspect_bundle, inspect_lock, lock_file
+from verifai.stages.inspect import inspect_bundle, inspect_lock, lock_file
 from verifai.stages.pack import WrittenBundle, pack_bundle, unpack_bundle
 from verifai.stages.seal import SealedBundle, check_seal_options, seal_bundle
+from verifai.stages.show import show_file
 
 R = TypeVar("R")
 
@@ -203,14 +205,21 @@ def _written_document(written: WrittenBundle) -> dict[str, Any]:
 def _register_show(app: typer.Typer) -> None:
     @verb(app, "inspect", example="verifai inspect evidence/000000")
     def inspect(bundles: BundlesArgument) -> Result:
-        """Show what a bundle says it holds, or what a circuit.lock pins.
+        """Show what a bundle says it holds, what a lock pins, or what any other file of verifai is.
 
         Nothing is verified but that it is well formed and complete. Of several bundles, one line each. Of a lock, or of the
-        folder of a circuit, also its SHA-256, as a trust file names it.
+        folder of a circuit, also its SHA-256, as a trust file names it. Of a case, a trust file, a key or a message of a round,
+        the fingerprint for the telephone.
         """
         locks = [lock for path in bundles if (lock := lock_file(path)) is not None]
         if locks:
             return _locks_result(locks, len(bundles))
+        shown = [one for path in bundles if (one := show_file(path)) is not None]
+        if shown:
+            if len(shown) != len(bundles):
+                hint = "Name files of one kind in one command."
+                raise UsageError("bad-option", "bundles and other files are named", hint=hint)
+            return shown_result(shown)
         found = find_distinct(bundles)
         several = found.folders or len(found.paths) > 1
         with current().progress() as progress:
@@ -223,22 +232,8 @@ def _locks_result(paths: Sequence[Path], named: int) -> Result:
     if len(paths) != named:
         raise UsageError("bad-option", "locks and bundles are named", hint="Name locks, or bundles, in one command.")
     found = [inspect_lock(path) for path in paths]
-    lines = [line for one in found for line in _lock_lines(one)]
+    lines = [line for one in found for line in lock_lines(one)]
     return Result({"locks": [one.to_json() for one in found]}, lines, verdict="done")
-
-
-def _lock_lines(lock: LockSummary) -> list[Any]:
-    lines = [f"Lock {plain(str(lock.path))}  sha256 {lock.sha256}", f"  circuit {plain(lock.name)}, model {lock.model_sha256}"]
-    for engine, found in lock.engines.items():
-        insecure = f"  [bold red]{plain(', '.join(found.insecure))}[/]" if found.insecure else ""
-        lines.append(f"  engine {engine.value} {plain(found.engine_version)}, circuit {plain(found.circuit_sha256)}{insecure}")
-        lines += [f"    {name} {plain(value)}" for name, value in found.pins.items()]
-        tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
-        weights = "" if found.weights is None else f"weights {found.weights.value}"
-        batch = f"{found.batch:,} inferences in one proof" if found.batch else ""
-        lines += [f"    {plain(text)}" for text in (tensors, weights, batch) if text]
-        lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
-    return lines
 
 
 def _describe_short(summary: BundleSummary) -> list[Any]:

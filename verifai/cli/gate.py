@@ -15,6 +15,7 @@ from rich.markup import escape
 from verifai.bundle.keys import FileSigner, load_signer
 from verifai.bundle.log import check_log_key
 from verifai.cli.arguments import MaxMemoryOption, memory_limit
+from verifai.cli.cases import unfolded
 from verifai.cli.frame import VERDICTS, Result, current, verb
 from verifai.cli.text import finding_lines
 from verifai.domain.circuit_spec import Budget
@@ -77,12 +78,15 @@ def _register_gate(app: typer.Typer) -> None:
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Let a release through only when its evidence meets the policy. Every bundle given must hold."""
-        run = _Run(policy, tuple(bundles or ()), tuple(report or ()), datetime.now(UTC))
-        if explain:
-            return run.explain(attest)
-        return run.judge(
-            attest=attest, keys=tuple(key or ()), log=log, log_key=log_key, jobs=jobs, memory=memory_limit(max_memory)
-        )
+        with unfolded(bundles or ()) as opened:
+            if opened.case is not None:
+                current().note("The case's own locks and trust file are not used: the policy's are.")
+            run = _Run(policy, tuple(opened.paths), tuple(report or ()), datetime.now(UTC))
+            if explain:
+                return run.explain(attest)
+            return run.judge(
+                attest=attest, keys=tuple(key or ()), log=log, log_key=log_key, jobs=jobs, memory=memory_limit(max_memory)
+            )
 
 
 class _Run:

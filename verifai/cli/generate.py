@@ -89,12 +89,11 @@ def register(app: typer.Typer) -> None:
                 max_memory=memory_limit(max_memory),
                 progress=progress,
             )
-        return _told(made, folders[0] if len(folders) == 1 else None, signed=bool(signers))
+        return _told(made, signed=bool(signers))
 
 
-def _told(made: GeneratedBundle, folder: CircuitFolder | None, *, signed: bool) -> Result:
+def _told(made: GeneratedBundle, *, signed: bool) -> Result:
     bundle = made.bundle
-    lock = "CIRCUIT/circuit.lock" if folder is None else plain(shell(folder.lock_path))
     written = f"{len(made.tokens):,} tokens written in {seconds_text(made.seconds)}"
     lines = [
         f"{plain(str(bundle.path))}  bundle {bundle.bundle_id[:12]}…  {written}, proven in {seconds_text(bundle.seconds)}, "
@@ -102,7 +101,7 @@ def _told(made: GeneratedBundle, folder: CircuitFolder | None, *, signed: bool) 
         *value_lines(bundle.values),
         *finding_lines([*bundle.findings, *made.findings]),
         plain(made.generation.words()),
-        f"Next: verifai verify {plain(shell(bundle.path))} --lock {lock}",
+        f"Next: verifai verify {plain(shell(bundle.path))} --lock {plain(shell(made.circuit.lock_path))}",
     ]
     data = {
         "path": str(bundle.path),

@@ -10,6 +10,7 @@ import typer
 
 from verifai.bundle.keys import ENVIRONMENT_NAME, new_key, public_key_path, read_key
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.domain.spoken import BITS, spoken
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 
@@ -43,8 +44,11 @@ def register(group: typer.Typer) -> None:
         """Print a key's public half and its identifier, as trust files and signatures name it."""
         found = read_key(path)
         key = found.public_key
+        digits = spoken(key.keyid)
         return Result(
-            {"key": str(key), "keyid": key.keyid, "private": found.private}, [str(key), f"keyid {key.keyid}"], verdict="done"
+            {"key": str(key), "keyid": key.keyid, "fingerprint": digits, "private": found.private},
+            [str(key), f"keyid {key.keyid}", f"fingerprint {digits} ({BITS} bits)"],
+            verdict="done",
         )
 
 

@@ -98,6 +98,9 @@ def register(app: typer.Typer) -> None:
         on: OnOption = LOCAL,
         ship_weights: ShipWeightsOption = False,
         ship_inputs: ShipInputsOption = False,
+        renew_weights: Annotated[
+            bool, typer.Option("--renew-weights", help="Make a fresh root when the hidden weights' openings are spent.")
+        ] = False,
         keep_going: Annotated[
             bool, typer.Option("--keep-going", help="Leave out samples that cannot be proven; prove the others.")
         ] = False,
@@ -143,6 +146,7 @@ def register(app: typer.Typer) -> None:
             input_secrets=[]
             if input_secrets is None
             else read_secrets(input_secrets, bundle_count(folder, engine, len(samples))),
+            renew_roots=renew_weights,
             keep_going=keep_going,
             resume=resume,
         )

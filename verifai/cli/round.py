@@ -159,9 +159,9 @@ def _register_join(app: typer.Typer) -> None:
         wait: WaitOption = None,
         state: StateOption = None,
     ) -> Result:
-        """Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.
+        """Vote in a shared round: commit, wait, reveal, and tally for yourself.
 
-        0 agreed, 1 dissent, 3 too few votes, 4 cannot tell or still waiting.
+        Stop it and run it again as you like. 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell or still waiting.
         """
         signer = load_signer(key)
         chair: str | PublicKey | None = coordinator

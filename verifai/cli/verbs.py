@@ -48,13 +48,16 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "audit": Verb(
         "audit", "Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."
     ),
+    "dataset": Verb("dataset", "Pin a data set, so that an evaluation of all of it can be asked for."),
+    "evaluate": Verb("evaluate", "Prove every sample of a data set, so that anybody can count how good the model is."),
     "split": Verb("chain", "Cut a model into circuits whose proofs chain."),
     "verify-chain": Verb("chain", "Check the proofs of all segments as one inference."),
     "seal": Verb("bundles", "Sign a bundle's manifest."),
     "receipt": Verb("receipt", "Add an in-toto computation receipt and SLSA provenance to a bundle."),
     "pack": Verb("bundles", "Write a bundle as one file."),
     "unpack": Verb("bundles", "Write a bundle as a folder."),
-    "inspect": Verb("bundles", "Show what a bundle says it holds, or what a circuit.lock pins."),
+    "handover": Verb("handover", "Put bundles, locks, trust file and report into one file to mail."),
+    "inspect": Verb("bundles", "Show what a bundle says it holds, what a lock pins, or what any other file of verifai is."),
     "page": Verb("page", "Write bundles as a page that checks itself in a browser."),
     "diff": Verb("diff", "Show what changed between two bundles."),
     "provenance": Verb("provenance", "Tie a circuit's lock to the signed release that its model comes from."),
@@ -73,7 +76,7 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
             "init": Verb("round", "Open a round in a folder that all verifiers share."),
             "join": Verb(
                 "round",
-                "Vote in a shared round: commit, wait, reveal, and tally for yourself. Stop and run it again as you like.",
+                "Vote in a shared round: commit, wait, reveal, and tally for yourself.",
             ),
             "close": Verb("round", "Keep a shared round going without voting in it, then decide it and sign the decision."),
         },
@@ -96,8 +99,16 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "push": Verb("distribute", "Put bundles beside their model: in an OCI layout or registry, or in MLflow."),
     "pull": Verb("distribute", "Fetch the bundles beside a model."),
     "promote": Verb("distribute", "Let an alias in MLflow name a model version, once a gate lets its evidence through."),
+    "gate-show": Verb("verdict", "Show what a signed verdict says."),
+    "gate-verify": Verb(
+        "verdict", "Check who signed a verdict, that it let the release through, by which policy, and which bundles."
+    ),
     "bench": Verb("bench", "Measure the engines side by side."),
     "warm-up": Verb("warm_up", "Compile the engine's kernels ahead."),
+    "explain": Verb("orientation", "Say what a code means, and what to do about it."),
+    "help": Verb("orientation", "Show the help of a command, as --help does."),
+    "version": Verb("orientation", "Print the versions of verifai and of what its verdicts rest on."),
+    "completion": Verb("orientation", "Print a script that lets a shell complete commands and options."),
     "key": VerbGroup(
         "Make and show Ed25519 signing keys.",
         {
@@ -107,7 +118,15 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     ),
     "trust": VerbGroup(
         "Write the file that says whom and what you trust.",
-        {"init": Verb("trust", "Write a commented trust file.")},
+        {
+            "init": Verb("trust", "Write a commented trust file."),
+            "show": Verb("trust", "Show whom and what a trust file trusts, and its fingerprint for the telephone."),
+            "add": Verb("trust", "Let a key fill a role: release, prover, voter, consensus or gate."),
+        },
+    ),
+    "lock": VerbGroup(
+        "Show what a circuit.lock pins.",
+        {"show": Verb("lock", "Show what a lock pins, and its fingerprint for the telephone.")},
     ),
     "tee": VerbGroup(
         "Attest with trusted hardware: AMD SEV-SNP, Intel TDX, AWS Nitro.",

@@ -16,6 +16,7 @@ from verifai.domain.attestation.predicate_types import (
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
     DERIVATION_TYPE,
+    EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     ROUND_CUT_TYPE,
@@ -54,6 +55,7 @@ class TrustRole(StrEnum):
 ROLE_OF: Mapping[str, TrustRole] = {
     CIRCUIT_TYPE: TrustRole.PROVER,
     PROOF_TYPE: TrustRole.PROVER,
+    EVALUATION_TYPE: TrustRole.PROVER,
     VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
     VOTE_TYPE: TrustRole.VOTER,
     VOTE_REPLAY_TYPE: TrustRole.VOTER,
@@ -80,7 +82,8 @@ class TrustedCircuit:
     """One circuit whose evidence may be accepted.
 
     Attributes:
-        lock: path of its ``circuit.lock``, relative to the trust file's folder.
+        lock: path of its ``circuit.lock``, relative to the trust file's folder; empty: it lies beside the trust file, as
+            ``circuit.lock``, ``NAME.lock`` or ``NAME/circuit.lock``, and is known by its digest alone.
         lock_sha256: digest of that file; ``None``: the file is not pinned, and its keeper is trusted.
         verification_key: ``re-derive``: an audit must rebuild it from the model; or the SHA-256 that it must have.
     """
@@ -240,10 +243,12 @@ def _roles(record: Record, keys: Mapping[str, PublicKey]) -> dict[TrustRole, Rol
 
 def _circuit(record: Record) -> TrustedCircuit:
     circuit = TrustedCircuit(
-        lock=record.text("lock"),
+        lock=record.text("lock", ""),
         lock_sha256=record.sha256("lock_sha256", None),
         verification_key=record.text("verification_key", RE_DERIVE),
     )
+    if not circuit.lock and circuit.lock_sha256 is None:
+        raise record.refuse("neither lock nor lock_sha256 says which lock is trusted", "lock")
     record.done()
     if circuit.verification_key != RE_DERIVE and not is_sha256(circuit.verification_key):
         raise record.refuse(f"expected {RE_DERIVE!r} or a SHA-256", "verification_key")

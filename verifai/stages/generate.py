@@ -33,6 +33,7 @@ class GeneratedBundle:
 
     Attributes:
         bundle: as written.
+        circuit: the folder of the circuit that was taken.
         generation: what the statement claims.
         prompt, answer: their tokens' texts.
         tokens: of the answer.
@@ -42,6 +43,7 @@ class GeneratedBundle:
     """
 
     bundle: ProvedBundle
+    circuit: CircuitFolder
     generation: Generation
     prompt: TokenText
     answer: TokenText
@@ -201,6 +203,7 @@ class _Answering:
         tokenizer = self._decoder.tokenizer
         return GeneratedBundle(
             bundle=bundle,
+            circuit=self._decoder.folder,
             generation=claim,
             prompt=tokenizer.text(self._prompt, filled=False),
             answer=tokenizer.text(made.tokens, filled=False),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from verifai.bundle.keys import load_public_key
-from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
+from verifai.circuit_folder import MAX_TOML_BYTES, read_lock, read_toml
 from verifai.domain.digest import sha256
-from verifai.domain.trust import RE_DERIVE, SCHEMA, Trust, parse_trust
+from verifai.domain.trust import RE_DERIVE, SCHEMA, Trust, TrustRole, parse_trust
 from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
-from verifai.execution.files import read_limited, write_new
+from verifai.execution.files import read_limited, write_atomic, write_new
 
 _HEADER = """\
 # Whom and what you trust. Written by `verifai trust init`; verdicts rest on it. Review changes to it as you would review code.
@@ -68,6 +69,72 @@ def init_trust(output: Path, request: TrustRequest) -> Trust:
     trust = parse_trust(document, str(output))
     write_new(output, (_HEADER + tomli_w.dumps(document)).encode())
     return trust
+
+
+@dataclass(frozen=True)
+class AddedKey:
+    """A key that was added to a trust file.
+
+    Attributes:
+        keys: names of all keys of the role now. threshold: how many of them must sign.
+    """
+
+    name: str
+    role: TrustRole
+    keys: tuple[str, ...]
+    threshold: int
+
+
+def add_key(path: Path, role: TrustRole, key: Path, *, name: str = "", threshold: int | None = None) -> AddedKey:
+    """Let ``key`` fill a role in the trust file at ``path``. The comments at its head stay; it is replaced whole or not at all.
+
+    Args:
+        name: what the file calls the key; by default the name of the key's file, or the one that the key has there already.
+        threshold: how many distinct keys must sign from now on; by default as before, or 1.
+
+    Raises:
+        UsageError: ``file-missing``, ``bad-trust``, ``bad-key``; ``bad-option``, when the key fills the role already, the
+            name is another key's, or comments of the keeper's own would be lost. Undecided: ``disk``.
+    """
+    import tomli_w
+
+    document = read_toml(path, code="bad-trust")
+    trust = parse_trust(document, str(path))
+    public = load_public_key(key)
+    known = trust.names.get(public, "")
+    if name and known and name != known:
+        raise UsageError("bad-option", f"the trust file calls this key {known!r}", where="--name", hint="Leave --name out.")
+    used = known or name or _free_name(key.name.removesuffix(".pub").removesuffix(".key"), dict(trust.keys))
+    if not known and used in trust.keys:
+        raise UsageError("bad-option", f"another key is called {used!r}", where="--name", hint="Choose another name.")
+    rule = trust.roles.get(role)
+    before = [] if rule is None else [trust.names[one] for one in rule.keys]
+    if used in before and threshold in (None, 0 if rule is None else rule.threshold):
+        raise UsageError("bad-option", f"{used!r} fills the role {role.value} already", where="--key")
+    names = sorted({*before, used})
+    asked = threshold or (1 if rule is None else rule.threshold)
+    document.setdefault("keys", {})[used] = str(public)
+    document.setdefault("roles", {})[role.value] = {"keys": names, "threshold": asked}
+    parse_trust(document, str(path))
+    head, loose = _comments(read_limited(path, limit=MAX_TOML_BYTES).decode())
+    if loose:
+        lines = f'[keys] {used} = "{public}"; [roles.{role.value}] keys = {names}, threshold = {asked}'
+        message = f"line {loose} has a comment of yours, which rewriting would lose"
+        raise UsageError("bad-option", message, where=str(path), hint=f"Add it by hand: {lines}")
+    write_atomic(path, (head + tomli_w.dumps(document)).encode())
+    return AddedKey(used, role, tuple(names), asked)
+
+
+def _comments(text: str) -> tuple[str, int]:
+    """The comments at the head, and the first line with a comment behind it; 0 when there is none."""
+    lines = text.split("\n")
+    count = next((index for index, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), len(lines))
+    loose = next((index + 1 for index, line in enumerate(lines) if index >= count and "#" in _outside_quotes(line)), 0)
+    return "".join(f"{line}\n" for line in lines[:count]), loose
+
+
+def _outside_quotes(line: str) -> str:
+    return re.sub(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'', "", line)
 
 
 def _document(output: Path, request: TrustRequest) -> dict[str, Any]:

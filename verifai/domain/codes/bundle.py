@@ -7,6 +7,22 @@ from verifai.domain.codes.code import Code
 _AGAIN = "Get the bundle again from its maker; do not use this copy."
 
 CODES: dict[str, Code] = {
+    "bad-case": Code(
+        (1, 2),
+        "The file is not exactly a case as `verifai handover` writes it, or cannot become one.",
+        "Ask for the case again; or hand over one lock per circuit.",
+    ),
+    "anchors-came-along": Code(
+        (3,),
+        "Lock and trust file came with the evidence, so whoever made it up could have made them up too.",
+        "Have their fingerprint told by somebody you trust; give it: --anchors 'DIGITS'. Or give your own trust file.",
+    ),
+    "anchors-confirmed": Code((0,), "Lock and trust file in the case have the fingerprint that was given.", "Nothing to do."),
+    "anchors-differ": Code(
+        (1,),
+        "Lock and trust file in the case do not have the fingerprint that was given.",
+        "Do not rely on the case: somebody changed it, or it is another one.",
+    ),
     # Container: docs/bundle-format.md, reading steps.
     "link": Code(
         (1, 2), "There is a link where a bundle has only files.", "Name the bundle itself; copy files instead of linking."

@@ -65,6 +65,7 @@ def build_circuit(
         split=options.split,
         fold=options.fold,
         unrounded=options.unrounded,
+        unclamped=options.unclamped,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,

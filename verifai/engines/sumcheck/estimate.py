@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.fidelity import Task
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.interface import CostEstimate
 from verifai.engines.sumcheck.building import bindings, options_of, suite_of
@@ -75,6 +76,7 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             suite=suite,
             opening_budget=budget,
             coarse=True,
+            unclamped=spec.task is Task.GENERATION,
         )
 
     refused: UnsupportedModel | None = None

@@ -15,10 +15,11 @@ class Answer:
     Attributes:
         number: of the item.
         data: what the worker gave back; ``None`` when nothing came.
-        worker: whose answer it is, as far as is known; for people.
+        worker: whose answer it is; for people. What it says itself, unless ``certain``.
         lost: why nothing came, one sentence without a full stop; empty otherwise.
         strange: something came that no honest worker sends.
         useless: the worker can do no such work; the item was not begun.
+        certain: the item was given to this worker and to no other one.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Answer:
     lost: str = ""
     strange: bool = False
     useless: bool = False
+    certain: bool = False
 
 
 class Crew(Protocol):
@@ -35,6 +37,9 @@ class Crew(Protocol):
     @property
     def room(self) -> int:
         """How many items may be in hand now."""
+
+    def share(self, shared: bytes) -> None:
+        """Give another version of what all items share to those that are submitted from here on."""
 
     def submit(self, number: int, data: bytes) -> None:
         """Give an item out. Raises VerifaiError when no item can be given out any more."""
@@ -45,8 +50,12 @@ class Crew(Protocol):
     def done_with(self, number: int) -> None:
         """The item will not be given out again."""
 
-    def leave_out(self, worker: str) -> bool:
-        """Give that worker nothing from here on; False when there is nobody left, or when workers are not told apart."""
+    def leave_out(self, answer: Answer) -> bool:
+        """Give the worker that gave this answer nothing from here on.
+
+        False where it is not known for certain which one it was. A crew that can tell workers apart then gives each further
+        item to one that it knows, so that the next such answer has a name.
+        """
 
     def close(self) -> None:
         """End what still runs, and give everything back."""

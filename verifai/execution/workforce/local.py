@@ -36,6 +36,10 @@ class LocalCrew:
         """All processes busy, and one item waiting for each; one at all while it is unknown which item kills processes."""
         return 1 if self._suspects else 2 * self._jobs
 
+    def share(self, shared: bytes) -> None:
+        """For the processes that are begun from here on."""
+        self._shared = shared
+
     def submit(self, number: int, data: bytes) -> None:
         """Give an item to the pool."""
         try:
@@ -62,7 +66,7 @@ class LocalCrew:
         """A suspect that is given up keeps no other item waiting."""
         self._suspects.discard(number)
 
-    def leave_out(self, worker: str) -> bool:
+    def leave_out(self, answer: Answer) -> bool:
         """Processes of one machine are not told apart."""
         return False
 

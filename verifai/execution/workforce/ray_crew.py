@@ -1,7 +1,8 @@
 """A crew on a Ray cluster. Ray decides which node does what, waits for room, and tries again where a worker process was lost.
 
-Workers are strangers: what they answer is bytes, of which nothing is unpickled (:mod:`.ray_reading`), and their names are what
-they say. Nodes that are left out are told to Ray by a label selector.
+Workers are strangers: what they answer is bytes, of which nothing is unpickled (:mod:`.ray_reading`). Their names are what they
+say, and a liar may give another one's. So after the first answer that no honest worker gives, each item is given to one node by
+a label selector, and an answer has the name of the node that its item was given to. Nodes are left out by such names alone.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from verifai.errors import EvidenceRejected, Undecided, UsageError
@@ -39,7 +41,7 @@ class Demands:
         memory_bytes, cpus: of one task.
         largest_answer: in bytes.
         repeatable: whether Ray may run a task twice; never where an item has something that may be used once.
-        slow_seconds: after how long without an answer an item is told, and taken from its worker; ``None`` for never.
+        slow_seconds: how long an item may be in hand before it is told, and taken from its worker; ``None`` for ever.
     """
 
     entry: str
@@ -51,23 +53,37 @@ class Demands:
     slow_seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An item in hand: since when, and the identifier of the node that it was given to; empty where Ray decided."""
+
+    number: int
+    began: float
+    node: str = ""
+
+
 class RayCrew:
     """Tasks of a cluster. Made by :func:`join`."""
 
     def __init__(self, ray: Any, shared: bytes, demands: Demands, jobs: int | None, *, ours: bool) -> None:
         self._ray, self._demands, self._jobs, self._ours = ray, demands, jobs, ours
         self._task = ray.remote(make_task())
-        self._key = hashlib.sha256(shared).digest()
-        self._bytes = shared
-        self._shared = ray.put(shared)
-        self._in_hand: dict[Any, tuple[int, float]] = {}
+        self.share(shared)
+        self._in_hand: dict[Any, _Given] = {}
         self._left_out: set[str] = set()
+        self._by_name = False
         self._require_somebody()
 
     @property
     def room(self) -> int:
         """As many as asked for; else one that runs and one that waits for each place that the cluster has now."""
         return self._jobs or max(2, 2 * sum(self._places(node) for node in self._nodes()))
+
+    def share(self, shared: bytes) -> None:
+        """Put it into the cluster once; every node fetches it once, and every worker process keeps what it made of it."""
+        self._key, self._bytes = hashlib.sha256(shared).digest(), shared
+        with _connected():
+            self._shared = self._ray.put(shared)
 
     def submit(self, number: int, data: bytes) -> None:
         """Give an item to Ray."""
@@ -78,13 +94,14 @@ class RayCrew:
             "retry_exceptions": False,
             "name": f"verifai item {number}",
         }
-        if self._left_out:
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self._left_out))})"}
+        node = self._least_busy() if self._by_name else ""
+        if node:
+            options["label_selector"] = {"ray.io/node-id": node}
         with _connected():
             ref = self._task.options(**options).remote(
                 self._demands.entry, self._demands.release, self._key, [self._shared], data
             )
-        self._in_hand[ref] = (number, time.monotonic())
+        self._in_hand[ref] = _Given(number, time.monotonic(), node)
 
     def next(self) -> Answer:
         """The item that ends first, as Ray tells it; or one that took too long."""
@@ -92,21 +109,21 @@ class RayCrew:
             with _connected():
                 ended, _ = self._ray.wait(list(self._in_hand), num_returns=1, timeout=POLL_SECONDS, fetch_local=False)
             if ended:
-                ref = ended[0]
-                number, _ = self._in_hand.pop(ref)
-                return self._answer(number, ref)
-            if (slow := self._slow()) is not None:
-                return slow
+                return self._answer(self._in_hand.pop(ended[0]), ended[0])
+            if (late := self._late()) is not None:
+                return late
             self._require_somebody()
 
     def done_with(self, number: int) -> None:
         """Nothing to do: an item keeps no other one waiting."""
 
-    def leave_out(self, worker: str) -> bool:
-        """Nothing more is given to that node."""
-        found = [node["NodeID"] for node in self._nodes() if self._name(node["NodeID"]) == worker]
-        self._left_out.update(found)
-        return bool(found) and any(self._places(node) for node in self._nodes())
+    def leave_out(self, answer: Answer) -> bool:
+        """Nothing more is given to that node, if it is known; from here on it is."""
+        self._by_name = True
+        if not answer.certain:
+            return False
+        self._left_out.update(one for one, name in self._names().items() if name == answer.worker)
+        return True
 
     def close(self) -> None:
         """Take back what is still in hand, and leave a cluster that was begun or joined here."""
@@ -118,66 +135,77 @@ class RayCrew:
             with contextlib.suppress(Exception):
                 self._ray.shutdown()
 
-    def _answer(self, number: int, ref: Any) -> Answer:
+    def _answer(self, given: _Given, ref: Any) -> Answer:
         with _connected():
             found = read(self._ray, ref, limit=self._demands.largest_answer)
+        names = self._names()
+        told = Answer(given.number, None, names.get(given.node, ""), certain=bool(given.node))
         if found.data is None and not found.strange:
             self._share_again(found.lost)
-            return Answer(number, None, lost=found.lost)
+            return replace(told, lost=found.lost)
         if found.data is None:
-            return Answer(number, None, lost=f"what came back is not taken: {found.lost}", strange=True)
+            return replace(told, lost=f"what came back is not taken: {found.lost}", strange=True)
         try:
             opened = open_envelope(found.data)
         except EvidenceRejected as problem:
-            return Answer(number, None, lost=problem.message, strange=True)
-        name = self._name(opened.node)
-        if not name:
-            return Answer(number, None, lost="it names a node that the cluster does not have", strange=True)
+            return replace(told, lost=problem.message, strange=True)
+        if opened.node not in names or opened.node != (given.node or opened.node):
+            return replace(told, lost="it names itself as another node", strange=True)
+        told = replace(told, worker=names[opened.node])
         if opened.release != self._demands.release:
             other = f"verifai {opened.release[:40]}" if opened.release else "no verifai"
-            lost = f"it has {other}, and this is verifai {self._demands.release}"
-            return Answer(number, None, name, lost, useless=True)
+            return replace(told, lost=f"it has {other}, and this is verifai {self._demands.release}", useless=True)
         if opened.failed:
             self._share_again(opened.failed)
-            return Answer(number, None, name, f"it could not work: {opened.failed[:300]}")
-        return Answer(number, opened.data, name)
+            return replace(told, lost=f"it could not work: {opened.failed[:300]}")
+        return replace(told, data=opened.data)
 
     def _share_again(self, told: str) -> None:
         """Where an object was lost, it may be the one that all tasks share."""
         if "OBJECT" in told.upper() or "OWNER" in told.upper():
-            with _connected():
-                self._shared = self._ray.put(self._bytes)
+            self.share(self._bytes)
 
-    def _slow(self) -> Answer | None:
-        limit = self._demands.slow_seconds
-        if limit is None:
-            return None
-        ref, (number, began) = min(self._in_hand.items(), key=lambda one: one[1][1])
-        # Items wait for a place first: the clock of the oldest one says something only while nothing ends at all.
-        if time.monotonic() - began < limit:
-            return None
-        del self._in_hand[ref]
-        with contextlib.suppress(Exception):
-            self._ray.cancel(ref, force=True)
-        return Answer(number, None, lost=f"its worker did not answer within {limit:,.0f} s, so it was taken from it")
+    def _late(self) -> Answer | None:
+        """An item whose node is gone, or that nobody answered for too long; it is taken back."""
+        here = {node["NodeID"] for node in self._nodes()}
+        limit, now = self._demands.slow_seconds, time.monotonic()
+        for ref, given in self._in_hand.items():
+            if given.node and given.node not in here:  # Ray would wait for a node of that name for ever
+                lost = "its node is gone, or was left out"
+            elif limit is not None and now - given.began > limit:
+                lost = f"there was no answer within {limit:,.0f} s"
+            else:
+                continue
+            del self._in_hand[ref]
+            with contextlib.suppress(Exception):
+                self._ray.cancel(ref, force=True)
+            slow = not lost.startswith("its node")
+            return Answer(given.number, None, self._names().get(given.node, ""), lost, strange=slow, certain=bool(given.node))
+        return None
+
+    def _least_busy(self) -> str:
+        """Of the nodes that are not left out, the one with the fewest of our items for its size."""
+        busy = Counter(given.node for given in self._in_hand.values())
+        places = {node["NodeID"]: self._places(node) for node in self._nodes()}
+        fitting = [node for node, room in places.items() if room]
+        return min(fitting, key=lambda node: (busy[node] / places[node], node), default="")
 
     def _nodes(self) -> list[dict[str, Any]]:
-        """The cluster's nodes, as they are now, but those that are left out."""
+        """The cluster's nodes that are alive now, but those that are left out."""
         with _connected():
-            return [node for node in self._ray.nodes() if node["NodeID"] not in self._left_out]
+            return [node for node in self._ray.nodes() if node.get("Alive") and node["NodeID"] not in self._left_out]
 
     def _places(self, node: dict[str, Any]) -> int:
         """How many tasks fit on a node."""
-        has = node.get("Resources", {}) if node.get("Alive") else {}
+        has = node.get("Resources", {})
         by_memory = int(has.get("memory", 0) // max(1, self._demands.memory_bytes))
         return min(int(has.get("CPU", 0) // self._demands.cpus), by_memory)
 
-    def _name(self, identifier: str) -> str:
+    def _names(self) -> dict[str, str]:
+        """Every node's name for people, by its identifier."""
         with _connected():
-            for node in self._ray.nodes():
-                if node["NodeID"] == identifier:
-                    return f"node {identifier[:12]} at {node.get('NodeManagerAddress', '?')}"
-        return ""
+            nodes = self._ray.nodes()
+        return {node["NodeID"]: f"node {node['NodeID'][:12]} at {node.get('NodeManagerAddress', '?')}" for node in nodes}
 
     def _require_somebody(self) -> None:
         if any(self._places(node) for node in self._nodes()):

@@ -62,9 +62,12 @@ class Many:
     _attempts: Counter[int] = field(default_factory=Counter)
     _strikes: Counter[str] = field(default_factory=Counter)
     _waiting: int = 0
+    _warned: bool = False
+    _blamed: set[str] = field(default_factory=set)
+    _roots: set[Sha256] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._openings = Openings(self.ready)
+        self._openings = Openings(self.ready, self.options.renew_roots, self.progress)
         self._returned = Returned(self.ready)
 
     def all(self, rows: Sequence[int]) -> None:
@@ -78,7 +81,7 @@ class Many:
         self._waiting = len(rows)
         crew = self._crew(len(rows))
         try:
-            work_through(crew, rows, self._parcel, lambda answer: self._take(crew, answer))
+            work_through(crew, rows, lambda row: self._parcel(crew, row), lambda answer: self._take(crew, answer))
         finally:
             crew.close()
 
@@ -98,21 +101,23 @@ class Many:
         from verifai.execution.workforce.ray_crew import Demands, join
 
         refuse_to_ship(self.ready, self.options)
-        engine = self.ready.engine
-        held = engine.constant_files() if isinstance(engine, Rehearses) else frozenset[str]()
-        threads = self.options.threads or 1
-        shared = circuit_away(self.ready, threads, held=held)
+        shared = self._circuit_away()
         deadline = self.ready.budget.prove_seconds
         demands = Demands(
             entry=ENTRY,
             release=_release(),
             memory_bytes=each,
-            cpus=threads,
+            cpus=self.options.threads or 1,
             largest_answer=ANSWER_SLACK + 4 * len(shared),
             repeatable=not self._openings.needed,
             slow_seconds=SLOW_SECONDS if deadline is None else 2 * deadline + 60,
         )
         return join(shared, demands, address=workforce.address, jobs=workforce.jobs)
+
+    def _circuit_away(self) -> bytes:
+        engine = self.ready.engine
+        held = engine.constant_files() if isinstance(engine, Rehearses) else frozenset[str]()
+        return circuit_away(self.ready, self.options.threads or 1, held=held)
 
     def _memory(self) -> int:
         """What one proof takes, about."""
@@ -121,8 +126,12 @@ class Many:
             return engine.proof_memory(self.ready.section, folder.built_dir(engine.name))
         return engine.estimate(folder.model, folder.spec).memory_bytes
 
-    def _parcel(self, row: int) -> bytes | None:
+    def _parcel(self, crew: Crew, row: int) -> bytes | None:
         opening = self._openings.take(self._waiting)
+        if opening is not None and opening.root not in self._roots:
+            if self._roots and self.options.workforce.remote:  # a fresh root, whose seed no worker has yet
+                crew.share(self._circuit_away())
+            self._roots.add(opening.root)
         self._waiting -= 1
         self._given[row] = opening
         self._attempts[row] += 1
@@ -146,46 +155,45 @@ class Many:
         except NotProven as problem:
             words = f"{answer.worker} says of {row_words(row)}: {problem.message} ({problem.code})"
             self.progress.note(words)
-            return self._again(crew, row, words, answer.worker)
+            return self._again(crew, answer, words)
         except EvidenceRejected as problem:
             if problem.code != WRONG:
                 raise
             words = f"{answer.worker} gave a wrong answer for {row_words(row)}: {problem.message}"
-            self.progress.note(f"{words}. It gets nothing more.")
-            self._left_out(crew, answer.worker)
-            return self._again(crew, row, words, "")
+            self.progress.note(words)
+            return self._again(crew, answer, words, at_once=True)
         self._strikes.pop(answer.worker, None)
         self.seal(row, proof)
         return True
 
     def _none_came(self, crew: Crew, answer: Answer) -> bool:
-        who = answer.worker or "a worker"
-        words = answer.lost if answer.lost == DIED else f"{who}: {answer.lost}"
+        words = answer.lost if answer.lost == DIED else f"{answer.worker or 'a worker'}: {answer.lost}"
         self.progress.note(f"{row_words(answer.number)}: {words}.")
         if answer.useless:
-            self._left_out(crew, answer.worker)
             self._attempts[answer.number] -= 1
-        return self._again(crew, answer.number, words, answer.worker)
+        return self._again(crew, answer, words, at_once=answer.useless or answer.strange)
 
-    def _again(self, crew: Crew, row: int, words: str, worker: str) -> bool:
-        if worker:
-            self._strikes[worker] += 1
-            if self._strikes[worker] == STRIKES:
-                self.progress.note(f"{worker} failed {STRIKES} times in a row. It gets nothing more.")
-                self._left_out(crew, worker)
+    def _again(self, crew: Crew, answer: Answer, words: str, *, at_once: bool = False) -> bool:
+        """False: the item is to be given out again; and whoever is to blame may get nothing more."""
+        row = answer.number
+        if answer.worker:
+            self._strikes[answer.worker] += 1
+        if at_once or self._strikes[answer.worker] >= STRIKES:
+            if crew.leave_out(answer):
+                if answer.worker not in self._blamed:
+                    self.progress.note(f"{answer.worker} gets nothing more.")
+                self._blamed.add(answer.worker)
+            elif self.options.workforce.remote and not self._warned:
+                self._warned = True
+                self.progress.note("A worker may give another one's name, so from here on each sample goes to a node by name.")
         if self._attempts[row] < ATTEMPTS:
             self._waiting += 1
             return False
-        code = FAILED if self.options.workforce.remote else "worker-died"
-        hint = (
-            "Give the same command again." if self.options.workforce.remote else "Give the same command again, with --jobs 1."
-        )
+        remote = self.options.workforce.remote
+        code = FAILED if remote else "worker-died"
+        hint = "Give the same command again" + ("." if remote else ", with --jobs 1.")
         self.fail(row, Undecided(code, f"given out {ATTEMPTS} times in vain; at last {words}", where=row_words(row), hint=hint))
         return True
-
-    def _left_out(self, crew: Crew, worker: str) -> None:
-        if worker:
-            crew.leave_out(worker)  # whether anybody is left is found out with the next item
 
     def _checked(self, row: int, data: bytes) -> EngineProof:
         engine = self.ready.engine

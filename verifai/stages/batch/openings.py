@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import WeightVisibility
-from verifai.engines.capabilities import ReservesOpenings
+from verifai.engines.capabilities import RenewsWeightRoots, ReservesOpenings
 from verifai.engines.interface import ReservedOpening
 from verifai.errors import InternalError
 from verifai.stages.prove import ReadyCircuit
 
-BLOCK = 16
-"""Numbers of a block: one page of the ledger, so one sync. Of a process that is killed, so many are lost at most, beside those
-that were given out."""
+BLOCK = 8
+"""Numbers of a block. Of a process that is killed so many are lost at most, beside those that it had given out; a root has 64
+openings at most, and a block costs one sync of the disk, so larger ones would lose more than they save."""
 
 
 @dataclass
 class Openings:
-    """Each number is given to one attempt at one item, and never again: who was killed, or lied, takes it along."""
+    """Each number is given to one attempt at one item, and never again: who was killed, or lied, takes it along.
+
+    Attributes:
+        renew: whether a fresh root is made when no root has openings left.
+    """
 
     ready: ReadyCircuit
+    renew: bool = False
+    progress: Progress = SILENT
     _block: deque[ReservedOpening] = field(default_factory=deque)
 
     @property
@@ -40,9 +47,22 @@ class Openings:
         if not self.needed:
             return None
         if not self._block:
+            self.ensure()
             engine, folder = self.ready.engine, self.ready.folder
             if not isinstance(engine, ReservesOpenings):
                 raise InternalError("bug", f"the engine {engine.name.value} hides weights and reserves no openings")
             count = max(1, min(BLOCK, left))
             self._block.extend(engine.reserve_openings(self.ready.section, folder.secrets_dir(engine.name), count))
         return self._block.popleft()
+
+    def ensure(self) -> None:
+        """Make a fresh root where that was asked for and no other has openings left. Raises as :meth:`take`."""
+        engine, folder, section = self.ready.engine, self.ready.folder, self.ready.section
+        if not self.renew or not self.needed or not isinstance(engine, RenewsWeightRoots):
+            return
+        secrets, where = folder.secrets_dir(engine.name), str(folder.folder)
+        roots = engine.weight_roots(section, secrets, where=where)
+        if any(one.used < one.budget - one.pinned for one in roots):  # the pinned root's last one is kept for a link
+            return
+        self.progress.note("The openings of the weights' roots are spent; a fresh root is made.")
+        engine.renew_weight_root(section, folder.built_dir(engine.name), secrets, where=where)

@@ -25,6 +25,7 @@ class BatchOptions:
         context_per_sample: whether each statement gets a context of its own: ``context``, ``#`` and the sample's number in six
             digits, or without a context the number alone.
         workforce: how many samples are proven at once, and where.
+        renew_roots: whether a fresh root of hidden weights is made when the openings of all others are spent.
         keep_going: whether samples that cannot be represented are left out, and a sample that fails does not end the run.
         resume: whether to continue what an earlier run in the same folder began.
     """
@@ -38,6 +39,7 @@ class BatchOptions:
     max_memory: int | None = None
     keep_outputs: bool = False
     input_secrets: Sequence[Mapping[str, TensorSecret]] = ()
+    renew_roots: bool = False
     keep_going: bool = False
     resume: bool = False
 

@@ -32,6 +32,7 @@ from verifai.errors import (
 from verifai.stages.batch.index_file import IndexFile, held_folder, read_index, remove_unfinished
 from verifai.stages.batch.inputs import batch_digest, input_digest, keep_hidden_inputs
 from verifai.stages.batch.many import Many, refuse_to_ship
+from verifai.stages.batch.openings import Openings
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.resume import check_same_batch, proven_row, take_up
 from verifai.stages.batch.worker import told
@@ -276,6 +277,7 @@ class _Run:
     def _one(self, row: int, listener: Progress) -> None:
         given = self.options.input_secrets
         try:
+            Openings(self.ready, self.options.renew_roots, self.progress).ensure()
             bundle = self.ready.prove_sample(
                 row,
                 self.samples[row],

@@ -117,6 +117,7 @@ def lower(
     coarse: bool = False,
     fold: bool = True,
     unrounded: bool = True,
+    unclamped: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -130,7 +131,7 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded: as :class:`..quantise.scales.QuantiserOptions` has it.
+        unrounded, unclamped: as :class:`..quantise.scales.QuantiserOptions` has them.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -145,6 +146,7 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
+        builder.unclamped = unclamped
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:

@@ -38,6 +38,10 @@ MAX_LONE_WIDTH = 13
 """A function of one cell of a wider tensor reads the cell rounded, not from a table of all its values."""
 ARGUMENT_BITS = 2
 """An activation's argument has this many bits more than its value's range would give."""
+SPARED_BITS = 4
+"""So much coarser than by default sums may be, for a remainder of one limb less."""
+ROOM_BITS = 2
+"""A sum that is not cut off reaches four times as far as calibration saw it."""
 
 
 @dataclass
@@ -163,6 +167,8 @@ class State:
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
         if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
+        if found is not None and self._far_beyond(name, form, scale):
+            return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
         if keeps_scale(program):
             wanted = signed_width(scale.low, scale.high)
             # A table has 16 bits with the sign: 16 bits without one are read every second step, not cut in half.
@@ -180,6 +186,7 @@ class State:
         if self.finer:
             # Better for an imported model's ties, but no need: a quotient may be near the bounds already.
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
+        least = self._fewer_limbs(least)
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
         bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
@@ -194,14 +201,34 @@ class State:
         tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
 
+    def _fewer_limbs(self, shift: int) -> int:
+        """A shift of a limb less, where it is nearly one already: sums are computed to 1/128 of a step, 1/8 does for many."""
+        whole_limbs = (shift - 1) // MAX_WIDTH * MAX_WIDTH
+        return whole_limbs if self.builder.unclamped and 0 < whole_limbs >= shift - SPARED_BITS else shift
+
+    def _far_beyond(self, name: str, form: Form, scale: Scale) -> bool:
+        """Whether a sum could lie beyond a table of what calibration saw of it, which with room fits one range.
+
+        What is multiplied with another value stays within its range: room in both would not leave the product any.
+        """
+        width = signed_width(scale.low, scale.high)
+        if not self.builder.unclamped or width + ROOM_BITS > MAX_WIDTH or scale.columns or scale.zero_point:
+            return False
+        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(scale.step)
+        return reach >= 1 << width and name not in self.graph.outputs and not meets_values(self.graph, name)
+
     def _wide_sum(self, name: str, form: Form, scale: Scale) -> Held:
         """The form on a wide grid: rounded without a table, and not clamped."""
-        shift = max(1, least_shift(self.builder, form, scale.step) + self.finer)
+        return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high))
+
+    def _rescaled(self, name: str, form: Form, step: Fraction, bits: int) -> Held:
+        """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
+        shift = self._fewer_limbs(max(1, least_shift(self.builder, form, step) + self.finer))
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
-        z = emit_form(self.builder, form, scale.step, shift, name)
-        tensor = self.builder.rescale(z, shift, signed_width(scale.low, scale.high), name, scale.step)
-        return whole(tensor, form.logical, scale.step)
+        z = emit_form(self.builder, form, step, shift, name)
+        tensor = self.builder.rescale(z, shift, bits, name, step)
+        return whole(tensor, form.logical, step)
 
     def quotient(self, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
         """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
@@ -294,6 +321,29 @@ def feeds_products(graph: SourceGraph, name: str) -> bool:
         if not found:
             return False
     return found and name not in graph.outputs
+
+
+_ROTATED = frozenset({"Mul", "Add", "Sub", "Neg", "Slice", "Concat", "Split"})
+"""What a rotary embedding is made of, beside moves."""
+
+
+def meets_values(graph: SourceGraph, name: str) -> bool:
+    """Whether a value, turned by constants at most, is multiplied with another that also is more than shares of a softmax."""
+    reached, pending = {name}, [name]
+    shares = {output for node in graph.nodes if node.op_type == "Softmax" for output in node.outputs}
+    while pending:
+        at = pending.pop()
+        for node in graph.nodes:
+            if at not in node.inputs or node.domain:
+                continue
+            if node.op_type == "MatMul":
+                if not any(one in graph.constants or one in shares for one in node.inputs):
+                    return True
+            elif node.op_type in _THROUGH or node.op_type in _ROTATED:
+                new = [one for one in node.outputs if one not in reached]
+                reached.update(new)
+                pending += new
+    return False
 
 
 _ROTATION_BITS = 11

@@ -251,6 +251,8 @@ class QuantiserOptions:
         unrounded: whether products that only a layer reads, quotients of a softmax, rotated rows and rows of an embedding stay
             unrounded, and sums that cells of very different sizes run through are held on a wide grid. Circuits pinned before
             were lowered without.
+        unclamped: whether inner sums that can lie far beyond what calibration saw are rounded without a table and not cut off:
+            an input that takes one beyond four times its range is refused. Set for language models, whose sums are many.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -269,6 +271,7 @@ class QuantiserOptions:
     split: bool = True
     fold: bool = True
     unrounded: bool = True
+    unclamped: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -282,6 +285,8 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
+        if not self.unclamped:
+            del document["unclamped"]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -315,6 +320,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         split=record.flag("split", default.split),
         fold=record.flag("fold", default.fold),
         unrounded=record.flag("unrounded", default.unrounded),
+        unclamped=record.flag("unclamped", default.unclamped),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),

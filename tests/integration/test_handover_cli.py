@@ -1,0 +1,111 @@
+"""From bundles to one mailed file and back, as maker and auditor type it; and what is shown to be compared on the telephone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.paths import ROOT
+from verifai.bundle.keys import new_key
+from verifai.cli.app import run
+from verifai.domain.spoken import spoken
+from verifai.domain.trust import TrustRole
+from verifai.stages.show import show_trust, trust_digest
+from verifai.trust_file import read_trust
+
+V1 = ROOT / "fixtures" / "bundles" / "v1"
+
+
+def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    status = run([*arguments, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def test_maker_and_auditor_need_one_command_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = tmp_path / "case.verifai"
+    status, made = told(["handover", str(V1 / "accept" / "folder"), "--trust", str(V1 / "trust.toml"), "-o", str(case)], capsys)
+    assert status == 0 and made["unmet"] == []
+    status, found = told(["audit", str(case), "--no-rederive", "--anchors", made["fingerprint"]], capsys)
+    assert (status, found["bundles"][0]["verdict"]) == (0, "holds")
+    report = tmp_path / "audit.html"
+    run(["audit", str(case), "--no-rederive", "--report", f"html={report}"])
+    page = report.read_text()
+    assert "came with the evidence" in page and str(case) in page and "/tmp/.verifai" not in page
+    status, shown = told(["inspect", str(case)], capsys)
+    assert status == 0 and shown["files"][0]["kind"] == "a case" and shown["files"][0]["fingerprint"] == made["fingerprint"]
+    assert shown["files"][0]["pages"] == ["report.html"]
+
+
+def test_a_case_with_locks_alone_says_that_nobody_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = tmp_path / "case.verifai"
+    options = ["--lock", str(V1 / "circuit.lock"), "--allow-test-srs", "--no-report", "-o", str(case)]
+    status, made = told(["handover", str(V1 / "accept"), *options], capsys)
+    assert status in (0, 4), made
+    assert run(["verify", str(case), "--allow-test-srs", "--anchors", made["fingerprint"]]) == 0
+
+
+def test_locks_keys_and_trust_files_show_the_digits_that_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = new_key(tmp_path / "a.key")
+    assert told(["key", "show", str(tmp_path / "a.key.pub")], capsys)[1]["fingerprint"] == spoken(key.keyid)
+    status, lock = told(["lock", "show", str(V1 / "circuit.lock")], capsys)
+    assert status == 0 and lock["fingerprint"] == spoken(lock["lock_sha256"])
+    status, trust = told(["trust", "show", str(V1 / "trust.toml")], capsys)
+    assert status == 0 and trust["files"][0]["roles"]["release"]["threshold"] == 2
+    assert told(["inspect", str(V1 / "trust.toml")], capsys)[1]["files"] == trust["files"]
+    assert run(["lock", "show", str(V1 / "trust.toml")]) == 2
+
+
+def test_where_a_lock_lies_is_no_part_of_what_is_trusted(tmp_path: Path) -> None:
+    text = (V1 / "trust.toml").read_text()
+    moved = tmp_path / "trust.toml"
+    moved.write_text("# a comment\n" + text.replace('lock = "circuit.lock"', 'lock = "/home/maker/circuit.lock"'))
+    assert show_trust(moved).digest == show_trust(V1 / "trust.toml").digest
+    alone = tmp_path / "alone.toml"
+    alone.write_text(text.replace('lock = "circuit.lock"\n', ""))
+    assert show_trust(alone).digest == show_trust(V1 / "trust.toml").digest
+    moved.write_text(text.replace("threshold = 2", "threshold = 1"))
+    assert show_trust(moved).digest != show_trust(V1 / "trust.toml").digest
+    assert trust_digest({"circuits": {"x": {"lock": "a"}}}) != trust_digest({"circuits": {"x": {"lock": "b"}}})
+
+
+def test_a_lock_that_is_known_by_its_digest_alone_is_found_beside_the_trust_file(tmp_path: Path) -> None:
+    (tmp_path / "trust.toml").write_text((V1 / "trust.toml").read_text().replace('lock = "circuit.lock"\n', ""))
+    (tmp_path / "circuit.lock").write_bytes((V1 / "circuit.lock").read_bytes())
+    assert read_trust(tmp_path / "trust.toml").circuit("digits-mlp")[1].name == "digits-mlp"
+
+
+@pytest.mark.parametrize("role", list(TrustRole))
+def test_a_key_is_given_a_role(role: TrustRole, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trust.toml"
+    assert run(["trust", "init", "-o", str(path), "--lock", str(V1 / "circuit.lock")]) == 0
+    new_key(tmp_path / "a.key"), new_key(tmp_path / "b.key")
+    head = path.read_text().split("schema")[0]
+    assert run(["trust", "add", str(path), "--role", role.value, "--key", str(tmp_path / "a.key.pub")]) == 0
+    status, made = told(
+        ["trust", "add", str(path), "--role", role.value, "--key", str(tmp_path / "b.key.pub"), "--threshold", "2"], capsys
+    )
+    assert status == 0 and made["keys"] == ["a", "b"]
+    assert read_trust(path).trust.roles[role].threshold == 2
+    assert path.read_text().startswith(head)
+    before = path.read_bytes()
+    for wrong in (
+        ["--key", str(tmp_path / "a.key.pub")],
+        ["--key", str(tmp_path / "a.key.pub"), "--threshold", "9"],
+        ["--key", str(path)],
+    ):
+        assert run(["trust", "add", str(path), "--role", role.value, *wrong]) == 2
+    assert path.read_bytes() == before
+
+
+def test_comments_of_the_keepers_own_are_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trust.toml"
+    path.write_text((V1 / "trust.toml").read_text().replace("[srs]", "[srs]  # until spring only"))
+    new_key(tmp_path / "a.key")
+    status, found = told(["trust", "add", str(path), "--role", "voter", "--key", str(tmp_path / "a.key.pub")], capsys)
+    assert status == 2 and "ed25519:" in found["error"]["hint"] and "until spring" in path.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import MethodType
@@ -20,19 +21,6 @@ _SECONDS, _MAX_SECONDS = 60.0, 1800.0
 _CHUNK = 1 << 20
 
 
-def _impatient_adapter() -> Any:
-    from requests.adapters import HTTPAdapter
-
-    class Impatient(HTTPAdapter):
-        """Gives every request a time limit."""
-
-        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            """As its parent."""
-            return super().send(request, **{**options, "timeout": options.get("timeout") or _SECONDS})
-
-    return Impatient()
-
-
 class RemoteStore:
     """One repository of a registry. Registries on this machine are spoken to without TLS, others never."""
 
@@ -48,8 +36,7 @@ class RemoteStore:
         self._registry = Registry(hostname=reference.host, insecure=local)
         # Without oras's retries, which wait minutes whatever goes wrong; with a limit for an answer that never comes.
         self._registry.do_request = MethodType(inspect.unwrap(Registry.do_request), self._registry)
-        for scheme in ("http://", "https://"):
-            self._registry.session.mount(scheme, _impatient_adapter())
+        self._registry.session.request = partial(self._registry.session.request, timeout=_SECONDS)
         self._container = Container(f"{name}:{reference.tag}")
         self._registry.auth.load_configs(self._container)
         self._base = f"{'http' if local else 'https'}://{reference.host}/v2/{reference.name}"

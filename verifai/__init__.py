@@ -87,11 +87,25 @@ if TYPE_CHECKING:
     from verifai.stages.consensus.take_part import reveal_to_round as reveal_to_round
     from verifai.stages.consensus.tolerance import measure_tolerance as measure_tolerance
     from verifai.stages.diff import diff_bundles as diff_bundles
+    from verifai.stages.distribute import promote_version as promote_version
+    from verifai.stages.distribute import pull_bundles as pull_bundles
+    from verifai.stages.distribute import push_bundles as push_bundles
+    from verifai.stages.evaluate import EvaluateOptions as EvaluateOptions
+    from verifai.stages.evaluate import evaluate as evaluate
+    from verifai.stages.evaluation.data_set import pin as pin_data  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.judge import VerifiedEvaluation as VerifiedEvaluation
+    from verifai.stages.evaluation.judge import verify_evaluation_at as verify_evaluation  # noqa: F401 - the public name differs
+    from verifai.stages.evaluation.lock_file import read_data_lock as read_data_lock
+    from verifai.stages.evaluation.lock_file import write_data_lock as write_data_lock
+    from verifai.stages.evaluation.read_data import DataOptions as DataOptions
+    from verifai.stages.evaluation.read_data import read_data as read_data
     from verifai.stages.export import export as export_model  # noqa: F401 - the public name differs
     from verifai.stages.gate.attest import attest_verdict as attest_verdict
     from verifai.stages.gate.gate import gate as gate
     from verifai.stages.gate.init import init_policy as init_policy
     from verifai.stages.gate.load import load_policy as load_policy
+    from verifai.stages.gate.verdict import judge_verdict as judge_verdict
+    from verifai.stages.gate.verdict import read_verdict as read_verdict
     from verifai.stages.generate import GeneratedBundle as GeneratedBundle
     from verifai.stages.generate import generate as generate
     from verifai.stages.handover import HandoverRequest as HandoverRequest
@@ -206,6 +220,15 @@ _HOME = {
     "reveal_to_round": ("verifai.stages.consensus.take_part", "reveal_to_round"),
     "measure_tolerance": ("verifai.stages.consensus.tolerance", "measure_tolerance"),
     "diff_bundles": ("verifai.stages.diff", "diff_bundles"),
+    "evaluate": ("verifai.stages.evaluate", "evaluate"),
+    "EvaluateOptions": ("verifai.stages.evaluate", "EvaluateOptions"),
+    "pin_data": ("verifai.stages.evaluation.data_set", "pin"),
+    "read_data_lock": ("verifai.stages.evaluation.lock_file", "read_data_lock"),
+    "write_data_lock": ("verifai.stages.evaluation.lock_file", "write_data_lock"),
+    "DataOptions": ("verifai.stages.evaluation.read_data", "DataOptions"),
+    "read_data": ("verifai.stages.evaluation.read_data", "read_data"),
+    "verify_evaluation": ("verifai.stages.evaluation.judge", "verify_evaluation_at"),
+    "VerifiedEvaluation": ("verifai.stages.evaluation.judge", "VerifiedEvaluation"),
     "export_model": ("verifai.stages.export", "export"),
     "attest_verdict": ("verifai.stages.gate.attest", "attest_verdict"),
     "gate": ("verifai.stages.gate.gate", "gate"),
@@ -227,6 +250,9 @@ _HOME = {
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
     "notarise": ("verifai.stages.provenance", "notarise"),
+    "promote_version": ("verifai.stages.distribute", "promote_version"),
+    "pull_bundles": ("verifai.stages.distribute", "pull_bundles"),
+    "push_bundles": ("verifai.stages.distribute", "push_bundles"),
     "add_receipt": ("verifai.stages.receipt", "add_receipt"),
     "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),
@@ -256,6 +282,8 @@ _HOME = {
     "VerifiedBundle": ("verifai.stages.verify", "VerifiedBundle"),
     "verify_bundle": ("verifai.stages.verify", "verify_bundle"),
     "hand_over": ("verifai.stages.handover", "hand_over"),
+    "judge_verdict": ("verifai.stages.gate.verdict", "judge_verdict"),
+    "read_verdict": ("verifai.stages.gate.verdict", "read_verdict"),
     "HandoverRequest": ("verifai.stages.handover", "HandoverRequest"),
     "show_file": ("verifai.stages.show", "show_file"),
     "show_trust": ("verifai.stages.show", "show_trust"),

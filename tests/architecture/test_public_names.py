@@ -30,6 +30,8 @@ TYPES = {
     "EngineName",
     "EvidenceRejected",
     "GeneratedBundle",
+    "DataOptions",
+    "EvaluateOptions",
     "ExportOptions",
     "Expectations",
     "HeldRelease",
@@ -51,6 +53,7 @@ TYPES = {
     "UsageError",
     "VerifaiError",
     "VerifiedBundle",
+    "VerifiedEvaluation",
     "Visibility",
     "WeightVisibility",
 }
@@ -60,6 +63,8 @@ READERS = {
     "load_policy",
     "load_public_key",
     "load_signer",
+    "read_data",
+    "read_data_lock",
     "read_lock",
     "read_samples",
     "read_evidence",
@@ -75,7 +80,9 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "compile": ("compile_circuit",),
     "prove": ("prove", "prove_batch"),
     "generate": ("generate",),
-    "verify": ("verify_bundle",),
+    "verify": ("verify_bundle", "verify_evaluation"),
+    "dataset": ("pin_data", "write_data_lock"),
+    "evaluate": ("evaluate",),
     "audit": ("audit_bundles",),
     "split": ("split_model",),
     "verify-chain": ("verify_chain",),
@@ -101,6 +108,11 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "consensus": ("read_round", "read_weights", "decide_round", "write_decision"),
     "gate-init": ("init_policy",),
     "gate": ("gate", "gate_report", "report_format", "attest_verdict"),
+    "push": ("push_bundles",),
+    "pull": ("pull_bundles",),
+    "promote": ("promote_version",),
+    "gate-show": ("read_verdict",),
+    "gate-verify": ("judge_verdict",),
     "bench": ("run_bench",),
     "key new": ("new_key",),
     "key show": ("read_key",),
@@ -132,7 +144,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 """Verb → the functions that do its work."""
 
-NOT_APPLICABLE = {"demo": "a tour for the eye: it calls the functions of the other verbs on the shipped models"}
+NOT_APPLICABLE = {
+    "demo": "a tour for the eye: it calls the functions of the other verbs on the shipped models",
+    "explain": "prints a row of the catalogue of codes",
+    "help": "prints what --help prints",
+    "version": "prints versions of packages",
+    "completion": "prints a script for a shell",
+}
 
 PUBLIC = TYPES | READERS | {name for names in FUNCTIONS.values() for name in names}
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.golden.make_sumcheck_proofs import stated
 from tests.support import sumcheck_batches, sumcheck_examples
 from tests.support.paths import ROOT
 from tests.support.second_verifier import Case, Change, case_of
 from tests.support.sumcheck_examples import Sketch
+from tests.tamper.test_zk_weights import key as weights_key
+from tests.tamper.test_zk_weights import model as weights_model
 from verifai.engines.sumcheck.circuit.codec import decode
 from verifai.engines.sumcheck.circuit.program import WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.payload.statement import encode_statement
+from verifai.engines.sumcheck.payload.weight_roots import encode_link, encode_registration
 from verifai.engines.sumcheck.protocol.statement import Statement
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
-from verifai.engines.sumcheck.prover.prove import prepare, prove
+from verifai.engines.sumcheck.prover import relations as proving
+from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
 
 GOLDEN = ROOT / "tests" / "golden"
 P = 2**64 - 2**32 + 1
@@ -73,8 +78,9 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
     """``count`` changes of a payload: single bits, words, elements, lengths, exchanges, in every file."""
     chance = random.Random(f"{seed} {case.name}")
     files = sorted(case.files)
+    relations = [name for name in ("registration.bin", "link.bin") if name in files]
     for number in range(count):
-        file = chance.choice([*files, "proof.bin", "proof.bin", "statement.bin"])
+        file = chance.choice([*files, *relations, "proof.bin", "proof.bin", "statement.bin"])
         data = case.files[file]
         at = chance.randrange(len(data))
         if chance.random() < 0.3:  # near an end, where fields of headers and the last messages are
@@ -102,3 +108,20 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
             change = Change(file, at, chance.randbytes(min(8, len(data) - at)))
         changed = case.changed(change, name=f"{number}, kind {kind} in {file} at {change.at}")
         yield changed.repinned() if file in ("circuit.bin", "weights.bin") and chance.random() < 0.8 else changed
+
+
+def private_weights() -> Iterator[Case]:
+    """Payloads of one model whose weights are hidden: under the pinned root, and under an epoch root that is linked to it."""
+    circuit, weights = weights_model()
+    pinned, epoch = weights_key(), weights_key(bytes([1]) * 32)
+    trace = run(circuit, weights, sumcheck_examples.random_input(circuit, 3))
+    registration = encode_registration(0, proving.prove_registration(pinned, 0))
+    for name, key, more in (("registered", pinned, {}), ("linked", epoch, {"link.bin": _link(pinned, epoch)})):
+        case = case_of(f"private weights, {name}", key, prove(key, trace, b"", opening_number=5), weights)
+        files = {**case.files, "registration.bin": registration, **more}
+        yield replace(case, weights="private", identity=pinned.identity, files=files)
+
+
+def _link(pinned: ProvingKey, epoch: ProvingKey) -> bytes:
+    assert epoch.committed is not None
+    return encode_link(epoch.committed.root, 1, 2, proving.prove_link(pinned, 1, epoch, 2))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from verifai.bundle.dsse import check_signatures
 from verifai.domain.attestation.envelope import Envelope
+from verifai.domain.attestation.evaluation import EvaluationPredicate
 from verifai.domain.attestation.manifest import MANIFEST_NAME
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import HardwarePredicate
@@ -52,6 +53,9 @@ def evidence_dates(bundle: OpenBundle, trust: Trust) -> Iterator[EvidenceDate]:
         if isinstance(message, ProofPredicate):
             signed = release or date_signers(one.envelope, trust, TrustRole.PROVER)
             yield EvidenceDate("proof", parse_utc(message.created), signed)
+        elif isinstance(message, EvaluationPredicate):
+            signed = release or date_signers(one.envelope, trust, TrustRole.PROVER)
+            yield EvidenceDate("evaluation", parse_utc(message.created), signed)
         elif isinstance(message, GatePredicate):
             signed = release or date_signers(one.envelope, trust, TrustRole.GATE)
             yield EvidenceDate("gate verdict", parse_utc(message.time_verified), signed)

@@ -18,7 +18,7 @@ class Limits:
         document_bytes: of one envelope, checkpoint or log proof, which are read into memory.
     """
 
-    files: int = 1024
+    files: int = 4096
     file_bytes: int = 1024 * MIB
     total_bytes: int = 2048 * MIB
     document_bytes: int = 12 * MIB

@@ -7,7 +7,7 @@ accepted proofs of nothing, so both are refused before any arithmetic.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from verifai.errors import EvidenceRejected
 
@@ -26,6 +26,23 @@ def leaf_hash(entry: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 ‖ left ‖ right)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def root_of(entries: Iterable[bytes]) -> bytes:
+    """MTH of ``entries``, in order, in memory logarithmic in their number. Raises ValueError when there are none."""
+    complete: list[tuple[int, bytes]] = []  # (height, hash) of complete subtrees, from the left, heights descending
+    for entry in entries:
+        height, current = 0, leaf_hash(entry)
+        while complete and complete[-1][0] == height:
+            current = node_hash(complete.pop()[1], current)
+            height += 1
+        complete.append((height, current))
+    if not complete:
+        raise ValueError("an empty tree has no hash here")
+    root = complete.pop()[1]
+    while complete:
+        root = node_hash(complete.pop()[1], root)
+    return root
 
 
 def subtree_hash(lookup: Lookup, start: int, end: int) -> bytes:

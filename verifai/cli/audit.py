@@ -25,6 +25,7 @@ from verifai.errors import UsageError
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.evaluation.lock_file import read_data_lock
 from verifai.stages.handover import case_trust, judge_anchors
 from verifai.stages.origin import HeldRelease
 from verifai.stages.verify import Expectations
@@ -61,6 +62,9 @@ def register(app: typer.Typer) -> None:
         expect_context: Annotated[
             str | None,
             typer.Option("--expect-context", help="Nonce that the proof or a trusted signature must bind.", metavar="TEXT"),
+        ] = None,
+        data: Annotated[
+            Path | None, typer.Option("--data", help="data.lock that an evaluation must be of.", metavar="FILE")
         ] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Your copy of the audit log, to check all of it.")] = None,
         seen: Annotated[Path | None, typer.Option("--seen", help="Older checkpoint that must be a prefix of the log.")] = None,
@@ -109,6 +113,7 @@ def register(app: typer.Typer) -> None:
                     expect=expect,
                     rederive=not no_rederive,
                     evm=evm,
+                    data=None if data is None else read_data_lock(data),
                     log=log,
                     seen=seen,
                     setup_material=tuple(srs or ()),

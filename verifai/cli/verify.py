@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,9 +27,11 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines, value_lines
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
+from verifai.domain.evaluation import words
+from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.findings import STATUS, Finding, Outcome
 from verifai.domain.openings import repeated_openings
-from verifai.domain.privacy_words import privacy_document
+from verifai.domain.privacy_words import privacy_document, privacy_words
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.shown import ShownTensor, statement_document
 from verifai.domain.statement import Statement
@@ -37,6 +39,9 @@ from verifai.domain.totals import count_outcomes
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError, undecided
 from verifai.stages.inspect import inspect_bundle
 from verifai.stages.verify import Expectations, VerifiedBundle, describe, verify_bundle
+
+if TYPE_CHECKING:
+    from verifai.stages.evaluation.judge import VerifiedEvaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +65,9 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option("--expect-context", help="Nonce that the proof or a trusted signature must bind.", metavar="TEXT"),
         ] = None,
+        data: Annotated[
+            Path | None, typer.Option("--data", help="data.lock that an evaluation must be of.", metavar="FILE")
+        ] = None,
         allow_test_srs: Annotated[
             bool, typer.Option("--allow-test-srs", help="INSECURE: accept a set-up whose maker can forge proofs.")
         ] = False,
@@ -69,6 +77,7 @@ def register(app: typer.Typer) -> None:
 
         Says in plain words what was proven, what was public, hidden or hashed, and what is not claimed.
         """
+        pinned = _data_lock(data, input_, output)
         if allow_test_srs:
             current().note("INSECURE: --allow-test-srs accepts proofs that the maker of the test set-up can forge.")
         expect, memory = _expectations(input_, output, expect_context, allow_test_srs), memory_limit(max_memory)
@@ -81,7 +90,7 @@ def register(app: typer.Typer) -> None:
                 if several:
                     progress.phase(f"verifying {len(found.paths)} bundles", len(found.paths))
                 for path in found.paths:
-                    results.append(_verify_one(path, lock_of, expect, memory, SILENT if several else progress))
+                    results.append(_verify_one(path, lock_of, pinned, expect, memory, SILENT if several else progress))
                     if several:
                         progress.advance()
             return _result(results, found, opened, came_along)
@@ -128,11 +137,36 @@ def _expectations(input_: str | None, output: str | None, context: str | None, a
     )
 
 
+def _data_lock(path: Path | None, input_: str | None, output: str | None) -> DataLock | None:
+    if path is None:
+        return None
+    if input_ is not None or output is not None:
+        raise UsageError(
+            "bad-option",
+            "an evaluation is matched with the pinned data set, not with one input or output",
+            where="--data",
+            hint="Leave out --input and --output.",
+        )
+    from verifai.stages.evaluation.lock_file import read_data_lock  # here and below: only evaluations need arrays
+
+    return read_data_lock(path)
+
+
 def _verify_one(
-    path: Path, lock_of: Callable[[Path], CircuitLock], expect: Expectations, max_memory: int | None, progress: Progress
-) -> tuple[Path, VerifiedBundle | VerifaiError]:
+    path: Path,
+    lock_of: Callable[[Path], CircuitLock],
+    data: DataLock | None,
+    expect: Expectations,
+    max_memory: int | None,
+    progress: Progress,
+) -> tuple[Path, VerifiedBundle | VerifiedEvaluation | VerifaiError]:
+    budget = Budget(memory_bytes=max_memory)
     try:
-        return path, verify_bundle(path, lock_of(path), expect, budget=Budget(memory_bytes=max_memory), progress=progress)
+        if data is not None:
+            from verifai.stages.evaluation.judge import verify_evaluation_at
+
+            return path, verify_evaluation_at(path, lock_of(path), data, expect, budget=budget, progress=progress)
+        return path, verify_bundle(path, lock_of(path), expect, budget=budget, progress=progress)
     except VerifaiError as problem:
         if problem.status in (70, 130):
             raise
@@ -149,6 +183,7 @@ class _Shown:
         failed: the findings because of which it is not accepted.
         findings: all of them.
         statement, values: what was proven; ``None`` and none when nothing was.
+        words: of an evaluation, its metrics.
     """
 
     path: Path
@@ -159,13 +194,14 @@ class _Shown:
     document: dict[str, Any]
     statement: Statement | None = None
     values: tuple[ShownTensor, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 _WORD = {1: "rejected", 2: "not-checked", 3: "policy-not-met"}
 _COLOUR = {"accepted": "green", "policy-not-met": "yellow"}
 
 
-def _shown(path: Path, outcome: VerifiedBundle | VerifaiError, repeats: tuple[Finding, ...]) -> _Shown:
+def _shown(path: Path, outcome: VerifiedBundle | VerifiedEvaluation | VerifaiError, repeats: tuple[Finding, ...]) -> _Shown:
     if isinstance(outcome, VerifaiError):
         found = (Finding.from_error(outcome),)
         verdict = _WORD.get(outcome.status, "undecided")
@@ -173,20 +209,23 @@ def _shown(path: Path, outcome: VerifiedBundle | VerifaiError, repeats: tuple[Fi
         return _Shown(path, verdict, outcome.status, found, found, told)
     every = (*outcome.findings, *repeats)
     verdict = "policy-not-met" if repeats else "accepted"
-    document: dict[str, Any] = {
-        "path": str(path),
-        "verdict": verdict,
-        "bundle_id": outcome.bundle_id,
+    document: dict[str, Any] = {"path": str(path), "verdict": verdict, "bundle_id": outcome.bundle_id}
+    status = PolicyNotMet.status if repeats else 0
+    if not isinstance(outcome, VerifiedBundle):
+        document["evaluation"] = words.document(outcome.data, outcome.metrics)
+        document |= {"privacy": privacy_document(outcome.statement), "findings": [finding.to_json() for finding in every]}
+        lines = (*words.lines(outcome.data, outcome.metrics), *privacy_words(outcome.statement))
+        return _Shown(path, verdict, status, repeats, every, document, words=lines)
+    document |= {
         "statement": statement_document(outcome.statement, outcome.values),
         "privacy": privacy_document(outcome.statement),
         "findings": [finding.to_json() for finding in every],
     }
-    status = PolicyNotMet.status if repeats else 0
     return _Shown(path, verdict, status, repeats, every, document, outcome.statement, outcome.values)
 
 
 def _result(
-    results: list[tuple[Path, VerifiedBundle | VerifaiError]],
+    results: list[tuple[Path, VerifiedBundle | VerifiedEvaluation | VerifaiError]],
     found: FoundBundles,
     opened: Unfolded | None = None,
     more: tuple[Finding, ...] = (),
@@ -197,9 +236,9 @@ def _result(
     shown = [_shown(path, outcome, repeats) for (path, outcome), repeats in zip(results, repeated, strict=True)]
     if opened is not None and opened.case is not None:
         shown = [_said(one, opened, more) for one in shown]
-    words = ("accepted", "rejected", "policy-not-met", "undecided", "not-checked")
+    verdicts = ("accepted", "rejected", "policy-not-met", "undecided", "not-checked")
     totals = count_outcomes(
-        words, [(one.verdict, [finding.code for finding in one.failed]) for one in shown], others=len(found.others)
+        verdicts, [(one.verdict, [finding.code for finding in one.failed]) for one in shown], others=len(found.others)
     )
     in_full = len(shown) <= IN_FULL or current().verbose
     findings = [*(finding for one in shown for finding in one.findings), *found.other_findings()]
@@ -239,6 +278,7 @@ def _in_full(shown: Sequence[_Shown]) -> list[Any]:
     lines: list[Any] = []
     for one in shown:
         lines += [_head(one), *value_lines(one.values), *finding_lines(one.findings)]
+        lines += ["   " + plain(line) for line in one.words]
         if one.statement is not None:
             lines += ["   " + plain(line) for line in describe(one.statement)]
     return lines
@@ -248,7 +288,9 @@ def _in_short(shown: Sequence[_Shown]) -> list[Any]:
     """Failures with their findings, a line each for some of the others, and what they all say but once."""
     failed = [one for one in shown if one.failed]
     accepted = [one for one in shown if not one.failed]
-    lines: list[Any] = [_head(one) for one in accepted[:SHOWN]]
+    lines: list[Any] = []
+    for one in accepted[:SHOWN]:
+        lines += [_head(one), *(["   " + plain(one.words[0])] if one.words else [])]
     if len(accepted) > SHOWN:
         lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
     for one in failed[:FAILED_SHOWN]:

@@ -10,6 +10,8 @@ from typing import Any
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.digest import Sha256
+from verifai.domain.evaluation import words
+from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy
 from verifai.domain.shown import ShownTensor
@@ -49,6 +51,7 @@ class AuditReport:
         facts: what else a reader wants to see, by heading.
         audited: when, UTC.
         opened: the openings of hidden commitments that its verified proof shows; ``None`` when no proof was verified.
+        evaluation: a verified evaluation, as reports show it; ``None`` as ``words`` are empty.
         usage: whether it was not audited because of how it was asked for, such as a path that is not there.
     """
 
@@ -65,6 +68,7 @@ class AuditReport:
     usage: bool = False
     opened: OpenedBy | None = None
     values: tuple[ShownTensor, ...] = ()
+    evaluation: ShownEvaluation | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -98,6 +102,11 @@ class AuditReport:
             "comparisons": [_comparison(one) for one in self.comparisons],
             "insecure": list(self.insecure),
             "facts": dict(self.facts),
+            **(
+                {}
+                if (one := self.evaluation) is None
+                else {"evaluation": words.document(one.data, one.metrics, one.confidence)}
+            ),
             "openings": [] if self.opened is None else [one.to_json() for one in self.opened.openings],
         }
 

@@ -17,6 +17,7 @@ HEAD = 8192
 DOCUMENTS = {
     "verifai/circuit-lock": "a circuit.lock",
     "verifai/trust": "a trust file",
+    "verifai/data-lock": "a data.lock",
     "verifai/policy": "a policy",
     "verifai/prove-index": "the index of a batch",
     "verifai/model-facts": "the facts of a model",

@@ -16,6 +16,7 @@ from verifai.domain.attestation.predicate_types import (
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
     DERIVATION_TYPE,
+    EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     ROUND_CUT_TYPE,
@@ -54,6 +55,7 @@ class TrustRole(StrEnum):
 ROLE_OF: Mapping[str, TrustRole] = {
     CIRCUIT_TYPE: TrustRole.PROVER,
     PROOF_TYPE: TrustRole.PROVER,
+    EVALUATION_TYPE: TrustRole.PROVER,
     VOTE_COMMITMENT_TYPE: TrustRole.VOTER,
     VOTE_TYPE: TrustRole.VOTER,
     VOTE_REPLAY_TYPE: TrustRole.VOTER,

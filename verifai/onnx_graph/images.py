@@ -14,6 +14,8 @@ from verifai.onnx_graph.tensors import Array
 
 IMAGE_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
+MAX_PIXELS = 1 << 24
+"""Of a picture whose size nothing else gives."""
 _MODES = {1: "L", 3: "RGB"}
 _WORDS = {"1": "black and white", "L": "grey", "P": "a palette", "RGB": "colour"}
 _ORIENTATION = 0x0112
@@ -45,6 +47,28 @@ def read_image(data: bytes, spec: TensorSpec, where: str) -> tuple[Array, tuple[
             where=where,
             hint="Images fit inputs of shape (1, 1, H, W) or (1, 3, H, W); give an .npz file instead.",
         )
+    planes, notes = read_pixels(data, where, spec.shape[3:1:-1], spec.shape[1])
+    return scaled(planes[np.newaxis]), (f"{where}: pixels were scaled from 0…255 to 0…1", *notes)
+
+
+def scaled(pixels: Array) -> Array:
+    """Pixels 0…255 as the float32 numbers 0…1 that models of pictures take."""
+    return np.ascontiguousarray(pixels.astype(np.float32) / np.float32(255))
+
+
+def read_pixels(
+    data: bytes, where: str, size: tuple[int, ...] | None = None, channels: int | None = None
+) -> tuple[Array, tuple[str, ...]]:
+    """One image as uint8 pixels of shape (C, H, W), by the rules of :func:`read_image`.
+
+    Args:
+        size: the width and height that it must have; without one, up to :data:`MAX_PIXELS` pixels of any shape.
+        channels: 1 (grey) or 3 (RGB); by default 1 for a grey picture, 3 for any other.
+
+    Raises:
+        InputRejected: ``input-shape``, ``input-dtype``, ``input-malformed``.
+        UsageError: ``extra-missing``.
+    """
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -54,12 +78,12 @@ def read_image(data: bytes, spec: TensorSpec, where: str) -> tuple[Array, tuple[
             where=where,
             hint=f"{install_hint('images')}; or give an .npz file.",
         ) from None
-    _, channels, height, width = spec.shape
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
             # Checked on the header, before any pixel is decoded: a small file can declare a huge image.
-            _check(image, (width, height), orientation, where)
+            _check(image, size, orientation, where)
+            channels = channels or (1 if image.mode in ("1", "L") else 3)
             notes = _changes(image, channels, orientation, where)
             upright = ImageOps.exif_transpose(image) if orientation in _TURNS else image
             pixels = np.asarray(upright.convert(_MODES[channels]), dtype=np.uint8)
@@ -67,13 +91,18 @@ def read_image(data: bytes, spec: TensorSpec, where: str) -> tuple[Array, tuple[
         raise
     except Exception as problem:  # noqa: BLE001 - decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, …
         raise InputRejected("input-malformed", f"not a readable image: {type(problem).__name__}", where=where) from None
-    planes = pixels.reshape(height, width, channels).transpose(2, 0, 1)
-    return np.ascontiguousarray(planes[np.newaxis].astype(np.float32) / np.float32(255)), notes
+    planes = pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(planes), notes
 
 
-def _check(image: Any, wanted: tuple[int, int], orientation: int, where: str) -> None:
+def _check(image: Any, wanted: tuple[int, ...] | None, orientation: int, where: str) -> None:
     """Refuse, on the header, what has no exact meaning as the model's input."""
     size = image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    if wanted is None:
+        if size[0] * size[1] > MAX_PIXELS:
+            message = f"the image has {size[0]}×{size[1]} pixels; the limit is {MAX_PIXELS:,} in all"
+            raise InputRejected("input-too-large", message, where=where, hint="Resize the pictures as the model takes them.")
+        wanted = size
     if size != wanted:
         raise InputRejected(
             "input-shape",
@@ -94,7 +123,7 @@ def _check(image: Any, wanted: tuple[int, int], orientation: int, where: str) ->
 
 def _changes(image: Any, channels: int, orientation: int, where: str) -> tuple[str, ...]:
     """What happens to the pixels, one sentence each."""
-    notes = [f"{where}: pixels were scaled from 0…255 to 0…1"]
+    notes = []
     if orientation in _TURNS:
         notes.append(f"{where}: the camera's orientation (EXIF) was applied: the picture was {_TURNS[orientation]}")
     target = _MODES[channels]

@@ -147,16 +147,16 @@ def parse_samples(
 ) -> Samples:
     """As :func:`read_samples`, from bytes. ``where`` is the file's name for messages."""
     if data.startswith(ZIP_MAGIC):
-        return _from_arrays(read_npz(data, where), model, where, finite)
+        return from_arrays(read_npz(data, where), model, where, finite)
     if data.startswith(NPY_MAGIC):
-        return _from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where, finite)
+        return from_arrays({_only_input(model, where).name: read_npy(data, where)}, model, where, finite)
     if data.startswith(IMAGE_MAGICS):
         spec = _only_input(model, where)
         pixels, notes = read_image(data, spec, where)
         return Samples(({spec.name: pixels},), notes)
     if is_json(data):
         return _from_json(data, model, where)
-    return _from_table(read_table(data, where), model, columns, where, finite)
+    return from_table(read_table(data, where), model, columns, where, finite)
 
 
 def is_json(data: bytes) -> bool:
@@ -178,10 +178,11 @@ def read_table(data: bytes, where: str) -> Table:
     return parse_csv(data, where)
 
 
-def _from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool) -> Samples:
+def from_table(table: Table, model: TakesInputs, columns: TableColumns, where: str, finite: bool = True) -> Samples:
+    """Samples from a table that was read. Raises InputRejected."""
     taken, notes = assigned(table, model.inputs, columns, LABEL, where)
     arrays = input_arrays(table, model.inputs, taken, where, columns.categories, finite=finite, notes=notes)
-    read = _from_arrays(arrays, model, where, finite)
+    read = from_arrays(arrays, model, where, finite)
     label = label_of(table, taken, columns, LABEL)
     return Samples(read.samples, (*notes, *read.notes), label, taken)
 
@@ -200,7 +201,8 @@ def _only_input(model: TakesInputs, where: str) -> TensorSpec:
     return model.inputs[0]
 
 
-def _from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finite: bool) -> Samples:
+def from_arrays(arrays: dict[str, Array], model: TakesInputs, where: str, finite: bool = True) -> Samples:
+    """Samples from arrays by name, axis 0 = sample. Raises InputRejected."""
     wanted = {spec.name for spec in model.inputs}
     notes: list[str] = []
     label = None

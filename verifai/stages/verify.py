@@ -17,6 +17,7 @@ from verifai.domain.answer import check_generation
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SIDE_FILES, Manifest
+from verifai.domain.attestation.predicate_types import EVALUATION_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
@@ -180,7 +181,19 @@ def origin_findings(bundle: OpenBundle, lock: CircuitLock, circuit: CircuitPredi
 
 
 def find_claims(bundle: OpenBundle) -> tuple[CircuitPredicate, ProofPredicate]:
-    """V2: exactly one proof attestation, and the circuit attestation that it names."""
+    """V2: exactly one proof attestation, and the circuit attestation that it names.
+
+    Raises:
+        PolicyNotMet: ``no-proof``; ``evaluation-not-asked`` for an evaluation, which is of many proofs.
+        EvidenceRejected: ``ambiguous-proof``, ``broken-chain``, ``subject-mismatch``.
+    """
+    if bundle.of_type(EVALUATION_TYPE):
+        raise PolicyNotMet(
+            "evaluation-not-asked",
+            "the bundle holds an evaluation, and whoever judges one says of which data set it must be",
+            where=str(bundle.path),
+            hint='Bring the data set\'s pin: --data data.lock; in a policy, data = "data.lock" below [model.evaluation].',
+        )
     proofs = [one for one in bundle.attestations.values() if isinstance(one.predicate, ProofPredicate)]
     if not proofs:
         hint = "Ask for a bundle made by `verifai prove`."

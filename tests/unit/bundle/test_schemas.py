@@ -36,6 +36,10 @@ def _documents() -> dict[str, Any]:
     for path in (FOLDER / "attestations").iterdir():
         document = _payload(path)
         found[document["predicateType"].split(":")[2]] = document
+    counts = {"samples": 3, "right": 2, "confusion": [[0, 0, 2], [1, 0, 1]], "top_k": [[2, 3]]}
+    found["evaluation"] = _evaluation(found["proof"], {"whole": counts, "groups": [{"group": "a", **counts}]})
+    errors = {"samples": 3, "mean_absolute_error": "0.5", "root_mean_squared_error": "0.75", "r2": "undefined"}
+    found["evaluation of numbers"] = _evaluation(found["proof"], {"whole": errors, "groups": [{"group": "a", **errors}]})
     found["proof with openings"] = with_openings = copy.deepcopy(found["proof"])
     with_openings["predicate"]["statement"]["openings"] = [
         {"what": "weights", "root": "a" * 64, "number": 15, "budget": 16},
@@ -47,11 +51,25 @@ def _documents() -> dict[str, Any]:
     return found
 
 
+def _evaluation(proof: Any, metrics: Any) -> Any:
+    predicate = {
+        "circuit": "a" * 64,
+        "proofs": ["c" * 64, "b" * 64],
+        "data": {"root": "d" * 64, "count": 3},
+        "output": "y",
+        "metrics": metrics,
+        "created": "2026-01-31T23:59:59Z",
+    }
+    return {**proof, "predicateType": "urn:verifai:evaluation:v1", "predicate": predicate}
+
+
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "manifest": lambda data: parse_manifest(data, ""),
     "envelope": lambda data: parse_envelope(data, ""),
     "circuit": lambda data: parse_attestation(Envelope(data), ""),
     "proof": lambda data: parse_attestation(Envelope(data), ""),
+    "evaluation": lambda data: parse_attestation(Envelope(data), ""),
+    "evaluation of numbers": lambda data: parse_attestation(Envelope(data), ""),
     "proof with openings": lambda data: parse_attestation(Envelope(data), ""),
     "proof with clamped cells": lambda data: parse_attestation(Envelope(data), ""),
 }

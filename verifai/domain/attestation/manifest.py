@@ -16,7 +16,7 @@ from verifai.domain.utc_time import utc_from_record
 from verifai.errors import EvidenceRejected
 
 MANIFEST_NAME = "bundle.dsse.json"
-MAX_FILES = 1024
+MAX_FILES = 4096
 
 _SEGMENT = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?"
 _PATHS = (

@@ -18,6 +18,7 @@ from verifai.domain.attestation.predicate_types import (
     CIRCUIT_TYPE,
     CONSENSUS_TYPE,
     DERIVATION_TYPE,
+    EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     RELEASE_TYPE,
@@ -49,6 +50,7 @@ _TYPES: Mapping[str, str] = {
     VOTE_OPENING_TYPE: "verifai.domain.consensus.exchange:VoteOpening",
     CONSENSUS_TYPE: "verifai.domain.consensus.decision:ConsensusDecision",
     TEE_TYPE: "verifai.domain.attestation.tee:HardwarePredicate",
+    EVALUATION_TYPE: "verifai.domain.attestation.evaluation:EvaluationPredicate",
     RELEASE_TYPE: "verifai.domain.attestation.release:ReleasePredicate",
     DERIVATION_TYPE: "verifai.domain.attestation.release:DerivationPredicate",
 }

@@ -12,6 +12,7 @@ from verifai.domain.codes import (
     consensus,
     core,
     engine,
+    evaluation,
     ezkl,
     gate,
     generation,
@@ -19,6 +20,7 @@ from verifai.domain.codes import (
     onnx,
     opening,
     provenance,
+    registry,
     sumcheck,
     workforce,
 )
@@ -47,10 +49,12 @@ def all_codes() -> dict[str, Code]:
         bundle,
         chain,
         consensus,
+        evaluation,
         gate,
         hardware,
         generation,
         provenance,
+        registry,
         workforce,
     ):
         for name, code in part.CODES.items():

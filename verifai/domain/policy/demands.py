@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from verifai.domain.digest import Sha256
+from verifai.domain.policy.evaluation import EvaluationDemand
 from verifai.domain.policy.waiver import WaiverBook
 from verifai.domain.provenance import ProvenanceDemand
 from verifai.domain.statement import EngineName, Privacy
@@ -26,6 +27,7 @@ class EvidenceKind(StrEnum):
     CONSENSUS = "consensus"
     GATE = "gate"
     TEE = "tee"
+    EVALUATION = "evaluation"
 
 
 class SrsLevel(StrEnum):
@@ -179,6 +181,7 @@ class ModelDemand:
         lock: path of the circuit lock, relative to the policy's folder.
         release: path of the file that is being released, which must be the pinned model byte for byte; relative likewise.
         evidence: each of these kinds must be there; with ``any_kind``, one of them is enough.
+        evaluation_proofs: what each proof of an evaluation must be; its number of inferences is the data set's affair.
         max_age_seconds: how old evidence may be by its signed date; ``None`` for no limit.
         skew_seconds: how far in the future a date may lie.
         signatures: distinct keys, trusted as provers, that signed bundle and proof; 0 for none.
@@ -194,6 +197,8 @@ class ModelDemand:
     consensus: ConsensusDemand | None = None
     gate: GateDemand | None = None
     tee: TeeDemand | None = None
+    evaluation: EvaluationDemand | None = None
+    evaluation_proofs: ProofDemand | None = None
     fidelity: FidelityDemand = field(default_factory=FidelityDemand)
     max_age_seconds: int | None = None
     skew_seconds: int = DEFAULT_SKEW_SECONDS

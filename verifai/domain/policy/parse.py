@@ -26,6 +26,7 @@ from verifai.domain.policy.demands import (
     SrsLevel,
     TeeDemand,
 )
+from verifai.domain.policy.evaluation import EvaluationDemand, evaluation_from_record
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.waiver import parse_waivers
 from verifai.domain.provenance import Derivation, ProvenanceDemand
@@ -129,11 +130,12 @@ def _model(record: Record) -> ModelDemand:
     for kind in EvidenceKind:
         if record.has(kind.value) and kind not in evidence:
             raise record.refuse(f"[{kind.value}] is described, but `evidence` does not ask for it", kind.value)
-    if record.has("fidelity") and EvidenceKind.PROOF not in evidence:
+    if record.has("fidelity") and not {EvidenceKind.PROOF, EvidenceKind.EVALUATION} & set(evidence):
         raise record.refuse('fidelity is a figure of circuits, so it needs evidence = ["proof"]', "fidelity")
     any_kind = record.text("evidence_needed", "all", pattern="all|any") == "any"
     if any_kind and len(evidence) < 2:
         raise record.refuse("one kind is no choice; name two or more in `evidence`", "evidence_needed")
+    evaluation, evaluation_proofs = _evaluation(record) if EvidenceKind.EVALUATION in evidence else (None, None)
     demand = ModelDemand(
         name=record.text("name", pattern=_NAME),
         lock=record.text("lock", max_length=1024),
@@ -143,6 +145,8 @@ def _model(record: Record) -> ModelDemand:
         consensus=_consensus(record.table("consensus", {})) if EvidenceKind.CONSENSUS in evidence else None,
         gate=_gate(record.table("gate")) if EvidenceKind.GATE in evidence else None,
         tee=_tee(record.table("tee", {})) if EvidenceKind.TEE in evidence else None,
+        evaluation=evaluation,
+        evaluation_proofs=evaluation_proofs,
         fidelity=_fidelity(record.table("fidelity", {})),
         max_age_seconds=_duration(record, "max_age", None),
         skew_seconds=_duration(record, "clock_skew", DEFAULT_SKEW_SECONDS) or 0,
@@ -224,6 +228,21 @@ def _contexts(record: Record, demand: ProofDemand) -> ContextsDemand | None:
             "with several engines one context could be counted once for each", "distinct", hint="Allow one engine."
         )
     return ContextsDemand(prefix, numbers, counts)
+
+
+def _evaluation(model: Record) -> tuple[EvaluationDemand, ProofDemand]:
+    """Metrics, and what each proof must be; by default any engine, and privacy and set-up as for proofs."""
+    record = model.table("evaluation")
+    demand = evaluation_from_record(record)
+    proofs = ProofDemand(
+        engines=_choices(record, "engines", EngineName) if record.has("engines") else tuple(EngineName),
+        privacy=record.choice("privacy", PrivacyLevel, PrivacyLevel.ZERO_KNOWLEDGE.value),
+        srs=record.choice("srs", SrsLevel, SrsLevel.CEREMONY.value),
+        insecure=record.texts("insecure", (), max_length=16),
+        context=record.text("context", None),
+    )
+    record.done()
+    return demand, proofs
 
 
 def _fidelity(record: Record) -> FidelityDemand:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from verifai.domain.digest import Sha256, short
+from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.policy.contexts import CountedProof, not_told_apart, repeated_contexts
@@ -34,6 +35,7 @@ class Judgement:
         words: what a verified statement hides and does not hide, in sentences.
         counted: the verified proof, where the policy counts proofs by their contexts.
         values: what a verified statement shows, in values; cut to what a report of many bundles prints.
+        evaluation: a verified evaluation, as reports show it.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Judgement:
     words: tuple[str, ...] = ()
     counted: CountedProof | None = None
     values: tuple[ShownTensor, ...] = ()
+    evaluation: ShownEvaluation | None = None
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from verifai.domain.digest import Sha256
+from verifai.domain.evaluation.words import confidence_words
 from verifai.domain.policy.demands import (
     ContextsDemand,
     EvidenceKind,
@@ -15,6 +16,7 @@ from verifai.domain.policy.demands import (
     ProofDemand,
     SrsLevel,
 )
+from verifai.domain.policy.evaluation import EvaluationDemand, FloorsOn
 from verifai.domain.proof_index import sample_id
 from verifai.domain.provenance import Derivation, ProvenanceDemand
 from verifai.domain.shell import shell
@@ -53,6 +55,9 @@ def _model(demand: ModelDemand, pin: Sha256) -> list[str]:
     if demand.proof is not None:
         lines += _proof(demand.proof, demand)
         lines += _fidelity(demand.fidelity)
+    if demand.evaluation is not None and demand.evaluation_proofs is not None:
+        lines += _evaluation(demand.evaluation, demand.evaluation_proofs, demand)
+        lines += _fidelity(demand.fidelity) if demand.proof is None else []
     if demand.consensus is not None:
         lines += [
             f"  Consensus: at least {demand.consensus.verifiers} verifiers with distinct trusted keys agree, "
@@ -124,6 +129,34 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
             "    To satisfy it: `verifai prove CIRCUIT INPUT -o DIR --context TEXT`.",
         ]
     return lines + _contexts(proof.contexts)
+
+
+def _evaluation(demand: EvaluationDemand, proofs: ProofDemand, model: ModelDemand) -> list[str]:
+    interval = demand.floors_on is FloorsOn.LOWER_END
+    what = f"the lower end of the interval (with {confidence_words(demand.confidence)})" if interval else "the rate"
+    floors = [f"{name} {getattr(demand, name):g}" for name in ("accuracy", "accuracy_of_each_group") if _given(demand, name)]
+    for name in ("recall_of", "precision_of", "top_k_accuracy"):
+        floors += [f"{name}.{one} {floor:g}" for one, floor in sorted((getattr(demand, name) or {}).items())]
+    limits = [
+        f"{name} {getattr(demand, name):g}"
+        for name in ("largest_gap_between_groups", "mean_absolute_error", "root_mean_squared_error")
+        if _given(demand, name)
+    ]
+    lines = [
+        f"  Evaluation: every sample of the data set that {demand.data} pins, {_count(demand.samples, 'sample')} or more, "
+        f"proven with {' or '.join(engine.value for engine in proofs.engines)}.",
+        f"    To satisfy it: `verifai evaluate CIRCUIT {shell(demand.data)} -o DIR`, with the circuit that {model.lock} pins.",
+        *([f"    Floors, on {what}: {', '.join(floors)}."] if floors else []),
+        *([f"    Floor: R² of {demand.r2:g} or more."] if demand.r2 is not None else []),
+        *([f"    Limits: {', '.join(limits)}."] if limits else []),
+        f"    Privacy of each proof: {proofs.privacy.value} or stronger; set-up: {proofs.srs.value} or better.",
+        *(f"    INSECURE: mode {mode!r} is accepted." for mode in proofs.insecure),
+    ]
+    return lines if proofs.context is None else [*lines, f"    Context: every proof carries {proofs.context!r}, bound."]
+
+
+def _given(demand: EvaluationDemand, name: str) -> bool:
+    return getattr(demand, name) is not None
 
 
 def _contexts(demand: ContextsDemand | None) -> list[str]:

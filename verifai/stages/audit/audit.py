@@ -25,11 +25,15 @@ from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.audit import AuditReport, ChainNode
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
+from verifai.domain.evaluation.data_lock import DataLock
+from verifai.domain.evaluation.shown import ShownEvaluation
+from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked, worst
 from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.privacy_words import privacy_words
 from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
-from verifai.domain.statement import EngineName, Role, WeightVisibility
+from verifai.domain.statement import EngineName, Role, Statement, WeightVisibility
 from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
@@ -37,6 +41,7 @@ from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
 from verifai.execution.child import Limits
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of
+from verifai.stages.audit.evaluation import EvaluationAudit
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.reference import GivenInputs, check_model_shapes, compare_with_reference, match_inputs
 from verifai.stages.audit.steps import (
@@ -49,6 +54,9 @@ from verifai.stages.audit.steps import (
     load_model,
     second_opinion,
 )
+from verifai.stages.evaluation.claims import find_evaluation
+from verifai.stages.evaluation.judge import verify_evaluation
+from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.matching import check_context, check_context_bound, check_tensors
 from verifai.stages.origin import Derived, check_origin, derive
@@ -94,6 +102,7 @@ class _Audit:
 
     def __init__(self, bundle: OpenBundle, trust_file: TrustFile, options: AuditOptions) -> None:
         self._bundle = bundle
+        self._alone = bundle  # of an evaluation, the first of its proofs
         self._trust_file = trust_file
         self._trust: Trust = trust_file.trust
         self._options = options
@@ -116,6 +125,8 @@ class _Audit:
         attested = self._hardware(now, _manifest_signed(trusted_findings))
         if not self._bundle.of_type(ProofPredicate.TYPE) and (receipts := receipts_of(self._bundle)):
             return self._receipts(path, now, receipts, [*trusted_findings, *attested])
+        if self._options.data is not None:
+            return self._evaluation(path, now, self._options.data, [*trusted_findings, *attested])
         try:
             circuit, proof = find_claims(self._bundle)
             trusted, lock = self._trust_file.circuit(circuit.name)
@@ -126,7 +137,7 @@ class _Audit:
             summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
             verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
             self._derive(lock, now)
-            self._again(circuit, proof, trusted, lock)
+            self._again(circuit, proof.created, proof.statement, trusted, lock)
             self._origin(circuit, lock, now)
             self._reference(verified, summary)
             part, cap = summary.segment is not None, self._options.max_spread_error
@@ -191,6 +202,65 @@ class _Audit:
             audited=now,
         )
 
+    def _evaluation(self, path: str, now: str, data: DataLock, others: Sequence[Finding]) -> AuditReport:
+        """E1 to E6 in the place of V2 to V9, and what an audit makes again: once for the circuit that all proofs share."""
+        circuit: CircuitPredicate | None = None
+        shown: ShownEvaluation | None = None
+        lock: CircuitLock | None = None
+        summary: SectionSummary | None = None
+        try:
+            claims = find_evaluation(self._bundle)
+            circuit, self._alone = claims.circuit, claims.parts[0]
+            trusted, lock = self._trust_file.circuit(circuit.name)
+            if circuit.engine not in lock.engines:
+                raise EvidenceRejected(
+                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
+                )
+            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
+            self._derive(lock, now)
+            self._again(circuit, claims.predicate.created, None, trusted, lock)
+            self._origin(circuit, lock, now)
+            again = EvaluationAudit(self._options, self._model, _context_signed(self._bundle, others))
+            allowed, budget = self._trust.allow_test_srs, self._options.budget
+            verified = verify_evaluation(
+                self._bundle,
+                lock,
+                data,
+                allow_test_srs=allowed,
+                budget=budget,
+                progress=self._options.progress,
+                visit=again.visit,
+            )
+            self._findings += [one for one in verified.findings if one.code != "signatures-not-judged"]
+            self._findings += again.rest()
+            self._findings.append(
+                judge_pinned(summary.fidelity, part=summary.segment is not None, cap=self._options.max_spread_error)
+            )
+            self._comparisons, self._opened = again.comparisons, verified.opened
+            shown = shown_evaluation(verified)
+            self._words = (*evaluation_lines(data, verified.metrics), *privacy_words(verified.statement))
+            if self._options.evm:
+                self._second_opinion(circuit, lock)
+        except VerifaiError as problem:
+            self._add(problem, "E")
+        self._findings += others
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
+        return AuditReport(
+            path=path,
+            bundle_id=self._bundle.bundle_id,
+            words=self._words,
+            findings=tuple(self._findings),
+            chain=chain_of(self._bundle, self._trust),
+            comparisons=self._comparisons,
+            fidelity=None if summary is None else fidelity_figures(summary.fidelity),
+            insecure=() if summary is None else summary.insecure,
+            facts={"Written": self._bundle.manifest.created, "Data set": f"{data.name}, root {data.root}"},
+            audited=now,
+            opened=None if self._opened is None else replace(self._opened, where=path),
+            evaluation=shown,
+        )
+
     def _verify(self, lock: CircuitLock, context_signed: bool) -> VerifiedBundle | None:
         """V2 to V6; ``None`` when the proof was not found to hold."""
         options, allowed = self._options, self._trust.allow_test_srs
@@ -232,7 +302,14 @@ class _Audit:
             except VerifaiError as problem:
                 self._add(problem, "V9")
 
-    def _again(self, circuit: CircuitPredicate, proof: ProofPredicate, trusted: TrustedCircuit, lock: CircuitLock) -> None:
+    def _again(
+        self,
+        circuit: CircuitPredicate,
+        created: str,
+        statement: Statement | None,
+        trusted: TrustedCircuit,
+        lock: CircuitLock,
+    ) -> None:
         """A1 to A3 and A7: what can be made again from the trusted side is made again, whether or not the proof holds."""
         self._each("A1", lambda: check_section(circuit, lock))
         self._model = self._load_model(lock)
@@ -242,7 +319,7 @@ class _Audit:
             why = "the bundle holds no readable model that the lock pins" if self._model is None else "the auditor asked not to"
             self._findings.append(not_checked("key-not-rederived", f"the key was not made again: {why}", REDERIVED))
         self._each("A3", lambda: check_circuit_key(circuit, trusted, self._findings, REDERIVED))
-        self._each("A7", lambda: check_materials(self._bundle, circuit, proof))
+        self._each("A7", lambda: check_materials(self._bundle, circuit, created, statement))
 
     def _derive(self, lock: CircuitLock, now: str) -> None:
         """P1 and P2 of a release that the auditor holds: its files give the model, whether or not the bundle shows one."""
@@ -293,7 +370,7 @@ class _Audit:
 
     def _request(self, circuit: CircuitPredicate, lock: CircuitLock) -> VerifyRequest:
         return VerifyRequest(
-            files={name: path for name, path in self._bundle.payload.items() if name not in SIDE_FILES},
+            files={name: path for name, path in self._alone.payload.items() if name not in SIDE_FILES},
             section=lock.section(circuit.engine),
             model_sha256=lock.model_sha256,
             allow_test_material=self._trust.allow_test_srs,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from verifai.domain.circuit_spec import Budget
+from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.progress import SILENT, Progress
 from verifai.stages.origin import HeldRelease
 from verifai.stages.verify import Expectations
@@ -17,6 +18,7 @@ class AuditOptions:
 
     Attributes:
         expect: plain tensors and context to match, as for verify. Inputs are also what the float model runs on.
+        data: the pin of the data set that an evaluation must be of.
         max_spread_error: the largest error, in spreads of the output, of a circuit that is still its model's; ``None`` for
             :data:`~verifai.domain.fidelity.POOR_BEYOND`.
         rederive: whether to rebuild the verification key, at about the cost of one set-up.
@@ -29,6 +31,7 @@ class AuditOptions:
     """
 
     expect: Expectations = field(default_factory=Expectations)
+    data: DataLock | None = None
     rederive: bool = True
     evm: bool = False
     max_spread_error: float | None = None

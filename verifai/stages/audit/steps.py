@@ -12,13 +12,13 @@ from verifai.bundle.note import MAX_NOTE_BYTES, NoteKey, parse_checkpoint
 from verifai.bundle.sbom import MAX_SBOM_BYTES, check_sbom
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.manifest import DOCUMENT_FILES, MODEL_FILE, SBOM_FILE
-from verifai.domain.attestation.predicate_types import DERIVATION_TYPE, RELEASE_TYPE, TEE_TYPE
+from verifai.domain.attestation.predicate_types import DERIVATION_TYPE, EVALUATION_TYPE, RELEASE_TYPE, TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.digest import short
 from verifai.domain.findings import Finding, Outcome, holds, not_checked
-from verifai.domain.statement import EngineName
+from verifai.domain.statement import EngineName, Statement
 from verifai.domain.trust import RE_DERIVE, LogTrust, TrustedCircuit
 from verifai.engines.capabilities import OffersSecondOpinion
 from verifai.engines.registry import engine_for
@@ -90,7 +90,7 @@ def _limits(options: AuditOptions) -> Limits:
     return Limits(memory_bytes=options.budget.memory_bytes)
 
 
-def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofPredicate) -> Finding:
+def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, created: str, statement: Statement | None) -> Finding:
     """A7: the bill of materials is the one of this evidence."""
     path = bundle.payload.get(SBOM_FILE)
     if path is None:
@@ -103,7 +103,7 @@ def check_materials(bundle: OpenBundle, circuit: CircuitPredicate, proof: ProofP
     }
     if path.stat().st_size > MAX_SBOM_BYTES:
         raise EvidenceRejected("bundle-too-large", f"a bill of materials over {MAX_SBOM_BYTES} bytes", where=SBOM_FILE)
-    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, proof.created, files, proof.statement)
+    packages = check_sbom(read_limited(path, limit=MAX_SBOM_BYTES), circuit, created, files, statement)
     listed = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     return holds("sbom-matches", "the bill of materials is about this model, circuit, engine and these files", evidence=listed)
 
@@ -135,7 +135,7 @@ def check_log_copy(bundle: OpenBundle, trust: LogTrust | None, log: Path | None,
 
 def check_unrelated(bundle: OpenBundle) -> list[Finding]:
     """A9: attestations that the proof does not build on were read, but nothing in this audit judged them."""
-    proofs = bundle.of_type(ProofPredicate.TYPE)
+    proofs = (*bundle.of_type(ProofPredicate.TYPE), *bundle.of_type(EVALUATION_TYPE))
     related: set[str] = set()
     # Hardware attestations are judged by steps H1 to H3, those of provenance by P1 to P3.
     pending = [one.id for kind in (TEE_TYPE, RELEASE_TYPE, DERIVATION_TYPE) for one in bundle.of_type(kind)]

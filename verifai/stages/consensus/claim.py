@@ -7,7 +7,7 @@ model and the round's own inputs. The evidence travels with the decision, so tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from verifai.bundle.reader import open_bundle
 from verifai.consensus.runner import Tensors
+from verifai.domain.answer import sequences_of
 from verifai.domain.attestation.predicate_types import PROOF_TYPE
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
-from verifai.domain.consensus.job import MAX_SAMPLES, Job, VoteSubject
+from verifai.domain.consensus.job import MAX_SAMPLES, Job, OutputKind, VoteSubject
 from verifai.domain.consensus.vote_tree import leaf_hash, root
 from verifai.domain.digest import Sha256, sha256, short
 from verifai.domain.progress import SILENT, Progress
@@ -27,7 +28,7 @@ from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.files import read_limited
 from verifai.fingerprints.output import Output, decode_output, encode_output
 from verifai.stages.consensus.decide import Claim
-from verifai.stages.verify import Expectations, find_claims, verify_open
+from verifai.stages.verify import Expectations, VerifiedBundle, find_claims, verify_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,12 +127,33 @@ def proven_output(
                 where=str(bundle.path),
                 hint="A proof of another model says nothing about this one.",
             )
-    expect = Expectations(inputs=dict(sample), allow_test_srs=allow_test_srs)
     # Names first: `verify` would call a tensor that the statement does not have a usage error.
     _require_inputs_named(bundle, sample)
-    verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
     (claim,) = bundle.of_type(PROOF_TYPE)
+    if subject.kind is OutputKind.TOKENS:
+        expect = Expectations(allow_test_srs=allow_test_srs)  # of an answer, the votes are about the prompt alone
+        verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
+        return claim.id, _answer(verified, sample, str(bundle.path))
+    expect = Expectations(inputs=dict(sample), allow_test_srs=allow_test_srs)
+    verified = verify_open(bundle, lock, expect, budget=budget, progress=progress)
     return claim.id, _public_outputs(verified.statement, subject, str(bundle.path))
+
+
+def _answer(verified: VerifiedBundle, sample: Tensors, where: str) -> Output:
+    """The tokens of a proven answer to the prompt that ``sample`` is: one row of tokens."""
+    statement, pin = verified.statement, verified.names.tokens
+    if statement.generation is None or pin is None:
+        raise PolicyNotMet(
+            "answer-not-shown",
+            "the votes are about answers, and the proof is of an inference alone",
+            where=where,
+            hint="Make the proof with `verifai generate`.",
+        )
+    found = sequences_of(statement, pin)
+    (prompt,) = sample.values()
+    if found.prompt_of(statement.generation) != tuple(np.asarray(prompt).reshape(-1).tolist()):
+        raise EvidenceRejected("input-mismatch", "the proven answer is to another prompt", where=where)
+    return {"tokens": np.array(found.answer_of(statement.generation), np.int64)}
 
 
 def _require_inputs_named(bundle: OpenBundle, sample: Tensors) -> None:
@@ -168,9 +190,17 @@ def _public_outputs(statement: Statement, subject: VoteSubject, where: str) -> O
 
 
 def stated_inputs(path: Path) -> tuple[TensorStatement, ...]:
-    """The inputs that a proof bundle says it is about: enough to read a file of samples, nothing to believe."""
+    """The inputs that a proof bundle says it is about: enough to read a file of samples, nothing to believe.
+
+    Of an answer, the prompt: the first tokens of its only input.
+    """
     with open_bundle(path) as bundle:
-        return find_claims(bundle)[1].statement.of(Role.INPUT)
+        statement = find_claims(bundle)[1].statement
+    inputs, claim = statement.of(Role.INPUT), statement.generation
+    if claim is None or len(inputs) != 1 or inputs[0].quantised is None:
+        return inputs
+    prompt = inputs[0].quantised[: claim.prompt]
+    return (replace(inputs[0], shape=(1, len(prompt)), quantised=prompt),)
 
 
 def evidence_of_proofs(claim: Claim, packed: Sequence[Path], samples: Sequence[Tensors]) -> ClaimEvidence:

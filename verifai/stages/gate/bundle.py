@@ -18,6 +18,7 @@ from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.predicate_types import (
     CONSENSUS_TYPE,
     DERIVATION_TYPE,
+    EVALUATION_TYPE,
     GATE_TYPE,
     PROOF_TYPE,
     RELEASE_TYPE,
@@ -30,11 +31,14 @@ from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
 from verifai.domain.digest import Sha256, short
+from verifai.domain.evaluation.shown import ShownEvaluation
+from verifai.domain.evaluation.words import sentence
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy
 from verifai.domain.policy.attestation import GatePredicate, VerificationResult
 from verifai.domain.policy.contexts import CountedProof
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
+from verifai.domain.policy.evaluation import judge_evaluation
 from verifai.domain.policy.judge import (
     TEST_SRS,
     GateFacts,
@@ -61,6 +65,9 @@ from verifai.engines.interface import SectionSummary
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError, undecided
 from verifai.stages.attested import check_hardware, receipt_digest
 from verifai.stages.consensus.find_round import find_round
+from verifai.stages.evaluation.claims import find_evaluation
+from verifai.stages.evaluation.judge import ProvenPart, verify_evaluation
+from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures, inference_digests, shows_inputs, statement_digest
 from verifai.stages.gate.consensus import check_consensus
 from verifai.stages.gate.load import LoadedPolicy
@@ -76,6 +83,7 @@ _TYPE_OF = {
     EvidenceKind.CONSENSUS: CONSENSUS_TYPE,
     EvidenceKind.GATE: GATE_TYPE,
     EvidenceKind.TEE: TEE_TYPE,
+    EvidenceKind.EVALUATION: EVALUATION_TYPE,
 }
 
 MAX_VALUES = 64
@@ -119,6 +127,7 @@ class _Case:
         self._words: tuple[str, ...] = ()
         self._counted: CountedProof | None = None
         self._values: tuple[ShownTensor, ...] = ()
+        self._evaluated: ShownEvaluation | None = None
 
     def judge(self) -> Judgement:
         demands: tuple[ModelDemand, ...] = ()
@@ -133,6 +142,7 @@ class _Case:
                 EvidenceKind.CONSENSUS: partial(self._consensus, demand),
                 EvidenceKind.GATE: partial(self._gate, demand),
                 EvidenceKind.TEE: partial(self._tee, demand),
+                EvidenceKind.EVALUATION: partial(self._evaluation, demand),
             }
             for kind in self._kinds(demand):
                 try:
@@ -151,12 +161,15 @@ class _Case:
             words=self._words,
             counted=self._counted,
             values=self._values,
+            evaluation=self._evaluated,
         )
 
     def _demands(self) -> tuple[ModelDemand, ...]:
         """The demands that the bundle speaks to: one model's, or for an earlier gate's verdict those of all it names."""
         digests: set[str] = set()
-        if self._bundle.of_type(PROOF_TYPE):
+        if self._bundle.of_type(EVALUATION_TYPE):
+            digests.add(find_evaluation(self._bundle).circuit.model_sha256)
+        elif self._bundle.of_type(PROOF_TYPE):
             digests.add(find_claims(self._bundle)[0].model_sha256)
         if self._bundle.of_type(CONSENSUS_TYPE):
             digests.add(find_round(self._bundle)[2].job.subject.model_sha256)
@@ -210,6 +223,8 @@ class _Case:
 
     def _present(self) -> list[EvidenceKind]:
         kinds = [kind for kind in EvidenceKind if kind is not EvidenceKind.TEE and self._bundle.of_type(_TYPE_OF[kind])]
+        if EvidenceKind.EVALUATION in kinds:  # its proofs are judged with it
+            kinds = [kind for kind in kinds if kind is not EvidenceKind.PROOF]
         # What attests to a verifier speaks for the consensus, not by itself.
         attested = any(not isinstance(one.about, AboutVoter) for one in self._attested())
         return [*kinds, *([EvidenceKind.TEE] if attested else [])]
@@ -302,7 +317,7 @@ class _Case:
         self._words = privacy_words(verified.statement)
         # Of a batch, the first items: its number of inferences is among the facts.
         self._values = tuple(one.cut(MAX_VALUES) for one in first_items(verified.values)[0])
-        facts = self._proof_facts(verified, summary)
+        facts = self._proof_facts(verified, summary, self._proof_signers())
         trust = self._loaded.trust
         key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
         self._findings += [key] if key is not None else []
@@ -349,9 +364,8 @@ class _Case:
         if lock.provenance is not None:
             self._facts |= {"release": lock.provenance.release, "origin": worst_state(origin.links).value}
 
-    def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary) -> ProofFacts:
+    def _proof_facts(self, verified: VerifiedBundle, summary: SectionSummary, signed: int) -> ProofFacts:
         statement = verified.statement
-        signed = self._proof_signers()
         return ProofFacts(
             engine=statement.engine,
             statement_id=statement_digest(statement),
@@ -439,6 +453,65 @@ class _Case:
         self._age(demand, (*(one.created for one in checked), self._bundle.manifest.created), signers)
         self._facts |= {"hardware": ", ".join(sorted({one.facts.kind.value for one in checked if one.facts is not None}))}
         self._shows[EvidenceKind.TEE] = (identity,)
+
+    def _evaluation(self, demand: ModelDemand) -> None:
+        """A whole data set: every proof against the policy's terms for proofs, then the metrics counted from all of them."""
+        assert demand.evaluation is not None
+        assert demand.evaluation_proofs is not None
+        lock, data = self._loaded.locks[demand.name], self._loaded.data_locks[demand.name]
+        engine = find_evaluation(self._bundle).circuit.engine
+        terms = [demand.evaluation_proofs, *([demand.proof] if demand.proof is not None else [])]
+        signers = self._evaluation_signers()
+        created: list[str] = []
+        clamped: list[int | None] = []
+        shown: list[Sha256] = []
+
+        def visit(part: ProvenPart) -> tuple[Finding, ...]:
+            facts = self._proof_facts(part.verified, self._loaded.summaries[demand.name][engine], signers)
+            created.append(part.verified.proof.created)
+            clamped.append(part.verified.proof.clamped_cells)
+            if demand.proof is not None and not demand.proof.by_context:
+                shown.extend(inference_digests(part.verified.statement))
+            return tuple(finding for one in terms for finding in (judge_engine(one, facts.engine), *judge_proof(one, facts)))
+
+        # A test set-up is judged by the policy: first of all it has to be known whether the proofs are true.
+        verified = verify_evaluation(self._bundle, lock, data, allow_test_srs=True, budget=self._budget, visit=visit)
+        summary = self._loaded.summaries[demand.name][verified.circuit.engine]
+        self._findings += verified.findings
+        self._opened = replace(verified.opened, where=self._path)
+        trust = self._loaded.trust
+        key = judge_key(None if trust is None else trust.circuits.get(lock.name), summary.circuit_sha256)
+        self._findings += [key] if key is not None else []
+        counted = None if None in clamped else max((one for one in clamped if one is not None), default=None)
+        self._findings += judge_fidelity(demand.fidelity, fidelity_figures(summary.fidelity), counted)
+        self._findings += judge_evaluation(demand.evaluation, data, verified.metrics)
+        self._origin(demand, lock, verified.circuit)
+        self._age(demand, (*created, verified.predicate.created, self._bundle.manifest.created), signers)
+        self._evaluated = shown_evaluation(verified, demand.evaluation.confidence)
+        self._words = (sentence(data, verified.metrics, demand.evaluation.confidence), *privacy_words(verified.statement))
+        self._facts |= {
+            "engine": f"{verified.circuit.engine.value} {summary.engine_version}",
+            "privacy": PRIVACY_OF[verified.statement.privacy].value,
+            "weights": verified.statement.weights.value,
+            "set_up": srs_level(summary).value,
+            "created": verified.predicate.created,
+            "data_root": data.root,
+            "samples": str(data.count),
+            "proofs": str(len(verified.predicate.proofs)),
+        }
+        self._shows[EvidenceKind.EVALUATION] = (data.root,)
+        if shown:
+            self._shows[EvidenceKind.PROOF] = tuple(dict.fromkeys(shown))
+
+    def _evaluation_signers(self) -> int:
+        """Trusted keys that answer for date and context: the manifest holds both, or the evaluation and each of its proofs."""
+        trust = self._loaded.trust
+        if signed := self._signers(trust, TrustRole.RELEASE):
+            return signed
+        if trust is None or TrustRole.PROVER not in trust.roles:
+            return 0
+        claims = (*self._bundle.of_type(EVALUATION_TYPE), *self._bundle.of_type(PROOF_TYPE))
+        return min(self._signers_of(one, TrustRole.PROVER) for one in claims)
 
     def _consensus(self, demand: ModelDemand) -> None:
         assert demand.consensus is not None

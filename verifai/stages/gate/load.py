@@ -12,8 +12,10 @@ from verifai.circuit_folder import read_lock, read_toml
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, sha256, short
+from verifai.domain.evaluation.data_lock import DataLock, parse_data_lock
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
+from verifai.domain.policy.evaluation import EvaluationDemand, unfit
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.policy.verdict import effective_digest
@@ -38,6 +40,7 @@ class LoadedPolicy:
         data: the policy file's bytes.
         locks: per model name.
         summaries: per model name and engine: what the lock's section says.
+        data_locks: per model name, the pin of the data set that it must be evaluated on, where one is asked for.
         anchors: every file named, with its SHA-256.
         derived: per model name, what was derived here from a release that the policy names.
     """
@@ -47,6 +50,7 @@ class LoadedPolicy:
     policy: Policy
     locks: Mapping[str, CircuitLock]
     summaries: Mapping[str, Mapping[EngineName, SectionSummary]]
+    data_locks: Mapping[str, DataLock]
     trust: Trust | None
     anchors: tuple[tuple[str, Sha256], ...]
     derived: Mapping[str, Derived] = field(default_factory=dict)
@@ -79,6 +83,7 @@ def load_policy(path: Path) -> LoadedPolicy:
     anchors: dict[str, Sha256] = {}
     locks: dict[str, CircuitLock] = {}
     summaries: dict[str, dict[EngineName, SectionSummary]] = {}
+    data_locks: dict[str, DataLock] = {}
     for index, demand in enumerate(policy.models):
         lock_path = folder / demand.lock
         for file in [lock_path / name for name in _LOCKS] if lock_path.is_dir() else [lock_path]:
@@ -90,6 +95,9 @@ def load_policy(path: Path) -> LoadedPolicy:
         if twin != demand.name:
             raise _refuse(path, data, f"model[{index}].lock", f"it pins the same model as that of {twin!r}")
         summaries[demand.name] = _summaries(path, data, index, demand, lock)
+        if demand.evaluation is not None:
+            anchors[demand.evaluation.data] = sha256(read_limited(folder / demand.evaluation.data, limit=MAX_ANCHOR_BYTES))
+            data_locks[demand.name] = _data_lock(path, data, index, demand.evaluation)
     trust = None
     if policy.trust is not None:
         trust_path = folder / policy.trust
@@ -99,7 +107,17 @@ def load_policy(path: Path) -> LoadedPolicy:
             _check_pinned_lock(trust, trust_path, folder / demand.lock, locks[demand.name])
     for index, demand in enumerate(policy.models):
         _check_trust_suffices(path, data, index, demand, trust)
-    return LoadedPolicy(path, data, policy, locks, summaries, trust, tuple(sorted(anchors.items())))
+    return LoadedPolicy(path, data, policy, locks, summaries, data_locks, trust, tuple(sorted(anchors.items())))
+
+
+def _data_lock(path: Path, data: bytes, index: int, demand: EvaluationDemand) -> DataLock:
+    """The pin of a data set, which must have what the policy asks about. Raises UsageError."""
+    lock = parse_data_lock(read_toml(path.parent / demand.data, code="bad-data-lock"), str(path.parent / demand.data))
+    wrong = unfit(demand, lock)
+    if wrong is not None:
+        field, message = wrong
+        raise _refuse(path, data, f"model[{index}].evaluation.{field}", message, "No evaluation could meet it.")
+    return lock
 
 
 def _lock_file(path: Path) -> Path:
@@ -186,7 +204,8 @@ def _check_trust_suffices(path: Path, data: bytes, index: int, demand: ModelDema
             hint = "Name the release in `files`, or add [roles.notary] to the trust file."
             raise _refuse(path, data, f"model[{index}].provenance", message, hint)
     signs = TrustRole.PROVER in roles or TrustRole.RELEASE in roles
-    if demand.max_age_seconds is not None and EvidenceKind.PROOF in demand.evidence and not signs:
+    proven = {EvidenceKind.PROOF, EvidenceKind.EVALUATION} & set(demand.evidence)
+    if demand.max_age_seconds is not None and proven and not signs:
         raise _refuse(
             path,
             data,

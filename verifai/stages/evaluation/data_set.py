@@ -1,0 +1,232 @@
+"""A data set in memory: its bytes, its pin, and the file that carries it in a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from verifai.bundle.merkle import root_of
+from verifai.domain import strict_json
+from verifai.domain.digest import Sha256
+from verifai.domain.evaluation.data_lock import DataKind, DataLock, DataTask, InputColumn
+from verifai.domain.evaluation.sample_leaf import Cell, inputs_bytes, sample_bytes
+from verifai.errors import EvidenceRejected, InputRejected, UsageError
+from verifai.execution.files import read_limited
+from verifai.onnx_graph.arrays import MAX_BYTES, read_npz
+from verifai.onnx_graph.npz import write_npz
+from verifai.onnx_graph.tensors import Array
+
+DATA_FILE = "data.npz"
+"""The samples, in an evaluation's payload."""
+TEXT = "text"
+_LABEL, _GROUP, _INPUT = "label", "group", "input."
+
+Column = Array | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Samples with their labels, and their groups if there are any.
+
+    Attributes:
+        inputs: by name, in order: an array with axis 0 = sample, or the texts of a column of a table.
+        labels: int64 places of classes, or float64 numbers; one per sample.
+        classes: their names; none for regression.
+        groups: one per sample; none where the data set has no groups.
+    """
+
+    kind: DataKind
+    task: DataTask
+    inputs: Mapping[str, Column]
+    labels: Array
+    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def columns(self) -> tuple[InputColumn, ...]:
+        """What the inputs are, for the lock."""
+        return tuple(
+            InputColumn(name, TEXT) if isinstance(one, tuple) else InputColumn(name, one.dtype.name, one.shape[1:])
+            for name, one in self.inputs.items()
+        )
+
+    def first(self, count: int) -> DataSet:
+        """The first samples alone."""
+        inputs: dict[str, Column] = {name: one[:count] for name, one in self.inputs.items()}
+        return DataSet(self.kind, self.task, inputs, self.labels[:count], self.classes, self.groups[:count], self.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """What a lock pins of the samples; see :class:`~verifai.domain.evaluation.data_lock.DataLock`."""
+
+    root: Sha256
+    inputs_root: Sha256
+    labels_sha256: Sha256
+    groups_sha256: Sha256 | None
+
+
+def digests_of(data: DataSet) -> Digests:
+    """Hash a data set. Time and memory are linear in its bytes."""
+    labels = _label_bytes(data)
+    groups = [one.encode() for one in data.groups]
+    # Once over the inputs, so that they are laid out once.
+    inputs = list(_hashed_inputs(data))
+    whole = (
+        sample_bytes(laid, label, groups[row] if groups else None)
+        for row, (laid, label) in enumerate(zip(inputs, labels, strict=True))
+    )
+    return Digests(
+        root=Sha256(root_of(whole).hex()),
+        inputs_root=Sha256(root_of(inputs).hex()),
+        labels_sha256=_listed(b"verifai/labels/v1\n", labels),
+        groups_sha256=_listed(b"verifai/groups/v1\n", groups) if groups else None,
+    )
+
+
+def _hashed_inputs(data: DataSet) -> Iterator[bytes]:
+    columns = [
+        [Cell(name, TEXT, (), text.encode()) for text in one] if isinstance(one, tuple) else _array_cells(name, one)
+        for name, one in data.inputs.items()
+    ]
+    for cells in zip(*columns, strict=True):
+        yield inputs_bytes(cells)
+
+
+def _array_cells(name: str, array: Array) -> Sequence[Cell]:
+    flat = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    return [Cell(name, array.dtype.name, array.shape[1:], flat[row].tobytes()) for row in range(len(array))]
+
+
+def _label_bytes(data: DataSet) -> list[bytes]:
+    kind = "<i8" if data.task is DataTask.CLASSIFICATION else "<f8"
+    return [data.labels[row : row + 1].astype(kind).tobytes() for row in range(len(data))]
+
+
+def _listed(prefix: bytes, parts: Sequence[bytes]) -> Sha256:
+    state = hashlib.sha256(prefix)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little") + part)
+    return Sha256(state.hexdigest())
+
+
+def pin(data: DataSet, name: str, label: str, **more: Any) -> DataLock:
+    """The lock of a data set; ``more``: further fields of :class:`DataLock`."""
+    found = digests_of(data)
+    return DataLock(
+        name=name,
+        root=found.root,
+        inputs_root=found.inputs_root,
+        labels_sha256=found.labels_sha256,
+        count=len(data),
+        task=data.task,
+        kind=data.kind,
+        inputs=data.columns(),
+        label=label,
+        classes=data.classes,
+        groups=tuple(sorted(set(data.groups))),
+        groups_sha256=found.groups_sha256,
+        **more,
+    )
+
+
+def to_file(data: DataSet) -> bytes:
+    """The bytes of ``payload/data.npz``: the inputs by number, the labels, the groups; texts as JSON lists in UTF-8."""
+    arrays: dict[str, Array] = {}
+    for number, one in enumerate(data.inputs.values()):
+        arrays[f"{_INPUT}{number}"] = _texts(one) if isinstance(one, tuple) else one
+    arrays[_LABEL] = data.labels
+    if data.groups:
+        arrays[_GROUP] = _texts(data.groups)
+    return write_npz(arrays)
+
+
+def _texts(texts: Sequence[str]) -> Array:
+    return np.frombuffer(json.dumps(list(texts), ensure_ascii=False).encode(), np.uint8)
+
+
+def read_carried(path: Path, lock: DataLock) -> DataSet:
+    """The samples in a bundle, which must be those that ``lock`` pins.
+
+    Raises:
+        EvidenceRejected: ``data-malformed``; ``data-inputs-differ``, ``data-labels-differ``, ``data-groups-differ``.
+    """
+    try:
+        arrays = read_npz(read_limited(path, limit=MAX_BYTES), DATA_FILE)
+        data = _laid_out(arrays, lock)
+    except (InputRejected, UsageError, ValueError) as problem:
+        raise EvidenceRejected("data-malformed", f"the samples cannot be read: {problem}", where=DATA_FILE) from None
+    require_pinned(data, lock)
+    return data
+
+
+def _laid_out(arrays: Mapping[str, Array], lock: DataLock) -> DataSet:
+    """By the names and kinds of the lock. Raises ValueError."""
+    expected = [f"{_INPUT}{number}" for number in range(len(lock.inputs))] + [_LABEL] + ([_GROUP] if lock.groups else [])
+    if sorted(arrays) != sorted(expected):
+        raise ValueError(f"it holds {', '.join(sorted(arrays))[:200]}, not {', '.join(sorted(expected))[:200]}")
+    labels = arrays[_LABEL]
+    kind = np.int64 if lock.task is DataTask.CLASSIFICATION else np.float64
+    if labels.dtype != kind or labels.ndim != 1 or not len(labels):
+        raise ValueError("the labels are not one number per sample")
+    if lock.classes and not ((labels >= 0) & (labels < len(lock.classes))).all():
+        raise ValueError("a label is no class of the lock")
+    inputs: dict[str, Column] = {}
+    for number, column in enumerate(lock.inputs):
+        array = arrays[f"{_INPUT}{number}"]
+        if column.kind == TEXT:
+            inputs[column.name] = _read_texts(array, len(labels))
+            continue
+        if array.dtype.name != column.kind or array.shape != (len(labels), *column.shape):
+            raise ValueError(f"{column.name!r} is {array.dtype.name} of shape {array.shape}")
+        inputs[column.name] = array
+    groups = _read_texts(arrays[_GROUP], len(labels)) if lock.groups else ()
+    return DataSet(lock.kind, lock.task, inputs, labels, lock.classes, groups)
+
+
+def _read_texts(array: Array, count: int) -> tuple[str, ...]:
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError("a column of texts is not UTF-8")
+    found = strict_json.loads(
+        array.tobytes(), where=DATA_FILE, max_bytes=MAX_BYTES, error=InputRejected, code="input-malformed"
+    )
+    if not isinstance(found, list) or len(found) != count or not all(isinstance(one, str) for one in found):
+        raise ValueError("a column of texts has not one text per sample")
+    return tuple(found)
+
+
+def require_pinned(data: DataSet, lock: DataLock) -> None:
+    """That samples, labels and groups are, in their order, those that ``lock`` pins; else what differs.
+
+    Raises:
+        EvidenceRejected: ``data-inputs-differ``, ``data-labels-differ``, ``data-groups-differ``.
+    """
+    found = digests_of(data)
+    if found.root == lock.root and len(data) == lock.count and set(data.groups) == set(lock.groups):
+        return
+    if len(data) != lock.count or found.inputs_root != lock.inputs_root:
+        raise EvidenceRejected(
+            "data-inputs-differ",
+            f"{len(data):,} samples, whose inputs are not those of the {lock.count:,} that the lock pins",
+            where=DATA_FILE,
+        )
+    if found.labels_sha256 != lock.labels_sha256:
+        raise EvidenceRejected(
+            "data-labels-differ",
+            "the labels are not those that the lock pins",
+            where=DATA_FILE,
+        )
+    raise EvidenceRejected(
+        "data-groups-differ",
+        "the groups are not those that the lock pins",
+        where=DATA_FILE,
+    )

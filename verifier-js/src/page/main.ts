@@ -46,6 +46,7 @@ const STEPS: readonly (readonly [number: string, title: string, trust: boolean])
   ["T4", "Neither too old nor from the future", true],
   ["T5", "The set-up material is accepted", true],
   ["L", "The evidence is in the public log", true],
+  ["A3", "The circuit is the one that your trust file pins", true],
 ];
 
 const MARKS: { readonly [outcome in Finding["outcome"] | "waiting"]: readonly [path: string, word: string] } = {

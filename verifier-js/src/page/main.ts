@@ -352,7 +352,7 @@ class Page {
     const held = this.cards.reduce((total, card) => total + card.held, 0);
     const open = this.outcomes.flatMap((one) => one.findings).filter((one) => one.outcome === "not-checked").length;
     const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${verdicts.filter((one) => one === "accepted").length} verified. ` : "";
-    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not asked for, and is", "things were not asked for, and are")} named below.`);
+    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below.`);
     part("count").hidden = false;
   }
 

@@ -31,7 +31,7 @@ from verifai.stages.evaluation.judge import verify_evaluation
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_BY_ONE = 50
-OPENINGS = 64
+OPENINGS = 128
 
 
 def pictures(count: int) -> DataSet:

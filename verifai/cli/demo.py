@@ -229,8 +229,8 @@ class _Painter:
         self._step("", plain(event.sentence))
         self._step(
             "",
-            f"{seconds_text(event.prove_seconds)} to prove and check, {bytes_text(made.size)}; the gate asks for {FLOOR:.0%} of "
-            f"right answers, counts again and {word} ({seconds_text(event.gate_seconds)}).",
+            f"{seconds_text(event.prove_seconds)} to prove and check, {bytes_text(made.size)}; the gate asks for "
+            f"{FLOOR:.0%} of right answers, counts again, and {word} ({seconds_text(event.gate_seconds)}).",
         )
         return {
             "event": "evaluated",

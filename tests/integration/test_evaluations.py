@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.evaluations import ROWS, circuit, lock_of, rows_set
 from tests.support.paths import ROOT
-from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.errors import UsageError
@@ -54,9 +53,9 @@ def test_hidden_weights_and_scores_show_only_the_classes_and_a_gate_counts_them(
     counted = made["evaluation"]["whole"]["accuracy"]
     assert (counted["right"], counted["samples"]) == (8, ROWS)
     assert made["evaluation"]["whole"]["top_k"] == {}  # the scores are hidden
-    # The same command again makes nothing, verifies what is there and says the same.
+    # The same command again makes nothing: a bundle is never written over.
     status, again = run(capsys, "evaluate", folder.folder, root / "rows.lock", "-o", root / "hidden.evaluation")
-    assert (status, again["bundle_id"], again["evaluation"]) == (0, made["bundle_id"], made["evaluation"])
+    assert (status, again["error"]["code"]) == (2, "bad-output")
     policy = root / "policy.toml"
     text = f"""
         schema = "verifai/policy/v1"
@@ -78,7 +77,7 @@ def test_hidden_weights_and_scores_show_only_the_classes_and_a_gate_counts_them(
     for old, new, expected in (
         ("0.8", "0.81", "accuracy-below-floor"),
         ("accuracy = 0.8", 'accuracy = 0.8\nfloors_on = "lower-end"', "accuracy-below-floor"),
-        ("= 1.0", "= 0.1", "groups-too-far-apart"),
+        ("largest_gap_between_groups = 1.0", "accuracy_of_each_group = 0.9", "accuracy-below-floor"),
         ('"zero-knowledge-unaudited"', '"zero-knowledge"', "privacy-below-policy"),
         ('srs = "tr', 'context = "release"\n        srs = "tr', "context-mismatch"),
     ):
@@ -152,6 +151,8 @@ def test_an_interrupted_evaluation_goes_on_and_proves_nothing_twice(root: Path, 
     made = evaluate(folder, data, lock, output)
     assert (made.proofs, made.earlier) == (3, 2)
     assert not work_folder(output).exists()
+    again = evaluate(folder, data, lock, output)
+    assert (again.evaluation.bundle_id, again.earlier) == (made.evaluation.bundle_id, 3)
     # Something else at the output is never replaced.
     with pytest.raises(UsageError) as caught:
         evaluate(folder, rows_set(seed=9), lock_of(rows_set(seed=9)), output)
@@ -173,7 +174,7 @@ def test_a_regression_on_a_table_is_measured_in_the_unit_of_its_labels(root: Pat
     for row, target in zip(found.data[:40], found.target[:40], strict=True):
         lines.append(",".join([*(repr(float(one)) for one in row), repr(float(target)), "f" if row[1] > 0 else "m"]))
     (root / "diabetes.csv").write_text("\n".join(lines) + "\n")
-    np.savez(root / "diabetes-cal.npz", X=found.data.astype(np.float32))
+    np.savez(root / "diabetes-cal.npz", features=found.data.astype(np.float32))
     assert cli.run(["export", str(root / "diabetes.skops"), "-o", str(root / "diabetes.onnx")]) == 0
     capsys.readouterr()
     folder = root / "diabetes"
@@ -182,11 +183,12 @@ def test_a_regression_on_a_table_is_measured_in_the_unit_of_its_labels(root: Pat
         f"""
         [circuit]
         name = "diabetes"
+        task = "regression"
         model = "../diabetes.onnx"
         engine = "sumcheck"
         [tensors]
-        X = "public"
-        variable = "public"
+        features = "public"
+        prediction = "public"
         [weights]
         visibility = "public"
         [fidelity]
@@ -197,11 +199,6 @@ def test_a_regression_on_a_table_is_measured_in_the_unit_of_its_labels(root: Pat
         columns = {json.dumps(names)}
         """
     )
-    names_of = CircuitFolder(folder).model
-    text = (folder / "circuit.toml").read_text()
-    text = text.replace('X = "public"', f'{names_of.inputs[0].name} = "public"')
-    text = text.replace('variable = "public"', f'{names_of.outputs[0].name} = "public"')
-    (folder / "circuit.toml").write_text(text)
     assert cli.run(["compile", str(folder), "--batch", "16"]) == 0
     capsys.readouterr()
     status, pinned = run(

@@ -108,6 +108,11 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "consensus": ("read_round", "read_weights", "decide_round", "write_decision"),
     "gate-init": ("init_policy",),
     "gate": ("gate", "gate_report", "report_format", "attest_verdict"),
+    "push": ("push_bundles",),
+    "pull": ("pull_bundles",),
+    "promote": ("promote_version",),
+    "gate-show": ("read_verdict",),
+    "gate-verify": ("judge_verdict",),
     "bench": ("run_bench",),
     "key new": ("new_key",),
     "key show": ("read_key",),
@@ -139,7 +144,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 }
 """Verb → the functions that do its work."""
 
-NOT_APPLICABLE = {"demo": "a tour for the eye: it calls the functions of the other verbs on the shipped models"}
+NOT_APPLICABLE = {
+    "demo": "a tour for the eye: it calls the functions of the other verbs on the shipped models",
+    "explain": "prints a row of the catalogue of codes",
+    "help": "prints what --help prints",
+    "version": "prints versions of packages",
+    "completion": "prints a script for a shell",
+}
 
 PUBLIC = TYPES | READERS | {name for names in FUNCTIONS.values() for name in names}
 

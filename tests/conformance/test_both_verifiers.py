@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+
 import pytest
 
 from tests.support import conformance_cases as made
+from tests.support.paths import ROOT
 from tests.support.second_verifier import differences, first, second
 
 pytestmark = pytest.mark.js
+
+CHEATS = ("tests/tamper/test_sumcheck_cheating.py", "tests/tamper/test_sumcheck_consistent_cheats.py")
+"""Provers that cheat before they commit and stay consistent: each proof breaks one equation, so each check has its proofs."""
+MORE_CHEATS = (
+    *CHEATS,
+    "tests/tamper/test_sumcheck_row_cheating.py",
+    "tests/tamper/test_sumcheck_view_cheating.py",
+    "tests/tamper/test_sumcheck_language_cheating.py",
+    "tests/tamper/test_sumcheck_zk_cheating.py",
+    "tests/tamper/test_sumcheck_mutation.py",
+    "tests/tamper/test_sumcheck_batch.py",
+)
+
+
+def recorded(folder, files, marker="not slow"):
+    """What the verifier was given by these tests, with its answers."""
+    folder.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.support.recorded_verdicts",
+        "-m",
+        marker,
+        "--timeout",
+        "3000",
+        *files,
+    ]
+    surroundings = {**os.environ, "VERIFAI_RECORD": str(folder)}
+    done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    return [pickle.loads(path.read_bytes()) for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="session")
+def cheats(tmp_path_factory):
+    """Cheating provers' proofs, with the Python verifier's answers."""
+    return recorded(tmp_path_factory.mktemp("conformance") / "recorded", CHEATS)
+
+
+def unlike(verdicts, folder):
+    """The recorded verdicts that the second verifier does not share."""
+    answers = second([case for case, _ in verdicts], folder)
+    return [(case.name, mine, its) for (case, mine), its in zip(verdicts, answers, strict=True) if mine != its]
 
 
 def test_both_accept_the_frozen_proofs_and_refuse_them_alike_once_changed(tmp_path):
@@ -21,7 +73,33 @@ def test_both_accept_the_frozen_proofs_and_refuse_them_alike_once_changed(tmp_pa
 @pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
 def test_both_agree_on_every_operation(suite, tmp_path, monkeypatch):
     honest = list(made.every_operation(suite, monkeypatch))
-    assert [
-        (case.name, answer.code) for case, answer in zip(honest, second(honest, tmp_path), strict=True) if answer.code
-    ] == []
+    answers = second(honest, tmp_path)
+    assert [(case.name, answer) for case, answer in zip(honest, answers, strict=True) if answer.code] == []
     assert differences([changed for case in honest for changed in made.mutations(case, 25, 2)], tmp_path) == []
+
+
+def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path):
+    honest = list(made.private_weights())
+    assert [answer.code for answer in second(honest, tmp_path)] == ["", ""]
+    assert differences([changed for case in honest for changed in made.mutations(case, 60, 3)], tmp_path) == []
+
+
+def test_both_refuse_the_provers_that_cheat_before_they_commit(cheats, tmp_path):
+    assert len(cheats) > 500
+    assert unlike(cheats, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_both_agree_on_whatever_the_tamper_suite_makes(tmp_path):
+    verdicts = recorded(tmp_path / "recorded", MORE_CHEATS)
+    assert len(verdicts) > 3000
+    assert unlike(verdicts, tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_both_agree_on_changes_that_nobody_chose(seed, tmp_path, monkeypatch):
+    honest = [*made.golden(), *made.private_weights()]
+    for suite in made.SUITES:
+        honest += made.every_operation(suite, monkeypatch)
+    assert differences([changed for case in honest for changed in made.mutations(case, 100, 100 + seed)], tmp_path) == []

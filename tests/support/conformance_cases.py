@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tests.golden.make_sumcheck_proofs import stated
 from tests.support import sumcheck_batches, sumcheck_examples
@@ -15,9 +16,11 @@ from verifai.engines.sumcheck.circuit.codec import decode
 from verifai.engines.sumcheck.circuit.program import WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.payload.statement import encode_statement
+from verifai.engines.sumcheck.payload.weight_roots import encode_link, encode_registration
 from verifai.engines.sumcheck.protocol.statement import Statement
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
-from verifai.engines.sumcheck.prover.prove import prepare, prove
+from verifai.engines.sumcheck.prover import relations as proving
+from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
 
 GOLDEN = ROOT / "tests" / "golden"
 P = 2**64 - 2**32 + 1
@@ -73,8 +76,9 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
     """``count`` changes of a payload: single bits, words, elements, lengths, exchanges, in every file."""
     chance = random.Random(f"{seed} {case.name}")
     files = sorted(case.files)
+    relations = [name for name in ("registration.bin", "link.bin") if name in files]
     for number in range(count):
-        file = chance.choice([*files, "proof.bin", "proof.bin", "statement.bin"])
+        file = chance.choice([*files, *relations, "proof.bin", "proof.bin", "statement.bin"])
         data = case.files[file]
         at = chance.randrange(len(data))
         if chance.random() < 0.3:  # near an end, where fields of headers and the last messages are
@@ -102,3 +106,35 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
             change = Change(file, at, chance.randbytes(min(8, len(data) - at)))
         changed = case.changed(change, name=f"{number}, kind {kind} in {file} at {change.at}")
         yield changed.repinned() if file in ("circuit.bin", "weights.bin") and chance.random() < 0.8 else changed
+
+
+class _Registrable(Sketch):
+    """Declared bounds are 2^k − 1, as those of hidden weights are."""
+
+    suite = ZERO_KNOWLEDGE
+
+    def weight(self, shape: tuple[int, ...], bound: int = 127) -> int:
+        index = super().weight(shape, bound)
+        weight = self.weights[index]
+        bound, norm = ((1 << value.bit_length()) - 1 for value in (weight.bound, weight.row_l1))
+        self.weights[index] = replace(weight, bound=bound, row_l1=norm)
+        return index
+
+
+def private_weights() -> Iterator[Case]:
+    """Payloads of one model whose weights are hidden: under the pinned root, and under an epoch root that is linked to it."""
+    sketch = _Registrable(1)
+    hidden = sketch.requant(sketch.matmul(sketch.input((1, 13)), 10))
+    circuit = sketch.finish(sketch.requant(sketch.matmul(hidden, 5), relu=False), committed=True)
+    pinned, epoch = (prepare(circuit, sketch.cells, weights_seed=bytes([number]) * 32) for number in range(2))
+    trace = run(circuit, sketch.cells, sumcheck_examples.random_input(circuit, 3))
+    registration = encode_registration(0, proving.prove_registration(pinned, 0))
+    for name, key, more in (("registered", pinned, {}), ("linked", epoch, {"link.bin": _link(pinned, epoch)})):
+        case = case_of(f"private weights, {name}", key, prove(key, trace, b"", opening_number=5), sketch.cells)
+        files = {**case.files, "registration.bin": registration, **more}
+        yield replace(case, weights="private", identity=pinned.identity, files=files)
+
+
+def _link(pinned: ProvingKey, epoch: ProvingKey) -> bytes:
+    assert epoch.committed is not None
+    return encode_link(epoch.committed.root, 1, 2, proving.prove_link(pinned, 1, epoch, 2))

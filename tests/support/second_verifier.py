@@ -81,6 +81,7 @@ class Answer:
     code: str
     kind: str
     detail: str = field(default="", compare=False)
+    milliseconds: float = field(default=0.0, compare=False)
 
 
 def case_of(name: str, key: ProvingKey, proven: ProvenStatement, cells: Sequence[object]) -> Case:
@@ -162,7 +163,8 @@ def second(cases: Sequence[Case], folder: Path, driver: Path = DRIVER) -> list[A
     task = json.dumps({"files": files, "cases": listed})
     done = subprocess.run(["node", str(driver)], input=task, capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
-    return [Answer(one["code"], one["kind"], f"{one['where']}: {one['message']}") for one in json.loads(done.stdout)]
+    found = json.loads(done.stdout)
+    return [Answer(one["code"], one["kind"], f"{one['where']}: {one['message']}", one["milliseconds"]) for one in found]
 
 
 def differences(

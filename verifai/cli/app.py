@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before the imports below: one that fails must not 
     runpy.run_module("verifai.cli.main", run_name="__main__")  # which ends the process
 
 import os
+import re
 import sys
 from pathlib import Path
 from shlex import join
@@ -20,6 +21,7 @@ from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
 from verifai.cli.lazy import LazyGroup, known_verb
+from verifai.cli.suggest import suggestions
 from verifai.errors import InternalError, Interrupted, Undecided, UsageError, VerifaiError, undecided
 from verifai.execution.packages import install_hint
 
@@ -54,6 +56,7 @@ def _root(
     """Options that come before a command."""
 
 
+_NO_COMMAND = re.compile(r"No such command '([^']{0,80})[^']*'\.")
 _WAYS_ON = {
     "--trust": "Write what you trust: `verifai trust init -o trust.toml --lock CIRCUIT/circuit.lock`; then --trust trust.toml.",
     "--lock": "Give the circuit.lock that you trust, of the circuit's folder: --lock CIRCUIT/circuit.lock.",
@@ -74,11 +77,18 @@ def run(arguments: list[str]) -> int:
         if type(problem).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(problem.format_message() + "\n")
             return 2
-        hint = f"Run: `{join(('verifai', *known_verb(arguments), '--help'))}`"
+        known = known_verb(arguments)
+        hint = f"Run: `{join(('verifai', *known, '--help'))}`"
+        told = problem.format_message()
+        if found := _NO_COMMAND.match(told):
+            meant = suggestions(found[1], " ".join(known))
+            told = found[0]
+            if meant:
+                hint = f"Did you mean {' or '.join(f'`verifai {one}`' for one in meant)}? {hint}"
         for option, way in _WAYS_ON.items():
-            if problem.format_message().startswith(f"Missing option '{option}'"):
+            if told.startswith(f"Missing option '{option}'"):
                 hint = f"{way} {hint}"
-        return frame.fail(UsageError("bad-option", problem.format_message(), hint=hint))
+        return frame.fail(UsageError("bad-option", told, hint=hint))
     except VerifaiError as problem:
         return frame.fail(problem)
     except (KeyboardInterrupt, typer.Abort):

@@ -96,8 +96,19 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "consensus": Verb("consensus", "Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell."),
     "gate-init": Verb("gate", "Write a commented policy that these bundles meet."),
     "gate": Verb("gate", "Let a release through only when its evidence meets the policy."),
+    "push": Verb("distribute", "Put bundles beside their model: in an OCI layout or registry, or in MLflow."),
+    "pull": Verb("distribute", "Fetch the bundles beside a model."),
+    "promote": Verb("distribute", "Let an alias in MLflow name a model version, once a gate lets its evidence through."),
+    "gate-show": Verb("verdict", "Show what a signed verdict says."),
+    "gate-verify": Verb(
+        "verdict", "Check who signed a verdict, that it let the release through, by which policy, and which bundles."
+    ),
     "bench": Verb("bench", "Measure the engines side by side."),
     "warm-up": Verb("warm_up", "Compile the engine's kernels ahead."),
+    "explain": Verb("orientation", "Say what a code means, and what to do about it."),
+    "help": Verb("orientation", "Show the help of a command, as --help does."),
+    "version": Verb("orientation", "Print the versions of verifai and of what its verdicts rest on."),
+    "completion": Verb("orientation", "Print a script that lets a shell complete commands and options."),
     "key": VerbGroup(
         "Make and show Ed25519 signing keys.",
         {

@@ -18,6 +18,12 @@ Floats = NDArray[np.float64]
 QUANTILE = 0.99
 
 
+_ROUNDING = 1e-6
+"""What float32 cannot tell apart, as a share."""
+_NOTHING = 1e-12
+"""Beside the others, a column so much smaller is 0: some embeddings have dead cells, of 1e-33 beside 0.3."""
+
+
 @dataclass(frozen=True)
 class Texts:
     """The tokens of a language model's samples, as its only output sees them.
@@ -101,13 +107,19 @@ class Measure:
         self._wanted = {name: np.stack([np.asarray(one[name]) for one in outputs]) for name in self._names}
         self._rows = {name: _rows(values) for name, values in self._wanted.items()}
         self.real = tuple(name for name in self._names if self._wanted[name].dtype.kind == "f")
-        self._spreads = {name: _spreads(self._rows[name]) for name in self.real}
+        self._spreads = {name: _spreads(self._rows[name], one_unit=self._one_unit(name)) for name in self.real}
         # A score that is a probability decides at one half, any other at 0; the float model's own values tell which it is.
         self._thresholds = {
             name: 0.5 if rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0 else 0.0
             for name, rows in self._rows.items()
         }
         self._figures = tuple(self._output(name) for name in self.real)
+
+    def _one_unit(self, name: str) -> bool:
+        """Whether all cells of a real output have one unit."""
+        rows = self._rows[name]
+        probabilities = rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0
+        return self.task is not Task.REGRESSION or rows.shape[1] > MAX_SPREADS or probabilities
 
     @property
     def samples(self) -> int:
@@ -246,9 +258,17 @@ def _quantile(values: Floats) -> float:
     return float(np.quantile(values, QUANTILE))
 
 
-def _spreads(rows: Floats) -> Floats:
-    """Standard deviation per column; of a column that is constant, the whole output's, or else its size: never 0."""
-    spreads = rows.std(axis=0)
-    whole = float(rows.std()) or float(np.abs(rows).max(initial=0.0)) or 1.0
-    floor = 1e-6 * whole
-    return np.where(spreads > floor, spreads, whole)
+def _spreads(rows: Floats, *, one_unit: bool) -> Floats:
+    """Standard deviation per column, never 0; of a column that says nothing beside the others, theirs.
+
+    ``one_unit``: whether the columns are compared with each other, as scores and probabilities are, or make up one vector: then
+    a column a millionth as wide as all is as good as constant. Columns of a table have units of their own, and a narrow one is
+    no less an answer than a wide one: of such a column only what float32 cannot tell apart is constant, and judged by its own
+    size.
+    """
+    spreads, sizes = rows.std(axis=0), np.abs(rows).max(axis=0, initial=0.0)
+    whole = float(rows.std()) or float(sizes.max(initial=0.0)) or 1.0
+    if one_unit:
+        return np.where(spreads > _ROUNDING * whole, spreads, whole)
+    own = np.where(spreads > _ROUNDING * sizes, spreads, sizes)
+    return np.where(own > _NOTHING * whole, own, whole)

@@ -56,7 +56,20 @@ def test_help_lists_what_typer_would_list(
     assert shown == capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "meant"), [(["verfy"], "'verify'"), (["srs", "fetsh"], "'fetch'")])
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["verfy"], "`verifai verify`"),
+        (["srs", "fetsh"], "`verifai srs fetch`"),
+        (["append"], "`verifai log append`"),
+        (["trust", "append"], "`verifai log append`"),
+        (["vote"], "`verifai round join`"),
+        (["show"], "`verifai inspect`"),
+        (["vrify", "x"], "`verifai verify`"),
+        (["log-append"], "`verifai log append`"),
+        (["keygen"], "`verifai key new`"),
+    ],
+)
 def test_a_misspelt_verb_is_answered_with_what_was_meant(
     arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,41 @@ def test_large_outputs_get_one_spread_and_integers_none() -> None:
     assert figures.spread == pytest.approx((float(np.sqrt((values.std(axis=0) ** 2).mean())),), rel=1e-5)
     labels = np.array([[1], [2]])
     assert measure(Task.CLASSIFICATION, labels, "int64").compare({"y": labels}).outputs == ()
+
+
+def _measured(task: Task, wanted: Any, found: Any) -> float:
+    samples = [{"y": row.astype(np.float32)} for row in wanted]
+    worst = Measure(task, samples).compare({"y": found}).column_error
+    assert worst is not None
+    return worst
+
+
+@pytest.mark.parametrize("width", [0.5, 1e-2, 1e-5])
+def test_a_narrow_column_of_a_table_is_an_answer_of_its_own(width: float) -> None:
+    """An income and a rate: a rate that is always the same is wrong, however wide the income is."""
+    random = np.random.default_rng(0)
+    wanted = np.stack([random.normal(0, 1e6, 200), random.normal(0, width, 200)], axis=1)[:, None]
+    lost = wanted.copy()
+    lost[..., 1] = 0
+    assert _measured(Task.REGRESSION, wanted, wanted.astype(np.float32)) < 1e-3
+    assert _measured(Task.REGRESSION, wanted, lost) > 1
+
+
+def test_what_is_next_to_nothing_beside_the_others_is_not_asked_for() -> None:
+    """A class that never comes up, a dead cell of an embedding, and a column that float32 cannot move."""
+    random = np.random.default_rng(0)
+    shares = random.dirichlet([1, 1, 1], 200)[:, None] * np.array([1, 1, 1e-9])
+    dead = np.stack([random.normal(0, 0.3, 200), random.normal(0, 1e-33, 200)], axis=1)[:, None]
+    fixed = np.stack([random.normal(0, 3, 200), np.full(200, 7.0) + random.normal(0, 1e-7, 200)], axis=1)[:, None]
+    for task, wanted in ((Task.CLASSIFICATION, shares), (Task.REGRESSION, shares), (Task.REGRESSION, dead)):
+        lost = wanted.copy()
+        lost[..., -1] = 0
+        assert _measured(task, wanted, lost) < 1e-3
+    near = fixed.copy()
+    near[..., 1] = 7.003
+    assert _measured(Task.REGRESSION, fixed, near) < 1e-3
+    near[..., 1] = 9.0
+    assert _measured(Task.REGRESSION, fixed, near) > 0.2
 
 
 def _decoder() -> OnnxModel:

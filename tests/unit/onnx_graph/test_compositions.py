@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
+from onnxruntime import InferenceSession
 
 from tests.support.onnx_builders import canonical, largest_gap, model, node, operators, weights
 from verifai.errors import UnsupportedModel
@@ -242,3 +244,46 @@ def test_a_huge_picture_is_refused_before_it_is_made(size: float) -> None:
     with pytest.raises(UnsupportedModel) as caught:
         canonical(resized("nearest", scales=np.array([1, 1, size, 1], F)))
     assert caught.value.code == "model-size-bomb"
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+def test_running_sums_of_integers_are_exact(size: int, exclusive: int, reverse: int) -> None:
+    """Beyond what float32 holds; PyTorch's position numbers of padded texts are such sums."""
+    nodes = [
+        node("Cast", ["x"], ["i"], to=7),
+        node("Mul", ["i", "large"], ["j"]),
+        node("CumSum", ["j", "axis"], ["k"], exclusive=exclusive, reverse=reverse),
+        node("Sub", ["k", "one"]),
+    ]
+    arrays = {"large": np.array(2**40 + 1), "axis": np.array(-1), "one": np.array(1)}
+    source = model(nodes, arrays, inputs={"x": (2, size)})
+    source.graph.output[0].type.tensor_type.elem_type = 7
+    found = canonical(source).model
+    x = np.random.default_rng(0).integers(-9, 9, (2, size)).astype(F)
+    whole = x.astype(np.int64) * (2**40 + 1)
+    given = whole[:, ::-1] if reverse else whole
+    wanted = np.cumsum(given, axis=1) - (given if exclusive else 0)
+    assert np.array_equal(Reference(found).run({"x": x})["y"], (wanted[:, ::-1] if reverse else wanted) - 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("known", ["nothing", "places", "table"])
+def test_cells_by_computed_numbers(axis: int, known: str) -> None:
+    """Of any sign, unless an operator finds places; of a table whose lines are one, its rows."""
+    nodes = [node("Mul", ["x", "x"], ["q"]), node("Cast", ["x"], ["i"], to=7)]
+    if known == "places":
+        nodes = [node("Neg", ["x"], ["q"]), helper.make_node("TopK", ["x", "two"], ["v", "i"], axis=axis)]
+    arrays = {"two": np.array([2]), "t": np.broadcast_to(weights(4, 1) if axis == 0 else weights(4), (4, 4)).copy()}
+    data = "t" if known == "table" else "q"
+    nodes.append(node("GatherElements", [data, "i"], ["g"], axis=axis))
+    nodes.append(node("Add", ["g", "one"]))
+    source = model(nodes, {**arrays, "one": np.array(1, F)}, inputs={"x": (4, 4)})
+    found = canonical(source).model
+    assert "GatherElements" not in [one.op_type for one in found.proto.graph.node]
+    random = np.random.default_rng(1)
+    for _ in range(5):
+        feed = {"x": random.integers(-4, 4, (4, 4)).astype(F) + random.uniform(0, 0.01, (4, 4)).astype(F) * (known == "places")}
+        wanted = InferenceSession(source.SerializeToString()).run(None, feed)[0]
+        assert np.array_equal(Reference(found).run(feed)["y"], wanted)

@@ -7,6 +7,16 @@ from verifai.domain.codes.code import Code
 _SHOW = "Run `verifai gate --explain --policy FILE`."
 
 CODES: dict[str, Code] = {
+    "verdict-passed": Code((0,), "The gate let the release through.", "Nothing to do."),
+    "verdict-failed": Code((3,), "The gate did not let the release through.", "Read its report, in the verdict's bundle."),
+    "verdict-policy": Code((0,), "The verdict is by exactly the policy that was given.", "Nothing to do."),
+    "verdict-other-policy": Code(
+        (3,), "The verdict is by another policy, or by one that named other files.", "Run the gate again with this policy."
+    ),
+    "verdict-bundle": Code((0,), "The bundle is among those that the gate let through.", "Nothing to do."),
+    "verdict-other-bundle": Code(
+        (3,), "The bundle is not among those that the gate let through.", "Run the gate again on this bundle."
+    ),
     # Policies and waivers.
     "bad-policy": Code((2,), "The policy is not as its schema says.", "Mend the line and field that the message names."),
     "empty-policy": Code(

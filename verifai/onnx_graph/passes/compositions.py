@@ -121,13 +121,15 @@ def cumulative_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
     """CumSum: a product with a triangle of ones."""
     del opset
     kind, given = graph.types[node.inputs[0]], graph.constants.get(node.inputs[1])
-    if given is None or kind.dtype.kind != "f" or not kind.shape:
+    if given is None or not kind.shape or given.size != 1:
         return [node]
     axis = int(given.reshape(-1)[0])
     if not -len(kind.shape) <= axis < len(kind.shape):
         raise refuse("model-malformed", f"axis {axis} of a tensor of {len(kind.shape)} axes", node.where)
     axis %= len(kind.shape)
     size = kind.shape[axis]
+    if kind.dtype.kind != "f":
+        return _whole_sums(graph, node, axis)
     if size * size > _MAX_MATRIX:
         return [node]
     before = np.triu(np.ones((size, size), kind.dtype), 1 if node.integer("exclusive", 0) else 0)
@@ -137,6 +139,91 @@ def cumulative_sum(graph: Graph, node: Node, opset: int) -> list[Node]:
     turned = chain.transposed(node.inputs[0], order, "turned")
     made = chain.add("MatMul", [turned, chain.constant("before", np.ascontiguousarray(before))], "sums")
     return chain.done(chain.transposed(made, back, "back"))
+
+
+def gather_elements(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """GatherElements by computed numbers: rows of a table where all lines of data are one, else one-hot rows times it."""
+    del opset
+    data, index = (graph.types[name] for name in node.inputs)
+    axis = _axis(graph, node, 0, max(len(data.shape), 1))
+    if node.inputs[1] in graph.constants or not data.shape or len(index.shape) != len(data.shape):
+        return [node]
+    size, chain = data.shape[axis], _Chain(graph, node)
+    table = graph.constants.get(node.inputs[0])
+    if table is not None:
+        lines = np.moveaxis(table, axis, -1).reshape(-1, size)
+        if len(lines) and bool((lines == lines[0]).all()):
+            return [
+                Node("Gather", [chain.constant("line", lines[0].copy()), node.inputs[1]], node.outputs, {"axis": 0}, node.name)
+            ]
+    outer = [one for at, one in enumerate(data.shape) if at != axis]
+    whole = data.dtype == np.int64 and _never_negative(graph, node.inputs[0])  # places: float32 holds them exactly
+    if not (data.dtype == np.float32 or whole) or outer != [one for at, one in enumerate(index.shape) if at != axis]:
+        return [node]
+    order, back = _last(len(data.shape), axis)
+    places = np.arange(size, dtype=index.dtype.type)
+    if not _never_negative(graph, node.inputs[1]):
+        places = np.concatenate([places, places - size])  # a negative number counts from the end
+    chosen = index.shape[axis]
+    checked_size([*outer, chosen, len(places)], data.dtype, node.where)
+    cells = chain.transposed(chain.add("Cast", [node.inputs[0]], "real", to=1) if whole else node.inputs[0], order, "lines")
+    if len(places) > size:
+        cells = chain.add("Concat", [cells, cells], "twice", axis=len(order) - 1)
+    last = chain.constant("last", np.array([-1], np.int64))
+    column = chain.add("Unsqueeze", [cells, last], "column")
+    numbers = chain.add("Unsqueeze", [chain.transposed(node.inputs[1], order, "numbers"), last], "number")
+    same = chain.add("Equal", [numbers, chain.constant("places", places)], "same")
+    one_hot = chain.add("Cast", [same], "one_hot", to=1)
+    picked = chain.add("Squeeze", [chain.add("MatMul", [one_hot, column], "picked"), last], "cells")
+    picked = chain.add("Cast", [picked], "whole", to=7) if whole else picked
+    return chain.done(chain.transposed(picked, back, "back"))
+
+
+_MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Gather", "Identity", "Expand", "Flatten"})
+
+
+def _never_negative(graph: Graph, name: str) -> bool:
+    """Whether the value is places that an operator found, or booleans, moved at most."""
+    made = {one: node for node in graph.nodes for one in node.outputs}
+    while (node := made.get(name)) is not None and not node.domain:
+        if node.op_type in ("TopK", "ArgMax", "ArgMin"):
+            return True
+        if node.op_type == "Cast":
+            kind = graph.types[node.inputs[0]].dtype.kind
+            if kind in "bu":
+                return True
+            if kind != "i":
+                return False
+        elif node.op_type not in _MOVES:
+            return False
+        name = node.inputs[0]
+    return False
+
+
+def _whole_sums(graph: Graph, node: Node, axis: int) -> list[Node]:
+    """CumSum of integers, exactly: what is there, plus the same moved by 1, by 2, by 4 … places, zeros from outside."""
+    kind, chain = graph.types[node.inputs[0]], _Chain(graph, node)
+    size, reverse = kind.shape[axis], bool(node.integer("reverse", 0))
+    place = chain.constant("axis", np.array([axis], np.int64))
+
+    def moved(x: str, by: int) -> str:
+        if by >= size:
+            return chain.add("Mul", [x, chain.constant("none", np.zeros((), kind.dtype))], "moved")
+        first, last = (by, size) if reverse else (0, size - by)
+        ends = [chain.constant(f"{label}_{by}", np.array([end], np.int64)) for label, end in (("from", first), ("to", last))]
+        kept = chain.add("Slice", [x, *ends, place], "kept")
+        pads = np.zeros(2 * len(kind.shape), np.int64)
+        pads[axis + (len(kind.shape) if reverse else 0)] = by
+        return chain.add("Pad", [kept, chain.constant(f"zeros_{by}", pads)], "moved", mode=b"constant")
+
+    result = moved(node.inputs[0], 1) if node.integer("exclusive", 0) else node.inputs[0]
+    by = 1
+    while by < size:
+        result = chain.add("Add", [result, moved(result, by)], "sum")
+        by *= 2
+    if not chain.nodes:
+        return [Node("Identity", node.inputs[:1], node.outputs, {}, node.name)]
+    return chain.done(result)
 
 
 def local_response_normalization(graph: Graph, node: Node, opset: int) -> list[Node]:

@@ -7,6 +7,7 @@ onnxruntime's reading where the specification is silent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -110,13 +111,32 @@ def _linear_regressor(graph: Graph, node: Node) -> list[Node]:
 
 
 def _linear_classifier(graph: Graph, node: Node) -> list[Node]:
-    """Scores only: labels are a table look-up. With one row for two classes the scores' form is not specified."""
+    """Scores, and the largest one's label where other nodes read that, as votes of one-vs-one classifiers do.
+
+    With one row for two classes the scores' form is not specified.
+    """
     weights, bias = _floats(node, "coefficients"), _floats(node, "intercepts")
     labels = max(len(node.ints("classlabels_ints") or ()), len(_strings(node)))
     if labels < 2 or bias.size not in (0, labels):
         raise _no_form(node, f"with {bias.size} rows for {labels} classes has no exact form in standard operators")
-    scores = _scores_only(graph, node)
-    return _finish(graph, node, lambda result: _linear(graph, node, labels, weights, bias, result), scores)
+    whole = node.ints("classlabels_ints") or ()
+    label = node.outputs[0]
+    named = len(whole) == labels and label not in graph.outputs and any(label in other.inputs for other in graph.pending)
+    if not named:
+        scores = _scores_only(graph, node)
+        return _finish(graph, node, lambda result: _linear(graph, node, labels, weights, bias, result), scores)
+    raw = graph.fresh(f"{node.name}_raw")
+    place = graph.fresh(f"{node.name}_place")
+    table = graph.constant(f"{node.name}_labels", np.array(whole, np.int64))
+    nodes = [
+        *_linear(graph, node, labels, weights, bias, raw),
+        Node("ArgMax", [raw], [place], {"axis": 1, "keepdims": 0, "select_last_index": 0}, f"{node.name}_argmax"),
+        Node("Gather", [table, place], [label], {"axis": 0}, f"{node.name}_label"),
+    ]
+    if len(node.outputs) > 1 and node.outputs[1]:
+        same = Node("Identity", [raw], [node.outputs[1]], {}, f"{node.name}_scores")
+        nodes += _finish(graph, node, lambda result: [replace(same, outputs=[result])], node.outputs[1])
+    return nodes
 
 
 def _scores_only(graph: Graph, node: Node) -> str:

@@ -88,7 +88,6 @@ function windows(
 /** What many rules ask about one circuit, found once. */
 export class Facts {
   readonly #ranges = new Map<number, Interval>();
-  #maxima: Map<number, OpOf<"RowMax">> | undefined;
   #makers: Map<number, Op> | undefined;
 
   constructor(readonly circuit: Circuit) {}
@@ -99,20 +98,18 @@ export class Facts {
     return found;
   }
 
-  /** The operation whose exponentials a tensor holds: the first of them. */
+  /** The operation whose exponentials a tensor holds. */
   exponentialsOf(tensor: number): OpOf<"RowMax"> | undefined {
-    if (this.#maxima === undefined) {
-      this.#maxima = new Map();
-      for (const op of this.circuit.ops) if (op.kind === "RowMax" && !this.#maxima.has(op.exp)) this.#maxima.set(op.exp, op);
-    }
-    return this.#maxima.get(tensor);
+    const made = this.maker(tensor);
+    return made?.kind === "RowMax" && made.exp === tensor ? made : undefined;
   }
 
-  /** The operation that a tensor is the result of: the last of them, should a broken circuit have two. */
+  /** The operation that a tensor is the result of. Should a broken circuit define it twice, the first definition, which was checked. */
   maker(tensor: number): Op | undefined {
     if (this.#makers === undefined) {
       this.#makers = new Map();
-      for (const op of this.circuit.ops) for (const out of results(op)) this.#makers.set(out, op);
+      const inputs = new Set(this.circuit.inputs.map((port) => port.tensor));
+      for (const op of this.circuit.ops) for (const out of results(op)) if (!this.#makers.has(out) && !inputs.has(out)) this.#makers.set(out, op);
     }
     return this.#makers.get(tensor);
   }
@@ -351,8 +348,11 @@ function view(c: Circuit, op: OpOf<"View">, shape: readonly number[]): Result[] 
   });
   if (covered === count(shape)) {
     need(op.constant === 0n, "a constant that no cell reads is not 0");
-    low = least(...op.pieces.map((piece) => c.tensors[piece.source]!.low));
-    high = greatest(...op.pieces.map((piece) => c.tensors[piece.source]!.high));
+    [low, high] = interval(c.tensors[op.pieces[0]!.source]!);
+    for (const piece of op.pieces) {
+      low = least(low, c.tensors[piece.source]!.low);
+      high = greatest(high, c.tensors[piece.source]!.high);
+    }
   }
   return plain(shape, [low, high]);
 }

@@ -103,7 +103,6 @@ class Facts:
     def __init__(self, circuit: Circuit) -> None:
         self._circuit = circuit
         self._ranges: dict[int, tuple[int, int]] = {}
-        self._maxima: dict[int, ops.RowMax] | None = None
         self._makers: dict[int, ops.Op] | None = None
 
     def table_range(self, table: int) -> tuple[int, int]:
@@ -115,14 +114,18 @@ class Facts:
 
     def exponentials_of(self, tensor: int) -> ops.RowMax | None:
         """The operation whose exponentials ``tensor`` holds."""
-        if self._maxima is None:
-            self._maxima = {op.exp: op for op in reversed(self._circuit.ops) if isinstance(op, ops.RowMax)}
-        return self._maxima.get(tensor)
+        made = self.maker(tensor)
+        return made if isinstance(made, ops.RowMax) and made.exp == tensor else None
 
     def maker(self, tensor: int) -> ops.Op | None:
-        """The operation that ``tensor`` is the result of; None for an input."""
+        """The operation that ``tensor`` is the result of; None for an input.
+
+        Should a broken circuit define it twice, the first definition: it comes before what reads the tensor, so it was checked.
+        """
         if self._makers is None:
-            self._makers = {out: op for op in self._circuit.ops for out in ops.results(op)}
+            self._makers = {out: op for op in reversed(self._circuit.ops) for out in ops.results(op)}
+            for port in self._circuit.inputs:
+                self._makers.pop(port.tensor, None)
         return self._makers.get(tensor)
 
     def quotient(self, x: int, factor: int) -> int | None:

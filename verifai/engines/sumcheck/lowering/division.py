@@ -41,7 +41,7 @@ from verifai.engines.sumcheck.lowering.values import (
     affine_program,
     whole,
 )
-from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.lowering.views import concatenate, materialise
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, constant, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale
 from verifai.errors import UnsupportedModel
@@ -243,6 +243,18 @@ def root_of_squares(state: State, node: Node, rows: Held) -> Held:
     return whole(made, state.graph.shapes[name] or (1,), scale.step, scale.zero_point)
 
 
+def _magnitude(state: State, node: Node) -> None:
+    """√(a² + b²) of two values, cell by cell, found by :mod:`.dynamic`: both under the scale of the wider one."""
+    for position in (0, 1):
+        state.value(node, position)
+    widest = max(node.inputs, key=lambda name: (max(-(scale := state.scale(name)).low, scale.high) * scale.step, name))
+    parts = [state.held(node, position, widest) for position in (0, 1)]
+    columns = [part.at(np.ascontiguousarray(part.index).reshape(-1, 1)) for part in parts]
+    rows = concatenate(state.builder, columns, 1, f"{node.name}.pairs", windows=True)
+    found = root_of_squares(state, node, rows)
+    state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]] or (1,))))
+
+
 def _operand(state: State, node: Node, scale: Scale) -> Held:
     """The row to normalise. One whose columns have scales of their own needs one for all, no coarser than the result's."""
     source = node.inputs[0]
@@ -422,5 +434,5 @@ def _rounded(state: State, node: Node, sign: int, largest: int, step: Fraction, 
 
 
 HANDLERS: dict[str, Callable[[State, Node], None]] = {"Div": _divide, "LpNormalization": _lp_normalization}
-FUSED: dict[str, Callable[[State, Node], None]] = {"Norm": _norm, "NormedLayer": _normed_layer}
+FUSED: dict[str, Callable[[State, Node], None]] = {"Magnitude": _magnitude, "Norm": _norm, "NormedLayer": _normed_layer}
 """Of nodes in :data:`.graph.DOMAIN`."""

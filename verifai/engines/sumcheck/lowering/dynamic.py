@@ -7,6 +7,8 @@ for which the model as it is, with its rounding, is the reference.
 
 **Tables** of stored integers from which rows are chosen, with one scale, become tables of real numbers.
 
+**Magnitudes**, √(a² + b²), are roots of sums that are not rounded before.
+
 **Ranks** do not change under a root, so what only orders roots orders their squares, which are not rounded once more.
 """
 
@@ -18,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from verifai.engines.sumcheck.lowering.graph import SourceGraph
+from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph
 from verifai.onnx_graph.graph import Node
 from verifai.onnx_graph.tensors import Array
 
@@ -29,7 +31,7 @@ _CHOOSERS = frozenset({"Gather", "Reshape", "Squeeze", "Unsqueeze", "Transpose",
 
 def rewritten(graph: SourceGraph) -> SourceGraph:
     """The graph with these rewritten, wherever they are exactly of the form that is described."""
-    for rule in (_requantised_weights, _stored_tables, _dynamic, _flat_transposes, _ranks):
+    for rule in (_plain_indices, _requantised_weights, _stored_tables, _dynamic, _flat_transposes, _magnitudes, _ranks):
         graph = rule(graph)
     return graph
 
@@ -149,6 +151,43 @@ def _weights(node: Node, stored: Array, zero: Array, factor: Array, channels: in
         return None
     numbers = (stored.astype(np.int64) - parts[0].astype(np.int64)).astype(np.float64) * parts[1].astype(np.float64)
     return np.ascontiguousarray(numbers, np.float32)
+
+
+# Numbers of rows that count from the end
+
+
+def _plain_indices(graph: SourceGraph) -> SourceGraph:
+    """Gather by Where(i < 0, i + n, i), of a constant table of n rows: by i, as Gather counts from the end by itself."""
+    made = _made(graph)
+    changed: dict[int, Node | None] = {}
+    for node in graph.nodes:
+        table = graph.constants.get(node.inputs[0]) if node.op_type == "Gather" and not node.domain else None
+        choice = made.get(node.inputs[1]) if table is not None else None
+        if table is None or choice is None or choice.op_type != "Where" or choice.domain or not table.ndim:
+            continue
+        below, moved = (made.get(name) for name in choice.inputs[:2])
+        index = choice.inputs[2]
+        if below is None or moved is None or (below.op_type, moved.op_type) != ("Less", "Add") or index not in moved.inputs:
+            continue
+        zero, count = (
+            graph.constants.get(below.inputs[1]),
+            graph.constants.get(next((n for n in moved.inputs if n != index), "")),
+        )
+        rows = table.shape[node.integer("axis", 0) % table.ndim]
+        if below.inputs[0] == index and _is(zero, 0) and _is(count, rows):
+            changed[id(node)] = Node("Gather", [node.inputs[0], index], node.outputs, node.attributes, node.name)
+    return _unread_gone(_with(graph, changed, {})) if changed else graph
+
+
+def _is(array: Array | None, number: int) -> bool:
+    """Whether it is this one whole number."""
+    return array is not None and array.size == 1 and array.dtype.kind in "iu" and int(array.reshape(-1)[0]) == number
+
+
+def _unread_gone(graph: SourceGraph) -> SourceGraph:
+    while dead := {id(node): None for node in graph.nodes if not any(graph.readers.get(n, 0) for n in node.outputs)}:
+        graph = _with(graph, dead, {})
+    return graph
 
 
 # Weights of which stored integers are made twice
@@ -296,3 +335,38 @@ def _below(graph: SourceGraph, made: Mapping[str, Node], name: str) -> tuple[lis
         chain.append(one)
         name = one.inputs[0]
     return chain, name
+
+
+# Magnitudes of pairs
+
+
+def _magnitudes(graph: SourceGraph) -> SourceGraph:
+    """√(a² + b²), as spectra are: the root of the sum itself. Rounded before, a sum near 0 would have a root of many steps."""
+    made = _made(graph)
+    changed: dict[int, Node | None] = {}
+    for node in graph.nodes:
+        if node.op_type != "Sqrt" or node.domain or graph.readers.get(node.inputs[0]) != 1:
+            continue
+        total = made.get(node.inputs[0])
+        if total is None or total.op_type != "Add" or total.domain:
+            continue
+        parts = [_base(graph, made, name) for name in total.inputs]
+        shapes = {graph.shapes.get(name) for name in (*(part for part in parts if part), node.outputs[0])}
+        if None in parts or len(shapes) != 1 or parts[0] == parts[1]:
+            continue
+        changed[id(node)] = Node("Magnitude", [part for part in parts if part], node.outputs, {}, node.name, DOMAIN)
+        changed[id(total)] = None
+        changed.update((id(made[name]), None) for name in total.inputs)
+    return _with(graph, changed, {}) if changed else graph
+
+
+def _base(graph: SourceGraph, made: Mapping[str, Node], name: str) -> str | None:
+    """x where the value is x², which nothing else reads."""
+    node = made.get(name)
+    if node is None or node.domain or graph.readers.get(name) != 1 or node.inputs[0] in graph.constants:
+        return None
+    if node.op_type == "Mul" and node.inputs[0] == node.inputs[1]:
+        return node.inputs[0]
+    exponent = graph.constants.get(node.inputs[1]) if node.op_type == "Pow" else None
+    two = exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2.0
+    return node.inputs[0] if two else None

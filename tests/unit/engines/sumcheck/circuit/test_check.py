@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.sumcheck_circuits import clamp_table, single, start, tiny_mlp, with_op, with_output
+from tests.support.sumcheck_examples import Sketch, language_model
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import same_cells
 from verifai.engines.sumcheck.circuit.check import check
@@ -391,3 +392,19 @@ def test_an_index_that_is_no_row_is_refused(low: int, high: int) -> None:
     single(lambda out: ops.WeightRows(0, 0, out), [((2,), 0, 3)], [weight])
     with pytest.raises(EvidenceRejected, match="not a row"):
         single(lambda out: ops.WeightRows(0, 0, out), [((2,), low, high)], [weight])
+
+
+def test_what_defines_a_tensor_once_more_is_refused_before_its_fields_are_used() -> None:
+    """Bounds of quotients and of sums of exponentials look up what made a tensor: what comes later was not checked yet."""
+    circuit, _ = language_model()
+    mixed = next(op for op in circuit.ops if isinstance(op, ops.BatchedMatMul))
+    maximum = next(op for op in circuit.ops if isinstance(op, ops.RowMax))
+    summed = next(op for op in circuit.ops if isinstance(op, ops.RowSum) and op.x == maximum.exp)
+    far = 10**6
+    refused(replace(circuit, ops=(*circuit.ops, ops.BatchedMatMul(mixed.a, far, mixed.out, 1))))
+    refused(replace(circuit, ops=(*circuit.ops, replace(maximum, out=summed.out, table=far))))
+    sketch = Sketch()
+    x = sketch.input((3, 4), 1, 9)
+    sketch.add(ops.RowSum, x, ops.NONE, multiplier=1, axes=1)
+    sums = replace(sketch._circuit(), inputs=tuple(sketch.inputs), outputs=(Port(1, Visibility.PUBLIC),))
+    refused(replace(sums, ops=(*sums.ops, ops.RowMax(0, 1, 0, far, False))))

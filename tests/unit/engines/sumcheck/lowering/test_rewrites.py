@@ -212,3 +212,41 @@ def test_a_root_that_is_read_stays() -> None:
     ]
     source = net((1, 7), (1, 7), *nodes, n("Add", "s", "b"))
     assert any(one.op_type == "Sqrt" for one in rewritten(read_graph(source)).nodes)
+
+
+# Magnitudes and numbers of rows
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_a_small_magnitude_beside_large_ones_keeps_its_steps(power: bool) -> None:
+    """As in the spectrum of a quiet moment: rounded before its root, a sum near 0 would be off by many steps of the root."""
+    squares = [n("Pow", "a", "two", out="p"), n("Pow", "b", "two", out="q")]
+    products = [n("Mul", "a", "a", out="p"), n("Mul", "b", "b", out="q")]
+    parts = [
+        n("Slice", "x", "from0", "to", "axis", out="a"),
+        n("Slice", "x", "to", "end", "axis", out="b"),
+        *(squares if power else products),
+        n("Add", "p", "q", out="s"),
+        n("Sqrt", "s"),
+    ]
+    source = net((1, 12), (1, 6), *parts, from0=[0], to=[6], end=[12], axis=[1], two=F(2))
+    random = np.random.default_rng(0)
+    feeds = [{"x": (random.standard_normal((1, 12)) * 10.0 ** random.integers(-3, 1)).astype(F)} for _ in range(40)]
+    assert worst_steps(source, built(source, feeds), feeds) <= 2
+    if power:
+        prove_in_both_suites(source, feeds)
+
+
+@pytest.mark.parametrize("count", [5, 4])
+def test_rows_by_numbers_that_are_brought_above_0(count: int) -> None:
+    """As Keras writes an embedding of a table of 5 rows; with another count it is another function."""
+    nodes = [
+        node("Cast", ["x"], ["i"], to=TensorProto.INT64), node("Less", ["i", "zero"], ["below"]),
+        node("Add", ["i", "n"], ["moved"]), node("Where", ["below", "moved", "i"], ["row"]), node("Gather", ["t", "row"]),
+    ]  # fmt: skip
+    arrays = {"zero": np.array(0), "n": np.array(count), "t": weights(5, 3)}
+    source = canonical(model(nodes, arrays, inputs={"x": (1, 4)})).model
+    kept = any(one.op_type == "Where" for one in rewritten(read_graph(source)).nodes)
+    assert kept == (count != 5)
+    if count == 5:
+        assert supported(source)

@@ -162,6 +162,7 @@ def test_an_interrupted_evaluation_goes_on_and_proves_nothing_twice(root: Path, 
     assert caught.value.code == "data-lock-differs"
 
 
+@pytest.mark.slow
 def test_a_regression_on_a_table_is_measured_in_the_unit_of_its_labels(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     datasets = pytest.importorskip("sklearn.datasets", reason="needs the [sklearn] extra")
     linear = pytest.importorskip("sklearn.linear_model", reason="needs the [sklearn] extra")

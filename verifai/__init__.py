@@ -87,6 +87,9 @@ if TYPE_CHECKING:
     from verifai.stages.consensus.take_part import reveal_to_round as reveal_to_round
     from verifai.stages.consensus.tolerance import measure_tolerance as measure_tolerance
     from verifai.stages.diff import diff_bundles as diff_bundles
+    from verifai.stages.distribute import promote_version as promote_version
+    from verifai.stages.distribute import pull_bundles as pull_bundles
+    from verifai.stages.distribute import push_bundles as push_bundles
     from verifai.stages.evaluate import EvaluateOptions as EvaluateOptions
     from verifai.stages.evaluate import evaluate as evaluate
     from verifai.stages.evaluation.data_set import pin as pin_data  # noqa: F401 - the public name differs
@@ -247,6 +250,9 @@ _HOME = {
     "ExportOptions": ("verifai.domain.model_signing", "ExportOptions"),
     "HeldRelease": ("verifai.stages.origin", "HeldRelease"),
     "notarise": ("verifai.stages.provenance", "notarise"),
+    "promote_version": ("verifai.stages.distribute", "promote_version"),
+    "pull_bundles": ("verifai.stages.distribute", "pull_bundles"),
+    "push_bundles": ("verifai.stages.distribute", "push_bundles"),
     "add_receipt": ("verifai.stages.receipt", "add_receipt"),
     "pin_release": ("verifai.stages.provenance", "pin_release"),
     "attach_receipt": ("verifai.stages.hardware", "attach_receipt"),

@@ -55,6 +55,9 @@ def prove_away(key, fetch, data):
             def __reduce__(self):
                 return Bomb().__reduce__()
         raise Told()
+    if LIE == "full disk":
+        import tempfile
+        tempfile.tempdir = "/proc/self/nowhere"
     answer = WORKER.prove_away(key, fetch, data)
     if LIE == "giant":
         return answer + bytes(160 * 2**20)
@@ -70,7 +73,7 @@ def prove_away(key, fetch, data):
         time.sleep(3600)
     if LIE == "dies":
         os._exit(1)
-    raise AssertionError(LIE)
+    return answer
 """
 
 

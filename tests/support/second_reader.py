@@ -12,8 +12,11 @@ from tests.support.paths import ROOT
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
 from verifai.circuit_folder import read_lock
+from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.trust import TrustedCircuit
 from verifai.errors import VerifaiError
+from verifai.stages.audit.steps import check_circuit_key
 from verifai.stages.verify import Expectations, verify_bundle
 from verifai.trust_file import read_trust
 
@@ -43,8 +46,8 @@ class Answer:
 class SecondVerifier:
     """One Node process for many cases."""
 
-    def __init__(self) -> None:
-        command = ["node", str(DIST / "cases.mjs")]
+    def __init__(self, program: Path = DIST / "cases.mjs") -> None:
+        command = ["node", str(program)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, bundle: Path, lock: Path, trust: Path | None = None, context: str | None = None, now: str = NOW) -> Answer:
@@ -69,6 +72,13 @@ class SecondVerifier:
         assert self._process.wait(timeout=300) == 0
 
 
+def _key(circuit: CircuitPredicate, trusted: TrustedCircuit) -> Finding:
+    try:
+        return check_circuit_key(circuit, trusted, (), "A2")
+    except VerifaiError as problem:
+        return Finding.from_error(problem)
+
+
 def first_verifier(
     bundle: Path, lock: Path, trust: Path | None = None, context: str | None = None, now: str = NOW, *, proofs: bool = True
 ) -> Answer:
@@ -84,6 +94,9 @@ def first_verifier(
     try:
         if proofs:
             verified = verify_bundle(bundle, read_lock(lock), Expectations(context=context))
+            if trust is not None:
+                trusted, _ = read_trust(trust).circuit(read_lock(lock).name)
+                findings.append(_key(verified.circuit, trusted))
             findings += verified.findings
             statement = json.loads(json.dumps(statement_document(verified.statement, verified.values)))
         else:

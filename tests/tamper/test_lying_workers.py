@@ -16,6 +16,7 @@ import pytest
 from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.crews import HONEST, LIAR, Strangers, prove_by_strangers, verified_digests, whole
 from verifai.circuit_folder import CircuitFolder
+from verifai.domain.digest import Sha256
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.domain.workforce import Workforce
 from verifai.engines.interface import ReservedOpening
@@ -24,11 +25,12 @@ from verifai.execution.parcel import TAG, pack, unpack
 from verifai.execution.workforce.interface import Answer
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.returned import Returned
 from verifai.stages.batch.run import prove_batch
 from verifai.stages.batch.shipping import Item, circuit_away
 from verifai.stages.prove import ready_circuit
 
-ROWS = 4
+ROWS = 3
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +168,34 @@ LIES: dict[str, Lie] = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
+@pytest.fixture(scope="module")
+def asked(public: CircuitFolder, samples: list[Mapping[str, Any]]) -> Any:
+    """A batch's side of one item, and a worker's honest answer to it."""
+    ready = ready_circuit(public)
+    crew = Strangers(circuit_away(ready, 1, held=ready.engine.constant_files()), lambda *_: b"")  # type: ignore[attr-defined]
+    item = Item(samples[1], "c#000001").to_bytes()
+    first = Item(samples[0], "c#000000").to_bytes()
+    crew.seen.append((0, first, crew.prove(first)))
+    request = ready.request(samples[1], "c#000001")
+    return ready, crew, item, crew.prove(item), request, ready.engine.rehearse(request)  # type: ignore[attr-defined]
+
+
+def test_the_honest_answer_is_taken(asked: Any) -> None:
+    ready, _, _, answer, request, rehearsal = asked
+    assert Returned(ready).check(answer, request, rehearsal, Sha256("0" * 64)).statement.context == "c#000001"
+
+
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie != "what no worker sends"])
+def test_a_lie_is_refused(asked: Any, tmp_path: Path, lie: str) -> None:
+    Bomb.fell = tmp_path / "fell"
+    ready, crew, item, answer, request, rehearsal = asked
+    with pytest.raises(EvidenceRejected) as caught:
+        Returned(ready).check(LIES[lie](crew, 1, item, answer), request, rehearsal, Sha256("0" * 64))
+    assert caught.value.code == "worker-answer-wrong"
+    assert not Bomb.fell.exists() and not list(tmp_path.parent.rglob("escaped"))
+
+
+@pytest.mark.parametrize("lie", ["another sample", "a pickle", "what no worker sends"])
 def test_nothing_false_is_sealed_and_the_rest_is_proven(
     public: CircuitFolder,
     samples: list[Mapping[str, Any]],
@@ -175,14 +204,12 @@ def test_nothing_false_is_sealed_and_the_rest_is_proven(
     monkeypatch: pytest.MonkeyPatch,
     lie: str,
 ) -> None:
-    Bomb.fell = tmp_path / "fell"
     options = {"context": "c", "context_per_sample": True}
     made = prove_by_strangers(monkeypatch, public, samples, tmp_path / "e", LIES[lie], **options)
     assert (made.report.status, made.report.problems) == (0, {})
     assert verified_digests(public, tmp_path / "e") == expected["public"] and whole(tmp_path / "e")
     assert made.crew.left_out == {LIAR} and made.crew.turns[LIAR] == 1, "one lie is enough"
     assert any(LIAR in note and "gets nothing more" in note for note in made.notes)
-    assert not Bomb.fell.exists() and not list(tmp_path.parent.rglob("escaped"))
 
 
 def test_a_proof_of_another_circuit_is_refused(

@@ -74,6 +74,7 @@ def register(app: typer.Typer) -> None:
             plain(f"{made.release.sentence()}."),
             *(plain(f"  {one}.") for one in made.release.words),
             plain(f"{len(made.release.manifest.files)} signed files compared; {made.pin.how()} gives this circuit's model."),
+            *(plain(f"  {one}.") for one in made.hub.sentences()),
             f"Pinned in {plain(str(made.lock_path))}; bundles will carry {plain(str(made.kept))}",
             "Weights that are not public need somebody who may see them to repeat the derivation.",
             f"Next: verifai notarise {plain(shell(circuit))} --model-signature "
@@ -85,6 +86,7 @@ def register(app: typer.Typer) -> None:
             "provenance": made.pin.to_json(),
             "signed_by": list(made.release.names),
             "files": dict(made.staged.sha256),
+            "hub": list(made.hub.sentences()),
         }
         return Result(found, lines, verdict="done")
 

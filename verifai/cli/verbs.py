@@ -96,6 +96,9 @@ VERBS: Mapping[str, Verb | VerbGroup] = {
     "consensus": Verb("consensus", "Decide whether the verifiers agree: 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell."),
     "gate-init": Verb("gate", "Write a commented policy that these bundles meet."),
     "gate": Verb("gate", "Let a release through only when its evidence meets the policy."),
+    "push": Verb("distribute", "Put bundles beside their model: in an OCI layout or registry, or in MLflow."),
+    "pull": Verb("distribute", "Fetch the bundles beside a model."),
+    "promote": Verb("distribute", "Let an alias in MLflow name a model version, once a gate lets its evidence through."),
     "gate-show": Verb("verdict", "Show what a signed verdict says."),
     "gate-verify": Verb(
         "verdict", "Check who signed a verdict, that it let the release through, by which policy, and which bundles."

@@ -20,8 +20,9 @@ from verifai.onnx_graph.refusal import printable
 DIFFER = "release-files-differ"
 MAX_ENTRIES = 100_000
 _CHUNK = 1 << 20
-_FORMAT_IGNORES = (".git", ".gitattributes", ".github", ".gitignore")
-"""What the format's own tool passes over unless it is told not to."""
+_FORMAT_IGNORES = (".git", ".gitattributes", ".github", ".gitignore", ".cache/huggingface")
+"""What the format's own tool passes over unless it is told not to, and what a download from a hub leaves. Never copied."""
+_POINTER_START = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +153,21 @@ def _copy(source: Path, target: Path, parts: tuple[SignedPart, ...], *, links: b
                     digest.update(chunk)
                     whole.update(chunk)
                     writer.write(chunk)
+                writer.flush()
                 if left or digest.hexdigest() != part.digest:
-                    raise _differs(source, "the file is not the one that was signed")
+                    raise _changed(source, target)
             if reader.read(1):
                 raise _differs(source, "the file is longer than the one that was signed")
     return Sha256(whole.hexdigest())
+
+
+def _changed(source: Path, copy: Path) -> EvidenceRejected:
+    with copy.open("rb") as stream:
+        head = stream.read(len(_POINTER_START))
+    if head == _POINTER_START:
+        message = "this is a git-lfs pointer and not the signed file itself"
+        return EvidenceRejected(DIFFER, message, where=printable(str(source), 400), hint="Fetch the contents: git lfs pull")
+    return _differs(source, "the file is not the one that was signed")
 
 
 def _hasher(algorithm: str, where: Path) -> hashlib._Hash:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verifai.domain.audit import AuditReport
+from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
+from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.reports.html_chain import chain_svg
+from verifai.reports.html_evaluation import STYLE, evaluation_html
 from verifai.reports.html_fidelity import fidelity_svg
 from verifai.reports.html_text import safe
 from verifai.reports.html_values import values_html
@@ -33,7 +36,7 @@ _VERDICTS = {
     Outcome.NOT_CHECKED: ("Undecided", "Nothing was checked."),
 }
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A")),
+    ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A", "E")),
     ("As asked", "Is it about what was asked?", ("V7", "V8", "V9")),
     ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "T6", "L")),
     ("Fresh", "Is it recent enough?", ("T4",)),
@@ -43,7 +46,7 @@ QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def render_html(reports: Sequence[AuditReport]) -> bytes:
     """One page about ``reports``, in order. Equal reports give equal bytes."""
-    sections = "\n".join(_section(report) for report in reports)
+    sections = _overview(reports) + "\n".join(_section(report, number) for number, report in enumerate(reports, 1))
     title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
     page = f"""<!doctype html>
 <html lang="en">
@@ -54,7 +57,7 @@ def render_html(reports: Sequence[AuditReport]) -> bytes:
 <meta name="referrer" content="no-referrer">
 <title>{safe(title)}</title>
 <style>
-{_STYLE.read_text(encoding="utf-8")}</style>
+{_STYLE.read_text(encoding="utf-8")}{STYLE if any(one.evaluation for one in reports) else ""}</style>
 </head>
 <body>
 <main>
@@ -75,16 +78,42 @@ def question_of(finding: Finding) -> str:
     return QUESTIONS[0][0]
 
 
-def _section(report: AuditReport) -> str:
+def _overview(reports: Sequence[AuditReport]) -> str:
+    """All of them at a glance; buttons that need no script leave only what failed, or only what holds."""
+    if len(reports) == 1:
+        return ""
+    rows = []
+    for number, report in enumerate(reports, 1):
+        hold, unmade, failed = count_checks(report)
+        outputs = outputs_words(report.values) if report.values else ""
+        rows.append(
+            f'<tr class="{report.outcome.value}"><td><a href="#bundle-{number}">{safe(report.path)}</a></td>'
+            f'<td class="outcome">{WORDS[report.outcome]}</td><td>{safe(outputs)}</td>'
+            f"<td>{hold}</td><td>{unmade}</td><td>{failed}</td></tr>"
+        )
+    bad = sum(report.outcome is not Outcome.HOLDS for report in reports)
+    choices = (("all", f"all {len(reports)}"), ("bad", f"not accepted {bad}"), ("good", f"accepted {len(reports) - bad}"))
+    buttons = "".join(
+        f'<input type="radio" name="show" id="show-{name}"{" checked" if name == "all" else ""}>'
+        f'<label for="show-{name}">{label}</label>'
+        for name, label in choices
+    )
+    head = "<tr><th>bundle</th><th>verdict</th><th>output</th><th>hold</th><th>not made</th><th>failed</th></tr>"
+    table = f'<table class="overview"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<section class="list"><h1>Audit of {len(reports)} bundles</h1><p>Show: {buttons}</p>{table}</section>'
+
+
+def _section(report: AuditReport, number: int = 1) -> str:
     word, sentence = _VERDICTS[report.outcome]
     parts = [
         f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
-        f'<h1>{word}</h1><p class="lead">{safe(sentence)}</p>',
+        f'<h1>{word}</h1><p class="lead">{safe(audit_sentence(report))}</p><p>{safe(sentence)}</p>',
         f'<p class="where"><code>{safe(report.path)}</code><br>audited {safe(report.audited)}</p></header>',
         _insecure(report),
         _tiles(report),
         _problems(report),
         values_html(report.values, note=_VALUES),
+        "" if report.evaluation is None else evaluation_html(report.evaluation),
         _statement(report),
         _chain(report),
         _fidelity(report),
@@ -92,7 +121,7 @@ def _section(report: AuditReport) -> str:
         _not_checked(report),
         _facts(report),
     ]
-    return f"<article>{''.join(part for part in parts if part)}</article>"
+    return f'<article id="bundle-{number}">{"".join(part for part in parts if part)}</article>'
 
 
 _VALUES = (
@@ -139,7 +168,9 @@ def _statement(report: AuditReport) -> str:
     if not report.words:
         body = "<p>The proof was not accepted, so nothing follows from it.</p>"
     else:
-        body = "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in report.words) + "</ul>"
+        one = report.evaluation  # its rates stand in a table of their own
+        told = set() if one is None else set(evaluation_lines(one.data, one.metrics, one.confidence)[1:])
+        body = "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in report.words if line not in told) + "</ul>"
     return f"<section><h2>What the evidence says</h2>{body}</section>"
 
 

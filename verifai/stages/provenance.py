@@ -30,6 +30,7 @@ from verifai.errors import EvidenceRejected, Undecided, UsageError
 from verifai.execution.files import write_atomic
 from verifai.execution.scratch import private_directory
 from verifai.provenance.exporting import ExportedModel
+from verifai.provenance.hub import HubReport, compare_claims, hub_claims
 from verifai.provenance.release_files import StagedRelease, stage_release
 from verifai.provenance.verify import verify_release
 from verifai.stages.kept import FOLDER, described
@@ -46,6 +47,7 @@ class PinnedRelease:
     Attributes:
         lock_path: the lock. kept: the attestation that bundles will carry.
         staged: digests of the signed files, by path, SHA-256.
+        hub: what a model hub left beside the files, compared with them.
     """
 
     pin: ProvenancePin
@@ -53,6 +55,7 @@ class PinnedRelease:
     lock_path: Path
     kept: Path
     staged: StagedRelease
+    hub: HubReport
 
 
 def pin_release(
@@ -83,6 +86,7 @@ def pin_release(
     with private_directory() as scratch:
         progress.phase("compare release")
         staged = stage_release(held.files, release.manifest, scratch, beside=(held.signature_path,))
+        hub = compare_claims(hub_claims(held.files, staged.sha256) if held.files.is_dir() else (), staged)
         chosen = source or _only_model(release.manifest)
         if chosen != WHOLE and chosen not in release.manifest.files:
             hint = "Name a file that the release signs, or . for all of it."
@@ -104,7 +108,7 @@ def pin_release(
     own = read_lock(path)
     kept = _keep(folder, attest(ReleasePredicate(held.signature_bytes(), pin), model_subject(lock.model_sha256)), "release")
     write_atomic(path, render_lock(replace(own, provenance=pin)))
-    return PinnedRelease(pin, release, path, kept, staged)
+    return PinnedRelease(pin, release, path, kept, staged, hub)
 
 
 def _require_this_model(pin: ProvenancePin, made: ExportedModel, lock: CircuitLock, folder: CircuitFolder) -> None:

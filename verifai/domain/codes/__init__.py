@@ -20,6 +20,7 @@ from verifai.domain.codes import (
     onnx,
     opening,
     provenance,
+    registry,
     sumcheck,
     workforce,
 )
@@ -53,6 +54,7 @@ def all_codes() -> dict[str, Code]:
         hardware,
         generation,
         provenance,
+        registry,
         workforce,
     ):
         for name, code in part.CODES.items():

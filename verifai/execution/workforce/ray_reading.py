@@ -58,7 +58,7 @@ def _other(kind: bytes) -> Read:
         name = ErrorType.Name(int(kind))
     except ValueError:
         return Read(None, "Ray tells an error of a number that it does not have", strange=True)
-    if name == "TASK_EXECUTION_EXCEPTION":
+    if name in ("TASK_EXECUTION_EXCEPTION", "TASK_CANCELLED"):  # our task raises nothing, and what we take back is not read
         return Read(None, "it is an exception, and not bytes", strange=True)
     return Read(None, f"Ray says {name}")
 

@@ -178,7 +178,8 @@ class Many:
         row = answer.number
         if answer.worker:
             self._strikes[answer.worker] += 1
-        if at_once or self._strikes[answer.worker] >= STRIKES:
+        nameless = not answer.worker and self._attempts[row] > 1  # once may be bad luck
+        if at_once or nameless or self._strikes[answer.worker] >= STRIKES:
             if crew.leave_out(answer):
                 if answer.worker not in self._blamed:
                     self.progress.note(f"{answer.worker} gets nothing more.")

@@ -55,6 +55,10 @@ export const verifyProof: EngineVerifier = async (input: EngineInput): Promise<E
   const report = async (step: 1 | 2 | 3 | 4, what: string, done: number, total: number): Promise<void> => {
     await input.onProgress?.({ step, what, done, total });
   };
+  // The proof system itself does not wait: what it tells goes to the page from a worker.
+  const tick = (step: 2 | 4) => (what: string, done: number, total: number): void => {
+    void report(step, what, done, total);
+  };
   await report(1, "circuit", 0, 1);
   const trusted = trustCircuit(fileOf(input, "circuit.bin"), input.circuitSha256, { memoryBytes: input.memoryBytes, seconds: VERIFY_SECONDS });
   const circuit = describe(trusted.circuit);
@@ -66,7 +70,7 @@ export const verifyProof: EngineVerifier = async (input: EngineInput): Promise<E
   await report(2, "weights", 0, 1);
   let roots: WeightRoots | null = null;
   if (input.weights === "private") {
-    roots = checkRoots(trusted, input.weightsSha256, fileOf(input, "registration.bin"), input.files.get("link.bin"), () => undefined);
+    roots = checkRoots(trusted, input.weightsSha256, fileOf(input, "registration.bin"), input.files.get("link.bin"), tick(2));
   }
   const identity = roots === null ? input.weightsSha256 : roots.root;
   const weights = trustWeights(trusted.circuit, identity, input.files.get("weights.bin"));
@@ -78,7 +82,7 @@ export const verifyProof: EngineVerifier = async (input: EngineInput): Promise<E
   }
   await report(3, "statement", 1, 1);
   await report(4, "proof", 0, 1);
-  verifyStatement(trusted, identity, weights, statement, fileOf(input, "proof.bin"), () => undefined);
+  verifyStatement(trusted, identity, weights, statement, fileOf(input, "proof.bin"), tick(4));
   await report(4, "proof", 1, 1);
   return {
     circuit,

@@ -12,7 +12,7 @@ import { utcOf } from "./time.js";
 export const CIRCUIT_TYPE = "urn:verifai:circuit:v1";
 export const PROOF_TYPE = "urn:verifai:proof:v1";
 /** Types that the format knows and this verifier does not read: it does not judge bundles that hold one. */
-const OTHER_TYPES = new Set(["gate", "calibration", "round", "vote-commitment", "vote", "vote-replay", "consensus", "tee"].map((name) => `urn:verifai:${name}:v1`));
+const OTHER_TYPES = new Set(["gate", "calibration", "round", "vote-commitment", "vote", "vote-replay", "consensus", "tee", "evaluation", "release", "derivation", "beacon", "round-cut", "vote-opening"].map((name) => `urn:verifai:${name}:v1`));
 
 export interface Subject {
   readonly name: string;

@@ -22,6 +22,8 @@ export interface Lock {
   readonly modelSha256: string;
   readonly names: PlaceNames;
   readonly sections: ReadonlyMap<EngineName, Table>;
+  /** Whether the lock names the release that the model was exported from; this verifier does not judge that. */
+  readonly provenance: boolean;
   /** Of the file's bytes: what a trust file pins it by. */
   readonly fileSha256: string;
 }
@@ -39,7 +41,9 @@ export async function parseLock(data: Uint8Array, where: string): Promise<Lock> 
     if (!(value instanceof Map)) throw engines.refuse("expected a table", name);
     sections.set(engine, value);
   }
-  const found = { name: circuit.text("name"), modelSha256: circuit.sha256("model_sha256"), names: namesOf(circuit), sections, fileSha256: await sha256Hex(data) };
+  const provenance = root.has("provenance");
+  if (provenance) root.sub("provenance");
+  const found = { provenance, name: circuit.text("name"), modelSha256: circuit.sha256("model_sha256"), names: namesOf(circuit), sections, fileSha256: await sha256Hex(data) };
   for (const record of [circuit, engines, root]) record.done();
   return found;
 }

@@ -9,10 +9,12 @@ export const MANIFEST_NAME = "bundle.dsse.json";
 export const STATEMENT_TYPE = "https://in-toto.io/Statement/v1";
 const MANIFEST_TYPE = "urn:verifai:manifest:v1";
 export const MAX_PAYLOAD = 8 * 2 ** 20;
-const MAX_FILES = 1024;
+const MAX_FILES = 4096;
 export const MODEL_FILE = "model.onnx";
 /** Payload files that belong to the bundle, not to the engine. */
-export const SIDE_FILES: ReadonlySet<string> = new Set([MODEL_FILE, "sbom.cdx.json"]);
+export const SIDE_FILES: ReadonlySet<string> = new Set([MODEL_FILE, "sbom.cdx.json", "receipt.intoto.json", "compile.slsa.json"]);
+/** Of these, those that other tools read and that `verifai verify` composes again. */
+export const DOCUMENT_FILES = ["receipt.intoto.json", "compile.slsa.json"] as const;
 
 const PATHS = [
   [/^payload\/[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$/, "payload"],

@@ -5,6 +5,7 @@ import type { Record } from "./record.js";
 
 const MAX_NAMES = 100_000;
 const MAX_NAME = 512;
+const MAX_TOKENS = 1 << 20;
 
 export interface Categories {
   readonly values: readonly string[];
@@ -19,6 +20,8 @@ export interface PlaceNames {
   /** Tensors whose integers are tokens of a pinned tokenizer. */
   readonly tokenTensors: readonly string[];
   readonly tokenizerSha256: string | null;
+  /** Of a decoder: the output with the next tokens, the padding, and the tokens that end texts. */
+  readonly decoder: { readonly next: string; readonly pad: number; readonly ends: readonly number[] } | null;
 }
 
 /** Control, format, unassigned and private characters and line separators are not printable; of the spaces only the plain one is. */
@@ -48,15 +51,21 @@ export function namesOf(circuit: Record): PlaceNames {
     if (!categories.size) throw circuit.refuse("an empty table is left out", "categories");
   }
   let [tokenTensors, tokenizerSha256]: [string[], string | null] = [[], null];
+  let decoder: PlaceNames["decoder"] = null;
   if (circuit.has("tokenizer")) {
     const table = circuit.sub("tokenizer");
     tokenizerSha256 = table.sha256("sha256");
     tokenTensors = table.texts("tensors", 64);
     const long = tokenTensors.some((name) => codePoints(name) > 512);
     if (!tokenTensors.length || long || new Set(tokenTensors).size < tokenTensors.length) throw table.refuse("expected names of tensors, each once", "tensors");
+    if (table.has("next")) {
+      decoder = { next: table.text("next", { max: 512 }), pad: table.integer("pad", 0, MAX_TOKENS), ends: table.integers("ends", 0, MAX_TOKENS, 64) };
+      const ordered = decoder.ends.every((one, at) => at === 0 || decoder!.ends[at - 1]! < one);
+      if (!tokenTensors.includes(decoder.next) || !ordered) throw table.refuse("expected one of the tensors, and ends in order, each once", "next");
+    }
     table.done();
   }
-  return { ...found, categories, tokenTensors, tokenizerSha256 };
+  return { ...found, categories, tokenTensors, tokenizerSha256, decoder };
 }
 
 function listOf(table: Record, name: string): string[] {

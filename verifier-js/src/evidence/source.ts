@@ -22,7 +22,7 @@ export interface Source {
 }
 
 const MIB = 2 ** 20;
-export const LIMITS = { files: 1024, file: 1024 * MIB, total: 2048 * MIB, document: 12 * MIB, documents: 64 * MIB } as const;
+export const LIMITS = { files: 4096, file: 1024 * MIB, total: 2048 * MIB, document: 12 * MIB, documents: 64 * MIB } as const;
 
 export function tooLarge(message: string, where: string): Refusal {
   return new Refusal("rejected", "bundle-too-large", message, where, "No bundle that verifai writes is this large.");

@@ -65,6 +65,33 @@ export interface Statement {
   readonly privacy: Privacy;
   readonly weights: Weights;
   readonly openings: readonly Opening[];
+  readonly generation: Generation | null;
+}
+
+/** That tokens of a statement are a prompt and its answer. */
+export interface Generation {
+  readonly prompt: number;
+  readonly answer: number;
+  readonly ending: Ending;
+}
+
+const ENDINGS = ["end-of-text", "max-tokens"] as const;
+type Ending = (typeof ENDINGS)[number];
+const MOST = 10_000_000;
+
+/** The lengths that stand before a bound context, and the context. Throws RangeError where they are not in form. */
+export function unbound(bound: string): { generation: Generation | null; context: string } {
+  if (!bound.startsWith("\0generation/")) return { generation: null, context: bound };
+  const found = /^\0generation\/1 ([1-9][0-9]{0,6}) ([1-9][0-9]{0,6}) ([a-z-]{1,16})\0/.exec(bound);
+  const ending = ENDINGS.find((one) => one === found?.[3]);
+  if (!found || !ending) throw new RangeError("the lengths of prompt and answer are not as written by us");
+  return { generation: { prompt: Number(found[1]), answer: Number(found[2]), ending }, context: bound.slice(found[0].length) };
+}
+
+function generationOf(record: Record): Generation {
+  const found = { prompt: record.integer("prompt", 1, MOST - 1), answer: record.integer("answer", 1, MOST - 1), ending: record.choice("ending", ENDINGS) };
+  record.done();
+  return found;
 }
 
 export function cellsOf(shape: readonly number[]): number {
@@ -97,6 +124,7 @@ export function statementJson(statement: Statement): JsonObject {
     privacy: statement.privacy,
     weights: statement.weights,
     openings: statement.openings.length ? statement.openings.map(openingJson) : undefined,
+    generation: statement.generation ? object({ prompt: BigInt(statement.generation.prompt), answer: BigInt(statement.generation.answer), ending: statement.generation.ending }) : undefined,
   });
 }
 
@@ -135,6 +163,7 @@ export function statementOf(record: Record): Statement {
     privacy: record.choice("privacy", PRIVACIES),
     weights: record.choice("weights", WEIGHTS),
     openings: record.subsOrNone("openings", 512).map((item) => guarded(item, openingOf)),
+    generation: record.has("generation") ? generationOf(record.sub("generation")) : null,
   };
   if (record.has("openings") && !found.openings.length) throw record.refuse("an empty list is left out", "openings");
   guarded(record, () => { checkStatement(found); });

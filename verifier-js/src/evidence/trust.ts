@@ -8,7 +8,7 @@ import { parseUtc, utcOf } from "./time.js";
 import { parseToml } from "./toml.js";
 
 const SCHEMA = "verifai/trust/v1";
-export const TRUST_ROLES = ["release", "prover", "voter", "consensus", "gate"] as const;
+export const TRUST_ROLES = ["release", "prover", "voter", "consensus", "gate", "notary"] as const;
 export type TrustRole = (typeof TRUST_ROLES)[number];
 
 export interface RoleRule {
@@ -41,6 +41,7 @@ export interface Trust {
   readonly expires: string | null;
   readonly keyless: { readonly identity: string; readonly issuer: string } | null;
   readonly hardware: number;
+  readonly modelSigners: number;
 }
 
 /** Throws Refusal of kind `usage` (`bad-trust`). */
@@ -63,9 +64,10 @@ export async function parseTrust(data: Uint8Array, where: string): Promise<Trust
     expires: fresh.has("expires") ? utcOf(fresh, "expires") : null,
     keyless: root.has("sigstore") ? keylessOf(root.sub("sigstore")) : null,
     hardware: root.subsOrNone("hardware", 64).length,
+    modelSigners: root.subsOrNone("model_signers", 64).length,
   };
   for (const record of [circuits, srs, fresh, root]) record.done();
-  if (!(roles.size || trust.circuits.size || trust.log || trust.keyless || trust.hardware)) throw root.refuse("it names no role, circuit, log, identity or hardware to trust");
+  if (!(roles.size || trust.circuits.size || trust.log || trust.keyless || trust.hardware || trust.modelSigners)) throw root.refuse("it names no role, circuit, log, identity or hardware to trust");
   return trust;
 }
 
@@ -115,12 +117,13 @@ function rolesOf(record: Record, keys: ReadonlyMap<string, PublicKey>): Map<Trus
 }
 
 function circuitOf(record: Record): TrustedCircuit {
-  record.text("lock");
+  const named = record.has("lock") && record.text("lock") !== "";
   const found = {
     lockSha256: record.has("lock_sha256") ? record.sha256("lock_sha256") : null,
     verificationKey: record.has("verification_key") ? record.text("verification_key") : "re-derive",
   };
   record.done();
+  if (!named && found.lockSha256 === null) throw record.refuse("neither lock nor lock_sha256 says which lock is trusted", "lock");
   if (found.verificationKey !== "re-derive" && !isSha256(found.verificationKey)) throw record.refuse("expected 're-derive' or a SHA-256", "verification_key");
   return found;
 }

@@ -2,18 +2,19 @@
 
 import { Refusal, verifyProof, type EngineCircuit, type EngineVerdict, type EngineVerifier } from "../engine/index.js";
 import type { CircuitPredicate, FidelityFigures, ProofPredicate } from "./attestation.js";
-import { decodeUtf8, isSha256, sha256Hex, short, utf8 } from "./bytes.js";
+import { checkGeneration } from "./answer.js";
+import { decodeUtf8, sha256Hex, short, utf8 } from "./bytes.js";
 import { compareTensors, type GivenTensors } from "./compare.js";
-import { fromRefusal, holds, notChecked, worstStatus, type Finding } from "./findings.js";
+import { finding, fromRefusal, holds, notChecked, worstStatus, type Finding } from "./findings.js";
 import { canonicalJson } from "./json.js";
 import { expectSuite, parseSection, sectionDigest, type Lock, type OutputFigures, type Scale, type Section } from "./lock.js";
-import { MODEL_FILE, SIDE_FILES } from "./manifest.js";
+import { DOCUMENT_FILES, MODEL_FILE, SIDE_FILES } from "./manifest.js";
 import { ratio, ratioOf, sameRatio, toNumber, type Ratio } from "./ratio.js";
 import { openBundle, type OpenBundle } from "./reader.js";
 import type { Source } from "./source.js";
-import { attested, LARGEST_FLOAT32, statementJson, type Opening, type Statement, type Tensor } from "./statement.js";
+import { attested, LARGEST_FLOAT32, statementJson, unbound, type Opening, type Statement, type Tensor } from "./statement.js";
 import { checkTrust } from "./trust_check.js";
-import { requireLock, type Trust } from "./trust.js";
+import { requireLock, type Trust, type TrustedCircuit } from "./trust.js";
 
 export interface Expectations {
   readonly inputs?: GivenTensors;
@@ -83,14 +84,7 @@ export async function verifyBundle(open: () => Promise<Source>, options: Options
     source = await open();
     bundle = await openBundle(source, (done, total) => watch.progress("V1", "file", done, total));
     proven = await verifyOpen(bundle, options, watch, add);
-    if (trusted) {
-      const pinned = trusted.verificationKey === proven.section.circuitSha256;
-      if (isSha256(trusted.verificationKey) && !pinned) {
-        throw new Refusal("policy", "key-not-trusted", "the circuit is not the one that the trust file pins", "verification_key");
-      }
-      if (!pinned) await add(notChecked("key-not-rederived", "the circuit was not made again from the model; `verifai audit` does that", "A3"));
-      
-    }
+    if (trusted) await add(checkKey(trusted, proven.section.circuitSha256));
     if (options.trust?.hardware) await add(notChecked("hardware-not-judged", "attestations of hardware are not judged by this verifier", "A"));
     await checkAsked(proven.statement, options.expect ?? {}, add);
   } catch (problem) {
@@ -105,6 +99,18 @@ export async function verifyBundle(open: () => Promise<Source>, options: Options
   // False evidence is told whatever else went wrong; what this verifier or its lock cannot do is no verdict about evidence.
   const final = found === 1 || status === null ? found : status;
   return { verdict: verdictOf(final), status: final, bundleId: bundle?.id ?? null, created: bundle?.manifest.created ?? null, findings, proven };
+}
+
+/** A3. This verifier makes no circuit again from its model, so a trust file that demands it is not met. */
+function checkKey(trusted: TrustedCircuit, circuitSha256: string): Finding {
+  if (trusted.verificationKey === circuitSha256) return holds("key-pinned", "the circuit is the one that the trust file pins", "A3", { evidence: circuitSha256 });
+  if (trusted.verificationKey !== "re-derive") {
+    const message = `the circuit is ${circuitSha256}, the trust file pins ${trusted.verificationKey}`;
+    return finding("key-not-trusted", "rejected", message, "A3", { remedy: "The proof was made for another circuit than the one you trust." });
+  }
+  const message = "the trust file demands that the circuit is made again from the model, which only an audit does";
+  const remedy = "Run `verifai audit`; or pin the circuit: set verification_key in the trust file to its SHA-256, once you have done so.";
+  return finding("key-rederivation-missing", "policy-not-met", message, "A3", { remedy });
 }
 
 /** V2 to V6. */
@@ -149,10 +155,14 @@ async function verifyOpen(bundle: OpenBundle, options: Options, watch: Watcher, 
   }
   await checkAttested(statement, proof, section);
   await add(holds("statement-matches", "the attested statement is exactly what the proof says", "V6"));
+  for (const one of checkGeneration(statement, lock.names.decoder)) await add(one);
   if (proof.clampedCells) {
     const message = `the prover says that up to ${proof.clampedCells.toLocaleString("en")} inner cells lay beyond their range and were cut off: the output may be farther from the float model's than the lock says`;
     await add(notChecked("inner-saturated", message, "V6", { remedy: "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input." }));
   }
+  const documents = DOCUMENT_FILES.filter((name) => bundle.payload.has(name));
+  if (documents.length) await add(notChecked("not-checked-here", `documents for other tools are not compared here: ${documents.join(", ")}`, "V6"));
+  if (lock.provenance || circuit.weights !== "public") await add(notChecked("provenance-not-judged", "from which release the model comes is not judged here; `verifai verify` and `verifai audit` do that", "P1"));
   const listing = bundle.manifest.files.filter((one) => files.has(one.path.slice("payload/".length)) && one.path.startsWith("payload/"));
   const proofSha256 = await sha256Hex(utf8.encode(listing.map((one) => `${one.path} ${one.sha256}\n`).join("")));
   return { statement, section, soundnessMillibits: verdict.circuit.soundnessMillibits, proofSha256 };
@@ -379,12 +389,20 @@ function statementOf(section: Section, verdict: EngineVerdict, modelSha256: stri
       encoding: scale?.ordered ? "float32" : "linear",
     };
   });
+  let said: ReturnType<typeof unbound>;
+  try {
+    said = unbound(decodeUtf8(verdict.context));
+  } catch (problem) {
+    if (!(problem instanceof RangeError)) throw problem;
+    throw new Refusal("rejected", "statement-malformed", problem.message, "context");
+  }
   return {
     engine: "sumcheck",
     modelSha256,
     circuitSha256: section.circuitSha256,
     tensors,
-    context: decodeUtf8(verdict.context),
+    context: said.context,
+    generation: said.generation,
     contextBound: true,
     privacy: circuit.zeroKnowledge ? "zero-knowledge, unaudited" : "integrity-only (not zero-knowledge)",
     weights: section.weights,

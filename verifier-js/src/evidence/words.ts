@@ -1,7 +1,7 @@
 /** What a statement hides and what it does not, in words: the sentences of docs/statements.md. They depend on the statement alone. */
 
 import { short } from "./bytes.js";
-import { inferences, type Opening, type Statement, type Tensor, type Visibility } from "./statement.js";
+import { inferences, type Generation, type Opening, type Statement, type Tensor, type Visibility } from "./statement.js";
 
 const PUBLIC = "everyone who holds the proof reads its quantised values.";
 const TENSORS: { readonly [privacy: string]: { readonly [visibility in Visibility]: string } } = {
@@ -97,6 +97,12 @@ export function openingWords(one: Opening): string {
   return `Uses opening ${one.number} of ${one.budget} of the commitment to '${one.what}' (root ${short(one.root)}\u2026); each number may be used once.`;
 }
 
+const ENDS = { "end-of-text": "its last token ends the text", "max-tokens": "it was cut at as many tokens as were asked for, the model would go on" } as const;
+
+export function generationWords({ prompt, answer, ending }: Generation): string {
+  return `The ${answer.toLocaleString("en")} tokens of the answer are the greedy continuation of the prompt's ${prompt.toLocaleString("en")} tokens: each is the most likely next token after all before it, the lowest number on ties; ${ENDS[ending]}.`;
+}
+
 /** The statement in plain words, with what it does not say. */
 export function describe(statement: Statement): string[] {
   const lines = [
@@ -110,6 +116,7 @@ export function describe(statement: Statement): string[] {
   }
   for (const tensor of statement.tensors) lines.push(tensorWords(statement, tensor));
   lines.push(weightsWords(statement), ...privacyWords(statement), ...statement.openings.map(openingWords));
+  if (statement.generation) lines.push(generationWords(statement.generation));
   if (statement.context) lines.push(`Context: '${statement.context}' (bound by the proof).`);
   lines.push(NOT_CLAIMED);
   return lines;

@@ -1,0 +1,213 @@
+"""Batches proven by several processes: the same evidence as one by one, whoever is killed; no opening is used twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.batch_circuits import small_circuit, write_rows
+from tests.support.crews import Noted, verified_digests, whole
+from tests.support.paths import ROOT
+from tests.support.waiting import until
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.proof_index import INDEX_FILE, SampleStatus, parse_index
+from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.domain.workforce import Workforce
+from verifai.execution.workforce import sizing
+from verifai.execution.workforce.interface import work_through
+from verifai.execution.workforce.local import DIED, LocalCrew
+from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.run import prove_batch
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("at-once")
+
+
+@pytest.fixture(scope="module")
+def public(root: Path) -> CircuitFolder:
+    return small_circuit(root, "public", Visibility.PUBLIC)
+
+
+@pytest.fixture(scope="module")
+def hidden(root: Path) -> CircuitFolder:
+    return small_circuit(root, "hidden", Visibility.PRIVATE, WeightVisibility.PRIVATE, budget=64)
+
+
+@pytest.fixture(scope="module")
+def samples(root: Path, public: CircuitFolder) -> list[Mapping[str, Any]]:
+    return list(read_samples(write_rows(root / "rows.npz", ROWS), public.model))
+
+
+def test_two_processes_make_the_evidence_that_one_makes(
+    public: CircuitFolder, samples: list[Mapping[str, Any]], tmp_path: Path
+) -> None:
+    prove_batch(public, samples, tmp_path / "one")
+    report = prove_batch(public, samples, tmp_path / "two", BatchOptions(workforce=Workforce(2)))
+    assert (report.status, len(report.made)) == (0, ROWS)
+    assert verified_digests(public, tmp_path / "two") == verified_digests(public, tmp_path / "one")
+    assert [one.index for one in report.made] == list(range(ROWS))
+
+
+# --- a pool whose processes die
+
+
+def tiny(shared: bytes, data: bytes) -> bytes:
+    """Kills its process once, or always, or does nothing but answer."""
+    mark = Path(shared.decode()) / data.decode()
+    if data.startswith(b"always") or (data.startswith(b"once") and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return data
+
+
+def test_what_dies_again_by_itself_is_told_and_everything_else_is_done(tmp_path: Path) -> None:
+    items = [b"a", b"once", b"always", b"b", b"c", b"once2", b"d"]
+    crew = LocalCrew(tiny, str(tmp_path).encode(), 2)
+    answers: dict[int, bytes | None] = {}
+    attempts = [0] * len(items)
+
+    def make(number: int) -> bytes:
+        attempts[number] += 1
+        return items[number]
+
+    def take(answer: Any) -> bool:
+        assert answer.data is not None or answer.lost == DIED
+        if answer.data is None and attempts[answer.number] < 4:
+            return False
+        answers[answer.number] = answer.data
+        return True
+
+    try:
+        work_through(crew, range(len(items)), make, take)
+    finally:
+        crew.close()
+    assert answers == {number: None if item == b"always" else item for number, item in enumerate(items)}
+
+
+# --- how many fit
+
+
+@pytest.mark.parametrize(
+    ("asked", "each", "items", "free", "jobs"),
+    [
+        (8, 100, 50, 1000, 8),
+        (8, 200, 50, 1000, 4),
+        (8, 5000, 50, 1000, 1),
+        (8, 100, 3, 1000, 3),
+        (2, 1, 50, 10**12, 2),
+        (4, 0, 9, 1000, 4),
+    ],
+)
+def test_jobs_are_as_many_as_the_memory_holds(asked: int, each: int, items: int, free: int, jobs: int) -> None:
+    assert sizing.fitting_jobs(asked, each, items, free=free) == jobs
+    assert 1 <= sizing.fitting_jobs(None, each, items, free=free) <= sizing.cores()
+
+
+def test_fewer_jobs_than_asked_for_are_said(
+    public: CircuitFolder, samples: list[Mapping[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizing, "available_bytes", lambda: 2**28)
+    listener = Noted()
+    prove_batch(public, samples[:2], tmp_path / "e", BatchOptions(workforce=Workforce(2)), progress=listener)
+    assert any("1 at once instead of 2" in note for note in listener.notes)
+
+
+# --- kills
+
+
+def _workers(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == parent and b"spawn_main" in path.with_name("cmdline").read_bytes():
+                found.append(int(path.parent.name))
+        except (OSError, IndexError, ValueError):
+            continue
+    return found
+
+
+def _started(arguments: list[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "verifai", "prove", *arguments, "--json"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _done(output: Path) -> int:
+    index = output / INDEX_FILE
+    return index.read_bytes().count(b"\n") - 1 if index.exists() else -1
+
+
+def killed_at_random(folder: CircuitFolder, data: Path, output: Path, rows: int, kills: int, more: list[str]) -> int:
+    """Kill the command, or one of its workers, at random moments; then let it end. Returns how many kills met it at work."""
+    arguments = [str(folder.folder), str(data), "-o", str(output), "--resume", "--renew-weights", "--keep-going", *more]
+    generator, met, process, status = random.Random(rows), 0, None, 4
+    while met < kills and _done(output) < rows:
+        if process is None:
+            process = _started(arguments)
+        before = _done(output)
+        running = process
+        until(lambda running=running, before=before: running.poll() is not None or _done(output) > before)
+        if process.poll() is not None:
+            process.communicate()
+            process = None
+            continue
+        time.sleep(generator.random() * 0.05)
+        workers = _workers(process.pid)
+        victim = generator.choice([process.pid, *workers])
+        try:
+            os.kill(victim, signal.SIGKILL)
+            met += 1
+        except ProcessLookupError:
+            continue
+        if victim == process.pid:
+            process.communicate()
+            process = None
+    if process is not None:
+        process.communicate()
+    for _ in range(5):  # a sample whose process was killed four times is told as failed, and tried again
+        told, _ = _started(arguments).communicate()
+        status = json.loads(told)["status"]
+        if status == 0:
+            break
+    assert status == 0
+    return met
+
+
+def _compare(folder: CircuitFolder, data: Path, output: Path, expected: Path, rows: int) -> None:
+    index = parse_index((output / INDEX_FILE).read_bytes(), "index")
+    assert len(index.of(SampleStatus.PROVEN)) == rows and whole(output)
+    assert verified_digests(folder, output) == verified_digests(folder, expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc, which this system has not")
+def test_kills_of_the_command_and_of_workers_lose_and_double_nothing(hidden: CircuitFolder, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.npz", ROWS)
+    prove_batch(hidden, list(read_samples(data, hidden.model)), tmp_path / "one", BatchOptions(renew_roots=True))
+    assert killed_at_random(hidden, data, tmp_path / "e", ROWS, 2, ["--jobs", "2"]) > 0
+    _compare(hidden, data, tmp_path / "e", tmp_path / "one", ROWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["public", "hidden"])
+def test_two_hundred_kills_over_two_hundred_samples(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    folder, rows = request.getfixturevalue(kind), 200
+    data = write_rows(tmp_path / "rows.npz", rows)
+    options = BatchOptions(workforce=Workforce(2), renew_roots=True)
+    prove_batch(folder, list(read_samples(data, folder.model)), tmp_path / "one", options)
+    assert killed_at_random(folder, data, tmp_path / "e", rows, 200, ["--jobs", "2"]) > 50
+    _compare(folder, data, tmp_path / "e", tmp_path / "one", rows)

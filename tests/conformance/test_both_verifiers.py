@@ -11,7 +11,9 @@ import pytest
 
 from tests.support import conformance_cases as made
 from tests.support.paths import ROOT
+from tests.support.random_circuits import random_circuit
 from tests.support.second_verifier import differences, first, second
+from tests.support.sumcheck_examples import Sketch
 
 pytestmark = pytest.mark.js
 
@@ -87,6 +89,24 @@ def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path
 def test_both_refuse_the_provers_that_cheat_before_they_commit(cheats, tmp_path):
     assert len(cheats) > 500
     assert unlike(cheats, tmp_path) == []
+
+
+def _agree_on_random_circuits(seeds, tmp_path, monkeypatch):
+    honest = []
+    for suite in made.SUITES:
+        monkeypatch.setattr(Sketch, "suite", suite)
+        honest += [made.proven(f"{suite.name} random {seed}", random_circuit(seed)) for seed in seeds]
+    assert [(case.name, its) for case, its in zip(honest, second(honest, tmp_path), strict=True) if its.code] == []
+    assert differences([changed for case in honest for changed in made.mutations(case, 10, 5)], tmp_path) == []
+
+
+def test_both_agree_on_random_circuits(tmp_path, monkeypatch):
+    _agree_on_random_circuits(range(12), tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_both_agree_on_many_random_circuits(tmp_path, monkeypatch):
+    _agree_on_random_circuits(range(12, 250), tmp_path, monkeypatch)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -297,6 +298,51 @@ def test_who_signed_and_what_the_log_says(second: SecondVerifier, tmp_path: Path
         (tmp_path / "flip").write_bytes(archive_of(Forge.of(good).with_manifest({**rest, **changed})))
         assert agree(second, tmp_path / "flip", why=f"checkpoint, byte {at}").status in (1, 3)
     assert LOG.public_key != PROVER.public_key
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DIST.exists(), reason="verifier-js is not built here (make verifier-js)")
+def test_random_changes_of_documents_and_archives(second: SecondVerifier, tmp_path: Path, good: dict[str, bytes]) -> None:
+    """Bytes of a document replaced, doubled, dropped or moved, then sealed again so that the parsers are reached."""
+    random = Random(20)
+    rest = {path: data for path, data in good.items() if path != MANIFEST_NAME}
+    paths = [path for path in good if not path.startswith("payload/")]
+    told: dict[int, int] = {}
+    for number in range(2000):
+        path = random.choice(paths)
+        data = bytearray(good[path])
+        if path.endswith(".dsse.json") and random.random() < 0.7:
+            document = json.loads(good[path])
+            inner = bytearray(base64.b64decode(document["payload"]))
+            _shake(random, inner)
+            data = bytearray(canonical.encode(sign(Envelope(bytes(inner)), (RELEASE, SECOND, PROVER)).to_json()))
+        else:
+            _shake(random, data)
+        files = {**good, path: bytes(data)}
+        if path != MANIFEST_NAME and random.random() < 0.8:
+            files = Forge.of(good).with_manifest({**rest, path: bytes(data)})
+        (tmp_path / "b").write_bytes(archive_of(files))
+        answer = agree(second, tmp_path / "b", why=f"case {number}: {path}")
+        told[answer.status] = told.get(answer.status, 0) + 1
+    assert told.get(1, 0) > 1000, told
+
+
+def _shake(random: Random, data: bytearray) -> None:
+    for _ in range(random.choice((1, 1, 1, 2, 5))):
+        at = random.randrange(len(data))
+        choice = random.randrange(5)
+        if choice == 0:
+            data[at] = random.randrange(256)
+        elif choice == 1:
+            data[at:at] = data[at : at + random.randrange(1, 40)]
+        elif choice == 2 and len(data) > 50:
+            del data[at : at + random.randrange(1, 40)]
+        elif choice == 3:
+            data[at:at] = random.choice(
+                (b",", b"0", b'"', b"{}", b"[]", b"\\u0000", b"1e9", b"-", b"null", b"\xff", b" ", b"\n")
+            )
+        else:
+            data[at] ^= 1 << random.randrange(8)
 
 
 # --- the reader's own files, and the command --------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ COMMANDS: tuple[tuple[str, int], ...] = (
     ("inspect evidence/000000", 0),
     ("inspect circuit", 0),
     ("inspect absent", 2),
+    ("page --empty -o {out}", 0),
+    ("page absent --lock absent.lock -o {out}", 2),
     ("diff evidence/000000 evidence/000001", 0),
     ("diff evidence/000000 absent", 2),
     ("calibrate absent.onnx data.npz -o {out}", 2),

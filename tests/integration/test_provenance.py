@@ -376,3 +376,17 @@ def test_open_weights_are_derived_by_whoever_holds_the_release(tmp_path: Path, w
     assert world.gate(path, provenance=demand).status == 0
     (world.release / "scorer.onnx").write_bytes(scorer(1))
     assert world.gate(path, provenance=demand).status == 1
+
+
+def test_a_file_that_is_no_attestation_and_too_many_of_them_are_told(world: World) -> None:
+    place = world.folder.folder / "provenance"
+    (kept,) = place.glob("derivation-*")
+    for number in range(20):
+        (place / f"derivation-{number:012d}.dsse.json").write_bytes(kept.read_bytes())
+    for _ in range(2):
+        with pytest.raises(UsageError) as caught:
+            kept_attestations(world.folder, world.folder.lock())
+        assert caught.value.code == "bad-provenance"
+        for path in place.glob("derivation-0000*"):
+            path.unlink()
+        (place / "other.dsse.json").write_text("{}")

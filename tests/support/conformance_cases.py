@@ -12,8 +12,6 @@ from tests.support import sumcheck_batches, sumcheck_examples
 from tests.support.paths import ROOT
 from tests.support.second_verifier import Case, Change, case_of
 from tests.support.sumcheck_examples import Sketch
-from tests.tamper.test_zk_weights import key as weights_key
-from tests.tamper.test_zk_weights import model as weights_model
 from verifai.engines.sumcheck.circuit.codec import decode
 from verifai.engines.sumcheck.circuit.program import WeightVisibility
 from verifai.engines.sumcheck.interpreter.run import run
@@ -110,14 +108,29 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
         yield changed.repinned() if file in ("circuit.bin", "weights.bin") and chance.random() < 0.8 else changed
 
 
+class _Registrable(Sketch):
+    """Declared bounds are 2^k − 1, as those of hidden weights are."""
+
+    suite = ZERO_KNOWLEDGE
+
+    def weight(self, shape: tuple[int, ...], bound: int = 127) -> int:
+        index = super().weight(shape, bound)
+        weight = self.weights[index]
+        bound, norm = ((1 << value.bit_length()) - 1 for value in (weight.bound, weight.row_l1))
+        self.weights[index] = replace(weight, bound=bound, row_l1=norm)
+        return index
+
+
 def private_weights() -> Iterator[Case]:
     """Payloads of one model whose weights are hidden: under the pinned root, and under an epoch root that is linked to it."""
-    circuit, weights = weights_model()
-    pinned, epoch = weights_key(), weights_key(bytes([1]) * 32)
-    trace = run(circuit, weights, sumcheck_examples.random_input(circuit, 3))
+    sketch = _Registrable(1)
+    hidden = sketch.requant(sketch.matmul(sketch.input((1, 13)), 10))
+    circuit = sketch.finish(sketch.requant(sketch.matmul(hidden, 5), relu=False), committed=True)
+    pinned, epoch = (prepare(circuit, sketch.cells, weights_seed=bytes([number]) * 32) for number in range(2))
+    trace = run(circuit, sketch.cells, sumcheck_examples.random_input(circuit, 3))
     registration = encode_registration(0, proving.prove_registration(pinned, 0))
     for name, key, more in (("registered", pinned, {}), ("linked", epoch, {"link.bin": _link(pinned, epoch)})):
-        case = case_of(f"private weights, {name}", key, prove(key, trace, b"", opening_number=5), weights)
+        case = case_of(f"private weights, {name}", key, prove(key, trace, b"", opening_number=5), sketch.cells)
         files = {**case.files, "registration.bin": registration, **more}
         yield replace(case, weights="private", identity=pinned.identity, files=files)
 

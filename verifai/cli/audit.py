@@ -20,6 +20,7 @@ from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines, value_lines
 from verifai.cli.workforce_options import JobsOption
 from verifai.domain.audit import AuditReport
+from verifai.domain.audit_words import audit_sentence
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.totals import count_outcomes
@@ -27,6 +28,8 @@ from verifai.errors import UsageError
 from verifai.execution.spool import Spool
 from verifai.execution.streamed import Streamed
 from verifai.reports.html_audit import render_html
+from verifai.reports.markdown_audit import render_markdown
+from verifai.reports.pdf import render_pdf
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.several import audit_all
 from verifai.stages.evaluation.lock_file import read_data_lock
@@ -54,7 +57,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         anchors: AnchorsOption = None,
         report: Annotated[
-            list[str] | None, typer.Option("--report", help="html=PATH or json=PATH; repeatable.", metavar="FORMAT=PATH")
+            list[str] | None, typer.Option("--report", help="html, json, markdown or pdf; repeatable.", metavar="FORMAT=PATH")
         ] = None,
         input_: Annotated[
             str | None,
@@ -98,7 +101,7 @@ def register(app: typer.Typer) -> None:
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
-        targets = report_targets(report or [])
+        targets = report_targets(report or [], ("html", "json", "markdown", "pdf"))
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
         if release is None and (model_signature is not None or secrets is not None):
@@ -173,6 +176,8 @@ def _result(reports: Sequence[AuditReport], targets: Sequence[Target], found: Fo
         {
             "html": lambda: render_html(reports),
             "json": lambda: ("".join(json.JSONEncoder(indent=2).iterencode(page)) + "\n").encode(),
+            "markdown": lambda: render_markdown(reports),
+            "pdf": lambda: render_pdf(render_html(reports)),
         },
     )
 
@@ -200,7 +205,8 @@ _OUTCOME = {
 def _in_full(reports: Sequence[AuditReport]) -> list[str]:
     lines = []
     for report in reports:
-        lines += [_head(report), *value_lines(report.values), *finding_lines(report.findings)]
+        lines += [_head(report), f"   {plain(audit_sentence(report))}", *value_lines(report.values)]
+        lines += finding_lines(report.findings)
         if report.words:
             lines.append("   What the evidence says:")
             lines += [f"   {plain(line)}" for line in report.words]

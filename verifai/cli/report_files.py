@@ -1,4 +1,4 @@
-"""``--report html=PATH`` and ``json=PATH`` of the verbs that have no other formats."""
+"""``--report FORMAT=PATH`` of the verbs whose reports are no gate's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from verifai.execution.outputs import check_output
 Target = tuple[str, Path]
 
 
-def report_targets(requests: Sequence[str]) -> list[Target]:
+def report_targets(requests: Sequence[str], kinds: Sequence[str] = ("html", "json")) -> list[Target]:
     """Each report to a file of its own, and none over what is read. Judged before any work. Raises UsageError."""
+    known = " or ".join(f"{one}=PATH" for one in kinds)
     targets: list[Target] = []
     for request in requests:
         kind, equals, path = request.partition("=")
-        if kind not in ("html", "json") or not equals or not path:
-            hint = "Write: --report html=PATH, or --report json=PATH"
-            raise UsageError("bad-option", f"{request[:80]!r} is not html=PATH or json=PATH", where="--report", hint=hint)
+        if kind not in kinds or not equals or not path:
+            hint = "Write: " + ", or ".join(f"--report {one}=PATH" for one in kinds)
+            raise UsageError("bad-option", f"{request[:80]!r} is not {known}", where="--report", hint=hint)
         check_output(Path(path), inputs=[*(one for _, one in targets), *current().inputs])
         targets.append((kind, Path(path)))
     return targets

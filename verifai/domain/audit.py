@@ -91,6 +91,7 @@ class AuditReport:
             "path": self.path,
             "bundle_id": self.bundle_id,
             "verdict": self.outcome.value,
+            "counts": {one.value: sum(found.outcome is one for found in self.findings) for one in Outcome},
             "audited": self.audited,
             "statement": list(self.words),
             "values": [one.to_json() for one in self.values],

@@ -163,6 +163,8 @@ def _branch(graph: GraphProto, defined: set[str], opsets: dict[str, int], where:
             raise refuse("model-external-data", "a branch keeps weights in another file", where, "Store them in the model.")
         defined.add(tensor.name)
     count = _nodes(graph, defined, opsets, where, depth)
+    if len({value.name for value in graph.output}) != len(graph.output):
+        raise refuse("model-malformed", "a branch or body yields one value twice", where)
     for value in graph.output:
         if value.name not in defined:
             raise refuse("model-malformed", f"a branch's output {printable(value.name)!r} is computed by no node", where)

@@ -45,7 +45,7 @@ def verify_release(
     return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _verified(data: bytes, entries: tuple[TrustedModelSigner, ...], at: datetime, where: str) -> SignedRelease | VerifaiError:
     """The same file is verified once per process: a gate meets it in every bundle."""
     try:

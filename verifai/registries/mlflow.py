@@ -51,13 +51,15 @@ class MlflowStore:
         listed = self._do(lambda: list(self._client.list_artifacts(self._found.run_id, self._folder)))
         if len(listed) > MAX_REFERRERS:
             raise EvidenceRejected(MALFORMED, f"{len(listed)} artifacts, more than {MAX_REFERRERS}", where=self.where)
-        found = []
+        found: list[Path] = []
+        left = 4 * limit
         for number, one in enumerate(sorted(listed, key=lambda entry: str(entry.path))):
             if one.is_dir or PurePosixPath(one.path).suffix != ".zip":
                 continue
             place = into / f"{number:06d}"
             place.mkdir()
-            found.append(self._download(str(one.path), one.file_size, place, limit))
+            found.append(self._download(str(one.path), one.file_size, place, min(limit, left)))
+            left -= found[-1].stat().st_size
         return tuple(found)
 
     def model_sha256(self, into: Path) -> Sha256 | None:

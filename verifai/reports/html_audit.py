@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from verifai.domain.audit import AuditReport
+from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.reports.html_chain import chain_svg
@@ -43,7 +44,7 @@ QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def render_html(reports: Sequence[AuditReport]) -> bytes:
     """One page about ``reports``, in order. Equal reports give equal bytes."""
-    sections = "\n".join(_section(report) for report in reports)
+    sections = _overview(reports) + "\n".join(_section(report, number) for number, report in enumerate(reports, 1))
     title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
     page = f"""<!doctype html>
 <html lang="en">
@@ -75,11 +76,36 @@ def question_of(finding: Finding) -> str:
     return QUESTIONS[0][0]
 
 
-def _section(report: AuditReport) -> str:
+def _overview(reports: Sequence[AuditReport]) -> str:
+    """All of them at a glance; buttons that need no script leave only what failed, or only what holds."""
+    if len(reports) == 1:
+        return ""
+    rows = []
+    for number, report in enumerate(reports, 1):
+        hold, unmade, failed = count_checks(report)
+        outputs = outputs_words(report.values) if report.values else ""
+        rows.append(
+            f'<tr class="{report.outcome.value}"><td><a href="#bundle-{number}">{safe(report.path)}</a></td>'
+            f'<td class="outcome">{WORDS[report.outcome]}</td><td>{safe(outputs)}</td>'
+            f"<td>{hold}</td><td>{unmade}</td><td>{failed}</td></tr>"
+        )
+    bad = sum(report.outcome is not Outcome.HOLDS for report in reports)
+    choices = (("all", f"all {len(reports)}"), ("bad", f"not accepted {bad}"), ("good", f"accepted {len(reports) - bad}"))
+    buttons = "".join(
+        f'<input type="radio" name="show" id="show-{name}"{" checked" if name == "all" else ""}>'
+        f'<label for="show-{name}">{label}</label>'
+        for name, label in choices
+    )
+    head = "<tr><th>bundle</th><th>verdict</th><th>output</th><th>hold</th><th>not made</th><th>failed</th></tr>"
+    table = f'<table class="overview"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<section class="list"><h1>Audit of {len(reports)} bundles</h1><p>Show: {buttons}</p>{table}</section>'
+
+
+def _section(report: AuditReport, number: int = 1) -> str:
     word, sentence = _VERDICTS[report.outcome]
     parts = [
         f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
-        f'<h1>{word}</h1><p class="lead">{safe(sentence)}</p>',
+        f'<h1>{word}</h1><p class="lead">{safe(audit_sentence(report))}</p><p>{safe(sentence)}</p>',
         f'<p class="where"><code>{safe(report.path)}</code><br>audited {safe(report.audited)}</p></header>',
         _insecure(report),
         _tiles(report),
@@ -92,7 +118,7 @@ def _section(report: AuditReport) -> str:
         _not_checked(report),
         _facts(report),
     ]
-    return f"<article>{''.join(part for part in parts if part)}</article>"
+    return f'<article id="bundle-{number}">{"".join(part for part in parts if part)}</article>'
 
 
 _VALUES = (

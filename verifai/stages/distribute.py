@@ -45,6 +45,8 @@ from verifai.stages.gate.load import LoadedPolicy
 
 OTHER_MODEL, MISSING = "registry-other-model", "registry-missing"
 MAX_PACKED_BYTES = DEFAULT.total_bytes
+MAX_PULLED_BYTES = 4 * MAX_PACKED_BYTES
+"""Of one bundle, and of all that one pull fetches."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,11 @@ def _fetched(place: Reference, scratch: Path) -> tuple[list[tuple[Path, Artifact
     store, tag = _store(place)
     subject = read_artifact(store, tag)
     found: list[tuple[Path, Artifact | None]] = []
+    left = MAX_PULLED_BYTES
     for number, one in enumerate(referrers(store, subject.described)):
         target = scratch / f"{number:06d}.zip"
-        fetch_bundle(store, one, subject.described, target, MAX_PACKED_BYTES)
+        fetch_bundle(store, one, subject.described, target, min(MAX_PACKED_BYTES, left))
+        left -= target.stat().st_size
         found.append((target, subject))
     return found, f"{store.where}:{tag}"
 

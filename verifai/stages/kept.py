@@ -25,7 +25,11 @@ def kept_attestations(folder: CircuitFolder, lock: CircuitLock) -> tuple[Attesta
         UsageError: ``bad-provenance``, for a file that is no attestation of either kind.
     """
     found = []
-    for path in sorted((folder.folder / FOLDER).glob("*.dsse.json"))[:MAX_KEPT]:
+    paths = sorted((folder.folder / FOLDER).glob("*.dsse.json"))
+    if len(paths) > MAX_KEPT:  # a verifier takes no more than that from one bundle
+        message, where = f"{len(paths)} attestations are kept, at most {MAX_KEPT} go into a bundle", str(folder.folder / FOLDER)
+        raise UsageError("bad-provenance", message, where=where, hint="Remove those of older circuits and notaries.")
+    for path in paths:
         try:
             envelope = parse_envelope(read_limited(path, limit=MAX_ENVELOPE_BYTES), str(path))
             one = parse_attestation(envelope, str(path))

@@ -66,6 +66,8 @@ COMMANDS = {
     "gate, JUnit": "gate evidence/a --report junit={}",
     "gate, SARIF": "gate evidence/a --report sarif={}",
     "pack": "pack evidence/a -o {}",
+    "page": "page evidence/a --lock circuit.lock -o {}",
+    "page, empty": "page --empty -o {}",
     "trust init": "trust init -o {}",
     "key new": "key new {} --no-passphrase",
     "gate-init": "gate-init evidence/a --lock circuit.lock --force -o {}",

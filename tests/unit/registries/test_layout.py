@@ -286,3 +286,10 @@ def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_reference(text)
     assert caught.value.code == "bad-reference"
+
+
+def test_all_that_one_pull_fetches_has_a_limit(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifai.stages.distribute.MAX_PULLED_BYTES", 1000)
+    with pytest.raises(EvidenceRejected) as caught:
+        pull_bundles(f"oci:{layout}:v1", tmp_path / "pulled")
+    assert caught.value.code == "registry-malformed" and "more than 1000" in caught.value.message

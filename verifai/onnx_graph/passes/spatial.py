@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifai.onnx_graph.graph import Attribute, Graph, Node
+from verifai.onnx_graph.graph import Attribute, Graph, Node, TensorType
 from verifai.onnx_graph.passes.normalisations import average_pool
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import checked_size
 
+_MAX_PLANES = 512
+"""Along the first of three axes: each is pooled by a node of its own."""
 _MAX_GROUPS = 512
 """Of a transposed convolution: each is a node of its own."""
 
@@ -120,40 +122,56 @@ def convolution(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 
 def pool(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """MaxPool or AveragePool over three axes: over the last two, then over the first."""
+    """MaxPool or AveragePool over three axes: plane by plane over the last two, then over the first."""
     single = average_pool if node.op_type == "AveragePool" else _as_it_is
     kind, kernel = graph.types[node.inputs[0]], node.ints("kernel_shape") or ()
     if len(kind.shape) != 5 or len(kernel) != 3 or len(node.outputs) > 1:
         return single(graph, node, opset)
     if node.op_type == "AveragePool" and set(node.ints("dilations") or ()) - {1}:
         return single(graph, node, opset)
-    batch, channels, depth, *sizes = kind.shape
-    deep, *flat = _windows(node, (depth, *sizes), kernel)
-    cells = flat[0].count * flat[1].count
-    writer = _Writer(graph, node)
-    steps = [
-        ([batch, channels * depth, *sizes], flat, "planes"),
-        ([batch, channels, depth, cells], [deep, _Window(cells, 1, 1, 1, 0, 0, cells)], "depth"),
-    ]
-    x = node.inputs[0]
-    for shape, windows, label in steps:
-        x = writer.reshaped(x, shape, label)
-        graph.types[x] = type(kind)(kind.dtype, tuple(shape))
-        attributes: dict[str, Attribute] = {
-            "auto_pad": b"NOTSET",
-            "ceil_mode": node.integer("ceil_mode", 0),
-            "kernel_shape": tuple(one.kernel for one in windows),
-            "pads": (*(one.before for one in windows), *(one.after for one in windows)),
-            "strides": tuple(one.stride for one in windows),
-        }
-        if node.op_type == "AveragePool":
-            attributes["count_include_pad"] = node.integer("count_include_pad", 0)
+    depth = kind.shape[2]
+    deep, *flat = _windows(node, kind.shape[2:], kernel)
+    if depth > _MAX_PLANES:
+        return [node]
+    checked_size([*kind.shape[:2], depth, *(one.count for one in flat)], kind.dtype, node.where)
+    writer, planes = _Writer(graph, node), []
+    attributes: dict[str, Attribute] = {
+        "auto_pad": b"NOTSET",
+        "ceil_mode": node.integer("ceil_mode", 0),
+        "kernel_shape": tuple(one.kernel for one in flat),
+        "pads": (*(one.before for one in flat), *(one.after for one in flat)),
+        "strides": tuple(one.stride for one in flat),
+    }
+    counted = bool(node.integer("count_include_pad", 0))
+    if node.op_type == "AveragePool":
+        attributes["count_include_pad"] = int(counted)
+    else:
+        attributes["dilations"] = tuple(one.dilation for one in flat)
+    for number in range(depth):
+        place = graph.constant(f"{node.name}_place_{number}", np.array(number, np.int64))
+        plane = writer.add("Gather", [node.inputs[0], place], f"plane_{number}", axis=2)
+        graph.types[plane] = TensorType(kind.dtype, (*kind.shape[:2], *kind.shape[3:]))
+        pooled = graph.fresh(f"{node.name}_pooled_{number}")
+        writer.nodes.extend(single(graph, Node(node.op_type, [plane], [pooled], dict(attributes), pooled), opset))
+        planes.append(pooled)
+    axis = graph.constant(f"{node.name}_depth", np.array([2], np.int64))
+    results = []
+    for place_out in range(deep.count):
+        start = place_out * deep.stride - deep.before
+        touched = [start + step * deep.dilation for step in range(deep.kernel)]
+        inside = [planes[one] for one in touched if 0 <= one < depth]
+        if not inside:
+            raise refuse("model-malformed", "a window lies wholly in the padding", node.where)
+        label = f"depth_{place_out}"
+        if node.op_type == "MaxPool":
+            found = writer.add("Max", inside, label) if len(inside) > 1 else inside[0]
         else:
-            attributes["dilations"] = tuple(one.dilation for one in windows)
-        pooled = graph.fresh(f"{node.name}_{label}_pooled")
-        writer.nodes.extend(single(graph, Node(node.op_type, [x], [pooled], attributes, pooled), opset))
-        x = pooled
-    writer.reshaped(x, [batch, channels, deep.count, *(one.count for one in flat)], "volumes", node.outputs[0])
+            share = len([one for one in touched if one < depth + deep.after]) if counted else len(inside)
+            total = writer.add("Sum", inside, f"{label}_sum") if len(inside) > 1 else inside[0]
+            factor = graph.constant(f"{node.name}_{label}_share", np.array(1 / share, kind.dtype))
+            found = writer.add("Mul", [total, factor], label)
+        results.append(writer.add("Unsqueeze", [found, axis], f"{label}_volume"))
+    writer.add("Concat", results, "volumes", node.outputs[0], axis=2)
     return writer.nodes
 
 

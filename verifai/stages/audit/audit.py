@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
+from verifai.circuit_folder import MAX_TOML_BYTES
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME, MODEL_FILE, SIDE_FILES
@@ -23,8 +25,10 @@ from verifai.domain.attestation.predicate_types import TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
 from verifai.domain.audit import AuditReport, ChainNode
+from verifai.domain.audit_words import SIGNED
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
+from verifai.domain.digest import sha256, short
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.evaluation.words import lines as evaluation_lines
@@ -39,6 +43,7 @@ from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, Undecided, VerifaiError, undecided
 from verifai.execution.child import Limits
+from verifai.execution.files import read_limited
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.audit.evaluation import EvaluationAudit
 from verifai.stages.audit.options import AuditOptions
@@ -160,10 +165,27 @@ class _Audit:
             # As the lock pins them: what rejected evidence says of itself is nothing to print as pinned.
             fidelity=None if summary is None else fidelity_figures(summary.fidelity),
             insecure=() if summary is None else summary.insecure,
-            facts=_facts(self._bundle, circuit, proof),
+            facts={**_facts(self._bundle, circuit, proof), **self._sources(circuit)},
             audited=now,
             opened=None if self._opened is None else replace(self._opened, where=path),
         )
+
+    def _sources(self, circuit: CircuitPredicate | None) -> dict[str, str]:
+        """What the audit rests on: who signed, lock and trust file by their digests, and this release."""
+        known = {name: key for key, name in self._trust.names.items()}
+        signers = _signers(self._bundle.envelope, self._trust)
+        sources = {SIGNED: ", ".join(f"{name} (key {short(known[name].keyid)}…)" for name in signers)} if signers else {}
+        path = self._trust_file.path
+        if path.is_file():
+            sources["Trust file (SHA-256)"] = sha256(read_limited(path, limit=MAX_TOML_BYTES))
+        trusted = None if circuit is None else self._trust.circuits.get(circuit.name)
+        if circuit is not None and trusted is not None:
+            try:
+                lock = self._trust_file.lock_path(circuit.name, trusted)
+                sources["Lock (SHA-256)"] = sha256(read_limited(lock, limit=MAX_TOML_BYTES))
+            except UsageError:
+                pass  # the check of the lock has told it
+        return {**sources, "verifai": installed_version("verifai")}
 
     def _hardware(self, now: str, date_signed: bool) -> list[Finding]:
         """H1 to H3: hardware attestations, wherever there are any."""

@@ -348,8 +348,11 @@ function view(c: Circuit, op: OpOf<"View">, shape: readonly number[]): Result[] 
   });
   if (covered === count(shape)) {
     need(op.constant === 0n, "a constant that no cell reads is not 0");
-    low = least(...op.pieces.map((piece) => c.tensors[piece.source]!.low));
-    high = greatest(...op.pieces.map((piece) => c.tensors[piece.source]!.high));
+    [low, high] = interval(c.tensors[op.pieces[0]!.source]!);
+    for (const piece of op.pieces) {
+      low = least(low, c.tensors[piece.source]!.low);
+      high = greatest(high, c.tensors[piece.source]!.high);
+    }
   }
   return plain(shape, [low, high]);
 }

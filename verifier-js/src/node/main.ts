@@ -1,6 +1,6 @@
 /** `node verifier.mjs BUNDLE… --lock LOCK`: the verifier at the command line. Statuses and JSON are those of docs/cli.md. */
 
-import { readFile, stat } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -64,6 +64,10 @@ async function run(paths: readonly string[], options: Options): Promise<{ lock: 
   const given = async (path: string | undefined): Promise<Awaited<ReturnType<typeof readTensors>> | undefined> => (path === undefined ? undefined : readTensors(await readFileOr(path, "file-missing"), path));
   const [inputs, outputs, context] = [await given(options.input), await given(options.output), options["expect-context"]];
   const expect = { ...(inputs && { inputs }), ...(outputs && { outputs }), ...(context !== undefined && { context }) };
+  for (const path of paths) {
+    const link = await lstat(path).then((kind) => kind.isSymbolicLink(), () => false);
+    if (link) throw new Refusal("usage", "link", "a link, not a bundle", path, "Name what it points to.");
+  }
   const outcomes: Outcome[] = [];
   for (const path of paths) outcomes.push(await verifyBundle(() => openPath(path), { lock, ...trust, expect, now: Date.now(), memoryBytes: memory * 2 ** 20 }));
   const repeats = repeatedOpenings(outcomes.map((one) => (one.status === 0 ? one.proven : null)), paths);

@@ -141,7 +141,7 @@ class BundleCard {
       if (after) after.after(row);
       else this.list.append(row);
     }
-    const known = STEPS.find(([found]) => found === number)?.[1] ?? "Also";
+    const known = STEPS.find(([found]) => found === number)?.[1] ?? (number === "P1" ? "Which release the model comes from" : "Also");
     const title = stopped ? `This stopped the check: ${known.charAt(0).toLowerCase()}${known.slice(1)}?` : known;
     row.dataset["outcome"] = one.outcome;
     const where = one.where ? ` (${one.where})` : "";
@@ -178,6 +178,7 @@ class BundleCard {
     fill(
       this.body,
       this.alone ? null : el("p", { class: "sentence" }, sentence(statement)),
+      statement.generation ? el("p", {}, statement.generation) : null,
       el("div", { class: "sides" }, side("input"), side("output")),
       el(
         "div", { class: "facts" },
@@ -351,7 +352,7 @@ class Page {
     const held = this.cards.reduce((total, card) => total + card.held, 0);
     const open = this.outcomes.flatMap((one) => one.findings).filter((one) => one.outcome === "not-checked").length;
     const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${verdicts.filter((one) => one === "accepted").length} verified. ` : "";
-    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not asked for, and is", "things were not asked for, and are")} named below.`);
+    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below.`);
     part("count").hidden = false;
   }
 

@@ -41,6 +41,8 @@ export interface StatementView {
   readonly openings: readonly string[];
   readonly tensors: readonly TensorView[];
   readonly batch: { readonly items: number; readonly places: number } | null;
+  /** Of a language model's answer: what the statement says of its tokens. */
+  readonly generation: string | null;
   readonly shown: readonly Shown[];
   readonly soundness: string;
   readonly fidelity: string;

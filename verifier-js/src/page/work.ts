@@ -11,7 +11,7 @@ import type { ByteReader, Source } from "../evidence/source.js";
 import { inferences } from "../evidence/statement.js";
 import { parseTrust } from "../evidence/trust.js";
 import { repeatedOpenings, soundnessWords, verdictOf, verifyBundle, type Expectations, type Outcome, type Proven } from "../evidence/verify.js";
-import { hides, openingWords, privacyWords, weightsWords } from "../evidence/words.js";
+import { generationWords, hides, openingWords, privacyWords, weightsWords } from "../evidence/words.js";
 import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./messages.js";
 
 const MEMORY = 3 * 2 ** 30;
@@ -101,6 +101,7 @@ function statementView({ statement, section, soundnessMillibits }: Proven, lock:
     openings: statement.openings.map(openingWords),
     tensors: statement.tensors.map((one) => ({ role: one.role, name: one.name, shape: one.shape, visibility: one.visibility, words: hides(statement, one.visibility), digest: one.digest })),
     batch: places ? { items: inferences(statement), places } : null,
+    generation: statement.generation && generationWords(statement.generation),
     shown: shownValues(statement, lock, section.fidelity).filter((one) => one.item === null || one.item < SHOWN_ITEMS),
     soundness: soundnessWords(soundnessMillibits),
     fidelity: fidelityWords(section.fidelity),

@@ -107,13 +107,14 @@ def _batched(circuit: Circuit, op: ops.BatchedMatMul, operands: Sequence[Rows]) 
 
 
 def _conv(circuit: Circuit, op: ops.Conv, operands: Sequence[Rows]) -> Rows:
-    """Picture by picture, or channel by channel with a constant each: rotary positions."""
+    """Picture by picture, pixel by pixel, or channel by channel with constants of each: rotary and learned positions."""
     (rows,) = operands
-    if rows.axis < len(circuit.tensors[op.x].shape) - 3:
-        return rows
     shape, weight = circuit.tensors[op.x].shape, circuit.weights[op.weight].shape
+    pixels = weight[2:] == (1, 1) and op.stride == (1, 1) and not any(op.pads)
+    if rows.axis < len(shape) - 3 or (pixels and rows.axis > len(shape) - 3):
+        return rows
     alone = rows.axis == len(shape) - 3 and weight[:2] == (op.groups, 1) and shape[rows.axis] == op.groups
-    if not alone or op.bias != NONE:
+    if not alone:
         raise NotByPositions
     return rows
 

@@ -165,12 +165,14 @@ class _Slice(Interpreter):
 
     def _scaled(self, op: ops.Conv) -> None:
         """A depthwise convolution of the rows' channels alone."""
-        if self._rows[op.out].axis < len(self._whole.tensors[op.out].shape) - 3:
+        if self._rows[op.out].axis != len(self._whole.tensors[op.out].shape) - 3:
             STEPS[ops.Conv](self, op)
             return
-        at, weight = self._at[op.out], self.weights[op.weight]
-        self.weights[op.weight] = weight[at]  # type: ignore[index]
+        at, held = self._at[op.out], {index: self.weights[index] for index in (op.weight, op.bias) if index != ops.NONE}
         try:
+            for index, weight in held.items():
+                self.weights[index] = weight[at]  # type: ignore[index]
             STEPS[ops.Conv](self, replace(op, groups=len(at)))
         finally:
-            self.weights[op.weight] = weight  # type: ignore[index]
+            for index, weight in held.items():
+                self.weights[index] = weight  # type: ignore[index]

@@ -162,7 +162,11 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     low, high = _range(state, x)
     count, flat = len(table), table.reshape(len(table), -1)
     if high - low >= MAX_TABLE_CELLS // flat.shape[1] and not _by_public_numbers(state, flat.size, x, low):
-        raise unsupported(node, "its indices take too many values")
+        raise unsupported(
+            node,
+            f"its indices take too many values for a table of {flat.shape[1]} columns that is looked up",
+            "Make the input that holds them public ([tensors] of circuit.toml): its rows are then chosen without a lookup.",
+        )
     if low < -count or high >= count:
         raise unsupported(node, f"an index may lie from {low} to {high}, outside the {count} rows of its table")
     values = np.arange(low, high + 1)

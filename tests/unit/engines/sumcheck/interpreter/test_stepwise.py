@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.language_models import SIZES, random_weights, write_folder
 from tests.support.llama_model import llama
 from tests.support.sumcheck_models import scales_for
 from tests.support.tiny_llama import exported
@@ -23,6 +25,7 @@ from verifai.errors import InputRejected
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
+from verifai.stages.export import export
 
 OPTIONS = QuantiserOptions(activation_bits=12, output_bits=12)
 
@@ -66,6 +69,13 @@ def test_a_llama_node_by_node(massive: float, unrounded: bool) -> None:
 
 def test_a_trained_llama_as_exported() -> None:
     check(load_path(exported()), 400)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_other_families_as_exported(kind: str, tmp_path: Path) -> None:
+    """Learned positions and layer normalisation are constants of pixels and channels in the circuit."""
+    folder = write_folder(tmp_path / "m", kind, random_weights(SIZES[kind]))
+    check(export(folder, positions=8).model, 96)
 
 
 def test_a_prompt_of_its_own() -> None:

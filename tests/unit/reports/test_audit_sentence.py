@@ -1,0 +1,89 @@
+"""The first line of an audit says what was shown, and no more; Markdown shows foreign text as text."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+
+from verifai.domain.audit import AuditReport
+from verifai.domain.audit_words import SIGNED, audit_sentence, count_checks
+from verifai.domain.digest import Sha256
+from verifai.domain.findings import Finding, Outcome
+from verifai.domain.shown import Decision, ShownTensor
+from verifai.domain.statement import Role
+from verifai.errors import Undecided
+from verifai.reports.html_audit import render_html
+from verifai.reports.markdown_audit import escaped, render_markdown
+from verifai.reports.pdf import render_pdf
+
+OUTPUT = ShownTensor(
+    Role.OUTPUT, "scores", (1, 3), (0.1, 0.7, 0.2), (0.01,), decides=True, decisions=(Decision(0, 1, "virginica"),), decided=1
+)
+FACTS = {
+    "Circuit": "iris",
+    "Engine": "sumcheck 1",
+    "Model (SHA-256)": "ab" * 32,
+    "Made": "2026-01-02T03:04:05Z",
+    SIGNED: "alice (key 0123…)",
+}
+
+
+def report(*outcomes: Outcome, words: tuple[str, ...] = ("said",), **more: object) -> AuditReport:
+    findings = tuple(Finding(f"code-{index}", one, f"check {index}") for index, one in enumerate(outcomes))
+    fields = {"facts": FACTS, "values": (OUTPUT,), "audited": "2026-02-03T00:00:00Z"} | more
+    return AuditReport("evidence/0", Sha256("cd" * 32), words, findings, **fields)  # type: ignore[arg-type]
+
+
+def test_an_accepted_proof_is_shown_with_output_signer_time_and_counts() -> None:
+    told = audit_sentence(report(Outcome.HOLDS, Outcome.HOLDS, Outcome.NOT_CHECKED))
+    assert told.startswith("It is shown that the circuit 'iris' (sumcheck 1)")
+    for part in ("class 1, virginica", "alice (key 0123…)", "2026-01-02T03:04:05Z", "2 checks hold, 1 was not", "0 failed"):
+        assert part in told
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED])
+def test_what_does_not_hold_is_never_said_to_be_shown(outcome: Outcome) -> None:
+    for words in ((), ("said",)):
+        told = audit_sentence(report(Outcome.HOLDS, outcome, words=words))
+        assert "is shown that" not in told and "1 failed" in told
+    assert count_checks(report(Outcome.HOLDS, outcome)) == (1, 0, 1)
+
+
+def test_nobody_is_named_as_signer_who_is_not_trusted_and_an_insecure_set_up_comes_first() -> None:
+    facts = {key: value for key, value in FACTS.items() if key != SIGNED}
+    assert "signed by nobody whom the trust file names" in audit_sentence(report(Outcome.HOLDS, facts=facts))
+    assert audit_sentence(report(Outcome.HOLDS, insecure=("test-srs",))).startswith("INSECURE (test-srs)")
+    assert "does not show" in audit_sentence(report(Outcome.HOLDS, values=()))
+    unread = AuditReport("x", None, (), (Finding("malformed", Outcome.REJECTED, "no"),))
+    assert audit_sentence(unread).startswith("The evidence could not be read")
+
+
+def test_several_begin_with_an_overview_and_one_does_not() -> None:
+    good, bad = report(Outcome.HOLDS), report(Outcome.REJECTED, words=())
+    page = render_html([good, bad]).decode()
+    assert page.index("Audit of 2 bundles</h1>") < page.index("verifai audit")
+    assert "not accepted 1" in page and 'href="#bundle-2"' in page and 'id="bundle-2"' in page and "<script" not in page
+    assert 'class="overview"' not in render_html([good]).decode()
+    assert render_markdown([good, bad]).decode().startswith("# Audit of 2 bundles\n\n| bundle |")
+
+
+HOSTILE = "a|b\n# head *bold* [x](http://evil.example) <img src=x> `c` @everyone www.evil.example\x1b[31m"
+
+
+def test_foreign_text_in_markdown_is_text() -> None:
+    told = escaped(HOSTILE)
+    assert not set("|*[]<>`@#\n\x1b") & set(told.replace("&#", ""))
+    assert "://" not in told and "www." not in told
+    page = render_markdown([report(Outcome.HOLDS, facts=FACTS | {"Context": HOSTILE})]).decode()
+    assert "<img" not in page and "http://" not in page and "\x1b" not in page
+
+
+def test_a_pdf_is_made_or_says_what_is_missing() -> None:
+    page = render_html([report(Outcome.HOLDS)])
+    if importlib.util.find_spec("weasyprint") is None:
+        with pytest.raises(Undecided) as problem:
+            render_pdf(page)
+        assert problem.value.code == "package-missing" and "[pdf]" in problem.value.hint
+    else:
+        assert render_pdf(page).startswith(b"%PDF-")

@@ -41,7 +41,7 @@ from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, Undecided, VerifaiError, undecided
+from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
 from verifai.execution.child import Limits
 from verifai.execution.files import read_limited
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of

@@ -227,21 +227,29 @@ def test_a_lost_object_store_is_shared_again(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What all tasks share goes away once, after the first answer."""
-    from ray._private.internal_api import free
+    """What all tasks share belongs to a process that is dead, at first."""
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Owner:
+        def put(self) -> list[Any]:
+            return [ray.put(bytes(200_000))]
 
     node()
-    genuine, lost = ray_crew.RayCrew._answer, []
+    owner = Owner.remote()
+    (gone,) = ray.get(owner.put.remote())
+    ray.kill(owner)
+    genuine, shared = ray_crew.RayCrew.share, []
 
-    def answer(self: Any, given: Any, ref: Any) -> Any:
-        if not lost:
-            lost.append(True)
-            free([self._shared])
-        return genuine(self, given, ref)
+    def share(self: Any, data: bytes) -> None:
+        genuine(self, data)
+        shared.append(data)
+        if len(shared) == 1:
+            self._shared = gone
 
-    monkeypatch.setattr(ray_crew.RayCrew, "_answer", answer)
+    monkeypatch.setattr(ray_crew.RayCrew, "share", share)
     report = proven(public, samples, tmp_path / "e", Noted())
-    assert lost and report.status == 0 and verified_digests(public, tmp_path / "e") == expected
+    assert len(shared) > 1 and report.status == 0 and verified_digests(public, tmp_path / "e") == expected
 
 
 def test_the_command_line_joins_the_cluster_that_is_named(

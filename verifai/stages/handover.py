@@ -26,8 +26,8 @@ from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.execution.scratch import private_directory
 from verifai.reports.html_audit import render_html
-from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.several import audit_all
 from verifai.trust_file import TrustFile, read_trust
 
 _HEADER = """\

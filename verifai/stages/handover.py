@@ -119,13 +119,13 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
 def _audited(
     folder: Path, files: Mapping[str, Content], packed: Mapping[str, Path], progress: Progress
 ) -> tuple[AuditReport, ...]:
-    """The audit that whoever gets the case can make too, by the anchors in the case; keys are not made again in it."""
+    """The audit that whoever gets the case makes too, by the anchors in the case."""
     for name, content in files.items():
         if name.startswith("locks/"):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_bytes(content))
-    options = AuditOptions(rederive=False, progress=progress)
+    options = AuditOptions(progress=progress)
     found = audit_all(tuple(packed.values()), read_trust(folder / TRUST), options)
     reports = tuple(replace(one, path=Path(one.path).name) for one in found)
     for one in reports:

@@ -29,6 +29,11 @@ export interface FidelityFigures {
   readonly columnError: Ratio | null;
   readonly r2: Ratio | null;
   readonly closeDecisions: number | null;
+  /** Of a language model: positions of its texts, those that agree, and both perplexities. */
+  readonly positions: number | null;
+  readonly positionMatches: number | null;
+  readonly perplexity: Ratio | null;
+  readonly circuitPerplexity: Ratio | null;
 }
 
 export interface CircuitPredicate {
@@ -146,8 +151,13 @@ function fidelityOf(record: Record): FidelityFigures {
     columnError: maybe("column_error"),
     r2: maybe("r2", true),
     closeDecisions: record.has("close_decisions") ? record.integer("close_decisions", 0, samples) : null,
+    positions: record.has("positions") ? record.integer("positions", 1, 1e12) : null,
+    positionMatches: record.has("positions") ? record.integer("position_matches", 0, 1e12) : null,
+    perplexity: maybe("perplexity"),
+    circuitPerplexity: record.has("perplexity") ? ratioOfRecord(record, "circuit_perplexity") : null,
   };
   record.done();
+  if (found.positions !== null && (found.positionMatches ?? 0) > found.positions) throw record.refuse("more positions agree than there are", "position_matches");
   const [mean, max] = [found.meanAbsError, found.maxAbsError];
   if (mean.numerator * max.denominator > max.numerator * mean.denominator) throw record.refuse("the mean error is larger than the largest error", "mean_abs_error");
   return found;

@@ -1,7 +1,7 @@
 /**
  * Strict JSON (RFC 8259) for hostile input, and its one canonical spelling (RFC 8785).
  *
- * Refused: duplicate keys, fractional numbers and exponents, lone surrogates, a byte order mark, more than 64 levels, anything
+ * Refused: duplicate keys, fractional numbers and exponents (but in files of other tools, where {@link parseJsonWithFractions} takes them), lone surrogates, a byte order mark, more than 64 levels, anything
  * after the value. Objects are Maps, so that no name (`__proto__`) has a meaning of its own. Integers are bigints.
  */
 
@@ -10,6 +10,8 @@ import { decodeUtf8, utf8 } from "./bytes.js";
 
 export type Json = null | boolean | bigint | string | Json[] | JsonObject;
 export type JsonObject = Map<string, Json>;
+/** With fractional numbers: signed documents hold none. */
+export type FractionalJson = null | boolean | bigint | number | string | FractionalJson[] | Map<string, FractionalJson>;
 
 export const MAX_DEPTH = 64;
 const MAX_SAFE = 2n ** 53n - 1n;
@@ -18,9 +20,18 @@ const MAX_DIGITS = 4300;
 
 /** Parse exactly one value. Throws Refusal (`malformed` by default). */
 export function parseJson(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind = "rejected", code = "malformed"): Json {
+  return parsed(data, where, maxBytes, kind, code, false) as Json; // without fractions there are none
+}
+
+/** The same, with finite fractional numbers allowed: for files that other tools write. */
+export function parseJsonWithFractions(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string): FractionalJson {
+  return parsed(data, where, maxBytes, kind, code, true);
+}
+
+function parsed(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string, fractions: boolean): FractionalJson {
   try {
     if (data.length > maxBytes) throw new SyntaxError(`${data.length} bytes, more than the limit of ${maxBytes}`);
-    return new Parser(decodeUtf8(data)).document();
+    return new Parser(decodeUtf8(data), fractions).document();
   } catch (problem) {
     if (problem instanceof SyntaxError) throw new Refusal(kind, code, `not strict JSON: ${problem.message}`, where);
     if (problem instanceof TypeError) throw new Refusal(kind, code, "not strict JSON: it is not UTF-8", where);
@@ -31,9 +42,12 @@ export function parseJson(data: Uint8Array, where: string, maxBytes: number, kin
 class Parser {
   private at = 0;
 
-  constructor(private readonly text: string) {}
+  constructor(
+    private readonly text: string,
+    private readonly fractions: boolean,
+  ) {}
 
-  document(): Json {
+  document(): FractionalJson {
     if (this.text.startsWith("\ufeff")) throw new SyntaxError("it starts with a byte order mark");
     const value = this.value(0);
     this.space();
@@ -50,7 +64,7 @@ class Parser {
     this.at += word.length;
   }
 
-  private value(depth: number): Json {
+  private value(depth: number): FractionalJson {
     this.space();
     const first = this.text[this.at];
     switch (first) {
@@ -70,7 +84,7 @@ class Parser {
         this.expect("null");
         return null;
       default:
-        return this.integer();
+        return this.number();
     }
   }
 
@@ -79,8 +93,8 @@ class Parser {
     return depth + 1;
   }
 
-  private object(depth: number): JsonObject {
-    const found: JsonObject = new Map();
+  private object(depth: number): Map<string, FractionalJson> {
+    const found = new Map<string, FractionalJson>();
     this.at++;
     this.space();
     if (this.text[this.at] === "}") {
@@ -105,8 +119,8 @@ class Parser {
     }
   }
 
-  private array(depth: number): Json[] {
-    const found: Json[] = [];
+  private array(depth: number): FractionalJson[] {
+    const found: FractionalJson[] = [];
     this.at++;
     this.space();
     if (this.text[this.at] === "]") {
@@ -140,13 +154,18 @@ class Parser {
     return text;
   }
 
-  private integer(): bigint {
+  private number(): bigint | number {
     const found = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
     found.lastIndex = this.at;
     const text = found.exec(this.text)?.[0];
     if (text === undefined) throw new SyntaxError(`no value at ${this.at}`);
     this.at += text.length;
-    if (/[.eE]/.test(text)) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
+    if (/[.eE]/.test(text)) {
+      if (!this.fractions) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
+      const value = Number(text);
+      if (!Number.isFinite(value)) throw new SyntaxError(`the number ${text.slice(0, 40)} is out of range`);
+      return value;
+    }
     if (text.length > MAX_DIGITS) throw new SyntaxError("a number is too long");
     return BigInt(text);
   }

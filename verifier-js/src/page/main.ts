@@ -80,8 +80,15 @@ function mark(outcome: Finding["outcome"] | "waiting"): HTMLElement {
 
 // --- what the page holds ---
 
-function embedded(): { bundles: NamedFile[]; lock: NamedFile | null; trust: NamedFile | null } {
-  const found: { bundles: NamedFile[]; lock: NamedFile | null; trust: NamedFile | null } = { bundles: [], lock: null, trust: null };
+interface Held {
+  bundles: NamedFile[];
+  lock: NamedFile | null;
+  trust: NamedFile | null;
+  tokenizer: NamedFile | null;
+}
+
+function embedded(): Held {
+  const found: Held = { bundles: [], lock: null, trust: null, tokenizer: null };
   for (const node of document.querySelectorAll("script[type='application/octet-stream']")) {
     const name = new TextDecoder().decode(decodeBase64(node.getAttribute("data-name") ?? ""));
     const file = { name, data: new Blob([decodeBase64(node.textContent.trim())]) };
@@ -89,6 +96,7 @@ function embedded(): { bundles: NamedFile[]; lock: NamedFile | null; trust: Name
     if (kind === "bundle") found.bundles.push(file);
     else if (kind === "lock") found.lock = file;
     else if (kind === "trust") found.trust = file;
+    else if (kind === "tokenizer") found.tokenizer = file;
     node.textContent = ""; // the text is kept once, as bytes
   }
   return found;
@@ -207,6 +215,7 @@ function sentence(statement: StatementView): string {
   const from = kinds.has("private") ? "an input that stays hidden" : kinds.has("hashed") ? "an input that is bound by its digest and not shown" : "the input shown here";
   if (statement.batch) return `It is proven that ${model} computed ${statement.batch.items.toLocaleString("en")} inferences, each by itself, from ${from}.`;
   const said = outputs.map((one) => ({ one, text: conclusion(one) }));
+  if (statement.shown.some((one) => one.part === "answer")) return `It is proven that ${model} put out the answer shown here, token by token, after ${statement.shown.some((one) => one.part === "prompt") ? "the prompt shown here" : "a prompt that stays hidden"}.`;
   if (said.length === 1 && said[0]!.text) return `It is proven that ${model} computed ${said[0]!.one.decisions ? "" : `${said[0]!.one.name} = `}${said[0]!.text} from ${from}.`;
   return `It is proven that ${model} computed ${outputs.length ? "the output shown here" : "an output that is not shown"} from ${from}.`;
 }
@@ -223,7 +232,7 @@ class Page {
   private programSha256 = "";
 
   constructor(private readonly program: string) {
-    for (const [id, key] of [["file-bundle", "bundles"], ["file-lock", "lock"], ["file-trust", "trust"], ["file-input", "input"], ["file-output", "output"]] as const) {
+    for (const [id, key] of [["file-bundle", "bundles"], ["file-lock", "lock"], ["file-trust", "trust"], ["file-tokenizer", "tokenizer"], ["file-input", "input"], ["file-output", "output"]] as const) {
       const field = part(id) as HTMLInputElement;
       field.addEventListener("change", () => {
         const chosen = [...(field.files ?? [])].map((file) => ({ name: file.name, data: file }));
@@ -262,6 +271,7 @@ class Page {
       const one = { name: file.name, data: file };
       if (/\.lock$/i.test(file.name)) taken.lock = one;
       else if (/\.toml$/i.test(file.name)) taken.trust = one;
+      else if (/tokenizer\.json$/i.test(file.name)) taken.tokenizer = one;
       else if (/\.(?:npz|npy|json)$/i.test(file.name)) taken.input = one;
       else taken.bundles = [...(taken.bundles ?? []), one];
     }
@@ -370,6 +380,8 @@ class Page {
     const rows: [string, string][] = [];
     if (this.files.lock) rows.push(["Lock", `${this.files.lock.name}${found ? `, circuit \u201c${found.lockName}\u201d` : ""}`]);
     if (found) rows.push(["Lock, SHA-256", found.lockSha256]);
+    if (found?.tokenizerSha256) rows.push(["Tokenizer, SHA-256", found.tokenizerSha256]);
+    if (found?.untold) rows.push(["Texts of tokens", `not shown: ${found.untold}`]);
     if (this.files.trust) rows.push(["Trust file", `${this.files.trust.name}${found?.signers.length ? ` (${found.signers.join("; ")})` : ""}`]);
     else rows.push(["Trust file", "none: nobody's signature is judged"]);
     if (found?.trustSha256) rows.push(["Trust file, SHA-256", found.trustSha256]);

@@ -14,12 +14,14 @@ import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./mess
 import { conclusion, valueView } from "./values.js";
 import { work } from "./work.js";
 
-type State = Verdict | "waiting" | "working";
+/** `partly`: all that this page can check holds, and there is more that it cannot. */
+type State = Verdict | "partly" | "waiting" | "working";
 
 const WORDS: { readonly [state in State]: readonly [word: string, lead: string] } = {
   waiting: ["Not checked yet", "Nothing was checked so far."],
   working: ["Checking\u2026", "Every step is checked now, on this device. Nothing is fetched."],
   accepted: ["Verified", "Every step that was asked for holds. This page checked it just now, on this device."],
+  partly: ["Proof verified, not the rest", "The proof holds. This page cannot check everything that comes with it or that you ask for, so it gives no verdict for the whole."],
   rejected: ["Rejected", "A check failed: this evidence is false, damaged, or about something else. Do not rely on it."],
   "policy-not-met": ["Not enough", "The evidence is genuine as far as it goes, but something that you ask for is missing."],
   undecided: ["Could not be checked", "This page could not decide. That says nothing for the evidence and nothing against it."],
@@ -62,6 +64,7 @@ const SEALS: { readonly [state in State]: string } = {
   waiting: "M12 5 V12 L16 15",
   working: "M12 3 A9 9 0 1 1 3.5 9",
   accepted: "M5 12.5 10 17.5 19.5 7",
+  partly: "M5 12.5 10 17.5 19.5 7",
   rejected: "M6 6 18 18 M18 6 6 18",
   "policy-not-met": "M12 5 V14 M12 18 V19",
   undecided: "M8.5 9 A3.5 3.5 0 1 1 12 12.8 V15 M12 18.4 V19.2",
@@ -160,8 +163,9 @@ class BundleCard {
   }
 
   outcome(view: OutcomeView): void {
-    this.tag.dataset["state"] = view.verdict;
-    fill(this.tag, WORDS[view.verdict][0]);
+    const state = stateOf(view);
+    this.tag.dataset["state"] = state;
+    fill(this.tag, WORDS[state][0]);
     this.list.replaceChildren(...[...this.list.children].filter((row) => (row as HTMLElement).dataset["outcome"] !== "waiting"));
     // Values of a proof that holds are shown even where something that was asked for is missing; of false evidence nothing is.
     const { statement } = view;
@@ -200,6 +204,10 @@ class BundleCard {
       statement.context ? el("p", {}, "Context: ", el("code", {}, statement.context)) : null,
     );
   }
+}
+
+function stateOf(view: OutcomeView): State {
+  return view.verdict === "accepted" && view.unjudged.length ? "partly" : view.verdict;
 }
 
 /** A sentence of ours without its first words, beginning with a capital letter. */
@@ -353,15 +361,17 @@ class Page {
     const verdicts = this.outcomes.map((one) => one.verdict);
     // The order of statuses for several bundles: 1 before 3 before 4 before 2. No bundle at all is never an acceptance.
     const worst = (["rejected", "policy-not-met", "undecided", "not-checked"] as const).find((one) => verdicts.includes(one));
-    const verdict: Verdict = worst ?? (verdicts.length ? "accepted" : "undecided");
+    const whole = this.outcomes.length && this.outcomes.every((one) => stateOf(one) === "accepted");
+    const verdict: State = worst ?? (whole ? "accepted" : this.outcomes.length ? "partly" : "undecided");
+    const unjudged = [...new Set(this.outcomes.flatMap((one) => one.unjudged))];
     const failed = this.outcomes.flatMap((one) => one.findings).find((one) => one.outcome !== "holds" && one.outcome !== "not-checked");
     const first = this.outcomes[0];
-    const single = this.outcomes.length === 1 && first?.statement && verdict === "accepted" ? sentence(first.statement) : "";
-    const lead = failed ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1]].filter(Boolean).join(" ");
+    const single = this.outcomes.length === 1 && first?.statement && (verdict === "accepted" || verdict === "partly") ? sentence(first.statement) : "";
+    const lead = failed ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1], verdict === "partly" ? `Not checked here: ${unjudged.join("; ")}. Use \`verifai audit\` for it.` : ""].filter(Boolean).join(" ");
     this.state(verdict, lead);
     const held = this.cards.reduce((total, card) => total + card.held, 0);
     const open = this.outcomes.flatMap((one) => one.findings).filter((one) => one.outcome === "not-checked").length;
-    const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${verdicts.filter((one) => one === "accepted").length} verified. ` : "";
+    const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${this.outcomes.filter((one) => stateOf(one) === "accepted").length} verified. ` : "";
     fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below.`);
     part("count").hidden = false;
   }

@@ -57,6 +57,8 @@ export interface OutcomeView {
   readonly bundleId: string | null;
   readonly created: string | null;
   readonly findings: readonly Finding[];
+  /** What comes with the proof and this page cannot check, in words: with any of it no verdict covers the whole. */
+  readonly unjudged: readonly string[];
   readonly statement: StatementView | null;
   readonly milliseconds: number;
 }

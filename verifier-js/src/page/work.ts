@@ -10,7 +10,7 @@ import { shownValues } from "../evidence/shown.js";
 import type { ByteReader, Source } from "../evidence/source.js";
 import { inferences } from "../evidence/statement.js";
 import { MAX_TOKENIZER_BYTES, withTokenizer } from "../evidence/tokenizer.js";
-import { parseTrust } from "../evidence/trust.js";
+import { parseTrust, type Trust } from "../evidence/trust.js";
 import { repeatedOpenings, soundnessWords, verdictOf, verifyBundle, type Expectations, type Outcome, type Proven } from "../evidence/verify.js";
 import { generationWords, hides, openingWords, privacyWords, weightsWords } from "../evidence/words.js";
 import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./messages.js";
@@ -84,10 +84,19 @@ async function check(job: Job, lockFile: NamedFile, post: (message: Message) => 
     const status = repeated.length ? 3 : outcome.status;
     const view: OutcomeView = {
       name: names[bundle]!, verdict: verdictOf(status), status, bundleId: outcome.bundleId, created: outcome.created,
-      findings: [...outcome.findings, ...repeated], statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
+      findings: [...outcome.findings, ...repeated], unjudged: unjudgedOf(outcome, lock, trust), statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
     };
     post({ kind: "outcome", run, bundle, outcome: view });
   }
+}
+
+/** Evidence that is there, or asked for, and that this verifier does not check: no green word may cover it. */
+function unjudgedOf(outcome: Outcome, lock: Lock, trust: Trust | null): string[] {
+  return [
+    ...(lock.provenance || trust?.modelSigners ? ["from which release the model comes (provenance)"] : []),
+    ...(trust?.hardware ? ["attestations of hardware, which the trust file asks for"] : []),
+    ...outcome.findings.filter((one) => one.outcome === "not-checked" && one.code === "not-checked-here").map((one) => one.message),
+  ];
 }
 
 const SHOWN_ITEMS = 20;

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.support.evaluations import lock_of, rows_set
-from verifai.domain.evaluation.data_lock import DataKind, DataTask
+from verifai.bundle.merkle import root_of
+from verifai.domain.evaluation.data_lock import DataKind, DataLock, DataTask
 from verifai.domain.evaluation.sample_leaf import Cell, inputs_bytes, sample_bytes
 from verifai.errors import EvidenceRejected
-from verifai.bundle.merkle import root_of
 from verifai.onnx_graph import arrays
 from verifai.onnx_graph.npz import write_npz
 from verifai.stages.evaluation import data_set
@@ -24,7 +24,7 @@ DATA = rows_set()
 PIN = lock_of(DATA)
 
 
-def refused(tmp_path: Path, data: bytes, lock=PIN) -> EvidenceRejected:  # type: ignore[no-untyped-def]
+def refused(tmp_path: Path, data: bytes, lock: DataLock = PIN) -> EvidenceRejected:
     path = tmp_path / "data.npz"
     path.write_bytes(data)
     with pytest.raises(EvidenceRejected) as caught:

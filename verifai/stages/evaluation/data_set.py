@@ -112,7 +112,7 @@ def _text_parts(name: str, texts: Sequence[str]) -> Iterator[tuple[bytes, bytes]
 def _array_parts(name: str, array: Array) -> Iterator[tuple[bytes, memoryview]]:
     flat = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     size = flat.nbytes // len(flat) if len(flat) else 0
-    cells, head = memoryview(flat.reshape(-1).view(np.uint8)), cell_head(name, array.dtype.name, array.shape[1:], size)
+    cells, head = flat.reshape(-1).view(np.uint8).data, cell_head(name, array.dtype.name, array.shape[1:], size)
     for row in range(len(flat)):
         yield head, cells[row * size : (row + 1) * size]
 

@@ -88,10 +88,17 @@ def test_a_key_that_is_no_point_verifies_nothing() -> None:
 
 
 FIELD = 2**255 - 19
-ORDER_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
 WEAK_POINTS = [
     (y | sign << 255).to_bytes(32, "little")
-    for y in (0, 1, FIELD - 1, int.from_bytes(ORDER_8, "little"), FIELD - int.from_bytes(ORDER_8, "little"), *range(FIELD, 2**255))
+    for y in (
+        0,
+        1,
+        FIELD - 1,
+        ORDER_8,
+        FIELD - ORDER_8,
+        *range(FIELD, 2**255),
+    )
     for sign in (0, 1)
 ]
 """Of small order, or spelled with a coordinate that is not reduced."""

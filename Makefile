@@ -113,5 +113,11 @@ check: lint types imports test docs ## the whole quality gate
 bench: $(STAMP) ## measure the engines on this machine (minutes)
 	$(BIN)/verifai bench --json > bench.json
 
+DOCKER ?= docker
+image: ## the two images of the Dockerfile, verifai (everything) and verifai-auditor; needs Docker, or DOCKER=podman
+	@command -v $(DOCKER) >/dev/null || { echo "$(DOCKER) is not here: install it, or set DOCKER=podman" >&2; exit 1; }
+	$(DOCKER) build --target toolkit -t verifai .
+	$(DOCKER) build --target auditor -t verifai-auditor .
+
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) $(INTEROP) circuits/*/build demo-out

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from verifai.reports.registry import ReportName as ReportName
     from verifai.reports.registry import format_for as report_format  # noqa: F401 - the public name differs
     from verifai.showcase.bench import run_bench as run_bench
-    from verifai.stages.audit.audit import audit_all as audit_bundles  # noqa: F401 - the public name differs
     from verifai.stages.audit.options import AuditOptions as AuditOptions
+    from verifai.stages.audit.several import audit_all as audit_bundles  # noqa: F401 - the public name differs
     from verifai.stages.batch.report import BatchOptions as BatchOptions
     from verifai.stages.batch.run import prove_batch as prove_batch
     from verifai.stages.chain.split import split_model as split_model
@@ -189,7 +189,7 @@ _HOME = {
     "ReportName": ("verifai.reports.registry", "ReportName"),
     "report_format": ("verifai.reports.registry", "format_for"),
     "run_bench": ("verifai.showcase.bench", "run_bench"),
-    "audit_bundles": ("verifai.stages.audit.audit", "audit_all"),
+    "audit_bundles": ("verifai.stages.audit.several", "audit_all"),
     "AuditOptions": ("verifai.stages.audit.options", "AuditOptions"),
     "BatchOptions": ("verifai.stages.batch.report", "BatchOptions"),
     "prove_batch": ("verifai.stages.batch.run", "prove_batch"),

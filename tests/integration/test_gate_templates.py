@@ -129,7 +129,11 @@ def test_no_input_is_pasted_into_a_script() -> None:
 
 @pytest.mark.parametrize(
     ("schema", "path"),
-    [("vendor.github-actions", "action.yml"), ("vendor.gitlab-ci", "integrations/gitlab/verifai.gitlab-ci.yml")],
+    [
+        ("vendor.github-workflows", "integrations/github/release.yml"),
+        ("vendor.github-actions", "action.yml"),
+        ("vendor.gitlab-ci", "integrations/gitlab/verifai.gitlab-ci.yml"),
+    ],
 )
 def test_the_templates_fit_their_schemas(schema: str, path: str) -> None:
     program = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / path)]
@@ -287,3 +291,54 @@ def test_the_pre_commit_hook_refuses_a_change_whose_evidence_does_not_hold(world
 @pytest.mark.parametrize("path", ["model.onnx", "a/b/model.onnx", "circuits/net/circuit.lock", "verifai.toml", "evidence/0/x"])
 def test_the_pre_commit_hook_runs_for_what_a_release_consists_of(path: str) -> None:
     assert re.search(HOOKS[0]["files"], path)
+
+
+WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / "integrations" / "github" / "release.yml").read_text())
+STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["gate"]["steps"]
+
+
+def test_the_workflows_key_is_private_and_taken_away(tmp_path: Path) -> None:
+    scripts = [step["run"] for step in STEPS if "run" in step]
+    assert not any(EXPRESSION.search(one) for one in scripts), "a secret is pasted into no script"
+    base = {"PATH": os.environ["PATH"], "RUNNER_TEMP": str(tmp_path)}
+    for secret in ("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", "$(touch pwned)", "%s%n"):
+        put, take = ["bash", "-eo", "pipefail", "-c", scripts[0]], ["bash", "-eo", "pipefail", "-c", scripts[1]]
+        assert subprocess.run(put, env=base | {"VERIFAI_KEY": secret}, cwd=tmp_path).returncode == 0
+        assert (tmp_path / "gate.key").read_text() == secret + "\n"
+        assert stat.S_IMODE((tmp_path / "gate.key").stat().st_mode) == 0o600
+        assert subprocess.run(take, env=base, cwd=tmp_path).returncode == 0
+        assert not list(tmp_path.iterdir())
+    assert subprocess.run(["bash", "-c", scripts[0]], env=base, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+def test_the_workflow_gives_the_action_what_it_takes_and_releases_only_behind_it() -> None:
+    gate = next(step for step in STEPS if step.get("id") == "gate")
+    assert set(gate["with"]) <= set(ACTION["inputs"])
+    used = set(re.findall(r"steps\.gate\.outputs\.(\w+)", yaml.safe_dump(WORKFLOW)))
+    assert used and used <= set(ACTION["outputs"])
+    assert WORKFLOW["jobs"]["release"]["needs"] == "gate"
+    assert not any("continue-on-error" in step for step in STEPS)
+
+
+def test_the_gitlab_job_signs_its_verdict_with_a_key_that_others_could_read(world: World, tmp_path: Path) -> None:
+    world.policy()
+    world.bundle("evidence/good", created=TODAY)
+    key = GATE_KEY.write(tmp_path / "gate.key")
+    key.chmod(0o644)
+    done = _gitlab("sh", world, tmp_path, VERIFAI_KEY_FILE=str(key))
+    assert done.returncode == 0, done.stderr
+    assert (world.folder / "verifai-reports" / "verdict" / "bundle.dsse.json").is_file()
+
+
+def test_make_image_builds_both_stages_of_the_dockerfile(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script(tmp_path / "bin" / "docker", f'#!/bin/sh\necho "$@" >> {log}\n')
+    path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    assert subprocess.run(["make", "-C", str(ROOT), "image"], env=path, capture_output=True).returncode == 0
+    built = log.read_text().splitlines()
+    stages = set(re.findall(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert [line.split()[2] for line in built] == ["toolkit", "auditor"] and {"toolkit", "auditor"} <= stages
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        assert all((ROOT / one).exists() for one in source.split())
+    missing = subprocess.run(["make", "-C", str(ROOT), "image", "DOCKER=no-such-program"], capture_output=True, text=True)
+    assert missing.returncode != 0 and "no-such-program is not here" in missing.stderr

@@ -27,7 +27,8 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
 
 def test_maker_and_auditor_need_one_command_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = tmp_path / "case.verifai"
-    status, made = told(["handover", str(V1 / "accept" / "folder"), "--trust", str(V1 / "trust.toml"), "-o", str(case)], capsys)
+    trust = ["--trust", str(V1 / "trust.toml"), "--no-rederive"]
+    status, made = told(["handover", str(V1 / "accept" / "folder"), *trust, "-o", str(case)], capsys)
     assert status == 0 and made["unmet"] == []
     status, found = told(["audit", str(case), "--no-rederive", "--anchors", made["fingerprint"]], capsys)
     assert (status, found["bundles"][0]["verdict"]) == (0, "holds")

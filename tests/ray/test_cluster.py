@@ -21,7 +21,6 @@ from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.domain.workforce import Workforce
 from verifai.errors import Undecided
-from verifai.execution.workforce import ray_crew
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.run import prove_batch
@@ -217,31 +216,6 @@ def test_a_cluster_without_a_node_that_is_large_enough_says_so(
     with pytest.raises(Undecided) as caught:
         proven(public, samples, tmp_path / "e", Noted())
     assert caught.value.code == "no-worker-left" and "1 CPUs" in caught.value.message
-
-
-def test_a_lost_object_store_is_shared_again(
-    node: Any,
-    public: CircuitFolder,
-    samples: list[Mapping[str, Any]],
-    expected: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What all tasks share goes away once, after the first answer."""
-    from ray._private.internal_api import free
-
-    node()
-    genuine, lost = ray_crew.RayCrew._answer, []
-
-    def answer(self: Any, given: Any, ref: Any) -> Any:
-        if not lost:
-            lost.append(True)
-            free([self._shared])
-        return genuine(self, given, ref)
-
-    monkeypatch.setattr(ray_crew.RayCrew, "_answer", answer)
-    report = proven(public, samples, tmp_path / "e", Noted())
-    assert lost and report.status == 0 and verified_digests(public, tmp_path / "e") == expected
 
 
 def test_the_command_line_joins_the_cluster_that_is_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,17 +18,20 @@ from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, e
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines, value_lines
+from verifai.cli.workforce_options import JobsOption
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
+from verifai.execution.spool import Spool
+from verifai.execution.streamed import Streamed
 from verifai.reports.html_audit import render_html
 from verifai.reports.markdown_audit import render_markdown
 from verifai.reports.pdf import render_pdf
-from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.several import audit_all
 from verifai.stages.evaluation.lock_file import read_data_lock
 from verifai.stages.handover import case_trust, judge_anchors
 from verifai.stages.origin import HeldRelease
@@ -93,6 +97,7 @@ def register(app: typer.Typer) -> None:
         secrets: Annotated[
             Path | None, typer.Option("--secrets", help="Circuit folder with the seeds of private weights, with --release.")
         ] = None,
+        jobs: JobsOption = 1,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
@@ -125,10 +130,11 @@ def register(app: typer.Typer) -> None:
                     budget=Budget(memory_bytes=memory_limit(max_memory)),
                     progress=progress,
                 )
-                reports = audit_all(found.paths, trust_file, options)
-            reports = tuple(
-                replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along)) for one in reports
-            )
+                reports = audit_all(found.paths, trust_file, options, jobs=jobs)
+            if isinstance(reports, Spool):
+                reports = reports.mapped(
+                    lambda _, one: replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along))
+                )
             return _result(reports, targets, found)
 
 
@@ -144,14 +150,16 @@ def _trusted(opened: Unfolded, trust: Path | None, anchors: str | None) -> tuple
     return case_trust(opened.case), (judge_anchors(opened.case, anchors),)
 
 
-def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target], found: FoundBundles = NOTHING_FOUND) -> Result:
-    findings = [*(finding for report in reports for finding in report.findings), *found.other_findings()]
-    documents = [report.to_json() for report in reports]
+def _result(reports: Sequence[AuditReport], targets: Sequence[Target], found: FoundBundles = NOTHING_FOUND) -> Result:
+    others = found.other_findings()
+    told = sum(len(report.findings) for report in reports) + len(others)
+    findings = Streamed(told, lambda: chain((one for report in reports for one in report.findings), others))
+    documents = Streamed(len(reports), lambda: (report.to_json() for report in reports))
     in_full = len(reports) <= IN_FULL or current().verbose
     lines: list[Any] = [*(_in_full(reports) if in_full else _in_short(reports)), *other_lines(found)]
     totals = count_outcomes(
         _OUTCOME.values(),
-        [(_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports],
+        ((_OUTCOME[report.outcome], [one.code for one in _failures(report)]) for report in reports),
         others=len(found.others),
     )
     page = {"schema": "verifai/audit/v1", "bundles": documents}
@@ -167,7 +175,7 @@ def _result(reports: tuple[AuditReport, ...], targets: Sequence[Target], found: 
         targets,
         {
             "html": lambda: render_html(reports),
-            "json": lambda: (json.dumps(page, indent=2) + "\n").encode(),
+            "json": lambda: ("".join(json.JSONEncoder(indent=2).iterencode(page)) + "\n").encode(),
             "markdown": lambda: render_markdown(reports),
             "pdf": lambda: render_pdf(render_html(reports)),
         },
@@ -207,16 +215,18 @@ def _in_full(reports: Sequence[AuditReport]) -> list[str]:
 
 def _in_short(reports: Sequence[AuditReport]) -> list[str]:
     """Failures with their findings, a line each for some of the others, and what most bundles leave unchecked, once."""
-    accepted = [report for report in reports if report.outcome is Outcome.HOLDS]
-    lines = [_head(report) for report in accepted[:SHOWN]]
+    accepted = [number for number, report in enumerate(reports) if report.outcome is Outcome.HOLDS]
+    lines = [_head(reports[number]) for number in accepted[:SHOWN]]
     if len(accepted) > SHOWN:
         lines.append(f" … and {len(accepted) - SHOWN} more bundles accepted")
-    failed = [report for report in reports if report.outcome is not Outcome.HOLDS]
-    for report in failed[:FAILED_SHOWN]:
+    known = set(accepted)
+    failed = [number for number in range(len(reports)) if number not in known]
+    for number in failed[:FAILED_SHOWN]:
+        report = reports[number]
         lines += [_head(report), *finding_lines(_failures(report))]
     if len(failed) > FAILED_SHOWN:
         lines.append(f" … and {len(failed) - FAILED_SHOWN} more bundles that are not; --json has all")
-    return lines + unchecked_lines([report.findings for report in reports])
+    return lines + unchecked_lines(Streamed(len(reports), lambda: (report.findings for report in reports)))
 
 
 def _head(report: AuditReport) -> str:

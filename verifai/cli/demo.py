@@ -10,10 +10,12 @@ import typer
 
 from verifai.cli.frame import Frame, Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
+from verifai.domain.evaluation.words import document
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 from verifai.execution.scratch import private_directory
 from verifai.showcase.demo import Compiled, DemoEvent, Exported, SideBySide, run_demo
+from verifai.showcase.demo_evaluation import FLOOR, EvaluatedDigits
 from verifai.showcase.demo_hidden import HiddenPicture
 from verifai.showcase.demo_steps import Proved, Refused
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
         """Take the whole tour on a real model.
 
         In under a minute: exported, compiled, proven on real inputs, verified; then forgeries, each refused; then the same with
-        the second engine, and the digit of a hidden picture with both.
+        the second engine, the digit of a hidden picture with both, and a whole test set with its accuracy, gated.
         """
         if output is not None and output.exists():
             raise UsageError("file-exists", "the folder exists already", where=str(output), hint="Choose another --output.")
@@ -94,6 +96,8 @@ class _Painter:
             return self._side_by_side(event)
         if isinstance(event, HiddenPicture):
             return self._hidden(event)
+        if isinstance(event, EvaluatedDigits):
+            return self._evaluated(event)
         return self._refused(event)
 
     def _exported(self, event: Exported) -> dict[str, Any]:
@@ -215,6 +219,27 @@ class _Painter:
                 }
                 for engine, one in event.proofs.items()
             },
+        }
+
+    def _evaluated(self, event: EvaluatedDigits) -> dict[str, Any]:
+        made = event.made
+        word = "[green]lets it through[/]" if event.verdict.passed else "[red]refuses[/]"
+        self._say()
+        self._step("7 measure", f"how good is it? {made.evaluation.data.count} pinned pictures, each proven, in one bundle")
+        self._step("", plain(event.sentence))
+        self._step(
+            "",
+            f"{seconds_text(event.prove_seconds)} to prove and check, {bytes_text(made.size)}; the gate asks for "
+            f"{FLOOR:.0%} of right answers, counts again, and {word} ({seconds_text(event.gate_seconds)}).",
+        )
+        return {
+            "event": "evaluated",
+            "sentence": event.sentence,
+            "evaluation": document(made.evaluation.data, made.evaluation.metrics),
+            "verdict": event.verdict.verdict,
+            "bytes": made.size,
+            "prove_seconds": event.prove_seconds,
+            "gate_seconds": event.gate_seconds,
         }
 
     def _refused(self, event: Refused) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json as json_module
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -26,11 +28,15 @@ from verifai.cli.streams import width_of
 from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding
 from verifai.errors import Interrupted, UsageError, VerifaiError
+from verifai.execution.streamed import Streamed
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from verifai.cli.progress import ProgressDisplay
+
+_IN_MEMORY = 16 * 2**20
+"""Characters of a JSON document that are kept in memory."""
 
 VERDICTS = {
     0: "accepted",
@@ -114,7 +120,7 @@ class Frame:
                 "schema": f"verifai/{self.command}/v1",
                 "verdict": result.verdict or VERDICTS[result.status],
                 "status": result.status,
-                "findings": [finding.to_json() for finding in result.findings],
+                "findings": Streamed(len(result.findings), lambda: (finding.to_json() for finding in result.findings)),
                 **result.data,
             }
             _write_json(document)
@@ -173,7 +179,13 @@ def plain(text: str) -> str:
 
 def _write_json(document: Mapping[str, Any]) -> None:
     # allow_nan=False: a NaN would make the output unreadable for strict parsers, so it is a bug of the verb.
-    sys.stdout.write(json_module.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+    # Encoded whole before the first byte is written, so that an error leaves no half of a document; a large one on disk.
+    encoder = json_module.JSONEncoder(indent=2, ensure_ascii=True, allow_nan=False)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as whole:
+        whole.writelines(encoder.iterencode(document))
+        whole.seek(0)
+        shutil.copyfileobj(whole, sys.stdout)
+    sys.stdout.write("\n")
 
 
 def _console(*, stderr: bool) -> Console:

@@ -38,6 +38,9 @@ def register(app: typer.Typer) -> None:
         ] = False,
         page: Annotated[Path | None, typer.Option("--page", help="Evidence page for people, to be put in (.html).")] = None,
         no_report: Annotated[bool, typer.Option("--no-report", help="Leave the audit report out; it is faster.")] = False,
+        no_rederive: Annotated[
+            bool, typer.Option("--no-rederive", help="Do not rebuild the key for the report; the report says so.")
+        ] = False,
     ) -> Result:
         """Put bundles, locks, trust file and report into one file to mail.
 
@@ -48,7 +51,7 @@ def register(app: typer.Typer) -> None:
         with current().progress() as progress:
             made = hand_over(
                 output,
-                HandoverRequest(found.paths, tuple(lock or ()), trust, allow_test_srs, page, report=not no_report),
+                HandoverRequest(found.paths, tuple(lock or ()), trust, allow_test_srs, page, not no_report, not no_rederive),
                 progress=progress,
             )
         unmet = [one for report in made.reports for one in report.findings if one.outcome is not Outcome.HOLDS]

@@ -136,6 +136,8 @@ class ShownTensor:
         if self.text is not None:
             document["text"] = self.text.text
             document["padding"] = self.text.padding
+            if self.text.spelled:
+                document["spelled"] = dict(self.text.spelled)
         if self.decides:
             document["decisions"] = [{"row": one.row, "index": one.index, "label": one.label} for one in self.decisions]
         return document

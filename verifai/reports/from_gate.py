@@ -52,6 +52,7 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
                 facts,
                 one.words,
                 one.values,
+                one.evaluation,
             )
         )
     return Report(

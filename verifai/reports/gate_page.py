@@ -7,6 +7,7 @@ from html import escape as html_escape
 
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import shown_lines
+from verifai.reports.html_evaluation import STYLE, evaluation_html
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
 
@@ -64,16 +65,20 @@ class HtmlFormat:
             entries = [entry for entry in report.entries if entry.kind == kind]
             if entries:
                 body += [f"<h2>{name}</h2>", _table((kind, "identifier", "outcome", "findings"), map(_entry, entries))]
+        for entry in report.entries:
+            if entry.evaluation is not None:
+                body += [f"<p>{_code(entry.name)}</p>", evaluation_html(entry.evaluation)]
         for words, names in report.words():
             which = names[0] if len(names) == 1 else f"{len(names)} bundles"
             lines = "".join(f"<li>{_text(line)}</li>" for line in words)
             body += [f"<h2>What the proofs hide ({_text(which)})</h2>", f"<ul>{lines}</ul>"]
+        style = _STYLE + (STYLE if any(one.evaluation for one in report.entries) else "")
         page = (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             # Even if an escape were missing somewhere, nothing could run or be loaded.
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+            f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
             + "\n".join(body)
             + "\n</body>\n</html>\n"
         )

@@ -8,8 +8,10 @@ from pathlib import Path
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
+from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.reports.html_chain import chain_svg
+from verifai.reports.html_evaluation import STYLE, evaluation_html
 from verifai.reports.html_fidelity import fidelity_svg
 from verifai.reports.html_text import safe
 from verifai.reports.html_values import values_html
@@ -34,7 +36,7 @@ _VERDICTS = {
     Outcome.NOT_CHECKED: ("Undecided", "Nothing was checked."),
 }
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A")),
+    ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A", "E")),
     ("As asked", "Is it about what was asked?", ("V7", "V8", "V9")),
     ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "T6", "L")),
     ("Fresh", "Is it recent enough?", ("T4",)),
@@ -55,7 +57,7 @@ def render_html(reports: Sequence[AuditReport]) -> bytes:
 <meta name="referrer" content="no-referrer">
 <title>{safe(title)}</title>
 <style>
-{_STYLE.read_text(encoding="utf-8")}</style>
+{_STYLE.read_text(encoding="utf-8")}{STYLE if any(one.evaluation for one in reports) else ""}</style>
 </head>
 <body>
 <main>
@@ -111,6 +113,7 @@ def _section(report: AuditReport, number: int = 1) -> str:
         _tiles(report),
         _problems(report),
         values_html(report.values, note=_VALUES),
+        "" if report.evaluation is None else evaluation_html(report.evaluation),
         _statement(report),
         _chain(report),
         _fidelity(report),
@@ -165,7 +168,9 @@ def _statement(report: AuditReport) -> str:
     if not report.words:
         body = "<p>The proof was not accepted, so nothing follows from it.</p>"
     else:
-        body = "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in report.words) + "</ul>"
+        one = report.evaluation  # its rates stand in a table of their own
+        told = set() if one is None else set(evaluation_lines(one.data, one.metrics, one.confidence)[1:])
+        body = "<ul>" + "".join(f"<li>{safe(line)}</li>" for line in report.words if line not in told) + "</ul>"
     return f"<section><h2>What the evidence says</h2>{body}</section>"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import WaivedFinding
 from verifai.domain.shown import ShownTensor
@@ -29,6 +30,7 @@ class Entry:
         facts: further figures for people, by name.
         words: what a verified statement hides and does not hide, in sentences; empty when nothing was verified.
         values: what it shows, in values; long tensors may be cut.
+        evaluation: a verified evaluation; ``None`` for other evidence.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Entry:
     facts: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     values: tuple[ShownTensor, ...] = ()
+    evaluation: ShownEvaluation | None = None
 
     def failures(self) -> tuple[Finding, ...]:
         """The findings because of which the status is not 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from verifai.domain.evaluation.words import document as evaluation_words
 from verifai.domain.findings import Finding
 from verifai.domain.policy.waiver import WaivedFinding
 from verifai.reports.interface import Entry, Report
@@ -63,6 +64,11 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "waived": [_waived(one) for one in entry.waived],
         "facts": dict(entry.facts),
         **({"privacy": list(entry.words)} if entry.words else {}),
+        **(
+            {}
+            if (one := entry.evaluation) is None
+            else {"evaluation": _without_floats(evaluation_words(one.data, one.metrics, one.confidence))}
+        ),
         **({"values": [_without_floats(one.to_json()) for one in entry.values]} if entry.values else {}),
     }
 

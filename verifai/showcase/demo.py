@@ -21,6 +21,7 @@ from verifai.domain.statement import EngineName, Role, Statement
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import Samples, read_samples
 from verifai.onnx_graph.load import load_path
+from verifai.showcase.demo_evaluation import EvaluatedDigits, evaluated_digits
 from verifai.showcase.demo_hidden import HiddenPicture, hidden_picture
 from verifai.showcase.demo_steps import CONTEXT, Proved, Refused, check, refusals, reseal
 from verifai.stages.compile import CompileResult, compile_circuit
@@ -68,7 +69,7 @@ class SideBySide:
         return self.first.digit == self.second.digit
 
 
-DemoEvent = Exported | Compiled | Proved | Refused | SideBySide | HiddenPicture
+DemoEvent = Exported | Compiled | Proved | Refused | SideBySide | HiddenPicture | EvaluatedDigits
 
 
 def find_checkout() -> Path:
@@ -113,6 +114,7 @@ def run_demo(work: Path, *, checkout: Path | None = None, progress: Progress = S
     yield from _forgeries(folder, first.bundle, samples[0], work / "forged", progress)
     yield _second_engine(folder, first, samples[0], work / "sumcheck", progress)
     yield from hidden_picture(folder, samples[0], labels[0], work / "hidden", progress)
+    yield evaluated_digits(folder, fixture / "heldout.npz", work / "evaluation", progress)
 
 
 def _second_engine(

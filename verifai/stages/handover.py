@@ -26,8 +26,8 @@ from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited
 from verifai.execution.scratch import private_directory
 from verifai.reports.html_audit import render_html
-from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.several import audit_all
 from verifai.trust_file import TrustFile, read_trust
 
 _HEADER = """\
@@ -49,6 +49,7 @@ class HandoverRequest:
         allow_test_srs: INSECURE, for a trust file that is made here.
         pages: files for people that are put beside, by name in the case.
         report: whether an audit is made and its report put into the case.
+        rederive: whether that audit makes verification keys again, at about the cost of one set-up.
     """
 
     bundles: tuple[Path, ...]
@@ -57,6 +58,7 @@ class HandoverRequest:
     allow_test_srs: bool = False
     evidence_page: Path | None = None
     report: bool = True
+    rederive: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
             files[f"bundles/{name}{ENDING}"] = packed[name]
         reports: tuple[AuditReport, ...] = ()
         if request.report:
-            reports = _audited(folder, files, packed, progress)
+            reports = _audited(folder, files, packed, AuditOptions(rederive=request.rederive, progress=progress))
             files[REPORT] = render_html(reports)
         if request.evidence_page is not None:
             files[EVIDENCE] = read_limited(request.evidence_page, limit=16 << 20)
@@ -117,15 +119,14 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
 
 
 def _audited(
-    folder: Path, files: Mapping[str, Content], packed: Mapping[str, Path], progress: Progress
+    folder: Path, files: Mapping[str, Content], packed: Mapping[str, Path], options: AuditOptions
 ) -> tuple[AuditReport, ...]:
-    """The audit that whoever gets the case can make too, by the anchors in the case; keys are not made again in it."""
+    """The audit that whoever gets the case makes too, by the anchors in the case."""
     for name, content in files.items():
         if name.startswith("locks/"):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_bytes(content))
-    options = AuditOptions(rederive=False, progress=progress)
     found = audit_all(tuple(packed.values()), read_trust(folder / TRUST), options)
     reports = tuple(replace(one, path=Path(one.path).name) for one in found)
     for one in reports:

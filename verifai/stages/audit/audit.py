@@ -33,9 +33,8 @@ from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, at_step, holds, not_checked, worst
-from verifai.domain.openings import OpenedBy, repeated_openings
+from verifai.domain.openings import OpenedBy
 from verifai.domain.privacy_words import privacy_words
-from verifai.domain.progress import SILENT
 from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import EngineName, Role, Statement, WeightVisibility
 from verifai.domain.trust import Trust, TrustedCircuit
@@ -508,35 +507,3 @@ def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPre
     if bundle.manifest.succeeds is not None:
         facts["Extends bundle"] = bundle.manifest.succeeds
     return facts
-
-
-def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions) -> tuple[AuditReport, ...]:
-    """Audit several bundles, each on its own: one that cannot be audited keeps no other from being judged.
-
-    Step V10 compares them with each other: two proofs must not use one opening number of a hidden commitment. The audit log
-    does not show this, because it holds identifiers only, so give the older bundles of a root as well.
-
-    Raises:
-        UsageError: none of them can be audited as asked.
-    """
-    reports: list[AuditReport] = []
-    problems: list[UsageError] = []
-    whole = options.progress
-    if len(paths) > 1:  # one bar for all
-        whole.phase(f"auditing {len(paths)} bundles", len(paths))
-        options = replace(options, progress=SILENT)
-    for path in paths:
-        try:
-            reports.append(audit_bundle(path, trust, options))
-        except UsageError as problem:
-            problems.append(problem)
-            finding = replace(Finding.from_error(problem, step="V1"), outcome=Outcome.UNDECIDED)
-            reports.append(AuditReport(str(path), None, (), (finding,), audited=options.now or "", usage=True))
-        if len(paths) > 1:
-            whole.advance()
-    if problems and len(problems) == len(reports):
-        raise problems[0]
-    repeated = repeated_openings([report.opened for report in reports])
-    return tuple(
-        replace(report, findings=(*report.findings, *repeats)) for report, repeats in zip(reports, repeated, strict=True)
-    )

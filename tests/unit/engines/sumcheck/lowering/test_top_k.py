@@ -143,7 +143,7 @@ def test_another_place_is_refused_though_all_that_follows_is_consistent(
     inputs = circuit_inputs(circuit, ["x"], feeds_of(source, count=1)[0])
     cheat = Cheat(circuit, made.weights, inputs)
     target = cheat.number(ops.ArgMax, round_)
-    honest, columns = interpreter._STEPS[ops.ArgMax], witness.row_witness.argmax_columns
+    honest, columns = interpreter.STEPS[ops.ArgMax], witness.row_witness.argmax_columns
 
     def second(state: Any, op: ops.ArgMax) -> None:
         honest(state, op)
@@ -158,7 +158,7 @@ def test_another_place_is_refused_though_all_that_follows_is_consistent(
             found["v"].reshape(tensor.padded[:-1] or (1,))[tuple(slice(0, size) for size in taken.shape)] = taken
         return found
 
-    monkeypatch.setitem(interpreter._STEPS, ops.ArgMax, second)
+    monkeypatch.setitem(interpreter.STEPS, ops.ArgMax, second)
     monkeypatch.setattr(witness.row_witness, "argmax_columns", chosen)
     cheat.trace = interpreter.run(circuit, made.weights, inputs)
     cheat.witness = witness.Witness(circuit, cheat.key.layout, cheat.trace.tensors, cheat.trace.columns)

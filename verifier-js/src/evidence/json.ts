@@ -10,6 +10,8 @@ import { decodeUtf8, utf8 } from "./bytes.js";
 
 export type Json = null | boolean | bigint | string | Json[] | JsonObject;
 export type JsonObject = Map<string, Json>;
+/** The same with fractional numbers: of the reader's own files. */
+export type Numbers = null | boolean | bigint | number | string | Numbers[] | Map<string, Numbers>;
 
 export const MAX_DEPTH = 64;
 const MAX_SAFE = 2n ** 53n - 1n;
@@ -18,9 +20,18 @@ const MAX_DIGITS = 4300;
 
 /** Parse exactly one value. Throws Refusal (`malformed` by default). */
 export function parseJson(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind = "rejected", code = "malformed"): Json {
+  return parsed(data, where, maxBytes, kind, code, false) as Json;
+}
+
+/** The same, where numbers may have fractions and exponents: those become the nearest doubles, integers stay exact. */
+export function parseNumbers(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string): Numbers {
+  return parsed(data, where, maxBytes, kind, code, true);
+}
+
+function parsed(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string, fractions: boolean): Numbers {
   try {
     if (data.length > maxBytes) throw new SyntaxError(`${data.length} bytes, more than the limit of ${maxBytes}`);
-    return new Parser(decodeUtf8(data)).document();
+    return new Parser(decodeUtf8(data), fractions).document();
   } catch (problem) {
     if (problem instanceof SyntaxError) throw new Refusal(kind, code, `not strict JSON: ${problem.message}`, where);
     if (problem instanceof TypeError) throw new Refusal(kind, code, "not strict JSON: it is not UTF-8", where);
@@ -31,9 +42,12 @@ export function parseJson(data: Uint8Array, where: string, maxBytes: number, kin
 class Parser {
   private at = 0;
 
-  constructor(private readonly text: string) {}
+  constructor(
+    private readonly text: string,
+    private readonly fractions: boolean,
+  ) {}
 
-  document(): Json {
+  document(): Numbers {
     if (this.text.startsWith("\ufeff")) throw new SyntaxError("it starts with a byte order mark");
     const value = this.value(0);
     this.space();
@@ -50,7 +64,7 @@ class Parser {
     this.at += word.length;
   }
 
-  private value(depth: number): Json {
+  private value(depth: number): Numbers {
     this.space();
     const first = this.text[this.at];
     switch (first) {
@@ -70,7 +84,7 @@ class Parser {
         this.expect("null");
         return null;
       default:
-        return this.integer();
+        return this.number();
     }
   }
 
@@ -79,8 +93,8 @@ class Parser {
     return depth + 1;
   }
 
-  private object(depth: number): JsonObject {
-    const found: JsonObject = new Map();
+  private object(depth: number): Map<string, Numbers> {
+    const found = new Map<string, Numbers>();
     this.at++;
     this.space();
     if (this.text[this.at] === "}") {
@@ -105,8 +119,8 @@ class Parser {
     }
   }
 
-  private array(depth: number): Json[] {
-    const found: Json[] = [];
+  private array(depth: number): Numbers[] {
+    const found: Numbers[] = [];
     this.at++;
     this.space();
     if (this.text[this.at] === "]") {
@@ -140,14 +154,16 @@ class Parser {
     return text;
   }
 
-  private integer(): bigint {
+  private number(): bigint | number {
     const found = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
     found.lastIndex = this.at;
     const text = found.exec(this.text)?.[0];
     if (text === undefined) throw new SyntaxError(`no value at ${this.at}`);
     this.at += text.length;
-    if (/[.eE]/.test(text)) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
     if (text.length > MAX_DIGITS) throw new SyntaxError("a number is too long");
+    const fractional = /[.eE]/.test(text);
+    if (fractional && this.fractions) return Number(text);
+    if (fractional) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
     return BigInt(text);
   }
 }

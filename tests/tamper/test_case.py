@@ -245,6 +245,20 @@ def test_a_case_is_judged_alone(case: Path, capsys: pytest.CaptureFixture[str]) 
     assert (status, found["error"]["code"]) == (2, "bad-option")
 
 
+def test_a_case_among_bundles_leaves_the_whole_undecided(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It holds evidence that nobody looked at; a note beside status 0 would let false evidence pass unseen."""
+    shutil.copytree(FOLDER, tmp_path / "000000")
+    for arguments in (["verify", "--lock", str(LOCK), "--allow-test-srs"], ["audit", "--trust", str(TRUST), "--no-rederive"]):
+        shutil.copy(case, tmp_path / "mail.verifai")
+        status, found = told([*arguments, str(tmp_path)], capsys)
+        assert status == 4 and "not-a-bundle" in {one["code"] for one in found["findings"]}
+        assert any("it is a case" in one["message"] for one in found["findings"])
+        (tmp_path / "mail.verifai").unlink()
+        assert told([*arguments, str(tmp_path)], capsys)[0] == 0
+
+
 def test_a_case_is_told_from_a_bundle(case: Path) -> None:
     assert is_case(case)
     assert not any(is_case(path) for path in (V1 / "accept").iterdir())

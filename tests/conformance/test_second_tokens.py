@@ -94,6 +94,14 @@ def test_every_token_has_the_same_text_in_both(second: SecondVerifier, tmp_path:
     assert any("\\\\x" in one for one in told) == (kind != "words"), "bytes that are no UTF-8 are escaped"
 
 
+def test_a_mark_that_ordinary_tokens_spell_is_told_apart_in_both(second: SecondVerifier, tmp_path: Path) -> None:
+    data = file_of(byte_tokenizer())
+    number = {piece: at for at, piece in enumerate(parse_tokenizer(data, "t").pieces)}
+    row = [number[bytes([byte])] for byte in b"<|end|>x<|end|>"]
+    told = both(second, tmp_path, data, [row, [*row, 256], [256]])["texts"]
+    assert ["no special token" in one for one in told] == [True, True, True, True, False, False]
+
+
 def places_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Paths to every field; of a vocabulary a few."""
     if path:

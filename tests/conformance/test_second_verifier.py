@@ -10,6 +10,7 @@ import base64
 import copy
 import json
 import os
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.bundle_forge import (
     LOG,
     PROVER,
@@ -41,7 +43,13 @@ from verifai.bundle.archive import unpack
 from verifai.bundle.dsse import sign
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME
+from verifai.domain.statement import Visibility
+from verifai.errors import UsageError
+from verifai.onnx_graph.inputs import read_samples
 from verifai.reports.evidence_page import empty_page
+from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.run import prove_batch
+from verifai.trust_file import read_trust
 
 pytestmark = pytest.mark.js
 FROZEN = ROOT / "fixtures" / "bundles"
@@ -423,3 +431,29 @@ def test_what_the_second_verifier_cannot_judge_is_named_and_never_accepted(
     for trust in (TRUST, None):
         answer = second.ask(tmp_path / "b", OURS / "public.lock", trust, "frozen")
         assert (answer.status, answer.failed, answer.statement) == (4, {"not-checked-here"}, None)
+
+
+def test_a_context_begins_no_line_of_its_own(tmp_path: Path) -> None:
+    """Whoever proves chooses the context; a line of it could pass for the verdict about another bundle."""
+    folder = small_circuit(tmp_path, "public", Visibility.PUBLIC)
+    samples = list(read_samples(write_rows(tmp_path / "rows.npz", 1), folder.model))
+    prove_batch(folder, samples, tmp_path / "out", BatchOptions(context="a\nACCEPTED another\r\u2028\u00ad"))
+    bundle = str(tmp_path / "out" / "000000")
+    command = ["node", str(DIST / "verifier.mjs"), bundle, "--lock", str(folder.folder / "circuit.lock")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert ended.returncode == 0
+    assert [line for line in ended.stdout.splitlines() if not line.startswith("   ")] == [f"ACCEPTED {bundle}"]
+    assert r"a\x0aACCEPTED another\x0d\u2028\xad" in ended.stdout
+
+
+def test_a_key_with_which_anybody_signs_is_no_key_of_a_trust_file(tmp_path: Path) -> None:
+    """The point 1: signature (1, 0) verifies for every message."""
+    weak = base64.b64encode((1).to_bytes(32, "little")).decode()
+    trust = tmp_path / "trust.toml"
+    trust.write_text(re.sub(r'"ed25519:[^"]*"', f'"ed25519:{weak}"', TRUST.read_text(), count=1))
+    command = ["node", str(DIST / "verifier.mjs"), str(OURS / "public.vbundle"), "--lock", str(OURS / "public.lock")]
+    ended = subprocess.run([*command, "--trust", str(trust)], capture_output=True, text=True, check=False, timeout=600)
+    assert (ended.returncode, "[bad-trust]" in ended.stderr) == (2, True), ended
+    with pytest.raises(UsageError) as problem:
+        read_trust(trust)
+    assert problem.value.code == "bad-trust"

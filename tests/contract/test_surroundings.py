@@ -122,6 +122,36 @@ COMMANDS: tuple[tuple[str, int], ...] = (
     ("log consistency a.log --from 999", 2),
     ("log cosign checkpoint --origin example.org/log --log-key a.key.pub --name w.example/w --key b.key --state {out}", 0),
     ("log cosign checkpoint --origin other.org/log --log-key a.key.pub --name w.example/w --key b.key --state {out}", 1),
+    ("version", 0),
+    ("version absent", 2),
+    ("help", 0),
+    ("help absent", 2),
+    ("explain proof-invalid", 0),
+    ("explain absent", 2),
+    ("completion bash", 0),
+    ("completion absent", 2),
+    ("lock show circuit", 0),
+    ("lock show absent", 2),
+    ("receipt absent --lock circuit -o {out}", 2),
+    ("handover absent --lock circuit -o {out}", 2),
+    ("dataset absent.npz -o {out}", 2),
+    ("evaluate circuit absent.npz -o {out}", 2),
+    ("generate circuit --prompt word -o {out}", 2),
+    ("provenance circuit --model-signature absent --trust trust.toml", 2),
+    ("notarise circuit --model-signature absent --trust trust.toml --key a.key", 2),
+    ("gate-show absent", 2),
+    ("gate-verify verdict --trust trust.toml", 2),
+    ("gate-verify absent --trust judged.toml", 2),
+    ("push absent oci:models:v1", 2),
+    ("pull oci:absent:v1 -o {out}", 3),
+    ("promote oci:models:v1 --alias champion --policy policy.toml -o {out}", 2),
+    ("trust show trust.toml", 0),
+    ("trust show absent", 2),
+    ("trust add absent --role gate --key a.key.pub", 2),
+    ("trust add trust.toml --role gate --key absent", 2),
+    (f"round init {{out}} model.onnx absent.npz --kind exact {VOTERS} --key a.key", 2),
+    ("round join absent --key b.key --coordinator a.key.pub --wait 0", 2),
+    ("round close absent --key a.key --wait 0", 2),
     ("srs list", 0),
     ("srs check fixtures/srs/INSECURE-TEST-k09.srs", 0),
     ("srs check absent", 2),
@@ -140,6 +170,14 @@ SLOW: tuple[tuple[str, int], ...] = (
     (f"verify {V1}/reject/resealed-instance.vbundle --lock {V1} --allow-test-srs", 1),
     ("vote-commit round.json model.onnx data.npz --key a.key -o {out}", 0),
     ("warm-up", 0),
+    ("receipt evidence/000000 --lock circuit -o {out}", 0),
+    ("receipt evidence/000000 --lock other.lock -o {out}", 1),
+    ("handover evidence --lock circuit --no-report -o {out}", 0),
+    ("dataset labelled.npz -o {out}", 0),
+    ("gate-verify verdict --trust judged.toml --policy policy.toml --bundle evidence/000000", 0),
+    ("pull oci:models:v1 -o {out}", 0),
+    ("gate-show verdict", 0),
+    ("help trust add", 0),
 )
 NEVER = ("Traceback", "bug [", "Exception ignored")
 
@@ -203,6 +241,7 @@ def _furnish(folder: Path, bench: Bench) -> None:
     shutil.copyfile(digits / "model.onnx", folder / "model.onnx")
     with np.load(digits / "heldout.npz") as held:
         np.savez(folder / "data.npz", pixels=held["pixels"][:30])
+        np.savez(folder / "labelled.npz", pixels=held["pixels"][:30], labels=np.arange(30) % 10)
         np.savez(folder / "outputs.npz", logits=np.zeros((30, 1, 10), np.float32))
     (folder / "empty").mkdir()
     (folder / "beacon.json").write_text(json.dumps({"source": "l", "number": 1, "value": "5a" * 32}))
@@ -219,6 +258,10 @@ def _furnish(folder: Path, bench: Bench) -> None:
         "log prove a.log evidence/000000 --key a.key -o proof.tlog",
         "trust init -o trust.toml --lock circuit/circuit.lock --key a.key.pub",
         "gate-init evidence --lock circuit --trust trust.toml -o policy.toml",
+        "gate evidence --policy policy.toml --jobs 1 --attest verdict --key a.key",
+        "push evidence oci:models:v1 --model model.onnx",
+        "trust init -o judged.toml --lock circuit/circuit.lock --key a.key.pub",
+        "trust add judged.toml --role gate --key a.key.pub",
         f"vote-open model.onnx data.npz --kind exact {VOTERS} --beacon-source l --beacon-number 1 -o round.json",
         *(
             f"vote-commit round.json model.onnx data.npz --key {one}.key --outputs outputs.npz -o {one}.commitment.json"

@@ -172,7 +172,9 @@ def targets() -> dict[str, Target]:
         "archive": Target(_archive, ((V1 / "accept" / "single-file.vbundle").read_bytes(),), 2_000, 80_000),
         "sbom": Target(lambda data: check_sbom(data, circuit, proof.created, {}), (_read("payload/sbom.cdx.json"),), 4_000),
         **_hardware_targets(),
-        "public-key": Target(lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(bytes(32)),), 15_000),
+        "public-key": Target(
+            lambda data: parse_public_key(data, ""), (b"ed25519:" + base64.b64encode(b"\2" + bytes(31)),), 15_000
+        ),
         "trust": Target(_toml(lambda document: parse_trust(document, "")), ((V1 / "trust.toml").read_bytes(),)),
         "circuit-spec": Target(_toml(lambda document: parse_spec(document, "")), specs),
         "circuit-lock": Target(_section, ((V1 / "circuit.lock").read_bytes(),), 1_000),

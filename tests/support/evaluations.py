@@ -75,6 +75,7 @@ class Insider:
         carried: the samples that are put into the bundle. stated: what the evaluation says of the data set.
         proofs: how the proofs are ordered and left out in the evaluation.
         edit: changes the metrics before they are signed.
+        clamped: how many cells each proof is said to have cut off.
     """
 
     folder: CircuitFolder
@@ -92,6 +93,7 @@ class Insider:
     files: Mapping[str, bytes] = field(default_factory=dict)
     sizes: Sequence[int] | None = None
     twice: bool = False
+    clamped: Sequence[int] = ()
 
     def write(self, output: Path) -> Path:
         proven = self.proven or self.data
@@ -126,7 +128,7 @@ class Insider:
             ]
             payload: dict[str, Content] = {}
             proofs = []
-            for one, sums, names in zip(opened, digests, file_names(digests), strict=True):
+            for number, (one, sums, names) in enumerate(zip(opened, digests, file_names(digests), strict=True)):
                 payload |= {names[name]: one.payload[name] for name in sums}
                 payload |= self.files
                 subjects = [
@@ -136,7 +138,8 @@ class Insider:
                     )
                     for name, digest in sums.items()
                 ]
-                proofs.append(attest(find_claims(one)[1], subjects))
+                proof = find_claims(one)[1]
+                proofs.append(attest(replace(proof, clamped_cells=self.clamped[number]) if self.clamped else proof, subjects))
             payload[DATA_FILE] = self.files.get(DATA_FILE, to_file(counted))
             data_bytes = payload[DATA_FILE]
             assert isinstance(data_bytes, bytes)

@@ -255,3 +255,9 @@ def test_circuits_without_a_batch_prove_one_sample_each(root: Path) -> None:
     assert made.proofs == ROWS > BATCH
     swapped = Insider(single, DATA, root, order=[1, 0, *range(2, ROWS)]).write(root / "one-each-swapped")
     assert refused(single, swapped) == "sample-out-of-order"
+
+
+def test_what_any_proof_cut_off_is_told_not_what_the_first_did(folder: CircuitFolder, root: Path) -> None:
+    path = Insider(folder, DATA, root, clamped=(3, 70_000, 0)).write(root / "clamped")
+    (told,) = (one for one in judged(folder, path).findings if one.code == "inner-saturated")
+    assert "up to 70,000" in told.message

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.consensus_rounds import keys
@@ -23,13 +25,14 @@ from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE
 from verifai.domain.consensus.tally import TallyOutcome
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.utc_time import parse_utc
-from verifai.errors import EvidenceRejected, PolicyNotMet, Undecided, UsageError
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, Undecided, UsageError
 from verifai.stages.consensus.call_round import CallOptions, call_round
 from verifai.stages.consensus.decide import decide
 from verifai.stages.consensus.find_round import find_round
 from verifai.stages.consensus.recheck import recheck
 from verifai.stages.consensus.room import Room, encoded, enter, list_name, message_name
-from verifai.stages.consensus.shared_round import Attendance, JoinedRound, close_round, join_round, write_closed
+from verifai.stages.consensus.shared_round import Attendance, JoinedRound, close_round, is_written, join_round, write_closed
+from verifai.stages.consensus.take_part import commit_to_round
 from verifai.stages.consensus.turns import Done, Turn, attend
 
 
@@ -482,3 +485,87 @@ def test_a_round_by_another_source_takes_its_value_from_ones_own_file_only(tmp_p
         round_.voter(place, beacon=own).step(round_.now)
     closed = round_.coordinator(beacon=own).step(round_.now)
     assert isinstance(closed, Done) and closed.result.result.tally.outcome is TallyOutcome.ACCEPT
+
+
+# What lies in the folder for a voter to run, and a seed that is known beforehand.
+
+
+def test_inputs_of_somebody_else_stop_a_voter_only_while_they_lie_there(three: SharedRound) -> None:
+    """A false copy that was kept would stop the voter for good, however often the coordinator puts the file right."""
+    path = three.folder / "inputs.npz"
+    good = path.read_bytes()
+    other = inputs_file(three.base / "other.npz", count=3).read_bytes()
+    for false in (other, b"PK\x03\x04 nonsense", b"", b"\x93NUMPY\x01\x00"):
+        path.write_bytes(false)
+        with pytest.raises(InputRejected) as problem:
+            three.step(0)
+        assert problem.value.code == "job-input" and "--inputs" in problem.value.hint
+    path.write_bytes(good)
+    assert [one.tally.outcome for one in three.play(0, 1, 2)] == [TallyOutcome.ACCEPT] * 3
+
+
+def test_a_file_of_another_kind_beside_the_inputs_takes_no_part(three: SharedRound) -> None:
+    """Whatever comes first in the order of the names: anybody can put it there."""
+    good = three.folder / "inputs.npz"
+    with np.load(good) as arrays:
+        samples = [{name: array[one].tolist() for name, array in arrays.items()} for one in range(2)]
+    (three.folder / "inputs.json").write_text(json.dumps(samples))
+    for false in (inputs_file(three.base / "other.npz", count=3).read_bytes(), b"{}"):
+        good.write_bytes(false)
+        three.forget(0) if (three.base / "state0").exists() else None
+        (three.folder / "commitments" / f"{three.keys[0].keyid}.json").unlink(missing_ok=True)
+        assert isinstance(three.step(0), Turn)
+        assert any("No effect: inputs.npz" in one for one in three.told[0].notes)
+
+
+def test_nobody_commits_once_the_seed_is_known(by_drand: tuple[SharedRound, bytes, Any]) -> None:
+    """Terms whose first deadline lies in the past name a number that comes after it, and that everybody knows."""
+    round_, _, out = by_drand
+    round_.step(0)
+    round_.now = out
+    with pytest.raises(PolicyNotMet, match="before this commitment") as problem:
+        round_.step(1)
+    assert problem.value.code == "round-late"
+    assert not (round_.folder / "commitments" / f"{round_.keys[1].keyid}.json").exists()
+    assert not list((round_.base / "state1").rglob("secret"))
+    assert isinstance(round_.step(0), Turn), "who committed in time goes on"
+
+
+def test_a_round_by_hand_is_not_committed_to_once_the_seed_is_known(by_drand: tuple[SharedRound, bytes, Any]) -> None:
+    round_, _, out = by_drand
+    made = [round_.base / "mine.json", round_.base / "mine.secret"]
+    terms, data = round_.folder / "round.json", round_.folder / "inputs.npz"
+    with pytest.raises(PolicyNotMet):
+        commit_to_round(terms, MODEL, data, round_.keys[0], *made, outputs=round_.answers[0], now=out)
+    assert not any(path.exists() for path in made)
+    commit_to_round(terms, MODEL, data, round_.keys[0], *made, outputs=round_.answers[0], now=out - timedelta(seconds=1))
+
+
+def test_a_decision_that_somebody_put_into_the_folder_is_not_taken_for_ones_own(three: SharedRound, tmp_path: Path) -> None:
+    """The coordinator would say what came out, leave the false one where it is, and end with status 0."""
+    three.play(0, 1, 2)
+    joined = JoinedRound(three.room(CHAIR, 3), three.end().result, three.end())
+    target = three.folder / "decision"
+    assert not is_written(joined, target, CHAIR)
+    write_closed(joined, tmp_path / "false", three.keys[0])
+    other = SharedRound(make(tmp_path / "other"))
+    other.play(0, 1, 2)
+    write_closed(JoinedRound(other.room(CHAIR, 3), other.end().result, other.end()), tmp_path / "old", CHAIR)
+    for put in (
+        target.mkdir,
+        lambda: shutil.copytree(tmp_path / "false", target),
+        lambda: shutil.copytree(tmp_path / "old", target),
+    ):
+        put()
+        assert not is_written(joined, target, CHAIR)
+        with pytest.raises(UsageError) as problem:
+            write_closed(joined, target, CHAIR)
+        assert problem.value.code == "file-exists"
+        shutil.rmtree(target)
+    write_closed(joined, target, CHAIR)
+    assert is_written(joined, target, CHAIR)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from verifai.bundle import canonical
 from verifai.domain.attestation.envelope import Attestation, Envelope, Predicate, Signature, Subject, statement_document
 from verifai.domain.attestation.types import parse_attestation
-from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.domain.trust_keys import PublicKey, Signer, is_weak_point
 from verifai.errors import EvidenceRejected
 
 
@@ -66,10 +66,12 @@ def check_signatures(envelope: Envelope, keys: Iterable[PublicKey], *, where: st
 
 
 def verifies(key: PublicKey, signature: bytes, message: bytes) -> bool:
-    """Whether ``signature`` over ``message`` verifies with ``key`` (RFC 8032, section 5.1.7)."""
+    """Whether ``signature`` over ``message`` verifies with ``key`` (RFC 8032, section 5.1.7), and no other verifier differs."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    if is_weak_point(signature[:32]):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
     except (InvalidSignature, ValueError):

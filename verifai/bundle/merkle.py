@@ -28,21 +28,36 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def root_of(entries: Iterable[bytes]) -> bytes:
-    """MTH of ``entries``, in order, in memory logarithmic in their number. Raises ValueError when there are none."""
-    complete: list[tuple[int, bytes]] = []  # (height, hash) of complete subtrees, from the left, heights descending
-    for entry in entries:
-        height, current = 0, leaf_hash(entry)
+class TreeHead:
+    """MTH of entries that come one after another, in memory logarithmic in their number."""
+
+    def __init__(self) -> None:
+        self._complete: list[tuple[int, bytes]] = []  # (height, hash) of complete subtrees, from the left, heights descending
+
+    def add(self, entry: bytes) -> None:
+        """One more entry, behind all before it."""
+        complete, height, current = self._complete, 0, leaf_hash(entry)
         while complete and complete[-1][0] == height:
             current = node_hash(complete.pop()[1], current)
             height += 1
         complete.append((height, current))
-    if not complete:
-        raise ValueError("an empty tree has no hash here")
-    root = complete.pop()[1]
-    while complete:
-        root = node_hash(complete.pop()[1], root)
-    return root
+
+    def root(self) -> bytes:
+        """Of the entries so far. Raises ValueError when there are none."""
+        if not self._complete:
+            raise ValueError("an empty tree has no hash here")
+        *rest, (_, root) = self._complete
+        for _, left in reversed(rest):
+            root = node_hash(left, root)
+        return root
+
+
+def root_of(entries: Iterable[bytes]) -> bytes:
+    """MTH of ``entries``, in order, in memory logarithmic in their number. Raises ValueError when there are none."""
+    head = TreeHead()
+    for entry in entries:
+        head.add(entry)
+    return head.root()
 
 
 def subtree_hash(lookup: Lookup, start: int, end: int) -> bytes:

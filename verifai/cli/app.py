@@ -13,15 +13,17 @@ if __name__ == "__main__":  # before the imports below: one that fails must not 
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import join
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
 from verifai.cli.frame import Frame, guess_command
 from verifai.cli.lazy import LazyGroup, known_verb
-from verifai.cli.suggest import suggestions
+from verifai.cli.suggest import other_option, suggestions
 from verifai.errors import InternalError, Interrupted, Undecided, UsageError, VerifaiError, undecided
 from verifai.execution.packages import install_hint
 
@@ -56,6 +58,7 @@ def _root(
     """Options that come before a command."""
 
 
+_NO_OPTION = re.compile(r"No such option: (--[A-Za-z0-9-]{1,40})")
 _NO_COMMAND = re.compile(r"No such command '([^']{0,80})[^']*'\.")
 _WAYS_ON = {
     "--trust": "Write what you trust: `verifai trust init -o trust.toml --lock CIRCUIT/circuit.lock`; then --trust trust.toml.",
@@ -84,7 +87,10 @@ def run(arguments: list[str]) -> int:
             meant = suggestions(found[1], " ".join(known))
             told = found[0]
             if meant:
-                hint = f"Did you mean {' or '.join(f'`verifai {one}`' for one in meant)}? {hint}"
+                hint = f"Did you mean {' or '.join(_ticked(one) for one in meant)}? {hint}"
+        if unknown := _NO_OPTION.match(told):
+            way = other_option(unknown[1], _options_of(command, known))
+            told, hint = (unknown[0], f"{way} {hint}") if way else (told, hint)
         for option, way in _WAYS_ON.items():
             if told.startswith(f"Missing option '{option}'"):
                 hint = f"{way} {hint}"
@@ -106,6 +112,21 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("VERIFAI_TRACEBACK") == "1":
             raise
         return frame.fail(_bug(problem))
+
+
+def _ticked(words: str) -> str:
+    """A command of ours, as it is copied."""
+    return f"`{join(('verifai', *words.split()))}`"
+
+
+def _options_of(command: Any, words: Sequence[str]) -> frozenset[str]:
+    """The options that the command ``words`` takes."""
+    context = command.make_context("verifai", [], resilient_parsing=True)
+    for word in words:
+        command = command.get_command(context, word)
+        if command is None:
+            return frozenset()
+    return frozenset(one for parameter in command.params for one in parameter.opts)
 
 
 def _bug(problem: BaseException) -> InternalError:

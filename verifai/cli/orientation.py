@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         with contextlib.redirect_stdout(told):
             status = run([*(words or ()), "--help"])
         if status != 0:
-            raise UsageError("bad-option", "there is no such command", hint="Run: `verifai --help`")
+            raise UsageError("bad-option", "there is no such command", hint="Run: `verifai help`")
         return Result({"text": told.getvalue()}, [escape(told.getvalue().rstrip())], verdict="done")
 
     @verb(app, "version", example="verifai version")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from verifai.cli.verbs import VERBS, Verb
 
@@ -54,3 +54,29 @@ def suggestions(word: str, group: str = "") -> Sequence[str]:
         if not found:
             found = [one for one in pool if one.startswith(word) and len(word) > 1]
     return list(dict.fromkeys(found))[:3]
+
+
+_OTHER_OPTIONS = {
+    "--lock": {
+        "--trust": "What you trust stands in a trust file: "
+        "`verifai trust init -o trust.toml --lock CIRCUIT/circuit.lock`; then --trust trust.toml.",
+        "--policy": "A gate takes its locks from its policy: "
+        "`verifai gate-init BUNDLE --lock CIRCUIT/circuit.lock`; then --policy FILE.",
+    },
+    "--trust": {
+        "--lock": "It judges by a lock: --lock CIRCUIT/circuit.lock. By a trust file: `verifai audit BUNDLE --trust FILE`.",
+        "--policy": 'A gate takes its trust file from its policy: write `trust = "trust.toml"` there.',
+    },
+    "--policy": {"": "A policy is judged by: `verifai gate BUNDLE --policy FILE`."},
+    "--anchors": {
+        "--policy": "A gate never takes what came along in a case: it judges by its policy.",
+        "": "The fingerprint of a case is compared by: `verifai audit CASE --anchors DIGITS`.",
+    },
+}
+"""By an option that other commands take: what to do instead, by an option that this command takes; "" for any command."""
+
+
+def other_option(option: str, taken: Collection[str]) -> str:
+    """What to do instead of giving ``option`` to a command that takes only ``taken``; "" where nothing is known."""
+    ways = _OTHER_OPTIONS.get(option, {})
+    return "" if option in taken else next((way for other, way in ways.items() if not other or other in taken), "")

@@ -14,6 +14,8 @@ SIGNED = "Signed by"
 """The fact of an audit that names who signed the bundle, with their keys."""
 _NUMBERS = 3
 _OUTPUTS = 2
+_LETTERS = 80
+"""Of a text; what is left out is counted, so that no answer seems to end there."""
 
 
 def count_checks(report: AuditReport) -> tuple[int, int, int]:
@@ -62,7 +64,9 @@ def outputs_words(values: Sequence[ShownTensor]) -> str:
 def _output(one: ShownTensor) -> str:
     where = f"“{one.name}”" + ("" if one.item is None else f" of item {one.item}")
     if one.text is not None:
-        return f"{where}: the text {one.text.text[:80]!r}"
+        text = one.text.text
+        more = f" and {len(text) - _LETTERS:,} more characters" if len(text) > _LETTERS else ""
+        return f"{where}: the text {text[:_LETTERS]!r}{more}{one.text.spelled_words()}"
     if one.decides and one.decisions:
         classes = ", ".join(decision.words() for decision in one.decisions[:_NUMBERS])
         more = "" if one.decided <= _NUMBERS else f" and {one.decided - _NUMBERS} more"

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from verifai.domain.digest import Sha256, sha256
@@ -71,16 +73,25 @@ class TokenText:
         text: of all but the padding at the end, special tokens included.
         padding: how many times the padding token follows.
         pad: its text.
+        spelled: how often ordinary tokens spell a special one, by its text. The model took that for plain text: no turn ended
+            there, and nobody else began to speak.
     """
 
     text: str
     padding: int
     pad: str
+    spelled: Mapping[str, int] = field(default_factory=dict)
 
     def words(self) -> str:
         """For one line: quoted, with control characters and quotes escaped."""
         quoted = json.dumps(self.text, ensure_ascii=False)
-        return f"{quoted}, then {self.padding} × {json.dumps(self.pad, ensure_ascii=False)}" if self.padding else quoted
+        padded = f"{quoted}, then {self.padding} × {json.dumps(self.pad, ensure_ascii=False)}" if self.padding else quoted
+        return f"{padded}{self.spelled_words()}"
+
+    def spelled_words(self) -> str:
+        """What only looks like a special token, to stand behind the text; empty where nothing does."""
+        counts = ", ".join(f"{count:,} × {json.dumps(text, ensure_ascii=False)}" for text, count in self.spelled.items())
+        return f"; {counts} in it spelled by ordinary tokens, no special token" if counts else ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,26 @@ class Tokenizer:
         while filled and count and tokens[count - 1] == self.pad:
             count -= 1
         joined = b"".join(self._joined(token, first=at == 0) for at, token in enumerate(tokens[:count]))
-        return TokenText(joined.decode("utf-8", errors="backslashreplace"), len(tokens) - count, self.piece(self.pad))
+        text = joined.decode("utf-8", errors="backslashreplace")
+        return TokenText(text, len(tokens) - count, self.piece(self.pad), self._spelled(joined, tokens[:count]))
+
+    def _spelled(self, joined: bytes, tokens: Sequence[int]) -> dict[str, int]:
+        """By the text of a special token, how often it stands in ``joined`` without that token."""
+        there = Counter(token for token in tokens if token in self._marks)
+        found = {}
+        for mark, piece in self._marks.items():
+            if not (count := joined.count(piece)):  # of nearly all of them: a tokenizer may have many
+                continue
+            own = sum(times * self._marks[token].count(piece) for token, times in there.items())
+            if count > own:
+                found[self.piece(mark)] = count - own
+        return found
+
+    @cached_property
+    def _marks(self) -> dict[int, bytes]:
+        """The tokens that people take for marks in a text when they read them: special ones, and those that end texts."""
+        marks = {token: self.pieces[token] for token in sorted(self.special | self.ends)}
+        return {token: piece for token, piece in marks.items() if len(piece.strip()) > 1}
 
     def _bytes(self, token: int) -> bytes:
         return self.pieces[token] if 0 <= token < len(self.pieces) else f"<no token {token}>".encode()

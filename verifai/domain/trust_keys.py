@@ -11,6 +11,20 @@ from typing import Protocol
 # SubjectPublicKeyInfo (RFC 8410 section 4) of an Ed25519 key, up to the 32 raw bytes.
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _TEXT_PREFIX = "ed25519:"
+_FIELD = 2**255 - 19
+_ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
+"""The y coordinates of the eight points whose order divides the curve's cofactor."""
+
+
+def is_weak_point(encoded: bytes) -> bool:
+    """Whether 32 bytes are a point of small order, or a second spelling of some point (RFC 8032, section 5.1.3).
+
+    With a key of small order one signature verifies for many messages, or for all, and nobody needs a private key to make it.
+    Libraries do not agree on such points: what one takes, another refuses. No honest key or signature has one.
+    """
+    y = int.from_bytes(encoded, "little") & (2**255 - 1)
+    return y >= _FIELD or y in _SMALL_ORDER
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -19,6 +33,9 @@ class PublicKey:
 
     Attributes:
         raw: 32 bytes.
+
+    Raises:
+        ValueError: not 32 bytes, or a weak point (:func:`is_weak_point`).
     """
 
     raw: bytes
@@ -26,6 +43,8 @@ class PublicKey:
     def __post_init__(self) -> None:
         if len(self.raw) != 32:
             raise ValueError(f"an Ed25519 public key has 32 bytes, not {len(self.raw)}")
+        if is_weak_point(self.raw):
+            raise ValueError("not a key that anybody can own: with it, signatures are made without a private key")
 
     @property
     def keyid(self) -> str:

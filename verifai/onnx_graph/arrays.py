@@ -30,8 +30,11 @@ _MAX_EXTENT = 1 << 40
 """Product of all sizes that are not 0. An empty array holds no bytes that would bound them, and NumPy cannot make it."""
 
 
-def read_npz(data: bytes, where: str) -> dict[str, Array]:
+def read_npz(data: bytes, where: str, *, most: int = MAX_BYTES) -> dict[str, Array]:
     """The arrays of an ``.npz`` file by name.
+
+    Args:
+        most: bytes that all of them may have together, for whoever knows; no more is decompressed.
 
     Raises:
         InputRejected: ``input-malformed``, ``input-too-large``.
@@ -39,7 +42,7 @@ def read_npz(data: bytes, where: str) -> dict[str, Array]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _require_arrays(archive, data, where)
-            return _members(archive, where)
+            return _members(archive, where, most)
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -67,15 +70,13 @@ def _require_arrays(archive: zipfile.ZipFile, data: bytes, where: str) -> None:
         raise InputRejected("input-malformed", message, where=where, hint=hint)
 
 
-def _members(archive: zipfile.ZipFile, where: str) -> dict[str, Array]:
+def _members(archive: zipfile.ZipFile, where: str, most: int) -> dict[str, Array]:
     entries = archive.infolist()
     if len(entries) > _MAX_MEMBERS:
         raise InputRejected("input-too-large", f"{len(entries)} arrays; the limit is {_MAX_MEMBERS}", where=where)
     declared = sum(entry.file_size for entry in entries)
-    if declared > MAX_BYTES:
-        raise InputRejected(
-            "input-too-large", f"the arrays declare {declared:,} bytes; the limit is {MAX_BYTES:,}", where=where
-        )
+    if declared > most:
+        raise InputRejected("input-too-large", f"the arrays declare {declared:,} bytes; the limit is {most:,}", where=where)
     arrays: dict[str, Array] = {}
     for entry in entries:
         name = entry.filename.removesuffix(".npy")

@@ -23,6 +23,7 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 EMPTY_TYPE, EMPTY = "application/vnd.oci.empty.v1+json", b"{}"
 BUNDLE_TYPE = "application/vnd.verifai.bundle.v1+zip"
 MODEL_TYPE, ONNX_TYPE = "application/vnd.verifai.model.v1", "application/onnx"
+_DOCKER_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_REFERRERS = 256
 MALFORMED, MISSING = "registry-malformed", "registry-missing"
@@ -107,6 +108,10 @@ def read_artifact(store: BlobStore, reference: str, wanted: str = "") -> Artifac
     root = _document(data, where)
     if root.take("schemaVersion") != 2:
         raise root.refuse("expected 2", "schemaVersion")
+    said = root.text("mediaType", MANIFEST_TYPE, max_length=255)
+    if said not in (MANIFEST_TYPE, _DOCKER_TYPE) or root.has("manifests"):
+        # Bytes that one reader takes for a manifest and another for an index would show each of them another model.
+        raise root.refuse(f"not the manifest of one artifact, but of type {said[:80]!r}", "mediaType")
     layers = tuple(_descriptor(item) for item in root.tables("layers", max_length=4096))
     subject = _descriptor(root.table("subject")) if root.has("subject") else None
     return Artifact(found, root.text("artifactType", "", max_length=255), layers, subject)
@@ -134,7 +139,10 @@ def referrers(store: BlobStore, subject: Descriptor) -> tuple[Descriptor, ...]:
     data = store.manifest(tag)
     if data is None:
         return ()
-    found = tuple(_descriptor(item) for item in _document(data, f"{store.where}: {tag}").tables("manifests", max_length=65536))
+    index = _document(data, f"{store.where}: {tag}")
+    if index.text("mediaType", INDEX_TYPE, max_length=255) != INDEX_TYPE or index.has("layers"):
+        raise index.refuse("not an index", "mediaType")
+    found = tuple(_descriptor(item) for item in index.tables("manifests", max_length=65536))
     bundles = tuple(dict.fromkeys(one for one in found if one.artifact_type == BUNDLE_TYPE))
     if len(bundles) > MAX_REFERRERS:
         message = f"{len(bundles)} bundles of one model, more than {MAX_REFERRERS}"

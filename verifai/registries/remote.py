@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import MethodType
 from typing import Any
+from urllib.parse import urljoin
 
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 from verifai.execution.packages import install_hint
@@ -19,6 +21,7 @@ UNAVAILABLE = "registry-unavailable"
 _SECONDS, _MAX_SECONDS = 60.0, 1800.0
 """Until an answer begins or goes on, and until it is whole."""
 _CHUNK = 1 << 20
+_PLAIN = {"Accept-Encoding": "identity"}
 
 
 class RemoteStore:
@@ -37,6 +40,7 @@ class RemoteStore:
         # Without oras's retries, which wait minutes whatever goes wrong; with a limit for an answer that never comes.
         self._registry.do_request = MethodType(inspect.unwrap(Registry.do_request), self._registry)
         self._registry.session.request = partial(self._registry.session.request, timeout=_SECONDS)
+        self._registry.session.hooks["response"].append(refuse_plain)
         self._container = Container(f"{name}:{reference.tag}")
         self._registry.auth.load_configs(self._container)
         self._base = f"{'http' if local else 'https'}://{reference.host}/v2/{reference.name}"
@@ -49,7 +53,7 @@ class RemoteStore:
 
     def manifest(self, reference: str) -> bytes | None:
         """By tag or digest."""
-        accept = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
+        accept = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}", **_PLAIN}
         answer = self._ask("GET", f"manifests/{reference}", (200, 404), headers=accept, stream=True)
         with answer:
             return None if answer.status_code == 404 else self._limited(answer, MAX_MANIFEST_BYTES)
@@ -60,7 +64,10 @@ class RemoteStore:
 
     def fetch(self, digest: str, size: int, target: Path) -> None:
         """Stream a blob, no further than its size."""
-        with self._ask("GET", f"blobs/{digest}", (200,), stream=True) as answer, target.open("xb") as stream:
+        with (
+            self._ask("GET", f"blobs/{digest}", (200,), headers=dict(_PLAIN), stream=True) as answer,
+            target.open("xb") as stream,
+        ):
             left = size
             for chunk in self._chunks(answer):
                 left -= len(chunk)
@@ -87,6 +94,9 @@ class RemoteStore:
             answer = self._registry.do_request(f"{self._base}/{path}", method, **options)
         except (RequestException, ValueError, OSError) as problem:
             raise self._unavailable(str(problem)) from None
+        if options.get("stream") and (packing := answer.headers.get("Content-Encoding", "identity")) != "identity":
+            answer.close()  # a megabyte of it may unfold to a gigabyte before anybody can count
+            raise EvidenceRejected(MALFORMED, f"an answer packed as {packing[:40]!r}, which nobody asked for", where=self._name)
         if answer.status_code not in wanted:
             answer.close()
             raise self._unavailable(f"it answered {answer.status_code} to {method} {path[:80]}")
@@ -115,3 +125,14 @@ class RemoteStore:
     def _unavailable(self, message: str) -> Undecided:
         hint = "Check the name, the network, and what you may read and write there."
         return Undecided(UNAVAILABLE, f"the registry did not do it: {printable(message, 300)}", where=self._name, hint=hint)
+
+
+def refuse_plain(answer: Any, **_: Any) -> None:
+    """A registry that is spoken to with TLS must not send them, or their password, to a place without. Raises ValueError."""
+    if not answer.url.startswith("https:"):
+        return
+    places = [answer.headers.get("Location", "")] if answer.is_redirect else []
+    places += re.findall(r'realm="?([^",\s]*)', answer.headers.get("WWW-Authenticate", ""), re.IGNORECASE)  # gets a password
+    for place in places:
+        if urljoin(answer.url, place).partition(":")[0].lower() != "https":
+            raise ValueError(f"it sends its readers to {place[:200]!r}, without TLS")

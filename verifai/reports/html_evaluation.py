@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.metrics import ClassCounts, Rate
 from verifai.domain.evaluation.shown import Picture, ShownEvaluation, WorstSample
-from verifai.domain.evaluation.words import lines, percent
+from verifai.domain.evaluation.words import group_lines, lines, percent
 from verifai.reports.html_text import safe
 
 MAX_DRAWN = 40
@@ -149,9 +149,7 @@ def _classes(one: ShownEvaluation, counts: ClassCounts) -> str:
 def _groups(one: ShownEvaluation) -> str:
     if not one.metrics.groups:
         return ""
-    said = [
-        line for line in lines(one.data, one.metrics, one.confidence) if line.startswith(("group ", "largest gap", "… and"))
-    ]
+    said = group_lines(one.metrics, one.confidence)
     return f"<h3>Groups, by {safe(one.data.group)}</h3><ul>{''.join(f'<li>{safe(line)}</li>' for line in said)}</ul>"
 
 

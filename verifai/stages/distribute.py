@@ -24,7 +24,7 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.progress import SILENT, Progress
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
-from verifai.execution.files import cannot_write, place_file
+from verifai.execution.files import cannot_write, new_beside, place_file
 from verifai.execution.scratch import private_directory
 from verifai.registries.layout import LayoutStore
 from verifai.registries.mlflow import MlflowStore
@@ -44,6 +44,7 @@ from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import LoadedPolicy
 
 OTHER_MODEL, MISSING = "registry-other-model", "registry-missing"
+_UNCLEAR = "the version is not one ONNX file that its MLmodel loads, so nothing says which model is served"
 MAX_PACKED_BYTES = DEFAULT.total_bytes
 MAX_PULLED_BYTES = 4 * MAX_PACKED_BYTES
 """Of one bundle, and of all that one pull fetches."""
@@ -154,14 +155,17 @@ def _keep(path: Path, identifier: Sha256, output: Path) -> Path:
             if bundle.bundle_id == identifier:
                 return target
         raise UsageError("file-exists", "another bundle has this name", where=str(target), hint="Choose another folder.")
-    copy = output / f".{identifier}.{os.getpid()}"
+    copy: Path | None = None
     try:
-        shutil.copyfile(path, copy)
+        handle, copy = new_beside(target, 0o666)  # new, so that nobody's link is written through
+        with path.open("rb") as reader, os.fdopen(handle, "wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
         place_file(copy, target)
     except OSError as problem:
         raise cannot_write(problem, target) from None
     finally:
-        copy.unlink(missing_ok=True)
+        if copy is not None:
+            copy.unlink(missing_ok=True)
     return target
 
 
@@ -235,7 +239,7 @@ def promote_version(
 def _judge_model(digest: Sha256 | None, loaded: LoadedPolicy) -> Finding:
     if digest is None:
         hint = "Log the canonical model.onnx in the version, and no other .onnx beside it."
-        raise PolicyNotMet(MISSING, "the version has not exactly one ONNX file, so nothing says which model it is", hint=hint)
+        raise PolicyNotMet(MISSING, _UNCLEAR, hint=hint)
     if digest in loaded.pins.values() and len(loaded.pins) == 1:
         message = "the version's model is the one that the policy pins"
         return Finding("release-matches", Outcome.HOLDS, message, evidence=digest)

@@ -327,6 +327,9 @@ def compare_documents(bundle: OpenBundle, circuit: CircuitPredicate, proof: Proo
     return [holds("documents-match", f"composed again and equal: {', '.join(names)}", "V6")]
 
 
+SATURATED = "inner-saturated"
+
+
 def note_clamped(proof: ProofPredicate) -> list[Finding]:
     """V6: inner values that the circuit cut off. Only the prover sees them, so this is its word."""
     if not proof.clamped_cells:
@@ -336,7 +339,7 @@ def note_clamped(proof: ProofPredicate) -> list[Finding]:
         "may be farther from the float model's than the lock says"
     )
     remedy = "Do not take the output for the model's: ask for a circuit that is calibrated with data like this input."
-    return [not_checked("inner-saturated", message, "V6", remedy)]
+    return [not_checked(SATURATED, message, "V6", remedy)]
 
 
 def _first_difference(left: Statement, right: Statement) -> str:

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { Refusal } from "../src/engine/interface.js";
-import { byCodePoint, codePoints, decodeBase64, utf8 } from "../src/evidence/bytes.js";
+import { byCodePoint, codePoints, decodeBase64, encodeBase64, fromHex, hex, joined, utf8 } from "../src/evidence/bytes.js";
+import { publicKey, verifies } from "../src/evidence/envelope.js";
 import { worstStatus } from "../src/evidence/findings.js";
 import { canonicalJson, parseJson, plain } from "../src/evidence/json.js";
 import { parseLock, shortest } from "../src/evidence/lock.js";
@@ -68,7 +69,42 @@ test("moments, lengths and orders", () => {
   assert.equal(parseUtc("1970-01-02T00:00:00Z"), 86_400_000);
   assert.equal(codePoints("a\u{1f600}\u00e9"), 3);
   assert.ok(byCodePoint("\ufb33", "\u{1f600}") < 0, "by code points, not by units");
-  assert.equal(visible("a\u202eb\u0007\nc"), "a\\u202eb\\u0007\nc");
+});
+
+test("foreign text begins no line, turns no direction and hides nothing", () => {
+  assert.equal(visible("a\u202eb\u0007\nc \u00e9\u05d0"), "a\\u202eb\\x07\\x0ac \u00e9\u05d0");
+  for (const unseen of ["\u00ad", "\u00a0", "\u180e", "\u200b", "\u2028", "\u2066", "\u3000", "\ufff9", "\ud800", "\ue000", "\u{e0041}", "\u{1d173}"]) {
+    assert.match(visible(`a${unseen}b`), /^a\\[xuU][0-9a-f]+b$/, unseen.codePointAt(0)!.toString(16));
+  }
+});
+
+const FIELD = 2n ** 255n - 19n;
+const ORDER_8 = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n;
+
+function point(y: bigint, sign: bigint): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(fromHex((y | (sign << 255n)).toString(16).padStart(64, "0"))).reverse();
+}
+
+test("a key with which anybody signs is refused, and a signature on which verifiers differ", async () => {
+  const unreduced = Array.from({ length: 19 }, (_, more) => FIELD + BigInt(more));
+  for (const y of [0n, 1n, FIELD - 1n, ORDER_8, FIELD - ORDER_8, ...unreduced]) {
+    for (const sign of [0n, 1n]) await assert.rejects(publicKey(`ed25519:${encodeBase64(point(y, sign))}`), RangeError, String(y));
+  }
+  const message = utf8.encode("message");
+  const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
+  const raw = new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey));
+  const key = await publicKey(`ed25519:${encodeBase64(raw)}`);
+  assert.ok(await verifies(key, new Uint8Array(await crypto.subtle.sign("Ed25519", pair.privateKey, message)), message));
+  // The owner of a key can make a signature with R = 1: S is the challenge times the secret scalar.
+  const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+  const little = (data: Uint8Array): bigint => BigInt(`0x${hex(Uint8Array.from(data).reverse())}`);
+  const sha512 = async (data: Uint8Array<ArrayBuffer>): Promise<Uint8Array> => new Uint8Array(await crypto.subtle.digest("SHA-512", data));
+  const seed = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey)).slice(-32);
+  const scalar = (little((await sha512(seed)).slice(0, 32)) & (2n ** 254n - 8n)) | (2n ** 254n);
+  const one = point(1n, 0n);
+  const challenge = little(await sha512(joined(one, raw, message)));
+  const signature = joined(one, point((challenge * scalar) % order, 0n));
+  assert.equal(await verifies(key, signature, message), false);
 });
 
 test("no finding is no acceptance", () => {
@@ -80,7 +116,11 @@ test("the reader's own tensors are read exactly or refused", async () => {
   const header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }".padEnd(117) + "\n";
   const array = Buffer.concat([Buffer.from("\x93NUMPY\x01\x00", "latin1"), Buffer.from(Uint16Array.of(header.length).buffer), Buffer.from(header), Buffer.from(Float32Array.of(0.5, -1).buffer)]);
   assert.deepEqual([...(await readTensors(array, "x")).values()], [{ shape: [1, 2], values: [0.5, -1] }]);
-  assert.deepEqual((await readTensors(utf8.encode('{"a": [[1, 2], [3, 4]]}'), "x")).get("a"), { shape: [2, 2], values: [1, 2, 3, 4] });
+  assert.deepEqual((await readTensors(utf8.encode('{"a": [[1, 2], [3, 4]]}'), "x")).get("a"), { shape: [2, 2], values: [1n, 2n, 3n, 4n] });
+  assert.deepEqual((await readTensors(utf8.encode('{"a": [0.5, -1e-3, 9007199254740993]}'), "x")).get("a"), { shape: [3], values: [0.5, -0.001, 9007199254740993n] });
+  for (const text of ['{"a": [1], "a": [2]}', '{"a": [1], "\\u0061": [2]}', '{"a": [true]}', '{"a": [NaN]}', '{"a": ["1"]}', `{"a": ${"[".repeat(100)}1${"]".repeat(100)}}`]) {
+    await assert.rejects(readTensors(utf8.encode(text), "x"), (problem) => problem instanceof Refusal && problem.code === "bad-input", text.slice(0, 40));
+  }
   const bad = [array.subarray(0, -1), Buffer.concat([array, Buffer.of(0)]), Buffer.from("PK"), utf8.encode("[1]"), utf8.encode('{"a": [[1], [2, 3]]}'), utf8.encode('{"a": "x"}'), Buffer.from(array.toString("latin1").replace("<f4", "|O8"), "latin1")];
   for (const data of bad) await assert.rejects(readTensors(data, "x"), (problem) => problem instanceof Refusal && problem.kind === "usage");
 });

@@ -172,7 +172,7 @@ describe("the evidence page in Chromium", { skip: CHROMIUM ? false : "Chromium i
   });
 
   test("a missing signature is not enough, and not a rejection", async () => {
-    const trust = file("trust.toml").toString().replace("threshold = 2", "threshold = 1").replace(/"release",\n\s*"second",?/, '"stranger"').replace("[keys]", '[keys]\nstranger = "ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="');
+    const trust = file("trust.toml").toString().replace("threshold = 2", "threshold = 1").replace(/"release",\n\s*"second",?/, '"stranger"').replace("[keys]", '[keys]\nstranger = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="');
     const { page } = await opened(composed([held("lock", "public.lock"), held("trust", "trust.toml", Buffer.from(trust)), held("bundle", "public.vbundle")]));
     assert.equal(await word(page), "Not enough");
     assert.ok((await codes(page)).includes("below-threshold"));

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
 import os
 import stat
@@ -12,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as TheirEnvelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
@@ -23,7 +25,8 @@ from verifai.bundle.dsse import attest, check_signatures, sign, verifies
 from verifai.bundle.keys import load_public_key, load_signer, new_key, parse_public_key, public_pem
 from verifai.domain.attestation.envelope import PAYLOAD_TYPE, Envelope, Signature, Subject, parse_envelope
 from verifai.domain.digest import sha256
-from verifai.domain.trust_keys import PublicKey, decode_base64
+from verifai.domain.trust import parse_trust
+from verifai.domain.trust_keys import PublicKey, decode_base64, is_weak_point
 from verifai.errors import EvidenceRejected, UsageError
 
 ONE, TWO = TestSigner(1), TestSigner(2)
@@ -81,8 +84,52 @@ def test_a_malleated_signature_is_refused() -> None:
 
 
 def test_a_key_that_is_no_point_verifies_nothing() -> None:
-    for raw in (bytes(32), b"\xff" * 32, b"\2" + bytes(31)):
-        assert not verifies(PublicKey(raw), sign(ENVELOPE, [ONE]).signatures[0].value, ENVELOPE.signed_bytes)
+    assert not verifies(PublicKey(b"\2" + bytes(31)), sign(ENVELOPE, [ONE]).signatures[0].value, ENVELOPE.signed_bytes)
+
+
+FIELD = 2**255 - 19
+ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+WEAK_POINTS = [
+    (y | sign << 255).to_bytes(32, "little")
+    for y in (
+        0,
+        1,
+        FIELD - 1,
+        ORDER_8,
+        FIELD - ORDER_8,
+        *range(FIELD, 2**255),
+    )
+    for sign in (0, 1)
+]
+"""Of small order, or spelled with a coordinate that is not reduced."""
+
+
+@pytest.mark.parametrize("raw", WEAK_POINTS, ids=bytes.hex)
+def test_a_key_with_which_anybody_signs_is_refused(raw: bytes) -> None:
+    """With the point 1 as key, the signature (1, 0) verifies for every message."""
+    text = f"ed25519:{base64.b64encode(raw).decode()}"
+    with pytest.raises(ValueError, match="without a private key"):
+        PublicKey.from_text(text)
+    with pytest.raises(UsageError) as problem:
+        parse_public_key(text.encode(), "key.pub")
+    assert problem.value.code == "bad-key"
+    trust = {"schema": "verifai/trust/v1", "keys": {"mallory": text}, "roles": {"release": {"keys": ["mallory"]}}}
+    with pytest.raises(UsageError) as problem:
+        parse_trust(trust, "trust.toml")
+    assert problem.value.code == "bad-trust"
+
+
+def test_a_signature_on_which_verifiers_differ_is_refused() -> None:
+    """Its owner can make one with R = 1: some libraries take it, others do not."""
+    order = 2**252 + 27742317777372353535851937790883648493
+    private = Ed25519PrivateKey.from_private_bytes(b"a seed".ljust(32))
+    digest = hashlib.sha512(b"a seed".ljust(32)).digest()
+    scalar = int.from_bytes(digest[:32], "little") & (2**254 - 8) | 2**254
+    key, message, one = PublicKey(private.public_key().public_bytes_raw()), b"message", (1).to_bytes(32, "little")
+    challenge = int.from_bytes(hashlib.sha512(one + key.raw + message).digest(), "little")
+    signature = one + (challenge * scalar % order).to_bytes(32, "little")
+    private.public_key().verify(signature, message)  # the library takes it
+    assert not verifies(key, signature, message)
 
 
 # --- interoperability ---------------------------------------------------------------------------------------------------------
@@ -191,6 +238,7 @@ def test_what_is_no_ed25519_key_is_refused(tmp_path: Path) -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_a_public_key_survives_its_text_and_pem(raw: bytes) -> None:
+    assume(not is_weak_point(raw))
     key = PublicKey(raw)
     assert PublicKey.from_text(str(key)) == key
     assert parse_public_key(public_pem(key), "") == key

@@ -21,7 +21,8 @@ PLAIN_WORDS = {"engine.value", "logrows", "tuned.parameters.logrows", "section.s
 }
 """Numbers, names of engines, options of ours, which no shell reads as anything else; and options whose values were quoted."""
 NO_COMMAND = {"frame.command", "version('verifai')", "section.engine_version", "VERSION", "demand.lock", "report.status"} | {
-    "done.returncode"
+    "done.returncode",
+    "model.lock",
 }
 """Filled in after the word verifai, but not in a command to be copied; or a verb that was typed."""
 

@@ -77,6 +77,30 @@ def test_a_misspelt_verb_is_answered_with_what_was_meant(
     assert f"Did you mean {meant}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        (["audit", "x", "--lock", "y"], "`verifai trust init -o trust.toml --lock CIRCUIT/circuit.lock`"),
+        (["gate", "x", "--lock", "y"], "`verifai gate-init BUNDLE --lock CIRCUIT/circuit.lock`"),
+        (["gate", "x", "--anchors", "1"], "it judges by its policy"),
+        (["inspect", "x", "--anchors", "1"], "`verifai audit CASE --anchors DIGITS`"),
+        (["verify", "x", "--trust", "y"], "`verifai audit BUNDLE --trust FILE`"),
+        (["verify", "x", "--policy", "y"], "`verifai gate BUNDLE --policy FILE`"),
+    ],
+)
+def test_an_option_of_another_command_is_answered_with_the_way_on(
+    arguments: list[str], way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert way in told and "Possible options" not in told
+
+
+def test_a_misspelt_option_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["audit", "x", "--truts", "y"]) == 2
+    assert "--trust" in capsys.readouterr().err
+
+
 def test_the_commands_can_be_walked() -> None:
     """The reference page and the tests of examples do so."""
     root = typer.main.get_command(app)

@@ -115,3 +115,16 @@ def one_tensor(cells: tuple[int, ...]) -> Statement:
     return Statement(
         EngineName.SUMCHECK, digest, digest, (tensor,), "", True, Privacy.INTEGRITY_ONLY, WeightVisibility.PUBLIC
     )  # fmt: skip
+
+
+def test_plain_text_that_looks_like_a_special_token_is_told_from_one() -> None:
+    """Whoever proves tokens of their own choice could write a turn of somebody else that the model never saw as one."""
+    found = parse_tokenizer(tokenizer_file(byte_tokenizer(), pad=256), "t.json")
+    number = {piece: at for at, piece in enumerate(found.pieces)}
+    spelled = [number[bytes([byte])] for byte in b"a<|end|>b"]
+    real = [number[b"a"], number[b"<|end|>"], number[b"b"]]
+    assert found.text(spelled).text == found.text(real).text
+    assert found.text(real).words() == '"a<|end|>b"'
+    assert found.text([*spelled, *real, *spelled]).spelled == {"<|end|>": 2}
+    assert found.text(spelled).words() == '"a<|end|>b"; 1 × "<|end|>" in it spelled by ordinary tokens, no special token'
+    assert found.text([number[b"<"], *real]).spelled == {}

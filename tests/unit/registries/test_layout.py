@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.paths import ROOT
 from verifai.bundle.reader import open_bundle
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
 from verifai.registries.reference import LayoutReference, ModelVersion, RemoteReference, parse_reference
+from verifai.registries.remote import refuse_plain
 from verifai.stages.distribute import pull_bundles, push_bundles
 
 BUNDLE = ROOT / "fixtures" / "bundles" / "v1" / "accept" / "folder"
@@ -199,9 +201,37 @@ def twice_a_key(layout: Path) -> None:
     retag(layout, referrers_tag(layout), b'{"schemaVersion": 2, "manifests": [], "manifests": []}')
 
 
+def manifest_and_index_at_once(layout: Path) -> None:
+    """One reader takes it for a model, the other for a list of models."""
+    manifest = json.loads(blob(layout, tagged(layout)["v1"]["digest"]).read_bytes())
+    retag(layout, "v1", {**manifest, "manifests": []})
+
+
+def a_manifest_that_says_that_it_is_an_index(layout: Path) -> None:
+    manifest = json.loads(blob(layout, tagged(layout)["v1"]["digest"]).read_bytes())
+    retag(layout, "v1", {**manifest, "mediaType": "application/vnd.oci.image.index.v1+json"})
+
+
+def an_index_that_is_a_manifest(layout: Path) -> None:
+    entries = json.loads(blob(layout, tagged(layout)[referrers_tag(layout)]["digest"]).read_bytes())
+    retag(layout, referrers_tag(layout), {**entries, "layers": []})
+
+
+def two_models_of_one_tag(layout: Path) -> None:
+    index = json.loads((layout / "index.json").read_bytes())
+    first = next(one for one in index["manifests"] if one["annotations"]["org.opencontainers.image.ref.name"] == "v1")
+    manifest = json.loads(blob(layout, first["digest"]).read_bytes())
+    index["manifests"].append({**first, **put(layout, {**manifest, "annotations": {"a": "b"}})})
+    (layout / "index.json").write_text(json.dumps(index))
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        manifest_and_index_at_once,
+        a_manifest_that_says_that_it_is_an_index,
+        an_index_that_is_a_manifest,
+        two_models_of_one_tag,
         another_subject,
         no_subject,
         two_layers,
@@ -293,3 +323,55 @@ def test_all_that_one_pull_fetches_has_a_limit(layout: Path, tmp_path: Path, mon
     with pytest.raises(EvidenceRejected) as caught:
         pull_bundles(f"oci:{layout}:v1", tmp_path / "pulled")
     assert caught.value.code == "registry-malformed" and "more than 1000" in caught.value.message
+
+
+@pytest.mark.parametrize("notes", [None, [], "v1", 7, {"org.opencontainers.image.ref.name": ["v1"]}])
+def test_an_entry_of_another_tool_does_not_stop_a_push(notes: object, layout: Path, model: Path, tmp_path: Path) -> None:
+    index = json.loads((layout / "index.json").read_bytes())
+    index["manifests"].append({"mediaType": "x", "digest": "sha256:" + "00" * 32, "size": 1, "annotations": notes})
+    (layout / "index.json").write_text(json.dumps(index))
+    push_bundles([BUNDLE], f"oci:{layout}:v2", model=model)
+    assert len(pull_bundles(f"oci:{layout}:v2", tmp_path / "pulled").bundles) == 1
+
+
+def test_nothing_is_written_through_links_that_others_laid(layout: Path, tmp_path: Path) -> None:
+    """Temporary names that can be foreseen: whoever may write into the folder lays a link there, and waits."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    names = [path.name for path in (layout / "blobs" / "sha256").iterdir()]
+    with open_bundle(BUNDLE) as bundle:
+        identifier = bundle.bundle_id
+    for name in names:
+        (layout / "blobs" / "sha256" / name).unlink()
+        (layout / "blobs" / "sha256" / f".{name}.{os.getpid()}").symlink_to(victim)
+    (tmp_path / "pulled").mkdir()
+    (tmp_path / "pulled" / f".{identifier}.{os.getpid()}").symlink_to(victim)
+    (layout / "index.json").unlink()
+    push_bundles([BUNDLE], f"oci:{layout}:v1", model=tmp_path / "model.onnx")
+    pull_bundles(f"oci:{layout}:v1", tmp_path / "pulled")
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "redirect"),
+    [
+        ("https://r.example/v2/x", {"Location": "http://evil.example/x"}, True),
+        ("https://r.example/v2/x", {"Location": "HTTP://evil.example/x"}, True),
+        ("https://r.example/v2/x", {"Location": "ftp://evil.example/x"}, True),
+        ("https://r.example/v2/", {"WWW-Authenticate": 'Bearer realm="http://evil.example/token",service="r"'}, False),
+        ("https://r.example/v2/", {"WWW-Authenticate": "Bearer Realm=http://evil.example/token"}, False),
+    ],
+)
+def test_a_registry_cannot_send_its_readers_to_a_place_without_tls(url: str, headers: dict[str, str], redirect: bool) -> None:
+    with pytest.raises(ValueError, match="without TLS"):
+        refuse_plain(SimpleNamespace(url=url, headers=headers, is_redirect=redirect))
+
+
+def test_a_registry_may_send_its_readers_to_another_place_with_tls() -> None:
+    for url, headers in (
+        ("https://r.example/v2/x", {"Location": "https://storage.example/x"}),
+        ("https://r.example/v2/x", {"Location": "/v2/y"}),
+        ("http://localhost:5000/v2/x", {"Location": "http://localhost:5000/y"}),
+        ("https://r.example/v2/", {"WWW-Authenticate": 'Bearer realm="https://auth.example/token",service="r"'}),
+    ):
+        refuse_plain(SimpleNamespace(url=url, headers=headers, is_redirect="Location" in headers))

@@ -29,7 +29,9 @@ CODES: dict[str, Code] = {
         "Do it on this machine: leave --on out.",
     ),
     "ray-missing": Code(
-        (2,), "Ray is not installed, or another release of it than verifai reads.", "Run: `pip install 'verifai[ray]'`"
+        (2,),
+        "Ray is not installed, or another release of it than verifai reads.",
+        "Run in a checkout of verifai: `pip install '.[ray]'`",
     ),
     "cluster-lost": Code(
         (4,),

@@ -51,11 +51,23 @@ class ClassCounts:
     confusion: Mapping[tuple[int, int], int]
     top_k: Mapping[int, int] = field(default_factory=dict)
     outcomes_only: bool = False
+    _labelled: Mapping[int, int] = field(init=False, repr=False, compare=False)
+    _answered: Mapping[int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Adds the rows and columns up once: with thousands of classes, once for each would take minutes."""
+        labelled: Counter[int] = Counter()
+        answered: Counter[int] = Counter()
+        for (label, decided), count in self.confusion.items():
+            labelled[label] += count
+            answered[decided] += count
+        object.__setattr__(self, "_labelled", labelled)
+        object.__setattr__(self, "_answered", answered)
 
     @property
     def samples(self) -> int:
         """How many were counted."""
-        return sum(self.confusion.values())
+        return sum(self._labelled.values())
 
     @property
     def accuracy(self) -> Rate:
@@ -64,12 +76,11 @@ class ClassCounts:
 
     def recall(self, place: int) -> Rate:
         """Of the samples of a class, those that were decided so."""
-        return Rate(self.confusion.get((place, place), 0), sum(n for (label, _), n in self.confusion.items() if label == place))
+        return Rate(self.confusion.get((place, place), 0), self._labelled.get(place, 0))
 
     def precision(self, place: int) -> Rate:
         """Of the samples that were decided for a class, those that are of it."""
-        decided = sum(n for (_, found), n in self.confusion.items() if found == place)
-        return Rate(self.confusion.get((place, place), 0), decided)
+        return Rate(self.confusion.get((place, place), 0), self._answered.get(place, 0))
 
     def to_json(self) -> dict[str, Any]:
         """Integers only: what an evaluation states, and what is computed again and compared with it."""

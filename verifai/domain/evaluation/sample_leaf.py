@@ -30,13 +30,22 @@ class Cell:
     data: bytes
 
 
+def inputs_head(count: int) -> bytes:
+    """What the inputs of every sample begin with, where there are ``count`` of them."""
+    return INPUTS_PREFIX + _number(count)
+
+
+def cell_head(name: str, kind: str, shape: Sequence[int], size: int) -> bytes:
+    """What stands before the ``size`` bytes of a value: the same for each sample of an array."""
+    sizes = b"".join(map(_number, shape))
+    return b"".join([_sized(name.encode()), _sized(kind.encode()), _number(len(shape)), sizes, _number(size)])
+
+
 def inputs_bytes(cells: Sequence[Cell]) -> bytes:
     """The inputs of a sample, in the data set's order."""
-    parts = [INPUTS_PREFIX, _number(len(cells))]
+    parts = [inputs_head(len(cells))]
     for cell in cells:
-        parts += [_sized(cell.name.encode()), _sized(cell.kind.encode()), _number(len(cell.shape))]
-        parts += [_number(size) for size in cell.shape]
-        parts.append(_sized(cell.data))
+        parts += [cell_head(cell.name, cell.kind, cell.shape, len(cell.data)), cell.data]
     return b"".join(parts)
 
 

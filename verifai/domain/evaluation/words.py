@@ -69,13 +69,22 @@ def lines(data: DataLock, metrics: Metrics, confidence: float = CONFIDENCE) -> l
             found.append(text if whole.outcomes_only else f"{text}, precision {percent(whole.precision(at).value)}")
         if len(worst) > LINE_CLASSES:
             found.append(f"… and {len(worst) - LINE_CLASSES:,} more classes, with higher recall")
-    names = sorted(metrics.groups)
-    found += [f"group {name}: {_group(metrics.groups[name], confidence)}" for name in names[:LINE_GROUPS]]
+    return [*found, *group_lines(metrics, confidence)]
+
+
+def group_lines(metrics: Metrics, confidence: float = CONFIDENCE) -> list[str]:
+    """A line about each group, those first that were answered worst, and how far apart they are."""
+    names = sorted(metrics.groups, key=lambda name: (_goodness(metrics.groups[name]), name))
+    found = [f"group {name}: {_group(metrics.groups[name], confidence)}" for name in names[:LINE_GROUPS]]
     if len(names) > LINE_GROUPS:
-        found.append(f"… and {len(names) - LINE_GROUPS:,} more groups")
+        found.append(f"… and {len(names) - LINE_GROUPS:,} more groups, which were answered better")
     if (gap := largest_gap(metrics)) is not None:
         found.append(f"largest gap between groups: {gap_words(metrics, gap)}")
     return found
+
+
+def _goodness(counted: Counted) -> Fraction:
+    return counted.accuracy.value or Fraction(0) if isinstance(counted, ClassCounts) else -counted.mean_absolute_error
 
 
 def largest_gap(metrics: Metrics) -> Fraction | None:

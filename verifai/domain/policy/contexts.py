@@ -26,14 +26,17 @@ class CountedProof:
 
     Attributes:
         model: name of the policy's model.
-        statement_id: what was proven, the context left out.
+        statement_id: what was proven, the context left out, and where a prompt is said to end.
         shows_inputs: whether the statement tells its inputs from others, by value or by digest.
+        answer: where prompt and answer are said to end, and why; empty where there is none. It makes no other inference, but
+            another answer to who asked.
     """
 
     model: str
     context: str
     statement_id: Sha256
     shows_inputs: bool
+    answer: str = ""
 
     @property
     def identity(self) -> Sha256:
@@ -88,9 +91,9 @@ def repeated_contexts(proofs: Sequence[CountedProof | None]) -> list[tuple[Findi
 
     Two answers to one question: nobody can tell which of them was asked for. ``None`` stands for what is not counted so.
     """
-    stated: defaultdict[tuple[str, str], set[Sha256]] = defaultdict(set)
+    stated: defaultdict[tuple[str, str], set[tuple[Sha256, str]]] = defaultdict(set)
     for proof in filter(None, proofs):
-        stated[proof.model, proof.context].add(proof.statement_id)
+        stated[proof.model, proof.context].add((proof.statement_id, proof.answer))
     return [
         ()
         if proof is None or len(stated[proof.model, proof.context]) == 1

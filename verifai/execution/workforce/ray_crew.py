@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.packages import install_hint
 from verifai.execution.workforce.interface import Answer
 from verifai.execution.workforce.ray_reading import read
 from verifai.execution.workforce.ray_task import make_task, open_envelope
@@ -92,7 +93,7 @@ class RayCrew:
             "memory": self._demands.memory_bytes,
             "max_retries": RETRIES if self._demands.repeatable else 0,
             "retry_exceptions": False,
-            "name": f"verifai item {number}",
+            "name": f"item {number} of verifai",
         }
         node = self._least_busy() if self._by_name else ""
         if node:
@@ -229,7 +230,7 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
     try:
         import ray
     except ImportError:
-        hint = "Run: `pip install 'verifai[ray]'`"
+        hint = install_hint("ray")
         raise UsageError("ray-missing", "Ray is not installed here", where="--on", hint=hint) from None
     if ray.__version__ != RELEASE:
         message = f"Ray {ray.__version__} is installed; answers of strangers are read with {RELEASE} only"

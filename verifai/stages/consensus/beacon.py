@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from verifai.bundle.dsse import check_signatures
@@ -16,7 +17,7 @@ from verifai.domain.consensus.vote import commitment_value
 from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import PublicKey
 from verifai.domain.utc_time import parse_utc
-from verifai.errors import EvidenceRejected, UsageError
+from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError
 from verifai.execution.files import read_limited
 
 
@@ -101,6 +102,21 @@ def require_late_enough(terms: RoundTerms) -> None:
             f"taken until {terms.commit_by}",
             hint="Who knows the seed before it commits can choose an answer that hides: do not rely on this round.",
         )
+
+
+def require_before_beacon(terms: RoundTerms, now: datetime, what: str) -> None:
+    """The drand number that the terms name is not out yet. Raises PolicyNotMet (``round-late``).
+
+    Args:
+        what: what must come before it, in words: who knows the seed chooses an answer, or a list, that suits it. The terms
+            alone do not show that: a deadline that lies in the past comes before a number that everybody knows.
+    """
+    chain = chain_of(terms.beacon) if is_drand(terms) else None
+    if chain is None or now < (out := chain.time_of(terms.beacon.number)):
+        return
+    message = f"the randomness came out at {out:%Y-%m-%dT%H:%M:%SZ}, before {what}"
+    hint = "Open a new round, and let `verifai round close` run when its first deadline comes."
+    raise PolicyNotMet("round-late", message, hint=hint)
 
 
 def shares_of(round_: Round, openings: Sequence[Attestation], keys: Mapping[str, PublicKey]) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from verifai.domain.attestation.envelope import Attestation
-from verifai.domain.consensus.beacons import VOTERS, PublishedBeacon, beacon_of_voters, chain_of
+from verifai.domain.consensus.beacons import VOTERS, PublishedBeacon, beacon_of_voters
 from verifai.domain.consensus.exchange import RoundCut, Step, VoteOpening
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE, Beacon
@@ -19,8 +19,8 @@ from verifai.domain.consensus.vote_replay import VoteReplay
 from verifai.domain.digest import Sha256
 from verifai.domain.trust_keys import Signer
 from verifai.domain.utc_time import parse_utc
-from verifai.errors import PolicyNotMet, UsageError
-from verifai.stages.consensus.beacon import is_drand, require_late_enough, shares_of
+from verifai.errors import UsageError
+from verifai.stages.consensus.beacon import require_before_beacon, require_late_enough, shares_of
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
 from verifai.stages.consensus.room import Room, encoded, list_name, listed_name
 from verifai.stages.consensus.round_voter import (
@@ -78,7 +78,8 @@ class Coordinator:
             seen = self._collect(VoteCommitment)
             if set(seen) < set(room.terms.voters) and now <= parse_utc(room.terms.commit_by):
                 return commitments_awaited(room)
-            self._require_before_beacon(now)
+            # A list that is closed when the seed can be computed is a list that was chosen.
+            require_before_beacon(room.terms, now, "the list of commitments was closed")
             cut = self._close(Step.COMMITMENTS, seen)
         listed = self._listed(cut, VoteCommitment)
         round_ = begun(room, listed)
@@ -147,18 +148,6 @@ class Coordinator:
             return Turn("replays", len(replays), len(votes), who, room.terms.reveal_by)
         room.keep("ended", b"")
         return Done(ClosedRound(request, result))
-
-    def _require_before_beacon(self, now: datetime) -> None:
-        """A list that is closed when the seed can be computed is a list that was chosen."""
-        if not is_drand(self.room.terms):
-            return
-        chain = chain_of(self.room.terms.beacon)
-        assert chain is not None
-        out = chain.time_of(self.room.terms.beacon.number)
-        if now >= out:
-            message = f"the randomness came out at {out:%Y-%m-%dT%H:%M:%SZ}, before the list of commitments was closed"
-            hint = "Open a new round, and let `verifai round close` run when its first deadline comes."
-            raise PolicyNotMet("round-late", message, hint=hint)
 
     def _cut(self, step: Step) -> Attestation | None:
         """One's own list, put back into its place; ``None`` before it is made."""

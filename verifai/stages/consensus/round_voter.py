@@ -18,7 +18,7 @@ from verifai.domain.consensus.tally import TallyOutcome
 from verifai.domain.consensus.vote import Vote, VoteCommitment
 from verifai.domain.consensus.vote_replay import VoteReplay
 from verifai.domain.consensus.vote_tree import leaf_hash, root
-from verifai.domain.digest import sha256, short
+from verifai.domain.digest import short
 from verifai.domain.trust_keys import Signer
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
@@ -27,19 +27,16 @@ from verifai.stages.consensus.beacon import is_drand, require_late_enough, share
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
 from verifai.stages.consensus.room import (
     BEACON,
-    INPUTS,
-    MODEL,
     Room,
     commitments_of,
     encoded,
     message_name,
     openings_of,
 )
+from verifai.stages.consensus.round_files import MAX_SHARED_FILE, round_inputs, round_model
 from verifai.stages.consensus.take_part import commit_to_round, replay_for_round
 from verifai.stages.consensus.turns import Done, Turn
 from verifai.stages.consensus.vote import MAX_SECRET_BYTES, VoteSecret, reveal_vote
-
-MAX_SHARED_FILE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +77,12 @@ class Voter:
 
         Raises:
             UsageError: ``round-secret-missing``, when this voter committed elsewhere; those of committing.
-            PolicyNotMet: ``round-late``, when the round went on without this voter.
+            PolicyNotMet: ``round-late``, when the round went on without this voter, or its randomness is out already.
             EvidenceRejected: ``round-two-lists``; ``beacon-false``, ``beacon-early``.
         """
         room = self.room
         require_late_enough(room.terms)
-        own = self._committed()
+        own = self._committed(now)
         self._say_again()
         known = (room.store / f"list-{Step.COMMITMENTS.value}.json").is_file()
         cut = room.cut(Step.COMMITMENTS)
@@ -107,7 +104,7 @@ class Voter:
         return tallied(room, listed, randomness, openings, published, now, replay=self._replay)
 
     # Step 1: the commitment.
-    def _committed(self) -> Attestation:
+    def _committed(self, now: datetime) -> Attestation:
         room = self.room
         kept = room.kept("commitment.json", VoteCommitment)
         if kept is not None:
@@ -127,35 +124,23 @@ class Voter:
         secret.unlink(missing_ok=True)  # of a run that was broken off before it committed to anything
         commit_to_round(
             terms,
-            self.options.model or self._fetched((MODEL,), "--model"),
-            self.options.inputs or self._fetched(INPUTS, "--inputs"),
+            *self._files(),
             self.signer,
             room.store / "commitment.json",
             secret,
             outputs=self.options.outputs,
             deadline=self.options.deadline,
             threads=self.options.threads,
+            now=now,
         )
         made = room.kept("commitment.json", VoteCommitment)
         assert made is not None
         return made
 
-    def _fetched(self, names: Sequence[str], option: str) -> Path:
-        """One's own copy of a file of the shared folder, so that it cannot change while it is used."""
-        room = self.room
-        for name in names:
-            path = room.store / name
-            if path.is_file():
-                return path
-            data = room.shared.read(name, MAX_SHARED_FILE)
-            if data is None:
-                continue
-            if name == MODEL and sha256(data) != room.terms.job.subject.model_sha256:
-                message = "the model in the folder is not the one that the round names"
-                raise UsageError("job-model", message, where=str(room.shared.path / name), hint=f"Give your own: {option} FILE")
-            room.keep(name, data)
-            return path
-        raise UsageError("file-missing", f"the folder holds no {names[0]}", where=option, hint=f"Give your own: {option} FILE")
+    def _files(self) -> tuple[Path, Path]:
+        """Model and inputs: one's own, or copies of the folder's."""
+        model = round_model(self.room, self.options.model)
+        return model, round_inputs(self.room, model, self.options.inputs)
 
     def _say_again(self) -> None:
         """One's own messages stand in their places, whatever others did to the folder."""
@@ -225,8 +210,7 @@ class Voter:
         (room.store / "replay.json").unlink(missing_ok=True)
         replay_for_round(
             room.store / "terms.json",
-            self.options.model or self._fetched((MODEL,), "--model"),
-            self.options.inputs or self._fetched(INPUTS, "--inputs"),
+            *self._files(),
             paths,
             self.signer,
             room.store / "replay.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from verifai.consensus.environment import this_environment
@@ -20,7 +21,7 @@ from verifai.errors import UsageError
 from verifai.execution.child import Limits
 from verifai.execution.files import read_limited, write_new
 from verifai.fingerprints.output import Output
-from verifai.stages.consensus.beacon import read_randomness
+from verifai.stages.consensus.beacon import read_randomness, require_before_beacon, require_late_enough
 from verifai.stages.consensus.messages import Heard, R, WrittenMessage, hear, read_attestation, require_free, write_message
 from verifai.stages.consensus.process import run_apart
 from verifai.stages.consensus.replay import ReplayResult, replay_votes
@@ -47,6 +48,7 @@ def commit_to_round(
     outputs: Path | None = None,
     deadline: float | None = None,
     threads: int = 1,
+    now: datetime | None = None,
 ) -> WrittenMessage[VoteCommitment]:
     """Run the model in a process of its own and write a commitment to its outputs, which shows nothing of them.
 
@@ -57,15 +59,19 @@ def commit_to_round(
         secret: gets what the reveal needs (0600): keep it private until the beacon is out.
         outputs: outputs that something else computed, in place of running the model.
         deadline: seconds that the model may run.
+        now: the moment, UTC; by default this one.
 
     Raises:
         UsageError: ``file-exists``, ``file-missing``, ``job-model``, ``not-asked``.
+        PolicyNotMet: ``round-late``: the drand number is out, so whoever commits now knows the seed.
         InputRejected: ``job-input`` and those of reading inputs; an output that is not of the job's kind.
-        EvidenceRejected: the terms are malformed.
+        EvidenceRejected: the terms are malformed; ``beacon-early``.
         Undecided: the model's process died or reached a limit.
     """
     found, agreed = read_attestation(terms, RoundTerms)
     require_free(output, secret)
+    require_late_enough(agreed)
+    require_before_beacon(agreed, now or datetime.now(UTC), "this commitment")
     samples = _job_inputs(agreed, model, data)
     given: Sequence[Output]
     if outputs is not None:

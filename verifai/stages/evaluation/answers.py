@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +17,7 @@ from verifai.domain.statement import Encoding, Role, Statement, TensorStatement,
 from verifai.errors import PolicyNotMet
 
 STEP = "E6"
+_NUMBER = re.compile(r"-?[0-9]+")
 _ANSWER = "Ask for a circuit that shows its answer: the class alone is enough (ArgMax), the scores may stay hidden."
 
 
@@ -74,6 +76,8 @@ class Reading:
         shown = shown_values(replace(statement, tensors=(tensor,)), self.names, self.fidelity)
         decided, ranks, margins, width = [], [], [], 0
         for one, label in zip(shown, labels, strict=True):
+            if not one.decisions:  # a score that no double holds
+                raise _no_answer(self.data.task, (tensor,))
             decided.append(self._class(one.decisions[0].index))
             scores = _scores(one)
             if scores:
@@ -129,8 +133,12 @@ def reading_of(statement: Statement, data: DataLock, names: PlaceNames, fidelity
             where=hidden[0],
             hint=_ANSWER,
         )
-    asked = "a number" if data.task is DataTask.REGRESSION else "a class"
-    raise PolicyNotMet(
+    raise _no_answer(data.task, outputs)
+
+
+def _no_answer(task: DataTask, outputs: Sequence[TensorStatement]) -> PolicyNotMet:
+    asked = "a number" if task is DataTask.REGRESSION else "a class"
+    return PolicyNotMet(
         "evaluation-no-answer",
         f"no output says {asked} for each sample, and the labels of the data set are of that kind",
         where=", ".join(tensor.name for tensor in outputs),
@@ -155,7 +163,12 @@ def _places(tensor: TensorStatement, data: DataLock, names: PlaceNames) -> tuple
             "answers-read", f"the classes of output {tensor.name!r} are the data set's, by name", STEP
         )
     counted = classes == tuple(str(number) for number in range(len(classes)))
-    if labels and not counted:
+    numbers = bool(labels) and all(map(_NUMBER.fullmatch, labels))
+    if numbers and set(labels) < set(classes) and other > len(labels):  # as 1, 2, 3 of a data set that has no 0
+        at = {name: number for number, name in enumerate(classes)}
+        message = f"the classes of output {tensor.name!r} are the data set's, by name; it has {other - len(labels)} more"
+        return tuple(at[name] for name in labels), holds("answers-read", message, STEP)
+    if labels and (not counted or numbers):  # where labels are other numbers, a 1 may be the class "1" or the second one
         odd = sorted(set(classes) - set(labels))[0]
         raise PolicyNotMet(
             "classes-differ",

@@ -15,6 +15,7 @@ from pathlib import Path
 from verifai.bundle.reader import OpenBundle, open_bundle
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.evaluation import EvaluationPredicate
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
@@ -35,7 +36,7 @@ from verifai.stages.evaluation.claims import EvaluationClaims, find_evaluation
 from verifai.stages.evaluation.data_set import DataSet, read_carried
 from verifai.stages.evaluation.samples import cells_per_item, stacked, stated_inputs
 from verifai.stages.matching import HIDING_ROOT, check_context, check_context_bound
-from verifai.stages.verify import Expectations, VerifiedBundle, verify_proof
+from verifai.stages.verify import SATURATED, Expectations, VerifiedBundle, note_clamped, verify_proof
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,16 @@ def verify_evaluation(
     findings.add(holds("data-pinned", message, "E3", evidence=data.root))
     progress.phase(f"verifying {len(claims.parts)} proofs", len(claims.parts))
     walk = _Walk(samples, data, lock)
+    cut: ProofPredicate | None = None  # the proof whose prover says that it cut off the most
     for number, part in enumerate(claims.parts):
         verified = verify_proof(part, lock, allow_test_srs=allow_test_srs, budget=budget or Budget(), progress=SILENT)  # E4
-        findings.add(*verified.findings)
+        findings.add(*(one for one in verified.findings if one.code != SATURATED))
+        cut = max((one for one in (cut, verified.proof) if one is not None), key=lambda one: one.clamped_cells or 0)
         inputs = walk.take(verified, f"proof {number}")  # E5
         findings.add(*(visit(ProvenPart(part, verified, inputs)) if visit is not None else ()))
         progress.advance()
+    assert cut is not None
+    findings.add(*note_clamped(cut))
     return _counted(bundle, claims, data, samples, walk, findings)
 
 

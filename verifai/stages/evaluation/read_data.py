@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -129,14 +129,26 @@ def _table(table: Table, options: DataOptions, where: str) -> ReadData:
         name: _column(one, table, f"{where}: column {printable(name)!r}") for name, one in columns.items() if name != label
     }
     labels = _column(columns[label], table, f"{where}: column {printable(label)!r}")
-    for row, text in enumerate(labels if isinstance(labels, tuple) else ()):
-        if not text:
-            raise InputRejected(
-                "input-malformed", "the sample has no label", where=f"{where}: {table.place(row, label)}", hint=_LEAVE
-            )
+    _require_labels(labels, lambda row: f"{where}: {table.place(row, label)}")
     groups = () if group is None else _table_groups(inputs[group], table, group, where)
     made = labels if isinstance(labels, np.ndarray) else list(labels)
     return _made(DataKind.TABLE, inputs, made, groups, label, options, where)
+
+
+_MISSING = frozenset({"nan", "+nan", "-nan", "inf", "+inf", "-inf", "na", "n/a", "#n/a", "<na>", "null", "none", "?"})
+"""What programs write for a number that is not there."""
+
+
+def _require_labels(labels: Column, place: Callable[[int], str]) -> None:
+    """That each sample has one: among numbers, a word for a missing one is no class."""
+    if not isinstance(labels, tuple):
+        return
+    numbers = any(DECIMAL.fullmatch(text) for text in labels)
+    plain = numbers and all(DECIMAL.fullmatch(text) or text.strip().lower() in {*_MISSING, ""} for text in labels)
+    for row, text in enumerate(labels):
+        if not text.strip() or (plain and not DECIMAL.fullmatch(text)):
+            said = f", but {printable(text)!r}" if text.strip() else ""
+            raise InputRejected("input-malformed", f"the sample has no label{said}", where=place(row), hint=_LEAVE)
 
 
 _LEAVE = "Leave the row out, or give it its value: an evaluation counts every sample."
@@ -206,6 +218,7 @@ def _pictures(folder: Path, options: DataOptions) -> ReadData:
             raise InputRejected("input-malformed", f"the column {file!r} holds no file names", where=where)
         names = list(listed)
         found = _column(table.columns[label], table, f"{where}: column {printable(label)!r}")
+        _require_labels(found, lambda row: f"{where}: {table.place(row, label)}")
         labels = found if isinstance(found, np.ndarray) else list(found)
         group = _named(options.group, table.columns, where)
         groups = () if group is None else _table_groups(_column(table.columns[group], table, where), table, group, where)

@@ -37,6 +37,14 @@ def model_inputs(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) 
     Raises:
         InputRejected: the data set's inputs are not the model's.
     """
+    found = _samples(data, specs, names)
+    if len(found) != len(data):  # such as numbers, one per sample, that were taken for one sample with a row of them
+        message = f"read as the model takes them, the {len(data):,} samples are {len(found):,}"
+        raise InputRejected("input-shape", message, where=WHERE, hint="Axis 0 of each array counts the samples.")
+    return found
+
+
+def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> Samples:
     takes = _Takes(tuple(specs))
     if data.kind is DataKind.TABLE:
         columns = {name: list(one) if isinstance(one, tuple) else one for name, one in data.inputs.items()}

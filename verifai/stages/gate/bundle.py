@@ -341,7 +341,9 @@ class _Case:
         self._shows[EvidenceKind.PROOF] = inference_digests(verified.statement)
         if demand.proof.by_context:
             shown = shows_inputs(verified.statement)
-            self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown)
+            claim = verified.statement.generation
+            answer = "" if claim is None else f"{claim.prompt} {claim.answer} {claim.ending.value}"
+            self._counted = CountedProof(demand.name, facts.context, facts.statement_id, shown, answer)
             if not shown:  # a batch too: its one context was asked for once
                 self._shows[EvidenceKind.PROOF] = (self._counted.identity,)
 

@@ -44,6 +44,7 @@ function valuesDocument(one: Shown): { [field: string]: unknown } {
     ...(one.names.length ? { [one.role === "output" ? "labels" : "column_names"]: one.names } : {}),
     ...(one.categories.size ? { categories: Object.fromEntries([...one.categories].map(([place, texts]) => [place, texts.values])) } : {}),
     ...(one.text ? { text: wholeText(one.text), padding: one.text.padding } : {}),
+    ...(one.text?.spelled.size ? { spelled: Object.fromEntries(one.text.spelled) } : {}),
     ...(one.decisions ? { decisions: one.decisions } : {}),
   };
 }

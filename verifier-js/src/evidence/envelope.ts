@@ -17,11 +17,26 @@ export interface PublicKey {
   readonly keyid: string;
 }
 
+const FIELD = 2n ** 255n - 19n;
+const ORDER_8 = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n;
+/** The y coordinates of the eight points whose order divides the curve's cofactor. */
+const SMALL_ORDER: ReadonlySet<bigint> = new Set([0n, 1n, FIELD - 1n, ORDER_8, FIELD - ORDER_8]);
+
+/**
+ * Whether 32 bytes are a point of small order, or a second spelling of some point. With such a key one signature verifies for many
+ * messages, and nobody needs a private key to make it; and libraries and browsers do not agree on such points.
+ */
+function isWeakPoint(encoded: Uint8Array): boolean {
+  const y = BigInt(`0x${hex(Uint8Array.from(encoded).reverse())}`) & (2n ** 255n - 1n);
+  return y >= FIELD || SMALL_ORDER.has(y);
+}
+
 /** From `ed25519:BASE64`. Throws RangeError. */
 export async function publicKey(text: string): Promise<PublicKey> {
   if (!text.startsWith("ed25519:")) throw new RangeError("a public key starts with 'ed25519:'");
   const raw = decodeBase64(text.slice(8));
   if (raw.length !== 32) throw new RangeError(`an Ed25519 public key has 32 bytes, not ${raw.length}`);
+  if (isWeakPoint(raw)) throw new RangeError("not a key that anybody can own: with it, signatures are made without a private key");
   return { raw, keyid: hex(await sha256(joined(Uint8Array.from(SPKI), raw))) };
 }
 
@@ -82,7 +97,7 @@ function signedBytes(envelope: Envelope): Uint8Array<ArrayBuffer> {
 }
 
 export async function verifies(key: PublicKey, signature: Uint8Array<ArrayBuffer>, message: Uint8Array<ArrayBuffer>): Promise<boolean> {
-  if (signature.length !== 64) return false;
+  if (signature.length !== 64 || isWeakPoint(signature.subarray(0, 32))) return false;
   let imported: CryptoKey;
   try {
     imported = await crypto.subtle.importKey("raw", key.raw, "Ed25519", false, ["verify"]);

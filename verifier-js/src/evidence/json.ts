@@ -1,7 +1,7 @@
 /**
  * Strict JSON (RFC 8259) for hostile input, and its one canonical spelling (RFC 8785).
  *
- * Refused: duplicate keys, fractional numbers and exponents (but in files of other tools, where {@link parseJsonWithFractions} takes them), lone surrogates, a byte order mark, more than 64 levels, anything
+ * Refused: duplicate keys, fractional numbers and exponents, lone surrogates, a byte order mark, more than 64 levels, anything
  * after the value. Objects are Maps, so that no name (`__proto__`) has a meaning of its own. Integers are bigints.
  */
 
@@ -10,8 +10,8 @@ import { decodeUtf8, utf8 } from "./bytes.js";
 
 export type Json = null | boolean | bigint | string | Json[] | JsonObject;
 export type JsonObject = Map<string, Json>;
-/** With fractional numbers: signed documents hold none. */
-export type FractionalJson = null | boolean | bigint | number | string | FractionalJson[] | Map<string, FractionalJson>;
+/** The same with fractional numbers: of the reader's own files. */
+export type Numbers = null | boolean | bigint | number | string | Numbers[] | Map<string, Numbers>;
 
 export const MAX_DEPTH = 64;
 const MAX_SAFE = 2n ** 53n - 1n;
@@ -20,15 +20,15 @@ const MAX_DIGITS = 4300;
 
 /** Parse exactly one value. Throws Refusal (`malformed` by default). */
 export function parseJson(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind = "rejected", code = "malformed"): Json {
-  return parsed(data, where, maxBytes, kind, code, false) as Json; // without fractions there are none
+  return parsed(data, where, maxBytes, kind, code, false) as Json;
 }
 
-/** The same, with finite fractional numbers allowed: for files that other tools write. */
-export function parseJsonWithFractions(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string): FractionalJson {
+/** The same, where numbers may have fractions and exponents: those become the nearest doubles, integers stay exact. */
+export function parseNumbers(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string): Numbers {
   return parsed(data, where, maxBytes, kind, code, true);
 }
 
-function parsed(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string, fractions: boolean): FractionalJson {
+function parsed(data: Uint8Array, where: string, maxBytes: number, kind: RefusalKind, code: string, fractions: boolean): Numbers {
   try {
     if (data.length > maxBytes) throw new SyntaxError(`${data.length} bytes, more than the limit of ${maxBytes}`);
     return new Parser(decodeUtf8(data), fractions).document();
@@ -47,7 +47,7 @@ class Parser {
     private readonly fractions: boolean,
   ) {}
 
-  document(): FractionalJson {
+  document(): Numbers {
     if (this.text.startsWith("\ufeff")) throw new SyntaxError("it starts with a byte order mark");
     const value = this.value(0);
     this.space();
@@ -64,7 +64,7 @@ class Parser {
     this.at += word.length;
   }
 
-  private value(depth: number): FractionalJson {
+  private value(depth: number): Numbers {
     this.space();
     const first = this.text[this.at];
     switch (first) {
@@ -93,8 +93,8 @@ class Parser {
     return depth + 1;
   }
 
-  private object(depth: number): Map<string, FractionalJson> {
-    const found = new Map<string, FractionalJson>();
+  private object(depth: number): Map<string, Numbers> {
+    const found = new Map<string, Numbers>();
     this.at++;
     this.space();
     if (this.text[this.at] === "}") {
@@ -119,8 +119,8 @@ class Parser {
     }
   }
 
-  private array(depth: number): FractionalJson[] {
-    const found: FractionalJson[] = [];
+  private array(depth: number): Numbers[] {
+    const found: Numbers[] = [];
     this.at++;
     this.space();
     if (this.text[this.at] === "]") {
@@ -160,13 +160,13 @@ class Parser {
     const text = found.exec(this.text)?.[0];
     if (text === undefined) throw new SyntaxError(`no value at ${this.at}`);
     this.at += text.length;
-    if (/[.eE]/.test(text)) {
-      if (!this.fractions) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
-      const value = Number(text);
-      if (!Number.isFinite(value)) throw new SyntaxError(`the number ${text.slice(0, 40)} is out of range`);
-      return value;
-    }
     if (text.length > MAX_DIGITS) throw new SyntaxError("a number is too long");
+    const fractional = /[.eE]/.test(text);
+    if (fractional && this.fractions) {
+      if (!Number.isFinite(Number(text))) throw new SyntaxError(`the number ${text.slice(0, 40)} is out of range`);
+      return Number(text);
+    }
+    if (fractional) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
     return BigInt(text);
   }
 }

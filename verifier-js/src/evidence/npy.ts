@@ -2,6 +2,7 @@
 
 import { Refusal } from "../engine/interface.js";
 import type { GivenTensor, GivenTensors } from "./compare.js";
+import { parseNumbers, type Numbers } from "./json.js";
 
 const MAX_BYTES = 1 << 30;
 const MAX_HEADER = 65536;
@@ -29,7 +30,7 @@ export async function readTensors(data: Uint8Array, where: string): Promise<Give
   try {
     if (data[0] === 0x93) return new Map([["", npy(data)]]);
     if (data[0] === 0x50 && data[1] === 0x4b) return await npz(data);
-    return json(data);
+    return json(data, where);
   } catch (problem) {
     if (problem instanceof Refusal) throw problem;
     throw refuse(problem instanceof Error ? problem.message.slice(0, 200) : "it cannot be read");
@@ -94,17 +95,18 @@ async function inflated(data: Uint8Array<ArrayBuffer>, method: number, size: num
   return whole;
 }
 
-function json(data: Uint8Array): GivenTensors {
-  const document: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
-  if (typeof document !== "object" || document === null || Array.isArray(document)) throw new RangeError("expected an object of arrays by name");
-  return new Map(Object.entries(document).map(([name, value]) => {
-    const values: number[] = [];
+/** Integers stay exact, and a name that comes twice is refused: else another tensor than the file says could pass for the proven one. */
+function json(data: Uint8Array, where: string): GivenTensors {
+  const document = parseNumbers(data, where, MAX_BYTES, "usage", "bad-input");
+  if (!(document instanceof Map)) throw new RangeError("expected an object of arrays by name");
+  return new Map([...document].map(([name, value]) => {
+    const values: (number | bigint)[] = [];
     return [name, { shape: flat(value, values), values }];
   }));
 }
 
-function flat(value: unknown, values: number[]): number[] {
-  if (typeof value === "number") {
+function flat(value: Numbers, values: (number | bigint)[]): number[] {
+  if (typeof value === "number" || typeof value === "bigint") {
     values.push(value);
     return [];
   }

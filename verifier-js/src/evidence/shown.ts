@@ -64,7 +64,8 @@ function parts(statement: Statement, lock: Lock): Shown[] {
   if (start < 0 || start + claim.answer > found.following.length) return [];
   const answer = found.following.slice(start, start + claim.answer);
   const open = prompt.filter((token) => token !== null);
-  const hidden = open.length < prompt.length ? `; its prompt of ${prompt.length.toLocaleString("en")} tokens is hidden` : "";
+  const some = open.length ? ` but for ${open.length.toLocaleString("en")} of them` : "";
+  const hidden = open.length < prompt.length ? `; its prompt of ${prompt.length.toLocaleString("en")} tokens is hidden${some}` : "";
   const answered = part("answer", "output", answer, lock, `${ENDINGS[claim.ending]}${hidden}`);
   return hidden ? [answered] : [part("prompt", "input", open, lock, ""), answered];
 }

@@ -7,7 +7,7 @@
 
 import { Refusal } from "../engine/interface.js";
 import { codePoints, decodeUtf8, joined, sha256Hex, utf8 } from "./bytes.js";
-import { parseJsonWithFractions, type FractionalJson } from "./json.js";
+import { parseNumbers, type Numbers } from "./json.js";
 import type { Lock } from "./lock.js";
 import { Record } from "./record.js";
 
@@ -34,7 +34,7 @@ const PATTERNS: ReadonlySet<string> = new Set([
 ]);
 
 type Joining = "bytes" | "words" | "spaces";
-type Part = ReadonlyMap<string, FractionalJson>;
+type Part = ReadonlyMap<string, Numbers>;
 
 /** One after another they are the text; of a special token, such as an end, its name. */
 export interface Run {
@@ -47,6 +47,8 @@ export interface TokenText {
   /** How many times the padding follows at the end, and its text. */
   readonly padding: number;
   readonly pad: string;
+  /** By the text of a special token, how often ordinary tokens spell it: the model took that for plain text. */
+  readonly spelled: ReadonlyMap<string, number>;
 }
 
 export function wholeText(told: TokenText): string {
@@ -56,22 +58,52 @@ export function wholeText(told: TokenText): string {
 /** For one line: quoted, with control characters and quotes escaped. */
 export function quoted(told: TokenText): string {
   const text = JSON.stringify(wholeText(told));
-  return told.padding ? `${text}, then ${told.padding} \u00d7 ${JSON.stringify(told.pad)}` : text;
+  return `${told.padding ? `${text}, then ${told.padding} \u00d7 ${JSON.stringify(told.pad)}` : text}${spelledWords(told)}`;
+}
+
+/** What only looks like a special token, to stand behind the text; empty where nothing does. */
+export function spelledWords(told: TokenText): string {
+  const counts = [...told.spelled].map(([text, count]) => `${count.toLocaleString("en")} \u00d7 ${JSON.stringify(text)}`).join(", ");
+  return counts ? `; ${counts} in it spelled by ordinary tokens, no special token` : "";
+}
+
+/** One letter for each byte, to search in. */
+function letters(data: Uint8Array): string {
+  let text = "";
+  for (let at = 0; at < data.length; at += 0x8000) text += String.fromCharCode(...data.subarray(at, at + 0x8000));
+  return text;
+}
+
+/** How often `part` stands in `text`, without overlaps. */
+function occurrences(text: string, part: string): number {
+  let count = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count++;
+  return count;
 }
 
 export class Tokenizer {
+  /** What people take for marks in a text when they read them: special tokens, and those that end texts. */
+  private readonly marks = new Map<number, string>();
+
   constructor(
     private readonly pieces: readonly Uint8Array[],
     private readonly special: ReadonlySet<number>,
     private readonly joining: Joining,
     private readonly pad: number,
-  ) {}
+    ends: readonly number[],
+  ) {
+    for (const token of [...new Set([...special, ...ends])].sort((left, right) => left - right)) {
+      const piece = letters(pieces[token]!);
+      if (piece.replace(/^[ \t-\r]+/, "").replace(/[ \t-\r]+$/, "").length > 1) this.marks.set(token, piece);
+    }
+  }
 
   /** The text of these tokens. Bytes that are no UTF-8 are escaped, not left out; a number that is no token says so. */
   text(tokens: readonly number[], filled: boolean): TokenText {
     let count = tokens.length;
     while (filled && count && tokens[count - 1] === this.pad) count--;
     const runs: Run[] = [];
+    const whole: Uint8Array[] = [];
     let open: Uint8Array[] = [];
     const close = (): void => {
       if (open.length) runs.push({ text: escaped(joined(...open)), special: false });
@@ -80,7 +112,8 @@ export class Tokenizer {
     for (let at = 0; at < count; at++) {
       const token = tokens[at]!;
       // A token's name begins a code point, so that cutting the bytes there changes no letter.
-      if (!this.special.has(token)) open.push(this.piece(token, at === 0));
+      whole.push(this.piece(token, at === 0));
+      if (!this.special.has(token)) open.push(whole.at(-1)!);
       else {
         if (at > 0 && this.joining === "words") open.push(utf8.encode(" "));
         close();
@@ -88,7 +121,19 @@ export class Tokenizer {
       }
     }
     close();
-    return { runs, padding: tokens.length - count, pad: escaped(this.bytes(this.pad)) };
+    return { runs, padding: tokens.length - count, pad: escaped(this.bytes(this.pad)), spelled: this.spelled(letters(joined(...whole)), tokens.slice(0, count)) };
+  }
+
+  private spelled(text: string, tokens: readonly number[]): Map<string, number> {
+    const there = tokens.filter((token) => this.marks.has(token));
+    const found = new Map<string, number>();
+    for (const [mark, piece] of this.marks) {
+      const count = occurrences(text, piece);
+      if (!count) continue; // of nearly all of them: a tokenizer may have many
+      const own = there.reduce((total, token) => total + occurrences(this.marks.get(token)!, piece), 0);
+      if (count > own) found.set(escaped(this.bytes(mark)), count - own);
+    }
+    return found;
   }
 
   private bytes(token: number): Uint8Array {
@@ -98,7 +143,7 @@ export class Tokenizer {
   private piece(token: number, first: boolean): Uint8Array {
     const data = this.bytes(token);
     if (this.joining !== "words") return data;
-    if (data[0] === 0x23 && data[1] === 0x23) return data.subarray(2);
+    if (data[0] === 0x23 && data[1] === 0x23 && !this.special.has(token)) return data.subarray(2);
     return first ? data : joined(utf8.encode(" "), data);
   }
 }
@@ -139,7 +184,7 @@ export async function withTokenizer(lock: Lock, data: Uint8Array | null, where: 
 
 /** Throws Refusal of kind `usage`: `bad-tokenizer`. */
 export function parseTokenizer(data: Uint8Array, where: string): Tokenizer {
-  const record = new Record(parseJsonWithFractions(data, where, MAX_TOKENIZER_BYTES, "usage", CODE), where, "usage", CODE);
+  const record = new Record(parseNumbers(data, where, MAX_TOKENIZER_BYTES, "usage", CODE), where, "usage", CODE);
   if (record.text("schema") !== SCHEMA) throw record.refuse(`expected ${SCHEMA}`, "schema");
   const found = record.take("tokenizer");
   const pad = record.integer("pad", 0, MAX_TOKENS);
@@ -151,7 +196,7 @@ export function parseTokenizer(data: Uint8Array, where: string): Tokenizer {
   const joining = joiningOf(document, where);
   const { pieces, special } = piecesOf(document, joining, where);
   for (const token of [pad, ...ends]) if (token >= pieces.length) throw record.refuse(`there is no token ${token}`, "pad or ends");
-  return new Tokenizer(pieces, special, joining, pad);
+  return new Tokenizer(pieces, special, joining, pad, ends);
 }
 
 function refused(message: string, where: string): Refusal {
@@ -159,7 +204,7 @@ function refused(message: string, where: string): Refusal {
 }
 
 /** Empty text, 0, false, nothing, and what holds nothing: a field that is as good as absent. */
-function blank(value: FractionalJson | undefined): boolean {
+function blank(value: Numbers | undefined): boolean {
   if (Array.isArray(value)) return !value.length;
   if (value instanceof Map) return !value.size;
   return !value;
@@ -168,7 +213,7 @@ function blank(value: FractionalJson | undefined): boolean {
 function joiningOf(document: Part, where: string): Joining {
   for (const [name, known] of Object.entries(PARTS)) checkPart(document.get(name), known, `${where}: ${name}`, 0);
   const found = document.get("model");
-  const model: Part = found instanceof Map ? found : new Map<string, FractionalJson>();
+  const model: Part = found instanceof Map ? found : new Map<string, Numbers>();
   const kind = model.get("type");
   if (kind === "WordPiece") {
     const prefix = model.has("continuing_subword_prefix") ? model.get("continuing_subword_prefix") : "##";
@@ -180,7 +225,7 @@ function joiningOf(document: Part, where: string): Joining {
   return hasByteLevel(document.get("decoder")) ? "bytes" : "spaces";
 }
 
-function checkPart(part: FractionalJson | undefined, known: readonly string[], where: string, depth: number): void {
+function checkPart(part: Numbers | undefined, known: readonly string[], where: string, depth: number): void {
   if (part === null || part === undefined) return;
   const kind = part instanceof Map ? part.get("type") : null;
   if (!(part instanceof Map) || typeof kind !== "string" || !known.includes(kind) || depth > 2) throw refused("a part of this type is not taken", where);
@@ -199,13 +244,13 @@ function checkPart(part: FractionalJson | undefined, known: readonly string[], w
   if (!fixed) throw refused("a splitting pattern that is not known", where);
 }
 
-function hasByteLevel(part: FractionalJson | undefined): boolean {
+function hasByteLevel(part: Numbers | undefined): boolean {
   if (!(part instanceof Map)) return false;
   const inner = part.get("type") === "Sequence" ? part.get("decoders") : null;
   return part.get("type") === "ByteLevel" || (Array.isArray(inner) && inner.some(hasByteLevel));
 }
 
-function isNumber(value: FractionalJson | undefined): value is bigint {
+function isNumber(value: Numbers | undefined): value is bigint {
   return typeof value === "bigint" && value >= 0n && value < MAX_TOKENS;
 }
 

@@ -122,7 +122,7 @@ main().then(
     const one = fromRefusal(told);
     const error = { code: one.code, message: one.message, where: one.where ?? "", hint: one.remedy ?? "" };
     if (json) process.stdout.write(`${JSON.stringify({ schema: "verifai/verify/v1", verdict: verdictOf(status), status, findings: [], error })}\n`);
-    else process.stderr.write(`${visible(`${one.message}${one.where ? ` (${one.where})` : ""} [${one.code}]${one.remedy ? `\n${one.remedy}` : ""}`)}\n`);
+    else process.stderr.write(`${visible(`${one.message}${one.where ? ` (${one.where})` : ""} [${one.code}]`)}\n${one.remedy ? `${visible(one.remedy)}\n` : ""}`);
     process.exitCode = status;
   },
 );

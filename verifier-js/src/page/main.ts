@@ -388,11 +388,12 @@ class Page {
 
   private pins(found: Extract<Message, { kind: "pins" }> | null): void {
     const rows: [string, string][] = [];
-    if (this.files.lock) rows.push(["Lock", `${this.files.lock.name}${found ? `, circuit \u201c${found.lockName}\u201d` : ""}`]);
+    const given = (one: NamedFile, own: NamedFile | null): string => (own && own !== one ? "; you gave it, and it is not the one that this page holds" : "");
+    if (this.files.lock) rows.push(["Lock", `${this.files.lock.name}${found ? `, circuit \u201c${found.lockName}\u201d` : ""}${given(this.files.lock, this.held.lock)}`]);
     if (found) rows.push(["Lock, SHA-256", found.lockSha256]);
     if (found?.tokenizerSha256) rows.push(["Tokenizer, SHA-256", found.tokenizerSha256]);
     if (found?.untold) rows.push(["Texts of tokens", `not shown: ${found.untold}`]);
-    if (this.files.trust) rows.push(["Trust file", `${this.files.trust.name}${found?.signers.length ? ` (${found.signers.join("; ")})` : ""}`]);
+    if (this.files.trust) rows.push(["Trust file", `${this.files.trust.name}${found?.signers.length ? ` (${found.signers.join("; ")})` : ""}${given(this.files.trust, this.held.trust)}`]);
     else rows.push(["Trust file", "none: nobody's signature is judged"]);
     if (found?.trustSha256) rows.push(["Trust file, SHA-256", found.trustSha256]);
     if (this.programSha256) rows.push(["Program, SHA-256", this.programSha256]);

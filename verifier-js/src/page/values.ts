@@ -1,7 +1,7 @@
 /** Inputs and outputs as a person sees them: pictures, rows of a table, bars of classes, numbers. */
 
 import { cellText, decisionText, numberText, type Shown } from "../evidence/shown.js";
-import type { TokenText } from "../evidence/tokenizer.js";
+import { spelledWords, type TokenText } from "../evidence/tokenizer.js";
 import { el } from "./dom.js";
 
 const MAX_CELLS = 240;
@@ -88,7 +88,7 @@ function table(one: Shown): HTMLElement {
 function words(text: TokenText): HTMLElement {
   const runs = text.runs.map((run) => el("span", run.special ? { class: "special", title: "a special token" } : {}, run.text));
   const rest = text.padding ? el("figcaption", {}, `then ${text.padding.toLocaleString("en")} times the padding `, el("span", { class: "special" }, text.pad)) : null;
-  return el("figure", {}, el("p", { class: "told", dir: "auto" }, ...runs), rest);
+  return el("figure", {}, el("p", { class: "told", dir: "auto" }, ...runs), rest, text.spelled.size > 0 && el("figcaption", {}, `Caution: ${spelledWords(text).slice(2)}`));
 }
 
 /** What an output says, in a few words; empty where it says no class. */

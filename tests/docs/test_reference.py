@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any
 
+import pytest
+
 from tests.support.paths import ROOT
-from verifai.domain.circuit_spec import parse_spec
+from verifai.domain.circuit_spec import AskedPrivacy, parse_spec
+from verifai.domain.fidelity import FidelityFloor, Task
 from verifai.domain.record import Record
-from verifai.domain.trust import parse_trust
+from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.domain.trust import TrustRole, parse_trust
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, parse_options
 from verifai.errors import UsageError
 
@@ -40,6 +45,21 @@ def test_every_option_of_the_sumcheck_engine_is_on_the_page_with_its_default() -
             continue
         value = getattr(default, name)
         assert said.strip('`"') == (str(value).lower() if isinstance(value, bool) else str(value)), name
+
+
+@pytest.mark.parametrize("kind", [Task, Visibility, WeightVisibility, AskedPrivacy])
+def test_every_word_that_may_be_chosen_is_on_the_page(kind: type[StrEnum]) -> None:
+    assert [one for one in kind if f"`{one}`" not in SPEC] == []
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in fields(FidelityFloor)])
+def test_every_floor_is_on_the_page(name: str) -> None:
+    assert f"`{name}`" in SPEC or f"[fidelity] {name}`" in SPEC
+
+
+@pytest.mark.parametrize("role", TrustRole)
+def test_every_role_is_on_the_page(role: TrustRole) -> None:
+    assert f"| `{role}` |" in TRUST
 
 
 def test_the_trust_file_of_the_page_is_one() -> None:

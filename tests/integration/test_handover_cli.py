@@ -110,3 +110,39 @@ def test_comments_of_the_keepers_own_are_not_lost(tmp_path: Path, capsys: pytest
     new_key(tmp_path / "a.key")
     status, found = told(["trust", "add", str(path), "--role", "voter", "--key", str(tmp_path / "a.key.pub")], capsys)
     assert status == 2 and "ed25519:" in found["error"]["hint"] and "until spring" in path.read_text()
+
+
+PEM = "-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\\n"
+SIGNER = f'[[model_signers]]\nname = "acme"\nkind = "key"\npublic_key = "{PEM}"\n'
+SIGSTORE = '[[model_signers]]\nname = "acme"\nkind = "sigstore"\nidentity = "a@acme.example"\nissuer = "https://i.example"\n'
+CERTIFICATE = f'[[model_signers]]\nname = "acme"\nkind = "certificate"\nroots = "{PEM}"\nidentity = "a@acme.example"\n'
+MACHINE = f'[[hardware]]\nname = "m"\nkind = "sev-snp"\n[hardware.registers]\nmeasurement = "{"0" * 96}"\n'
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "word"),
+    [
+        ("", SIGNER, "acme"),
+        (SIGNER, SIGNER.replace("AAAA", "AAAB"), "signer of models"),
+        ("", SIGSTORE, "a@acme.example by https://i.example"),
+        (SIGSTORE, SIGSTORE + 'trusted_root = "{}"\n', "another Sigstore"),
+        (SIGSTORE, SIGSTORE.replace("a@", "b@"), "b@acme.example"),
+        ("", CERTIFICATE, "roots"),
+        (CERTIFICATE, CERTIFICATE + "allow_expired = true\n", "expired"),
+        (CERTIFICATE, CERTIFICATE.replace("AAAA", "AAAB"), "roots"),
+        ("", MACHINE, "sev-snp"),
+        (MACHINE, MACHINE.replace('"0', '"1'), "measurement 1"),
+        (MACHINE, MACHINE.replace("[hardware.r", "debug = true\n[hardware.r"), "INSECURE"),
+        (MACHINE, MACHINE.replace("[hardware.r", "revocation = false\n[hardware.r"), "revoked"),
+    ],
+)
+def test_trust_show_tells_everybody_who_is_trusted(less: str, more: str, word: str, tmp_path: Path) -> None:
+    """Whoever compares a trust file reads what is printed: nobody in it may stay unsaid."""
+    path, text = tmp_path / "trust.toml", (V1 / "trust.toml").read_text()
+    seen = []
+    for extra in (less, more):
+        path.write_text(f"{text}\n{extra}")
+        seen.append(show_trust(path))
+    told_now = set(seen[1].lines) - set(seen[0].lines)
+    assert any(word in line for line in told_now), seen[1].lines
+    assert seen[0].digest != seen[1].digest and dict(seen[0].data) != dict(seen[1].data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from verifai.stages.consensus.decide import decide
 from verifai.stages.consensus.find_round import find_round
 from verifai.stages.consensus.recheck import recheck
 from verifai.stages.consensus.room import Room, encoded, enter, list_name, message_name
-from verifai.stages.consensus.shared_round import Attendance, JoinedRound, close_round, join_round, write_closed
+from verifai.stages.consensus.shared_round import Attendance, JoinedRound, close_round, is_written, join_round, write_closed
 from verifai.stages.consensus.take_part import commit_to_round
 from verifai.stages.consensus.turns import Done, Turn, attend
 
@@ -538,3 +539,33 @@ def test_a_round_by_hand_is_not_committed_to_once_the_seed_is_known(by_drand: tu
         commit_to_round(terms, MODEL, data, round_.keys[0], *made, outputs=round_.answers[0], now=out)
     assert not any(path.exists() for path in made)
     commit_to_round(terms, MODEL, data, round_.keys[0], *made, outputs=round_.answers[0], now=out - timedelta(seconds=1))
+
+
+def test_a_decision_that_somebody_put_into_the_folder_is_not_taken_for_ones_own(three: SharedRound, tmp_path: Path) -> None:
+    """The coordinator would say what came out, leave the false one where it is, and end with status 0."""
+    three.play(0, 1, 2)
+    joined = JoinedRound(three.room(CHAIR, 3), three.end().result, three.end())
+    target = three.folder / "decision"
+    assert not is_written(joined, target, CHAIR)
+    write_closed(joined, tmp_path / "false", three.keys[0])
+    other = SharedRound(make(tmp_path / "other"))
+    other.play(0, 1, 2)
+    write_closed(JoinedRound(other.room(CHAIR, 3), other.end().result, other.end()), tmp_path / "old", CHAIR)
+    for put in (
+        target.mkdir,
+        lambda: shutil.copytree(tmp_path / "false", target),
+        lambda: shutil.copytree(tmp_path / "old", target),
+    ):
+        put()
+        assert not is_written(joined, target, CHAIR)
+        with pytest.raises(UsageError) as problem:
+            write_closed(joined, target, CHAIR)
+        assert problem.value.code == "file-exists"
+        shutil.rmtree(target)
+    write_closed(joined, target, CHAIR)
+    assert is_written(joined, target, CHAIR)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -27,6 +27,7 @@ from verifai.stages.consensus.shared_round import (
     Attendance,
     JoinedRound,
     close_round,
+    is_written,
     join_round,
     remember_names,
     write_closed,
@@ -238,7 +239,7 @@ def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None
         "faults": [{"voter": one.voter, "fault": one.fault.value, "detail": one.detail} for one in result.decision.faults],
     }
     target = output or folder / "decision"
-    if joined.closed is not None and output is None and target.is_dir():
+    if joined.closed is not None and output is None and is_written(joined, target, signer):
         current().note(f"{target}: is there already, and is left as it is")
     elif joined.closed is not None:
         written = write_closed(joined, target, signer)

@@ -279,6 +279,14 @@ class ExportOptions:
         found = {name: value for name, value in found.items() if value}
         return found if self.positions is None else {**found, "positions": self.positions}
 
+    def words(self) -> str:
+        """What was asked for beside the defaults: which outputs were kept decides what the model answers."""
+        found = [f"{name}={size}" for name, size in sorted(self.dims.items())]
+        found += [f"{name}={'x'.join(map(str, shape))}" for name, shape in sorted(self.shapes.items())]
+        found += [f"positions={self.positions}"] if self.positions is not None else []
+        found += [f"of the outputs only {', '.join(map(repr, self.select))}"] if self.select else []
+        return f" with {', '.join(found)}" if found else ""
+
     @classmethod
     def from_record(cls, record: Record) -> ExportOptions:
         """The inverse of :meth:`to_json`."""
@@ -351,4 +359,4 @@ class ProvenancePin:
         """The export in words."""
         made = ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
         what = "the whole release" if self.source == WHOLE else repr(self.source)
-        return f"{what} by exporter {self.exporter} ({made})"
+        return f"{what} by exporter {self.exporter} ({made}){self.options.words()}"

@@ -177,7 +177,9 @@ def _parts(statement: Statement, names: PlaceNames) -> tuple[ShownTensor, ...]:
         return ()
     shown = [token for token in prompt if token is not None]
     hidden = len(shown) < len(prompt)
-    note = f"{_ENDINGS[claim.ending]}{f'; its prompt of {len(prompt):,} tokens is hidden' if hidden else ''}"
+    note = _ENDINGS[claim.ending]
+    if hidden:  # what of it is shown stands between the hidden part and the answer: somebody else's words, perhaps
+        note += f"; its prompt of {len(prompt):,} tokens is hidden" + (f" but for {len(shown):,} of them" if shown else "")
     answered = _part("answer", Role.OUTPUT, answer, names, note)
     return (answered,) if hidden else (_part("prompt", Role.INPUT, shown, names, ""), answered)
 

@@ -139,9 +139,11 @@ class Tokenizer:
         there = Counter(token for token in tokens if token in self._marks)
         found = {}
         for mark, piece in self._marks.items():
+            if not (count := joined.count(piece)):  # of nearly all of them: a tokenizer may have many
+                continue
             own = sum(times * self._marks[token].count(piece) for token, times in there.items())
-            if (more := joined.count(piece) - own) > 0:
-                found[self.piece(mark)] = more
+            if count > own:
+                found[self.piece(mark)] = count - own
         return found
 
     @cached_property

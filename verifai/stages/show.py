@@ -15,9 +15,11 @@ from verifai.circuit_folder import MAX_TOML_BYTES, read_toml
 from verifai.domain.attestation.envelope import MAX_ENVELOPE_BYTES, parse_envelope
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.hardware import TrustedHardware
+from verifai.domain.model_signing import SignerKind, TrustedModelSigner
 from verifai.domain.our_files import HEAD, kept_file
 from verifai.domain.spoken import spoken
-from verifai.domain.trust import Trust, parse_trust
+from verifai.domain.trust import RE_DERIVE, Trust, parse_trust
 from verifai.execution.files import read_limited
 
 _MAX_FILE = 1 << 31
@@ -94,6 +96,8 @@ def show_trust(path: Path) -> ShownFile:
             for role, rule in trust.roles.items()
         },
         "circuits": {name: one.lock_sha256 for name, one in trust.circuits.items()},
+        "model_signers": {one.name: _signer_line(one) for one in trust.model_signers},
+        "hardware": {one.name: _hardware_lines(one) for one in trust.hardware},
         "allow_test_srs": trust.allow_test_srs,
         "expires": trust.expires,
     }
@@ -119,12 +123,21 @@ def _trust_lines(trust: Trust) -> list[str]:
     lines += [f"key {name} has no role" for name, key in trust.keys.items() if key not in asked]
     for name, one in trust.circuits.items():
         pinned = "not pinned: its keeper is trusted" if one.lock_sha256 is None else f"lock {one.lock_sha256}"
-        lines.append(f"circuit {name}: {pinned}")
+        made = "" if one.verification_key == RE_DERIVE else f"; its key must be {one.verification_key}"
+        lines.append(f"circuit {name}: {pinned}{made}")
+    if trust.srs_sha256 is not None:
+        lines.append(f"set-up files: only {', '.join(sorted(trust.srs_sha256))}")
     if trust.log is not None:
-        lines.append(f"audit log {trust.log.origin}, {trust.log.witness_threshold} of {len(trust.log.witnesses)} witnesses")
+        found = trust.log
+        witnesses = f"{found.witness_threshold} of {len(found.witnesses)} witnesses"
+        lines.append(
+            f"audit log {found.origin} by key {found.key.keyid}, {witnesses}{'' if found.required else ', not required'}"
+        )
+        lines += [f"witness {one.name} by key {one.key.keyid}" for one in found.witnesses]
     if trust.keyless is not None:
         lines.append(f"identity {trust.keyless.identity} by {trust.keyless.issuer}")
-    lines += [f"hardware {one.name}" for one in trust.hardware]
+    lines += [_signer_line(one) for one in trust.model_signers]
+    lines += [line for one in trust.hardware for line in _hardware_lines(one)]
     if trust.maximum_age_days is not None:
         lines.append(f"evidence of at most {trust.maximum_age_days} days")
     if trust.expires is not None:
@@ -132,6 +145,34 @@ def _trust_lines(trust: Trust) -> list[str]:
     if trust.allow_test_srs:
         lines.append("INSECURE: accepts a set-up whose maker can forge proofs")
     return lines
+
+
+def _signer_line(one: TrustedModelSigner) -> str:
+    """Who may sign releases of models; a root or a key is told by its digest."""
+    if one.kind is SignerKind.KEY:
+        known = f"by the key with SHA-256 {_text_digest(one.public_key)} of its PEM text"
+    elif one.kind is SignerKind.CERTIFICATE:
+        known = f"{one.identity or one.subject} by roots with SHA-256 {_text_digest(one.roots)} of their PEM text"
+    else:
+        known = f"{one.identity} by {one.issuer}"
+    more = f"; by another Sigstore, root {_text_digest(one.trusted_root)}" if one.trusted_root else ""
+    return f"signer of models {one.name}: {known}{more}{'; also when expired' if one.allow_expired else ''}"
+
+
+def _hardware_lines(one: TrustedHardware) -> list[str]:
+    registers = "".join(f", {name} {value}" for name, value in sorted(one.registers.items()))
+    lines = [f"hardware {one.name}: {one.kind.value}{registers}"]
+    if one.test_roots:
+        lines.append(f"INSECURE: hardware {one.name} is vouched for by a root of somebody's own, {one.test_root_sha256}")
+    if one.debug:
+        lines.append(f"INSECURE: hardware {one.name} counts also when its owner can read its memory")
+    if not one.revocation:
+        lines.append(f"hardware {one.name} counts also when nobody asked whether it was revoked")
+    return lines
+
+
+def _text_digest(text: str) -> Sha256:
+    return sha256(text.encode())
 
 
 def _case(case: OpenCase) -> ShownFile:

@@ -20,7 +20,7 @@ _HEADER = """\
 # Whom and what you trust. Written by `verifai trust init`; verdicts rest on it. Review changes to it as you would review code.
 #
 # [keys]       a name of your choice = "ed25519:…" (verifai key show FILE)
-# [roles.R]    who must sign: release (the bundle), prover (circuit and proof), voter, consensus, gate.
+# [roles.R]    who must sign: release (the bundle), prover (circuit and proof), voter, consensus, gate, notary (derivations).
 #              threshold counts distinct keys. A role that is not here is not asked for.
 # [circuits.N] lock: the circuit.lock that evidence must match, relative to this file; lock_sha256 pins it.
 #              verification_key: "re-derive" (rebuild it from the model during audit), or the SHA-256 it must have.

@@ -188,3 +188,12 @@ def test_a_statement_keeps_its_claim() -> None:
         document = {**statement().to_json(), "generation": {**CLAIM.to_json(), **bad}}
         with pytest.raises(VerifaiError):
             Statement.from_record(Record(document, "statement"))
+
+
+def test_shown_words_between_a_hidden_prompt_and_its_answer_are_told() -> None:
+    """Two hidden tokens, then one that everybody sees: who hears of a hidden prompt alone looks for no words behind it."""
+    for hidden, told in ((2, "its prompt of 3 tokens is hidden but for 1 of them"), (3, "its prompt of 3 tokens is hidden)")):
+        stated = statement(hidden=hidden)
+        (answer, *_) = shown_values(stated, PlaceNames(tokens=PIN))
+        assert answer.part == "answer"
+        assert told in f"{answer.note})"

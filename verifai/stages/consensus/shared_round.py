@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from verifai.bundle.keys import parse_public_key
+from verifai.bundle.reader import open_bundle
+from verifai.domain.consensus.decision import ConsensusDecision
 from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.spoken import spoken
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.domain.utc_time import parse_utc
-from verifai.errors import UsageError
+from verifai.errors import EvidenceRejected, UsageError
 from verifai.execution.files import read_limited, write_atomic
 from verifai.execution.locks import folder_locked
 from verifai.execution.shared_folder import SharedFolder
@@ -126,6 +128,17 @@ def write_closed(joined: JoinedRound, target: Path, signer: Signer) -> WrittenDe
     return write_decision(
         target, room.terms_attestation, room.calibration_attestation, request, joined.result, payload={}, signers=[signer]
     )
+
+
+def is_written(joined: JoinedRound, target: Path, signer: Signer) -> bool:
+    """Whether ``target`` holds the decision of this round that ``signer`` signed before: anybody can put a folder there."""
+    try:
+        with open_bundle(target) as bundle:
+            decisions = (one.predicate for one in bundle.attestations.values())
+            own = any(isinstance(one, ConsensusDecision) and one.round == joined.room.id for one in decisions)
+            return own and signer.public_key in bundle.check_signatures([signer.public_key]).signers
+    except (EvidenceRejected, UsageError):
+        return False
 
 
 def remember_names(state: Path | None, round_id: Sha256, names: Mapping[str, str]) -> None:

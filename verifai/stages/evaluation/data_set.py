@@ -130,7 +130,9 @@ def _listed(prefix: bytes, parts: Sequence[bytes]) -> Sha256:
 
 
 def pin(data: DataSet, name: str, label: str, **more: Any) -> DataLock:
-    """The lock of a data set; ``more``: further fields of :class:`DataLock`."""
+    """The lock of a data set; ``more``: further fields of :class:`DataLock`. Raises InputRejected for labels that are none."""
+    if (problem := _label_problem(data.labels, data.task, data.classes)) is not None:
+        raise InputRejected("input-dtype", problem, where="labels")
     found = digests_of(data)
     return DataLock(
         name=name,
@@ -199,11 +201,8 @@ def _laid_out(arrays: Mapping[str, Array], lock: DataLock) -> DataSet:
     if sorted(arrays) != sorted(expected):
         raise ValueError(f"it holds {', '.join(sorted(arrays))[:200]}, not {', '.join(sorted(expected))[:200]}")
     labels = arrays[_LABEL]
-    kind = np.int64 if lock.task is DataTask.CLASSIFICATION else np.float64
-    if labels.dtype != kind or labels.ndim != 1 or not len(labels):
-        raise ValueError("the labels are not one number per sample")
-    if lock.classes and not ((labels >= 0) & (labels < len(lock.classes))).all():
-        raise ValueError("a label is no class of the lock")
+    if (problem := _label_problem(labels, lock.task, lock.classes)) is not None:
+        raise ValueError(problem)
     if len(labels) != lock.count:  # before anything is made of each of them
         raise _differ(len(labels), lock)
     inputs: dict[str, Column] = {}
@@ -217,6 +216,16 @@ def _laid_out(arrays: Mapping[str, Array], lock: DataLock) -> DataSet:
         inputs[column.name] = array
     groups = _read_texts(arrays[_GROUP], len(labels)) if lock.groups else ()
     return DataSet(lock.kind, lock.task, inputs, labels, lock.classes, groups)
+
+
+def _label_problem(labels: Array, task: DataTask, classes: Sequence[str]) -> str | None:
+    """Why these are no labels; ``None`` where they are."""
+    kind = np.int64 if task is DataTask.CLASSIFICATION else np.float64
+    if labels.dtype != kind or labels.ndim != 1 or not len(labels):
+        return "the labels are not one number per sample"
+    if task is DataTask.REGRESSION:
+        return None if np.isfinite(labels).all() else "a label is not finite"
+    return None if ((labels >= 0) & (labels < len(classes))).all() else "a label is no class of the lock"
 
 
 _ONE_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)

@@ -204,5 +204,10 @@ def test_the_policy_in_the_manual_is_one_and_shows_every_field() -> None:
     assert len(policy.waivers.good) == 1
     for kind in (ModelDemand, ProofDemand, FidelityDemand, ConsensusDemand, GateDemand):
         for name in kind.__dataclass_fields__:
-            word = {"max_age_seconds": "max_age", "skew_seconds": "clock_skew", "any_kind": "evidence_needed"}.get(name, name)
+            word = {
+                "max_age_seconds": "max_age",
+                "skew_seconds": "clock_skew",
+                "any_kind": "evidence_needed",
+                "evaluation_proofs": "evaluation",  # one table says what is demanded of the metrics and of each proof
+            }.get(name, name)
             assert re.search(rf"^{word} =|^\[model.{word}\]", text, flags=re.M), name

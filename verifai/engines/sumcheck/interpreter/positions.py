@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit
 
@@ -55,7 +56,7 @@ def rows_of(circuit: Circuit, starts: Sequence[int]) -> tuple[Rows, ...]:
             raise NotByPositions
         found[port.tensor] = Rows(1, np.arange(start, start + shape[1], dtype=np.int32))
     for op in circuit.ops:
-        rule = _RULES.get(type(op))
+        rule = find(_RULES, op, "the rows of positions")
         if rule is None:
             raise NotByPositions
         operands = [found[tensor] for tensor in ops.operands(op)]
@@ -180,25 +181,28 @@ def _gather(circuit: Circuit, op: ops.Gather, operands: Sequence[Rows]) -> Rows:
     return _along(np.where(inside, cells, EVER).astype(np.int32).reshape(circuit.tensors[op.out].shape))
 
 
-_RULES: dict[type[Any], Callable[[Circuit, Any, Sequence[Any]], Rows]] = {
-    ops.MatMul: _leading(lambda op: op.contract),
-    ops.GatedMatMul: _leading(lambda op: op.contract),
-    ops.Conv: _conv,
-    ops.BatchedMatMul: _batched,
-    ops.Mul: _same,
-    ops.LinearCombination: _same,
-    ops.RowSum: _leading(lambda op: op.axes),
-    ops.Requant: _same,
-    ops.Lookup: _same,
-    ops.RowMax: _leading(lambda op: 1),
-    ops.Recip: _same,
-    ops.Isqrt: _same,
-    ops.ArgMax: _leading(lambda op: 1),
-    ops.Rescale: _same,
-    ops.RowScale: _row_scale,
-    ops.WeightRows: _same,
-    ops.TopIndex: _leading(lambda op: 1),
-    ops.Relabel: _relabel,
-    ops.View: _view,
-    ops.Gather: _gather,
-}
+_RULES: Dispatch[Callable[[Circuit, Any, Sequence[Any]], Rows]] = dispatch(
+    {
+        ops.MatMul: _leading(lambda op: op.contract),
+        ops.GatedMatMul: _leading(lambda op: op.contract),
+        ops.Conv: _conv,
+        ops.BatchedMatMul: _batched,
+        ops.Mul: _same,
+        ops.LinearCombination: _same,
+        ops.RowSum: _leading(lambda op: op.axes),
+        ops.Requant: _same,
+        ops.Lookup: _same,
+        ops.RowMax: _leading(lambda op: 1),
+        ops.Recip: _same,
+        ops.Isqrt: _same,
+        ops.ArgMax: _leading(lambda op: 1),
+        ops.Rescale: _same,
+        ops.RowScale: _row_scale,
+        ops.WeightRows: _same,
+        ops.TopIndex: _leading(lambda op: 1),
+        ops.Relabel: _relabel,
+        ops.View: _view,
+        ops.Gather: _gather,
+    },
+    ("its windows may reach over positions", (ops.WindowSum, ops.WindowMax)),
+)

@@ -17,6 +17,7 @@ import verifai.engines.sumcheck as engine
 from verifai.engines.sumcheck import constraints
 from verifai.engines.sumcheck.circuit import batch, bounds, check, codec, ops
 from verifai.engines.sumcheck.circuit.dispatch import NotApplicable, dispatch, find, require
+from verifai.engines.sumcheck.interpreter import positions
 from verifai.engines.sumcheck.interpreter import run as interpreter
 from verifai.engines.sumcheck.lowering import batched
 from verifai.engines.sumcheck.planning import claim_count
@@ -46,7 +47,8 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "circuit.batch._RULES": lambda op: batch.keeps_apart(circuit_of(op), op),
     "lowering.batched._TAKEN": batched.axes_taken_in,
     "circuit.codec._WRITTEN": codec._op,
-    "interpreter.run._STEPS": lambda op: interpreter.run(circuit_of(op), [], []),
+    "interpreter.positions._RULES": lambda op: positions.rows_of(circuit_of(op), ()),
+    "interpreter.run.STEPS": lambda op: interpreter.run(circuit_of(op), [], []),
     "constraints._RULES": lambda op: constraints.constraints(circuit_of(op)),
     "protocol.buses._LOOKUPS": lambda op: buses.lookups_of(circuit_of(op), 0),
     "protocol.buses._COLUMNS": lambda op: buses.columns_of(circuit_of(op), op),
@@ -75,7 +77,8 @@ def all_tables() -> dict[str, Table]:
     found: dict[str, Table] = {}
     for module in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}."):
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, dict) and value and set(value) & set(KINDS):
+            imported = any(value is other for other in found.values())
+            if isinstance(value, dict) and value and set(value) & set(KINDS) and not imported:
                 found[f"{module.name.removeprefix(engine.__name__ + '.')}.{name}"] = value
     return found
 

@@ -31,7 +31,7 @@ RETRIES = 3
 """How often Ray tries a task again whose worker process was lost, where nothing is spent by that."""
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
-PASSPHRASE = "VERIFAI_PASSPHRASE"
+KEY_VARIABLE = "VERIFAI_PASSPHRASE"
 LOST = "cluster-lost"
 NOBODY = "no-worker-left"
 
@@ -280,12 +280,12 @@ def _close_to_others() -> None:
 @contextlib.contextmanager
 def _without_passphrase() -> Iterator[None]:
     """What is begun in this block does not inherit the passphrase of signing keys: workers need none."""
-    kept = os.environ.pop(PASSPHRASE, None)
+    kept = os.environ.pop(KEY_VARIABLE, None)
     try:
         yield
     finally:
         if kept is not None:
-            os.environ[PASSPHRASE] = kept
+            os.environ[KEY_VARIABLE] = kept
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ class UsableRoot:
     kept: int
 
     def reserve(self, count: int) -> tuple[int, ...]:
-        """Numbers for proofs, as :meth:`.OpeningLedger.reserve_block` gives them. Others may have taken some meanwhile."""
+        """Numbers for proofs, as ``ledger.reserve_block`` gives them. Others may have taken some meanwhile."""
         return self.ledger.reserve_block(count, "proof", keep=self.kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -292,6 +293,16 @@ def test_a_release_of_another_model_is_not_pinned(world: World) -> None:
     refused(world, EvidenceRejected, "release-files-differ")
     world.sign()
     refused(world, EvidenceRejected, "provenance-broken")
+
+
+def test_a_new_pin_counts_whichever_lock_the_engine_is_in(world: World) -> None:
+    """An older pin in the lock of this machine would come before it, and the release that was signed anew would not count."""
+    shutil.copy(world.folder.lock_path, world.folder.local_lock_path)
+    world.sign(STRANGER)
+    world.write_trust(signer=STRANGER)
+    made = pin_release(world.folder, world.held, world.trust, options=ONE)
+    assert world.folder.lock().provenance == made.pin
+    notarise(world.folder, world.held, world.trust, [NOTARY])
 
 
 def test_options_of_the_export_are_part_of_the_pin(world: World) -> None:

@@ -82,6 +82,23 @@ def test_ones_own_lock_and_trust_file_judge_a_case_as_any_bundle(case: Path, cap
     assert (status, found["bundles"][0]["verdict"]) == (3, "policy-not-met")
 
 
+@pytest.mark.parametrize("verb", ["audit", "verify"])
+def test_a_fingerprint_beside_ones_own_lock_or_trust_file_is_compared_too(
+    verb: str, case: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever gives digits wants to know whether they fit, whatever else decides."""
+    own = ["--trust", str(V1 / "trust.toml"), "--no-rederive"] if verb == "audit" else ["--lock", str(V1 / "circuit.lock")]
+    own += ["--allow-test-srs"] if verb == "verify" else []
+    with open_case(case) as opened:
+        right = spoken(opened.anchors)
+    assert run([verb, str(case), *own, "--anchors", right]) == 0
+    wrong = ("1" if right[0] != "1" else "2") + right[1:]
+    for false in (wrong, right[:-1], right[:29], "", " ", right.translate({ord("0") + one: 0x0660 + one for one in range(10)})):
+        capsys.readouterr()
+        assert run([verb, str(case), *own, "--anchors", false]) == 1, false
+        assert "anchors-differ" in "".join(capsys.readouterr())
+
+
 def test_another_trust_file_or_lock_has_another_fingerprint(case: Path, tmp_path: Path) -> None:
     with open_case(case) as opened:
         before = opened.anchors
@@ -226,6 +243,20 @@ def test_a_case_is_judged_alone(case: Path, capsys: pytest.CaptureFixture[str]) 
     assert (status, found["error"]["code"]) == (2, "bad-option")
     status, found = told(["verify", str(FOLDER), "--lock", str(LOCK), "--anchors", "1"], capsys)
     assert (status, found["error"]["code"]) == (2, "bad-option")
+
+
+def test_a_case_among_bundles_leaves_the_whole_undecided(
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It holds evidence that nobody looked at; a note beside status 0 would let false evidence pass unseen."""
+    shutil.copytree(FOLDER, tmp_path / "000000")
+    for arguments in (["verify", "--lock", str(LOCK), "--allow-test-srs"], ["audit", "--trust", str(TRUST), "--no-rederive"]):
+        shutil.copy(case, tmp_path / "mail.verifai")
+        status, found = told([*arguments, str(tmp_path)], capsys)
+        assert status == 4 and "not-a-bundle" in {one["code"] for one in found["findings"]}
+        assert any("it is a case" in one["message"] for one in found["findings"])
+        (tmp_path / "mail.verifai").unlink()
+        assert told([*arguments, str(tmp_path)], capsys)[0] == 0
 
 
 def test_a_case_is_told_from_a_bundle(case: Path) -> None:

@@ -24,6 +24,7 @@ PACKED = ".vbundle"
 MAX_ENTRIES = 2 * MAX_INPUTS
 """How many entries of folders are looked at."""
 _FIRST_MEMBERS = (b"attestations/", MANIFEST_NAME.encode())
+_CASE_MEMBERS = (b"bundles/", b"case.json")
 _PARTS = (MANIFEST_NAME, "attestations", "payload")
 """A folder that has one of them is a bundle, if need be a broken one: its reader says what is wrong."""
 
@@ -74,8 +75,8 @@ class FoundBundles:
     def other_findings(self) -> tuple[Finding, ...]:
         """One finding (``not-a-bundle``) per entry that is no bundle.
 
-        A plain file that does not look like a bundle is told and no more. A link, a device or a folder might lead to evidence
-        that nobody looked at, so it leaves the whole undecided.
+        A plain file that does not look like a bundle is told and no more. A link, a device, a folder or a case might lead to
+        evidence that nobody looked at, so it leaves the whole undecided.
         """
         return tuple(
             Finding(
@@ -195,6 +196,11 @@ def _is_packed(path: Path) -> bool:
     return start.startswith(b"PK") and start[LOCAL_SIZE:].startswith(_FIRST_MEMBERS)
 
 
+def _is_case(path: Path) -> bool:
+    start = _start(path, LOCAL_SIZE + max(map(len, _CASE_MEMBERS)))
+    return start.startswith(b"PK") and start[LOCAL_SIZE:].startswith(_CASE_MEMBERS)
+
+
 def _start(path: Path, size: int) -> bytes:
     """The first bytes of a regular file; of anything else, also of what cannot be read, none."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -221,4 +227,6 @@ def _entry(path: Path) -> Entry:
         return Entry(path, Kind.UNKNOWN, "it is a link" if stat.S_ISLNK(kind) else "it is no regular file")
     if path.name.endswith(PACKED) or _is_packed(path):
         return Entry(path)
+    if _is_case(path):  # it holds bundles, which nobody looked at
+        return Entry(path, Kind.UNKNOWN, "it is a case, which is judged by itself")
     return Entry(path, Kind.FILE, "it is a file, but no bundle")

@@ -13,7 +13,7 @@ import typer
 
 from verifai.bundle.find import NOTHING_FOUND, FoundBundles, find_distinct
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
-from verifai.cli.cases import AnchorsOption, Unfolded, unfolded
+from verifai.cli.cases import AnchorsOption, Unfolded, compared_anchors, unfolded
 from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, ended, other_lines, unchecked_lines
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import Target, report_targets, write_reports
@@ -25,7 +25,6 @@ from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
-from verifai.execution.spool import Spool
 from verifai.execution.streamed import Streamed
 from verifai.reports.html_audit import render_html
 from verifai.reports.markdown_audit import render_markdown
@@ -131,10 +130,9 @@ def register(app: typer.Typer) -> None:
                     progress=progress,
                 )
                 reports = audit_all(found.paths, trust_file, options, jobs=jobs)
-            if isinstance(reports, Spool):
-                reports = reports.mapped(
-                    lambda _, one: replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along))
-                )
+            reports = reports.mapped(
+                lambda _, one: replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along))
+            )
             return _result(reports, targets, found)
 
 
@@ -143,7 +141,7 @@ def _trusted(opened: Unfolded, trust: Path | None, anchors: str | None) -> tuple
     if trust is not None:
         if opened.case is not None:
             current().note("The case's own locks and trust file are not used: yours is.")
-        return read_trust(trust), ()
+        return read_trust(trust), compared_anchors(opened, anchors)
     if opened.case is None:
         hint = "Make one with: `verifai trust init -o trust.toml --lock LOCK`"
         raise UsageError("bad-option", "an audit rests on a trust file", where="--trust", hint=hint)

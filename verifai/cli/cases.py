@@ -68,3 +68,16 @@ def unfolded(paths: Sequence[Path], anchors: str | None = None) -> Iterator[Unfo
         except VerifaiError as problem:
             problem.message, problem.where = case.said(problem.message), case.said(problem.where)
             raise
+
+
+def compared_anchors(opened: Unfolded, anchors: str | None) -> tuple[Finding, ...]:
+    """What a fingerprint says beside a lock or trust file of the reader's own: whoever gives one wants it compared.
+
+    Raises:
+        EvidenceRejected: ``anchors-differ``.
+    """
+    if opened.case is None or anchors is None:
+        return ()
+    from verifai.stages.handover import judge_anchors  # an audit's closure, which a verifier without a case is spared
+
+    return (judge_anchors(opened.case, anchors),)

@@ -12,7 +12,7 @@ import typer
 from verifai.bundle.find import FoundBundles, find_distinct
 from verifai.circuit_folder import read_lock
 from verifai.cli.arguments import BundlesArgument, MaxMemoryOption, memory_limit, read_named
-from verifai.cli.cases import AnchorsOption, Unfolded, unfolded
+from verifai.cli.cases import AnchorsOption, Unfolded, compared_anchors, unfolded
 from verifai.cli.folders import (
     FAILED_SHOWN,
     IN_FULL,
@@ -105,7 +105,7 @@ def _locks(
         trusted = read_lock(lock)
         if case is not None:
             current().note("The case's own locks are not used: yours is.")
-        return lambda path: trusted, ()
+        return lambda path: trusted, compared_anchors(opened, anchors)
     if case is None:
         message, hint = "evidence is held to a lock that you trust", "Give: --lock FILE"
         raise UsageError("bad-option", message, where="--lock", hint=hint)

@@ -104,11 +104,13 @@ def pin_release(
         made = export_staged(staged, pin, Budget())
     pin = replace(pin, exporter=made.exporter, versions=made.versions)
     _require_this_model(pin, made, lock, folder)
-    path = folder.lock_path if folder.lock_path.is_file() else folder.local_lock_path
-    own = read_lock(path)
+    # Both locks, where there are two: the local one comes before the tracked one, and its older pin would go on to count.
+    paths = [one for one in (folder.lock_path, folder.local_lock_path) if one.is_file()]
+    own = {path: read_lock(path) for path in paths}
     kept = _keep(folder, attest(ReleasePredicate(held.signature_bytes(), pin), model_subject(lock.model_sha256)), "release")
-    write_atomic(path, render_lock(replace(own, provenance=pin)))
-    return PinnedRelease(pin, release, path, kept, staged, hub)
+    for path, one in own.items():
+        write_atomic(path, render_lock(replace(one, provenance=pin)))
+    return PinnedRelease(pin, release, paths[0], kept, staged, hub)
 
 
 def _require_this_model(pin: ProvenancePin, made: ExportedModel, lock: CircuitLock, folder: CircuitFolder) -> None:

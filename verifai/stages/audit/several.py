@@ -23,7 +23,7 @@ from verifai.stages.audit.options import AuditOptions
 from verifai.trust_file import TrustFile
 
 
-def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions, *, jobs: int | None = 1) -> Sequence[AuditReport]:
+def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions, *, jobs: int | None = 1) -> Spool[AuditReport]:
     """Audit several bundles, each on its own: one that cannot be audited keeps no other from being judged.
 
     Step V10 compares them with each other: two proofs must not use one opening number of a hidden commitment. The audit log

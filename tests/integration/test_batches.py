@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import pytest
 from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.paths import ROOT
 from tests.support.waiting import until
-from verifai.bundle.keys import new_key
+from verifai.bundle.keys import load_signer, new_key
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder
 from verifai.cli import app as cli
@@ -289,6 +292,44 @@ def test_what_this_batch_did_not_write_is_not_taken_for_a_sample(public: Circuit
         assert caught.value.code == "file-exists"
         if place == "a folder":
             target.rmdir()
+
+
+@pytest.mark.parametrize("planted", ["a proof that does not hold", "a bundle without the signature"])
+def test_what_lies_in_a_samples_place_is_verified_before_it_is_taken_for_proven(
+    private: CircuitFolder, tmp_path: Path, planted: str
+) -> None:
+    """After a crash a bundle may be there that no index tells of; so may one that somebody put there."""
+    new_key(tmp_path / "a.key")
+    signers = [load_signer(tmp_path / "a.key")]
+    data = write_rows(tmp_path / "in.npz", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        fails_at(patch, {1: KeyboardInterrupt()})
+        with pytest.raises(Interrupted):
+            proven(private, data, tmp_path / "e", signers=signers)
+    proven(private, data, tmp_path / "other", signers=[] if "signature" in planted else signers)
+    target = tmp_path / "e" / "000001"
+    if "signature" in planted:
+        (tmp_path / "other" / "000001").rename(target)
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SumcheckEngine, "prove", _with_a_flipped_bit(SumcheckEngine.prove))
+            proven(private, data, tmp_path / "false", signers=signers)
+        (tmp_path / "false" / "000001").rename(target)
+    with pytest.raises(UsageError) as caught:
+        proven(private, data, tmp_path / "e", signers=signers, resume=True)
+    assert caught.value.code == "file-exists"
+    shutil.rmtree(target)
+    (tmp_path / "other" / "000001").rename(target) if "signature" not in planted else None
+    assert proven(private, data, tmp_path / "e", signers=signers, resume=True).status == 0
+
+
+def _with_a_flipped_bit(prove: Callable[[SumcheckEngine, ProveRequest], EngineProof]) -> Callable[..., EngineProof]:
+    def wrong(self: SumcheckEngine, request: ProveRequest) -> EngineProof:
+        made = prove(self, request)
+        proof = made.files["proof.bin"]
+        return replace(made, files={**made.files, "proof.bin": proof[:-1] + bytes([proof[-1] ^ 1])})
+
+    return wrong
 
 
 # --- going on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from verifai.domain.openings import repeated_openings
 from verifai.domain.statement import EngineName
 from verifai.engines.sumcheck import proving
 from verifai.engines.sumcheck.lock_section import parse_section
+from verifai.engines.sumcheck.secrets import reserved
+from verifai.engines.sumcheck.secrets.store import UsableRoot, usable_root
 from verifai.engines.sumcheck.verifying import check_payload
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.onnx_graph.inputs import read_samples
@@ -143,3 +146,37 @@ def test_a_number_is_on_disk_before_a_proof_begins_and_is_lost_with_it(tmp_path:
     assert seen == [(1, 2)]  # number 0 was the registration's
     verified = verify_bundle(proven(folder, tmp_path / "b")[0], folder.lock())
     assert verified.statement.openings[0].number == 2
+
+
+def test_who_takes_numbers_at_the_same_time_leaves_the_one_for_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking for a root and taking its number another process takes the last one that proofs may have."""
+    (tmp_path / "circuit.toml").write_text(SPEC)
+    folder = CircuitFolder(tmp_path)
+    compile_circuit(folder)
+    genuine, secrets = proving.usable_root, folder.secrets_dir(EngineName.SUMCHECK)
+
+    def slow(*arguments: Any) -> UsableRoot:
+        found = genuine(*arguments)
+        found.reserve(2)
+        return found
+
+    monkeypatch.setattr(proving, "usable_root", slow)
+    with pytest.raises(UsageError) as caught:
+        proven(folder, tmp_path / "a")
+    assert caught.value.code == "opening-budget-spent"
+    assert [(one.used, one.budget) for one in show_roots(folder)] == [(3, 4)]
+    renew_root(folder)
+    # The same for a block: where the last ones are gone, it is of the next root.
+    section = parse_section(folder.lock().section(EngineName.SUMCHECK))
+    renewed = usable_root(secrets, section.weights_sha256)
+    races = iter([lambda: renewed.reserve(4)])
+
+    def raced(*arguments: Any) -> UsableRoot:
+        found = genuine(*arguments)
+        next(races, lambda: None)()
+        return found
+
+    monkeypatch.setattr(reserved, "usable_root", raced)
+    with pytest.raises(UsageError) as caught:
+        reserved.reserve_openings(section, secrets, 2)
+    assert caught.value.code == "opening-budget-spent" and "compile" in caught.value.hint

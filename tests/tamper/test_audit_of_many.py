@@ -24,8 +24,8 @@ from verifai.domain.statement import Role
 from verifai.engines.ezkl import verifying
 from verifai.errors import EvidenceRejected, Undecided, UsageError
 from verifai.stages.audit import reference as audit_reference
-from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.several import audit_all
 from verifai.trust_file import read_trust
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"

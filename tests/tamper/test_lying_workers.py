@@ -361,3 +361,15 @@ def test_of_hidden_weights_a_worker_gets_seeds_and_no_ledger(hidden: CircuitFold
     secrets = [name for name in parcel.pieces if name.startswith("secrets/")]
     assert secrets and not [name for name in secrets if name.endswith(".openings")]
     assert np.all([np.isfinite(sample["x"]).all() for sample in samples])
+
+
+def test_a_fresh_root_that_is_made_at_the_start_reaches_the_workers(
+    root: Path, samples: list[Mapping[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every attempt would spend a number of it, and none would end in a proof."""
+    folder = small_circuit(tmp_path, "spent", Visibility.PUBLIC, WeightVisibility.PRIVATE, budget=3)
+    prove_batch(folder, samples[:1], tmp_path / "before")  # the registration, this proof, and the one kept for a link
+    made = prove_by_strangers(monkeypatch, folder, samples[:2], tmp_path / "e", renew_roots=True)
+    assert made.report.status == 0 and len(made.crew.seen) == 2
+    given = [Item.from_bytes(item).opening for _, item, _ in made.crew.seen]
+    assert len(set(given)) == 2

@@ -21,11 +21,13 @@ from verifai.bundle.reader import open_bundle
 from verifai.consensus.drand import to_drand_json
 from verifai.domain.consensus.beacons import CHAINS, PublishedBeacon
 from verifai.domain.consensus.exchange import RoundCut, Step, VoteOpening
-from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE
+from verifai.domain.consensus.round import MAX_COMMITMENTS_OF_ONE, BeaconRule, RoundTerms
 from verifai.domain.consensus.tally import TallyOutcome
 from verifai.domain.consensus.vote import Vote, VoteCommitment
+from verifai.domain.record import Record
 from verifai.domain.utc_time import parse_utc
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, Undecided, UsageError
+from verifai.stages.consensus.beacon import require_late_enough
 from verifai.stages.consensus.call_round import CallOptions, call_round
 from verifai.stages.consensus.decide import decide
 from verifai.stages.consensus.find_round import find_round
@@ -564,6 +566,28 @@ def test_a_decision_that_somebody_put_into_the_folder_is_not_taken_for_ones_own(
         shutil.rmtree(target)
     write_closed(joined, target, CHAIR)
     assert is_written(joined, target, CHAIR)
+
+
+@pytest.mark.parametrize("source", ["Voters", " voters", "DRAND:quicknet", " drand:quicknet", "drand:quicknet ", "drand:"])
+def test_a_source_that_only_looks_like_one_that_proves_itself_is_refused(source: str, three: SharedRound) -> None:
+    """Its value would be the word of whoever reads it out, and whoever reads the decision would take it for drand's."""
+    terms = dataclasses.replace(three.terms, beacon=BeaconRule(source, 7))
+    with pytest.raises(EvidenceRejected) as problem:
+        require_late_enough(terms)
+    assert problem.value.code == "beacon-false"
+    with pytest.raises(UsageError):
+        call_round(three.base / "new", MODEL, three.base / "inputs.npz", three.base / "tolerance.json",
+                   CallOptions([key.public_key for key in three.keys], source, 7), CHAIR)  # fmt: skip
+    assert not (three.base / "new" / "round.json").exists()
+
+
+@pytest.mark.parametrize("source", ["lottery\x1b[2J", "drand:quicknet\u200b", "lot\ntery", "\u202elottery"])
+def test_terms_name_no_source_with_characters_that_nobody_sees(source: str, three: SharedRound) -> None:
+    document = {**three.terms.to_json(), "beacon": {"source": source, "number": 7}}
+    with pytest.raises(EvidenceRejected, match="nobody sees"):
+        RoundTerms.from_record(Record(document, "terms"))
+    plain = {**document, "beacon": {"source": "Lotería", "number": 7}}
+    assert RoundTerms.from_record(Record(plain, "terms")).beacon == BeaconRule("Lotería", 7)
 
 
 def make(folder: Path) -> Path:

@@ -27,8 +27,8 @@ from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 from verifai.stages.audit import reference as audit_reference
 from verifai.stages.audit import steps as audit_steps
-from verifai.stages.audit.audit import audit_all
 from verifai.stages.audit.options import AuditOptions
+from verifai.stages.audit.several import audit_all
 from verifai.trust_file import read_trust
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"

@@ -100,6 +100,11 @@ CHAINS: Mapping[str, DrandChain] = {
 def chain_of(rule: BeaconRule) -> DrandChain | None:
     """The drand chain that ``rule`` names; ``None`` for another source. Raises UsageError (``bad-beacon``): no such chain."""
     if not rule.source.startswith(DRAND):
+        plain = rule.source.strip().casefold()
+        if rule.source != VOTERS and (plain == VOTERS or plain.startswith(DRAND)):
+            # It would be read as the source that it looks like, whose value proves itself; this one's is somebody's word.
+            hint = f"Known sources whose values prove themselves: {VOTERS}, {', '.join(CHAINS)}"
+            raise UsageError("bad-beacon", f"{rule.source[:80]!r} only looks like the source of that name", hint=hint)
         return None
     found = CHAINS.get(rule.source)
     if found is None:

@@ -19,6 +19,7 @@ from verifai.domain.consensus.vote import Opening, Vote, VoteCommitment, commitm
 from verifai.domain.consensus.vote_tree import leaf_hash, root_from_path
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
+from verifai.domain.unicode_14 import is_printable
 from verifai.domain.utc_time import parse_utc, utc_from_record
 from verifai.errors import EvidenceRejected, UsageError, VerifaiError
 
@@ -165,6 +166,9 @@ class RoundTerms:
     def from_record(cls, record: Record) -> RoundTerms:
         """The inverse of :meth:`to_json`, strict."""
         beacon = record.table("beacon")
+        source = beacon.text("source", max_length=MAX_SOURCE)
+        if not is_printable(source):
+            raise beacon.refuse("characters that nobody sees", "source")
         try:
             terms = cls(
                 job=Job.from_record(record.table("job")),
@@ -172,9 +176,7 @@ class RoundTerms:
                 tolerated_faults=record.integer("tolerated_faults", low=1, high=MAX_VOTERS),
                 samples_beyond=record.integer("samples_beyond", low=0, high=10**6),
                 openings=record.integer("openings", low=1, high=1024),
-                beacon=BeaconRule(
-                    beacon.text("source", max_length=MAX_SOURCE), beacon.integer("number", low=0, high=2**53 - 1)
-                ),
+                beacon=BeaconRule(source, beacon.integer("number", low=0, high=2**53 - 1)),
                 nonce=record.text("nonce", max_length=128),
                 commit_by=utc_from_record(record, "commit_by"),
                 reveal_by=utc_from_record(record, "reveal_by"),

@@ -65,7 +65,7 @@ def _root(request: ProveRequest, section: LockSection) -> _Root:
     if opening is not None:
         return _Root(opening.root, root_files(folder, section.weights_sha256, opening.root), lambda: opening.number)
     usable = usable_root(folder, section.weights_sha256)
-    return _Root(usable.root, usable.files, lambda: usable.ledger.reserve("proof"))
+    return _Root(usable.root, usable.files, lambda: usable.reserve(1)[0])
 
 
 class _Ready(NamedTuple):

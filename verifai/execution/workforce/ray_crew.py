@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +30,8 @@ POLL_SECONDS = 5.0
 RETRIES = 3
 """How often Ray tries a task again whose worker process was lost, where nothing is spent by that."""
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+KEY_VARIABLE = "VERIFAI_PASSPHRASE"
 LOST = "cluster-lost"
 NOBODY = "no-worker-left"
 
@@ -227,6 +231,9 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
         Undecided: ``cluster-lost`` when there is no cluster at that address; ``no-worker-left``.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to Ray's makers
+    place = address or os.environ.get(ADDRESS_VARIABLE) or "local"
+    if place == "local":
+        _close_to_others()
     try:
         import ray
     except ImportError:
@@ -237,12 +244,18 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
         raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install ray=={RELEASE}`")
     ours = not ray.is_initialized()
     if ours:
-        place = address or os.environ.get(ADDRESS_VARIABLE) or "local"
         more = {} if place.startswith("ray://") else {"log_to_driver": False}
         if place == "local":
             more["include_dashboard"] = False
+            if AUTH_MODE not in os.environ:
+                message = (
+                    "Ray was loaded before, without tokens: a cluster begun now would take code from anybody on the network"
+                )
+                hint = f"Set {AUTH_MODE}=token and {AUTH_TOKEN} before the program starts, or call ray.init() before."
+                raise Undecided(LOST, message, where="--on", hint=hint)
         try:
-            ray.init(address=place, logging_level="ERROR", **more)
+            with _without_passphrase():
+                ray.init(address=place, logging_level="ERROR", **more)
         except Exception as problem:  # noqa: BLE001 - of many kinds, by how far it came
             hint = "See that the cluster is up and has the same Python and Ray as this machine: `ray status`"
             raise Undecided(LOST, f"cannot join: {str(problem)[:300]}", where=place, hint=hint) from None
@@ -253,6 +266,26 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
             with contextlib.suppress(Exception):
                 ray.shutdown()
         raise
+
+
+def _close_to_others() -> None:
+    """Have the cluster that is begun here ask for a token that nobody else has: its ports are open to the whole network, and
+    whoever can submit to them runs code as this user. Ray takes such settings when it is loaded, and not later.
+    """
+    if "ray" not in sys.modules and AUTH_MODE not in os.environ:
+        os.environ[AUTH_MODE] = "token"
+        os.environ[AUTH_TOKEN] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def _without_passphrase() -> Iterator[None]:
+    """What is begun in this block does not inherit the passphrase of signing keys: workers need none."""
+    kept = os.environ.pop(KEY_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.environ[KEY_VARIABLE] = kept
 
 
 @contextlib.contextmanager

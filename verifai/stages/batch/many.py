@@ -64,7 +64,8 @@ class Many:
     _waiting: int = 0
     _warned: bool = False
     _blamed: set[str] = field(default_factory=set)
-    _roots: set[Sha256] = field(default_factory=set)
+    _roots: frozenset[Sha256] = frozenset()
+    """Whose seeds the workers have."""
 
     def __post_init__(self) -> None:
         self._openings = Openings(self.ready, self.options.renew_roots, self.progress)
@@ -101,6 +102,7 @@ class Many:
         from verifai.execution.workforce.ray_crew import Demands, join
 
         refuse_to_ship(self.ready, self.options)
+        self._openings.ensure()  # before the seeds are packed: the first number may be one of a fresh root
         shared = self._circuit_away()
         deadline = self.ready.budget.prove_seconds
         demands = Demands(
@@ -116,6 +118,7 @@ class Many:
 
     def _circuit_away(self) -> bytes:
         engine = self.ready.engine
+        self._roots = self._openings.roots()  # first: of a root that another process makes meanwhile, a seed too many is sent
         held = engine.constant_files() if isinstance(engine, Rehearses) else frozenset[str]()
         return circuit_away(self.ready, self.options.threads or 1, held=held)
 
@@ -128,10 +131,8 @@ class Many:
 
     def _parcel(self, crew: Crew, row: int) -> bytes | None:
         opening = self._openings.take(self._waiting)
-        if opening is not None and opening.root not in self._roots:
-            if self._roots and self.options.workforce.remote:  # a fresh root, whose seed no worker has yet
-                crew.share(self._circuit_away())
-            self._roots.add(opening.root)
+        if opening is not None and self.options.workforce.remote and opening.root not in self._roots:
+            crew.share(self._circuit_away())  # a fresh root, whose seed no worker has yet
         self._waiting -= 1
         self._given[row] = opening
         self._attempts[row] += 1

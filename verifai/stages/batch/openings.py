@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from verifai.domain.digest import Sha256
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.capabilities import RenewsWeightRoots, ReservesOpenings
@@ -54,6 +55,14 @@ class Openings:
             count = max(1, min(BLOCK, left))
             self._block.extend(engine.reserve_openings(self.ready.section, folder.secrets_dir(engine.name), count))
         return self._block.popleft()
+
+    def roots(self) -> frozenset[Sha256]:
+        """The roots that there are now. Raises UsageError, Undecided: a ledger that cannot be used."""
+        engine, folder = self.ready.engine, self.ready.folder
+        if not self.needed or not isinstance(engine, RenewsWeightRoots):
+            return frozenset()
+        states = engine.weight_roots(self.ready.section, folder.secrets_dir(engine.name), where=str(folder.folder))
+        return frozenset(state.root for state in states)
 
     def ensure(self) -> None:
         """Make a fresh root where that was asked for and no other has openings left. Raises as :meth:`take`."""

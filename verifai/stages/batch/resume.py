@@ -9,16 +9,16 @@ from typing import Any
 
 from verifai.bundle.reader import open_bundle
 from verifai.domain.digest import Sha256
-from verifai.domain.progress import Progress
+from verifai.domain.progress import SILENT, Progress
 from verifai.domain.proof_index import IndexHeader, IndexRow, ProofIndex, SampleStatus, first_difference, row_words, sample_id
 from verifai.domain.statement import Role, Statement, Visibility
 from verifai.engines.interface import ProofEngine
-from verifai.errors import InputRejected, UsageError, VerifaiError
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageError, VerifaiError
 from verifai.stages.batch.inputs import differing_hidden_input
 from verifai.stages.evidence import section_digest, statement_digest
 from verifai.stages.matching import HIDING_ROOT
 from verifai.stages.prove import ReadyCircuit
-from verifai.stages.verify import find_claims
+from verifai.stages.verify import verify_proof
 
 MAX_SHOWN_OUTPUTS = 4096
 """Outputs of more cells than this are left out of an index; the bundle has them."""
@@ -108,13 +108,18 @@ def _differs(message: str, path: Path) -> UsageError:
 def _unlisted(
     row: int, header: IndexHeader, ready: ReadyCircuit, sample: Mapping[str, Any], digest: Sha256 | None, path: Path
 ) -> IndexRow:
-    """The row of a bundle that was written just before a crash."""
+    """The row of a bundle that was written just before a crash.
+
+    It is verified: no index vouches for it, and whoever can write into the folder may have put it there.
+    """
     try:
         with open_bundle(path) as bundle:
-            circuit, proof = find_claims(bundle)
-            statement = proof.statement
+            verified = verify_proof(bundle, ready.lock, allow_test_srs=True, budget=ready.budget, progress=SILENT)
+            statement = verified.statement
+            keys = {signer.public_key for signer in ready.signers}
             same = (
-                circuit.section_sha256 == section_digest(ready.section)
+                verified.circuit.section_sha256 == section_digest(ready.section)
+                and bundle.check_signatures(keys).signers == keys
                 and statement.model_sha256 == header.model_sha256
                 and statement.context == header.context_of(row)
                 and _same_inputs(ready.engine, statement, sample)
@@ -122,9 +127,7 @@ def _unlisted(
             if same:
                 return proven_row(row, statement, bundle.bundle_id, digest, 0.0, path)
             message = f"it is not the bundle of {row_words(row)} of this batch"
-    except VerifaiError as problem:
-        if problem.code == "disk":
-            raise
+    except (EvidenceRejected, PolicyNotMet, UsageError) as problem:
         message = f"it is no bundle of this batch: {problem.message}"
     raise UsageError("file-exists", message, where=str(path), hint="Take it away, or choose another --output folder.")
 

@@ -13,6 +13,7 @@ from verifai.engines.interface import ReservedOpening
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite
 from verifai.engines.sumcheck.payload.weight_roots import MAX_RELATION
 from verifai.engines.sumcheck.secrets.store import epochs, seed_path, shown_path, usable_root
+from verifai.errors import UsageError
 from verifai.execution.files import read_limited
 
 _SEED_LIMIT = 4096
@@ -23,11 +24,14 @@ def reserve_openings(section: LockSection, folder: Path, count: int) -> tuple[Re
     expect_suite(section)
     if section.weights is not WeightVisibility.PRIVATE:
         return ()
-    usable = usable_root(folder, section.weights_sha256)
-    # The pinned root's last opening is kept for a link to a fresh root, as usable_root keeps it for a single proof.
-    kept = int(usable.root == section.weights_sha256)
-    numbers = usable.ledger.reserve_block(count, "proof", keep=kept)
-    return tuple(ReservedOpening(usable.root, number) for number in numbers)
+    while True:
+        usable = usable_root(folder, section.weights_sha256)
+        try:
+            return tuple(ReservedOpening(usable.root, number) for number in usable.reserve(count))
+        except UsageError as problem:
+            # Another process took the last ones since; it ends, since numbers are only ever spent.
+            if problem.code != "opening-budget-spent":
+                raise
 
 
 def secret_files(section: LockSection, folder: Path) -> dict[str, bytes]:

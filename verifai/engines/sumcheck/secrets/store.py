@@ -7,6 +7,7 @@ and opens it; the ledger says which openings are spent (:mod:`.opening_ledger`).
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
 from verifai.engines.sumcheck.secrets.opening_ledger import OpeningLedger, create_ledger, open_ledger
 from verifai.errors import InternalError, UsageError
 from verifai.execution.files import read_limited, write_atomic
+from verifai.execution.locks import folder_locked
 
 SCHEMA = "verifai/weights-secret/v1"
 _LIMIT = 4096
@@ -91,11 +93,21 @@ def weights_ledger(folder: Path, root: Sha256) -> OpeningLedger:
 
 @dataclass(frozen=True, slots=True)
 class UsableRoot:
-    """A root of private weights with openings left. ``files``: what a payload shows of it."""
+    """A root of private weights with openings left.
+
+    Attributes:
+        files: what a payload shows of it.
+        kept: how many of its last openings no proof may take: the pinned root's last one is for a link to a fresh root.
+    """
 
     root: Sha256
     ledger: OpeningLedger
     files: dict[str, bytes]
+    kept: int
+
+    def reserve(self, count: int) -> tuple[int, ...]:
+        """Numbers for proofs, as ``ledger.reserve_block`` gives them. Others may have taken some meanwhile."""
+        return self.ledger.reserve_block(count, "proof", keep=self.kept)
 
 
 def keep_registration(folder: Path, root: Sha256, data: bytes) -> None:
@@ -135,11 +147,11 @@ def usable_root(folder: Path, pinned: Sha256) -> UsableRoot:
         ledger = weights_ledger(folder, epoch)
         if ledger.remaining > 0:
             files = {REGISTRATION_FILE: shown, LINK_FILE: read_limited(path, limit=MAX_RELATION)}
-            return UsableRoot(epoch, ledger, files)
+            return UsableRoot(epoch, ledger, files, 0)
     ledger = weights_ledger(folder, pinned)
     left = ledger.remaining
     if left > 1:
-        return UsableRoot(pinned, ledger, {REGISTRATION_FILE: shown})
+        return UsableRoot(pinned, ledger, {REGISTRATION_FILE: shown}, 1)
     hint = "Run: `verifai weights renew CIRCUIT`" if left else "Make a new root: compile again."
     message = "no opening of the weights' roots is left for a proof"
     raise UsageError("opening-budget-spent", message, where=str(folder), hint=hint)
@@ -182,10 +194,7 @@ def reserve_tensor(folder: Path, secret: TensorSecret) -> int:
         raise UsageError("tensor-secret-malformed", f"a seed has {SEED_BYTES} bytes", where=secret.root[:16])
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"tensor-{secret.root[:16]}.openings"
-    if not path.exists():
-        try:
+    with folder_locked(folder):  # a process that reads the ledger while another one makes it would call the root dead
+        if not os.path.lexists(path):
             create_ledger(path, secret.root, TENSOR_BUDGET - 1)
-        except UsageError as problem:
-            if problem.code != "opening-ledger-exists":  # another process was quicker
-                raise
     return 1 + open_ledger(path, secret.root).reserve("proof that takes this tensor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,8 @@ from verifai.engines.sumcheck.build_folder import read_build
 from verifai.engines.sumcheck.interpreter.weights import decode_arrays
 from verifai.engines.sumcheck.lock_section import parse_section
 from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, tensor_root
-from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE
+from verifai.engines.sumcheck.secrets import store
+from verifai.engines.sumcheck.secrets.opening_ledger import MARKS_VARIABLE, OpeningLedger
 from verifai.engines.sumcheck.secrets.store import reserve_tensor
 from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.errors import InputRejected, UsageError
@@ -49,6 +52,25 @@ def test_another_folder_does_not_begin_again(tmp_path: Path) -> None:
         reserve_tensor(tmp_path / "other", secret)
     assert caught.value.code == "opening-ledger-rolled-back"
     assert reserve_tensor(tmp_path / "s", secret) == 2
+
+
+def test_nobody_reads_a_ledger_that_is_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs that take one tensor: the second would find half a ledger, and call the root dead."""
+    genuine, tried = store.create_ledger, []
+
+    def create(path: Path, root: str, budget: int) -> OpeningLedger:
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+        tried.append(path)
+        return genuine(path, root, budget)
+
+    monkeypatch.setattr(store, "create_ledger", create)
+    assert reserve_tensor(tmp_path / "s", TensorSecret(Sha256("a" * 64), SEED, 0)) == 1
+    assert len(tried) == 1
 
 
 def test_each_proof_that_takes_a_tensor_opens_another_number_and_a_wrong_seed_opens_none(tmp_path: Path) -> None:

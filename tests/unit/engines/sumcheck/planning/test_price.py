@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support import sumcheck_examples as examples
 from tests.support.cpu_time import takes_at_most
+from tests.support.paths import ROOT
 from tests.support.sumcheck_examples import Sketch
 from tests.support.zk_circuits import pieces
 from verifai.engines.sumcheck.circuit import ops
@@ -17,6 +19,7 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.weights import encode_weights
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import price as pricing
 from verifai.engines.sumcheck.planning.plan import plan, planned
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.planning.price import (
@@ -198,3 +201,12 @@ def test_kinds_of_claims_that_are_too_many_count_as_the_most_costly():
     circuit = s.finish(out)
     played = _play(circuit, plan(circuit).bus)
     assert price_of(circuit).messages == sum(count for _, count in played.messages)
+
+
+def test_the_constants_in_the_protocol_are_the_code_s() -> None:
+    text = (ROOT / "docs" / "engine" / "protocol.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \| ([0-9]+(?:, [0-9]+)*) \|", text, re.MULTILINE)
+    pairs = [pair for names, values in rows for pair in zip(names.split(", "), values.split(", "), strict=True)]
+    told = {name.strip("`"): int(value) for name, value in pairs}
+    assert len(told) >= 20
+    assert told == {name: getattr(pricing, name) for name in told}

@@ -414,6 +414,25 @@ def test_the_page_in_the_package_is_the_one_that_is_built() -> None:
     assert (DIST / "page.html").read_bytes() == empty_page(), "run: make verifier-js"
 
 
+OTHERS = (
+    "gate", "calibration", "round", "vote-commitment", "vote", "vote-replay", "consensus", "tee", "evaluation", "release",
+    "derivation", "beacon", "round-cut", "vote-opening",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_what_the_second_verifier_cannot_judge_is_named_and_never_accepted(
+    second: SecondVerifier, tmp_path: Path, good: dict[str, bytes], kind: str
+) -> None:
+    forge = Forge.of(good)
+    other = copy.deepcopy(forge.statements["circuit"])
+    forge.statements[kind] = {**other, "predicateType": f"urn:verifai:{kind}:v1", "predicate": {}}
+    write_files(tmp_path / "b", forge.sealed())
+    for trust in (TRUST, None):
+        answer = second.ask(tmp_path / "b", OURS / "public.lock", trust, "frozen")
+        assert (answer.status, answer.failed, answer.statement) == (4, {"not-checked-here"}, None)
+
+
 def test_a_context_begins_no_line_of_its_own(tmp_path: Path) -> None:
     """Whoever proves chooses the context; a line of it could pass for the verdict about another bundle."""
     folder = small_circuit(tmp_path, "public", Visibility.PUBLIC)

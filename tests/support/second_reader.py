@@ -56,14 +56,19 @@ class SecondVerifier:
             case["trust"] = str(trust)
         if context is not None:
             case["context"] = context
+        found = self.ask_plain(case)
+        codes = tuple((one["code"], one["outcome"]) for one in found["findings"])
+        return Answer(found["status"], codes, found.get("statement"))
+
+    def ask_plain(self, case: dict[str, Any]) -> dict[str, Any]:
+        """One case as it is, and its answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the second verifier ended"
-        found = json.loads(line)
-        codes = tuple((one["code"], one["outcome"]) for one in found["findings"])
-        return Answer(found["status"], codes, found.get("statement"))
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None

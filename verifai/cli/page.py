@@ -69,6 +69,7 @@ def _result(written: WrittenPage, found: FoundBundles | None) -> Result:
         "bytes": written.size,
         "bundle_ids": list(written.bundle_ids),
     }
+    told = "The lock pins a tokenizer that does not lie beside it: the page shows tokens as numbers. Put tokenizer.json there."
     count = len(written.bundle_ids)
     what = f"{count} bundle{'s' * (count != 1)}" if count else "no bundle"
     lines = [
@@ -77,6 +78,7 @@ def _result(written: WrittenPage, found: FoundBundles | None) -> Result:
         f"   SHA-256 of its program  {written.program_sha256}",
         "Not checked here: the page checks when it is opened. Whoever receives it should trust it only from you, or drop the",
         "bundle into a page of their own: `verifai page --empty -o verifier.html`",
+        *([told] if written.untold else []),
     ]
     others = [] if found is None else found.other_findings()
     status = combined_status({0}, found) if found is not None else 0

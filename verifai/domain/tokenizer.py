@@ -10,6 +10,7 @@ are known and cost no more than the text is long are taken.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -310,7 +311,7 @@ def _check_part(part: Any, known: frozenset[str], where: str, depth: int) -> Non
     if part is None:
         return
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind not in known or depth > 2:
+    if not isinstance(kind, str) or kind not in known or depth > 2:
         raise _refused(f"a part of the type {str(kind)[:40]!r} is not taken", where)
     for inner in ("normalizers", "pretokenizers", "processors", "decoders"):
         listed = part.get(inner, []) if kind == "Sequence" else []
@@ -323,14 +324,15 @@ def _check_part(part: Any, known: frozenset[str], where: str, depth: int) -> Non
         fixed = isinstance(pattern, Mapping) and len(pattern) == 1
         text = next(iter(pattern.values())) if fixed else None
         plain = fixed and "String" in pattern and isinstance(text, str) and 0 < len(text) <= 16
-        if not plain and not (fixed and "Regex" in pattern and text in PATTERNS):
+        if not plain and not (fixed and "Regex" in pattern and isinstance(text, str) and text in PATTERNS):
             raise _refused("a splitting pattern that is not known, so what it costs is not known either", where)
 
 
 def _has_part(part: Any, kind: str) -> bool:
     if not isinstance(part, Mapping):
         return False
-    return part.get("type") == kind or any(_has_part(one, kind) for one in part.get("decoders", ()))
+    inner = part.get("decoders", ()) if part.get("type") == "Sequence" else ()  # which is a list: it was checked before
+    return part.get("type") == kind or any(_has_part(one, kind) for one in inner)
 
 
 def _pieces(document: Mapping[str, Any], joining: Joining, where: str) -> tuple[tuple[bytes, ...], frozenset[int]]:
@@ -339,7 +341,8 @@ def _pieces(document: Mapping[str, Any], joining: Joining, where: str) -> tuple[
     added = document.get("added_tokens") or []
     if not isinstance(vocabulary, Mapping) or not isinstance(added, list) or len(vocabulary) + len(added) > MAX_TOKENS:
         raise _refused("it has no vocabulary, or one that is too large", where)
-    listed = {token.get("content") for token in added if isinstance(token, Mapping)}
+    contents = (token.get("content") for token in added if isinstance(token, Mapping))
+    listed = {text for text in contents if isinstance(text, str)}
     found: dict[int, bytes] = {}
     for text, number in vocabulary.items():
         if type(number) is not int or not 0 <= number < MAX_TOKENS or number in found:
@@ -369,6 +372,7 @@ def byte_letters() -> dict[str, int]:
 
 
 _BYTES = byte_letters()
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 def _plain(text: str, joining: Joining, where: str) -> bytes:
@@ -378,10 +382,6 @@ def _plain(text: str, joining: Joining, where: str) -> bytes:
         except KeyError:
             raise _refused(f"the token {text[:40]!r} is not written in letters for bytes", where) from None
     if joining is Joining.SPACES:
-        if len(text) == 6 and text.startswith("<0x") and text.endswith(">"):
-            try:
-                return bytes([int(text[3:5], 16)])
-            except ValueError:
-                pass
-        return text.replace("▁", " ").encode()
+        byte = _BYTE.fullmatch(text)  # int() would take signs, spaces and digits of other scripts for a byte as well
+        return bytes.fromhex(byte[1]) if byte else text.replace("▁", " ").encode()
     return text.encode()

@@ -28,6 +28,7 @@ class HeldKind(StrEnum):
     BUNDLE = "bundle"
     LOCK = "lock"
     TRUST = "trust"
+    TOKENIZER = "tokenizer"
 
 
 @dataclass(frozen=True, slots=True)

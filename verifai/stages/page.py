@@ -1,14 +1,15 @@
-"""page: bundles, the lock and the trust file as one HTML file that checks itself when it is opened. Nothing is judged here."""
+"""page: bundles, lock, tokenizer and trust file as one HTML file that checks itself when it is opened. Nothing is judged."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from verifai.bundle.archive import pack
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock
 from verifai.domain.digest import Sha256, sha256
+from verifai.domain.tokenizer import FILE, MAX_BYTES
 from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 from verifai.execution.scratch import private_directory
@@ -26,6 +27,7 @@ class WrittenPage:
     Attributes:
         sha256: of the file. program_sha256: of the program in it, which is the same in every page of a release.
         bundle_ids: of the bundles that it holds, in order; their claims were not judged.
+        untold: whether the lock pins a tokenizer that does not lie beside it, so that the page shows tokens as numbers.
     """
 
     path: Path
@@ -33,19 +35,22 @@ class WrittenPage:
     program_sha256: Sha256
     size: int
     bundle_ids: tuple[Sha256, ...]
+    untold: bool = False
 
 
 def write_page(bundles: Sequence[Path], lock: Path, target: Path, *, trust: Path | None = None) -> WrittenPage:
-    """Write a page that holds ``bundles``, the lock and the trust file.
+    """Write a page that holds ``bundles``, the lock, the tokenizer that lies beside it where it pins one, and the trust file.
 
     Raises:
         EvidenceRejected: a bundle is not well formed.
-        UsageError: ``bad-lock``, ``bad-trust``, ``file-missing``, ``page-too-large``.
+        UsageError: ``bad-lock``, ``bad-tokenizer``, ``bad-trust``, ``file-missing``, ``page-too-large``.
         Undecided: ``disk``.
     """
     lock_file = lock / "circuit.lock" if lock.is_dir() else lock
-    read_lock(lock_file)  # a broken one is told here, not to whom the page is sent
+    found = read_lock(lock_file)  # a broken one is told here, not to whom the page is sent
     files = [HeldFile(HeldKind.LOCK, lock_file.name, read_limited(lock_file, limit=MAX_TOML_BYTES))]
+    if found.names.tokenizer is not None:
+        files.append(HeldFile(HeldKind.TOKENIZER, FILE, read_limited(lock_file.parent / FILE, limit=MAX_BYTES)))
     if trust is not None:
         read_trust(trust)
         files.append(HeldFile(HeldKind.TRUST, trust.name, read_limited(trust, limit=MAX_TOML_BYTES)))
@@ -59,7 +64,8 @@ def write_page(bundles: Sequence[Path], lock: Path, target: Path, *, trust: Path
                 hint = "Take fewer bundles, or send `verifai page --empty` beside them."
                 raise UsageError("page-too-large", message, where=str(path), hint=hint)
             files.append(HeldFile(HeldKind.BUNDLE, path.name, (folder / "bundle").read_bytes()))
-    return _written(target, compose(files), tuple(ids))
+    untold = found.names.tokens is not None and found.names.tokenizer is None
+    return replace(_written(target, compose(files), tuple(ids)), untold=untold)
 
 
 def write_empty_page(target: Path) -> WrittenPage:

@@ -13,7 +13,7 @@ const FIXTURES = "../fixtures/bundles/sumcheck-2";
 const MINUTES = 240_000;
 
 interface Held {
-  readonly kind: "bundle" | "lock" | "trust";
+  readonly kind: "bundle" | "lock" | "trust" | "tokenizer";
   readonly name: string;
   readonly data: Uint8Array;
 }
@@ -21,6 +21,7 @@ interface Held {
 const file = (name: string): Buffer => readFileSync(join(FIXTURES, name));
 const base64 = (data: Uint8Array | string): string => Buffer.from(data).toString("base64");
 const held = (kind: Held["kind"], name: string, data: Uint8Array = file(name)): Held => ({ kind, name, data });
+const ANSWER = "../sumcheck-2-answer";
 const GOOD = [held("lock", "public.lock"), held("trust", "trust.toml"), held("bundle", "public.vbundle")];
 
 function composed(files: readonly Held[]): string {
@@ -113,6 +114,43 @@ describe("the evidence page in Chromium", { skip: CHROMIUM ? false : "Chromium i
       await page.close();
     });
   }
+
+  const answer = (tokenizer: Uint8Array | null): Held[] => [
+    held("lock", "circuit.lock", file(`${ANSWER}/circuit.lock`)), held("bundle", "answer.vbundle", file(`${ANSWER}/answer.vbundle`)),
+    ...(tokenizer ? [held("tokenizer", "tokenizer.json", tokenizer)] : []),
+  ];
+
+  test("shows prompt and answer of a language model as text, with special tokens marked", async () => {
+    const { page, foreign, errors } = await opened(composed(answer(file(`${ANSWER}/tokenizer.json`))));
+    assert.equal(await word(page), "Verified");
+    const told = await page.$$eval(".told", (nodes) => nodes.map((node) => node.textContent));
+    assert.deepEqual(told.slice(0, 1), ["The capital of France is"]);
+    assert.ok(told.includes(" Paris.<|end|>"), told.join(" / "));
+    assert.ok((await page.$$eval(".special", (nodes) => nodes.map((node) => node.textContent))).includes("<|end|>"));
+    assert.match(await text(page), /put out the answer shown here, token by token, after the prompt shown here/);
+    assert.deepEqual([foreign, errors], [[], []]);
+    await page.close();
+  });
+
+  for (const [how, tokenizer] of [["missing", null], ["another one", Buffer.from("{}")]] as const) {
+    test(`shows numbers and says why where the tokenizer is ${how}`, async () => {
+      const { page } = await opened(composed(answer(tokenizer)));
+      assert.equal(await word(page), "Verified");
+      assert.equal((await page.$$(".told")).length, 0);
+      assert.match(await text(page), tokenizer ? /tokenizer\.json is not the tokenizer that the lock pins, and was not used/ : /the tokenizer that the lock pins .* is not here/);
+      await page.close();
+    });
+  }
+
+  test("gives no green word where something comes with the proof that it cannot check", async () => {
+    const lock = Buffer.concat([file("public.lock"), Buffer.from("\n[provenance]\nrelease = 1\n")]);
+    const { page } = await opened(composed([held("lock", "public.lock", lock), held("bundle", "public.vbundle")]));
+    assert.equal(await word(page), "Proof verified, not the rest");
+    assert.match(await page.$eval("#verdict-lead", (node) => node.textContent), /Not checked here: from which release the model comes/);
+    assert.equal(await page.$eval("#verdict", (node) => (node as HTMLElement).dataset["state"]), "partly");
+    assert.doesNotMatch(await page.title(), /^Verified/);
+    await page.close();
+  });
 
   test("refuses a flipped byte anywhere, and shows no value of it", async () => {
     const data = file("public.vbundle");

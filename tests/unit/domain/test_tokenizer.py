@@ -73,6 +73,9 @@ def test_padding_before_the_end_is_text() -> None:
         (lambda d: d["tokenizer"].update(pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}}), "pattern"),
         (lambda d: d["tokenizer"].update(normalizer={"type": "Replace", "pattern": {"Regex": "(a+)+$"}}), "pattern"),
         (lambda d: d["tokenizer"].update(pre_tokenizer={"type": "Sequence", "pretokenizers": [SPLIT]}), "pattern"),
+        (lambda d: d["tokenizer"].update(decoder={"type": ["Fuse"]}), "is not taken"),
+        (lambda d: d["tokenizer"].update(normalizer={"type": "Replace", "pattern": {"Regex": ["x"]}}), "pattern"),
+        (lambda d: d["tokenizer"].update(added_tokens=[{"id": 5, "content": ["x"]}]), "without number or text"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused(change: Any, words: str) -> None:

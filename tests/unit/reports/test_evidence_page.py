@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,20 @@ def test_more_than_a_browser_can_hold_is_refused_before_anything_is_written(
     status, document = run(capsys, *words)
     assert (status, document["error"]["code"]) == (2, "page-too-large")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_holds_the_tokenizer_that_its_lock_pins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = OURS.with_name("sumcheck-2-answer")
+    target = tmp_path / "evidence.html"
+    status, _ = run(capsys, str(answer / "answer.vbundle"), "--lock", str(answer / "circuit.lock"), "-o", str(target))
+    held = dict(re.findall(r'data-kind="(\w+)" data-name="[^"]*">([^<]*)<', target.read_text()))
+    assert status == 0
+    assert base64.b64decode(held["tokenizer"]) == (answer / "tokenizer.json").read_bytes()
+    shutil.copy(answer / "circuit.lock", tmp_path)
+    words = ["page", str(answer / "answer.vbundle"), "--lock", str(tmp_path / "circuit.lock"), "-o"]
+    assert app.run([*words, str(tmp_path / "numbers.html")]) == 0
+    assert "the page shows tokens as numbers" in " ".join(capsys.readouterr().out.split())
+    assert 'data-kind="tokenizer"' not in (tmp_path / "numbers.html").read_text()
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    assert app.run([*words, str(tmp_path / "other.html")]) == 2
+    assert not (tmp_path / "other.html").exists()

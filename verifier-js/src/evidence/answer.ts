@@ -31,7 +31,8 @@ export function checkGeneration(statement: Statement, decoder: PlaceNames["decod
   return [holds("answer-linked", message, "V6")];
 }
 
-function sequences(statement: Statement, next: string): { tokens: (bigint | null)[]; following: bigint[] } {
+/** A decoder's tokens by position, null where hidden, and what the last positions put next. Throws Refusal: `answer-malformed`. */
+export function sequences(statement: Statement, next: string): { tokens: (bigint | null)[]; following: bigint[] } {
   const malformed = (message: string): Refusal => new Refusal("rejected", "answer-malformed", `no answer can be read from the statement: ${message}`, "generation");
   const rowOf = (tensor: Tensor): (bigint | null)[] => {
     const plain = tensor.scale.numerator === 1n && tensor.scale.denominator === 1n && !tensor.zeroPoint && !tensor.columns.length;

@@ -12,7 +12,13 @@ import { utcOf } from "./time.js";
 export const CIRCUIT_TYPE = "urn:verifai:circuit:v1";
 export const PROOF_TYPE = "urn:verifai:proof:v1";
 /** Types that the format knows and this verifier does not read: it does not judge bundles that hold one. */
-const OTHER_TYPES = new Set(["gate", "calibration", "round", "vote-commitment", "vote", "vote-replay", "consensus", "tee", "evaluation", "release", "derivation", "beacon", "round-cut", "vote-opening"].map((name) => `urn:verifai:${name}:v1`));
+/** What this verifier cannot check, in words. */
+const OTHERS: { readonly [name: string]: string } = {
+  gate: "a gate's verdict", calibration: "a calibration of fingerprints", round: "a round of votes", "vote-commitment": "votes", vote: "votes", "vote-replay": "votes",
+  consensus: "an agreement of voters", tee: "an attestation of hardware", evaluation: "an evaluation", release: "a model's release", derivation: "a circuit that someone derived again",
+  beacon: "a value of a public beacon", "round-cut": "a round of votes", "vote-opening": "votes",
+};
+const OTHER_TYPES = new Map(Object.entries(OTHERS).map(([name, words]) => [`urn:verifai:${name}:v1`, words]));
 
 export interface Subject {
   readonly name: string;
@@ -29,6 +35,11 @@ export interface FidelityFigures {
   readonly columnError: Ratio | null;
   readonly r2: Ratio | null;
   readonly closeDecisions: number | null;
+  /** Of a language model: positions of its texts, those that agree, and both perplexities. */
+  readonly positions: number | null;
+  readonly positionMatches: number | null;
+  readonly perplexity: Ratio | null;
+  readonly circuitPerplexity: Ratio | null;
 }
 
 export interface CircuitPredicate {
@@ -88,8 +99,9 @@ export function parseAttestation(envelope: Envelope, where: string): Attestation
 function predicateOf(type: string, record: Record, where: string): CircuitPredicate | ProofPredicate {
   if (type === CIRCUIT_TYPE) return circuitOf(record);
   if (type === PROOF_TYPE) return proofOf(record);
-  if (OTHER_TYPES.has(type)) {
-    throw new Refusal("undecided", "not-checked-here", `attestations of type ${type} are not read by this verifier`, where, "Use `verifai audit`.");
+  const other = OTHER_TYPES.get(type);
+  if (other !== undefined) {
+    throw new Refusal("undecided", "not-checked-here", `the bundle holds ${other} (${type}), which this verifier cannot check, so it says nothing about the bundle`, where, "Use `verifai audit`.");
   }
   throw new Refusal("rejected", "unknown-predicate", `the predicate type ${JSON.stringify(type.slice(0, 120))} is not known`, where, "Use a newer verifier, or ask the maker which release wrote it.");
 }
@@ -146,8 +158,13 @@ function fidelityOf(record: Record): FidelityFigures {
     columnError: maybe("column_error"),
     r2: maybe("r2", true),
     closeDecisions: record.has("close_decisions") ? record.integer("close_decisions", 0, samples) : null,
+    positions: record.has("positions") ? record.integer("positions", 1, 1e12) : null,
+    positionMatches: record.has("positions") ? record.integer("position_matches", 0, 1e12) : null,
+    perplexity: maybe("perplexity"),
+    circuitPerplexity: record.has("perplexity") ? ratioOfRecord(record, "circuit_perplexity") : null,
   };
   record.done();
+  if (found.positions !== null && (found.positionMatches ?? 0) > found.positions) throw record.refuse("more positions agree than there are", "position_matches");
   const [mean, max] = [found.meanAbsError, found.maxAbsError];
   if (mean.numerator * max.denominator > max.numerator * mean.denominator) throw record.refuse("the mean error is larger than the largest error", "mean_abs_error");
   return found;

@@ -5,6 +5,7 @@ import { plain } from "./json.js";
 import type { Lock } from "./lock.js";
 import { shownValues, type Shown } from "./shown.js";
 import { inferences, statementJson } from "./statement.js";
+import { wholeText } from "./tokenizer.js";
 import type { Outcome, Proven } from "./verify.js";
 import { hiddenWords, shownWords } from "./words.js";
 
@@ -23,7 +24,7 @@ export function bundleDocument(path: string, outcome: Outcome, lock: Lock): { [f
 
 function statementDocument({ statement, section }: Proven, lock: Lock): unknown {
   const document = plain(statementJson(statement)) as { tensors: { [field: string]: unknown }[]; [field: string]: unknown };
-  const values = shownValues(statement, lock, section.fidelity);
+  const values = shownValues(statement, lock, section.fidelity).filter((one) => !one.part);
   if (statement.tensors[0]?.batch) {
     const items: unknown[][] = Array.from({ length: inferences(statement) }, () => []);
     for (const one of values) items[one.item!]!.push({ role: one.role, name: one.name, shape: one.shape, size: one.values.length, item: one.item, ...valuesDocument(one) });
@@ -42,6 +43,8 @@ function valuesDocument(one: Shown): { [field: string]: unknown } {
     steps: one.steps,
     ...(one.names.length ? { [one.role === "output" ? "labels" : "column_names"]: one.names } : {}),
     ...(one.categories.size ? { categories: Object.fromEntries([...one.categories].map(([place, texts]) => [place, texts.values])) } : {}),
+    ...(one.text ? { text: wholeText(one.text), padding: one.text.padding } : {}),
+    ...(one.text?.spelled.size ? { spelled: Object.fromEntries(one.text.spelled) } : {}),
     ...(one.decisions ? { decisions: one.decisions } : {}),
   };
 }

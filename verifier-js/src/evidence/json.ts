@@ -162,7 +162,10 @@ class Parser {
     this.at += text.length;
     if (text.length > MAX_DIGITS) throw new SyntaxError("a number is too long");
     const fractional = /[.eE]/.test(text);
-    if (fractional && this.fractions) return Number(text);
+    if (fractional && this.fractions) {
+      if (!Number.isFinite(Number(text))) throw new SyntaxError(`the number ${text.slice(0, 40)} is out of range`);
+      return Number(text);
+    }
     if (fractional) throw new SyntaxError(`the number ${text.slice(0, 40)} is not an integer`);
     return BigInt(text);
   }

@@ -7,6 +7,7 @@ import { namesOf, type PlaceNames } from "./names.js";
 import { dyadic, sameRatio, type Ratio } from "./ratio.js";
 import { Record, type Table, type Value } from "./record.js";
 import { ENGINES, LARGEST_FLOAT32, ROLES, VISIBILITIES, type Column, type EngineName, type Role, type Visibility } from "./statement.js";
+import { TOKENIZER_FILE, type Tokenizer } from "./tokenizer.js";
 import { parseToml } from "./toml.js";
 
 const SCHEMA = "verifai/circuit-lock/v1";
@@ -24,6 +25,9 @@ export interface Lock {
   readonly sections: ReadonlyMap<EngineName, Table>;
   /** Whether the lock names the release that the model was exported from; this verifier does not judge that. */
   readonly provenance: boolean;
+  /** Which text each token has; else why tokens stay numbers, where the lock pins a tokenizer ({@link withTokenizer}). */
+  readonly tokenizer: Tokenizer | null;
+  readonly untold: string;
   /** Of the file's bytes: what a trust file pins it by. */
   readonly fileSha256: string;
 }
@@ -43,7 +47,11 @@ export async function parseLock(data: Uint8Array, where: string): Promise<Lock> 
   }
   const provenance = root.has("provenance");
   if (provenance) root.sub("provenance");
-  const found = { provenance, name: circuit.text("name"), modelSha256: circuit.sha256("model_sha256"), names: namesOf(circuit), sections, fileSha256: await sha256Hex(data) };
+  const name = circuit.text("name");
+  const modelSha256 = circuit.sha256("model_sha256");
+  const names = namesOf(circuit);
+  const untold = names.tokenizerSha256 === null ? "" : `the tokenizer that the lock pins (${TOKENIZER_FILE}, published with the lock) is not here`;
+  const found = { provenance, name, modelSha256, names, sections, tokenizer: null, untold, fileSha256: await sha256Hex(data) };
   for (const record of [circuit, engines, root]) record.done();
   return found;
 }
@@ -98,7 +106,15 @@ export interface OutputFigures {
   readonly threshold: number | null;
 }
 
-export type Task = "classification" | "multi-label" | "regression";
+export type Task = "classification" | "multi-label" | "regression" | "generation";
+
+/** Of a language model, over the texts of its calibration data. */
+export interface LanguageFigures {
+  readonly positions: number;
+  readonly matches: number;
+  readonly perplexity: number | null;
+  readonly circuitPerplexity: number | null;
+}
 
 export interface Fidelity {
   readonly samples: number;
@@ -112,6 +128,7 @@ export interface Fidelity {
   readonly closeDecisions: number | null;
   readonly task: Task | null;
   readonly outputs: readonly OutputFigures[];
+  readonly language: LanguageFigures | null;
 }
 
 export interface PinnedTensor {
@@ -215,7 +232,7 @@ function optionsOf(record: Record): Map<string, Scale> {
   for (const [field, low, high] of numbers) if (record.has(field)) record.number(field, low, high);
   const bits: [string, number, number][] = [["activation_bits", 2, 15], ["input_bits", 1, 16], ["output_bits", 2, 16], ["column_bits", 4, 16], ["opening_budget", 1, 64]];
   for (const [field, low, high] of bits) if (record.has(field)) record.integer(field, low, high);
-  for (const field of ["split", "fold", "unrounded"]) record.flag(field, false);
+  for (const field of ["split", "fold", "unrounded", "unclamped"]) record.flag(field, false);
   const entries = record.subsOrNone("boundary", 512).map(scaleOf);
   const boundary = new Map(entries);
   if (boundary.size !== entries.length) throw record.refuse("a value has two scales", "boundary");
@@ -228,6 +245,18 @@ function optionsOf(record: Record): Map<string, Scale> {
   }
   record.done();
   return boundary;
+}
+
+function languageOf(record: Record): LanguageFigures {
+  const positions = record.integer("positions", 1, 1e12);
+  const found = {
+    positions,
+    matches: record.integer("matches", 0, positions),
+    perplexity: record.has("perplexity") ? record.number("perplexity", 1, 1e300) : null,
+    circuitPerplexity: record.has("perplexity") ? record.number("circuit_perplexity", 1, 1e300) : null,
+  };
+  record.done();
+  return found;
 }
 
 function fidelityOf(record: Record): Fidelity {
@@ -244,7 +273,7 @@ function fidelityOf(record: Record): Fidelity {
     columnError: number("column_error", 0, 1e300),
     r2: number("r2", -1e300, 1),
     closeDecisions: count("close_decisions"),
-    task: record.has("task") ? record.choice<Task>("task", ["classification", "multi-label", "regression"]) : null,
+    task: record.has("task") ? record.choice<Task>("task", ["classification", "multi-label", "regression", "generation"]) : null,
     outputs: record.subsOrNone("outputs", 256).map((item): OutputFigures => {
       const figures = {
         name: item.text("name", { max: 512 }),
@@ -257,9 +286,11 @@ function fidelityOf(record: Record): Fidelity {
       if (!figures.spread.length || figures.low > figures.high) throw item.refuse("an output has a spread, and low is at most high", "spread");
       return figures;
     }),
+    language: record.has("language") ? languageOf(record.sub("language")) : null,
   };
   record.done();
   if (found.outputs.length && found.task === null) throw record.refuse("figures of outputs without a task", "outputs");
+  if ((found.language !== null) !== (found.task === "generation")) throw record.refuse("exactly a language model has figures of positions", "language");
   if (found.columnError !== null && found.spreadError === null) throw record.refuse("the error of a column without the error of all", "column_error");
   if (new Set(found.outputs.map((one) => one.name)).size !== found.outputs.length) throw record.refuse("an output is listed twice", "outputs");
   return found;

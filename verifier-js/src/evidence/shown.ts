@@ -1,10 +1,13 @@
-/** What was proven, in values: the public tensors as people read them. Names come from the lock, never from a bundle. */
+/** What was proven, in values and texts: the public tensors as people read them. Names come from the lock, never from a bundle. */
 
+import { Refusal } from "../engine/interface.js";
+import { sequences } from "./answer.js";
 import { realValues } from "./compare.js";
 import type { Fidelity, Lock } from "./lock.js";
 import type { Categories } from "./names.js";
 import { ratioOf, toNumber } from "./ratio.js";
 import { inferences, itemOf, type Role, type Statement, type Tensor } from "./statement.js";
+import { quoted, type TokenText } from "./tokenizer.js";
 
 export interface Decision {
   readonly row: number;
@@ -27,14 +30,50 @@ export interface Shown {
   readonly every: boolean;
   readonly item: number | null;
   readonly tokens: boolean;
+  /** Of tokens, by the tokenizer that the lock pins; null where there is none at hand, and `untold` says why. */
+  readonly text: TokenText | null;
+  readonly untold: string;
+  /** Where it is no tensor of the statement but the part of its tokens that is called so; `note` says how it ended. */
+  readonly part: "" | "prompt" | "answer";
+  readonly note: string;
 }
 
-/** Outputs first; of a batch, item by item. */
+/** Prompt and answer, where there are such; then tensors, outputs first; of a batch, item by item. */
 export function shownValues(statement: Statement, lock: Lock, fidelity: Fidelity): Shown[] {
   const batch = statement.tensors[0]?.batch;
-  if (!batch) return ordered(statement.tensors).map((one) => shown(one, lock, fidelity, null));
+  if (!batch) return [...parts(statement, lock), ...ordered(statement.tensors).map((one) => shown(one, lock, fidelity, null))];
   const listed = statement.tensors.filter((one) => one.quantised !== null);
   return Array.from({ length: inferences(statement) }, (_, at) => ordered(listed.map((one) => itemOf(one, at))).map((one) => shown(one, lock, fidelity, at))).flat();
+}
+
+const ENDINGS = { "end-of-text": "ended by the model", "max-tokens": "cut at the number of tokens asked for" } as const;
+
+/** Prompt and answer of a statement about an answer; the answer alone where the prompt is hidden. */
+function parts(statement: Statement, lock: Lock): Shown[] {
+  const [claim, { decoder }] = [statement.generation, lock.names];
+  if (!claim || !decoder) return [];
+  let found: ReturnType<typeof sequences>;
+  try {
+    found = sequences(statement, decoder.next);
+  } catch (problem) {
+    if (problem instanceof Refusal) return []; // it was refused before, with its reason
+    throw problem;
+  }
+  const prompt = found.tokens.slice(0, claim.prompt);
+  const start = claim.prompt - 1 - (found.tokens.length - found.following.length);
+  if (start < 0 || start + claim.answer > found.following.length) return [];
+  const answer = found.following.slice(start, start + claim.answer);
+  const open = prompt.filter((token) => token !== null);
+  const some = open.length ? ` but for ${open.length.toLocaleString("en")} of them` : "";
+  const hidden = open.length < prompt.length ? `; its prompt of ${prompt.length.toLocaleString("en")} tokens is hidden${some}` : "";
+  const answered = part("answer", "output", answer, lock, `${ENDINGS[claim.ending]}${hidden}`);
+  return hidden ? [answered] : [part("prompt", "input", open, lock, ""), answered];
+}
+
+function part(name: "prompt" | "answer", role: Role, cells: readonly bigint[], lock: Lock, note: string): Shown {
+  const values = cells.map(Number);
+  const text = lock.tokenizer?.text(values, false) ?? null;
+  return { role, name, shape: [1, values.length], values, steps: [1], names: [], categories: new Map<number, Categories>(), decisions: null, every: false, item: null, tokens: true, text, untold: lock.untold, part: name, note };
 }
 
 function ordered(tensors: readonly Tensor[]): Tensor[] {
@@ -47,12 +86,14 @@ function shown(tensor: Tensor, lock: Lock, fidelity: Fidelity, item: number | nu
   const given = (tensor.role === "output" ? lock.names.labels : lock.names.columns).get(tensor.name) ?? [];
   const values = realValues(tensor);
   const steps = tensor.encoding === "float32" ? [0] : tensor.columns.length ? tensor.columns.map((one) => toNumber(one.scale)) : [toNumber(tensor.scale)];
+  const tokens = lock.names.tokenTensors.includes(tensor.name);
+  const told = tokens ? lock.tokenizer?.text(values.map((value) => (Number.isInteger(value) ? value : -1)), true) : null;
   const found: Shown = {
     role: tensor.role, name: tensor.name, shape: tensor.shape, values, steps,
     names: given.length === width ? given : [],
     categories: tensor.role === "input" ? placed(lock.names.categories.get(tensor.name), lock.names.columns.get(tensor.name) ?? []) : new Map<number, Categories>(),
     decisions: null, every: false, item,
-    tokens: lock.names.tokenTensors.includes(tensor.name),
+    tokens, text: told ?? null, untold: tokens ? lock.untold : "", part: "", note: "",
   };
   return tensor.role === "output" && !found.tokens ? decided(found, given, fidelity) : found;
 }
@@ -129,6 +170,8 @@ export function decisionText(one: Decision): string {
 
 /** One line: `output logits = 0.00, 5.47 (step 0.014); class 7`. */
 export function shownLine(one: Shown): string {
+  const head = `${one.item === null ? "" : `item ${one.item}: `}${one.part || `${one.role} ${one.name}`}`;
+  if (one.text) return `${head} = ${quoted(one.text)} (${one.values.length.toLocaleString("en")} tokens${one.note ? `, ${one.note}` : ""})`;
   const count = one.values.length <= 12 ? one.values.length : 6;
   const cells = Array.from({ length: count }, (_, at) => {
     const name = one.names[at % Math.max(1, one.names.length)];
@@ -136,7 +179,6 @@ export function shownLine(one: Shown): string {
   });
   const more = one.values.length - count;
   const about = [more ? `${one.values.length.toLocaleString("en")} values` : "", one.steps.length === 1 && one.steps[0]! > 0 && one.steps[0] !== 1 ? `step ${Number(one.steps[0]!.toPrecision(2))}` : ""].filter(Boolean).join(", ");
-  const head = `${one.item === null ? "" : `item ${one.item}: `}${one.role} ${one.name}`;
   const said = one.decisions === null ? "" : one.every && !one.decisions.length ? "; no label" : `; ${one.every ? "label" : "class"} ${one.decisions.slice(0, 4).map(decisionText).join(" and ")}`;
-  return `${head} = ${cells.join(", ")}${more ? `, \u2026 and ${more.toLocaleString("en")} more` : ""}${about ? ` (${about})` : ""}${said}`;
+  return `${head} = ${cells.join(", ")}${more ? `, \u2026 and ${more.toLocaleString("en")} more` : ""}${about ? ` (${about})` : ""}${said}${one.untold ? `; tokens as numbers: ${one.untold}` : ""}`;
 }

@@ -216,11 +216,14 @@ async function checkAgainstLock(circuit: CircuitPredicate, lock: Lock, section: 
 
 function sameFidelity(claimed: FidelityFigures | null, { fidelity }: Section): boolean {
   if (!claimed) return false;
+  const { language } = fidelity;
   const exact = (left: Ratio | null, right: number | null): boolean => (left === null || right === null ? left === right : sameRatio(left, ratioOf(right)));
   return (
     claimed.samples === fidelity.samples && claimed.top1Matches === fidelity.top1Matches && claimed.worstSample === fidelity.worstSample &&
     claimed.closeDecisions === fidelity.closeDecisions && exact(claimed.maxAbsError, fidelity.maxAbsError) && exact(claimed.meanAbsError, fidelity.meanAbsError) &&
-    exact(claimed.spreadError, fidelity.spreadError) && exact(claimed.columnError, fidelity.columnError) && exact(claimed.r2, fidelity.r2)
+    exact(claimed.spreadError, fidelity.spreadError) && exact(claimed.columnError, fidelity.columnError) && exact(claimed.r2, fidelity.r2) &&
+    claimed.positions === (language?.positions ?? null) && claimed.positionMatches === (language?.matches ?? null) &&
+    exact(claimed.perplexity, language?.perplexity ?? null) && exact(claimed.circuitPerplexity, language?.circuitPerplexity ?? null)
   );
 }
 

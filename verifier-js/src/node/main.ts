@@ -7,20 +7,21 @@ import { parseArgs } from "node:util";
 import { Refusal } from "../engine/interface.js";
 import { bundleDocument, verifyDocument } from "../evidence/document.js";
 import { fromRefusal, statusOf, type Finding } from "../evidence/findings.js";
-import { parseLock, type Lock } from "../evidence/lock.js";
+import type { Lock } from "../evidence/lock.js";
 import { readTensors } from "../evidence/npy.js";
 import { shownLine, shownValues } from "../evidence/shown.js";
 import { parseTrust } from "../evidence/trust.js";
 import { repeatedOpenings, verdictOf, verifyBundle, type Outcome } from "../evidence/verify.js";
 import { describe } from "../evidence/words.js";
 import { visible } from "../evidence/visible.js";
-import { openPath } from "./sources.js";
+import { lockFrom, openPath } from "./sources.js";
 
 const USAGE = `Usage: node verifier.mjs BUNDLE... --lock LOCK [options]
 
 Check bundles of verifai's sumcheck engine against a lock you trust. Nothing is written, nothing is fetched.
 
-  --lock PATH            circuit.lock that you trust, or its folder (required)
+  --lock PATH            circuit.lock that you trust, or its folder (required);
+                         tokenizer.json beside it gives tokens their text
   --trust PATH           trust file: whose signatures, which log, how old
   --input FILE           input that must be the proven one (.npy, .npz, .json)
   --output FILE          output that must be the proven one
@@ -43,7 +44,7 @@ async function readFileOr(path: string, code: string): Promise<Uint8Array> {
 async function lockOf(path: string): Promise<Lock> {
   const folder = await stat(path).then((kind) => kind.isDirectory(), () => false);
   const file = folder ? join(path, "circuit.lock") : path;
-  return parseLock(await readFileOr(file, "file-missing"), file);
+  return lockFrom(file, await readFileOr(file, "file-missing"));
 }
 
 interface Options {

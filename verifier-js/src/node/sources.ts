@@ -1,17 +1,29 @@
-/** Bundles on disk: a folder, or a single file, listed once and never followed through links (R1, R2). */
+/** Bundles on disk: a folder, or a single file, listed once and never followed through links (R1, R2). And what lies beside a lock. */
 
 import { constants, type BigIntStats } from "node:fs";
-import { lstat, open, readdir, type FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, open, readdir, readFile, stat, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import { Refusal } from "../engine/interface.js";
 import { openArchive } from "../evidence/archive.js";
+import { parseLock, type Lock } from "../evidence/lock.js";
 import { checkPath, MANIFEST_NAME } from "../evidence/manifest.js";
 import { checkCount, checkListing, type ByteReader, type Source } from "../evidence/source.js";
+import { MAX_TOKENIZER_BYTES, TOKENIZER_FILE, withTokenizer } from "../evidence/tokenizer.js";
 
 const FOLDERS = ["attestations", "log", "payload"];
 // Without O_NONBLOCK, opening a pipe in the file's place would wait for ever.
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** A lock, with the tokenizer that it pins where that lies beside it. */
+export async function lockFrom(path: string, data: Uint8Array): Promise<Lock> {
+  const lock = await parseLock(data, path);
+  const file = join(dirname(path), TOKENIZER_FILE);
+  const found = lock.names.tokenizerSha256 === null ? null : await stat(file).catch(() => null);
+  if (!found?.isFile()) return lock;
+  // One that is too large is not read: it cannot be the pinned one.
+  return withTokenizer(lock, found.size > MAX_TOKENIZER_BYTES ? new Uint8Array() : new Uint8Array(await readFile(file)), file);
+}
 
 export async function openPath(path: string): Promise<Source> {
   let kind: BigIntStats;

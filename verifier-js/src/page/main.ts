@@ -14,12 +14,14 @@ import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./mess
 import { conclusion, valueView } from "./values.js";
 import { work } from "./work.js";
 
-type State = Verdict | "waiting" | "working";
+/** `partly`: all that this page can check holds, and there is more that it cannot. */
+type State = Verdict | "partly" | "waiting" | "working";
 
 const WORDS: { readonly [state in State]: readonly [word: string, lead: string] } = {
   waiting: ["Not checked yet", "Nothing was checked so far."],
   working: ["Checking\u2026", "Every step is checked now, on this device. Nothing is fetched."],
   accepted: ["Verified", "Every step that was asked for holds. This page checked it just now, on this device."],
+  partly: ["Proof verified, not the rest", "The proof holds. This page cannot check everything that comes with it or that you ask for, so it gives no verdict for the whole."],
   rejected: ["Rejected", "A check failed: this evidence is false, damaged, or about something else. Do not rely on it."],
   "policy-not-met": ["Not enough", "The evidence is genuine as far as it goes, but something that you ask for is missing."],
   undecided: ["Could not be checked", "This page could not decide. That says nothing for the evidence and nothing against it."],
@@ -62,6 +64,7 @@ const SEALS: { readonly [state in State]: string } = {
   waiting: "M12 5 V12 L16 15",
   working: "M12 3 A9 9 0 1 1 3.5 9",
   accepted: "M5 12.5 10 17.5 19.5 7",
+  partly: "M5 12.5 10 17.5 19.5 7",
   rejected: "M6 6 18 18 M18 6 6 18",
   "policy-not-met": "M12 5 V14 M12 18 V19",
   undecided: "M8.5 9 A3.5 3.5 0 1 1 12 12.8 V15 M12 18.4 V19.2",
@@ -80,8 +83,15 @@ function mark(outcome: Finding["outcome"] | "waiting"): HTMLElement {
 
 // --- what the page holds ---
 
-function embedded(): { bundles: NamedFile[]; lock: NamedFile | null; trust: NamedFile | null } {
-  const found: { bundles: NamedFile[]; lock: NamedFile | null; trust: NamedFile | null } = { bundles: [], lock: null, trust: null };
+interface Held {
+  bundles: NamedFile[];
+  lock: NamedFile | null;
+  trust: NamedFile | null;
+  tokenizer: NamedFile | null;
+}
+
+function embedded(): Held {
+  const found: Held = { bundles: [], lock: null, trust: null, tokenizer: null };
   for (const node of document.querySelectorAll("script[type='application/octet-stream']")) {
     const name = new TextDecoder().decode(decodeBase64(node.getAttribute("data-name") ?? ""));
     const file = { name, data: new Blob([decodeBase64(node.textContent.trim())]) };
@@ -89,6 +99,7 @@ function embedded(): { bundles: NamedFile[]; lock: NamedFile | null; trust: Name
     if (kind === "bundle") found.bundles.push(file);
     else if (kind === "lock") found.lock = file;
     else if (kind === "trust") found.trust = file;
+    else if (kind === "tokenizer") found.tokenizer = file;
     node.textContent = ""; // the text is kept once, as bytes
   }
   return found;
@@ -152,8 +163,9 @@ class BundleCard {
   }
 
   outcome(view: OutcomeView): void {
-    this.tag.dataset["state"] = view.verdict;
-    fill(this.tag, WORDS[view.verdict][0]);
+    const state = stateOf(view);
+    this.tag.dataset["state"] = state;
+    fill(this.tag, WORDS[state][0]);
     this.list.replaceChildren(...[...this.list.children].filter((row) => (row as HTMLElement).dataset["outcome"] !== "waiting"));
     // Values of a proof that holds are shown even where something that was asked for is missing; of false evidence nothing is.
     const { statement } = view;
@@ -194,6 +206,10 @@ class BundleCard {
   }
 }
 
+function stateOf(view: OutcomeView): State {
+  return view.verdict === "accepted" && view.unjudged.length ? "partly" : view.verdict;
+}
+
 /** A sentence of ours without its first words, beginning with a capital letter. */
 function after(text: string | undefined, start: string): string {
   const rest = (text ?? "").slice(text?.startsWith(start) ? start.length : 0);
@@ -207,6 +223,7 @@ function sentence(statement: StatementView): string {
   const from = kinds.has("private") ? "an input that stays hidden" : kinds.has("hashed") ? "an input that is bound by its digest and not shown" : "the input shown here";
   if (statement.batch) return `It is proven that ${model} computed ${statement.batch.items.toLocaleString("en")} inferences, each by itself, from ${from}.`;
   const said = outputs.map((one) => ({ one, text: conclusion(one) }));
+  if (statement.shown.some((one) => one.part === "answer")) return `It is proven that ${model} put out the answer shown here, token by token, after ${statement.shown.some((one) => one.part === "prompt") ? "the prompt shown here" : "a prompt that stays hidden"}.`;
   if (said.length === 1 && said[0]!.text) return `It is proven that ${model} computed ${said[0]!.one.decisions ? "" : `${said[0]!.one.name} = `}${said[0]!.text} from ${from}.`;
   return `It is proven that ${model} computed ${outputs.length ? "the output shown here" : "an output that is not shown"} from ${from}.`;
 }
@@ -223,7 +240,7 @@ class Page {
   private programSha256 = "";
 
   constructor(private readonly program: string) {
-    for (const [id, key] of [["file-bundle", "bundles"], ["file-lock", "lock"], ["file-trust", "trust"], ["file-input", "input"], ["file-output", "output"]] as const) {
+    for (const [id, key] of [["file-bundle", "bundles"], ["file-lock", "lock"], ["file-trust", "trust"], ["file-tokenizer", "tokenizer"], ["file-input", "input"], ["file-output", "output"]] as const) {
       const field = part(id) as HTMLInputElement;
       field.addEventListener("change", () => {
         const chosen = [...(field.files ?? [])].map((file) => ({ name: file.name, data: file }));
@@ -262,6 +279,7 @@ class Page {
       const one = { name: file.name, data: file };
       if (/\.lock$/i.test(file.name)) taken.lock = one;
       else if (/\.toml$/i.test(file.name)) taken.trust = one;
+      else if (/tokenizer\.json$/i.test(file.name)) taken.tokenizer = one;
       else if (/\.(?:npz|npy|json)$/i.test(file.name)) taken.input = one;
       else taken.bundles = [...(taken.bundles ?? []), one];
     }
@@ -343,15 +361,17 @@ class Page {
     const verdicts = this.outcomes.map((one) => one.verdict);
     // The order of statuses for several bundles: 1 before 3 before 4 before 2. No bundle at all is never an acceptance.
     const worst = (["rejected", "policy-not-met", "undecided", "not-checked"] as const).find((one) => verdicts.includes(one));
-    const verdict: Verdict = worst ?? (verdicts.length ? "accepted" : "undecided");
+    const whole = this.outcomes.length && this.outcomes.every((one) => stateOf(one) === "accepted");
+    const verdict: State = worst ?? (whole ? "accepted" : this.outcomes.length ? "partly" : "undecided");
+    const unjudged = [...new Set(this.outcomes.flatMap((one) => one.unjudged))];
     const failed = this.outcomes.flatMap((one) => one.findings).find((one) => one.outcome !== "holds" && one.outcome !== "not-checked");
     const first = this.outcomes[0];
-    const single = this.outcomes.length === 1 && first?.statement && verdict === "accepted" ? sentence(first.statement) : "";
-    const lead = failed ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1]].filter(Boolean).join(" ");
+    const single = this.outcomes.length === 1 && first?.statement && (verdict === "accepted" || verdict === "partly") ? sentence(first.statement) : "";
+    const lead = failed ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1], verdict === "partly" ? `Not checked here: ${unjudged.join("; ")}. Use \`verifai audit\` for it.` : ""].filter(Boolean).join(" ");
     this.state(verdict, lead);
     const held = this.cards.reduce((total, card) => total + card.held, 0);
     const open = this.outcomes.flatMap((one) => one.findings).filter((one) => one.outcome === "not-checked").length;
-    const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${verdicts.filter((one) => one === "accepted").length} verified. ` : "";
+    const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${this.outcomes.filter((one) => stateOf(one) === "accepted").length} verified. ` : "";
     fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below.`);
     part("count").hidden = false;
   }
@@ -371,6 +391,8 @@ class Page {
     const given = (one: NamedFile, own: NamedFile | null): string => (own && own !== one ? "; you gave it, and it is not the one that this page holds" : "");
     if (this.files.lock) rows.push(["Lock", `${this.files.lock.name}${found ? `, circuit \u201c${found.lockName}\u201d` : ""}${given(this.files.lock, this.held.lock)}`]);
     if (found) rows.push(["Lock, SHA-256", found.lockSha256]);
+    if (found?.tokenizerSha256) rows.push(["Tokenizer, SHA-256", found.tokenizerSha256]);
+    if (found?.untold) rows.push(["Texts of tokens", `not shown: ${found.untold}`]);
     if (this.files.trust) rows.push(["Trust file", `${this.files.trust.name}${found?.signers.length ? ` (${found.signers.join("; ")})` : ""}${given(this.files.trust, this.held.trust)}`]);
     else rows.push(["Trust file", "none: nobody's signature is judged"]);
     if (found?.trustSha256) rows.push(["Trust file, SHA-256", found.trustSha256]);

@@ -14,6 +14,8 @@ export interface Job {
   readonly run: number;
   readonly bundles: readonly NamedFile[];
   readonly lock: NamedFile | null;
+  /** Which text tokens have: taken only when it is the one that the lock pins. */
+  readonly tokenizer: NamedFile | null;
   readonly trust: NamedFile | null;
   readonly input: NamedFile | null;
   readonly output: NamedFile | null;
@@ -55,12 +57,14 @@ export interface OutcomeView {
   readonly bundleId: string | null;
   readonly created: string | null;
   readonly findings: readonly Finding[];
+  /** What comes with the proof and this page cannot check, in words: with any of it no verdict covers the whole. */
+  readonly unjudged: readonly string[];
   readonly statement: StatementView | null;
   readonly milliseconds: number;
 }
 
 export type Message =
-  | { readonly kind: "pins"; readonly run: number; readonly lockSha256: string; readonly lockName: string; readonly trustSha256: string | null; readonly signers: readonly string[] }
+  | { readonly kind: "pins"; readonly run: number; readonly lockSha256: string; readonly lockName: string; readonly tokenizerSha256: string | null; readonly untold: string; readonly trustSha256: string | null; readonly signers: readonly string[] }
   | { readonly kind: "begin"; readonly run: number; readonly bundle: number; readonly name: string; readonly bytes: number }
   | { readonly kind: "progress"; readonly run: number; readonly bundle: number; readonly step: string; readonly what: string; readonly done: number; readonly total: number }
   | { readonly kind: "finding"; readonly run: number; readonly bundle: number; readonly finding: Finding }

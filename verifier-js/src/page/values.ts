@@ -1,6 +1,7 @@
 /** Inputs and outputs as a person sees them: pictures, rows of a table, bars of classes, numbers. */
 
 import { cellText, decisionText, numberText, type Shown } from "../evidence/shown.js";
+import { spelledWords, type TokenText } from "../evidence/tokenizer.js";
 import { el } from "./dom.js";
 
 const MAX_CELLS = 240;
@@ -83,6 +84,13 @@ function table(one: Shown): HTMLElement {
   return el("figure", {}, el("p", { class: "numbers" }, more > 0 ? `${text}  \u2026` : text), more > 0 && el("figcaption", {}, `${more.toLocaleString("en")} of ${one.values.length.toLocaleString("en")} values are not shown`));
 }
 
+/** Tokens as text, as the lock's tokenizer has it; special tokens are marked, since a prompt could spell their names. */
+function words(text: TokenText): HTMLElement {
+  const runs = text.runs.map((run) => el("span", run.special ? { class: "special", title: "a special token" } : {}, run.text));
+  const rest = text.padding ? el("figcaption", {}, `then ${text.padding.toLocaleString("en")} times the padding `, el("span", { class: "special" }, text.pad)) : null;
+  return el("figure", {}, el("p", { class: "told", dir: "auto" }, ...runs), rest, text.spelled.size > 0 && el("figcaption", {}, `Caution: ${spelledWords(text).slice(2)}`));
+}
+
 /** What an output says, in a few words; empty where it says no class. */
 export function conclusion(one: Shown): string {
   if (one.decisions) {
@@ -98,11 +106,14 @@ export function valueView(one: Shown): HTMLElement {
   const layout = layoutOf(one);
   const said = conclusion(one);
   const item = one.item === null ? "" : `Item ${one.item}: `;
-  const heading = el("h4", {}, `${item}${one.role === "input" ? "Input" : "Output"} `, el("code", {}, one.name));
+  const heading = one.part
+    ? el("h4", {}, one.part === "prompt" ? "Prompt" : "Answer", " ", el("span", { class: "quiet" }, `${one.values.length.toLocaleString("en")} tokens${one.note ? `, ${one.note}` : ""}`))
+    : el("h4", {}, `${item}${one.role === "input" ? "Input" : "Output"} `, el("code", {}, one.name));
   const step = one.steps.length === 1 && one.steps[0]! > 0 && one.steps[0] !== 1 ? el("p", { class: "quiet" }, `exact to steps of ${Number(one.steps[0]!.toPrecision(2))}`) : null;
   let body: HTMLElement;
   if (layout) body = picture(one, layout);
-  else if (one.tokens) body = el("figure", {}, table(one), el("figcaption", {}, "tokens of a language model; their text needs the tokenizer that the lock pins"));
+  else if (one.text) body = el("div", {}, words(one.text), numbers(one));
+  else if (one.tokens) body = el("figure", {}, table(one), el("figcaption", {}, `tokens of a language model, as numbers: ${one.untold}`));
   else if (one.decisions && !one.every && one.values.length > 1 && one.values.length === one.shape.at(-1)) body = bars(one);
   else if (one.values.length === 1) body = el("p", { class: "single" }, cellText(one, 0));
   else body = table(one);

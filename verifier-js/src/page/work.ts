@@ -9,7 +9,8 @@ import { readTensors } from "../evidence/npy.js";
 import { shownValues } from "../evidence/shown.js";
 import type { ByteReader, Source } from "../evidence/source.js";
 import { inferences } from "../evidence/statement.js";
-import { parseTrust } from "../evidence/trust.js";
+import { MAX_TOKENIZER_BYTES, withTokenizer } from "../evidence/tokenizer.js";
+import { parseTrust, type Trust } from "../evidence/trust.js";
 import { repeatedOpenings, soundnessWords, verdictOf, verifyBundle, type Expectations, type Outcome, type Proven } from "../evidence/verify.js";
 import { generationWords, hides, openingWords, privacyWords, weightsWords } from "../evidence/words.js";
 import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./messages.js";
@@ -51,11 +52,14 @@ export async function work(job: Job, post: (message: Message) => void): Promise<
 
 async function check(job: Job, lockFile: NamedFile, post: (message: Message) => void): Promise<void> {
   const { run } = job;
-  const lock = await parseLock(await bytesOf(lockFile), lockFile.name);
+  const bare = await parseLock(await bytesOf(lockFile), lockFile.name);
+  // One that is too large is not read: it cannot be the pinned one.
+  const tokenizer = job.tokenizer && (job.tokenizer.data.size > MAX_TOKENIZER_BYTES ? new Uint8Array() : await bytesOf(job.tokenizer));
+  const lock = await withTokenizer(bare, tokenizer, job.tokenizer?.name ?? "");
   const trustBytes = job.trust && (await bytesOf(job.trust));
   const trust = job.trust && trustBytes ? await parseTrust(trustBytes, job.trust.name) : null;
   const signers = trust ? [...trust.roles].map(([role, rule]) => `${role}: ${rule.threshold} of ${rule.keys.length}`) : [];
-  post({ kind: "pins", run, lockSha256: lock.fileSha256, lockName: lock.name, trustSha256: trustBytes && (await sha256Hex(trustBytes)), signers });
+  post({ kind: "pins", run, lockSha256: lock.fileSha256, lockName: lock.name, tokenizerSha256: lock.names.tokenizerSha256, untold: lock.untold, trustSha256: trustBytes && (await sha256Hex(trustBytes)), signers });
   const inputs = job.input && (await readTensors(await bytesOf(job.input, 2 ** 30), job.input.name));
   const outputs = job.output && (await readTensors(await bytesOf(job.output, 2 ** 30), job.output.name));
   const expect: Expectations = { ...(inputs && { inputs }), ...(outputs && { outputs }), ...(job.context !== null && { context: job.context }) };
@@ -80,10 +84,19 @@ async function check(job: Job, lockFile: NamedFile, post: (message: Message) => 
     const status = repeated.length ? 3 : outcome.status;
     const view: OutcomeView = {
       name: names[bundle]!, verdict: verdictOf(status), status, bundleId: outcome.bundleId, created: outcome.created,
-      findings: [...outcome.findings, ...repeated], statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
+      findings: [...outcome.findings, ...repeated], unjudged: unjudgedOf(outcome, lock, trust), statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
     };
     post({ kind: "outcome", run, bundle, outcome: view });
   }
+}
+
+/** Evidence that is there, or asked for, and that this verifier does not check: no green word may cover it. */
+function unjudgedOf(outcome: Outcome, lock: Lock, trust: Trust | null): string[] {
+  return [
+    ...(lock.provenance || trust?.modelSigners ? ["from which release the model comes (provenance)"] : []),
+    ...(trust?.hardware ? ["attestations of hardware, which the trust file asks for"] : []),
+    ...outcome.findings.filter((one) => one.outcome === "not-checked" && one.code === "not-checked-here").map((one) => one.message),
+  ];
 }
 
 const SHOWN_ITEMS = 20;
@@ -109,6 +122,11 @@ function statementView({ statement, section, soundnessMillibits }: Proven, lock:
 }
 
 function fidelityWords(fidelity: Fidelity): string {
+  const { language } = fidelity;
+  if (language) {
+    const perplexity = language.perplexity === null || language.circuitPerplexity === null ? "" : `, perplexity ${language.perplexity.toFixed(4)} of the model and ${language.circuitPerplexity.toFixed(4)} of the circuit`;
+    return `the same next token at ${language.matches.toLocaleString("en")} of ${language.positions.toLocaleString("en")} positions${perplexity}, on ${fidelity.samples.toLocaleString("en")} texts`;
+  }
   const decisions = fidelity.top1Matches === null ? "" : `decisions agreed on ${fidelity.top1Matches.toLocaleString("en")} of ${fidelity.samples.toLocaleString("en")}`;
   const error = fidelity.spreadError === null ? `the largest error was ${Number(fidelity.maxAbsError.toPrecision(3))}` : `99 % of errors were below ${Number(fidelity.spreadError.toPrecision(2))} standard deviations of the output`;
   return `${[decisions, error].filter(Boolean).join(", and ")}, on ${fidelity.samples.toLocaleString("en")} samples`;

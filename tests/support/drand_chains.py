@@ -6,12 +6,15 @@ import hashlib
 from typing import Any
 
 import pytest
-from py_ecc.bls import hash_to_curve
-from py_ecc.bls.point_compression import compress_G1, compress_G2
-from py_ecc.optimized_bls12_381 import G1, G2, multiply
 
 from verifai.domain.consensus.beacons import CHAINS, DrandChain, PublishedBeacon
 from verifai.domain.digest import Sha256
+from verifai.execution.recursion import recursion_limit_kept
+
+with recursion_limit_kept():
+    from py_ecc.bls import hash_to_curve
+    from py_ecc.bls.point_compression import compress_G1, compress_G2
+    from py_ecc.optimized_bls12_381 import G1, G2, multiply
 
 SECRET = 0x1234567890ABCDEF1234567890ABCDEF
 ROUND = Sha256("ab" * 32)

@@ -16,6 +16,7 @@ from verifai.domain.consensus.round import BeaconRule
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
 from verifai.errors import EvidenceRejected, Undecided, UsageError
+from verifai.execution.recursion import recursion_limit_kept
 from verifai.execution.packages import install_hint
 
 MAX_BYTES = 8192
@@ -84,8 +85,9 @@ def _verifies(chain: DrandChain, message: bytes, signature: bytes) -> bool:
     if len(signature) != (96 if chain.chained else 48):
         return False
     try:
-        from py_ecc.bls import hash_to_curve
-        from py_ecc.optimized_bls12_381 import FQ12, G1, G2, final_exponentiate, neg, pairing
+        with recursion_limit_kept():
+            from py_ecc.bls import hash_to_curve
+            from py_ecc.optimized_bls12_381 import FQ12, G1, G2, final_exponentiate, neg, pairing
     except ImportError as problem:
         raise Undecided(
             "package-missing", f"drand's signatures cannot be checked: {problem}", hint=install_hint("drand")
@@ -107,9 +109,10 @@ def _verifies(chain: DrandChain, message: bytes, signature: bytes) -> bool:
 
 def _point(data: bytes, *, twisted: bool) -> Any | None:
     """A compressed point of G2 (``twisted``) or G1; ``None`` unless it lies in the subgroup, away from infinity."""
-    from py_ecc.bls.g2_primitives import subgroup_check
-    from py_ecc.bls.point_compression import compress_G1, compress_G2, decompress_G1, decompress_G2
-    from py_ecc.optimized_bls12_381 import is_inf
+    with recursion_limit_kept():
+        from py_ecc.bls.g2_primitives import subgroup_check
+        from py_ecc.bls.point_compression import compress_G1, compress_G2, decompress_G1, decompress_G2
+        from py_ecc.optimized_bls12_381 import is_inf
 
     try:
         if twisted:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from py_ecc.optimized_bls12_381 import Z1, Z2, curve_order, multiply
 
 from tests.support.drand_chains import SECRET, g1_bytes, g2_bytes, pin_own_chains, signed
 from tests.support.paths import ROOT
@@ -20,6 +21,10 @@ from verifai.domain.consensus.beacons import CHAINS, DrandChain, PublishedBeacon
 from verifai.domain.consensus.round import BeaconRule
 from verifai.domain.digest import Sha256
 from verifai.errors import EvidenceRejected, UsageError
+from verifai.execution.recursion import recursion_limit_kept
+
+with recursion_limit_kept():
+    from py_ecc.optimized_bls12_381 import Z1, Z2, curve_order, multiply
 
 VECTORS = sorted((ROOT / "tests" / "vectors" / "drand").glob("*.json"))
 ROUND = Sha256("ab" * 32)
@@ -35,6 +40,25 @@ def test_a_published_number_holds(path: Path) -> None:
     found = parse_drand(path.read_bytes(), rule_of(path), ROUND, "")
     assert found.beacon.value == json.loads(path.read_text())["randomness"]
     assert parse_drand(to_drand_json(found), rule_of(path), ROUND, "") == found
+
+
+def test_a_deep_file_is_refused_after_a_number_was_verified_as_well() -> None:
+    """The library of the curve raises Python's recursion limit when it is imported; a deep file would end the process then."""
+    program = (
+        "import json, sys, pathlib\n"
+        "from verifai.consensus.drand import parse_drand\n"
+        "from verifai.domain.consensus.round import BeaconRule\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "name, number = path.stem.split('-')\n"
+        "parse_drand(path.read_bytes(), BeaconRule(f'drand:{name}', int(number)), 'ab' * 32, '')\n"
+        "assert 'py_ecc' in sys.modules\n"
+        "try:\n"
+        "    json.loads('[' * 200_000)\n"
+        "except RecursionError:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(VECTORS[0])], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout.strip()) == (0, "refused"), done.stderr
 
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=lambda chain: chain.name)

@@ -16,8 +16,8 @@ from verifai.domain.consensus.round import BeaconRule
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.record import Record
 from verifai.errors import EvidenceRejected, Undecided, UsageError
-from verifai.execution.recursion import recursion_limit_kept
 from verifai.execution.packages import install_hint
+from verifai.execution.recursion import recursion_limit_kept
 
 MAX_BYTES = 8192
 _DST = b"BLS_SIG_BLS12381G%d_XMD:SHA-256_SSWU_RO_NUL_"

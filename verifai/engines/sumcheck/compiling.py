@@ -19,7 +19,8 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest
 from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.build_folder import write_build
 from verifai.engines.sumcheck.building import bindings, build_circuit, in_batches, options_of, suite_of, weights_identity
-from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
@@ -36,6 +37,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
+from verifai.errors import EvidenceRejected, UnsupportedModel
 from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
@@ -81,6 +83,7 @@ def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> Co
     options, fidelity = found.options, found.fidelity
     # Searched and measured as one inference; a batch runs the same integers.
     lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
+    require_readable(lowered.circuit)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -107,6 +110,7 @@ def _predict(request: CompileRequest) -> Prediction:
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
     lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
+    require_readable(lowered.circuit)
     return Prediction(found.fidelity, committed_cells(lowered), bits, len(found.tried))
 
 
@@ -141,6 +145,20 @@ def _ensure_kernels(progress: Progress) -> None:
     from verifai.engines.sumcheck.prover.kernel_step import ensure_kernels  # loads Numba, which public weights do without
 
     ensure_kernels(progress)
+
+
+def require_readable(circuit: Circuit) -> None:
+    """Refuse, before anything is committed, a circuit with more parts than a reader takes.
+
+    Raises:
+        UnsupportedModel: ``sumcheck-too-large``.
+    """
+    try:
+        decode(encode(circuit))
+    except EvidenceRejected as problem:
+        message = f"no verifier would read its circuit: {problem.message}"
+        hint = "Split the model: `verifai split --help`; or hide less of it."
+        raise UnsupportedModel("sumcheck-too-large", message, hint=hint) from None
 
 
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:

@@ -16,7 +16,7 @@ from verifai.engines.sumcheck.circuit.codec import MAGIC, circuit_digest, decode
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, Table, Weight
 from verifai.engines.sumcheck.circuit.weights import decode_weights, encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter.weights import decode_arrays, encode_arrays
-from verifai.errors import EvidenceRejected
+from verifai.errors import EvidenceRejected, UnsupportedModel
 
 
 def every_operation() -> Circuit:
@@ -75,6 +75,18 @@ def test_truncation_at_every_byte_is_refused() -> None:
         with pytest.raises(EvidenceRejected) as refused:
             decode(data[:length])
         assert refused.value.code == "circuit-malformed"
+
+
+def test_compile_refuses_a_circuit_that_no_reader_takes() -> None:
+    """Found with 266 tables: it compiled, and every proof of it then ended in a stale build."""
+    from verifai.engines.sumcheck.compiling import require_readable
+
+    circuit, _ = tiny_mlp()
+    require_readable(circuit)
+    tables = tuple(clamp_table(4, 0, 5, f"t{number}") for number in range(257))
+    with pytest.raises(UnsupportedModel, match="257 items") as caught:
+        require_readable(replace(circuit, tables=tables))
+    assert caught.value.code == "sumcheck-too-large"
 
 
 def test_bytes_after_the_end_are_refused() -> None:

@@ -237,10 +237,10 @@ def test_a_model_that_only_ezkl_takes_is_told_why_it_needs_a_set_up_file(
     monkeypatch.setenv("VERIFAI_SRS_DIR", str(tmp_path / "store"))
     weights = numpy_helper.from_array(np.ones((1, 1, 2, 2, 2), np.float32), "w")
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        [helper.make_node("ConvTranspose", ["x", "w"], ["y"])],
         "volume",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 3, 3, 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 2, 2, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4, 4, 4])],
         [weights],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -249,7 +249,7 @@ def test_a_model_that_only_ezkl_takes_is_told_why_it_needs_a_set_up_file(
     out = tmp_path / "out"
     assert cli.run(["quickstart", str(tmp_path / "model.onnx"), str(tmp_path / "data.npz"), "-o", str(out)]) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "srs-missing" in told and "the sumcheck engine cannot prove this model: Conv" in told
+    assert "srs-missing" in told and "the sumcheck engine cannot prove this model: ConvTranspose" in told
 
 
 def test_arrays_serve_as_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_a_trust_file_with_a_mistake_is_refused_not_weakened(case: str) -> None:
 
 @pytest.mark.parametrize("document", [{"schema": "verifai/trust/v1"}, {"schema": "verifai/trust/v1", "keys": GOOD["keys"]}])
 def test_a_trust_file_that_trusts_nothing_is_refused(document: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="names no role, circuit, log, identity or hardware"):
+    with pytest.raises(UsageError, match="names no role, circuit, log, identity, hardware or signer of models"):
         parse_trust(document, "")
 
 

@@ -248,7 +248,7 @@ class _Page(HTMLParser):
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "br", "rect", "path", "line", "circle"):
+        if tag not in ("meta", "br", "input", "rect", "path", "line", "circle"):
             self.open.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("href", "src", "action", "data", "srcset")]
 

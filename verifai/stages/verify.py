@@ -78,7 +78,7 @@ class VerifiedBundle:
         findings: one per step, in order.
         opened: the proof by digest, with the openings of hidden commitments that it shows.
         fidelity, names: as the trusted lock has them.
-        counting: what the proof counts, where its circuit counts right answers. Matched with no data set, it is no evidence yet.
+        counting: what the proof counts, where its circuit counts right answers. By itself that is no evidence.
     """
 
     bundle_id: Sha256

@@ -145,7 +145,7 @@ def judge_evaluation(demand: EvaluationDemand, data: DataLock, metrics: Metrics)
     else:
         findings = _classes(demand, data, metrics, whole)
     findings += _left_out(demand, data, whole.left_out, regression=isinstance(whole, ErrorSums))
-    gap = largest_gap(metrics) if len(metrics.groups) == len(data.groups) else None  # a group without any number is not near
+    gap = largest_gap(metrics) if len(metrics.groups) >= len(data.groups) else None  # a group without any number is not near
     if demand.largest_gap_between_groups is not None and isinstance(whole, RightCount):
         findings.append(_not_shown("largest_gap_between_groups", _ONE_COUNT))
     elif demand.largest_gap_between_groups is not None:

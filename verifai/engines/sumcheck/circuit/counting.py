@@ -99,6 +99,8 @@ def _tail(circuit: Circuit, items: int) -> Counting:
     rank = len(circuit.tensors[equal.out].shape)
     need((total.x, total.y, total.multiplier, total.axes) == (equal.out, ops.NONE, 1, rank), "not every item is added once")
     need((shown.x, shown.out) == (total.out, right.tensor), "the count is not what is shown")
+    answer, label = circuit.tensors[difference.sources[0]], circuit.tensors[labels.tensor]
+    need(label.size == items and label.shape[0] == items, "there is not one label per item")
     compared, plain = circuit.tables[equal.table], circuit.tables[shown.table]
     reachable = circuit.tensors[equal.x]
     need(
@@ -106,8 +108,6 @@ def _tail(circuit: Circuit, items: int) -> Counting:
         "the table of the comparison is not [argument = 0]",
     )
     need(all(plain.at(value) == value for value in range(items + 1)), "the count's table changes it")
-    answer, label = circuit.tensors[difference.sources[0]], circuit.tensors[labels.tensor]
-    need(label.size == items and label.shape[0] == items, "there is not one label per item")
     need((label.low, label.high) == (NO_LABEL, answer.high), "the labels' range is not that of the answers")
     need(answer.low >= 0 and answer.high < MAX_CLASSES, "the answers are no places of classes")
     plainly = all((one.scale, one.zero_point) == ((1, 1), 0) for one in (label, circuit.tensors[right.tensor], answer))

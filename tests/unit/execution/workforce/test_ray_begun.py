@@ -1,4 +1,4 @@
-"""Ray's own limit for the start of a node is too short for a loaded machine; what a stranger's cluster says is final at once."""
+"""Ray's own limit for the start of a node is too short for a loaded machine; a foreign cluster is asked once."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.totals import count_outcomes
 from verifai.errors import UsageError
 from verifai.execution.streamed import Streamed
-from verifai.reports.html_audit import render_html
-from verifai.reports.markdown_audit import render_markdown
+from verifai.reports.html_audit import html_pieces, render_html
+from verifai.reports.markdown_audit import markdown_pieces
 from verifai.reports.pdf import render_pdf
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.several import audit_all
@@ -172,9 +172,9 @@ def _result(reports: Sequence[AuditReport], targets: Sequence[Target], found: Fo
         result,
         targets,
         {
-            "html": lambda: render_html(reports),
-            "json": lambda: ("".join(json.JSONEncoder(indent=2).iterencode(page)) + "\n").encode(),
-            "markdown": lambda: render_markdown(reports),
+            "html": lambda: html_pieces(reports),
+            "json": lambda: (piece.encode() for piece in chain(json.JSONEncoder(indent=2).iterencode(page), ["\n"])),
+            "markdown": lambda: markdown_pieces(reports),
             "pdf": lambda: render_pdf(render_html(reports)),
         },
     )

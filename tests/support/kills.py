@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.crews import verified_digests, whole
@@ -72,6 +72,11 @@ class Commands:
         return int(self.process.stdout.readline())
 
 
+def command(folder: CircuitFolder, data: Path, output: Path, *more: str) -> list[str]:
+    """The command line of a run that goes on where the one before was killed."""
+    return ["prove", str(folder.folder), str(data), "-o", str(output), "--resume", "--renew-weights", "--keep-going", *more]
+
+
 @contextmanager
 def commands(environment: Mapping[str, str] = {}, more: Sequence[str] = ()) -> Iterator[Commands]:
     """A process that begins commands. ``more``: further modules to load once."""
@@ -110,11 +115,10 @@ def local_workers(parent: int) -> list[int]:
 
 @dataclass
 class Killed:
-    """What was killed: the command, or one of its workers; and how often in vain, since it had ended just then."""
+    """What was killed: the command, or one of its workers."""
 
     commands: int = 0
     workers: int = 0
-    by_progress: dict[int, int] = field(default_factory=dict)
 
     @property
     def kills(self) -> int:
@@ -124,7 +128,7 @@ class Killed:
 def rows_done(output: Path) -> int:
     """Samples that the index lists as done."""
     index = output / INDEX_FILE
-    return index.read_bytes().count(b'"status":"proven"') if index.exists() else 0
+    return index.read_bytes().count(b'"status": "proven"') if index.exists() else 0
 
 
 def kill_at_random(

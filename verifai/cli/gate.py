@@ -20,6 +20,7 @@ from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.cases import unfolded
 from verifai.cli.frame import VERDICTS, Result, current, verb
 from verifai.cli.text import finding_lines
+from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.verdict import GateVerdict
@@ -27,6 +28,7 @@ from verifai.domain.policy.words import explain_policy
 from verifai.domain.shell import shell
 from verifai.domain.shown import shown_lines
 from verifai.domain.utc_time import format_utc
+from verifai.domain.workforce import LOCAL
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
 from verifai.execution.outputs import Kind
 from verifai.execution.streamed import Streamed
@@ -77,9 +79,8 @@ def _register_gate(app: typer.Typer) -> None:
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
         log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
-        jobs: Annotated[
-            int | None, typer.Option("--jobs", "-j", min=1, max=1024, help="Worker processes; one per core.")
-        ] = None,
+        jobs: JobsOption = None,
+        on: LocalOption = LOCAL,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Let a release through only when its evidence meets the policy. Every bundle given must hold."""
@@ -90,7 +91,13 @@ def _register_gate(app: typer.Typer) -> None:
             if explain:
                 return run.explain(attest)
             return run.judge(
-                attest=attest, keys=tuple(key or ()), log=log, log_key=log_key, jobs=jobs, memory=memory_limit(max_memory)
+                attest=attest,
+                keys=tuple(key or ()),
+                log=log,
+                log_key=log_key,
+                jobs=jobs,
+                on=on,
+                memory=memory_limit(max_memory),
             )
 
 
@@ -124,11 +131,13 @@ class _Run:
         log: Path | None,
         log_key: Path | None,
         jobs: int | None,
+        on: str,
         memory: int | None,
     ) -> Result:
         try:
             if self._problem is not None:
                 raise self._problem
+            jobs_here(jobs, on, "a verdict")
             report, attested = self._decide(attest, keys, log, log_key, jobs, memory)
         except BaseException as problem:
             told = report_of_error(_told(problem), created=self._created(), version=self._version)

@@ -67,8 +67,8 @@ class Openings:
     def ensure(self) -> None:
         """Make a fresh root where that was asked for and no other has openings left. Raises as :meth:`take`.
 
-        Each fresh root takes one opening of the pinned one and brings as many as that one had. So who lets roots be made keeps half
-        of the pinned root's openings for that, or the second would be the last.
+        Each fresh root takes one opening of the pinned one and brings as many as that one had. So who lets roots be made keeps
+        half of the pinned root's openings for that, or the second would be the last.
         """
         engine, folder, section = self.ready.engine, self.ready.folder, self.ready.section
         if not self.renew or not self.needed or not isinstance(engine, RenewsWeightRoots):

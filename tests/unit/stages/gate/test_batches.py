@@ -23,7 +23,6 @@ from verifai.domain.policy.verdict import Judgement
 from verifai.domain.progress import Silent
 from verifai.errors import InternalError
 from verifai.execution.scratch import private_directory
-from verifai.execution.workforce import judging
 from verifai.execution.workforce.local import _start
 from verifai.stages.gate.gate import gate, judge_all
 from verifai.stages.gate.load import LoadedPolicy, load_policy
@@ -99,24 +98,6 @@ def test_a_worker_that_dies_leaves_its_bundle_undecided_and_the_others_are_judge
     assert codes(verdict) == {"worker-died"}
     assert [Path(one.judgement.path).name for one in verdict.bundles if not one.accepted] == ["003"]
     assert len(verdict.bundles) == 12
-
-
-def hang_on_three(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
-    """A judge that never comes back from one bundle."""
-    if path.name == "003":
-        time.sleep(FOR_EVER)
-    return judge_with_fakes(loaded, path, now, budget)
-
-
-def test_a_bundle_that_hangs_is_named_and_the_others_are_judged(batch: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is short here; where the machine is so slow that another one meets it, that one is tried again alone."""
-    monkeypatch.setattr(judging.judge_by_processes, "__kwdefaults__", {"slow_seconds": 10.0})
-    paths = sorted((batch.folder / "evidence").iterdir())[:6]
-    verdict = gate(load_policy(batch.policy()), paths, now=_now(), jobs=2, judge=hang_on_three)
-    assert verdict.status == 4
-    (told,) = [one.judgement for one in verdict.bundles if not one.accepted]
-    assert Path(told.path).name == "003" and "no answer within 10 s" in told.findings[0].message
-    assert not multiprocessing.active_children()
 
 
 def fail_with_a_bug(loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:

@@ -48,7 +48,7 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
     takes = _Takes(tuple(specs))
     if data.kind is DataKind.TABLE:
         columns = {name: list(one) if isinstance(one, tuple) else one for name, one in data.inputs.items()}
-        return from_table(Table(dict(columns), len(data)), takes, _columns(data, specs, names), WHERE)
+        return from_table(Table(dict(columns), len(data)), takes, _columns(data, specs, names), WHERE, finite=False)
     arrays: dict[str, Array] = {}
     wanted = {spec.name: spec for spec in specs}
     for name, one in data.inputs.items():
@@ -60,16 +60,18 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
             arrays[name] = one.astype(np.uint8)
         else:
             arrays[name] = _rounded(one, spec)
-    return from_arrays(arrays, takes, WHERE)
+    return from_arrays(arrays, takes, WHERE, finite=False)  # each sample is looked at by itself
 
 
 def _rounded(array: Array, spec: TensorSpec | None) -> Array:
-    """float64 features, as libraries give them, are rounded to a model of float32, as the model's own library rounds them."""
+    """float64 features, as libraries give them, are rounded to a model of float32, as the model's own library rounds them.
+
+    What is too large for float32 becomes infinite: no circuit takes it, so its sample is left out, and not the whole data set.
+    """
     if spec is None or spec.dtype != "float32" or array.dtype != np.float64:
         return array
     with np.errstate(over="ignore"):
-        near = array.astype(np.float32)
-    return near if np.isfinite(near).all() else array  # which is refused, with its place
+        return array.astype(np.float32)
 
 
 def _columns(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> TableColumns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -182,7 +183,12 @@ def _register_pack(app: typer.Typer) -> None:
         targets = _targets(found, output, PACKED)
         with current().progress() as progress:
             done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
-        return _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
+        result = _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
+        if not _only(found):
+            named = " ".join(shell(path) for path in bundles)
+            told = f"One file of all, which audit, verify and gate take: `verifai handover {named} --lock LOCK -o CASE`"
+            result = replace(result, lines=[*result.lines, plain(told)])
+        return result
 
     @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
     def unpack(

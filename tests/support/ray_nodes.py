@@ -1,0 +1,60 @@
+"""Small Ray clusters for tests: a head on which nothing runs, and nodes of one core."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from tests.support.kills import children
+from tests.support.paths import ROOT
+
+MEMORY = 2 * 2**30
+STORE = 80 * 2**20
+HELPERS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # read when ray is loaded
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def small() -> dict[str, Any]:
+    """What a node takes. With ports of their own its helpers are not waited for: on a busy machine they take longer to start
+    than Ray waits for them."""
+    ports = dict(zip(HELPERS, free_ports(len(HELPERS)), strict=True))
+    return {"memory": MEMORY, "object_store_memory": STORE, "include_log_monitor": False, **ports}
+
+
+@contextmanager
+def small_cluster(nodes: int, **head: Any) -> Iterator[Any]:
+    """A cluster that this process does not join: commands do."""
+    os.environ["PYTHONPATH"] = str(ROOT)
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small(), **head})
+    try:
+        for _ in range(nodes):
+            made.add_node(num_cpus=1, **small())
+        yield made
+    finally:
+        made.shutdown()
+
+
+def raylet(node: Any) -> int:
+    """The process of a node that holds its object store."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def ray_workers(cluster: Any) -> list[int]:
+    """Worker processes of all nodes."""
+    raylets = [raylet(node) for node in cluster.list_all_nodes()]
+    return [pid for one in raylets for pid in children(one, lambda line: line.startswith(b"ray::"))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -159,7 +160,8 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     root = _root(request, section) if hidden else None
     seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
     made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
-    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
+    key = KEYS.get(section.circuit_sha256, made_of, partial(prover.prepare, circuit, weights, threads, weights_seed=seed))
+    del weights  # which are int64 here, and in the key in fewer bytes
     if key.identity != (section.weights_sha256 if root is None else root.root):
         raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""

@@ -34,7 +34,7 @@ SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
 
 KEPT_BYTES = 1 << 30
 """The longest code word that is kept for its openings. Encoding takes a tenth of a proof, keeping most of its memory."""
-PART_BYTES = 1 << 27
+PART_BYTES = 1 << 28
 """Of a code word that is not kept, what is there at a time."""
 
 _LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]

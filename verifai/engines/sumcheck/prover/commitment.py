@@ -140,8 +140,19 @@ def placed(plan: Commitment, columns: Mapping[Key, U64], first: int = 0) -> U64:
 
 
 def first_kept(plan: Commitment) -> int:
-    """The address from which on cells are kept: that of the first stored row, and never beyond the middle."""
-    return min(plan.first_row << plan.log_message, 1 << plan.log_cells >> 1)
+    """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where it hides,
+    for the blind rows at the beginning."""
+    return 0 if plan.shape.hiding else min(plan.first_row << plan.log_message, 1 << plan.log_cells >> 1)
+
+
+def kept_cells(plan: Commitment) -> int:
+    """How many cells a commitment keeps."""
+    return (1 << plan.log_cells) - first_kept(plan)
+
+
+def codeword_bytes(shape: CommitmentShape) -> int:
+    """Of a code word with tags and salts."""
+    return 8 * shape.length * (shape.rows + 1 + (SALT_WORDS if shape.hiding else 0))
 
 
 def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
@@ -251,7 +262,7 @@ def transform_size(shape: CommitmentShape) -> int:
 def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int) -> tuple[U64 | None, tuple[bytes, ...]]:
     """The code word with tag and salts, unless it is longer than KEPT_BYTES, and the tree over it."""
     log, size, first = log_length(shape), transform_size(shape), 1 + (0 if salts is None else SALT_WORDS)
-    if 8 * shape.length * (first + len(rows)) <= KEPT_BYTES:
+    if codeword_bytes(shape) <= KEPT_BYTES:
         codeword = encode(rows, log, size, threads) if salts is None else encode(rows, log, size, threads, first=first)
         if salts is not None:
             codeword[:, 1:first] = salts

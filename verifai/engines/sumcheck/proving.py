@@ -22,13 +22,13 @@ from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, par
 from verifai.engines.sumcheck.lowering.clamps import Uncut
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
-from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import reserve_tensor, root_files, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, items_of, real_outputs

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
+from verifai.engines.sumcheck.planning.memory import CODEWORD_BYTES, PART_BYTES, codeword_bytes, first_kept
 from verifai.engines.sumcheck.protocol.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.protocol.layout import Commitment, Key
 from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
@@ -31,11 +32,6 @@ from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_bl
 from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 
 SALT_WORDS = ZERO_KNOWLEDGE.salt_bytes // 8
-
-KEPT_BYTES = 1 << 30
-"""The longest code word that is kept for its openings. Encoding takes a tenth of a proof, keeping most of its memory."""
-PART_BYTES = 1 << 28
-"""Of a code word that is not kept, what is there at a time."""
 
 _LEAF_WORD = np.frombuffer(LEAF_TAG, dtype="<u8")[0]
 _NODE_WORDS = np.frombuffer(NODE_TAG, dtype="<u4")
@@ -137,22 +133,6 @@ def placed(plan: Commitment, columns: Mapping[Key, U64], first: int = 0) -> U64:
         for (_, block), part in zip(column.blocks(), pieces_in(column.storage, columns[key]), strict=True):
             cells[block.start - first : block.stop - first] = part.reshape(-1)
     return cells
-
-
-def first_kept(plan: Commitment) -> int:
-    """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where it hides,
-    for the blind rows at the beginning."""
-    return 0 if plan.shape.hiding else min(plan.first_row << plan.log_message, 1 << plan.log_cells >> 1)
-
-
-def kept_cells(plan: Commitment) -> int:
-    """How many cells a commitment keeps."""
-    return (1 << plan.log_cells) - first_kept(plan)
-
-
-def codeword_bytes(shape: CommitmentShape) -> int:
-    """Of a code word with tags and salts."""
-    return 8 * shape.length * (shape.rows + 1 + (SALT_WORDS if shape.hiding else 0))
 
 
 def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> CommittedMatrix:
@@ -260,9 +240,9 @@ def transform_size(shape: CommitmentShape) -> int:
 
 
 def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int) -> tuple[U64 | None, tuple[bytes, ...]]:
-    """The code word with tag and salts, unless it is longer than KEPT_BYTES, and the tree over it."""
+    """The code word with tag and salts, unless it is longer than CODEWORD_BYTES, and the tree over it."""
     log, size, first = log_length(shape), transform_size(shape), 1 + (0 if salts is None else SALT_WORDS)
-    if codeword_bytes(shape) <= KEPT_BYTES:
+    if codeword_bytes(shape) <= CODEWORD_BYTES:
         codeword = encode(rows, log, size, threads) if salts is None else encode(rows, log, size, threads, first=first)
         if salts is not None:
             codeword[:, 1:first] = salts

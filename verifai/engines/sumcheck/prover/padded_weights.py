@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from verifai.engines.sumcheck.circuit.program import Weight
 from verifai.engines.sumcheck.circuit.weights import weight_width
 from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.planning.memory import PADDED_BYTES
 from verifai.engines.sumcheck.protocol.layout import Key
 from verifai.engines.sumcheck.prover.arrays import to_field
 from verifai.engines.sumcheck.prover.kernels import U64
-
-KEPT_BYTES = 1 << 28
-"""Padded weights that take no more are kept; of more, the true cells are, in as few bytes as the weight file has for them."""
 
 
 def padded_weight(weight: Weight, cells: NDArray[Any]) -> U64:
@@ -34,7 +32,7 @@ class PaddedWeights(Sequence[U64]):
         self._weights = tuple(weights)
         self._kept: list[U64] | None = None
         self._cells: list[NDArray[Any]] = []
-        if sum(8 << weight.log_cells for weight in weights) <= KEPT_BYTES:
+        if sum(8 << weight.log_cells for weight in weights) <= PADDED_BYTES:
             self._kept = [padded_weight(weight, np.asarray(values)) for weight, values in zip(weights, cells, strict=True)]
         else:
             self._cells = [np.array(values, f"<i{weight_width(one)}") for one, values in zip(weights, cells, strict=True)]

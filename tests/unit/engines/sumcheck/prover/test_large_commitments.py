@@ -63,9 +63,9 @@ def test_a_proof_does_not_depend_on_what_is_kept(name, suite, monkeypatch):
     assert kept.committed.codeword is not None and kept.weights.nbytes == sum(
         8 << one.log_cells for one in kept.circuit.weights
     )
-    monkeypatch.setattr(commitment, "KEPT_BYTES", 0)
+    monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     monkeypatch.setattr(commitment, "PART_BYTES", 0)
-    monkeypatch.setattr(padded_weights, "KEPT_BYTES", 0)
+    monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
     made, found = _proven(MODELS[name], suite, monkeypatch)
     assert made.committed.codeword is None and key_bytes(made) < key_bytes(kept)
     assert found.statement == wanted.statement and found.proof == wanted.proof
@@ -125,7 +125,7 @@ def test_a_tree_in_parts_is_the_tree(rows, salted, monkeypatch):
     shape = replace(prepare(*examples.mlp(committed=True)).committed.plan.shape, rows=rows, message=8, degree=8, length=32)
     kept, wanted = commitment._encoded(shape, cells, salts, 1)
     assert bytes(kept[:, 0].tobytes()) == LEAF_TAG * 32
-    monkeypatch.setattr(commitment, "KEPT_BYTES", 0)
+    monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
     for part in (0, 64 * 32 * 2):
         monkeypatch.setattr(commitment, "PART_BYTES", part)
         assert commitment._encoded(shape, cells, salts, 2) == (None, wanted)
@@ -136,7 +136,7 @@ def test_a_tree_in_parts_is_the_tree(rows, salted, monkeypatch):
 def test_weights_are_the_same_whenever_they_are_made(monkeypatch):
     circuit, cells = examples.language_model(committed=True)
     kept = PaddedWeights(circuit.weights, cells)
-    monkeypatch.setattr(padded_weights, "KEPT_BYTES", 0)
+    monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
     made = PaddedWeights(circuit.weights, cells)
     wanted = [padded_weight(weight, one) for weight, one in zip(circuit.weights, cells, strict=True)]
     for weights in (kept, made):

@@ -13,7 +13,7 @@ from verifai.engines.sumcheck.protocol.proof import salt_bytes
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
 CODEWORD_BYTES = 1 << 30
-"""The longest code word that is kept for its openings. Making it again takes a tenth of a proof; keeping it, most of the memory."""
+"""The longest code word that is kept for its openings. To make one again takes a tenth of a proof."""
 PART_BYTES = 1 << 28
 """Of a code word that is not kept, what is there at a time."""
 PADDED_BYTES = 1 << 28

@@ -10,6 +10,7 @@ from verifai.domain.attestation.manifest import MAX_FILES, MEDIA_TYPES, SIDE_FIL
 from verifai.domain.attestation.types import predicate_types
 from verifai.domain.statement import MAX_COLUMNS, MAX_STATED
 from verifai.domain.trust import TrustRole
+from verifai.engines.sumcheck.circuit import codec
 from verifai.engines.sumcheck.payload.files import MAX_PROOF
 from verifai.engines.sumcheck.payload.weight_roots import MAX_RELATION
 from verifai.engines.sumcheck.protocol.suite import SUITES
@@ -57,3 +58,12 @@ def test_limits() -> None:
     assert f"MAX_STATED = {MAX_STATED};" in text("statement.ts") and f"MAX_COLUMNS = {MAX_COLUMNS};" in text("statement.ts")
     assert f'["proof.bin", {MAX_PROOF // mib} * MIB]' in text("verify.ts")
     assert f'["registration.bin", {MAX_RELATION // mib} * MIB]' in text("verify.ts")
+
+
+def test_limits_of_a_circuit_s_bytes() -> None:
+    """Also in the protocol's text."""
+    source = (ROOT / "verifier-js" / "src" / "engine" / "codec.ts").read_text(encoding="utf-8")
+    stated = {name: eval(value) for name, value in re.findall(r"const (MAX_\w+) = ([0-9* ]+);", source)}
+    assert stated == {name: value for name, value in vars(codec).items() if name.startswith("MAX_")}
+    page = (ROOT / "docs" / "engine" / "protocol.md").read_text(encoding="utf-8")
+    assert f"{codec.MAX_TABLES:,} tables, of 2^{codec.MAX_TABLE_VALUES.bit_length() - 1} values together" in page

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
-from verifai.domain.policy.verdict import GateVerdict, summary
+from verifai.domain.on_demand import Placed
+from verifai.domain.policy.verdict import BundleVerdict, GateVerdict, summary
 from verifai.errors import VerifaiError
 from verifai.reports.interface import Entry, Report
 
@@ -38,23 +39,8 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         entries.append(
             Entry("model", model.name, model.model_sha256, model.outcome, _remedied(model.findings), model.waived, counted)
         )
-    for bundle in verdict.bundles:
-        one = bundle.judgement
-        facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
-        entries.append(
-            Entry(
-                "bundle",
-                one.path,
-                one.bundle_id or "",
-                bundle.outcome,
-                _remedied(one.findings),
-                bundle.waived,
-                facts,
-                one.words,
-                one.values,
-                one.evaluation,
-            )
-        )
+    bundles = verdict.bundles
+    own = len(entries)
     return Report(
         command="gate",
         verdict=verdict.verdict,
@@ -62,12 +48,29 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         summary=summary(verdict),
         created=verdict.decided,
         version=version,
-        entries=tuple(entries),
+        entries=Placed(own + len(bundles), lambda place: entries[place] if place < own else _entry(bundles[place - own])),
         facts={
             "policy": verdict.policy,
             "policy_digest": verdict.policy_sha256,
             **{f"anchor {name}": digest for name, digest in verdict.anchors},
         },
+    )
+
+
+def _entry(bundle: BundleVerdict) -> Entry:
+    one = bundle.judgement
+    facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
+    return Entry(
+        "bundle",
+        one.path,
+        one.bundle_id or "",
+        bundle.outcome,
+        _remedied(one.findings),
+        bundle.waived,
+        facts,
+        one.words,
+        one.values,
+        one.evaluation,
     )
 
 

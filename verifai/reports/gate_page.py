@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape as html_escape
 
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import shown_lines
 from verifai.reports.html_evaluation import STYLE, evaluation_html
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 _STYLE = """
@@ -30,7 +30,7 @@ _WORD = {
 }
 
 
-class HtmlFormat:
+class HtmlFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -38,51 +38,55 @@ class HtmlFormat:
         """See the protocol."""
         return "text/html"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """Verdict, failures, waivers, every model and bundle with all its findings folded in, and what the proofs hide."""
-        state = "holds" if report.status == 0 else "rejected" if report.status == 1 else "undecided"
         title = f"verifai {report.command}: {report.verdict}"
-        facts = {**report.facts, "decided": report.created, "verifai": report.version, "exit status": str(report.status)}
-        body = [
-            f'<h1 class="{state}">{_text(title)}</h1>',
-            f"<p>{_text(report.summary)}</p>",
-            _table(("", ""), ((_text(name), _code(value)) for name, value in facts.items())),
-        ]
-        if report.failures():
-            body += [
-                "<h2>What failed</h2>",
-                _table(("about", "finding", "what", "remedy"), (_failure(*one) for one in report.failures())),
-            ]
-        if report.waived():
-            rows = (
-                (_code(entry.name), _code(one.finding.code), _text(one.finding.message), _code(one.waiver.id),
-                 _text(one.waiver.approver), _code(one.waiver.expires), _text(one.waiver.reason))
-                for entry, one in report.waived()
-            )  # fmt: skip
-            headings = ("about", "finding", "what", "waiver", "approver", "until", "reason")
-            body += ["<h2>Waived, and so not failed</h2>", _table(headings, rows)]
-        for kind, name in (("model", "Models"), ("bundle", "Bundles")):
-            entries = [entry for entry in report.entries if entry.kind == kind]
-            if entries:
-                body += [f"<h2>{name}</h2>", _table((kind, "identifier", "outcome", "findings"), map(_entry, entries))]
-        for entry in report.entries:
-            if entry.evaluation is not None:
-                body += [f"<p>{_code(entry.name)}</p>", evaluation_html(entry.evaluation)]
-        for words, names in report.words():
-            which = names[0] if len(names) == 1 else f"{len(names)} bundles"
-            lines = "".join(f"<li>{_text(line)}</li>" for line in words)
-            body += [f"<h2>What the proofs hide ({_text(which)})</h2>", f"<ul>{lines}</ul>"]
         style = _STYLE + (STYLE if any(one.evaluation for one in report.entries) else "")
-        page = (
+        head = (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             # Even if an escape were missing somewhere, nothing could run or be loaded.
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-            + "\n".join(body)
-            + "\n</body>\n</html>\n"
         )
-        return page.encode("utf-8")
+        for piece in (head, *_lead(report, title)):
+            yield piece.encode("utf-8")
+        yield from (piece.encode("utf-8") for piece in _body(report))
+        yield b"</body>\n</html>\n"
+
+
+def _lead(report: Report, title: str) -> Iterator[str]:
+    state = "holds" if report.status == 0 else "rejected" if report.status == 1 else "undecided"
+    facts = {**report.facts, "decided": report.created, "verifai": report.version, "exit status": str(report.status)}
+    yield f'<h1 class="{state}">{_text(title)}</h1>\n<p>{_text(report.summary)}</p>\n'
+    yield from _table(("", ""), ((_text(name), _code(value)) for name, value in facts.items()))
+
+
+def _body(report: Report) -> Iterator[str]:
+    failures, waived = report.failures(), report.waived()
+    if failures:
+        yield "<h2>What failed</h2>\n"
+        yield from _table(("about", "finding", "what", "remedy"), (_failure(*one) for one in failures))
+    if waived:
+        rows = (
+            (_code(entry.name), _code(one.finding.code), _text(one.finding.message), _code(one.waiver.id),
+             _text(one.waiver.approver), _code(one.waiver.expires), _text(one.waiver.reason))
+            for entry, one in waived
+        )  # fmt: skip
+        yield "<h2>Waived, and so not failed</h2>\n"
+        yield from _table(("about", "finding", "what", "waiver", "approver", "until", "reason"), rows)
+    for kind, name in (("model", "Models"), ("bundle", "Bundles")):
+        entries = report.of_kind(kind)
+        if entries:
+            yield f"<h2>{name}</h2>\n"
+            yield from _table((kind, "identifier", "outcome", "findings"), map(_entry, entries))
+    for entry in report.entries:
+        if entry.evaluation is not None:
+            yield f"<p>{_code(entry.name)}</p>\n{evaluation_html(entry.evaluation)}\n"
+    for words, names in report.words():
+        which = names[0] if len(names) == 1 else f"{len(names)} bundles"
+        lines = "".join(f"<li>{_text(line)}</li>" for line in words)
+        yield f"<h2>What the proofs hide ({_text(which)})</h2>\n<ul>{lines}</ul>\n"
 
 
 def _text(text: str) -> str:
@@ -111,7 +115,9 @@ def _entry(entry: Entry) -> tuple[str, ...]:
     return _code(entry.name), _code(entry.identifier[:16]), outcome, findings
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     head = "".join(f"<th>{_text(name)}</th>" for name in headings) if any(headings) else ""
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table>\n{f'<tr>{head}</tr>' if head else ''}\n{body}\n</table>"
+    yield f"<table>\n{f'<tr>{head}</tr>' if head else ''}\n"
+    for row in rows:
+        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n"
+    yield "</table>\n"

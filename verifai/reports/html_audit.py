@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from verifai.domain.audit import AuditReport
@@ -46,9 +46,17 @@ QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def render_html(reports: Sequence[AuditReport]) -> bytes:
     """One page about ``reports``, in order. Equal reports give equal bytes."""
-    sections = _overview(reports) + "\n".join(_section(report, number) for number, report in enumerate(reports, 1))
+    return b"".join(html_pieces(reports))
+
+
+def html_pieces(reports: Sequence[AuditReport]) -> Iterator[bytes]:
+    """The page in pieces, one bundle after the other: thousands need not be in memory."""
+    return (piece.encode("utf-8", errors="backslashreplace") for piece in _page(reports))
+
+
+def _page(reports: Sequence[AuditReport]) -> Iterator[str]:
     title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
-    page = f"""<!doctype html>
+    yield f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -61,13 +69,15 @@ def render_html(reports: Sequence[AuditReport]) -> bytes:
 </head>
 <body>
 <main>
-{sections}
-{_glossary()}
+"""
+    yield from _overview(reports)
+    for number, report in enumerate(reports, 1):
+        yield _section(report, number) + "\n"
+    yield f"""{_glossary()}
 </main>
 </body>
 </html>
 """
-    return page.encode("utf-8", errors="backslashreplace")
 
 
 def question_of(finding: Finding) -> str:
@@ -78,19 +88,10 @@ def question_of(finding: Finding) -> str:
     return QUESTIONS[0][0]
 
 
-def _overview(reports: Sequence[AuditReport]) -> str:
+def _overview(reports: Sequence[AuditReport]) -> Iterator[str]:
     """All of them at a glance; buttons that need no script leave only what failed, or only what holds."""
     if len(reports) == 1:
-        return ""
-    rows = []
-    for number, report in enumerate(reports, 1):
-        hold, unmade, failed = count_checks(report)
-        outputs = outputs_words(report.values) if report.values else ""
-        rows.append(
-            f'<tr class="{report.outcome.value}"><td><a href="#bundle-{number}">{safe(report.path)}</a></td>'
-            f'<td class="outcome">{WORDS[report.outcome]}</td><td>{safe(outputs)}</td>'
-            f"<td>{hold}</td><td>{unmade}</td><td>{failed}</td></tr>"
-        )
+        return
     bad = sum(report.outcome is not Outcome.HOLDS for report in reports)
     choices = (("all", f"all {len(reports)}"), ("bad", f"not accepted {bad}"), ("good", f"accepted {len(reports) - bad}"))
     buttons = "".join(
@@ -99,8 +100,17 @@ def _overview(reports: Sequence[AuditReport]) -> str:
         for name, label in choices
     )
     head = "<tr><th>bundle</th><th>verdict</th><th>output</th><th>hold</th><th>not made</th><th>failed</th></tr>"
-    table = f'<table class="overview"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-    return f'<section class="list"><h1>Audit of {len(reports)} bundles</h1><p>Show: {buttons}</p>{table}</section>'
+    yield f'<section class="list"><h1>Audit of {len(reports)} bundles</h1><p>Show: {buttons}</p>'
+    yield f'<table class="overview"><thead>{head}</thead><tbody>'
+    for number, report in enumerate(reports, 1):
+        hold, unmade, failed = count_checks(report)
+        outputs = outputs_words(report.values) if report.values else ""
+        yield (
+            f'<tr class="{report.outcome.value}"><td><a href="#bundle-{number}">{safe(report.path)}</a></td>'
+            f'<td class="outcome">{WORDS[report.outcome]}</td><td>{safe(outputs)}</td>'
+            f"<td>{hold}</td><td>{unmade}</td><td>{failed}</td></tr>"
+        )
+    yield "</tbody></table></section>"
 
 
 def _section(report: AuditReport, number: int = 1) -> str:

@@ -14,14 +14,10 @@ from tests.support import conformance_cases as made
 from tests.support.paths import ROOT
 from tests.support.random_circuits import random_circuit
 from tests.support.second_verifier import differences, first, second
-<<<<<<< HEAD
 from tests.support.sumcheck_examples import Sketch, many_lookups
-=======
-from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import MAX_TABLES, circuit_digest, decode, encode
 from verifai.engines.sumcheck.circuit.program import Table
->>>>>>> main
 
 pytestmark = pytest.mark.js
 

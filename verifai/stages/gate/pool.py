@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from datetime import datetime
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -54,7 +55,7 @@ def judge_all(
     workers = min(jobs or (1 if len(paths) <= SMALL else os.cpu_count() or 1), len(paths))
     if workers == 1:
         for path in paths:
-            yield judge(loaded, path, now, budget)
+            yield _timed(judge, loaded, path, now, budget)
             progress.advance()
         return
     yield from _parallel(loaded, paths, now, workers, budget, progress, judge)
@@ -120,6 +121,12 @@ def _end(workers: Sequence[BaseProcess]) -> None:
         worker.kill()
 
 
+def _timed(judge: Judge, loaded: LoadedPolicy, path: Path, now: datetime, budget: Budget) -> Judgement:
+    start = time.perf_counter()
+    judgement = judge(loaded, path, now, budget)
+    return replace(judgement, seconds=time.perf_counter() - start)
+
+
 def _died(path: Path) -> Judgement:
     message = "a worker process died, perhaps for lack of memory, so this bundle was not judged"
     finding = Finding("worker-died", Outcome.UNDECIDED, message, where=str(path), remedy="Run again with --jobs 1.")
@@ -165,7 +172,7 @@ def _judge(path: Path) -> Judgement:
     assert _task is not None
     loaded, now, budget, judge = _task
     try:
-        return judge(loaded, path, now, budget)
+        return _timed(judge, loaded, path, now, budget)
     finally:
         if _leaving:  # what was private is removed by now
             os._exit(128 + signal.SIGTERM)

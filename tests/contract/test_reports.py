@@ -415,4 +415,4 @@ def test_the_page_runs_and_loads_nothing() -> None:
     tags = _Tags()
     tags.feed(format_for(ReportName.HTML).render(hostile_report()).decode())
     assert not tags.tags & {"script", "img", "a", "iframe", "link", "form", "object", "base"}
-    assert tags.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert tags.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class", "type", "id", "checked", "for"}

@@ -271,10 +271,12 @@ def _document(result: ConsensusResult) -> Mapping[str, Any]:
 
 
 def _render(result: ConsensusResult, written: WrittenDecision | None, own_names: Mapping[str, str]) -> Result:
-    called = voter_names([one.voter for one in result.nodes], own_names)
+    faulty = [one.voter for one in result.decision.faults]
+    called = voter_names([*(one.voter for one in result.nodes), *faulty], own_names)
+    named = [replace(one, where=called.get(one.where, one.where)) for one in result.findings]
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(named)]
     if result.tally.weighted is not None:
         told = f"{result.tally.weighted.support:.0%} of the weight agrees, {result.tally.weighted.needed:.0%} would be needed"
         lines.append(f"   by reputation, beside the result: {told}")

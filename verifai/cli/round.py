@@ -245,7 +245,8 @@ def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None
     room, result = joined.room, joined.result
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
+    named = [replace(one, where=room.called(one.where)) if one.where in room.keys else one for one in result.findings]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(named)]
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
         lines.append(f"   {plain(room.called(one.voter)):<14} {one.relation.value:<13} {place}")

@@ -14,6 +14,7 @@ from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.text import finding_lines
 from verifai.cli.vote_options import ParameterOption, ThreadsOption, key_names, parameters_of
+from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.consensus.beacons import CHAINS, VOTERS
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.findings import STATUS, worst
@@ -21,6 +22,7 @@ from verifai.domain.progress import Progress
 from verifai.domain.shell import shell
 from verifai.domain.spoken import spoken
 from verifai.domain.trust_keys import PublicKey, Signer
+from verifai.domain.workforce import LOCAL
 from verifai.execution.git_branch import GitBranch
 from verifai.execution.outputs import Kind
 from verifai.stages.consensus.call_round import CallOptions, call_round
@@ -166,6 +168,8 @@ def _register_join(app: typer.Typer) -> None:
         beacon: BeaconOption = None,
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
         threads: ThreadsOption = 1,
+        jobs: JobsOption = 1,
+        on: LocalOption = LOCAL,
         token_input: Annotated[str, typer.Option("--token-input", help="Model input that takes the tokens.")] = "",
         voter: NamesOption = None,
         output: Annotated[
@@ -181,6 +185,7 @@ def _register_join(app: typer.Typer) -> None:
 
         Stop it and run it again as you like. 0 agreed, 1 dissent, 3 too few votes, 4 cannot tell or still waiting.
         """
+        processes = jobs_here(jobs, on, "a vote")
         signer = load_signer(key)
         chair: str | PublicKey | None = coordinator
         if coordinator is not None and Path(coordinator).is_file():
@@ -191,7 +196,7 @@ def _register_join(app: typer.Typer) -> None:
                 folder,
                 signer,
                 chair,
-                options=RunOptions(model, inputs, outputs, beacon, deadline, threads, token_input),
+                options=RunOptions(model, inputs, outputs, beacon, deadline, threads, processes, token_input),
                 attendance=_attendance(progress, state, voter, wait, branch),
             )
         return _told(joined, folder, signer, output, branch)

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.on_demand import Placed
 from verifai.domain.policy.places import Places
-from verifai.domain.policy.verdict import GateVerdict, summary
+from verifai.domain.policy.verdict import BundleVerdict, GateVerdict, summary
 from verifai.errors import VerifaiError
 from verifai.reports.interface import Entry, Report
 
@@ -48,25 +49,8 @@ def report_of(verdict: GateVerdict, *, version: str, places: Places | None = Non
                 models=(model.name,),
             )
         )
-    for bundle in verdict.bundles:
-        one = bundle.judgement
-        facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
-        entries.append(
-            Entry(
-                "bundle",
-                one.path,
-                one.bundle_id or "",
-                bundle.outcome,
-                _remedied(one.findings),
-                bundle.waived,
-                facts,
-                one.words,
-                one.values,
-                one.evaluation,
-                tuple(one.models),
-                one.seconds,
-            )
-        )
+    bundles = verdict.bundles
+    own = len(entries)
     return Report(
         command="gate",
         verdict=verdict.verdict,
@@ -74,7 +58,7 @@ def report_of(verdict: GateVerdict, *, version: str, places: Places | None = Non
         summary=summary(verdict),
         created=verdict.decided,
         version=version,
-        entries=tuple(entries),
+        entries=Placed(own + len(bundles), lambda place: entries[place] if place < own else _entry(bundles[place - own])),
         facts={
             "policy": verdict.policy,
             "policy_digest": verdict.policy_sha256,
@@ -82,6 +66,25 @@ def report_of(verdict: GateVerdict, *, version: str, places: Places | None = Non
         },
         places=places,
         codes_page=codes_page,
+    )
+
+
+def _entry(bundle: BundleVerdict) -> Entry:
+    one = bundle.judgement
+    facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
+    return Entry(
+        "bundle",
+        one.path,
+        one.bundle_id or "",
+        bundle.outcome,
+        _remedied(one.findings),
+        bundle.waived,
+        facts,
+        one.words,
+        one.values,
+        one.evaluation,
+        tuple(one.models),
+        one.seconds,
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.on_demand import Revisited
+from verifai.domain.policy.waiver import WaivedFinding
 from verifai.domain.shown import shown_lines
 from verifai.reports.html_evaluation import evaluation_html
 from verifai.reports.html_page import WORDS, Row, facts, header, html_page, listing, tiles
 from verifai.reports.html_text import safe
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 _MARKS = {
@@ -22,7 +25,7 @@ _MARKS = {
 _TONES = {0: Outcome.HOLDS, 1: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}
 
 
-class HtmlFormat:
+class HtmlFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -30,36 +33,34 @@ class HtmlFormat:
         """See the protocol."""
         return "text/html"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """Verdict, failures, waivers, every model and bundle with all its findings folded in, and what the proofs hide."""
-        tone = _TONES.get(report.status, Outcome.UNDECIDED)
-        word = report.verdict.replace("-", " ").capitalize()
-        where = f"decided {_text(report.created)}, exit status {report.status}"
-        body = [
-            header(tone, f"verifai {report.command}", word, _text(report.summary), where),
-            _tiles(report),
-            _failures(report),
-            _waived(report),
-        ]
-        for kind, name in (("model", "Models"), ("bundle", "Bundles")):
-            entries = sorted((one for one in report.entries if one.kind == kind), key=lambda one: one.outcome is Outcome.HOLDS)
-            if entries:
-                columns = (kind, "verdict", "identifier", "findings")
-                body.append(f"<section><h2>{name}</h2>{listing(kind, columns, [_row(one) for one in entries])}</section>")
-        body += [
-            f"<p>{_code(entry.name)}</p>{evaluation_html(entry.evaluation)}"
-            for entry in report.entries
-            if entry.evaluation is not None
-        ]
-        for words, names in report.words():
-            which = names[0] if len(names) == 1 else f"{len(names)} bundles"
-            lines = "".join(f"<li>{_text(line)}</li>" for line in words)
-            body.append(f"<section><h2>What the proofs hide ({_text(which)})</h2><ul>{lines}</ul></section>")
-        small = {**report.facts, "verifai": report.version}
-        shown = facts([(visible(name), visible(value)) for name, value in small.items()])
-        body.append(f"<section><h2>Identifiers</h2>{shown}</section>")
-        title = f"verifai {report.command}: {report.verdict}"
-        return html_page(visible(title), f"<article>{''.join(body)}</article>")
+        return html_page(visible(f"verifai {report.command}: {report.verdict}"), _body(report))
+
+
+def _body(report: Report) -> Iterator[str]:
+    tone = _TONES.get(report.status, Outcome.UNDECIDED)
+    word = report.verdict.replace("-", " ").capitalize()
+    where = f"decided {_text(report.created)}, exit status {report.status}"
+    yield f"<article>{header(tone, f'verifai {report.command}', word, _text(report.summary), where)}{_tiles(report)}"
+    yield from _failures(report)
+    yield from _waived(report)
+    for kind, name in (("model", "Models"), ("bundle", "Bundles")):
+        entries = report.of_kind(kind)
+        if entries:
+            yield f"<section><h2>{name}</h2>"
+            yield from listing(kind, (kind, "verdict", "identifier", "findings"), _rows(entries))
+            yield "</section>"
+    for entry in report.entries:
+        if entry.evaluation is not None:
+            yield f"<p>{_code(entry.name)}</p>{evaluation_html(entry.evaluation)}"
+    for words, names in report.words():
+        which = names[0] if len(names) == 1 else f"{len(names)} bundles"
+        lines = "".join(f"<li>{_text(line)}</li>" for line in words)
+        yield f"<section><h2>What the proofs hide ({_text(which)})</h2><ul>{lines}</ul></section>"
+    small = {**report.facts, "verifai": report.version}
+    shown = facts([(visible(name), visible(value)) for name, value in small.items()])
+    yield f"<section><h2>Identifiers</h2>{shown}</section></article>"
 
 
 def _tiles(report: Report) -> str:
@@ -67,28 +68,26 @@ def _tiles(report: Report) -> str:
         return ""
     boxes = []
     for kind, name, met in (("model", "Models", "met"), ("bundle", "Bundles", "accepted")):
-        entries = [one for one in report.entries if one.kind == kind]
-        good = sum(one.outcome is Outcome.HOLDS for one in entries)
-        tone = Outcome.NOT_CHECKED if not entries else Outcome.HOLDS if good == len(entries) else _worst(entries)
-        boxes.append((tone, name, f"{good:,} of {len(entries):,} {met}", "each judged in this run"))
-    failed = len(report.failures())
+        found = Counter(one.outcome for one in report.of_kind(kind))
+        figure = f"{found[Outcome.HOLDS]:,} of {found.total():,} {met}"
+        boxes.append((_worst(found), name, figure, "each judged in this run"))
+    failed = Counter(finding.outcome for _, finding in report.failures())
     boxes.append(
         (
-            Outcome.HOLDS if not failed else _worst(report.all_entries()),
+            _worst(failed or {Outcome.HOLDS: 1}),
             "Findings that stop",
-            f"{failed:,}",
+            f"{failed.total():,}",
             "listed below" if failed else "none",
         )
     )
-    waived = len(report.waived())
+    waived = sum(1 for _ in report.waived())
     boxes.append((Outcome.NOT_CHECKED, "Waived", f"{waived:,}", "accepted by somebody by name, until a date"))
     return tiles(boxes)
 
 
-def _worst(entries: Iterable[Entry]) -> Outcome:
-    found = {one.outcome for one in entries}
-    order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED, Outcome.NOT_CHECKED)
-    return next((one for one in order if one in found), Outcome.HOLDS)
+def _worst(found: Mapping[Outcome, int]) -> Outcome:
+    order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED, Outcome.HOLDS)
+    return next((one for one in order if found.get(one)), Outcome.NOT_CHECKED)
 
 
 def _text(text: str) -> str:
@@ -103,29 +102,40 @@ def _small(label: str, text: str) -> str:
     return f"<small><i>{label}</i> {_text(text)}</small>" if text else ""
 
 
-def _failures(report: Report) -> str:
-    items = "".join(
-        f'<li class="{finding.outcome.value}"><b>{_text(finding.message)}</b>{_small("about", entry.name)}'
-        f"{_small('at', finding.where if finding.where != entry.name else '')}{_small('what to do', finding.remedy)}"
-        f'<small class="code">{_text(finding.code)}</small></li>'
-        for entry, finding in report.failures()
-    )
-    return f'<section><h2>What failed</h2><ul class="problems">{items}</ul></section>' if items else ""
-
-
-def _waived(report: Report) -> str:
-    if not report.waived():
-        return ""
-    columns = ("about", "finding", "what", "waiver", "approver", "until", "reason")
-    rows = [
-        Row(
-            Outcome.NOT_CHECKED,
-            (_code(entry.name), _code(one.finding.code), _text(one.finding.message), _code(one.waiver.id),
-             _text(one.waiver.approver), _code(one.waiver.expires), _text(one.waiver.reason)),
+def _failures(report: Report) -> Iterator[str]:
+    found = report.failures()
+    if not found:
+        return
+    yield '<section><h2>What failed</h2><ul class="problems">'
+    for entry, finding in found:
+        at = finding.where if finding.where != entry.name else ""
+        yield (
+            f'<li class="{finding.outcome.value}"><b>{_text(finding.message)}</b>{_small("about", entry.name)}'
+            f"{_small('at', at)}{_small('what to do', finding.remedy)}"
+            f'<small class="code">{_text(finding.code)}</small></li>\n'
         )
-        for entry, one in report.waived()
-    ]  # fmt: skip
-    return f"<section><h2>Waived, and so not failed</h2>{listing('waived', columns, rows)}</section>"
+    yield "</ul></section>"
+
+
+def _waived(report: Report) -> Iterator[str]:
+    found = report.waived()
+    if not found:
+        return
+    columns = ("about", "finding", "what", "waiver", "approver", "until", "reason")
+    yield "<section><h2>Waived, and so not failed</h2>"
+    yield from listing("waived", columns, Revisited(lambda: (_waived_row(*one) for one in found)))
+    yield "</section>"
+
+
+def _waived_row(entry: Entry, one: WaivedFinding) -> Row:
+    waiver = one.waiver
+    what = (_code(entry.name), _code(one.finding.code), _text(one.finding.message))
+    who = (_code(waiver.id), _text(waiver.approver), _code(waiver.expires), _text(waiver.reason))
+    return Row(Outcome.NOT_CHECKED, (*what, *who))
+
+
+def _rows(entries: Revisited[Entry]) -> Revisited[Row]:
+    return Revisited(lambda: map(_row, entries))
 
 
 def _row(entry: Entry) -> Row:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.on_demand import Revisited
 from verifai.reports.html_chain import chain_svg
 from verifai.reports.html_evaluation import evaluation_html
 from verifai.reports.html_fidelity import fidelity_svg
@@ -37,9 +39,20 @@ QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def render_html(reports: Sequence[AuditReport]) -> bytes:
     """One page about ``reports``, in order. Equal reports give equal bytes."""
-    sections = _overview(reports) + "\n".join(_section(report, number) for number, report in enumerate(reports, 1))
+    return b"".join(html_pieces(reports))
+
+
+def html_pieces(reports: Sequence[AuditReport]) -> Iterator[bytes]:
+    """The page in pieces, one bundle after the other: thousands need not be in memory."""
     title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
-    return html_page(title, f"{sections}\n{_glossary()}")
+    return html_page(title, _page(reports))
+
+
+def _page(reports: Sequence[AuditReport]) -> Iterator[str]:
+    yield from _overview(reports)
+    for number, report in enumerate(reports, 1):
+        yield _section(report, number) + "\n"
+    yield _glossary()
 
 
 def question_of(finding: Finding) -> str:
@@ -50,24 +63,28 @@ def question_of(finding: Finding) -> str:
     return QUESTIONS[0][0]
 
 
-def _overview(reports: Sequence[AuditReport]) -> str:
+def _overview(reports: Sequence[AuditReport]) -> Iterator[str]:
     """All of them at a glance; failures can be picked out."""
     if len(reports) == 1:
-        return ""
-    rows = []
-    for number, report in enumerate(reports, 1):
-        hold, unmade, failed = count_checks(report)
-        outputs = outputs_words(report.values) if report.values else ""
-        link = f'<a href="#bundle-{number}">{safe(report.path)}</a>'
-        counts = (f"{hold}", f"{unmade}", f"{failed}")
-        rows.append(Row(report.outcome, (link, WORDS[report.outcome], safe(outputs), *counts)))
-    columns = ("bundle", "verdict", "output", "hold", "not made", "failed")
-    good = sum(report.outcome is Outcome.HOLDS for report in reports)
-    whole = worst([finding for report in reports for finding in report.findings])
+        return
+    found = Counter(report.outcome for report in reports)
+    order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED, Outcome.HOLDS)
+    whole = next((one for one in order if found[one]), Outcome.NOT_CHECKED)
     word, sentence = _VERDICTS[whole]
-    told = f"{good:,} of {len(reports):,} bundles accepted. {sentence}"
+    told = f"{found[Outcome.HOLDS]:,} of {len(reports):,} bundles accepted. {sentence}"
     top = header(whole, f"verifai audit of {len(reports):,} bundles", word, told, f"audited {safe(reports[0].audited)}")
-    return f"<section>{top}<h2>The bundles</h2>{listing('bundles', columns, rows, kind='overview counted')}</section>"
+    yield f"<section>{top}<h2>The bundles</h2>"
+    columns = ("bundle", "verdict", "output", "hold", "not made", "failed")
+    rows = Revisited(lambda: (_row(number, report) for number, report in enumerate(reports, 1)))
+    yield from listing("bundles", columns, rows, kind="overview counted")
+    yield "</section>"
+
+
+def _row(number: int, report: AuditReport) -> Row:
+    hold, unmade, failed = count_checks(report)
+    outputs = outputs_words(report.values) if report.values else ""
+    link = f'<a href="#bundle-{number}">{safe(report.path)}</a>'
+    return Row(report.outcome, (link, WORDS[report.outcome], safe(outputs), str(hold), str(unmade), str(failed)))
 
 
 def _section(report: AuditReport, number: int = 1) -> str:

@@ -83,7 +83,7 @@ line between them is the <b>limit</b>. A dot left of the line agrees with the ot
 {fault_table}
 <section><h2>Identifiers</h2>{facts(page.facts)}</section>
 </article>"""
-    return html_page(f"Consensus: {title}", body)
+    return b"".join(html_page(f"Consensus: {title}", [body]))
 
 
 def _plot(page: ConsensusPage) -> str:

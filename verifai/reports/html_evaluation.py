@@ -15,6 +15,8 @@ from verifai.reports.html_text import safe
 
 MAX_DRAWN = 40
 """Classes that a confusion matrix draws; of more, those with the most wrong answers."""
+MAX_NAMED = 100
+"""Samples without an answer that a page names."""
 _CELL, _LEFT, _TOP = 34, 120, 30
 _MAX_NAME = 16
 _SIDE = 84
@@ -26,12 +28,11 @@ def evaluation_html(one: ShownEvaluation) -> str:
     parts = [f'<p class="big"><b>{safe(said[0])}</b></p>']
     whole = one.metrics.whole
     if isinstance(whole, ClassCounts):
-        if not whole.outcomes_only:
-            parts.append(f"<figure>{confusion_svg(one.data, whole)}<figcaption>{_CAPTION}</figcaption></figure>")
+        parts.append(f"<figure>{confusion_svg(one.data, whole)}<figcaption>{_CAPTION}</figcaption></figure>")
         parts.append(_classes(one, whole))
     else:
         parts.append("<ul>" + "".join(f"<li>{safe(line)}</li>" for line in said[1:2]) + "</ul>")
-    parts += [_groups(one), _worst(one)]
+    parts += [_left_out(one), _groups(one), _worst(one)]
     return f'<section class="evaluation"><h2>How good the model is</h2>{"".join(part for part in parts if part)}</section>'
 
 
@@ -118,14 +119,21 @@ def _classes(one: ShownEvaluation, counts: ClassCounts) -> str:
     drawn = _drawn(counts)
     for place in drawn:
         rows.append(f"<tr><th>{safe(one.data.classes[place])}: recall</th>{_rate(counts.recall(place), confidence)}</tr>")
-        if not counts.outcomes_only:
-            rows.append(
-                f"<tr><th>{safe(one.data.classes[place])}: precision</th>{_rate(counts.precision(place), confidence)}</tr>"
-            )
+        rows.append(f"<tr><th>{safe(one.data.classes[place])}: precision</th>{_rate(counts.precision(place), confidence)}</tr>")
     more = counts.classes - len(drawn)
     note = f"<p>{more:,} more classes have fewer wrong answers; the JSON report has all.</p>" if more else ""
     head = f"<tr><th></th><th>rate</th><th>interval, {confidence * 100:g} % confidence</th><th>samples</th></tr>"
     return f"<h3>Rates</h3><table>{head}{''.join(rows)}</table>{note}"
+
+
+def _left_out(one: ShownEvaluation) -> str:
+    """The samples without an answer, by their places."""
+    if not one.left_out:
+        return ""
+    named = ", ".join(str(place) for place in one.left_out[:MAX_NAMED])
+    more = f" and {len(one.left_out) - MAX_NAMED:,} more" if len(one.left_out) > MAX_NAMED else ""
+    told = f"{len(one.left_out):,} samples lie outside what the circuit takes, so no answer to them is proven: {named}{more}."
+    return f"<h3>Samples without an answer</h3><p>{told}</p>"
 
 
 def _groups(one: ShownEvaluation) -> str:

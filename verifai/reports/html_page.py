@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from verifai.domain.findings import Outcome
+from verifai.domain.on_demand import Revisited
 from verifai.reports.html_text import safe
 
 _STYLE = Path(__file__).with_name("html_page.css")
@@ -30,15 +32,15 @@ class Row:
     cells: tuple[str, ...]
 
 
-def html_page(title: str, body: str) -> bytes:
-    """A whole page.
+def html_page(title: str, body: Iterable[str]) -> Iterator[bytes]:
+    """A whole page in pieces: a page about thousands of bundles need not be in memory.
 
     Args:
         title: foreign text; it is escaped here.
         body: HTML, foreign text in it escaped by its maker.
     """
     # Even if an escape were missing somewhere, nothing could run or be loaded.
-    page = f"""<!doctype html>
+    head = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -51,12 +53,9 @@ def html_page(title: str, body: str) -> bytes:
 </head>
 <body>
 <main>
-{body}
-</main>
-</body>
-</html>
 """
-    return page.encode("utf-8", errors="backslashreplace")
+    for piece in chain((head,), body, ("\n</main>\n</body>\n</html>\n",)):
+        yield piece.encode("utf-8", errors="backslashreplace")
 
 
 def header(outcome: Outcome, kicker: str, headline: str, lead: str, *more: str) -> str:
@@ -78,33 +77,35 @@ def tiles(items: Sequence[tuple[Outcome, str, str, str]]) -> str:
     return f'<div class="tiles">{boxes}</div>'
 
 
-def listing(name: str, columns: Sequence[str], rows: Sequence[Row], *, kind: str = "overview") -> str:
-    """A table; a long one can be filtered by outcome with buttons that need no script.
+def listing(name: str, columns: Sequence[str], rows: Revisited[Row], *, kind: str = "overview") -> Iterator[str]:
+    """A table in pieces; a long one can be filtered by outcome with buttons that need no script.
 
     Args:
         name: of our own words; it makes the buttons' names unique on the page.
         columns: headings, our own words.
     """
+    count = bad = 0
+    for row in rows:
+        count, bad = count + 1, bad + (row.outcome is not Outcome.HOLDS)
+    yield '<div class="list">'
+    if count >= LONG and 0 < bad < count:
+        choices = (
+            ("all", f"all {count:,}", " checked"),
+            ("bad", f"not accepted {bad:,}", ""),
+            ("good", f"accepted {count - bad:,}", ""),
+        )
+        buttons = "".join(
+            f'<input type="radio" name="show-{name}" id="show-{name}-{which}" class="show-{which}"{chosen}>'
+            f'<label for="show-{name}-{which}">{label}</label>'
+            for which, label, chosen in choices
+        )
+        yield f'<p class="filter">Show: {buttons}</p>'
     head = "".join(f"<th>{column}</th>" for column in columns)
-    body = "".join(
-        f'<tr class="{row.outcome.value}">{"".join(f"<td{_mark(row, cell)}>{cell}</td>" for cell in row.cells)}</tr>'
-        for row in rows
-    )
-    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    bad = sum(row.outcome is not Outcome.HOLDS for row in rows)
-    if len(rows) < LONG or not bad or bad == len(rows):
-        return f'<div class="list">{table}</div>'
-    choices = (
-        ("all", f"all {len(rows):,}", " checked"),
-        ("bad", f"not accepted {bad:,}", ""),
-        ("good", f"accepted {len(rows) - bad:,}", ""),
-    )
-    buttons = "".join(
-        f'<input type="radio" name="show-{name}" id="show-{name}-{which}" class="show-{which}"{chosen}>'
-        f'<label for="show-{name}-{which}">{label}</label>'
-        for which, label, chosen in choices
-    )
-    return f'<div class="list"><p class="filter">Show: {buttons}</p>{table}</div>'
+    yield f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n'
+    for row in rows:
+        cells = "".join(f"<td{_mark(row, cell)}>{cell}</td>" for cell in row.cells)
+        yield f'<tr class="{row.outcome.value}">{cells}</tr>\n'
+    yield "</tbody></table></div>"
 
 
 def _mark(row: Row, cell: str) -> str:

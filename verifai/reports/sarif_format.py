@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import Waiver
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -22,7 +24,7 @@ MAX_RESULTS = 5000
 """What code scanning keeps of one run; the last result says how many more there are."""
 
 
-class SarifFormat:
+class SarifFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -30,12 +32,15 @@ class SarifFormat:
         """See the protocol."""
         return "application/sarif+json"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """One run with one result per failed or waived finding."""
-        results = [_result(report, entry, finding, None) for entry, finding in report.failures()]
-        results += [_result(report, entry, one.finding, one.waiver) for entry, one in report.waived()]
-        if len(results) > MAX_RESULTS:
-            more = len(results) - MAX_RESULTS + 1
+        found = chain(
+            ((entry, finding, None) for entry, finding in report.failures()),
+            ((entry, one.finding, one.waiver) for entry, one in report.waived()),
+        )
+        results = [_result(report, *one) for one in islice(found, MAX_RESULTS)]
+        if left := sum(1 for _ in found):
+            more = left + 1
             notice = Finding("nothing-to-check", Outcome.UNDECIDED, f"{more} further results are in the JSON report")
             own = Entry("run", report.command, "", Outcome.UNDECIDED, ())
             results = [*results[: MAX_RESULTS - 1], _result(report, own, notice, None)]
@@ -70,7 +75,7 @@ class SarifFormat:
                 }
             ],
         }
-        return (json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+        yield (json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def _rule(code: str, page: str) -> dict[str, Any]:

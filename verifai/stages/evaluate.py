@@ -63,6 +63,7 @@ class EvaluateOptions:
     threads: int | None = None
     workforce: Workforce = ALONE
     max_memory: int | None = None
+    renew_roots: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def evaluate(
             threads=options.threads,
             workforce=options.workforce,
             max_memory=options.max_memory,
+            renew_roots=options.renew_roots,
             resume=work.exists(),
         ),
         progress=progress,

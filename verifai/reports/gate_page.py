@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.reports.html_evaluation import STYLE, evaluation_html
 from verifai.reports.interface import Entry, Report
 from verifai.reports.text import visible
@@ -19,8 +19,10 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; ver
 border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } th { color: var(--dim); font-weight: 600; }
 code { font: 13px/1.4 ui-monospace, monospace; } .holds { color: var(--ok); } .rejected { color: var(--bad); }
 .policy-not-met, .undecided { color: var(--warn); } .not-checked { color: var(--dim); }
+pre { margin: .2rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; } details ul { margin: .2rem 0 .6rem; }
 """
+_NEWLINE = "\n"
 _WORD = {
     Outcome.HOLDS: "✓ holds",
     Outcome.REJECTED: "✗ rejected",
@@ -104,11 +106,15 @@ def _entry(entry: Entry) -> tuple[str, ...]:
         f'<li class="{finding.outcome.value}">{_WORD[finding.outcome]}: {_text(finding.message)} {_code(finding.code)}</li>'
         for finding in entry.findings
     )
-    facts = "".join(f"<li>proven: {_text(line)}</li>" for line in shown_lines(entry.values))
+    facts = "".join(f"<li>proven: {_text(head)}{_lines(text)}</li>" for head, *text in shown_blocks(entry.values))
     facts += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
     findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}{facts}</ul></details>"
     outcome = f'<span class="{entry.outcome.value}">{_WORD[entry.outcome]}</span>'
     return _code(entry.name), _code(entry.identifier[:16]), outcome, findings
+
+
+def _lines(text: Sequence[str]) -> str:
+    return f"<pre>{_NEWLINE.join(_text(line) for line in text)}</pre>" if text else ""
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

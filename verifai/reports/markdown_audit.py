@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.reports.text import visible
 
 WORDS = {
@@ -29,6 +29,11 @@ def escaped(text: str) -> str:
     return told.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
+def _spaced(told: str) -> str:
+    """With the spaces that begin a line of code, which Markdown leaves out."""
+    return told.replace("  ", "&nbsp; ")
+
+
 def render_markdown(reports: Sequence[AuditReport]) -> bytes:
     """``reports`` in order, an overview first when there are several. Equal reports give equal bytes."""
     lines = [f"# Audit of {escaped(reports[0].path)}" if len(reports) == 1 else f"# Audit of {len(reports)} bundles", ""]
@@ -47,9 +52,10 @@ def _section(report: AuditReport, *, several: bool) -> list[str]:
     lines = [f"## {escaped(report.path)}", ""] if several else []
     lines += [f"**{WORDS[report.outcome].capitalize()}.** {escaped(audit_sentence(report))}", ""]
     lines += [f"Insecure: {escaped(mode)}" for mode in report.insecure]
-    shown = shown_lines(report.values)
-    if shown:
-        lines += [*(f"- {escaped(line)}" for line in shown), ""]
+    for head, *text in shown_blocks(report.values):
+        lines += [f"- {escaped(head)}", *(f"    - {_spaced(escaped(line))}" for line in text)]
+    if report.values:
+        lines.append("")
     bad = [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
     if bad:
         lines += ["### What is wrong", "", *(_item(one) for one in bad), ""]

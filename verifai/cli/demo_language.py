@@ -9,6 +9,7 @@ from typing import Any
 from verifai.cli.demo_teller import Teller
 from verifai.cli.frame import Frame, Result, plain
 from verifai.cli.text import bytes_text, seconds_text, value_lines
+from verifai.domain.shell import shell
 from verifai.errors import UsageError
 from verifai.showcase.demo_language import (
     PROMPT,
@@ -37,7 +38,7 @@ def told_language_demo(frame: Frame, work: Path, model: Path | None, *, kept: bo
     lines = ["", f"[bold]One answer proven and verified; all {refused} lies refused; in {seconds_text(seconds)}.[/]"]
     if kept:
         lock, answer = work / "circuit" / "circuit.lock", work / "answer"
-        lines.append(f"Look for yourself: verifai verify {plain(str(answer))} --lock {plain(str(lock))}")
+        lines.append(f"Next: verifai verify {plain(shell(answer))} --lock {plain(shell(lock))}")
     return Result({"events": documents, "seconds": seconds, "insecure": []}, lines, verdict="done")
 
 

@@ -131,7 +131,7 @@ def run_language_demo(work: Path, model: Path | None = None, *, progress: Progre
 
 def _small() -> Path:
     if not (SMALL / "model.safetensors").is_file():
-        hint = "Name a model: verifai demo --language-model MODEL.gguf"
+        hint = "Name a model: `verifai demo --language-model MODEL.gguf`"
         raise UsageError("file-missing", "the small model is not part of this installation", where=str(SMALL), hint=hint)
     return SMALL.resolve()
 

@@ -51,7 +51,7 @@ def test_code_is_shown_as_its_lines() -> None:
     assert [line[: len(want)] for line, want in zip(block[1:], told, strict=True)] == told
     assert value_lines([answer(CODE)])[1:3] == ['     "\\n"', '     "def double(x):\\n"']
     page, markdown, gate = reports(CODE)
-    assert "<pre>&quot;\\n&quot;\n" in gate and "\n&quot;    return x + x" in gate
+    assert '<pre class="text">&quot;\\n&quot;\n' in gate and "\n&quot;    return x + x" in gate
     assert '<pre class="text">' in page and "\n&quot;    return x + x" in page
     assert markdown.count("\n    - ") == 3 and "&nbsp; &nbsp; return x + x" in markdown
 
@@ -74,7 +74,8 @@ def test_no_line_of_a_text_passes_for_ours(text: str) -> None:
     page, markdown, gate = reports(text)
     for foreign in ("<script", "</pre></section>", "\x1b", "\r", "\u202e", "\u2028", "\x85", "\ud800"):
         assert not any(foreign in one for one in (page, markdown, gate))
-    for whole, opening in ((page, '<pre class="text">'), (gate, "<pre>")):
+    opening = '<pre class="text">'
+    for whole in (page, gate):
         shown = whole[whole.index(opening) + len(opening) :].split("</pre>")[0]
         assert all(unescape(line).startswith('"') for line in shown.split("\n"))
     assert not re.search(r"^(# Verdict|\| a \| b|ACCEPTED|1\. one)", markdown, re.MULTILINE)

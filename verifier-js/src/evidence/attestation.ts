@@ -11,8 +11,7 @@ import { utcOf } from "./time.js";
 
 export const CIRCUIT_TYPE = "urn:verifai:circuit:v1";
 export const PROOF_TYPE = "urn:verifai:proof:v1";
-/** Types that the format knows and this verifier does not read: it does not judge bundles that hold one. */
-/** What this verifier cannot check, in words. */
+/** Types that the format knows and this verifier does not read, each in words: it does not judge bundles that hold one. */
 const OTHERS: { readonly [name: string]: string } = {
   gate: "a gate's verdict", calibration: "a calibration of fingerprints", round: "a round of votes", "vote-commitment": "votes", vote: "votes", "vote-replay": "votes",
   consensus: "an agreement of voters", tee: "an attestation of hardware", evaluation: "an evaluation", release: "a model's release", derivation: "a circuit that someone derived again",

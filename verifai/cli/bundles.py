@@ -248,6 +248,8 @@ def _describe_short(summary: BundleSummary) -> list[Any]:
 
 
 def _next(summary: BundleSummary) -> str:
+    if summary.evaluation:
+        return f"Next: verifai verify {plain(shell(summary.path))} --lock LOCK --data data.lock"
     if summary.proof is not None:
         return f"Next: verifai verify {plain(shell(summary.path))} --lock LOCK"
     return f"Next: verifai gate {plain(shell(summary.path))} --policy POLICY"
@@ -266,6 +268,8 @@ def _describe(summary: BundleSummary) -> list[Any]:
         lines.append(f"  circuit {circuit.name}, engine {engine}, model {circuit.model_sha256}{insecure}")
     if summary.proof is not None:
         statement = summary.proof.statement
+        if summary.evaluation:
+            lines.append("  of its first proof:")
         if statement.batch:
             lines.append(f"  {statement.inferences:,} inferences in one proof, of {statement.batch:,} that the circuit takes")
         for tensor in statement.tensors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks
@@ -31,16 +31,34 @@ def escaped(text: str) -> str:
 
 def render_markdown(reports: Sequence[AuditReport]) -> bytes:
     """``reports`` in order, an overview first when there are several. Equal reports give equal bytes."""
-    lines = [f"# Audit of {escaped(reports[0].path)}" if len(reports) == 1 else f"# Audit of {len(reports)} bundles", ""]
+    return b"".join(markdown_pieces(reports))
+
+
+def markdown_pieces(reports: Sequence[AuditReport]) -> Iterator[bytes]:
+    """The same in pieces, one bundle after the other: thousands need not be in memory."""
+    return ((line + "\n").encode("utf-8", errors="backslashreplace") for line in _without_empty_end(_lines(reports)))
+
+
+def _lines(reports: Sequence[AuditReport]) -> Iterator[str]:
+    yield f"# Audit of {escaped(reports[0].path)}" if len(reports) == 1 else f"# Audit of {len(reports)} bundles"
+    yield ""
     if len(reports) > 1:
-        lines += ["| bundle | verdict | hold | not made | failed |", "| --- | --- | --- | --- | --- |"]
+        yield from ("| bundle | verdict | hold | not made | failed |", "| --- | --- | --- | --- | --- |")
         for report in reports:
             hold, unmade, failed = count_checks(report)
-            lines.append(f"| {escaped(report.path)} | {WORDS[report.outcome]} | {hold} | {unmade} | {failed} |")
-        lines.append("")
+            yield f"| {escaped(report.path)} | {WORDS[report.outcome]} | {hold} | {unmade} | {failed} |"
+        yield ""
     for report in reports:
-        lines += _section(report, several=len(reports) > 1)
-    return ("\n".join(lines).rstrip() + "\n").encode("utf-8", errors="backslashreplace")
+        yield from _section(report, several=len(reports) > 1)
+
+
+def _without_empty_end(lines: Iterator[str]) -> Iterator[str]:
+    empty = 0
+    for line in lines:
+        if line:
+            yield from [""] * empty
+            yield line
+        empty = 0 if line else empty + 1
 
 
 def _section(report: AuditReport, *, several: bool) -> list[str]:

@@ -142,6 +142,10 @@ async function verifyOpen(bundle: OpenBundle, options: Options, watch: Watcher, 
     throw new Refusal("undecided", "not-checked-here", "this verifier does not check proofs of the ezkl engine", "payload", hint);
   }
   const section = parseSection(table);
+  if (section.counts) {
+    const hint = "Use `verifai verify EVALUATION --lock LOCK --data data.lock`, which matches the labels with the data set.";
+    throw new Refusal("undecided", "not-checked-here", "this verifier does not judge counts of right answers", "payload", hint);
+  }
   await checkAgainstLock(circuit, lock, section, await sectionDigest(table));
   await add(holds("circuit-pinned", `circuit '${lock.name}', model ${short(lock.modelSha256)}: as the lock pins them`, "V3", { evidence: lock.modelSha256 }));
   await add(checkModel(bundle, circuit, lock));

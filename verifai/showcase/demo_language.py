@@ -6,6 +6,7 @@ each other and every digest fits. What is left to refuse a lie is the proof.
 
 from __future__ import annotations
 
+import re
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,10 @@ SMALL = Path(__file__).resolve().parent / "tiny-llama"
 PROMPT = "The capital of France is"
 POSITIONS, MOST_TOKENS = 16, 8
 ENGINE = EngineName.SUMCHECK
+_LARGE = 10_000_000
+"""Numbers of a model for which one try of bits takes minutes: it gets these bits, and floors that eight texts can show."""
+_BITS = 12
+_FLOORS = {"top1_agreement": "top1_agreement = 0.9", "perplexity_ratio": "perplexity_ratio = 1.1"}
 TEXTS = (
     "The capital of Italy is Rome, and the capital of Spain is Madrid.",
     "Water boils at one hundred degrees and freezes at zero.",
@@ -120,7 +125,7 @@ def run_language_demo(work: Path, model: Path | None = None, *, progress: Progre
         raise ResourceExhausted(problem.code, problem.message, where=str(source), hint=hint) from None
 
     begun = time.monotonic()
-    folder = _circuit(work, exported, None if model is not None else source / "calibration.txt")
+    folder = _circuit(work, exported, None if model is not None else source / "calibration.txt", numbers)
     compiled = compile_circuit(folder, progress=progress)
     yield CompiledLanguage(compiled, time.monotonic() - begun)
 
@@ -140,8 +145,8 @@ def _is_decoder(exported: ExportResult) -> bool:
     return any(one.name == "next_tokens" for one in exported.model.outputs)
 
 
-def _circuit(work: Path, exported: ExportResult, texts: Path | None) -> CircuitFolder:
-    """What ``init`` writes, with as much memory as the machine has."""
+def _circuit(work: Path, exported: ExportResult, texts: Path | None, numbers: int) -> CircuitFolder:
+    """What ``init`` writes, with as much memory as the machine has; of a large model without a search for the cheapest bits."""
     path = work / MODEL_FILE
     write_atomic(path, exported.model.data)
     write_facts(path, exported.facts)
@@ -158,7 +163,14 @@ def _circuit(work: Path, exported: ExportResult, texts: Path | None) -> CircuitF
         memory=f"{max(1, memory // 2**30)} GiB" if memory is not None else "8 GiB",
         prove_seconds=7200,
     )
-    return write_circuit(path, exported.model, work / "circuit", request).folder
+    folder = write_circuit(path, exported.model, work / "circuit", request).folder
+    if numbers >= _LARGE:
+        spec = work / "circuit" / "circuit.toml"
+        text = re.sub(
+            r"^(top1_agreement|perplexity_ratio) = .*$", lambda found: _FLOORS[found[1]], spec.read_text("utf-8"), flags=re.M
+        )
+        write_atomic(spec, f"{text}\n[engine.sumcheck]\nactivation_bits = {_BITS}\n".encode())
+    return CircuitFolder(folder.folder)
 
 
 def _answered(folder: CircuitFolder, output: Path, progress: Progress) -> Answered:

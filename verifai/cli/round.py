@@ -141,17 +141,26 @@ def _register_init(app: typer.Typer) -> None:
             keep_bytes(folder)
             branch.push()
         me = signer.public_key
-        more = " --git" if git else ""
-        own = "join" if me.keyid in terms.voters else "close"
         lines = [
             f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), tolerating "
             f"{tolerate} faulty. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
-            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(me.keyid)}{more}`",
-            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}{more}`",
+            *_next_commands(folder, key, me.keyid, "join" if me.keyid in terms.voters else "close", git=git),
             f"Your fingerprint, if they ask: {spoken(me.keyid)}",
         ]
         data_ = {"folder": str(folder), "round": made.id, "voters": list(terms.voters), "beacon": terms.beacon.source}
         return Result({**data_, "coordinator": me.keyid, "fingerprint": spoken(me.keyid)}, lines, verdict="done")
+
+
+def _next_commands(folder: Path, key: Path, chair: str, own: str, *, git: bool) -> list[str]:
+    if git:
+        return [
+            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)} --git`",
+            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))} --git`",
+        ]
+    return [
+        f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)}`",
+        f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
+    ]
 
 
 def _register_join(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from verifai.bundle.archive import pack
-from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, REPORT, TRUST, OpenCase, anchors_digest, write_case
+from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, MAX_PAGE, REPORT, TRUST, OpenCase, anchors_digest, write_case
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import Content
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock, read_toml
@@ -39,8 +39,6 @@ _HEADER = """\
 # The locks are known by their digests alone; they lie beside this file.
 
 """
-_MAX_PAGE = 16 << 20
-"""Bytes of a page in a case."""
 _CIRCUIT = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
 
@@ -122,9 +120,14 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
         _lay_out(folder, files)
         if request.report:
             reports = _audited(folder, packed, AuditOptions(rederive=request.rederive, progress=progress))
-            files[REPORT] = render_html(reports)
+            page = render_html(reports)
+            files[REPORT] = page
+            if len(page) > MAX_PAGE:
+                message = f"the report of {len(reports):,} bundles is too large for a case"
+                hint = "Add --no-report: whoever gets the case can audit it."
+                raise UsageError("bad-case", message, where="report", hint=hint)
         if request.evidence_page is not None:
-            files[EVIDENCE] = read_limited(request.evidence_page, limit=_MAX_PAGE)
+            files[EVIDENCE] = read_limited(request.evidence_page, limit=MAX_PAGE)
         no_page = "" if EVIDENCE in files or not request.page else _put_page(folder, files, packed, tuple(locks))
         write_case(target, files)
     return HandedOver(target, anchors_digest(anchors), tuple(packed), tuple(locks), reports, no_page)
@@ -149,8 +152,8 @@ def _put_page(folder: Path, files: dict[str, Content], packed: Mapping[str, Path
         page = write_page(tuple(packed.values()), folder / "locks" / locks[0], folder / EVIDENCE, trust=folder / TRUST)
     except UsageError as problem:
         return problem.message
-    if page.size > _MAX_PAGE:
-        return f"it would have more than {_MAX_PAGE >> 20} MiB"
+    if page.size > MAX_PAGE:
+        return f"it would have more than {MAX_PAGE >> 20} MiB"
     files[EVIDENCE] = (folder / EVIDENCE).read_bytes()
     return ""
 

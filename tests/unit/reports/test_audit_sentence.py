@@ -6,9 +6,12 @@ import importlib.util
 
 import pytest
 
+from tests.unit.domain.evaluation.test_metrics import lock
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import SIGNED, audit_sentence, count_checks
 from verifai.domain.digest import Sha256
+from verifai.domain.evaluation.metrics import Metrics, RightCount
+from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import Decision, ShownTensor
 from verifai.domain.statement import Role
@@ -40,6 +43,16 @@ def test_an_accepted_proof_is_shown_with_output_signer_time_and_counts() -> None
     assert told.startswith("It is shown that the circuit 'iris' (sumcheck 1)")
     for part in ("class 1, virginica", "alice (key 0123…)", "2026-01-02T03:04:05Z", "2 checks hold, 1 was not", "0 failed"):
         assert part in told
+
+
+def test_of_an_evaluation_the_figure_is_told_and_no_output() -> None:
+    shown = ShownEvaluation(lock(), Metrics(RightCount(100, 97)), "scores")
+    told = audit_sentence(report(Outcome.HOLDS, values=(), evaluation=shown))
+    assert told.startswith("It is shown: Data set 'set'")
+    assert "97 of 100 answers are proven to be right" in told
+    assert "alice (key 0123…)" in told
+    unmet = audit_sentence(report(Outcome.POLICY_NOT_MET, values=(), evaluation=shown))
+    assert unmet.startswith("The proof holds, but not all that was asked for: Data set 'set'")
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED])

@@ -190,7 +190,7 @@ class SumcheckEngine:
     def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
         """From the sizes of the prover's arrays. Raises UsageError (``stale-build``, ``bad-lock``)."""
         from verifai.engines.sumcheck.build_folder import read_circuit
-        from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
+        from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 
         return peak_memory_bytes(read_circuit(build_dir, parse_section(section))[1])
 

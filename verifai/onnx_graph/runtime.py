@@ -14,6 +14,11 @@ from verifai.onnx_graph.tensors import Array
 class RuntimeFailure(Exception):
     """onnxruntime refused the model or the run; callers translate it with the node or file they know."""
 
+    @property
+    def not_implemented(self) -> bool:
+        """Whether it has no kernel for an operator on the types that it is given."""
+        return "NOT_IMPLEMENTED" in str(self)
+
 
 class Session:
     """One loaded model.

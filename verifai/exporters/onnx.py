@@ -29,18 +29,23 @@ def _opened(path: Path) -> tuple[Session, str]:
     Raises:
         RuntimeFailure: as :func:`open_session`.
     """
+    problem, session = None, None
     try:
-        return open_session(str(path)), ""
-    except RuntimeFailure as problem:
-        model = parse(read_limited(path, limit=MAX_FILE_BYTES), str(path))
-        if problem.not_implemented and widened(model, path.parent, str(path)):
-            return open_session(model.SerializeToString()), _WIDENED
-        names = [node.name for node in model.graph.node if node.name]
-        if len(set(names)) == len(names) or any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
-            raise
-        for node in model.graph.node:
-            node.name = ""
-        return open_session(model.SerializeToString()), ""
+        session = open_session(str(path))
+    except RuntimeFailure as failure:
+        problem = failure
+    # NumPy has no arrays of bfloat16 to hand over.
+    if session is not None and "tensor(bfloat16)" not in session.types:
+        return session, ""
+    model = parse(read_limited(path, limit=MAX_FILE_BYTES), str(path))
+    if (problem is None or problem.not_implemented) and widened(model, path.parent, str(path)):
+        return open_session(model.SerializeToString()), _WIDENED
+    names = [node.name for node in model.graph.node if node.name]
+    if len(set(names)) == len(names) or any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
+        raise problem or RuntimeFailure("its types have no arrays")
+    for node in model.graph.node:
+        node.name = ""
+    return open_session(model.SerializeToString()), ""
 
 
 _WIDENED = (

@@ -202,6 +202,12 @@ def operators_of(data: bytes) -> list[str]:
     return [one.op_type for one in onnx.ModelProto.FromString(data).graph.node]
 
 
+def test_values_that_onnxruntime_takes_and_numpy_cannot_give(tmp_path: Path) -> None:
+    source = model([node("Identity", ["x"], ["m"]), node("Cast", ["m"], to=TensorProto.FLOAT)], input_type=TensorProto.BFLOAT16)
+    result = export(written(tmp_path, source))
+    assert result.model.inputs[0].dtype == "float32" and any("the same file in float32" in one for one in result.notices)
+
+
 def test_inputs_and_external_weights_in_bfloat16(tmp_path: Path) -> None:
     source = model([node("MatMul", ["x", "w"])], {"w": weights(4, 3).astype(BF16)}, input_type=TensorProto.BFLOAT16, opset=18)
     source.graph.output[0].type.tensor_type.elem_type = TensorProto.BFLOAT16

@@ -89,8 +89,8 @@ def dequantised(graph: Graph, node: Node) -> list[Node] | None:
         scale = _spread(_given(graph, node, 1), kind.shape, node)
         steps, value = [], name
         if len(node.inputs) > 2 and node.inputs[2]:
-            zero = _spread(_given(graph, node, 2).astype(np.int32), kind.shape, node).astype(np.float32)
-            zero_name = graph.constant(f"{node.name}_zero_point", zero)
+            centre = _spread(_given(graph, node, 2).astype(np.int32), kind.shape, node).astype(np.float32)
+            zero_name = graph.constant(f"{node.name}_zero_point", centre)
             value = graph.fresh(f"{node.name}_centred")
             steps = [Node("Sub", [name, zero_name], [value], {}, f"{node.name}_centred")]
         scale_name = graph.constant(f"{node.name}_scale", np.asarray(scale, np.float32))

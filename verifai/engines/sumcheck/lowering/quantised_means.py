@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from verifai.engines.sumcheck.circuit.ops import NONE, Lookup, RowSum, WindowSum
+from verifai.engines.sumcheck.lowering.affine import Affine
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, signed_width
 from verifai.engines.sumcheck.lowering.values import Held, Lazy, RowTerm, WindowTerm, whole
 from verifai.engines.sumcheck.lowering.views import materialise
@@ -16,7 +17,7 @@ from verifai.engines.sumcheck.quantise.functions import IDENTITY
 from verifai.engines.sumcheck.quantise.scales import Scale
 
 
-def rounded_mean(builder: Builder, value: Held | Lazy, scale: Scale, name: str) -> Held | None:
+def rounded_mean(builder: Builder, value: Held | Lazy | Affine, scale: Scale, name: str) -> Held | None:
     """The mean under ``scale`` as a tensor named ``name``; ``None`` for another value, or where its sum fits no table."""
     if not isinstance(value, Lazy) or value.program != IDENTITY or value.form.constant or len(value.form.terms) != 1:
         return None

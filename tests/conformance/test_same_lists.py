@@ -9,7 +9,8 @@ from verifai.bundle.limits import DEFAULT
 from verifai.domain.attestation.manifest import MAX_FILES, MEDIA_TYPES, SIDE_FILES
 from verifai.domain.attestation.types import predicate_types
 from verifai.domain.statement import MAX_COLUMNS, MAX_STATED
-from verifai.domain.trust import TrustRole
+from verifai.domain.trust import ROLE_OF, TrustRole
+from verifai.engines.sumcheck.circuit import codec
 from verifai.engines.sumcheck.payload.files import MAX_PROOF
 from verifai.engines.sumcheck.payload.weight_roots import MAX_RELATION
 from verifai.engines.sumcheck.protocol.suite import SUITES
@@ -29,7 +30,15 @@ def words(name: str, start: str) -> set[str]:
 
 def test_types_of_attestations() -> None:
     read = {"urn:verifai:circuit:v1", "urn:verifai:proof:v1"}
-    assert {f"urn:verifai:{one}:v1" for one in words("attestation.ts", "const OTHER_TYPES")} | read == set(predicate_types())
+    (others,) = re.findall(r"^const OTHERS: .*? = \{$(.*?)^\};$", text("attestation.ts"), re.DOTALL | re.MULTILINE)
+    named = re.findall(r'"?([a-z-]+)"?: "', others)
+    assert {f"urn:verifai:{one}:v1" for one in named} | read == set(predicate_types())
+
+
+def test_who_must_sign_which_type() -> None:
+    (roles,) = re.findall(r"^const ROLES: .*? = \{$(.*?)^\};$", text("trust_check.ts"), re.DOTALL | re.MULTILINE)
+    found = {f"urn:verifai:{name}:v1": role for name, role in re.findall(r'"?([a-z-]+)"?: "([a-z]+)"', roles)}
+    assert found == {name: role.value for name, role in ROLE_OF.items()}
 
 
 def test_roles_suites_and_files() -> None:
@@ -55,3 +64,12 @@ def test_limits() -> None:
     assert f"MAX_STATED = {MAX_STATED};" in text("statement.ts") and f"MAX_COLUMNS = {MAX_COLUMNS};" in text("statement.ts")
     assert f'["proof.bin", {MAX_PROOF // mib} * MIB]' in text("verify.ts")
     assert f'["registration.bin", {MAX_RELATION // mib} * MIB]' in text("verify.ts")
+
+
+def test_limits_of_a_circuit_s_bytes() -> None:
+    """Also in the protocol's text."""
+    source = (ROOT / "verifier-js" / "src" / "engine" / "codec.ts").read_text(encoding="utf-8")
+    stated = {name: eval(value) for name, value in re.findall(r"const (MAX_\w+) = ([0-9* ]+);", source)}
+    assert stated == {name: value for name, value in vars(codec).items() if name.startswith("MAX_")}
+    page = (ROOT / "docs" / "engine" / "protocol.md").read_text(encoding="utf-8")
+    assert f"{codec.MAX_TABLES:,} tables, of 2^{codec.MAX_TABLE_VALUES.bit_length() - 1} values together" in page

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +11,10 @@ from typing import Any
 import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
-from tests.support.crews import Noted, verified_digests, whole
-from tests.support.paths import ROOT
+from tests.support.crews import Noted, verified_digests
+from tests.support.kills import command, commands, finish, kill_at_random, local_workers, require_same, rows_done
 from tests.support.waiting import until
 from verifai.circuit_folder import CircuitFolder
-from verifai.domain.proof_index import INDEX_FILE, SampleStatus, parse_index
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.domain.workforce import Workforce
 from verifai.execution.workforce import sizing
@@ -127,79 +121,39 @@ def test_fewer_jobs_than_asked_for_are_said(
     assert any("1 at once instead of 2" in note for note in listener.notes)
 
 
+# --- roots of hidden weights
+
+
+def test_roots_are_renewed_as_often_as_a_long_batch_needs(tmp_path: Path) -> None:
+    """Each fresh root costs an opening of the pinned one: were all of those spent on proofs, the second would be the last."""
+    folder = small_circuit(tmp_path, "few", Visibility.PUBLIC, WeightVisibility.PRIVATE, budget=6)
+    rows = list(read_samples(write_rows(tmp_path / "rows.npz", 14), folder.model))
+    report = prove_batch(folder, rows, tmp_path / "e", BatchOptions(renew_roots=True))
+    assert (report.status, len(report.made)) == (0, 14)
+    assert len(verified_digests(folder, tmp_path / "e")) == 14
+    assert len(list((folder.folder / "secrets").rglob("*.link"))) > 2
+
+
 # --- kills
-
-
-def _workers(parent: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == parent and b"spawn_main" in path.with_name("cmdline").read_bytes():
-                found.append(int(path.parent.name))
-        except (OSError, IndexError, ValueError):
-            continue
-    return found
-
-
-def _started(arguments: list[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "verifai", "prove", *arguments, "--json"]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-def _done(output: Path) -> int:
-    index = output / INDEX_FILE
-    return index.read_bytes().count(b"\n") - 1 if index.exists() else -1
-
-
-def killed_at_random(folder: CircuitFolder, data: Path, output: Path, rows: int, kills: int, more: list[str]) -> int:
-    """Kill the command, or one of its workers, at random moments; then let it end. Returns how many kills met it at work."""
-    arguments = [str(folder.folder), str(data), "-o", str(output), "--resume", "--renew-weights", "--keep-going", *more]
-    generator, met, process, status = random.Random(rows), 0, None, 4
-    while met < kills and _done(output) < rows:
-        if process is None:
-            process = _started(arguments)
-        before = _done(output)
-        running = process
-        until(lambda running=running, before=before: running.poll() is not None or _done(output) > before)
-        if process.poll() is not None:
-            process.communicate()
-            process = None
-            continue
-        time.sleep(generator.random() * 0.05)
-        workers = _workers(process.pid)
-        victim = generator.choice([process.pid, *workers])
-        try:
-            os.kill(victim, signal.SIGKILL)
-            met += 1
-        except ProcessLookupError:
-            continue
-        if victim == process.pid:
-            process.communicate()
-            process = None
-    if process is not None:
-        process.communicate()
-    for _ in range(5):  # a sample whose process was killed four times is told as failed, and tried again
-        told, _ = _started(arguments).communicate()
-        status = json.loads(told)["status"]
-        if status == 0:
-            break
-    assert status == 0
-    return met
-
-
-def _compare(folder: CircuitFolder, data: Path, output: Path, expected: Path, rows: int) -> None:
-    index = parse_index((output / INDEX_FILE).read_bytes(), "index")
-    assert len(index.of(SampleStatus.PROVEN)) == rows and whole(output)
-    assert verified_digests(folder, output) == verified_digests(folder, expected)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc, which this system has not")
 def test_kills_of_the_command_and_of_workers_lose_and_double_nothing(hidden: CircuitFolder, tmp_path: Path) -> None:
-    data = write_rows(tmp_path / "rows.npz", ROWS)
+    """One kill of each; hundreds are below."""
+    rows = 5
+    data = write_rows(tmp_path / "rows.npz", rows)
     prove_batch(hidden, list(read_samples(data, hidden.model)), tmp_path / "one", BatchOptions(renew_roots=True))
-    assert killed_at_random(hidden, data, tmp_path / "e", ROWS, 2, ["--jobs", "2"]) > 0
-    _compare(hidden, data, tmp_path / "e", tmp_path / "one", ROWS)
+    arguments = command(hidden, data, tmp_path / "e", "--jobs", "2")
+    with commands() as starter:
+        starter.start(arguments)
+        until(lambda: rows_done(tmp_path / "e") >= 1)
+        (worker, *_) = local_workers(starter.running)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: rows_done(tmp_path / "e") >= 2)
+        os.kill(starter.running, signal.SIGKILL)
+        assert starter.status() == -signal.SIGKILL
+        finish(starter, arguments)
+    require_same(hidden, tmp_path / "e", verified_digests(hidden, tmp_path / "one"), rows)
 
 
 @pytest.mark.slow
@@ -209,5 +163,9 @@ def test_two_hundred_kills_over_two_hundred_samples(request: pytest.FixtureReque
     data = write_rows(tmp_path / "rows.npz", rows)
     options = BatchOptions(workforce=Workforce(2), renew_roots=True)
     prove_batch(folder, list(read_samples(data, folder.model)), tmp_path / "one", options)
-    assert killed_at_random(folder, data, tmp_path / "e", rows, 200, ["--jobs", "2"]) > 50
-    _compare(folder, data, tmp_path / "e", tmp_path / "one", rows)
+    arguments = command(folder, data, tmp_path / "e", "--jobs", "2")
+    with commands() as starter:
+        killed = kill_at_random(starter, arguments, tmp_path / "e", rows, 200)
+        finish(starter, arguments)
+    assert killed.commands > 20 and killed.workers > 20
+    require_same(folder, tmp_path / "e", verified_digests(folder, tmp_path / "one"), rows)

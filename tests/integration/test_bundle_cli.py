@@ -58,7 +58,7 @@ def test_reports_are_written_whatever_the_verdict(tmp_path: Path, capsys: pytest
         assert document["reports"] == [str(html), str(plain)]
         assert html.read_text().startswith("<!doctype html>")
         assert json.loads(plain.read_text())["bundles"] == document["bundles"]
-    for bad in ("pdf=x", "html", "html=", "=x"):
+    for bad in ("docx=x", "html", "html=", "=x"):
         assert run(capsys, "audit", FILE, "--trust", V1 / "trust.toml", "--report", bad)[0] == 2
 
 

@@ -18,7 +18,6 @@ from verifai.provenance.release_files import stage_release
 from verifai.provenance.verify import verify_release
 
 pytestmark = pytest.mark.interop
-NOW = datetime.now(UTC)
 KEY = signing_key(1)
 
 
@@ -44,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def staged(folder: Path, *entries: object) -> set[str]:
     """What this program reads of a signed folder."""
     signature = folder / "release" / "model.sig"
-    release = verify_release(signature.read_bytes(), list(entries), NOW)  # type: ignore[arg-type]
+    release = verify_release(signature.read_bytes(), list(entries), datetime.now(UTC))  # type: ignore[arg-type]
     into = folder / f"staged-{len(list(folder.iterdir()))}"
     into.mkdir()
     return set(stage_release(folder / "release", release.manifest, into, beside=(signature,)).sha256)
@@ -63,7 +62,7 @@ def test_a_key_of_the_tool(folder: Path, options: list[str]) -> None:
 
 def test_one_file(folder: Path) -> None:
     tool("sign", "key", "release/model.onnx", "--private_key", "key.pem", "--signature", "one.sig", folder=folder)
-    release = verify_release((folder / "one.sig").read_bytes(), [trusted_key(KEY)], NOW)
+    release = verify_release((folder / "one.sig").read_bytes(), [trusted_key(KEY)], datetime.now(UTC))
     (folder / "staged").mkdir()
     copied = stage_release(folder / "release" / "model.onnx", release.manifest, folder / "staged")
     assert copied.path(".").read_bytes() == b"weights" * 1000
@@ -119,5 +118,5 @@ def test_a_bundle_of_sigstore_that_nobody_logged_is_refused(folder: Path) -> Non
     document["verificationMaterial"] = {"certificate": certificate, "tlogEntries": []}
     entry = TrustedModelSigner("acme", SignerKind.SIGSTORE, identity="release@acme.example", issuer="https://issuer.example")
     with pytest.raises(VerifaiError) as caught:
-        verify_release(json.dumps(document).encode(), [entry], NOW)
+        verify_release(json.dumps(document).encode(), [entry], datetime.now(UTC))
     assert caught.value.code in ("model-signature-malformed", "model-signer-not-trusted"), caught.value

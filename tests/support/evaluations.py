@@ -20,16 +20,17 @@ from verifai.domain.attestation.envelope import Subject
 from verifai.domain.attestation.evaluation import EvaluationPredicate
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE, SIDE_FILES
 from verifai.domain.circuit_spec import Budget
+from verifai.domain.counting import LABELS, NO_LABEL, RIGHT, PinnedCount
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.evaluation.data_lock import DataKind, DataLock, DataTask
 from verifai.domain.progress import SILENT
-from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.domain.statement import Statement, Visibility, WeightVisibility
 from verifai.stages.compile import compile_circuit
 from verifai.stages.evaluation.answers import Answers, reading_of
 from verifai.stages.evaluation.claims import file_names
 from verifai.stages.evaluation.data_set import DATA_FILE, DataSet, pin, to_file
 from verifai.stages.evaluation.judge import metrics_of
-from verifai.stages.prove import prove, ready_circuit
+from verifai.stages.prove import ReadyCircuit, prove, ready_circuit
 from verifai.stages.verify import find_claims, verify_proof
 
 BATCH, ROWS = 4, 10
@@ -49,6 +50,17 @@ def circuit(
     if batch:
         compile_circuit(folder, batch=batch)
     return folder
+
+
+def counting_circuit(root: Path, name: str, batch: int = BATCH, budget: int | None = None) -> CircuitFolder:
+    """The same with hidden weights and a hidden class: it shows how many answers of a batch are right."""
+    folder = small_circuit(root, name, Visibility.PUBLIC, WeightVisibility.PRIVATE, budget=budget)
+    path = folder.folder / "circuit.toml"
+    text = path.read_text().replace('y = "public"', 'y = "private"')
+    path.write_text(text.replace('engine = "sumcheck"', 'engine = "sumcheck"\ncount_right = true', 1))
+    written = CircuitFolder(folder.folder)
+    compile_circuit(written, batch=batch)
+    return written
 
 
 def rows_set(count: int = ROWS, *, seed: int = 7, groups: Sequence[str] = ("a", "b")) -> DataSet:
@@ -76,6 +88,8 @@ class Insider:
         proofs: how the proofs are ordered and left out in the evaluation.
         edit: changes the metrics before they are signed.
         clamped: how many cells each proof is said to have cut off.
+        labels: of a circuit that counts, what is counted with at each place, filler too; by default the data set's own.
+        left_out: what is said to lie outside.
     """
 
     folder: CircuitFolder
@@ -94,6 +108,8 @@ class Insider:
     sizes: Sequence[int] | None = None
     twice: bool = False
     clamped: Sequence[int] = ()
+    labels: Sequence[int] | None = None
+    left_out: Sequence[int] = ()
 
     def write(self, output: Path) -> Path:
         proven = self.proven or self.data
@@ -102,6 +118,8 @@ class Insider:
         assert not isinstance(x, tuple)
         samples = [{"x": x[at : at + 1]} for at in order]
         ready = ready_circuit(self.folder)
+        if ready.summary.counting is not None:
+            samples = self._labelled(samples, order, ready.summary.counting)
         parts = [
             self._proven(samples[first:last], self.work / f"{output.name}-{number}")
             for number, (first, last) in enumerate(self._spans(len(samples), ready.batch or 1))
@@ -110,18 +128,13 @@ class Insider:
         with ExitStack() as stack:
             opened = [stack.enter_context(open_bundle(path)) for path in parts]
             found = [verify_proof(one, ready.lock, allow_test_srs=True, budget=Budget(), progress=SILENT) for one in opened]
-            reading = reading_of(found[0].statement, lock, ready.lock.names, ready.summary.fidelity)
             counted = self.carried or self.data
-            labels = [int(counted.labels[at % len(counted)]) for at in order]
-            answers, place = [], 0
-            for one in found:
-                count = one.statement.inferences
-                answers.append(reading.answers(one.statement, labels[place : place + count]))
-                place += count
-            joined = Answers.joined(answers)
-            missing = max(0, len(counted) - len(joined.decided))
-            padded = Answers((*joined.decided, *([0] * missing))[: len(counted)])
-            metrics = dict(metrics_of(lock, counted, padded).to_json()) | dict(self.edit)
+            if ready.summary.counting is None:
+                answer, padded = self._answers([one.statement for one in found], ready, lock, counted, order)
+            else:
+                shown = [one.quantised or (0,) for part in found for one in part.statement.tensors if one.name == RIGHT]
+                answer, padded = ready.summary.counting.answer, Answers(right=sum(one[0] for one in shown))
+            metrics = dict(metrics_of(lock, counted, padded, self.left_out).to_json()) | dict(self.edit)
             metrics["whole"] = {**metrics["whole"], **self.edit_whole}
             digests = [
                 {e.path.removeprefix("payload/"): e.sha256 for e in one.manifest.files if _engine(e.path)} for one in opened
@@ -149,9 +162,10 @@ class Insider:
                 proofs=tuple(listed),
                 data_root=lock.root,
                 count=self.count or lock.count,
-                output=self.output_name or reading.output,
+                output=self.output_name or answer,
                 metrics=metrics,
                 created=CREATED,
+                left_out=tuple(self.left_out),
             )
             claim = attest(predicate, (Subject(f"payload/{DATA_FILE}", sha256(data_bytes)),))
             claims = [claim]
@@ -165,9 +179,34 @@ class Insider:
             write_bundle(output, payload=payload, attestations=[ready.attestation, *proofs, *claims], created=CREATED)
         return output
 
+    def _answers(
+        self, statements: Sequence[Statement], ready: ReadyCircuit, lock: DataLock, counted: DataSet, order: Sequence[int]
+    ) -> tuple[str, Answers]:
+        """What was answered, as many answers as the data set has samples that are not left out."""
+        reading = reading_of(statements[0], lock, ready.lock.names, ready.summary.fidelity)
+        labels = [int(counted.labels[at % len(counted)]) for at in order]
+        answers, place = [], 0
+        for one in statements:
+            answers.append(reading.answers(one, labels[place : place + one.inferences]))
+            place += one.inferences
+        joined = Answers.joined(answers)
+        wanted = len(counted) - len(self.left_out)
+        missing = max(0, wanted - len(joined.decided))
+        return reading.output, Answers((*joined.decided, *([0] * missing))[:wanted])
+
+    def _labelled(self, samples: Sequence[dict[str, Any]], order: Sequence[int], counting: PinnedCount) -> list[dict[str, Any]]:
+        """Whole batches, with what each sample is counted by."""
+        missing = -len(samples) % counting.items
+        filled = [*samples, *samples[-1:] * missing]
+        labels = self.labels
+        if labels is None:
+            labels = [*(int(self.data.labels[at % len(self.data)]) for at in order), *[NO_LABEL] * missing]
+        shape = counting.label_shape
+        return [{**one, LABELS: np.full(shape, label, np.int64)} for one, label in zip(filled, labels, strict=True)]
+
     def _proven(self, samples: Sequence[Mapping[str, Any]], folder: Path) -> Path:
         """One proof; the same samples are proven once."""
-        key = (self.folder.folder, b"".join(one["x"].tobytes() for one in samples))
+        key = (self.folder.folder, b"".join(value.tobytes() for one in samples for value in one.values()))
         if key not in _PROVEN:
             (_PROVEN[key],) = (made.path for made in prove(self.folder, samples, folder, compare=False))
         return _PROVEN[key]

@@ -219,6 +219,15 @@ def one_table_for_all(d: Draft, size: int) -> Circuit:
     return d.close(x)
 
 
+def a_table_each(d: Draft, size: int) -> Circuit:
+    """Every operation has a table of its own, of few bytes."""
+    x = d.hidden((2,))
+    for number in range(size):
+        d.tables.append(Table(f"table{number}", -4, tuple((number >> 3 * place) % 8 - 4 for place in range(8))))
+        x = d.add(ops.Lookup, x, table=number)
+    return d.close(x)
+
+
 def saturating(d: Draft, size: int) -> Circuit:
     """Every operation has two tables of its own, which cost the circuit no bytes."""
     d.tables.append(Table("narrow", -2, (-1, -1, 0, 1)))
@@ -283,6 +292,7 @@ FAMILIES: dict[Callable[[Draft, int], Circuit], tuple[int, ...]] = {
     chain: (4, 40, 300, 900),
     wide_sum: (16, 64, 200, 600),
     one_table_for_all: (4, 40, 200, 600),
+    a_table_each: (4, 40, 400, 4096),
     saturating: (2, 8, 64, 300),
     maxima: (4, 10, 14, 16),
     positions: (4, 10, 14, 16),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from tests.support.bundle_forge import Forge, read_folder, write_files
 from tests.support.paths import ROOT
 from verifai.bundle.reader import open_bundle
+from verifai.cli.app import run
 from verifai.cli.audit import _result
 from verifai.domain.attestation.circuit import CircuitPredicate
 from verifai.domain.attestation.proof import ProofPredicate
@@ -75,6 +78,46 @@ def test_two_names_that_changed_places_are_not_the_models(tmp_path: Path) -> Non
     with pytest.raises(EvidenceRejected) as problem:
         audit_reference.check_model_shapes(two, model("b", "a"))
     assert problem.value.code == "statement-mismatch"
+
+
+class Trap:
+    """Unpickled by a worker process, it kills it once; after that it is nothing."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (spring, (self._mark,))
+
+
+def spring(mark: Path) -> None:
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_audit_by_processes_is_what_one_process_finds_though_a_worker_is_killed(tmp_path: Path) -> None:
+    forge = Forge.of(read_folder(GOOD))
+    forge.statements["circuit"]["predicate"]["circuit_sha256"] = "0" * 64
+    paths = [GOOD, write_files(tmp_path / "false", forge.sealed()), tmp_path / "absent"]
+    trapped = replace(OPTIONS, max_spread_error=Trap(tmp_path / "sprung"))  # type: ignore[arg-type]
+    found = audit_all(paths, TRUST, trapped, jobs=2)
+    assert (tmp_path / "sprung").exists()
+    assert list(found) == list(audit_all(paths, TRUST, OPTIONS))
+
+
+@pytest.mark.parametrize("verb", ["audit", "gate"])
+def test_no_verdict_is_asked_of_a_cluster(verb: str, tmp_path: Path) -> None:
+    """It is refused before anybody is spoken to: a listener that would take a connection gets none."""
+    report = tmp_path / "report.json"
+    more = ["--trust", str(V1 / "trust.toml")] if verb == "audit" else []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"ray://127.0.0.1:{listener.getsockname()[1]}"
+        assert run([verb, str(GOOD), "--on", place, "--report", f"json={report}", *more]) == 2
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert not report.exists() or b"not-remote" in report.read_bytes()
 
 
 def test_a_folder_that_changes_while_it_is_listed_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

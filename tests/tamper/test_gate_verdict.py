@@ -17,6 +17,7 @@ from verifai.trust_file import TrustFile, read_trust
 __all__ = ["fake_engines"]
 pytestmark = pytest.mark.usefixtures("fake_engines")
 NOW = datetime.now(UTC).replace(microsecond=0)
+"""When this module was read. Verdicts are made later, by the clock: a suite takes minutes."""
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def trust(world: World, role: str = "gate", extra: str = "") -> TrustFile:
 
 
 def codes(world: World, path: Path, **more: object) -> dict[str, str]:
-    found = judge_verdict(path, more.pop("trust", None) or trust(world), NOW, **more).findings  # type: ignore[arg-type]
+    found = judge_verdict(path, more.pop("trust", None) or trust(world), datetime.now(UTC), **more).findings  # type: ignore[arg-type]
     return {one.code: one.outcome.value for one in found}
 
 
@@ -61,7 +62,7 @@ def test_who_is_not_named_as_gate_signs_no_verdict(world: World) -> None:
     path, _, _ = verdict(world, MALLORY, name="other")
     assert codes(world, path)["below-threshold"] == "policy-not-met"
     with pytest.raises(UsageError, match="nobody whose verdicts count"):
-        judge_verdict(path, trust(world, role="release"), NOW)
+        judge_verdict(path, trust(world, role="release"), datetime.now(UTC))
 
 
 def test_a_verdict_that_failed_is_none_that_passed(world: World) -> None:
@@ -80,9 +81,9 @@ def test_a_bundle_that_was_not_judged_and_another_policy_are_told(world: World) 
 def test_an_old_verdict_is_stale_and_one_of_tomorrow_is_false(world: World) -> None:
     path, _, _ = verdict(world)
     aged = trust(world, extra="[freshness]\nmaximum_age_days = 1\n")
-    later = judge_verdict(path, aged, NOW + timedelta(days=3))
+    later = judge_verdict(path, aged, datetime.now(UTC) + timedelta(days=3))
     assert "stale" in {one.code for one in later.findings}
-    before = judge_verdict(path, aged, NOW - timedelta(days=3))
+    before = judge_verdict(path, aged, datetime.now(UTC) - timedelta(days=3))
     assert "from-the-future" in {one.code for one in before.findings}
 
 

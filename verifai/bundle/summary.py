@@ -11,6 +11,7 @@ from verifai.bundle.log_check import CHECKPOINT_FILE
 from verifai.bundle.note import parse_checkpoint
 from verifai.bundle.reader import OpenBundle
 from verifai.domain.attestation.circuit import CircuitPredicate
+from verifai.domain.attestation.evaluation import EvaluationPredicate
 from verifai.domain.attestation.manifest import FileEntry
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.claim_words import claim_words
@@ -43,7 +44,7 @@ class BundleSummary:
 
     Attributes:
         signers: key identifiers on the manifest, not verified; empty when unsigned.
-        circuit, proof: the first of each kind, or ``None``.
+        circuit, proof: the first of each kind, or ``None``. evaluation: whether the proofs are those of a data set's samples.
         log: origin and size of the checkpoint inside, or ``None``.
     """
 
@@ -57,11 +58,12 @@ class BundleSummary:
     circuit: CircuitPredicate | None
     proof: ProofPredicate | None
     log: tuple[str, int] | None
+    evaluation: bool = False
 
     @property
     def values(self) -> tuple[ShownTensor, ...]:
         """The public tensors that it claims, in values; a bundle's own word for what they are called is not taken."""
-        return () if self.proof is None else shown_values(self.proof.statement)
+        return () if self.proof is None or self.evaluation else shown_values(self.proof.statement)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -116,4 +118,5 @@ def summarise(bundle: OpenBundle) -> BundleSummary:
         circuit=next((one.predicate for one in attestations if isinstance(one.predicate, CircuitPredicate)), None),
         proof=next((one.predicate for one in attestations if isinstance(one.predicate, ProofPredicate)), None),
         log=None if checkpoint is None else (checkpoint.origin, checkpoint.size),
+        evaluation=any(isinstance(one.predicate, EvaluationPredicate) for one in attestations),
     )

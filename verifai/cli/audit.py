@@ -18,16 +18,17 @@ from verifai.cli.folders import FAILED_SHOWN, IN_FULL, SHOWN, combined_status, e
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines, value_lines
-from verifai.cli.workforce_options import JobsOption
+from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.totals import count_outcomes
+from verifai.domain.workforce import LOCAL
 from verifai.errors import UsageError
 from verifai.execution.streamed import Streamed
-from verifai.reports.html_audit import render_html
-from verifai.reports.markdown_audit import render_markdown
+from verifai.reports.html_audit import html_pieces, render_html
+from verifai.reports.markdown_audit import markdown_pieces
 from verifai.reports.pdf import render_pdf
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.several import audit_all
@@ -97,9 +98,11 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--secrets", help="Circuit folder with the seeds of private weights, with --release.")
         ] = None,
         jobs: JobsOption = 1,
+        on: LocalOption = LOCAL,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Check all that verify does, rebuild keys from the model, run the model again, check signatures and the log."""
+        processes = jobs_here(jobs, on, "a verdict")
         targets = report_targets(report or [], ("html", "json", "markdown", "pdf"))
         if seen is not None and log is None:
             raise UsageError("bad-option", "--seen goes with --log", hint="Give your copy of the log.")
@@ -129,7 +132,7 @@ def register(app: typer.Typer) -> None:
                     budget=Budget(memory_bytes=memory_limit(max_memory)),
                     progress=progress,
                 )
-                reports = audit_all(found.paths, trust_file, options, jobs=jobs)
+                reports = audit_all(found.paths, trust_file, options, jobs=processes)
             reports = reports.mapped(
                 lambda _, one: replace(one, path=opened.named(one.path), findings=(*opened.said(one.findings), *came_along))
             )
@@ -172,9 +175,9 @@ def _result(reports: Sequence[AuditReport], targets: Sequence[Target], found: Fo
         result,
         targets,
         {
-            "html": lambda: render_html(reports),
-            "json": lambda: ("".join(json.JSONEncoder(indent=2).iterencode(page)) + "\n").encode(),
-            "markdown": lambda: render_markdown(reports),
+            "html": lambda: html_pieces(reports),
+            "json": lambda: (piece.encode() for piece in chain(json.JSONEncoder(indent=2).iterencode(page), ["\n"])),
+            "markdown": lambda: markdown_pieces(reports),
             "pdf": lambda: render_pdf(render_html(reports)),
         },
     )

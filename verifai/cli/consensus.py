@@ -16,11 +16,12 @@ from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import not_handed_over, report_targets, write_reports
 from verifai.cli.text import finding_lines
+from verifai.cli.vote_options import key_names
 from verifai.domain.findings import STATUS, worst
 from verifai.domain.trust_keys import Signer
 from verifai.errors import Undecided, UsageError
 from verifai.execution.outputs import Kind
-from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, short_names
+from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, voter_names
 from verifai.stages.consensus.bundle import WrittenDecision, check_targets, write_decision
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
 from verifai.stages.consensus.read_round import ClaimedOutputs, ClaimedProofs, GivenRound, read_round, read_weights
@@ -117,12 +118,14 @@ def register(app: typer.Typer) -> None:
                 written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
             except (Undecided, UsageError) as problem:  # what keeps it from being written makes no dissent into anything else
                 lost = problem
-        told = _render(result, written) if lost is None else not_handed_over(_render(result, None), lost)
+        names = key_names(voter, keys)
+        shown = _render(result, written, names)
+        told = shown if lost is None else not_handed_over(shown, lost)
         return write_reports(
             told,
             targets,
             {
-                "html": lambda: _page(request, result),
+                "html": lambda: _page(request, result, names),
                 "json": lambda: json.dumps(_document(result), indent=2).encode(),
             },
         )
@@ -202,9 +205,9 @@ def _write(
     )
 
 
-def _page(request: ConsensusRequest, result: ConsensusResult) -> bytes:
+def _page(request: ConsensusRequest, result: ConsensusResult, called: Mapping[str, str]) -> bytes:
     calibration, tau = request.calibration, result.tau
-    names = short_names([*request.terms.voters, *(one.voter for one in result.decision.faults)])
+    names = voter_names([*request.terms.voters, *(one.voter for one in result.decision.faults)], called)
     honest: tuple[Band, ...] = ()
     attacks: tuple[Band, ...] = ()
     if calibration is not None and tau:
@@ -267,16 +270,19 @@ def _document(result: ConsensusResult) -> Mapping[str, Any]:
     }
 
 
-def _render(result: ConsensusResult, written: WrittenDecision | None) -> Result:
+def _render(result: ConsensusResult, written: WrittenDecision | None, own_names: Mapping[str, str]) -> Result:
+    faulty = [one.voter for one in result.decision.faults]
+    called = voter_names([*(one.voter for one in result.nodes), *faulty], own_names)
+    named = [replace(one, where=called.get(one.where, one.where)) for one in result.findings]
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(named)]
     if result.tally.weighted is not None:
         told = f"{result.tally.weighted.support:.0%} of the weight agrees, {result.tally.weighted.needed:.0%} would be needed"
         lines.append(f"   by reputation, beside the result: {told}")
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
-        lines.append(f"   {one.voter[:12]}…  {one.relation.value:<13} {place}")
+        lines.append(f"   {plain(called[one.voter]):<20}  {one.relation.value:<13} {place}")
     data = dict(_document(result))
     if written is not None:
         lines.append(f"{plain(str(written.path))}  bundle {written.bundle_id}")

@@ -54,6 +54,9 @@ def register(app: typer.Typer) -> None:
         on: OnOption = LOCAL,
         ship_weights: ShipWeightsOption = False,
         max_memory: MaxMemoryOption = None,
+        renew_weights: Annotated[
+            bool, typer.Option("--renew-weights", help="Make a fresh root when the hidden weights' openings are spent.")
+        ] = False,
     ) -> Result:
         """Prove every sample of a data set, so that anybody can count how good the model is.
 
@@ -71,6 +74,7 @@ def register(app: typer.Typer) -> None:
             threads=threads,
             workforce=workforce_of(jobs, on, ship_weights=ship_weights, ship_inputs=False),
             max_memory=memory_limit(max_memory),
+            renew_roots=renew_weights,
         )
         if not options.signers:
             current().note("No --key: the bundle is unsigned. It proves the answers, but not who made it.")

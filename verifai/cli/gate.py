@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +22,19 @@ from verifai.cli.arguments import MaxMemoryOption, memory_limit
 from verifai.cli.cases import unfolded
 from verifai.cli.frame import VERDICTS, Result, current, verb
 from verifai.cli.text import finding_lines
+from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
 from verifai.domain.shell import shell
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.domain.utc_time import format_utc
+from verifai.domain.workforce import LOCAL
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
 from verifai.execution.outputs import Kind
+from verifai.execution.streamed import Streamed
 from verifai.reports.from_gate import report_of, report_of_error
 from verifai.reports.interface import Entry, Report
 from verifai.reports.json_format import details
@@ -39,7 +47,13 @@ from verifai.stages.gate.init import init_policy
 from verifai.stages.gate.load import LoadedPolicy, load_policy
 
 SHOWN = 20
-"""How many accepted bundles are listed one by one; those that fail always are."""
+"""How many accepted bundles are listed one by one."""
+FAILED_SHOWN = 200
+"""How many that are not; reports have all."""
+
+CODES_PAGE = "VERIFAI_CODES_URL"
+"""Names the address of docs/codes.md wherever it is published; every code is an anchor of that page."""
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?(/[A-Za-z0-9._~/@+-]{0,1000})?")
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="Policy file.", metavar="FILE")]
 
@@ -72,9 +86,8 @@ def _register_gate(app: typer.Typer) -> None:
         key: Annotated[list[Path] | None, typer.Option("--key", help="Private key that signs the verdict; repeatable.")] = None,
         log: Annotated[Path | None, typer.Option("--log", help="Audit log that gets the verdict.")] = None,
         log_key: Annotated[Path | None, typer.Option("--log-key", help="The log's private key.")] = None,
-        jobs: Annotated[
-            int | None, typer.Option("--jobs", "-j", min=1, max=1024, help="Worker processes; one per core.")
-        ] = None,
+        jobs: JobsOption = None,
+        on: LocalOption = LOCAL,
         max_memory: MaxMemoryOption = None,
     ) -> Result:
         """Let a release through only when its evidence meets the policy. Every bundle given must hold."""
@@ -85,7 +98,13 @@ def _register_gate(app: typer.Typer) -> None:
             if explain:
                 return run.explain(attest)
             return run.judge(
-                attest=attest, keys=tuple(key or ()), log=log, log_key=log_key, jobs=jobs, memory=memory_limit(max_memory)
+                attest=attest,
+                keys=tuple(key or ()),
+                log=log,
+                log_key=log_key,
+                jobs=jobs,
+                on=on,
+                memory=memory_limit(max_memory),
             )
 
 
@@ -97,6 +116,8 @@ class _Run:
         self._bundles = bundles
         self._now = now
         self._version = version("verifai")
+        self._places = Places(_from_here(policy), "", ())
+        self._codes_page = _codes_page(os.environ.get(CODES_PAGE, ""))
         self._targets, self._problem = parse_targets(reports, current().inputs)
 
     def explain(self, attest: Path | None) -> Result:
@@ -119,14 +140,22 @@ class _Run:
         log: Path | None,
         log_key: Path | None,
         jobs: int | None,
+        on: str,
         memory: int | None,
     ) -> Result:
         try:
             if self._problem is not None:
                 raise self._problem
+            jobs_here(jobs, on, "a verdict")
             report, attested = self._decide(attest, keys, log, log_key, jobs, memory)
         except BaseException as problem:
-            told = report_of_error(_told(problem), created=self._created(), version=self._version)
+            told = report_of_error(
+                _told(problem),
+                created=self._created(),
+                version=self._version,
+                places=self._places,
+                codes_page=self._codes_page,
+            )
             try:
                 write_reports(self._targets, told)
             except VerifaiError as lost:
@@ -161,11 +190,12 @@ class _Run:
             if log is not None and log_signer is not None:
                 check_log_key(log, log_signer)
         loaded = load_policy(self._policy)
+        self._places = loaded.places(_from_here)
         with current().progress() as progress:
             verdict = run_gate(
                 loaded, self._bundles, now=self._now, jobs=jobs, budget=Budget(memory_bytes=memory), progress=progress
             )
-        report = report_of(verdict, version=self._version)
+        report = report_of(verdict, version=self._version, places=self._places, codes_page=self._codes_page)
         if attest is None:
             return report, None
         return self._attest(loaded, verdict, report, attest, signers, log, log_signer)
@@ -197,6 +227,22 @@ class _Run:
         return replace(report, facts=facts), attested
 
 
+def _from_here(path: Path) -> str:
+    """A file as a pipeline's readers find it: relative to the folder that the gate runs in, where it lies below that."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _codes_page(given: str) -> str:
+    """The page that SARIF's rules link to. What is no plain https address is left out, and that is said."""
+    if given and not _HTTPS.fullmatch(given):
+        current().note(f"{CODES_PAGE} is no https address without fragment: the SARIF report has no links to explanations.")
+        return ""
+    return given
+
+
 def _told(problem: BaseException) -> VerifaiError:
     """What a report says of an ending that is not a verdict."""
     if isinstance(problem, VerifaiError):
@@ -221,15 +267,19 @@ def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[
     colour = "green" if report.status == 0 else "red"
     headline = f"[bold {colour}]{report.verdict.upper().replace('-', ' ')}[/] {_plain(report.summary)}"
     lines = [headline]
-    accepted = 0
-    for entry in sorted(report.all_entries(), key=lambda one: one.outcome is Outcome.HOLDS):  # failures first
-        good = entry.outcome is Outcome.HOLDS
-        accepted += good and entry.kind == "bundle"
-        if good and entry.kind == "bundle" and accepted > SHOWN:
-            continue
+    for entry in islice((one for one in report.all_entries() if one.outcome is not Outcome.HOLDS), FAILED_SHOWN):
         lines += _entry_lines(entry)
-    if accepted > SHOWN:
-        lines.append(f" … and {accepted - SHOWN} more bundles accepted")
+    holding = Counter(one.kind for one in report.all_entries() if one.outcome is Outcome.HOLDS)
+    failed = len(report.all_entries()) - holding.total() - FAILED_SHOWN
+    if failed > 0:
+        lines.append(f" … and {failed} more that are not accepted; --json and reports have all")
+    accepted = 0
+    for entry in (one for one in report.all_entries() if one.outcome is Outcome.HOLDS):
+        accepted += entry.kind == "bundle"
+        if entry.kind != "bundle" or accepted <= SHOWN:
+            lines += _entry_lines(entry)
+    if holding["bundle"] > SHOWN:
+        lines.append(f" … and {holding['bundle'] - SHOWN} more bundles accepted")
     for words, names in report.words():
         lines.append(f"What the proofs hide ({_plain(names[0]) if len(names) == 1 else f'{len(names)} bundles'}):")
         lines += [f"   {_plain(line)}" for line in words]
@@ -238,7 +288,8 @@ def _result(report: Report, attested: AttestedVerdict | None, targets: Sequence[
         if attested.position is not None:
             lines.append(f"  audit log entry {attested.position}")
     lines += [f"Wrote {target.format.value} report {_plain(str(target.path))}" for target in targets]
-    findings = [_clean(finding) for entry in report.all_entries() for finding in entry.findings]
+    told = sum(len(entry.findings) for entry in report.all_entries())
+    findings = Streamed(told, lambda: (_clean(one) for entry in report.all_entries() for one in entry.findings))
     return Result(details(report), lines, findings, report.status, report.verdict, brief=[headline])
 
 
@@ -246,7 +297,7 @@ def _entry_lines(entry: Entry) -> list[str]:
     mark = {Outcome.HOLDS: "[green]✓[/]", Outcome.REJECTED: "[red]✗[/]"}.get(entry.outcome, "[yellow]![/]")
     name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
     lines = [name if entry.kind != "run" else f" {mark} the run itself"]
-    lines += [f"    {_plain(line)}" for line in shown_lines(entry.values)]
+    lines += [f"    {'  ' if at else ''}{_plain(line)}" for one in shown_blocks(entry.values) for at, line in enumerate(one)]
     lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
     if "openings" in entry.facts:
         lines.append(f"    {_plain(entry.facts['openings'])}")

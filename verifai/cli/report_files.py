@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,9 @@ def report_targets(requests: Sequence[str], kinds: Sequence[str] = ("html", "jso
     return targets
 
 
-def write_reports(result: Result, targets: Sequence[Target], render: Mapping[str, Callable[[], bytes]]) -> Result:
+def write_reports(
+    result: Result, targets: Sequence[Target], render: Mapping[str, Callable[[], bytes | Iterable[bytes]]]
+) -> Result:
     """Write every report; what they came to is in the result returned, which is never better than ``result``."""
     for kind, path in targets:
         try:

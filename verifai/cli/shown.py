@@ -22,7 +22,11 @@ def lock_lines(lock: LockSummary) -> list[Any]:
         tensors = ", ".join(f"{name} {visibility.value}" for name, visibility in found.tensors.items())
         weights = "" if found.weights is None else f"weights {found.weights.value}"
         batch = f"{found.batch:,} inferences in one proof" if found.batch else ""
-        lines += [f"    {plain(text)}" for text in (tensors, weights, batch) if text]
+        count = found.counting
+        counts = (
+            "" if count is None else f"counts right answers over {count.items:,} samples per proof, of output {count.answer}"
+        )
+        lines += [f"    {plain(text)}" for text in (tensors, weights, batch, counts) if text]
         lines += [f"    {line}" for line in fidelity_lines(found.fidelity)]
     return lines
 

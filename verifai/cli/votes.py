@@ -11,9 +11,11 @@ import typer
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.vote_options import KeyOption, ParameterOption, ThreadsOption, parameters_of, signers_of
+from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.consensus.beacons import VOTERS
 from verifai.domain.consensus.job import OutputKind
 from verifai.domain.consensus.round import BeaconRule
+from verifai.domain.workforce import LOCAL
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 from verifai.stages.consensus.open_round import RoundOptions, open_round
@@ -119,11 +121,23 @@ def _register_commit(app: typer.Typer) -> None:
         outputs: Annotated[Path | None, typer.Option("--outputs", help="Outputs computed by something else.")] = None,
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
         threads: ThreadsOption = 1,
+        jobs: JobsOption = 1,
+        on: LocalOption = LOCAL,
     ) -> Result:
         """Run the model in a process of its own and commit to its outputs, showing nothing of them yet."""
         kept = secret or output.with_name(output.name + ".secret")
+        processes = jobs_here(jobs, on, "a vote")
         made = commit_to_round(
-            round_, model, data, load_signer(key), output, kept, outputs=outputs, deadline=deadline, threads=threads
+            round_,
+            model,
+            data,
+            load_signer(key),
+            output,
+            kept,
+            outputs=outputs,
+            deadline=deadline,
+            threads=threads,
+            jobs=processes,
         )
         voter = made.message.voter
         lines = [
@@ -187,12 +201,15 @@ def _register_replay(app: typer.Typer) -> None:
         token_input: Annotated[str, typer.Option("--token-input", help="Model input that takes the tokens.")] = "",
         deadline: Annotated[float | None, typer.Option("--deadline", min=0.1, help="Seconds the model may run.")] = None,
         threads: ThreadsOption = 1,
+        jobs: JobsOption = 1,
+        on: LocalOption = LOCAL,
         voter: VoterOption = None,
     ) -> Result:
         """Feed the tokens that others claim to this verifier's model, and sign by how much each loses at worst.
 
         Two sequences that differ agree when both sides' replays lose by no more than the tolerance.
         """
+        processes = jobs_here(jobs, on, "a vote")
         with current().progress() as progress:
             made = replay_for_round(
                 round_,
@@ -205,6 +222,7 @@ def _register_replay(app: typer.Typer) -> None:
                 token_input=token_input,
                 deadline=deadline,
                 threads=threads,
+                jobs=processes,
                 voters=[load_public_key(path) for path in voter or []],
                 progress=progress,
             )

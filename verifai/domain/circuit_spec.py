@@ -82,6 +82,7 @@ class CircuitSpec:
         names: labels of classes and names of columns, as written; checked against the model when that is read.
         dropped: columns of tables that are no inputs.
         batch: how many inferences a proof is of; ``None`` where nothing is said: one.
+        count_right: whether a proof shows, instead of answers, how many of its batch are right by public labels.
         tokenizer: path of the tokenizer's file, relative like ``model``; ``None`` where there is none.
         token_tensors: the inputs and outputs whose integers are its tokens.
         next_tokens: of them, the output that holds what greedy decoding puts next; empty where there is none.
@@ -106,6 +107,7 @@ class CircuitSpec:
     names: PlaceNames = field(default_factory=PlaceNames)
     dropped: frozenset[str] = frozenset()
     batch: int | None = None
+    count_right: bool = False
     tokenizer: str | None = None
     token_tensors: tuple[str, ...] = ()
     next_tokens: str = ""
@@ -203,6 +205,7 @@ def parse_spec(document: Mapping[str, Any], where: str) -> CircuitSpec:
         names=names_from_spec(root),
         dropped=_dropped(root),
         batch=circuit.integer("batch", None, low=1, high=MAX_BATCH),
+        count_right=circuit.flag("count_right", False),
         tokenizer=None if tokenizer is None else tokenizer.text("file"),
         token_tensors=() if tokenizer is None else names_of(tokenizer),
         next_tokens="" if tokenizer is None else tokenizer.text("next", "", max_length=512),

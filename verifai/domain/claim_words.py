@@ -1,9 +1,10 @@
-"""What an attestation that is no proof says, in sentences: a gate's verdict, a decision of verifiers, the terms of a round."""
+"""What an attestation that is no proof says, in sentences: verdicts, evaluations, decisions of verifiers, terms of a round."""
 
 from __future__ import annotations
 
 from collections import Counter
 
+from verifai.domain.attestation.evaluation import EvaluationPredicate
 from verifai.domain.attestation.release import DerivationPredicate, ReleasePredicate
 from verifai.domain.attestation.tee import HardwarePredicate
 from verifai.domain.consensus.decision import ConsensusDecision
@@ -20,6 +21,8 @@ def claim_words(predicate: object) -> tuple[str, ...]:
         return _decision(predicate)
     if isinstance(predicate, RoundTerms):
         return _terms(predicate)
+    if isinstance(predicate, EvaluationPredicate):
+        return _evaluation(predicate)
     if isinstance(predicate, ReleasePredicate):
         return (
             f"signature of release {predicate.pin.release!r} by {predicate.pin.signer}; exported was {predicate.pin.how()}",
@@ -62,6 +65,23 @@ def _decision(found: ConsensusDecision) -> tuple[str, ...]:
         lines.append("faults: " + ", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))
     if found.claim:
         lines.append(f"claim {short(found.claim)}: {found.claim_relation}")
+    return tuple(lines)
+
+
+def _evaluation(found: EvaluationPredicate) -> tuple[str, ...]:
+    whole = found.metrics["whole"]
+    lines = [
+        f"evaluation of a data set of {found.count:,} samples, root {short(found.data_root)}…, made {found.created}, by "
+        f"{len(found.proofs):,} proofs"
+    ]
+    if "right" in whole:
+        how = "counted" if "confusion" in whole else "counted inside the proofs"
+        lines.append(f"{whole['right']:,} of {whole['samples']:,} answers of output {found.output!r} are right, {how}")
+    else:
+        errors = ", ".join(f"{name.replace('_', ' ')} {whole[name]}" for name in ("mean_absolute_error", "r2"))
+        lines.append(f"of output {found.output!r}: {errors}")
+    if found.left_out:
+        lines.append(f"{len(found.left_out):,} samples are left out, since the circuit does not take them")
     return tuple(lines)
 
 

@@ -27,6 +27,21 @@ class OffersSecondOpinion(ProofEngine, Protocol):
         """Put the proof to the other verifier, and compare the two verdicts. False evidence is a finding, not an exception."""
 
 
+@runtime_checkable
+class StatesInputRanges(ProofEngine, Protocol):
+    """Circuits that take inputs within a range, which whoever verifies can read."""
+
+    def input_ranges(self, section: Mapping[str, Any], files: Mapping[str, Path]) -> Mapping[str, tuple[int, int]]:
+        """By input, the least and the largest integer that the pinned circuit takes, as ``TensorStatement.quantised`` has them.
+
+        Args:
+            files: of a payload that was verified against ``section``.
+
+        Raises:
+            EvidenceRejected: ``circuit-mismatch``. UsageError: ``bad-lock``.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideInput:
     """One input of one sample that a circuit cannot represent.

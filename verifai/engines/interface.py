@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.counting import PinnedCount
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding
@@ -187,6 +188,7 @@ class SectionSummary:
         weights: how the weights are bound. tensors: visibility of each input and output, by name.
         segment: of a part of a split model, which part it is and what it pins of its boundaries.
         batch: how many inferences one proof takes; 0 where it is of one.
+        counting: over which samples a proof counts right answers; ``None`` where it counts none.
     """
 
     engine_version: str
@@ -198,6 +200,7 @@ class SectionSummary:
     tensors: Mapping[str, Visibility] = field(default_factory=dict)
     segment: PinnedSegment | None = None
     batch: int = 0
+    counting: PinnedCount | None = None
 
 
 @dataclass(frozen=True, slots=True)

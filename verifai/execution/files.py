@@ -7,16 +7,17 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from verifai.errors import Undecided, UsageError
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, mode: int | None = None) -> None:
     """Write ``data`` beside ``path`` under a temporary name, fsync, then rename over it.
 
     Args:
+        data: the whole, or its pieces in order, so that a large file need not be in memory.
         mode: exactly this for what others must not read; by default what the umask and the folder leave of 0666, so that
             whoever may read the folder may read the file.
 
@@ -37,12 +38,12 @@ def write_new(path: Path, data: bytes, *, mode: int | None = None) -> None:
     _write(path, data, mode, lambda temporary: place_file(temporary, path))
 
 
-def _write(path: Path, data: bytes, mode: int | None, place: Callable[[Path], object]) -> None:
+def _write(path: Path, data: bytes | Iterable[bytes], mode: int | None, place: Callable[[Path], object]) -> None:
     temporary: Path | None = None
     try:
         handle, temporary = new_beside(path, 0o600 if mode is not None else 0o666)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.writelines([data] if isinstance(data, bytes) else data)
             stream.flush()
             os.fsync(stream.fileno())
         if mode is not None:

@@ -23,3 +23,8 @@ class Streamed(list[T]):
 
     def __bool__(self) -> bool:
         return self._count > 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and list(iter(self)) == list(iter(other))
+
+    __hash__ = None

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
-from verifai.domain.policy.verdict import GateVerdict, summary
+from verifai.domain.on_demand import Placed
+from verifai.domain.policy.places import Places
+from verifai.domain.policy.verdict import BundleVerdict, GateVerdict, summary
 from verifai.errors import VerifaiError
 from verifai.reports.interface import Entry, Report
 
@@ -26,8 +28,8 @@ def _remedied(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def report_of(verdict: GateVerdict, *, version: str) -> Report:
-    """The verdict, failures of any entry included, as a report."""
+def report_of(verdict: GateVerdict, *, version: str, places: Places | None = None, codes_page: str = "") -> Report:
+    """The verdict, failures of any entry included, as a report. ``places``, ``codes_page``: as :class:`Report` has them."""
     entries: list[Entry] = []
     if verdict.findings:
         entries.append(
@@ -36,25 +38,19 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
     for model in verdict.models:
         counted = {f"{kind.value}_shown": str(count) for kind, count in model.counted.items()}
         entries.append(
-            Entry("model", model.name, model.model_sha256, model.outcome, _remedied(model.findings), model.waived, counted)
-        )
-    for bundle in verdict.bundles:
-        one = bundle.judgement
-        facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
-        entries.append(
             Entry(
-                "bundle",
-                one.path,
-                one.bundle_id or "",
-                bundle.outcome,
-                _remedied(one.findings),
-                bundle.waived,
-                facts,
-                one.words,
-                one.values,
-                one.evaluation,
+                "model",
+                model.name,
+                model.model_sha256,
+                model.outcome,
+                _remedied(model.findings),
+                model.waived,
+                counted,
+                models=(model.name,),
             )
         )
+    bundles = verdict.bundles
+    own = len(entries)
     return Report(
         command="gate",
         verdict=verdict.verdict,
@@ -62,16 +58,45 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
         summary=summary(verdict),
         created=verdict.decided,
         version=version,
-        entries=tuple(entries),
+        entries=Placed(own + len(bundles), lambda place: entries[place] if place < own else _entry(bundles[place - own])),
         facts={
             "policy": verdict.policy,
             "policy_digest": verdict.policy_sha256,
             **{f"anchor {name}": digest for name, digest in verdict.anchors},
         },
+        places=places,
+        codes_page=codes_page,
     )
 
 
-def report_of_error(problem: VerifaiError, *, created: str, version: str, command: str = "gate") -> Report:
+def _entry(bundle: BundleVerdict) -> Entry:
+    one = bundle.judgement
+    facts = {"model": ", ".join(one.models), **one.facts} if one.models else dict(one.facts)
+    return Entry(
+        "bundle",
+        one.path,
+        one.bundle_id or "",
+        bundle.outcome,
+        _remedied(one.findings),
+        bundle.waived,
+        facts,
+        one.words,
+        one.values,
+        one.evaluation,
+        tuple(one.models),
+        one.seconds,
+    )
+
+
+def report_of_error(
+    problem: VerifaiError,
+    *,
+    created: str,
+    version: str,
+    command: str = "gate",
+    places: Places | None = None,
+    codes_page: str = "",
+) -> Report:
     """A run that judged nothing: every format still says so, and no format can be read as a pass."""
     finding = Finding.from_error(problem)
     if problem.status not in (1, 3, 4):
@@ -84,4 +109,6 @@ def report_of_error(problem: VerifaiError, *, created: str, version: str, comman
         created=created,
         version=version,
         error=finding,
+        places=places,
+        codes_page=codes_page,
     )

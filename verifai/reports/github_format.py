@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from verifai.domain.findings import Finding, Outcome
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 MAX_PER_KIND = 10
@@ -12,7 +14,7 @@ MAX_PER_KIND = 10
 _KIND = {Outcome.REJECTED: "error", Outcome.POLICY_NOT_MET: "error", Outcome.UNDECIDED: "warning"}
 
 
-class GitHubFormat:
+class GitHubFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -20,20 +22,20 @@ class GitHubFormat:
         """See the protocol."""
         return "text/plain"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """At most ten commands of a kind; where there are more, the tenth says how many, and where they are."""
-        kinds: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
+        kinds = {kind: _Kind(kind) for kind in ("error", "warning", "notice")}
+        # The verdict comes first, and is never the one that is cut.
+        kinds["notice"].add(_line("notice", f"verifai {report.command}: {report.verdict}", report.summary))
         for entry, finding in report.failures():
             kind = _KIND[finding.outcome]
-            kinds[kind].append(_command(kind, entry, finding))
+            kinds[kind].add(_command(kind, entry, finding))
         for entry, one in report.waived():
             waiver = one.waiver
             text = f"waived by {waiver.id} ({waiver.approver}, until {waiver.expires}): {one.finding.message}"
-            kinds["notice"].append(_line("notice", f"{one.finding.code} waived: {entry.name}", text))
-        # The verdict comes first, and is never the one that is cut.
-        kinds["notice"].insert(0, _line("notice", f"verifai {report.command}: {report.verdict}", report.summary))
-        lines = [line for kind, commands in kinds.items() for line in _cut(kind, commands)]
-        return ("\n".join(lines) + "\n").encode("utf-8")
+            kinds["notice"].add(_line("notice", f"{one.finding.code} waived: {entry.name}", text))
+        lines = [line for kind in kinds.values() for line in kind.cut()]
+        yield ("\n".join(lines) + "\n").encode("utf-8")
 
 
 def _command(kind: str, entry: Entry, finding: Finding) -> str:
@@ -42,14 +44,23 @@ def _command(kind: str, entry: Entry, finding: Finding) -> str:
     return _line(kind, f"{finding.code}: {entry.name}", f"{finding.message}{where}{remedy}")
 
 
-def _cut(kind: str, commands: list[str]) -> list[str]:
-    if len(commands) <= MAX_PER_KIND:
-        return commands
-    more = len(commands) - MAX_PER_KIND + 1
-    return [
-        *commands[: MAX_PER_KIND - 1],
-        _line(kind, f"{more} more", f"{more} further findings of this kind are in the report"),
-    ]
+class _Kind:
+    """The commands of a kind, as many as are shown; the others are counted."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._commands, self._count = name, list[str](), 0
+
+    def add(self, command: str) -> None:
+        self._count += 1
+        if self._count <= MAX_PER_KIND:
+            self._commands.append(command)
+
+    def cut(self) -> list[str]:
+        if self._count <= MAX_PER_KIND:
+            return self._commands
+        more = self._count - MAX_PER_KIND + 1
+        told = _line(self._name, f"{more} more", f"{more} further findings of this kind are in the report")
+        return [*self._commands[: MAX_PER_KIND - 1], told]
 
 
 def _line(kind: str, title: str, text: str) -> str:

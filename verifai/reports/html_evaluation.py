@@ -15,41 +15,24 @@ from verifai.reports.html_text import safe
 
 MAX_DRAWN = 40
 """Classes that a confusion matrix draws; of more, those with the most wrong answers."""
+MAX_NAMED = 100
+"""Samples without an answer that a page names."""
 _CELL, _LEFT, _TOP = 34, 120, 30
 _MAX_NAME = 16
 _SIDE = 84
 
-STYLE = """
-.evaluation { --cell: #0b66c3; --miss: #c4360f; --text: #1f2328; --dim: #59636e; --grid: #d1d9e0; }
-@media (prefers-color-scheme: dark) {
-  .evaluation { --cell: #4aa3ff; --miss: #ff7b54; --text: #e6edf3; --dim: #9198a1; --grid: #3d444d; }
-}
-.evaluation svg.confusion { max-width: 100%; height: auto; }
-.evaluation svg.confusion text { font: 12px system-ui, sans-serif; fill: var(--text); }
-.evaluation svg.confusion text.axis { font-weight: 600; }
-.evaluation svg.confusion .right { fill: var(--cell); } .evaluation svg.confusion .wrong { fill: var(--miss); }
-.evaluation svg.confusion .frame { fill: none; stroke: var(--grid); }
-.evaluation table { border-collapse: collapse; }
-.evaluation th, .evaluation td { padding: .2rem .7rem .2rem 0; text-align: left; }
-.evaluation .worst { display: flex; flex-wrap: wrap; gap: 1rem; padding: 0; list-style: none; }
-.evaluation .worst li { width: 9rem; font-size: .85rem; overflow-wrap: anywhere; }
-.evaluation .worst svg { display: block; border: 1px solid var(--grid); margin-bottom: .3rem; background: #000; }
-.evaluation .big { font-size: 1.1rem; }
-"""
-
 
 def evaluation_html(one: ShownEvaluation) -> str:
-    """The section about one evaluation; put :data:`STYLE` on the page as well. All foreign text in it is escaped."""
+    """The section about one evaluation. All foreign text in it is escaped."""
     said = lines(one.data, one.metrics, one.confidence)
     parts = [f'<p class="big"><b>{safe(said[0])}</b></p>']
     whole = one.metrics.whole
     if isinstance(whole, ClassCounts):
-        if not whole.outcomes_only:
-            parts.append(f"<figure>{confusion_svg(one.data, whole)}<figcaption>{_CAPTION}</figcaption></figure>")
+        parts.append(f"<figure>{confusion_svg(one.data, whole)}<figcaption>{_CAPTION}</figcaption></figure>")
         parts.append(_classes(one, whole))
     else:
         parts.append("<ul>" + "".join(f"<li>{safe(line)}</li>" for line in said[1:2]) + "</ul>")
-    parts += [_groups(one), _worst(one)]
+    parts += [_left_out(one), _groups(one), _worst(one)]
     return f'<section class="evaluation"><h2>How good the model is</h2>{"".join(part for part in parts if part)}</section>'
 
 
@@ -136,14 +119,21 @@ def _classes(one: ShownEvaluation, counts: ClassCounts) -> str:
     drawn = _drawn(counts)
     for place in drawn:
         rows.append(f"<tr><th>{safe(one.data.classes[place])}: recall</th>{_rate(counts.recall(place), confidence)}</tr>")
-        if not counts.outcomes_only:
-            rows.append(
-                f"<tr><th>{safe(one.data.classes[place])}: precision</th>{_rate(counts.precision(place), confidence)}</tr>"
-            )
+        rows.append(f"<tr><th>{safe(one.data.classes[place])}: precision</th>{_rate(counts.precision(place), confidence)}</tr>")
     more = counts.classes - len(drawn)
     note = f"<p>{more:,} more classes have fewer wrong answers; the JSON report has all.</p>" if more else ""
     head = f"<tr><th></th><th>rate</th><th>interval, {confidence * 100:g} % confidence</th><th>samples</th></tr>"
     return f"<h3>Rates</h3><table>{head}{''.join(rows)}</table>{note}"
+
+
+def _left_out(one: ShownEvaluation) -> str:
+    """The samples without an answer, by their places."""
+    if not one.left_out:
+        return ""
+    named = ", ".join(str(place) for place in one.left_out[:MAX_NAMED])
+    more = f" and {len(one.left_out) - MAX_NAMED:,} more" if len(one.left_out) > MAX_NAMED else ""
+    told = f"{len(one.left_out):,} samples lie outside what the circuit takes, so no answer to them is proven: {named}{more}."
+    return f"<h3>Samples without an answer</h3><p>{told}</p>"
 
 
 def _groups(one: ShownEvaluation) -> str:

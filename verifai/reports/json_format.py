@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from verifai.domain.evaluation.words import document as evaluation_words
 from verifai.domain.findings import Finding
+from verifai.domain.on_demand import Revisited
 from verifai.domain.policy.waiver import WaivedFinding
-from verifai.reports.interface import Entry, Report
+from verifai.execution.streamed import Streamed
+from verifai.reports.interface import Entry, Report, ReportFormat
+
+T = TypeVar("T")
 
 
 def document(report: Report) -> dict[str, Any]:
     """The report as a JSON object, ``verifai/<command>/v1``."""
-    findings = [report.error] if report.error is not None else []
-    findings += [finding for entry in report.entries for finding in entry.findings]
+    findings = Revisited(lambda: (finding for entry in report.all_entries() for finding in entry.findings))
     result: dict[str, Any] = {
         "schema": f"verifai/{report.command}/v1",
         "verdict": report.verdict,
         "status": report.status,
-        "findings": encodable([finding.to_json() for finding in findings]),
+        "findings": _streamed(findings, Finding.to_json),
         **details(report),
     }
     if report.error is not None:
@@ -29,17 +33,20 @@ def document(report: Report) -> dict[str, Any]:
 
 def details(report: Report) -> dict[str, Any]:
     """What the object holds beside schema, verdict, status and findings."""
-    fields: dict[str, Any] = {
-        "summary": report.summary,
+    return {
+        "summary": encodable(report.summary),
         "created": report.created,
         "version": report.version,
-        "facts": dict(report.facts),
-        "models": [_entry(entry) for entry in report.entries if entry.kind == "model"],
-        "bundles": [_entry(entry) for entry in report.entries if entry.kind == "bundle"],
-        "waived": [{"about": entry.name, **_waived(one)} for entry, one in report.waived()],
+        "facts": encodable(dict(report.facts)),
+        "models": _streamed(report.of_kind("model"), _entry),
+        "bundles": _streamed(report.of_kind("bundle"), _entry),
+        "waived": _streamed(report.waived(), lambda found: {"about": found[0].name, **_waived(found[1])}),
     }
-    result: dict[str, Any] = encodable(fields)
-    return result
+
+
+def _streamed(items: Revisited[T], document_of: Callable[[T], Any]) -> Streamed[Any]:
+    """A list that is made while it is encoded."""
+    return Streamed(len(items), lambda: (encodable(document_of(one)) for one in items))
 
 
 def encodable(value: Any) -> Any:
@@ -86,7 +93,7 @@ def _waived(one: WaivedFinding) -> dict[str, Any]:
     return {"finding": one.finding.to_json(), "waiver": one.waiver.to_json()}
 
 
-class JsonFormat:
+class JsonFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -94,6 +101,8 @@ class JsonFormat:
         """See the protocol."""
         return "application/json"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """ASCII, so that no reader's idea of encoding matters."""
-        return (json.dumps(document(report), indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+        encoder = json.JSONEncoder(indent=2, ensure_ascii=True, allow_nan=False)
+        yield from (piece.encode("ascii") for piece in encoder.iterencode(document(report)))
+        yield b"\n"

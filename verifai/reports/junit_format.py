@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 
-class JUnitFormat:
+class JUnitFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -17,36 +18,63 @@ class JUnitFormat:
         """See the protocol."""
         return "application/xml"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """One suite. Rejected and not met are failures, undecided is an error; a waived finding is told in ``system-out``."""
-        entries = report.all_entries()
-        suite = ET.Element("testsuite", name=f"verifai {report.command}", timestamp=report.created.removesuffix("Z"), time="0")
-        properties = ET.SubElement(suite, "properties")
+        tests = failures = errors = 0
+        seconds = 0.0  # of all cases together: several bundles are judged at once, so it may be more than the clock showed
+        for entry in report.all_entries():
+            kind = _graver(entry)[0]
+            tests, failures, errors = tests + 1, failures + (kind == "failure"), errors + (kind == "error")
+            seconds += entry.seconds or 0.0
+        counts = {"tests": str(tests), "failures": str(failures), "errors": str(errors), "skipped": "0"}
+        time = _seconds(seconds)
+        suite = {"name": f"verifai {report.command}", "timestamp": report.created.removesuffix("Z"), "time": time, **counts}
+        yield b"<?xml version='1.0' encoding='utf-8'?>\n"
+        yield f"<testsuites{_attributes({**counts, 'time': time})}>\n  <testsuite{_attributes(suite)}>\n".encode()
+        properties = ET.Element("properties")
         run = {"verdict": report.verdict, "status": str(report.status), "summary": report.summary, **report.facts}
         for name, value in run.items():
             ET.SubElement(properties, "property", name=visible(name), value=visible(value))
-        failures = errors = 0
-        for entry in entries:
-            case = ET.SubElement(
-                suite, "testcase", classname=f"verifai.{report.command}.{entry.kind}", name=visible(entry.name), time="0"
-            )
-            failed = [one for one in entry.failures() if one.outcome is not Outcome.UNDECIDED]
-            undecided = [one for one in entry.failures() if one.outcome is Outcome.UNDECIDED]
-            # A case has one verdict: the graver kind names it, and its text holds every finding.
-            if failed:
-                failures += 1
-                _problem(case, "failure", failed[0], entry)
-            elif undecided:
-                errors += 1
-                _problem(case, "error", undecided[0], entry)
-            _output(case, entry)
-        for name, count in (("tests", len(entries)), ("failures", failures), ("errors", errors), ("skipped", 0)):
-            suite.set(name, str(count))
-        root = ET.Element("testsuites", {key: suite.attrib[key] for key in ("tests", "failures", "errors", "skipped", "time")})
-        root.append(suite)
-        ET.indent(root)
-        body: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-        return body + b"\n"
+        yield _indented(properties)
+        for entry in report.all_entries():
+            yield _indented(_case(report.command, entry))
+        yield b"  </testsuite>\n</testsuites>\n"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _attributes(given: Mapping[str, str]) -> str:
+    """As the library writes them, which escapes; taken from an element of its making."""
+    return ET.tostring(ET.Element("e", dict(given)), encoding="unicode").removeprefix("<e").removesuffix(" />")
+
+
+def _indented(element: ET.Element) -> bytes:
+    """An element of the suite, on lines of its own."""
+    ET.indent(element, level=2)
+    element.tail = None
+    text: str = ET.tostring(element, encoding="unicode")
+    return f"    {text}\n".encode()
+
+
+def _graver(entry: Entry) -> tuple[str, Finding | None]:
+    """A case has one verdict: the graver kind of finding names it. Empty where nothing failed."""
+    failed = entry.failures()
+    graver = [one for one in failed if one.outcome is not Outcome.UNDECIDED]
+    if graver:
+        return "failure", graver[0]
+    return ("error", failed[0]) if failed else ("", None)
+
+
+def _case(command: str, entry: Entry) -> ET.Element:
+    time = _seconds(entry.seconds or 0.0)
+    case = ET.Element("testcase", classname=f"verifai.{command}.{entry.kind}", name=visible(entry.name), time=time)
+    kind, first = _graver(entry)
+    if first is not None:  # its text holds every finding
+        _problem(case, kind, first, entry)
+    _output(case, entry)
+    return case
 
 
 def _problem(case: ET.Element, tag: str, first: Finding, entry: Entry) -> None:

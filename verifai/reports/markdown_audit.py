@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.reports.text import visible
 
 WORDS = {
@@ -29,27 +29,51 @@ def escaped(text: str) -> str:
     return told.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
+def _spaced(told: str) -> str:
+    """With the spaces that begin a line of code, which Markdown leaves out."""
+    return told.replace("  ", "&nbsp; ")
+
+
 def render_markdown(reports: Sequence[AuditReport]) -> bytes:
     """``reports`` in order, an overview first when there are several. Equal reports give equal bytes."""
-    lines = [f"# Audit of {escaped(reports[0].path)}" if len(reports) == 1 else f"# Audit of {len(reports)} bundles", ""]
+    return b"".join(markdown_pieces(reports))
+
+
+def markdown_pieces(reports: Sequence[AuditReport]) -> Iterator[bytes]:
+    """The same in pieces, one bundle after the other: thousands need not be in memory."""
+    return ((line + "\n").encode("utf-8", errors="backslashreplace") for line in _without_empty_end(_lines(reports)))
+
+
+def _lines(reports: Sequence[AuditReport]) -> Iterator[str]:
+    yield f"# Audit of {escaped(reports[0].path)}" if len(reports) == 1 else f"# Audit of {len(reports)} bundles"
+    yield ""
     if len(reports) > 1:
-        lines += ["| bundle | verdict | hold | not made | failed |", "| --- | --- | --- | --- | --- |"]
+        yield from ("| bundle | verdict | hold | not made | failed |", "| --- | --- | --- | --- | --- |")
         for report in reports:
             hold, unmade, failed = count_checks(report)
-            lines.append(f"| {escaped(report.path)} | {WORDS[report.outcome]} | {hold} | {unmade} | {failed} |")
-        lines.append("")
+            yield f"| {escaped(report.path)} | {WORDS[report.outcome]} | {hold} | {unmade} | {failed} |"
+        yield ""
     for report in reports:
-        lines += _section(report, several=len(reports) > 1)
-    return ("\n".join(lines).rstrip() + "\n").encode("utf-8", errors="backslashreplace")
+        yield from _section(report, several=len(reports) > 1)
+
+
+def _without_empty_end(lines: Iterator[str]) -> Iterator[str]:
+    empty = 0
+    for line in lines:
+        if line:
+            yield from [""] * empty
+            yield line
+        empty = 0 if line else empty + 1
 
 
 def _section(report: AuditReport, *, several: bool) -> list[str]:
     lines = [f"## {escaped(report.path)}", ""] if several else []
     lines += [f"**{WORDS[report.outcome].capitalize()}.** {escaped(audit_sentence(report))}", ""]
     lines += [f"Insecure: {escaped(mode)}" for mode in report.insecure]
-    shown = shown_lines(report.values)
-    if shown:
-        lines += [*(f"- {escaped(line)}" for line in shown), ""]
+    for head, *text in shown_blocks(report.values):
+        lines += [f"- {escaped(head)}", *(f"    - {_spaced(escaped(line))}" for line in text)]
+    if report.values:
+        lines.append("")
     bad = [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
     if bad:
         lines += ["### What is wrong", "", *(_item(one) for one in bad), ""]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.on_demand import Revisited
 from verifai.domain.shown import shown_lines
-from verifai.reports.interface import Entry, Report
+from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
 MAX_BYTES = 1_000_000
@@ -21,7 +22,7 @@ _MARK = {
 }
 
 
-class MarkdownFormat:
+class MarkdownFormat(ReportFormat):
     """Implements :class:`verifai.reports.interface.ReportFormat`."""
 
     @property
@@ -29,7 +30,7 @@ class MarkdownFormat:
         """See the protocol."""
         return "text/markdown"
 
-    def render(self, report: Report) -> bytes:
+    def pieces(self, report: Report) -> Iterator[bytes]:
         """Verdict, failures, waivers, models, bundles, values, what is hidden, in this order, as far as there is room."""
         page = _Page(MAX_BYTES)
         mark = "✅" if report.status == 0 else "❌"
@@ -49,10 +50,10 @@ class MarkdownFormat:
             )  # fmt: skip
             page.table("Waived, and so not failed", ("about", "finding", "waiver", "approver", "until", "reason"), rows)
         for kind, title in (("model", "Models"), ("bundle", "Bundles")):
-            entries = [entry for entry in report.entries if entry.kind == kind]
+            entries = report.of_kind(kind)
             if entries:
                 page.table(title, (kind, "identifier", "outcome", "facts"), (_entry_row(entry) for entry in entries))
-        proven = [(entry, line) for entry in report.entries for line in shown_lines(entry.values)]
+        proven = Revisited(lambda: ((entry, line) for entry in report.entries for line in shown_lines(entry.values)))
         if proven:
             lines = ((code(entry.name), code(line)) for entry, line in proven)
             page.table("What was proven, in values", ("bundle", "values"), lines)
@@ -60,7 +61,7 @@ class MarkdownFormat:
             page.add(f"\n### What the proofs hide ({_which(names)})\n")
             for line in words:
                 page.add(f"- {code(line)}")
-        return page.done()
+        yield page.done()
 
 
 def _failure_row(entry: Entry, finding: Finding) -> tuple[str, ...]:

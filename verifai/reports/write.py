@@ -64,7 +64,7 @@ def write_reports(targets: Sequence[ReportTarget], report: Report) -> None:
     failed: list[str] = []
     for target in targets:
         try:
-            write_atomic(target.path, format_for(target.format).render(report))
+            write_atomic(target.path, format_for(target.format).pieces(report))
         except VerifaiError as problem:
             failed.append(f"{target.path}: {problem.message}")
     if failed:

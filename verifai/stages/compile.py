@@ -141,7 +141,22 @@ def _with_batch(spec: CircuitSpec, batch: int | None, name: EngineName, *, locke
             where="circuit.batch",
             hint="Use the sumcheck engine, or leave the batch out.",
         )
+    if found.count_right:
+        _require_countable(found, name)
     return found
+
+
+def _require_countable(spec: CircuitSpec, name: EngineName) -> None:
+    """What a circuit that counts right answers has to be, before any cost. Raises UsageError."""
+    where = "circuit.count_right"
+    if name is not EngineName.SUMCHECK:
+        message = f"the {name.value} engine counts no right answers"
+        raise UsageError("bad-spec", message, where=where, hint="Use the sumcheck engine, or leave count_right out.")
+    if spec.task is not Task.CLASSIFICATION:
+        raise UsageError("bad-spec", "only answers that are classes are right or wrong", where=where, hint="Leave it out.")
+    if (spec.batch or 1) < 2:
+        message = "right answers are counted over a batch, and none was asked for"
+        raise UsageError("bad-spec", message, where=where, hint="Write batch = 256 beside it, or give --batch 256.")
 
 
 def refuse_unsupported(folder: CircuitFolder, name: EngineName) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from verifai.bundle.archive import pack
-from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, REPORT, TRUST, OpenCase, anchors_digest, write_case
+from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, MAX_PAGE, REPORT, TRUST, OpenCase, anchors_digest, write_case
 from verifai.bundle.writer import Content
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock, read_toml
 from verifai.domain.audit import AuditReport
@@ -111,7 +111,12 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
         reports: tuple[AuditReport, ...] = ()
         if request.report:
             reports = _audited(folder, files, packed, AuditOptions(rederive=request.rederive, progress=progress))
-            files[REPORT] = render_html(reports)
+            page = render_html(reports)
+            files[REPORT] = page
+            if len(page) > MAX_PAGE:
+                message = f"the report of {len(reports):,} bundles is too large for a case"
+                hint = "Add --no-report: whoever gets the case can audit it."
+                raise UsageError("bad-case", message, where="report", hint=hint)
         if request.evidence_page is not None:
             files[EVIDENCE] = read_limited(request.evidence_page, limit=16 << 20)
         write_case(target, files)

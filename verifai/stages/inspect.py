@@ -52,6 +52,7 @@ class LockSummary:
                     "insecure": list(found.insecure),
                     "weights": None if found.weights is None else found.weights.value,
                     "batch": found.batch or None,
+                    "count_right": None if found.counting is None else found.counting.to_document(),
                     "tensors": {name: visibility.value for name, visibility in found.tensors.items()},
                 }
                 for engine, found in self.engines.items()

@@ -17,6 +17,7 @@ from verifai.domain.attestation.envelope import Attestation
 from verifai.domain.attestation.manifest import MODEL_FILE, SBOM_FILE
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget, CircuitSpec
+from verifai.domain.counting import LABELS, RIGHT
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, at_step
 from verifai.domain.generation import Generation
@@ -25,6 +26,7 @@ from verifai.domain.proof_index import sample_id
 from verifai.domain.shell import shell
 from verifai.domain.shown import ShownTensor, shown_values
 from verifai.domain.statement import EngineName, Privacy, Statement, WeightVisibility, check_context
+from verifai.domain.tensor import TensorSpec
 from verifai.domain.trust_keys import Signer
 from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.interface import EngineProof, ProofEngine, ProveRequest, SectionSummary, TensorSecret
@@ -175,11 +177,30 @@ class ReadyCircuit:
     @property
     def batch(self) -> int:
         """How many samples a proof takes; 0 where it takes one."""
-        return self.summary.batch
+        return samples_per_proof(self.summary)
+
+    @property
+    def takes(self) -> tuple[TensorSpec, ...]:
+        """What each sample has: the model's inputs, and its label where right answers are counted."""
+        counting = self.summary.counting
+        labels = () if counting is None else (TensorSpec(LABELS, "int64", counting.label_shape),)
+        return (*self.folder.model.inputs, *labels)
+
+    def require_labels(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse samples without labels for a circuit that counts right answers. Raises UsageError (``count-only``)."""
+        if self.summary.counting is not None and any(LABELS not in one for one in samples):
+            raise UsageError(
+                "count-only",
+                "this circuit counts right answers over a data set with labels; it shows no answer to a single input",
+                where=str(self.folder.folder),
+                hint=f"Run: `verifai evaluate {shell(self.folder.folder)} data.lock -o evaluation`",
+            )
 
     def outside(self, samples: Sequence[Mapping[str, Any]], progress: Progress = SILENT) -> tuple[OutsideInput, ...]:
         """What the circuit cannot represent. Raises what :func:`verifai.stages.outside.outside_samples` raises."""
         folder = self.folder
+        if self.summary.counting is not None:  # labels are none of the model's inputs, and every one has a place
+            samples = [{name: one[name] for name in one if name != LABELS} for one in samples]
         request = CheckInputsRequest(
             model=folder.model,
             section=self.section,
@@ -221,8 +242,10 @@ def ready_circuit(
         )
     section = lock.section(name)
     summary = backend.summarise(section)
-    if spec.batch is not None and (summary.batch or 1) != spec.batch:
-        _refuse_differing([("batch", str(spec.batch), str(summary.batch or 1))], folder)
+    if spec.batch is not None and (samples_per_proof(summary) or 1) != spec.batch:
+        _refuse_differing([("batch", str(spec.batch), str(samples_per_proof(summary) or 1))], folder)
+    counts = summary.counting is not None
+    _refuse_differing([("count_right", str(spec.count_right).lower(), str(counts).lower())], folder)
     if summary.weights is not None:
         found = [("weights", spec.weights.value, summary.weights.value)]
         found += [
@@ -231,6 +254,8 @@ def ready_circuit(
             if one in spec.tensors
         ]
         _refuse_differing(found, folder)
+    # A segment's own error says little about the whole model, and compile asks nothing of it either; a count shows no output.
+    alone = summary.segment is None and not counts
     described = circuit_predicate(lock, name, section, summary, spec.weights)
     return ReadyCircuit(
         folder=folder,
@@ -245,8 +270,7 @@ def ready_circuit(
         budget=replace(spec.budget, memory_bytes=max_memory or spec.budget.memory_bytes),
         threads=threads,
         keep_outputs=keep_outputs,
-        # A segment's own error says little about the whole model, and compile asks nothing of it either.
-        nearness=Nearness(model, summary.fidelity, lock.names.tokens) if compare and summary.segment is None else None,
+        nearness=Nearness(model, summary.fidelity, lock.names.tokens) if compare and alone else None,
     )
 
 
@@ -300,6 +324,7 @@ def prove(
         keep_outputs=keep_outputs,
         compare=compare,
     )
+    ready.require_labels(samples)
     bundles = grouped(samples, ready.batch)
     targets = free_targets(output, range(len(bundles)))
     refuse_outside(ready.outside(samples), len(samples))
@@ -318,10 +343,15 @@ def prove(
     yield from _in_order(one, len(bundles), jobs)
 
 
+def samples_per_proof(summary: SectionSummary) -> int:
+    """How many samples a proof takes, whether each answer is shown or the right ones are counted; 0 where it takes one."""
+    return summary.batch if summary.counting is None else summary.counting.items
+
+
 def bundle_count(folder: CircuitFolder, engine: EngineName | None, samples: int) -> int:
     """How many bundles so many samples make with the compiled circuit. Raises UsageError as :func:`ready_circuit`."""
     name = folder.engine(engine)
-    batch = engine_for(name).summarise(folder.lock().section(name)).batch
+    batch = samples_per_proof(engine_for(name).summarise(folder.lock().section(name)))
     return -(-samples // batch) if batch else samples
 
 
@@ -383,7 +413,12 @@ def refuse_other_privacy(spec: CircuitSpec, statement: Statement, folder: Circui
         UsageError: ``stale-lock``, with the field that differs.
     """
     found = [("weights", spec.weights.value, statement.weights.value)]
-    found += [(f"tensor {one.name!r}", spec.tensors[one.name].value, one.visibility.value) for one in statement.tensors]
+    own = (LABELS, RIGHT) if spec.count_right else ()
+    found += [
+        (f"tensor {one.name!r}", spec.tensors[one.name].value, one.visibility.value)
+        for one in statement.tensors
+        if one.name not in own
+    ]
     if spec.zero_knowledge:
         shown = statement.privacy is Privacy.INTEGRITY_ONLY
         found.append(("privacy", "zero-knowledge", statement.privacy.value if shown else "zero-knowledge"))

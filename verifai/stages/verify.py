@@ -21,6 +21,7 @@ from verifai.domain.attestation.predicate_types import EVALUATION_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
+from verifai.domain.counting import LABELS, PinnedCount
 from verifai.domain.digest import Sha256, short
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.findings import Finding, at_step, holds, not_checked
@@ -77,6 +78,7 @@ class VerifiedBundle:
         findings: one per step, in order.
         opened: the proof by digest, with the openings of hidden commitments that it shows.
         fidelity, names: as the trusted lock has them.
+        counting: what the proof counts, where its circuit counts right answers. By itself that is no evidence.
     """
 
     bundle_id: Sha256
@@ -87,6 +89,7 @@ class VerifiedBundle:
     opened: OpenedBy
     fidelity: Fidelity
     names: PlaceNames
+    counting: PinnedCount | None = None
 
     @property
     def values(self) -> tuple[ShownTensor, ...]:
@@ -120,6 +123,7 @@ def verify_open(
 ) -> VerifiedBundle:
     """The same for a bundle that is open already; steps V2–V9."""
     verified = verify_proof(bundle, lock, allow_test_srs=expect.allow_test_srs, budget=budget, progress=progress)
+    require_answers(verified)
     statement, engine = verified.statement, engine_for(verified.circuit.engine)
     findings = [check_context(statement, expect.context)]
     for role, given in ((Role.INPUT, expect.inputs), (Role.OUTPUT, expect.outputs)):
@@ -127,6 +131,17 @@ def verify_open(
             findings += check_tensors(engine, statement, role, given)
     check_context_bound(statement, expect.context, signed=expect.context_signed)
     return replace(verified, findings=(*verified.findings, *findings))
+
+
+def require_answers(verified: VerifiedBundle) -> None:
+    """Refuse a proof that counts right answers by labels that nobody here can match. Raises PolicyNotMet (``count-only``)."""
+    if verified.counting is not None:
+        raise PolicyNotMet(
+            "count-only",
+            "the proof holds, and counts right answers by labels that are matched with no data set",
+            where=LABELS,
+            hint="Ask for the whole evaluation. Then run: `verifai verify EVALUATION --lock LOCK --data data.lock`",
+        )
 
 
 def verify_proof(
@@ -166,7 +181,15 @@ def verify_proof(
     findings += compare_documents(bundle, circuit, proof, lock)
     opened = OpenedBy(str(bundle.path), proof_digest(bundle.manifest, SIDE_FILES), verified.statement.openings)
     return VerifiedBundle(
-        bundle.bundle_id, verified.statement, circuit, proof, tuple(findings), opened, summary.fidelity, lock.names
+        bundle.bundle_id,
+        verified.statement,
+        circuit,
+        proof,
+        tuple(findings),
+        opened,
+        summary.fidelity,
+        lock.names,
+        summary.counting,
     )
 
 

@@ -40,6 +40,9 @@ def _documents() -> dict[str, Any]:
     found["evaluation"] = _evaluation(found["proof"], {"whole": counts, "groups": [{"group": "a", **counts}]})
     errors = {"samples": 3, "mean_absolute_error": "0.5", "root_mean_squared_error": "0.75", "r2": "undefined"}
     found["evaluation of numbers"] = _evaluation(found["proof"], {"whole": errors, "groups": [{"group": "a", **errors}]})
+    inside = {"samples": 3, "right": 2, "left_out": 1}
+    found["evaluation counted inside"] = _evaluation(found["proof"], {"whole": inside, "groups": []})
+    found["evaluation counted inside"]["predicate"]["left_out"] = [1]
     found["proof with openings"] = with_openings = copy.deepcopy(found["proof"])
     with_openings["predicate"]["statement"]["openings"] = [
         {"what": "weights", "root": "a" * 64, "number": 15, "budget": 16},
@@ -70,6 +73,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "proof": lambda data: parse_attestation(Envelope(data), ""),
     "evaluation": lambda data: parse_attestation(Envelope(data), ""),
     "evaluation of numbers": lambda data: parse_attestation(Envelope(data), ""),
+    "evaluation counted inside": lambda data: parse_attestation(Envelope(data), ""),
     "proof with openings": lambda data: parse_attestation(Envelope(data), ""),
     "proof with clamped cells": lambda data: parse_attestation(Envelope(data), ""),
 }

@@ -24,7 +24,8 @@ class EvaluationPredicate:
         circuit: identifier of the circuit attestation that all proofs build on.
         proofs: identifiers of the proof attestations, in the order of the samples.
         data_root, count: of the data set, as its lock pins them.
-        output: the output whose values were taken for the model's answers.
+        output: the output whose values were taken for the model's answers, or whose right answers the proofs counted.
+        left_out: places of the samples that lie outside what the circuit takes, ascending: nothing about them is proven.
         metrics: as :meth:`verifai.domain.evaluation.metrics.Metrics.to_json` writes them; a reader counts again and compares.
         created: the prover's clock, UTC; a claim.
     """
@@ -38,6 +39,7 @@ class EvaluationPredicate:
     output: str
     metrics: Mapping[str, Any]
     created: str
+    left_out: tuple[int, ...] = ()
 
     def parents(self) -> tuple[Sha256, ...]:
         """The circuit and every proof."""
@@ -52,6 +54,7 @@ class EvaluationPredicate:
             "output": self.output,
             "metrics": dict(self.metrics),
             "created": self.created,
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
         }
 
     @classmethod
@@ -67,11 +70,15 @@ class EvaluationPredicate:
             output=record.text("output", max_length=512),
             metrics=_metrics(record.table("metrics")),
             created=utc_from_record(record, "created"),
+            left_out=record.integers("left_out", (), low=0, high=MAX_SAMPLES, max_length=MAX_SAMPLES),
         )
         data.done()
         record.done()
         if not predicate.proofs or len(set(predicate.proofs)) != len(predicate.proofs):
             raise record.refuse("expected the proofs, each once", "proofs")
+        left = predicate.left_out
+        if list(left) != sorted(set(left)) or (left and left[-1] >= predicate.count):
+            raise record.refuse("expected places of the data set, ascending, each once", "left_out")
         return predicate
 
 
@@ -94,12 +101,16 @@ def _counted(record: Record) -> dict[str, Any]:
     if record.has("mean_absolute_error"):
         names = ("mean_absolute_error", "root_mean_squared_error", "r2")
         found |= {name: record.text(name, max_length=64) for name in names}
+    elif not record.has("confusion"):
+        found["right"] = record.integer("right", low=0, high=high)
     else:
         found |= {
             "right": record.integer("right", low=0, high=high),
             "confusion": _rows(record, "confusion", 3, high),
             "top_k": _rows(record, "top_k", 2, 16),
         }
+    if record.has("left_out"):
+        found["left_out"] = record.integer("left_out", low=1, high=high)
     record.done()
     return found
 

@@ -33,11 +33,28 @@ CODES: dict[str, Code] = {
     "data-inputs-differ": Code((1,), "The samples in the bundle are not the pinned ones, or not in their order.", _ASK),
     "data-labels-differ": Code((1,), "The labels in the bundle are not the pinned ones, or not in their order.", _ASK),
     "data-groups-differ": Code((1,), "The groups in the bundle are not the pinned ones, or not in their order.", _ASK),
+    "samples-left-out": Code(
+        (0,),
+        "Samples lie outside what the circuit takes: nothing about them is proven, and they are counted as wrong.",
+        "Compile with calibration data that cover the data set, or with a larger `input_margin`.",
+    ),
+    "count-only": Code(
+        (2, 3),
+        "The circuit counts right answers over a data set; it shows no answer to a single input.",
+        "Use it with `verifai evaluate`; or compile a circuit without `count_right`.",
+    ),
+    "count-unsupported": Code(
+        (2,),
+        "The model has no output whose right answers could be counted inside a proof.",
+        "Leave `count_right` out, and show the class; or export the model with a score for each class.",
+    ),
     "sample-missing": Code((1,), "Some samples of the data set are not proven.", _ASK),
     "sample-added": Code((1,), "More inferences are proven than the data set has samples.", _ASK),
     "sample-repeated": Code((1,), "One sample is proven again in the place of another.", _ASK),
     "sample-out-of-order": Code((1,), "A later sample is proven in the place of another.", _ASK),
     "sample-unknown": Code((1,), "What is proven in the place of a sample is no sample of the data set.", _ASK),
+    "sample-not-outside": Code((1,), "A sample is left out that the circuit takes.", _ASK),
+    "count-labels-differ": Code((1,), "A proof counted with other labels than the pinned ones, or in another order.", _ASK),
     "metrics-differ": Code((1,), "The evaluation states other metrics than those that are counted again.", _ASK),
     "no-evaluation": Code((3,), "The bundle holds no evaluation.", "Ask for a bundle made by `verifai evaluate`."),
     "evaluation-not-asked": Code(
@@ -68,6 +85,11 @@ CODES: dict[str, Code] = {
     "top-k-below-floor": Code((3,), "The right class is among the k largest scores less often than demanded.", _LOWER),
     "groups-too-far-apart": Code((3,), "The model does worse for one group than for another, by more than allowed.", _LOWER),
     "error-above-limit": Code((3,), "The errors of the proven numbers are larger than allowed.", _LOWER),
+    "too-many-left-out": Code(
+        (3,),
+        "More samples than allowed lie outside what the circuit takes, so that no answer to them is proven.",
+        "Ask for a circuit that is calibrated with data like these; or allow more: `largest_share_left_out`.",
+    ),
     "r2-below-floor": Code((3,), "R² is lower than demanded.", _LOWER),
     "too-few-samples": Code((3,), "The data set has fewer samples than demanded.", "Evaluate a larger data set."),
     "classes-differ": Code(

@@ -36,6 +36,11 @@ CODES: dict[str, Code] = {
     "answer-not-shown": Code(
         (3,), "The policy demands answers, and the proof is not about one.", "Make the evidence with `verifai generate`."
     ),
+    "answer-unfinished": Code(
+        (3,),
+        "The policy demands answers that the model ended, and this one was cut at as many tokens as were asked for.",
+        "Generate the answer again with a larger `--max-tokens`.",
+    ),
     "not-causal": Code(
         (2,),
         "A position's next token depends on later positions, so no answer can be written one by one.",

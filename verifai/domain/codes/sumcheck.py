@@ -26,6 +26,11 @@ CODES: dict[str, Code] = {
     "sumcheck-weights-registered": Code(
         (0,), "The weights under a hiding root are proven to keep the circuit's bounds.", "Nothing to do."
     ),
+    "sumcheck-counts": Code(
+        (0,),
+        "The circuit counts right answers, each given without its label and by one and the same function.",
+        "Nothing to do.",
+    ),
     "sumcheck-weights-linked": Code(
         (0,), "A fresh root is proven to commit to the same weights as the pinned one.", "Nothing to do."
     ),

@@ -43,14 +43,14 @@ class ClassCounts:
         classes: how many the data set has. What the model decided for outside them is counted as class ``classes``.
         confusion: by (the data set's class, the decided class), how many samples; none that are zero.
         top_k: by k, in how many samples the right class is among the k largest scores; empty where no scores are shown.
-        outcomes_only: whether the circuit shows only if an answer is right: every wrong one is counted as class ``classes``
-            then, and there is no precision.
+        left_out: how many samples lie outside what the circuit takes, so that there is no answer: each is counted as wrong, in
+            ``confusion`` as class ``classes``, and wherever a rate could gain from its absence, against that rate.
     """
 
     classes: int
     confusion: Mapping[tuple[int, int], int]
     top_k: Mapping[int, int] = field(default_factory=dict)
-    outcomes_only: bool = False
+    left_out: int = 0
     _labelled: Mapping[int, int] = field(init=False, repr=False, compare=False)
     _answered: Mapping[int, int] = field(init=False, repr=False, compare=False)
 
@@ -79,8 +79,13 @@ class ClassCounts:
         return Rate(self.confusion.get((place, place), 0), self._labelled.get(place, 0))
 
     def precision(self, place: int) -> Rate:
-        """Of the samples that were decided for a class, those that are of it."""
-        return Rate(self.confusion.get((place, place), 0), self._answered.get(place, 0))
+        """Of the samples that were decided for a class, those that are of it; what has no answer counts as decided for it."""
+        return Rate(self.confusion.get((place, place), 0), self._answered.get(place, 0) + self.left_out)
+
+    @property
+    def best_accuracy(self) -> Fraction | None:
+        """What the accuracy would be, had every sample without an answer been answered rightly."""
+        return Fraction(self.accuracy.right + self.left_out, self.samples) if self.samples else None
 
     def to_json(self) -> dict[str, Any]:
         """Integers only: what an evaluation states, and what is computed again and compared with it."""
@@ -89,7 +94,30 @@ class ClassCounts:
             "right": self.accuracy.right,
             "confusion": [[label, decided, count] for (label, decided), count in sorted(self.confusion.items()) if count],
             "top_k": [[k, right] for k, right in sorted(self.top_k.items())],
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RightCount:
+    """Right answers that proofs counted inside: which samples they are, and what was answered instead, nobody is shown.
+
+    Attributes:
+        left_out: as :attr:`ClassCounts.left_out`; each is counted as wrong.
+    """
+
+    samples: int
+    right: int
+    left_out: int = 0
+
+    @property
+    def accuracy(self) -> Rate:
+        """Right answers of all."""
+        return Rate(self.right, self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """Integers only; the whole of what is known."""
+        return {"samples": self.samples, "right": self.right, **({"left_out": self.left_out} if self.left_out else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +125,7 @@ class ErrorSums:
     """Sums over proven numbers p and the data set's numbers y, exactly.
 
     Attributes:
+        samples: those with a proven number; ``left_out``: those without, which lie outside what the circuit takes.
         absolute, squared: Σ |p − y| and Σ (p − y)².
         labels, labels_squared: Σ y and Σ y².
     """
@@ -106,6 +135,7 @@ class ErrorSums:
     squared: Fraction
     labels: Fraction
     labels_squared: Fraction
+    left_out: int = 0
 
     @property
     def mean_absolute_error(self) -> Fraction:
@@ -130,10 +160,11 @@ class ErrorSums:
             "mean_absolute_error": decimal(self.mean_absolute_error),
             "root_mean_squared_error": root_text(self.mean_squared_error),
             "r2": "undefined" if self.r2 is None else decimal(self.r2),
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
 
 
-Counted = ClassCounts | ErrorSums
+Counted = ClassCounts | RightCount | ErrorSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +210,7 @@ def count_classes(
     decided: Sequence[int],
     ranks: Sequence[int] = (),
     width: int = 0,
+    left_out: int = 0,
 ) -> ClassCounts:
     """Count decisions.
 
@@ -186,13 +218,14 @@ def count_classes(
         labels, decided: per sample, the data set's class and the decided one, ``classes`` for one that the data set lacks.
         ranks: per sample, at which place, from 0, the right class stands among the scores; empty where no scores are shown.
         width: how many scores there are.
+        left_out: how many of the samples have no answer.
     """
     confusion = Counter(zip(labels, decided, strict=True))
     top = {k: sum(rank < k for rank in ranks) for k in TOP_K if ranks and k < width}
-    return ClassCounts(classes, dict(confusion), top)
+    return ClassCounts(classes, dict(confusion), top, left_out)
 
 
-def sum_errors(labels: Sequence[Fraction], proven: Sequence[Fraction]) -> ErrorSums:
+def sum_errors(labels: Sequence[Fraction], proven: Sequence[Fraction], left_out: int = 0) -> ErrorSums:
     """Add up errors."""
     differences = [p - y for p, y in zip(proven, labels, strict=True)]
     return ErrorSums(
@@ -201,6 +234,7 @@ def sum_errors(labels: Sequence[Fraction], proven: Sequence[Fraction]) -> ErrorS
         squared=sum_exactly([one * one for one in differences]),
         labels=sum_exactly(labels),
         labels_squared=sum_exactly([one * one for one in labels]),
+        left_out=left_out,
     )
 
 

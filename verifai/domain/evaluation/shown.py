@@ -46,7 +46,7 @@ class WorstSample:
 
 @dataclass(frozen=True, slots=True)
 class ShownEvaluation:
-    """What was counted, and where it went wrong."""
+    """What was counted, and where it went wrong. ``left_out``: places of the samples without an answer."""
 
     data: DataLock
     metrics: Metrics
@@ -55,3 +55,4 @@ class ShownEvaluation:
     wrong: int = 0
     confidence: float = CONFIDENCE
     bundle_id: Sha256 | None = None
+    left_out: tuple[int, ...] = ()

@@ -9,10 +9,18 @@ from typing import Any
 from verifai.domain.digest import short
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.interval import CONFIDENCE
-from verifai.domain.evaluation.metrics import ClassCounts, Counted, ErrorSums, Metrics, Rate, decimal, root_text
+from verifai.domain.evaluation.metrics import ClassCounts, Counted, ErrorSums, Metrics, Rate, RightCount, decimal, root_text
 
 LINE_CLASSES = 12
 LINE_GROUPS = 12
+COUNTED_INSIDE = (
+    "counted inside the proofs: each shows how many of its samples are answered rightly; which ones, and what was answered "
+    "instead, is hidden"
+)
+LEFT_OUT = (
+    "samples without an answer lie outside what the circuit takes: each counts as a wrong answer, in the precision of a class "
+    "as a wrong answer of that class, and between groups the worse way"
+)
 _ASSUMES = "if its samples were drawn independently from the cases it is to stand for"
 
 
@@ -44,12 +52,18 @@ def sentence(data: DataLock, metrics: Metrics, confidence: float = CONFIDENCE) -
     head = f"Data set {data.name!r} (root {short(data.root)}…, {data.count:,} samples)"
     if isinstance(whole, ErrorSums):
         errors = _errors(whole)
-        return f"{head}: proven answers are off by {errors['mean absolute error']} on average; R² is {errors['R²']}."
+        left = f"; {whole.left_out:,} samples are left out: no answer to them is proven" if whole.left_out else ""
+        return f"{head}: proven answers are off by {errors['mean absolute error']} on average; R² is {errors['R²']}{left}."
     rate = whole.accuracy
     interval = rate.interval(confidence)
     assert interval is not None
+    how = "answers are proven to be right" if isinstance(whole, RightCount) else "proven answers are right"
+    left = ""
+    if whole.left_out:
+        how = "samples are proven to be answered rightly"
+        left = f"{whole.left_out:,} of the others have no proven answer, and count as wrong; "
     return (
-        f"{head}: {rate.right:,} of {rate.samples:,} proven answers are right, {percent(rate.value)}; "
+        f"{head}: {rate.right:,} of {rate.samples:,} {how}, {percent(rate.value)}; {left}"
         f"with {confidence_words(confidence)} the accuracy is {interval.words()}, {_ASSUMES}."
     )
 
@@ -58,7 +72,9 @@ def lines(data: DataLock, metrics: Metrics, confidence: float = CONFIDENCE) -> l
     """A line about each metric: the whole, classes, top-k, groups. Foreign text in it is as it came."""
     whole = metrics.whole
     found = [sentence(data, metrics, confidence)]
-    if isinstance(whole, ErrorSums):
+    if isinstance(whole, RightCount):
+        found.append(COUNTED_INSIDE)
+    elif isinstance(whole, ErrorSums):
         found.append(", ".join(f"{name} {text}" for name, text in _errors(whole).items()))
     else:
         found += [f"top-{k} accuracy {rate_words(Rate(right, whole.samples), confidence)}" for k, right in _top(whole)]
@@ -66,9 +82,11 @@ def lines(data: DataLock, metrics: Metrics, confidence: float = CONFIDENCE) -> l
         worst = sorted(places, key=lambda at: (whole.recall(at).value is None, whole.recall(at).value or Fraction(0), at))
         for at in worst[:LINE_CLASSES]:
             text = f"class {data.classes[at]}: recall {rate_words(whole.recall(at), confidence)}"
-            found.append(text if whole.outcomes_only else f"{text}, precision {percent(whole.precision(at).value)}")
+            found.append(f"{text}, precision {percent(whole.precision(at).value)}")
         if len(worst) > LINE_CLASSES:
             found.append(f"… and {len(worst) - LINE_CLASSES:,} more classes, with higher recall")
+    if whole.left_out:
+        found.append(LEFT_OUT)
     return [*found, *group_lines(metrics, confidence)]
 
 
@@ -84,27 +102,41 @@ def group_lines(metrics: Metrics, confidence: float = CONFIDENCE) -> list[str]:
 
 
 def _goodness(counted: Counted) -> Fraction:
-    return counted.accuracy.value or Fraction(0) if isinstance(counted, ClassCounts) else -counted.mean_absolute_error
+    return -counted.mean_absolute_error if isinstance(counted, ErrorSums) else counted.accuracy.value or Fraction(0)
 
 
 def largest_gap(metrics: Metrics) -> Fraction | None:
-    """Between the accuracies, or the mean absolute errors, of any two groups; ``None`` with fewer than two."""
-    values = [
-        one.accuracy.value if isinstance(one, ClassCounts) else one.mean_absolute_error for one in metrics.groups.values()
-    ]
-    present = [one for one in values if one is not None]
-    return max(present) - min(present) if len(present) > 1 else None
+    """Between the accuracies, or the mean absolute errors, of any two groups; ``None`` with fewer than two.
+
+    A sample without an answer counts as wrong where its group does worse, and as right where it does better: leaving samples
+    out never makes groups look nearer to each other.
+    """
+    ends = [_ends(one) for one in metrics.groups.values()]
+    pairs = [one for one in ends if one is not None]
+    if len(pairs) < 2:
+        return None
+    numbered = list(enumerate(pairs))
+    lowest = sorted(numbered, key=lambda one: one[1][0])[:2]  # the lowest of all others is one of the two lowest
+    return max(high - next(low for other, (low, _) in lowest if other != at) for at, (_, high) in numbered)
+
+
+def _ends(counted: Counted) -> tuple[Fraction, Fraction] | None:
+    """The least and the largest that it may be, whatever the missing answers are."""
+    if isinstance(counted, ErrorSums):
+        return counted.mean_absolute_error, counted.mean_absolute_error
+    low = counted.accuracy.value
+    return None if low is None else (low, low + Fraction(counted.left_out, counted.samples))
 
 
 def gap_words(metrics: Metrics, gap: Fraction) -> str:
     """In points of accuracy, or in the unit of the labels."""
-    if isinstance(metrics.whole, ClassCounts):
+    if not isinstance(metrics.whole, ErrorSums):
         return f"{float(gap) * 100:.2f} points of accuracy"
     return f"{float(gap):.6g} in mean absolute error"
 
 
 def _group(counted: Counted, confidence: float) -> str:
-    if isinstance(counted, ClassCounts):
+    if not isinstance(counted, ErrorSums):
         return f"accuracy {rate_words(counted.accuracy, confidence)}"
     return f"mean absolute error {_errors(counted)['mean absolute error']} ({counted.samples:,} samples)"
 
@@ -142,20 +174,31 @@ def document(data: DataLock, metrics: Metrics, confidence: float = CONFIDENCE) -
 
 def _document(data: DataLock, counted: Counted, confidence: float) -> dict[str, Any]:
     if isinstance(counted, ErrorSums):
-        return {name: text if name == "samples" else _number(text) for name, text in counted.to_json().items()}
+        sums = {name: _number(text) for name, text in counted.to_json().items() if isinstance(text, str)}
+        return {"samples": counted.samples, "left_out": counted.left_out, **sums}
+    if isinstance(counted, RightCount):
+        return {
+            "samples": counted.samples,
+            "left_out": counted.left_out,
+            "accuracy": _rate(counted.accuracy, confidence),
+            "top_k": {},
+            "classes": None,
+            "confusion": None,
+        }
     classes = {
         name: {
             "recall": _rate(counted.recall(at), confidence),
-            "precision": None if counted.outcomes_only else _rate(counted.precision(at), confidence),
+            "precision": _rate(counted.precision(at), confidence),
         }
         for at, name in enumerate(data.classes)
     }
     return {
         "samples": counted.samples,
+        "left_out": counted.left_out,
         "accuracy": _rate(counted.accuracy, confidence),
         "top_k": {str(k): _rate(Rate(right, counted.samples), confidence) for k, right in _top(counted)},
         "classes": classes,
-        "confusion": None if counted.outcomes_only else counted.to_json()["confusion"],
+        "confusion": counted.to_json()["confusion"],
     }
 
 

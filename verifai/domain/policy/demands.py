@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from verifai.domain.digest import Sha256
+from verifai.domain.generation import Ending
 from verifai.domain.policy.evaluation import EvaluationDemand
 from verifai.domain.policy.waiver import WaiverBook
 from verifai.domain.provenance import ProvenanceDemand
@@ -90,6 +91,7 @@ class ProofDemand:
         context: the text that every statement must carry; ``None`` accepts any.
         contexts: the numbered contexts of which every statement must carry one; ``None`` accepts any.
         answers: whether every proof must be of an answer of a language model, whose tokens are linked.
+        answers_end: why every answer must end; ``None`` accepts one that was cut at the number of tokens asked for.
     """
 
     engines: tuple[EngineName, ...]
@@ -100,6 +102,7 @@ class ProofDemand:
     context: str | None = None
     contexts: ContextsDemand | None = None
     answers: bool = False
+    answers_end: Ending | None = None
 
     @property
     def by_context(self) -> bool:

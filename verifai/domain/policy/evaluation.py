@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from verifai.domain.evaluation.data_lock import DataLock, DataTask
 from verifai.domain.evaluation.interval import CONFIDENCE
-from verifai.domain.evaluation.metrics import ClassCounts, ErrorSums, Metrics, Rate
+from verifai.domain.evaluation.metrics import ClassCounts, ErrorSums, Metrics, Rate, RightCount
 from verifai.domain.evaluation.words import confidence_words, gap_words, largest_gap, percent, rate_words
 from verifai.domain.findings import Finding, Outcome, holds
 from verifai.domain.record import Record
@@ -31,6 +31,8 @@ class EvaluationDemand:
         samples: how many samples the data set must have.
         accuracy, accuracy_of_each_group: least share of right answers, of all samples and of each group's.
         recall_of, precision_of, top_k_accuracy: least rates by class, and by k.
+        largest_share_left_out: of samples without an answer, since they lie outside what the circuit takes. In a regression 0
+            where nothing is said; elsewhere each of them is counted as wrong.
         largest_gap_between_groups: of accuracies; in regression, of mean absolute errors.
         mean_absolute_error, root_mean_squared_error: largest, in the unit of the labels. r2: least.
         floors_on: what floors of rates are held against.
@@ -44,6 +46,7 @@ class EvaluationDemand:
     recall_of: Mapping[str, float] | None = None
     precision_of: Mapping[str, float] | None = None
     top_k_accuracy: Mapping[str, float] | None = None
+    largest_share_left_out: float | None = None
     largest_gap_between_groups: float | None = None
     mean_absolute_error: float | None = None
     root_mean_squared_error: float | None = None
@@ -74,6 +77,7 @@ def evaluation_from_record(record: Record) -> EvaluationDemand:
         recall_of=_rates(record, "recall_of"),
         precision_of=_rates(record, "precision_of"),
         top_k_accuracy=_rates(record, "top_k_accuracy"),
+        largest_share_left_out=_rate(record, "largest_share_left_out"),
         largest_gap_between_groups=record.number("largest_gap_between_groups", None, low=0.0, high=1e300),
         mean_absolute_error=record.number("mean_absolute_error", None, low=0.0, high=1e300),
         root_mean_squared_error=record.number("root_mean_squared_error", None, low=0.0, high=1e300),
@@ -134,9 +138,17 @@ def unfit(demand: EvaluationDemand, data: DataLock) -> tuple[str, str] | None:
 def judge_evaluation(demand: EvaluationDemand, data: DataLock, metrics: Metrics) -> tuple[Finding, ...]:
     """Metrics that were counted from verified proofs and pinned labels, against the demands. One finding per demand."""
     whole = metrics.whole
-    findings = _errors(demand, whole) if isinstance(whole, ErrorSums) else _classes(demand, data, metrics, whole)
-    gap = largest_gap(metrics)
-    if demand.largest_gap_between_groups is not None:
+    if isinstance(whole, RightCount):
+        findings = _count(demand, whole)
+    elif isinstance(whole, ErrorSums):
+        findings = _errors(demand, whole)
+    else:
+        findings = _classes(demand, data, metrics, whole)
+    findings += _left_out(demand, data, whole.left_out, regression=isinstance(whole, ErrorSums))
+    gap = largest_gap(metrics) if len(metrics.groups) >= len(data.groups) else None  # a group without any number is not near
+    if demand.largest_gap_between_groups is not None and isinstance(whole, RightCount):
+        findings.append(_not_shown("largest_gap_between_groups", _ONE_COUNT))
+    elif demand.largest_gap_between_groups is not None:
         limit = Fraction(str(demand.largest_gap_between_groups))
         shown = "no two groups have samples" if gap is None else f"groups are {gap_words(metrics, gap)} apart"
         message = f"{shown}, at most {demand.largest_gap_between_groups:g} is demanded"
@@ -146,6 +158,29 @@ def judge_evaluation(demand: EvaluationDemand, data: DataLock, metrics: Metrics)
     message = f"{data.count:,} samples were evaluated, {demand.samples:,} are demanded"
     findings.append(_judged(data.count >= demand.samples, "too-few-samples", message, "samples"))
     return tuple(findings)
+
+
+_ONE_COUNT = "the proofs show how many answers are right, and of no class, no group and no score"
+
+
+def _left_out(demand: EvaluationDemand, data: DataLock, left_out: int, *, regression: bool) -> list[Finding]:
+    """An error that is not known can be bounded by nothing, so in a regression the share of such samples is."""
+    asked = demand.largest_share_left_out
+    if asked is None and not (regression and left_out):
+        return []
+    limit = Fraction(str(asked or 0))
+    message = f"{left_out:,} of {data.count:,} samples have no proven answer, at most a share of {float(limit):g} is allowed"
+    met = Fraction(left_out, data.count) <= limit
+    return [_judged(met, "too-many-left-out", message, "largest_share_left_out")]
+
+
+def _count(demand: EvaluationDemand, whole: RightCount) -> list[Finding]:
+    """Of a count inside the proofs: the accuracy alone."""
+    findings = []
+    if demand.accuracy is not None:
+        findings.append(_floor(demand, whole.accuracy, demand.accuracy, "accuracy", "accuracy", "accuracy-below-floor"))
+    asked = [name for name in demand.for_classes if name != "accuracy"]
+    return [*findings, *(_not_shown(name, _ONE_COUNT) for name in asked)]
 
 
 def _classes(demand: EvaluationDemand, data: DataLock, metrics: Metrics, whole: ClassCounts) -> list[Finding]:
@@ -164,9 +199,6 @@ def _classes(demand: EvaluationDemand, data: DataLock, metrics: Metrics, whole: 
         findings.append(_floor(demand, rate, floor, f"recall of {name[:80]!r}", f"recall_of.{name}", "recall-below-floor"))
     for name, floor in sorted((demand.precision_of or {}).items()):
         where = f"precision_of.{name}"
-        if whole.outcomes_only:
-            findings.append(_not_shown(where, "the circuit shows only whether an answer is right, so there is no precision"))
-            continue
         rate = whole.precision(data.classes.index(name))
         findings.append(_floor(demand, rate, floor, f"precision of {name[:80]!r}", where, "precision-below-floor"))
     for k, floor in sorted((demand.top_k_accuracy or {}).items()):

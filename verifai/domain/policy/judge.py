@@ -13,6 +13,7 @@ from fractions import Fraction
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256, short
 from verifai.domain.findings import Finding, Outcome, holds
+from verifai.domain.generation import Ending
 from verifai.domain.policy.contexts import judge_contexts
 from verifai.domain.policy.demands import (
     PRIVACY_ORDER,
@@ -45,6 +46,7 @@ class ProofFacts:
         insecure: insecure modes that the lock records.
         fidelity: as the lock pins it.
         answer: whether the statement is of an answer of a language model; its tokens are linked then.
+        ending: why that answer ends.
     """
 
     engine: EngineName
@@ -57,6 +59,7 @@ class ProofFacts:
     fidelity: FidelityFigures | None
     context_bound_by_proof: bool = False
     answer: bool = False
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
             )
     if demand.answers:
         findings.append(_judge_answer(facts))
+    if demand.answers_end is not None and facts.answer:
+        findings.append(_judge_ending(demand.answers_end, facts))
     if demand.context is not None:
         findings.append(_judge_context(demand.context, facts))
     if demand.contexts is not None:
@@ -168,6 +173,18 @@ def _judge_answer(facts: ProofFacts) -> Finding:
         "the policy demands answers, and the proof is of an inference alone: nothing links its tokens",
         "Make the evidence with `verifai generate`.",
         where="answers",
+    )
+
+
+def _judge_ending(demanded: Ending, facts: ProofFacts) -> Finding:
+    if facts.ending is demanded:
+        return holds("answer-shown", f"the answer ends as demanded: {demanded.value}")
+    found = "unknown" if facts.ending is None else facts.ending.value
+    return _missed(
+        "answer-unfinished",
+        f"the policy demands answers that end by {demanded.value}, and this one ends by {found}",
+        "Generate it again with a larger `--max-tokens`.",
+        where="answers_end",
     )
 
 

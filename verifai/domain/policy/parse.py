@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from verifai.domain.digest import Sha256, is_sha256, sha256
 from verifai.domain.foreign import other_than
+from verifai.domain.generation import Ending
 from verifai.domain.our_files import require_schema
 from verifai.domain.policy.demands import (
     DEFAULT_SKEW_SECONDS,
@@ -197,7 +198,10 @@ def _proof(record: Record) -> ProofDemand:
         insecure=record.texts("insecure", (), max_length=16),
         context=record.text("context", None),
         answers=record.flag("answers", False),
+        answers_end=record.choice("answers_end", Ending) if record.has("answers_end") else None,
     )
+    if demand.answers_end is not None and not demand.answers:
+        raise record.refuse("it goes with `answers`", "answers_end", hint="Write: answers = true")
     demand = replace(demand, contexts=_contexts(record, demand))
     record.done()
     return demand

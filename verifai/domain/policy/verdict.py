@@ -1,14 +1,20 @@
-"""The gate's verdict as a value: per bundle, per model, and over all. Pure."""
+"""The gate's verdict as a value: per bundle, per model, and over all. Pure.
+
+What was found of each bundle may lie on a disk, so nothing here holds more of all of them than their identities and outcomes.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 from verifai.domain.digest import Sha256, short
 from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import STATUS, Finding, Outcome, worst
+from verifai.domain.on_demand import Placed, Revisited
 from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.policy.contexts import CountedProof, not_told_apart, repeated_contexts
 from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
@@ -36,6 +42,7 @@ class Judgement:
         counted: the verified proof, where the policy counts proofs by their contexts.
         values: what a verified statement shows, in values; cut to what a report of many bundles prints.
         evaluation: a verified evaluation, as reports show it.
+        seconds: how long judging took, by the clock; no part of what was judged.
     """
 
     path: str
@@ -49,6 +56,7 @@ class Judgement:
     counted: CountedProof | None = None
     values: tuple[ShownTensor, ...] = ()
     evaluation: ShownEvaluation | None = None
+    seconds: float | None = field(default=None, compare=False)
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""
@@ -106,6 +114,22 @@ class ModelVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts over the bundles of a verdict.
+
+    Attributes:
+        outcomes: how many came to each. given_twice: how many were given before; duplicates: those of them that are accepted.
+        waived: findings that waivers cover. codes: of every finding that stands.
+    """
+
+    outcomes: Mapping[Outcome, int]
+    given_twice: int = 0
+    duplicates: int = 0
+    waived: int = 0
+    codes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class GateVerdict:
     """The release decision.
 
@@ -113,37 +137,44 @@ class GateVerdict:
         policy_sha256: of the policy with all its anchors (:func:`effective_digest`).
         anchors: every file that the verdict rests on, with its SHA-256.
         decided: UTC.
+        bundles: made anew from what was found of each whenever they are gone through.
         findings: about the policy itself: waivers that do not hold.
+        tally: over the bundles.
     """
 
     policy: str
     policy_sha256: Sha256
     anchors: tuple[tuple[str, Sha256], ...]
     decided: str
-    bundles: tuple[BundleVerdict, ...]
+    bundles: Sequence[BundleVerdict]
     models: tuple[ModelVerdict, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...]
+    tally: Tally
 
-    def all_findings(self) -> tuple[Finding, ...]:
+    def all_findings(self) -> Revisited[Finding]:
         """Every finding that stands, in order: policy, models, bundles."""
-        return (
-            *self.findings,
-            *(finding for model in self.models for finding in model.findings),
-            *(finding for bundle in self.bundles for finding in bundle.judgement.findings),
+        return Revisited(
+            lambda: chain(
+                self.findings,
+                (finding for model in self.models for finding in model.findings),
+                (finding for bundle in self.bundles for finding in bundle.judgement.findings),
+            )
         )
 
-    def all_waived(self) -> tuple[WaivedFinding, ...]:
+    def all_waived(self) -> Revisited[WaivedFinding]:
         """Every finding that a waiver covers."""
-        return (
-            *(waived for model in self.models for waived in model.waived),
-            *(waived for bundle in self.bundles for waived in bundle.waived),
+        return Revisited(
+            lambda: chain(
+                (waived for model in self.models for waived in model.waived),
+                (waived for bundle in self.bundles for waived in bundle.waived),
+            )
         )
 
     @property
     def status(self) -> int:
         """Exit status: 1 before 3 before 4 before 0."""
         own = {worst(self.findings)} if self.findings else set()
-        outcomes = {*own, *(one.outcome for one in self.models), *(one.outcome for one in self.bundles)}
+        outcomes = {*own, *(one.outcome for one in self.models), *self.tally.outcomes}
         order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED)
         return next((STATUS[one] for one in order if one in outcomes), 0)
 
@@ -183,9 +214,9 @@ def decide(
         releases: per model name, the finding about the file that is being released.
     """
     in_force = policy.waivers.at(now)
-    bundles = _bundles(judgements, in_force)
+    bundles, kept, tally = _bundles(judgements, in_force)
     models = tuple(
-        _model(demand, pins[demand.name], bundles, in_force, (releases or {}).get(demand.name)) for demand in policy.models
+        _model(demand, pins[demand.name], kept, in_force, (releases or {}).get(demand.name)) for demand in policy.models
     )
     return GateVerdict(
         policy.name,
@@ -195,34 +226,78 @@ def decide(
         bundles,
         models,
         in_force.findings,
+        tally,
     )
 
 
-def _bundles(judgements: Sequence[Judgement], in_force: WaiversInForce) -> tuple[BundleVerdict, ...]:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of a bundle is needed to decide about models.
+
+    Attributes:
+        counts: it is accepted, and was not given before.
+    """
+
+    accepted: bool
+    counts: bool
+    models: tuple[str, ...]
+    shows: Mapping[EvidenceKind, tuple[Sha256, ...]]
+    counted: CountedProof | None
+
+
+def _bundles(judgements: Sequence[Judgement], in_force: WaiversInForce) -> tuple[Sequence[BundleVerdict], list[_Kept], Tally]:
+    opened, counted, places = [], [], []
+    for judgement in judgements:
+        opened.append(judgement.opened)
+        counted.append(judgement.counted)
+        places.append((judgement.bundle_id, judgement.path))
+    extra = [(*one, *two) for one, two in zip(repeated_openings(opened), repeated_contexts(counted), strict=True)]
+    before = _given_before(places)
+    verdicts = Placed(len(places), lambda place: _decided(judgements[place], extra[place], before[place], in_force))
+    kept: list[_Kept] = []
+    outcomes: Counter[Outcome] = Counter()
+    codes: set[str] = set()
+    twice = duplicates = waived = 0
+    for one in verdicts:
+        judgement, outcome = one.judgement, one.outcome
+        outcomes[outcome] += 1
+        codes.update(finding.code for finding in judgement.findings)
+        accepted = outcome is Outcome.HOLDS
+        twice += bool(one.duplicate_of)
+        duplicates += accepted and bool(one.duplicate_of)
+        waived += len(one.waived)
+        counts = accepted and not one.duplicate_of
+        shows = judgement.shows if counts else {}
+        kept.append(_Kept(accepted, counts, tuple(judgement.models), shows, judgement.counted if counts else None))
+    return verdicts, kept, Tally(dict(outcomes), twice, duplicates, waived, frozenset(codes))
+
+
+def _given_before(places: Sequence[tuple[Sha256 | None, str]]) -> list[str]:
+    """For each bundle the path of the same one given before; empty for the first."""
     seen: dict[Sha256, str] = {}
-    verdicts = []
-    repeated = repeated_openings([one.opened for one in judgements])
-    twice = repeated_contexts([one.counted for one in judgements])
-    for judgement, openings, contexts in zip(judgements, repeated, twice, strict=True):
-        stand, waived = in_force.apply((*judgement.findings, *openings, *contexts), judgement.scopes())
-        if not judgement.shows and worst(stand) is Outcome.HOLDS:
-            # An intact container, a good signature or a waiver is no evidence about a model.
-            stand = (*stand, Finding("nothing-to-check", Outcome.UNDECIDED, "no evidence was checked", where=judgement.path))
-        duplicate = ""
-        if judgement.bundle_id in seen:
-            duplicate = seen[judgement.bundle_id]
-            message = "the same bundle was given before; it counts once"
-            stand = (*stand, Finding("duplicate-bundle", Outcome.NOT_CHECKED, message, where=duplicate))
-        elif judgement.bundle_id is not None:
-            seen[judgement.bundle_id] = judgement.path
-        verdicts.append(BundleVerdict(replace(judgement, findings=stand), waived, duplicate))
-    return tuple(verdicts)
+    before = []
+    for identifier, path in places:
+        before.append("" if identifier is None else seen.get(identifier, ""))
+        if identifier is not None:
+            seen.setdefault(identifier, path)
+    return before
+
+
+def _decided(judgement: Judgement, extra: tuple[Finding, ...], before: str, in_force: WaiversInForce) -> BundleVerdict:
+    stand, waived = in_force.apply((*judgement.findings, *extra), judgement.scopes())
+    if not judgement.shows and worst(stand) is Outcome.HOLDS:
+        # An intact container, a good signature or a waiver is no evidence about a model.
+        stand = (*stand, Finding("nothing-to-check", Outcome.UNDECIDED, "no evidence was checked", where=judgement.path))
+    if before:
+        message = "the same bundle was given before; it counts once"
+        stand = (*stand, Finding("duplicate-bundle", Outcome.NOT_CHECKED, message, where=before))
+    return BundleVerdict(replace(judgement, findings=stand), waived, before)
 
 
 def _model(
     demand: ModelDemand,
     pin: Sha256,
-    bundles: Sequence[BundleVerdict],
+    bundles: Sequence[_Kept],
     in_force: WaiversInForce,
     release: Finding | None,
 ) -> ModelVerdict:
@@ -231,11 +306,11 @@ def _model(
     counted: dict[EvidenceKind, int] = {}
     for kind in demand.evidence:
         needed = needed_of(demand, kind)
-        shown = {found for one in bundles if _speaks(one, demand, kind) for found in one.judgement.shows[kind]}
+        shown = {found for one in bundles if _speaks(one, demand, kind) for found in one.shows[kind]}
         counted[kind] = len(shown)
         counts.append(_count(demand, kind, len(shown), needed, _others(demand, kind, bundles)))
     findings += _alternatives(counts) if demand.any_kind else counts
-    counted_by_context = (one.judgement.counted for one in bundles if _speaks(one, demand, EvidenceKind.PROOF))
+    counted_by_context = (one.counted for one in bundles if _speaks(one, demand, EvidenceKind.PROOF))
     findings += not_told_apart(demand.name, [one for one in counted_by_context if one is not None])
     stand, waived = in_force.apply(findings, (Scope(ScopeKind.MODEL, pin),))
     if waived and not any(finding.outcome is Outcome.HOLDS for finding in stand) and any(counted.values()):
@@ -261,18 +336,13 @@ def _alternatives(counts: Sequence[Finding]) -> list[Finding]:
     return [*told, *(Finding("evidence-alternative", Outcome.NOT_CHECKED, f"{one.message}; not needed") for one in lacking)]
 
 
-def _speaks(bundle: BundleVerdict, demand: ModelDemand, kind: EvidenceKind) -> bool:
-    return (
-        bundle.accepted
-        and demand.name in bundle.judgement.models
-        and kind in bundle.judgement.shows
-        and not bundle.duplicate_of
-    )
+def _speaks(bundle: _Kept, demand: ModelDemand, kind: EvidenceKind) -> bool:
+    return bundle.counts and demand.name in bundle.models and kind in bundle.shows
 
 
-def _others(demand: ModelDemand, kind: EvidenceKind, bundles: Sequence[BundleVerdict]) -> int:
+def _others(demand: ModelDemand, kind: EvidenceKind, bundles: Sequence[_Kept]) -> int:
     """Bundles that failed and may have been about this model: their own findings say why they do not count."""
-    return sum(not one.accepted and (not one.judgement.models or demand.name in one.judgement.models) for one in bundles)
+    return sum(not one.accepted and (not one.models or demand.name in one.models) for one in bundles)
 
 
 def _count(demand: ModelDemand, kind: EvidenceKind, shown: int, needed: int, failed: int) -> Finding:
@@ -307,20 +377,25 @@ def _count(demand: ModelDemand, kind: EvidenceKind, shown: int, needed: int, fai
 
 def summary(verdict: GateVerdict) -> str:
     """The verdict in one sentence."""
-    accepted = sum(one.accepted and not one.duplicate_of for one in verdict.bundles)
-    duplicates = sum(bool(one.duplicate_of) for one in verdict.bundles)
-    failed = sum(not one.accepted for one in verdict.bundles)
+    tally = verdict.tally
+    holding = tally.outcomes.get(Outcome.HOLDS, 0)
+    failed = len(verdict.bundles) - holding
     met = sum(one.outcome is Outcome.HOLDS for one in verdict.models)
-    parts = [f"{accepted} of {len(verdict.bundles)} bundles accepted", f"{met} of {len(verdict.models)} models met"]
+    parts = [
+        f"{holding - tally.duplicates} of {len(verdict.bundles)} bundles accepted",
+        f"{met} of {len(verdict.models)} models met",
+    ]
     if failed:
         parts.append(f"{failed} failed")
-    if duplicates:
-        parts.append(f"{duplicates} given twice")
-    waived = len(verdict.all_waived())
+    if tally.given_twice:
+        parts.append(f"{tally.given_twice} given twice")
+    waived = tally.waived + sum(len(one.waived) for one in verdict.models)
     if waived:
         parts.append(f"{waived} findings waived")
-    if any(finding.code == "inputs-not-told-apart" for finding in verdict.all_findings()):
+    own = chain(verdict.findings, *(one.findings for one in verdict.models))
+    codes = tally.codes | {finding.code for finding in own}
+    if "inputs-not-told-apart" in codes:
         parts.append("counted by context: hidden inputs may be the same")
-    if any(finding.code == "insecure-accepted" for finding in verdict.all_findings()):
+    if "insecure-accepted" in codes:
         parts.append("INSECURE modes accepted by the policy")
     return f"{', '.join(parts)}; policy {verdict.policy!r} ({short(verdict.policy_sha256)})"

@@ -123,6 +123,10 @@ def _proof(proof: ProofDemand, demand: ModelDemand) -> list[str]:
             "  Answers: every proof is of an answer of a language model, each token put out by the position before it.",
             "    To satisfy it: `verifai generate CIRCUIT --prompt TEXT -o BUNDLE`.",
         ]
+    if proof.answers_end is not None:
+        lines.append(
+            f"    Each ends by {proof.answers_end.value}: none that was cut is accepted. `--max-tokens` gives it room."
+        )
     if proof.context is not None:
         lines += [
             f"  Context: every statement carries {proof.context!r}, bound by the proof or by a trusted signature.",
@@ -139,7 +143,7 @@ def _evaluation(demand: EvaluationDemand, proofs: ProofDemand, model: ModelDeman
         floors += [f"{name}.{one} {floor:g}" for one, floor in sorted((getattr(demand, name) or {}).items())]
     limits = [
         f"{name} {getattr(demand, name):g}"
-        for name in ("largest_gap_between_groups", "mean_absolute_error", "root_mean_squared_error")
+        for name in ("largest_share_left_out", "largest_gap_between_groups", "mean_absolute_error", "root_mean_squared_error")
         if _given(demand, name)
     ]
     lines = [

@@ -10,6 +10,7 @@ from verifai.domain.record import Record
 from verifai.domain.statement import EngineName, WeightVisibility
 from verifai.engines.sumcheck.circuit import program as ir
 from verifai.engines.sumcheck.lowering.batched import batched
+from verifai.engines.sumcheck.lowering.counted import counted
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.privacy import privacy_support
@@ -48,11 +49,14 @@ def build_circuit(
     options: QuantiserOptions,
     suite: Suite = INTEGRITY,
     batch: int = 0,
+    *,
+    counts: bool = False,
 ) -> Lowered:
     """Lower, plan the proof, complete the circuit, and check it against the constraint list. Raises UnsupportedModel.
 
     Args:
         batch: how many inferences a proof is of; 0 or 1: one, without an axis for it.
+        counts: whether it shows, instead of each answer, how many of the batch are right.
     """
     from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET
 
@@ -70,14 +74,19 @@ def build_circuit(
         suite=suite,
         opening_budget=budget,
     )
-    return _complete(batched(lowered, batch), suite, budget)
+    return _complete(_of_many(lowered, model, batch, counts=counts), suite, budget)
 
 
-def in_batches(lowered: Lowered, suite: Suite, batch: int) -> Lowered:
-    """A circuit that :func:`build_circuit` made for one inference, for a batch. Raises UnsupportedModel."""
-    if batch in (0, 1):
+def in_batches(lowered: Lowered, model: OnnxModel, suite: Suite, batch: int, *, counts: bool) -> Lowered:
+    """A circuit that :func:`build_circuit` made for one inference, for a batch. Raises UnsupportedModel, UsageError."""
+    if batch in (0, 1) and not counts:
         return lowered
-    return _complete(batched(lowered, batch), suite, lowered.circuit.opening_budget)
+    return _complete(_of_many(lowered, model, batch, counts=counts), suite, lowered.circuit.opening_budget)
+
+
+def _of_many(lowered: Lowered, model: OnnxModel, batch: int, *, counts: bool) -> Lowered:
+    found = batched(lowered, batch)
+    return counted(found, model.outputs) if counts else found
 
 
 def _complete(lowered: Lowered, suite: Suite, budget: int) -> Lowered:

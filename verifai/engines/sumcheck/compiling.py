@@ -9,10 +9,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from verifai.domain.circuit_spec import CircuitSpec
+from verifai.domain.counting import PinnedCount
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity
 from verifai.domain.progress import Progress
-from verifai.domain.statement import Role, WeightVisibility
+from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.capabilities import Prediction
 from verifai.engines.fidelity import reference_measure
 from verifai.engines.interface import CompiledCircuit, CompileRequest
@@ -20,11 +21,13 @@ from verifai.engines.sumcheck.boundary import check_names
 from verifai.engines.sumcheck.build_folder import write_build
 from verifai.engines.sumcheck.building import bindings, build_circuit, in_batches, options_of, suite_of, weights_identity
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit.counting import check_counting
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
+from verifai.engines.sumcheck.ports import Ports, ports_of
 from verifai.engines.sumcheck.quantise.ranges import samples_of
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.engines.sumcheck.secrets.store import (
@@ -82,7 +85,7 @@ def _lower(request: CompileRequest) -> tuple[Tuned, dict[str, float]]:
 def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> CompiledCircuit:
     options, fidelity = found.options, found.fidelity
     # Searched and measured as one inference; a batch runs the same integers.
-    lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
+    lowered = _in_batches(request, found)
     require_readable(lowered.circuit)
     began = perf_counter()
     identity = _identity(request, lowered)
@@ -109,14 +112,20 @@ def _predict(request: CompileRequest) -> Prediction:
     bindings(request.spec)
     found = _search(request, samples_of(request.calibration, request.model))
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
-    lowered = in_batches(found.lowered, suite_of(request.spec), _batch(request))
+    lowered = _in_batches(request, found)
     require_readable(lowered.circuit)
     return Prediction(found.fidelity, committed_cells(lowered), bits, len(found.tried))
 
 
-def _batch(request: CompileRequest) -> int:
-    """How many inferences a proof is of: as pinned, or as asked for."""
-    return (request.spec.batch or 0) if request.locked is None else parse_section(request.locked).batch
+def _in_batches(request: CompileRequest, found: Tuned) -> Lowered:
+    """For as many inferences as are pinned, or asked for; counting right answers, where that is."""
+    spec = request.spec
+    batch, counts = spec.batch or 0, spec.count_right
+    if request.locked is not None:
+        pinned = parse_section(request.locked)
+        counts = pinned.count_right is not None
+        batch = pinned.batch if pinned.count_right is None else pinned.count_right.items
+    return in_batches(found.lowered, request.model, suite_of(spec), batch, counts=counts)
 
 
 def _search(request: CompileRequest, samples: Sequence[Sample]) -> Tuned:
@@ -205,7 +214,8 @@ def pin(
 ) -> LockSection:
     """The lock section of a lowered model."""
     data = encode(lowered.circuit)
-    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
+    ports = ports_of(model, lowered.circuit, counts=spec.count_right)
+    sides = ((Role.INPUT, ports.inputs), (Role.OUTPUT, ports.outputs))
     listed = [(role, one) for role, side in sides for one in side]
     stored = stored_tensors(lowered.circuit, [one.dtype for _, one in listed])
     return LockSection(
@@ -217,10 +227,17 @@ def pin(
         batch=lowered.circuit.batch,
         soundness_millibits=min(step.millibits for step in lowered.circuit.soundness),
         tensors=tuple(
-            PinnedTensor(role, one.name, one.shape, spec.tensors[one.name], held)
+            PinnedTensor(role, one.name, one.shape, spec.tensors.get(one.name, Visibility.PUBLIC), held)
             for (role, one), held in zip(listed, stored, strict=True)
         ),
         options=options,
         scales=lowered.scales,
         fidelity=fidelity,
+        count_right=_pinned_count(lowered.circuit, ports) if spec.count_right else None,
     )
+
+
+def _pinned_count(circuit: Circuit, ports: Ports) -> PinnedCount:
+    labels = ports.inputs[-1].shape
+    found = check_counting(circuit, labels[0])
+    return PinnedCount(found.items, ports.outputs[found.answer].name, found.classes, labels[1:])

@@ -97,6 +97,7 @@ class SumcheckEngine:
             tensors={tensor.name: tensor.visibility for tensor in parsed.tensors},
             segment=pinned_segment(parsed),
             batch=parsed.batch,
+            counting=parsed.count_right,
         )
 
     def generate(self, request: GenerateRequest) -> Generated:
@@ -116,6 +117,12 @@ class SumcheckEngine:
         from verifai.engines.sumcheck.input_check import outside_inputs
 
         return outside_inputs(request)
+
+    def input_ranges(self, section: Mapping[str, Any], files: Mapping[str, Path]) -> Mapping[str, tuple[int, int]]:
+        """The ranges of the circuit's inputs. Raises EvidenceRejected, UsageError (``bad-lock``)."""
+        from verifai.engines.sumcheck.input_check import input_ranges
+
+        return input_ranges(section, files)
 
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
@@ -183,7 +190,7 @@ class SumcheckEngine:
     def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
         """From the sizes of the prover's arrays. Raises UsageError (``stale-build``, ``bad-lock``)."""
         from verifai.engines.sumcheck.build_folder import read_circuit
-        from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
+        from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 
         return peak_memory_bytes(read_circuit(build_dir, parse_section(section))[1])
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from verifai.domain.statement import Role
 from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.sumcheck.build_folder import read_circuit
-from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
+from verifai.engines.sumcheck.circuit.codec import MAX_BYTES, circuit_digest, decode
+from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE
 from verifai.engines.sumcheck.tensors import input_range, item_tensor, outside_cells, places_of
+from verifai.errors import EvidenceRejected
+from verifai.execution.files import read_limited
 
 GAP = "it is empty, no finite number, or none of its column's categories"
 """Said of a hidden cell too: a gap is no value."""
@@ -33,12 +41,34 @@ def outside_inputs(request: CheckInputsRequest) -> tuple[OutsideInput, ...]:
     return tuple(_outside(request, circuit, section))
 
 
+def input_ranges(section: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
+    """By input, the least and the largest integer q that the circuit in a verified payload takes.
+
+    Raises:
+        EvidenceRejected: ``circuit-mismatch``. UsageError: ``bad-lock``.
+    """
+    pinned = parse_section(section)
+    data = read_limited(files[CIRCUIT_FILE], limit=MAX_BYTES)
+    if circuit_digest(data) != pinned.circuit_sha256:  # it may be another file by now
+        raise EvidenceRejected("circuit-mismatch", "the circuit is not the expected one", where=CIRCUIT_FILE)
+    circuit = decode(data)
+    names = [tensor.name for tensor in pinned.tensors if tensor.role is Role.INPUT]
+    tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
+    return {name: (one.low + one.zero_point, one.high + one.zero_point) for name, one in zip(names, tensors, strict=True)}
+
+
+def _of_one(tensor: Tensor, section: LockSection) -> Tensor:
+    """Of a circuit that counts over many samples, the tensor of one."""
+    return tensor if section.count_right is None else replace(tensor, shape=tensor.shape[1:])
+
+
 def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection) -> Iterator[OutsideInput]:
-    ports = list(zip(circuit.inputs, request.model.inputs, strict=True))
+    own = circuit.inputs if section.count_right is None else circuit.inputs[:-1]  # the labels are none of the model's
+    ports = list(zip(own, request.model.inputs, strict=True))
     for row, sample in enumerate(request.samples):
         for port, spec in ports:
             values, columns = sample[spec.name], places_of(section.scales.get(spec.name))
-            cells = outside_cells(item_tensor(circuit, port.tensor), values, columns)
+            cells = outside_cells(_of_one(item_tensor(circuit, port.tensor), section), values, columns)
             if not cells.size:
                 continue
             first = int(cells[0])

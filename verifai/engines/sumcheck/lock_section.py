@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from verifai.domain.counting import LABELS, RIGHT, PinnedCount, count_from_record
 from verifai.domain.digest import Sha256
 from verifai.domain.fidelity import Fidelity, parse_fidelity
 from verifai.domain.record import Record
@@ -47,6 +48,8 @@ class LockSection:
         weights_sha256: digest of the weight blob, or the commitment root, in hex; of private weights, a hiding root.
         opening_budget: how many proofs may open that root; 0 unless the weights are private.
         batch: how many inferences one proof takes; 0 where it is of one.
+        count_right: over which samples a proof counts right answers; ``None`` where it counts none. The tensors then have the
+            samples as their first axis, and the last input and the last output are the labels and the count.
         soundness_millibits: strength of the weakest step, in thousandths of a bit.
         scales: by ONNX value, those that the lowering used.
     """
@@ -62,6 +65,7 @@ class LockSection:
     fidelity: Fidelity
     opening_budget: int = 0
     batch: int = 0
+    count_right: PinnedCount | None = None
 
     def to_toml(self) -> dict[str, Any]:
         """As TOML values; the inverse of :func:`parse_section`."""
@@ -72,6 +76,7 @@ class LockSection:
             "weights_sha256": self.weights_sha256,
             **({"opening_budget": self.opening_budget} if self.opening_budget else {}),
             **({"batch": self.batch} if self.batch else {}),
+            **({"count_right": self.count_right.to_document()} if self.count_right else {}),
             "soundness_millibits": self.soundness_millibits,
             "tensors": [
                 {
@@ -108,6 +113,7 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         fidelity=parse_fidelity(record.table("fidelity")),
         opening_budget=record.integer("opening_budget", 0, low=0, high=MAX_OPENINGS),
         batch=record.integer("batch", 0, low=MIN_BATCH, high=MAX_BATCH),
+        count_right=count_from_record(record.table("count_right")) if record.has("count_right") else None,
     )
     record.done()
     known = SUITES.get(parsed.suite)
@@ -123,7 +129,28 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         raise record.refuse("only public inputs are the integers of float32 numbers", "scales")
     if not hides and any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
         raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
+    if parsed.count_right is not None:
+        _require_count(record, parsed, parsed.count_right)
     return parsed
+
+
+def _require_count(record: Record, parsed: LockSection, count: PinnedCount) -> None:
+    """Labels and count where they belong, of the shapes that follow, and every other output hidden."""
+    inputs = [one for one in parsed.tensors if one.role is Role.INPUT]
+    outputs = [one for one in parsed.tensors if one.role is Role.OUTPUT]
+    items = count.items
+    labels = PinnedTensor(Role.INPUT, LABELS, (items, *count.label_shape), Visibility.PUBLIC)
+    right = PinnedTensor(Role.OUTPUT, RIGHT, (1,), Visibility.PUBLIC)
+    fits = (
+        parsed.batch == 0
+        and inputs[-1:] == [labels]
+        and outputs[-1:] == [right]
+        and count.answer in {one.name for one in outputs[:-1]}
+        and all(one.visibility is not Visibility.PUBLIC for one in outputs[:-1])
+        and all(one.shape[:1] == (items,) for one in (*inputs, *outputs[:-1]))
+    )
+    if not fits:
+        raise record.refuse("the tensors are not those of a circuit that counts right answers", "count_right")
 
 
 def expect_suite(section: LockSection) -> None:

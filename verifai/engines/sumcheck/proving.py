@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -21,13 +22,14 @@ from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, par
 from verifai.engines.sumcheck.lowering.clamps import Uncut
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.planning.size import proof_bytes
+from verifai.engines.sumcheck.ports import Ports, ports_of
 from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
-from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import reserve_tensor, root_files, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, items_of, real_outputs
@@ -69,7 +71,10 @@ def _root(request: ProveRequest, section: LockSection) -> _Root:
 
 
 class _Ready(NamedTuple):
-    """What a proof is made of, checked. ``data``: the encoded circuit; ``items``: of a batch, how many count, else 0."""
+    """What a proof is made of, checked.
+
+    ``data``: the encoded circuit; ``items``: of a batch, how many count, else 0; ``ports``: the circuit's inputs and outputs.
+    """
 
     section: LockSection
     data: bytes
@@ -78,12 +83,13 @@ class _Ready(NamedTuple):
     inputs: Sequence[Ints]
     ranges: tuple[Uncut, ...] | None
     items: int
+    ports: Ports
 
 
-def _taken(request: ProveRequest, circuit: Circuit) -> Sequence[TensorSpec]:
-    """The tensors that the circuit takes: the model's, or of a batch, with a first axis of as many items as are given."""
+def _taken(request: ProveRequest, circuit: Circuit, ports: Ports) -> Sequence[TensorSpec]:
+    """The tensors that the circuit takes, of a batch, with a first axis of as many items as are given."""
     if not circuit.batch:
-        return request.model.inputs
+        return ports.inputs
     for spec in request.model.inputs:
         if spec.name in request.inputs and request.inputs[spec.name].ndim == 0:
             raise InputRejected("input-shape", "a number without a first axis was given for a batch", where=spec.name)
@@ -97,14 +103,15 @@ def _checked(request: ProveRequest) -> _Ready:
     section = parse_section(request.section)
     expect_suite(section)
     data, circuit, blob = read_build(request.build_dir, section)
-    check_tensors(request.inputs, _taken(request, circuit))
+    ports = ports_of(request.model, circuit, counts=section.count_right is not None)
+    check_tensors(request.inputs, _taken(request, circuit, ports))
     ranges = read_ranges(request.build_dir, section.circuit_sha256)
-    inputs = circuit_inputs(circuit, [tensor.name for tensor in request.model.inputs], request.inputs, section.scales)
-    return _Ready(section, data, circuit, blob, inputs, ranges, items_of(circuit, request.inputs))
+    inputs = circuit_inputs(circuit, [tensor.name for tensor in ports.inputs], request.inputs, section.scales)
+    return _Ready(section, data, circuit, blob, inputs, ranges, items_of(circuit, request.inputs), ports)
 
 
 def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
-    section, data, circuit, blob, _, ranges, items = ready
+    section, data, circuit, blob, _, ranges, items, ports = ready
     began = perf_counter()
     with compile_time() as compiling:
         root, trace, proven = _proven(request, ready)
@@ -121,7 +128,8 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         checked = check_payload(section, files)
     except EvidenceRejected as problem:
         raise InternalError("bug", f"the prover's own proof does not hold: {problem}", where=problem.where) from problem
-    clamped = None if ranges is None else count_clamped(circuit, trace, ranges, items)
+    count = section.count_right
+    clamped = None if ranges is None else count_clamped(circuit, trace, ranges, items if count is None else count.items)
     model = Sha256(request.model.sha256)
     statement = domain_statement(circuit, section, checked.verified.statement, model, checked.roots)
     return EngineProof(
@@ -129,8 +137,8 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
         statement=statement,
         seconds=seconds,
         peak_rss_bytes=peak_rss_bytes(),
-        outputs=_outputs(request, ready, trace),
-        secrets=_output_secrets(request, circuit, proven),
+        outputs=_outputs(ready, trace),
+        secrets=_output_secrets(ports, circuit, proven),
         findings=(
             *saturated_outputs(section, circuit, checked.verified.statement),
             *(() if clamped is None else clamped_finding(clamped)),
@@ -139,27 +147,28 @@ def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:
     )
 
 
-def _outputs(request: ProveRequest, ready: _Ready, trace: Trace) -> Tensors:
+def _outputs(ready: _Ready, trace: Trace) -> Tensors:
     """What the circuit puts out, by name; of a batch, the items that count."""
-    outputs = real_outputs(ready.circuit, request.model.outputs, trace.outputs(), ready.section.scales)
+    outputs = real_outputs(ready.circuit, ready.ports.outputs, trace.outputs(), ready.section.scales)
     return {name: values[: ready.items] for name, values in outputs.items()} if ready.items else outputs
 
 
 def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, prover.ProvenStatement]:
     """Run the circuit and prove the trace; with the root that an opening was spent of, where the weights are private."""
-    section, data, circuit, blob, inputs, _, items = ready
+    section, data, circuit, blob, inputs, _, items, _ = ready
     from verifai.engines.sumcheck.prover.key_cache import KEYS
 
     _require_memory(circuit, request.budget.memory_bytes)
     request.progress.phase("run")
     weights, trace = _traced(request, ready)
-    request.check_outputs(_outputs(request, ready, trace))
+    request.check_outputs(_outputs(ready, trace))
     threads = request.threads or os.cpu_count() or 1
     hidden = section.weights is WeightVisibility.PRIVATE
     root = _root(request, section) if hidden else None
     seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
     made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
-    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
+    key = KEYS.get(section.circuit_sha256, made_of, partial(prover.prepare, circuit, weights, threads, weights_seed=seed))
+    del weights  # which are int64 here, and in the key in fewer bytes
     if key.identity != (section.weights_sha256 if root is None else root.root):
         raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""
@@ -201,9 +210,11 @@ def rehearse(request: ProveRequest) -> Rehearsal:
     section, circuit, items = ready.section, ready.circuit, ready.items
     _, trace = _traced(request, ready)
     put_out = trace.outputs()
-    clamped = None if ready.ranges is None else count_clamped(circuit, trace, ready.ranges, items)
+    count = section.count_right
+    counted = items if count is None else count.items
+    clamped = None if ready.ranges is None else count_clamped(circuit, trace, ready.ranges, counted)
     cells = {}
-    for spec, port, array in zip(request.model.outputs, circuit.outputs, put_out, strict=True):
+    for spec, port, array in zip(ready.ports.outputs, circuit.outputs, put_out, strict=True):
         shown = array.reshape(circuit.batch, *spec.shape)[:items] if items else array
         zero_point = circuit.tensors[port.tensor].zero_point
         cells[spec.name] = tuple(cell + zero_point for cell in shown.reshape(-1).tolist())
@@ -215,7 +226,7 @@ def rehearse(request: ProveRequest) -> Rehearsal:
     return Rehearsal(
         files=files,
         cells=cells,
-        outputs=_outputs(request, ready, trace),
+        outputs=_outputs(ready, trace),
         clamped_cells=None if clamped is None else clamped.bound,
         findings=() if clamped is None else clamped_finding(clamped),
     )
@@ -258,11 +269,11 @@ def _input_secrets(request: ProveRequest, key: prover.ProvingKey, inputs: Sequen
     }
 
 
-def _output_secrets(request: ProveRequest, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:
+def _output_secrets(ports: Ports, circuit: Circuit, proven: prover.ProvenStatement) -> dict[str, TensorSecret]:
     """The secrets of hashed outputs, which the prover that takes them as inputs needs."""
     stated = proven.statement.tensors[len(circuit.inputs) :]
     return {
         spec.name: TensorSecret(one.root.hex(), proven.secrets[port.tensor].seed, one.number)
-        for spec, port, one in zip(request.model.outputs, circuit.outputs, stated, strict=True)
+        for spec, port, one in zip(ports.outputs, circuit.outputs, stated, strict=True)
         if isinstance(one, HashedTensor) and port.tensor in proven.secrets
     }

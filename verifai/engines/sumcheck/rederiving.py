@@ -9,6 +9,7 @@ from verifai.domain.statement import Role, WeightVisibility
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.bindings import BINDINGS
+from verifai.engines.sumcheck.ports import ports_of
 from verifai.engines.sumcheck.protocol.suite import SUITES
 from verifai.errors import VerifaiError
 from verifai.execution.child import Limits
@@ -41,12 +42,6 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     expect_suite(section)
     if model.sha256 != request.model_sha256:
         return (_compared("sumcheck-model", model.sha256, request.model_sha256, "the model"),)
-    sides = ((Role.INPUT, model.inputs), (Role.OUTPUT, model.outputs))
-    ports = [(role, tensor.name, tensor.shape) for role, side in sides for tensor in side]
-    if ports != [(tensor.role, tensor.name, tensor.shape) for tensor in section.tensors]:
-        # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
-        message = "the pinned tensors are not the model's inputs and outputs, in its order"
-        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     tensors = {tensor.name: BINDINGS[tensor.visibility] for tensor in section.tensors}
     seed = _seed(request, section)
     hidden = section.weights is WeightVisibility.PRIVATE and seed is None
@@ -54,10 +49,21 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
     try:
         scales = {**section.scales, **section.options.boundary}
         suite = SUITES[section.suite]
-        lowered = build_circuit(model, tensors, section.weights, scales, section.options, suite, section.batch)
+        count = section.count_right
+        batch = section.batch if count is None else count.items
+        lowered = build_circuit(
+            model, tensors, section.weights, scales, section.options, suite, batch, counts=count is not None
+        )
         identity = "" if hidden else _identity(lowered, seed)
     except (VerifaiError, KeyError) as problem:
         message = f"the pinned section does not fit the model: {problem}"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
+    ports = ports_of(model, lowered.circuit, counts=count is not None)
+    sides = ((Role.INPUT, ports.inputs), (Role.OUTPUT, ports.outputs))
+    listed = [(role, tensor.name, tensor.shape) for role, side in sides for tensor in side]
+    if listed != [(tensor.role, tensor.name, tensor.shape) for tensor in section.tensors]:
+        # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
+        message = "the pinned tensors are not the model's inputs and outputs, in its order"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     dtypes = [tensor.dtype for _, side in sides for tensor in side]
     if stored_tensors(lowered.circuit, dtypes) != [tensor.stored for tensor in section.tensors]:

@@ -20,6 +20,7 @@ from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit.codec import MAX_BYTES as MAX_CIRCUIT
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode
+from verifai.engines.sumcheck.circuit.counting import check_counting
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.program import WeightVisibility as CircuitWeights
 from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
@@ -156,7 +157,22 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         if not same:
             message = f"the pinned circuit has other {what} than the section says"
             raise UsageError("bad-lock", message, where=f"{WHERE}.{field}")
+    _check_count(section, circuit)
     check_boundary(section, circuit)
+
+
+def _check_count(section: LockSection, circuit: Circuit) -> None:
+    """A circuit whose count is to be believed counts right answers, whoever made it, and those of the output that is named."""
+    pinned = section.count_right
+    if pinned is None:
+        return
+    found = check_counting(circuit, pinned.items)
+    outputs = [tensor.name for tensor in section.tensors if tensor.role is Role.OUTPUT]
+    if (outputs[found.answer], found.classes) != (pinned.answer, pinned.classes):
+        message = (
+            f"the pinned circuit counts over {found.classes} classes of {outputs[found.answer]!r}, and it is said otherwise"
+        )
+        raise UsageError("bad-lock", message, where=f"{WHERE}.count_right")
 
 
 def weakest_step(circuit: Circuit) -> int:
@@ -214,12 +230,23 @@ def verify_request(request: VerifyRequest) -> VerifiedProof:
             evidence=verified.circuit_digest,
         ),
         holds("sumcheck-weights-pinned", _WEIGHTS[section.weights], "2", evidence=section.weights_sha256),
+        *_about_count(section),
         *_about_roots(roots),
         holds("sumcheck-statement-bound", "statement and context fit the circuit and are bound by the proof", "3"),
         holds("proof-valid", f"the proof holds ({soundness_words(weakest_step(verified.circuit))})", "4"),
         *saturated_outputs(section, verified.circuit, verified.statement),
     )
     return VerifiedProof(statement, findings)
+
+
+def _about_count(section: LockSection) -> list[Finding]:
+    if section.count_right is None:
+        return []
+    message = (
+        f"the circuit counts right answers over {section.count_right.items:,} samples: each answer is the same function of its "
+        "own sample's inputs, and no label is read before answers are compared with it"
+    )
+    return [holds("sumcheck-counts", message, "1")]
 
 
 def _about_roots(roots: WeightRoots | None) -> list[Finding]:

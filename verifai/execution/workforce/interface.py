@@ -19,7 +19,8 @@ class Answer:
         lost: why nothing came, one sentence without a full stop; empty otherwise.
         strange: something came that no honest worker sends.
         useless: the worker can do no such work; the item was not begun.
-        certain: the item was given to this worker and to no other one.
+        certain: the item was given to this worker and to no other one; of processes of this machine, that it was alone with its
+            process, so that nothing else is to blame.
     """
 
     number: int
@@ -62,7 +63,12 @@ class Crew(Protocol):
 
 
 def work_through(
-    crew: Crew, numbers: Iterable[int], make: Callable[[int], bytes | None], take: Callable[[Answer], bool]
+    crew: Crew,
+    numbers: Iterable[int],
+    make: Callable[[int], bytes | None],
+    take: Callable[[Answer], bool],
+    *,
+    finish: bool = True,
 ) -> None:
     """Have every item worked on; at most :attr:`Crew.room` of them are in memory at once.
 
@@ -72,6 +78,7 @@ def work_through(
     Args:
         make: the bytes to submit for an item, at every attempt anew; ``None`` when there is nothing to do for it.
         take: what to do with an answer; False when the item is to be given out again.
+        finish: whether items in hand are still waited for; not where what they come to is thrown away anyhow.
     """
     source = iter(numbers)
     again: deque[int] = deque()
@@ -84,7 +91,9 @@ def work_through(
                 if data is not None:
                     crew.submit(number, data)
                     in_hand += 1
-        except Exception as problem:  # noqa: BLE001 - raised below
+        except Exception as problem:
+            if not finish:
+                raise
             stopped = problem
         if not in_hand:
             break
@@ -95,7 +104,9 @@ def work_through(
                 crew.done_with(answer.number)
             else:
                 again.append(answer.number)
-        except Exception as problem:  # noqa: BLE001 - raised below
+        except Exception as problem:
+            if not finish:
+                raise
             stopped = stopped or problem
     if stopped is not None:
         raise stopped

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import secrets
 import sys
@@ -29,6 +30,8 @@ RELEASE = "2.60.0"
 POLL_SECONDS = 5.0
 RETRIES = 3
 """How often Ray tries a task again whose worker process was lost, where nothing is spent by that."""
+STARTS = 3
+"""How often a cluster on this machine is begun before that is given up."""
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 AUTH_MODE, AUTH_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 KEY_VARIABLE = "VERIFAI_PASSPHRASE"
@@ -241,7 +244,10 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
         raise UsageError("ray-missing", "Ray is not installed here", where="--on", hint=hint) from None
     if ray.__version__ != RELEASE:
         message = f"Ray {ray.__version__} is installed; answers of strangers are read with {RELEASE} only"
-        raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install ray=={RELEASE}`")
+        raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install 'ray[client]=={RELEASE}'`")
+    if place.startswith("ray://") and importlib.util.find_spec("grpc") is None:
+        message = "a cluster at ray:// is spoken to by grpcio, which is not installed here"
+        raise UsageError("ray-missing", message, where="--on", hint=install_hint("ray"))
     ours = not ray.is_initialized()
     if ours:
         more = {} if place.startswith("ray://") else {"log_to_driver": False}
@@ -253,12 +259,7 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
                 )
                 hint = f"Set {AUTH_MODE}=token and {AUTH_TOKEN} before the program starts, or call ray.init() before."
                 raise Undecided(LOST, message, where="--on", hint=hint)
-        try:
-            with _without_passphrase():
-                ray.init(address=place, logging_level="ERROR", **more)
-        except Exception as problem:  # noqa: BLE001 - of many kinds, by how far it came
-            hint = "See that the cluster is up and has the same Python and Ray as this machine: `ray status`"
-            raise Undecided(LOST, f"cannot join: {str(problem)[:300]}", where=place, hint=hint) from None
+        _enter(ray, place, more)
     try:
         return RayCrew(ray, shared, demands, jobs, ours=ours)
     except BaseException:
@@ -266,6 +267,29 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
             with contextlib.suppress(Exception):
                 ray.shutdown()
         raise
+
+
+def _enter(ray: Any, place: str, more: dict[str, Any]) -> None:
+    """Join what is at ``place``, or begin it. Ray gives a node that it begins 30 seconds, too few where much else runs: that
+    is tried again.
+
+    Raises:
+        Undecided: ``cluster-lost``.
+    """
+    for left in reversed(range(STARTS if place == "local" else 1)):
+        try:
+            with _without_passphrase():
+                ray.init(address=place, logging_level="ERROR", **more)
+            return
+        except Exception as problem:  # noqa: BLE001 - of many kinds, by how far it came
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+            if left:
+                continue
+            hint = "See that the cluster is up and has the same Python and Ray as this machine: `ray status`"
+            if place == "local":
+                hint = "Give this machine less else to do, and the same command again; or `--on local`, without Ray."
+            raise Undecided(LOST, f"cannot join: {str(problem)[:300]}", where=place, hint=hint) from None
 
 
 def _close_to_others() -> None:

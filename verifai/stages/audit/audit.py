@@ -64,7 +64,7 @@ from verifai.stages.evaluation.shown import shown_evaluation
 from verifai.stages.evidence import fidelity_figures
 from verifai.stages.matching import check_context, check_context_bound, check_tensors
 from verifai.stages.origin import Derived, check_origin, derive
-from verifai.stages.verify import VerifiedBundle, describe, find_claims, verify_proof
+from verifai.stages.verify import VerifiedBundle, describe, find_claims, require_answers, verify_proof
 from verifai.trust_file import TrustFile
 
 if TYPE_CHECKING:
@@ -289,6 +289,7 @@ class _Audit:
             verified = verify_proof(
                 self._bundle, lock, allow_test_srs=allowed, budget=options.budget, progress=options.progress
             )
+            require_answers(verified)
         except VerifaiError as problem:
             self._add(problem, "V")
             self._unproven = _UNPROVEN.get(problem.status, "the proof was not verified")

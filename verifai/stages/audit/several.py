@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +10,9 @@ from verifai.domain.audit import AuditReport
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.openings import OpenedBy, repeated_openings
 from verifai.domain.progress import SILENT
-from verifai.errors import InternalError, UsageError, VerifaiError
+from verifai.errors import UsageError
 from verifai.execution.spool import Spool
-from verifai.execution.workforce.interface import Answer, work_through
-from verifai.execution.workforce.local import LocalCrew
+from verifai.execution.workforce.judging import judge_by_processes
 from verifai.execution.workforce.sizing import cores
 from verifai.stages.audit.audit import audit_bundle
 from verifai.stages.audit.options import AuditOptions
@@ -64,7 +60,9 @@ def audit_all(paths: Sequence[Path], trust: TrustFile, options: AuditOptions, *,
         for number, path in enumerate(paths):
             take(number, _audited(path, trust, options))
     else:
-        _by_processes(paths, trust, options, workers, take)
+        judge_by_processes(
+            _audit, (trust, options), paths, workers, take, lambda number, why: _lost(paths[number], why, options)
+        )
     if problems and len(problems) == len(reports):
         raise problems[0]
     repeated = repeated_openings([opened[number] for number in range(len(paths))])
@@ -81,44 +79,12 @@ def _audited(path: Path, trust: TrustFile, options: AuditOptions) -> AuditReport
         return problem
 
 
-def _audit_here(shared: bytes, data: bytes) -> bytes:
-    """A worker process's part; what it is given and what it answers are pickles among processes of one program."""
-    try:
-        trust, options = pickle.loads(shared)  # noqa: S301
-        return pickle.dumps(_audited(Path(os.fsdecode(data)), trust, options))
-    except Exception as problem:  # noqa: BLE001 - told by the process that asked
-        return pickle.dumps(
-            problem if isinstance(problem, VerifaiError) else InternalError("bug", f"{type(problem).__name__}: {problem}")
-        )
+def _audit(shared: tuple[TrustFile, AuditOptions], path: Path) -> AuditReport | UsageError:
+    trust, options = shared
+    return _audited(path, trust, options)
 
 
-def _by_processes(
-    paths: Sequence[Path],
-    trust: TrustFile,
-    options: AuditOptions,
-    workers: int,
-    take: Callable[[int, AuditReport | UsageError], None],
-) -> None:
-    crew = LocalCrew(_audit_here, pickle.dumps((trust, options)), workers)
-    lost: Counter[int] = Counter()
-
-    def answered(answer: Answer) -> bool:
-        path = paths[answer.number]
-        if answer.data is None:
-            lost[answer.number] += 1
-            if lost[answer.number] < 3:
-                return False
-            message = f"{answer.lost}, so this bundle was not audited"
-            finding = Finding("worker-died", Outcome.UNDECIDED, message, where=str(path), remedy="Run again with --jobs 1.")
-            take(answer.number, AuditReport(str(path), None, (), (finding,), audited=options.now or ""))
-            return True
-        found = pickle.loads(answer.data)  # noqa: S301 - of a process of ours
-        if isinstance(found, VerifaiError) and not isinstance(found, UsageError):
-            raise found
-        take(answer.number, found)
-        return True
-
-    try:
-        work_through(crew, range(len(paths)), lambda number: os.fsencode(paths[number]), answered)
-    finally:
-        crew.close()
+def _lost(path: Path, why: str, options: AuditOptions) -> AuditReport:
+    message = f"{why}, so this bundle was not audited"
+    finding = Finding("worker-died", Outcome.UNDECIDED, message, where=str(path), remedy="Run again with --jobs 1.")
+    return AuditReport(str(path), None, (), (finding,), audited=options.now or "")

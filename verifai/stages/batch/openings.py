@@ -65,13 +65,17 @@ class Openings:
         return frozenset(state.root for state in states)
 
     def ensure(self) -> None:
-        """Make a fresh root where that was asked for and no other has openings left. Raises as :meth:`take`."""
+        """Make a fresh root where that was asked for and no other has openings left. Raises as :meth:`take`.
+
+        Each fresh root takes one opening of the pinned one and brings as many as that one had. So who lets roots be made keeps
+        half of the pinned root's openings for that, or the second would be the last.
+        """
         engine, folder, section = self.ready.engine, self.ready.folder, self.ready.section
         if not self.renew or not self.needed or not isinstance(engine, RenewsWeightRoots):
             return
         secrets, where = folder.secrets_dir(engine.name), str(folder.folder)
         roots = engine.weight_roots(section, secrets, where=where)
-        if any(one.used < one.budget - one.pinned for one in roots):  # the pinned root's last one is kept for a link
+        if any(one.used < one.budget - (one.budget // 2 if one.pinned else 0) for one in roots):
             return
         self.progress.note("The openings of the weights' roots are spent; a fresh root is made.")
         engine.renew_weight_root(section, folder.built_dir(engine.name), secrets, where=where)

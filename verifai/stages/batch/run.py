@@ -81,6 +81,7 @@ def prove_batch(
     if options.workforce.remote:
         refuse_to_ship(ready, options)
     given = len(samples)
+    ready.require_labels(samples)
     outside: tuple[OutsideInput, ...] = ()
     if ready.batch:  # a sample that cannot be proven would take its whole batch with it, so it is left out before
         outside = ready.outside(samples, progress)
@@ -91,7 +92,7 @@ def prove_batch(
     if not options.resume and _unfinished(output):
         progress.note("An earlier run was not done here. Going on with it; what is proven is not proven again.")
         options = replace(options, resume=True)
-    digests = [input_digest(sample, folder.model.inputs) for sample in samples]
+    digests = [input_digest(sample, ready.takes) for sample in samples]
     header = _header(ready, digests, options)
     check_context(header.context_of(len(samples) - 1))
     if not options.resume:

@@ -47,7 +47,7 @@ class RunOptions:
         model, inputs: one's own files; by default those of the shared folder. Either way they must be those of the terms.
         outputs: outputs that something else computed, in place of running the model.
         beacon: file of the published randomness, for a source that the folder cannot prove.
-        deadline: seconds that the model may run. token_input: as in :func:`replay_for_round`.
+        deadline: seconds that the model may run. jobs: processes that run it. token_input: as in :func:`replay_for_round`.
     """
 
     model: Path | None = None
@@ -56,6 +56,7 @@ class RunOptions:
     beacon: Path | None = None
     deadline: float | None = None
     threads: int = 1
+    jobs: int = 1
     token_input: str = ""
 
 
@@ -131,6 +132,7 @@ class Voter:
             outputs=self.options.outputs,
             deadline=self.options.deadline,
             threads=self.options.threads,
+            jobs=self.options.jobs,
             now=now,
         )
         made = room.kept("commitment.json", VoteCommitment)
@@ -217,6 +219,7 @@ class Voter:
             token_input=self.options.token_input,
             deadline=self.options.deadline,
             threads=self.options.threads,
+            jobs=self.options.jobs,
             voters=list(room.keys.values()),
             progress=room.progress,
         )

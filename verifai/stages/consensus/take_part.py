@@ -48,6 +48,7 @@ def commit_to_round(
     outputs: Path | None = None,
     deadline: float | None = None,
     threads: int = 1,
+    jobs: int = 1,
     now: datetime | None = None,
 ) -> WrittenMessage[VoteCommitment]:
     """Run the model in a process of its own and write a commitment to its outputs, which shows nothing of them.
@@ -59,6 +60,7 @@ def commit_to_round(
         secret: gets what the reveal needs (0600): keep it private until the beacon is out.
         outputs: outputs that something else computed, in place of running the model.
         deadline: seconds that the model may run.
+        jobs: processes that run it, each with a part of the samples.
         now: the moment, UTC; by default this one.
 
     Raises:
@@ -77,7 +79,7 @@ def commit_to_round(
     if outputs is not None:
         given = read_outputs(outputs, agreed.job.subject.kind, agreed.job.subject.tensors)
     else:
-        given = run_apart(model, agreed.job, samples, threads=threads, limits=Limits(wall_seconds=deadline))
+        given = run_apart(model, agreed.job, samples, threads=threads, jobs=jobs, limits=Limits(wall_seconds=deadline))
     message, kept = commit_vote(agreed, found.id, given, signer.public_key.keyid, this_environment(threads))
     write_new(secret, kept.to_bytes(), mode=0o600)
     try:
@@ -164,6 +166,7 @@ def replay_for_round(
     token_input: str = "",
     deadline: float | None = None,
     threads: int = 1,
+    jobs: int = 1,
     voters: Sequence[PublicKey] = (),
     progress: Progress = SILENT,
 ) -> WrittenReplay:
@@ -175,6 +178,7 @@ def replay_for_round(
         shown: token sequences that were exchanged beside the votes.
         token_input: the model's input that takes the tokens; may be empty when there is only one that can.
         deadline: seconds that each run of the model may take.
+        jobs: as in :func:`commit_to_round`.
         voters, progress: as in :func:`reveal_to_round`.
 
     Raises:
@@ -199,7 +203,7 @@ def replay_for_round(
         own[0],
         [vote for _, vote in messages if vote.voter != signer.public_key.keyid],
         samples,
-        lambda job, fed: run_apart(model, job, fed, threads=threads, limits=Limits(wall_seconds=deadline)),
+        lambda job, fed: run_apart(model, job, fed, threads=threads, jobs=jobs, limits=Limits(wall_seconds=deadline)),
         shown=() if shown is None else read_outputs(shown, OutputKind.TOKENS),
         token_input=token_input,
     )

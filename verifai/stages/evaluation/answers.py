@@ -31,6 +31,7 @@ class Answers:
         width: how many scores there are; 0 where they are not shown.
         numbers: proven numbers, exactly; none for classification.
         margins: by how much the score of the decided class is above the next; none where scores are not shown.
+        right: how many answers are right, where proofs count them and show no more; else ``None``.
     """
 
     decided: tuple[int, ...] = ()
@@ -38,6 +39,7 @@ class Answers:
     width: int = 0
     numbers: tuple[Fraction, ...] = ()
     margins: tuple[float, ...] = ()
+    right: int | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
@@ -48,6 +50,7 @@ class Answers:
             width=parts[0].width,
             numbers=tuple(one for part in parts for one in part.numbers),
             margins=tuple(one for part in parts for one in part.margins),
+            right=None if parts[0].right is None else sum(part.right or 0 for part in parts),
         )
 
 
@@ -123,7 +126,7 @@ def reading_of(statement: Statement, data: DataLock, names: PlaceNames, fidelity
                 finding = holds("answers-read", f"output {tensor.name!r} is one number per sample", STEP)
                 return Reading(tensor.name, data, names, fidelity, None, finding)
         elif _decides(statement, tensor, names, fidelity):
-            places, finding = _places(tensor, data, names)
+            places, finding = places_of(tensor.name, data, names)
             return Reading(tensor.name, data, names, fidelity, places, finding)
     hidden = [tensor.name for tensor in outputs if tensor.visibility is not Visibility.PUBLIC]
     if hidden:
@@ -153,37 +156,41 @@ def _decides(statement: Statement, tensor: TensorStatement, names: PlaceNames, f
     return shown.decides and not shown.every and shown.decided == 1
 
 
-def _places(tensor: TensorStatement, data: DataLock, names: PlaceNames) -> tuple[tuple[int, ...] | None, Finding]:
-    """By place of the model's classes the data set's class; ``None`` where both count from 0 in one order."""
-    labels, classes = names.labels.get(tensor.name, ()), data.classes
+def places_of(output: str, data: DataLock, names: PlaceNames) -> tuple[tuple[int, ...] | None, Finding]:
+    """By place of the model's classes the data set's class; ``None`` where both count from 0 in one order.
+
+    Raises:
+        PolicyNotMet: ``classes-differ``.
+    """
+    labels, classes = names.labels.get(output, ()), data.classes
     other = len(classes)
     if labels and set(classes) <= set(labels):
         at = {name: number for number, name in enumerate(classes)}
         return tuple(at.get(name, other) for name in labels), holds(
-            "answers-read", f"the classes of output {tensor.name!r} are the data set's, by name", STEP
+            "answers-read", f"the classes of output {output!r} are the data set's, by name", STEP
         )
     counted = classes == tuple(str(number) for number in range(len(classes)))
     numbers = bool(labels) and all(map(_NUMBER.fullmatch, labels))
     if numbers and set(labels) < set(classes) and other > len(labels):  # as 1, 2, 3 of a data set that has no 0
         at = {name: number for number, name in enumerate(classes)}
-        message = f"the classes of output {tensor.name!r} are the data set's, by name; it has {other - len(labels)} more"
+        message = f"the classes of output {output!r} are the data set's, by name; it has {other - len(labels)} more"
         return tuple(at[name] for name in labels), holds("answers-read", message, STEP)
     if labels and (not counted or numbers):  # where labels are other numbers, a 1 may be the class "1" or the second one
         odd = sorted(set(classes) - set(labels))[0]
         raise PolicyNotMet(
             "classes-differ",
-            f"the data set has a class {odd!r}, which the lock does not have among the labels of output {tensor.name!r}",
-            where=tensor.name,
+            f"the data set has a class {odd!r}, which the lock does not have among the labels of output {output!r}",
+            where=output,
             hint="Pin the data set with --class for each of the circuit's labels, in their order.",
         )
     if labels and other > len(labels):
-        message = f"the data set has {other} classes, output {tensor.name!r} has {len(labels)}"
-        raise PolicyNotMet("classes-differ", message, where=tensor.name, hint="This data set is not for this model.")
+        message = f"the data set has {other} classes, output {output!r} has {len(labels)}"
+        raise PolicyNotMet("classes-differ", message, where=output, hint="This data set is not for this model.")
     if counted:
-        return None, holds("answers-read", f"the labels are places of the classes of output {tensor.name!r}", STEP)
-    message = f"the lock names no classes of output {tensor.name!r}: the data set's were taken in their order"
+        return None, holds("answers-read", f"the labels are places of the classes of output {output!r}", STEP)
+    message = f"the lock names no classes of output {output!r}: the data set's were taken in their order"
     remedy = "Name them in circuit.toml (labels below [outputs]), and compile again."
-    return None, not_checked("classes-by-place", message, STEP, remedy, where=tensor.name)
+    return None, not_checked("classes-by-place", message, STEP, remedy, where=output)
 
 
 def exact_values(tensor: TensorStatement) -> tuple[Fraction, ...]:

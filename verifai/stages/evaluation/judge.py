@@ -20,23 +20,37 @@ from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.digest import Sha256, short
 from verifai.domain.evaluation.data_lock import DataLock, DataTask
-from verifai.domain.evaluation.metrics import Counted, Metrics, count_classes, places_by_group, sum_errors
+from verifai.domain.evaluation.metrics import (
+    ClassCounts,
+    ErrorSums,
+    Metrics,
+    RightCount,
+    count_classes,
+    places_by_group,
+    sum_errors,
+)
 from verifai.domain.fidelity import Fidelity
-from verifai.domain.findings import Finding, Outcome, holds
+from verifai.domain.findings import Finding, Outcome, holds, not_checked
 from verifai.domain.names import PlaceNames
 from verifai.domain.openings import OpenedBy
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
+from verifai.engines.capabilities import StatesInputRanges
 from verifai.engines.interface import ProofEngine
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet
 from verifai.onnx_graph.tensors import Array
 from verifai.stages.evaluation.answers import Answers, Reading, reading_of
 from verifai.stages.evaluation.claims import EvaluationClaims, find_evaluation
+from verifai.stages.evaluation.counted import CountReading, count_reading, of_items
 from verifai.stages.evaluation.data_set import DataSet, read_carried
+from verifai.stages.evaluation.left_out import require_outside
 from verifai.stages.evaluation.samples import cells_per_item, stacked, stated_inputs
 from verifai.stages.matching import HIDING_ROOT, check_context, check_context_bound
 from verifai.stages.verify import SATURATED, Expectations, VerifiedBundle, note_clamped, verify_proof
+
+SHOWN = 20
+"""Places that a finding names one by one."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,8 @@ class VerifiedEvaluation:
     Attributes:
         statement: of the first proof, for what all of them say alike: privacy, weights.
         metrics: counted here.
-        samples: the data set, with what was answered to each sample in ``answers``.
+        samples: the data set. answers: what was answered, to each sample that is not left out, in their order.
+        left_out: places of the samples that lie outside what the circuit takes.
         findings: one per step; what all proofs say alike is there once.
         opened: the openings of all proofs.
     """
@@ -63,6 +78,7 @@ class VerifiedEvaluation:
     opened: OpenedBy
     fidelity: Fidelity
     names: PlaceNames
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class ProvenPart:
     """One proof of an evaluation, verified.
 
     Attributes:
+        verified: where right answers are counted inside, its statement is the one about the samples, without labels and count.
         inputs: the data set's own values of its samples, by input, stacked where it is of a batch: they are the proven ones.
     """
 
@@ -137,14 +154,14 @@ def verify_evaluation(
     message = f"the {data.count:,} samples in the bundle, with their labels, are those that the lock of {data.name!r} pins"
     findings.add(holds("data-pinned", message, "E3", evidence=data.root))
     progress.phase(f"verifying {len(claims.parts)} proofs", len(claims.parts))
-    walk = _Walk(samples, data, lock)
+    walk = _Walk(samples, data, lock, claims.predicate.left_out)
     cut: ProofPredicate | None = None  # the proof whose prover says that it cut off the most
     for number, part in enumerate(claims.parts):
         verified = verify_proof(part, lock, allow_test_srs=allow_test_srs, budget=budget or Budget(), progress=SILENT)  # E4
         findings.add(*(one for one in verified.findings if one.code != SATURATED))
         cut = max((one for one in (cut, verified.proof) if one is not None), key=lambda one: one.clamped_cells or 0)
-        inputs = walk.take(verified, f"proof {number}")  # E5
-        findings.add(*(visit(ProvenPart(part, verified, inputs)) if visit is not None else ()))
+        taken = walk.take(part, verified, f"proof {number}")  # E5
+        findings.add(*(visit(taken) if visit is not None else ()))
         progress.advance()
     assert cut is not None
     findings.add(*note_clamped(cut))
@@ -174,9 +191,12 @@ def _counted(
 ) -> VerifiedEvaluation:
     verified, reading, answers = walk.finished()
     findings.add(
-        holds("samples-matched", f"each of the {data.count:,} proven inputs is the sample at its place", "E5"), reading.finding
+        holds("samples-matched", f"each of the {walk.place:,} proven inputs is the sample at its place", "E5"), reading.finding
     )
-    metrics = metrics_of(data, samples, answers)
+    left_out = claims.predicate.left_out
+    if left_out:
+        findings.add(_left_out(left_out, data))
+    metrics = metrics_of(data, samples, answers, left_out)
     if metrics.to_json() != claims.predicate.metrics or claims.predicate.output != reading.output:
         raise EvidenceRejected(
             "metrics-differ",
@@ -197,7 +217,16 @@ def _counted(
         opened=replace(walk.opened(), where=str(bundle.path)),
         fidelity=verified.fidelity,
         names=verified.names,
+        left_out=left_out,
     )
+
+
+def _left_out(places: Sequence[int], data: DataLock) -> Finding:
+    named = ", ".join(map(str, places[:SHOWN])) + (" …" if len(places) > SHOWN else "")
+    how = "no error of theirs is known" if data.task is DataTask.REGRESSION else "each is counted as wrong"
+    message = f"{len(places):,} of {data.count:,} samples lie outside what the circuit takes ({named}): {how}"
+    remedy = "Ask for a circuit that is calibrated with data that cover the data set."
+    return not_checked("samples-left-out", message, "E5", remedy)
 
 
 def _difference(metrics: Metrics, predicate: EvaluationPredicate) -> str:
@@ -209,26 +238,36 @@ def _difference(metrics: Metrics, predicate: EvaluationPredicate) -> str:
     return "its groups differ" if counted["groups"] != stated["groups"] else "its output is another one"
 
 
-def metrics_of(data: DataLock, samples: DataSet, answers: Answers) -> Metrics:
-    """Count answers against labels: of the whole data set and of each group."""
+def metrics_of(data: DataLock, samples: DataSet, answers: Answers, left_out: Sequence[int] = ()) -> Metrics:
+    """Count answers against labels: of the whole data set and of each group. ``left_out``: places without an answer."""
+    if answers.right is not None:  # of groups nothing is known
+        return Metrics(RightCount(data.count, answers.right, len(left_out)))
     groups = places_by_group(samples.groups)
-    return Metrics(
-        _count(data, samples.labels, answers, None),
-        {name: _count(data, samples.labels, answers, places) for name, places in groups.items()},
-    )
+    missing = frozenset(left_out)
+    at = {place: number for number, place in enumerate(place for place in range(len(samples)) if place not in missing)}
+    counted = {name: _count(data, samples.labels, answers, places, at) for name, places in groups.items()}
+    whole = _count(data, samples.labels, answers, range(len(samples)), at)
+    assert whole is not None
+    return Metrics(whole, {name: one for name, one in counted.items() if one is not None})
 
 
-def _count(data: DataLock, labels: Array, answers: Answers, places: Sequence[int] | None) -> Counted:
-    chosen = range(len(labels)) if places is None else places
+def _count(
+    data: DataLock, labels: Array, answers: Answers, places: Sequence[int], at: Mapping[int, int]
+) -> ClassCounts | ErrorSums | None:
+    """Of the samples at ``places``; ``at``: by place, the number of its answer. ``None`` for a regression without a number."""
     wanted = labels.tolist()
+    answered = [place for place in places if place in at]
+    missing = len(places) - len(answered)
     if data.task is DataTask.REGRESSION:
-        return sum_errors([Fraction(wanted[at]) for at in chosen], [answers.numbers[at] for at in chosen])
+        numbers = [answers.numbers[at[place]] for place in answered]
+        return sum_errors([Fraction(wanted[place]) for place in answered], numbers, missing) if answered else None
     return count_classes(
         len(data.classes),
-        [wanted[at] for at in chosen],
-        [answers.decided[at] for at in chosen],
-        [answers.ranks[at] for at in chosen] if answers.ranks else (),
+        [wanted[place] for place in places],
+        [answers.decided[at[place]] if place in at else len(data.classes) for place in places],
+        [answers.ranks[at[place]] if place in at else answers.width for place in places] if answers.ranks else (),
         answers.width,
+        missing,
     )
 
 
@@ -249,45 +288,71 @@ class _Findings:
 class _Walk:
     """Goes over the proofs in order: each proven item must be the sample at its place."""
 
-    def __init__(self, samples: DataSet, data: DataLock, lock: CircuitLock) -> None:
+    def __init__(self, samples: DataSet, data: DataLock, lock: CircuitLock, left_out: Sequence[int]) -> None:
+        missing = frozenset(left_out)
+        self._left_out = left_out
+        self._proven = [place for place in range(data.count) if place not in missing]
         self._samples = samples
         self._data = data
         self._lock = lock
         self._inputs: Sequence[dict[str, Array]] = ()
-        self._reading: Reading | None = None
+        self._reading: Reading | CountReading | None = None
         self._verified: VerifiedBundle | None = None
+        self._labels: Sequence[int] = ()
         self._opened: list[OpenedBy] = []
         self._answers: list[Answers] = []
         self.place = 0
 
-    def take(self, verified: VerifiedBundle, where: str) -> Mapping[str, Array]:
-        """One proof's samples; returns their inputs, which it was found to be about."""
-        statement = verified.statement
+    def take(self, part: OpenBundle, verified: VerifiedBundle, where: str) -> ProvenPart:
+        """One proof's samples, which it was found to be about."""
         if self._verified is None:
-            self._verified = verified
-            self._inputs = _own_inputs(self._samples, statement, verified.names)
-            self._reading = reading_of(statement, self._data, verified.names, verified.fidelity)
+            self._begin(part, verified)
         assert self._reading is not None
-        first, last = self.place, self.place + statement.inferences
-        if last > self._data.count:
+        statement, reading = verified.statement, self._reading
+        rest = len(self._proven) - self.place
+        claimed = min(reading.counting.items, rest) if isinstance(reading, CountReading) else statement.inferences
+        if claimed > rest or not claimed:
             raise EvidenceRejected(
                 "sample-added",
-                f"{last:,} inferences are proven, the data set has {self._data.count:,} samples",
+                f"{self.place + max(1, claimed):,} inferences are proven, the data set has {len(self._proven):,} samples",
                 where=where,
                 hint="One sample was counted twice, or one that the data set does not have.",
             )
+        places = self._proven[self.place : self.place + claimed]
+        labels = [self._labels[place] for place in places]
+        if isinstance(reading, CountReading):
+            self._answers.append(Answers(right=reading.right(statement, labels, where)))
+            verified = replace(verified, statement=of_items(statement, reading.counting, claimed, where))
+        else:
+            self._answers.append(reading.answers(statement, labels))
         engine = engine_for(statement.engine)
-        inputs = {one.name: self._match(engine, one, first, last, where) for one in statement.of(Role.INPUT)}
-        self._answers.append(self._reading.answers(statement, self._samples.labels[first:last].tolist()))
+        inputs = {one.name: self._match(engine, one, places, where) for one in verified.statement.of(Role.INPUT)}
         # Each opening is told with its own proof's digest: the proofs of one evaluation are compared with each other too.
         self._opened.append(verified.opened)
-        self.place = last
-        return inputs
+        self.place += claimed
+        return ProvenPart(part, verified, inputs)
 
-    def _match(self, engine: ProofEngine, tensor: TensorStatement, first: int, last: int, where: str) -> Array:
+    def _begin(self, part: OpenBundle, verified: VerifiedBundle) -> None:
+        """With the first proof: how inputs and answers are read, and whether what is left out cannot be proven."""
+        statement, engine = verified.statement, engine_for(verified.statement.engine)
+        section = self._lock.section(statement.engine)
+        counting = verified.counting
+        if counting is None:
+            self._reading = reading_of(statement, self._data, verified.names, verified.fidelity)
+        else:
+            self._reading = count_reading(counting, self._data, verified.names)
+            statement = of_items(statement, counting, min(counting.items, len(self._proven)), "proof 0")
+        self._labels = self._samples.labels.tolist()
+        self._inputs = _own_inputs(self._samples, statement, verified.names)
+        if self._left_out:
+            ranges = engine.input_ranges(section, part.payload) if isinstance(engine, StatesInputRanges) else {}
+            require_outside(engine, statement, ranges, self._inputs, self._left_out)
+        self._verified = replace(verified, statement=statement)
+
+    def _match(self, engine: ProofEngine, tensor: TensorStatement, places: Sequence[int], where: str) -> Array:
         if tensor.visibility is Visibility.PRIVATE:
             raise _hidden(tensor.name, "the proof binds it to nothing that you hold")
-        wanted = stacked(self._inputs[first:last], tensor)
+        wanted = stacked([self._inputs[place] for place in places], tensor)
         try:
             if tensor.visibility is Visibility.PUBLIC:
                 same = tensor.holds(engine.quantise(tensor, wanted))
@@ -300,36 +365,37 @@ class _Walk:
                 "sample-unknown", f"a sample cannot be what was proven: {problem.message}", where=f"{where}: {tensor.name!r}"
             ) from None
         if not same:
-            raise self._mismatch(engine, tensor, first, where)
+            raise self._mismatch(engine, tensor, places, where)
         return wanted
 
-    def _mismatch(self, engine: ProofEngine, tensor: TensorStatement, first: int, where: str) -> EvidenceRejected:
+    def _mismatch(self, engine: ProofEngine, tensor: TensorStatement, places: Sequence[int], where: str) -> EvidenceRejected:
         """Which sample was proven in another one's place."""
         if tensor.quantised is None:
-            message = f"the inputs of samples {first} to {first + max(0, len(tensor.shape) and tensor.shape[0]) - 1} are others"
+            message = f"the inputs of samples {places[0]} to {places[-1]} are others"
             return EvidenceRejected("sample-unknown", message, where=f"{where}: {tensor.name!r}", hint=_OTHERS)
         size = cells_per_item(tensor)
         one = replace(tensor, quantised=tensor.quantised[:size], shape=tensor.shape[1:], batch=0) if tensor.batch else tensor
         known: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-        for place, sample in enumerate(self._inputs):
+        missing = frozenset(self._left_out)  # of which a value may have no integer
+        for place, sample in ((at, one) for at, one in enumerate(self._inputs) if at not in missing):
             known[engine.quantise(one, sample[tensor.name])].append(place)
         proven = [tensor.quantised[at : at + size] for at in range(0, len(tensor.quantised), size)]
         for number, cells in enumerate(proven):
-            place, found = first + number, known.get(tuple(cells), [])
+            place, found = places[number], known.get(tuple(cells), [])
             if place in found:
                 continue
             code, message = _what(place, found)
             return EvidenceRejected(code, message, where=f"{where}, item {number}: {tensor.name!r}", hint=_OTHERS)
         return EvidenceRejected("sample-unknown", "the proven inputs are others", where=where, hint=_OTHERS)
 
-    def finished(self) -> tuple[VerifiedBundle, Reading, Answers]:
+    def finished(self) -> tuple[VerifiedBundle, Reading | CountReading, Answers]:
         """After the last proof."""
         assert self._verified is not None
         assert self._reading is not None
-        if self.place < self._data.count:
+        if self.place < len(self._proven):
             raise EvidenceRejected(
                 "sample-missing",
-                f"{self.place:,} samples are proven, the data set has {self._data.count:,}: the last ones are missing",
+                f"{self.place:,} samples are proven, of {len(self._proven):,}: the last ones are missing",
                 hint="Ask for the whole evaluation: what is left out may be what was answered wrongly.",
             )
         return self._verified, self._reading, Answers.joined(self._answers)

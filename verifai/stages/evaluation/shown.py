@@ -21,37 +21,56 @@ _VALUES = 6
 
 def shown_evaluation(verified: VerifiedEvaluation, confidence: float = CONFIDENCE) -> ShownEvaluation:
     """What reports show of it: wrong answers whose scores were surest first, or the largest errors first."""
-    found = _largest_errors(verified) if verified.data.task is DataTask.REGRESSION else _surest_wrong(verified)
+    found: list[tuple[int, int]] = []
+    if verified.answers.right is None:  # else it is hidden which were wrong
+        found = _largest_errors(verified) if verified.data.task is DataTask.REGRESSION else _surest_wrong(verified)
     wrong = 0 if verified.data.task is DataTask.REGRESSION else len(found)
-    worst = tuple(_sample(verified, place) for place in found[:WORST])
+    worst = tuple(_sample(verified, place, number) for place, number in found[:WORST])
     return ShownEvaluation(
-        verified.data, verified.metrics, verified.predicate.output, worst, wrong, confidence, verified.bundle_id
+        verified.data,
+        verified.metrics,
+        verified.predicate.output,
+        worst,
+        wrong,
+        confidence,
+        verified.bundle_id,
+        verified.left_out,
     )
 
 
-def _surest_wrong(verified: VerifiedEvaluation) -> list[int]:
+def _answered(verified: VerifiedEvaluation) -> list[int]:
+    """Places of the samples with an answer."""
+    missing = frozenset(verified.left_out)
+    return [place for place in range(len(verified.samples)) if place not in missing]
+
+
+def _surest_wrong(verified: VerifiedEvaluation) -> list[tuple[int, int]]:
+    """Places of wrong answers, each with the answer's number."""
     labels, answers = verified.samples.labels.tolist(), verified.answers
-    wrong = [at for at, (label, one) in enumerate(zip(labels, answers.decided, strict=True)) if label != one]
-    return sorted(wrong, key=lambda at: (-answers.margins[at], at)) if answers.margins else wrong
+    pairs = enumerate(zip(_answered(verified), answers.decided, strict=True))
+    wrong = [(place, number) for number, (place, one) in pairs if labels[place] != one]
+    return sorted(wrong, key=lambda one: (-answers.margins[one[1]], one[0])) if answers.margins else wrong
 
 
-def _largest_errors(verified: VerifiedEvaluation) -> list[int]:
+def _largest_errors(verified: VerifiedEvaluation) -> list[tuple[int, int]]:
     labels = verified.samples.labels.tolist()
-    errors = [abs(number - Fraction(label)) for number, label in zip(verified.answers.numbers, labels, strict=True)]
-    return sorted(range(len(errors)), key=lambda at: (-errors[at], at))
+    pairs = enumerate(zip(_answered(verified), verified.answers.numbers, strict=True))
+    errors = [(abs(number - Fraction(labels[place])), place, at) for at, (place, number) in pairs]
+    return [(place, at) for _, place, at in sorted(errors, key=lambda one: (-one[0], one[1]))]
 
 
-def _sample(verified: VerifiedEvaluation, place: int) -> WorstSample:
+def _sample(verified: VerifiedEvaluation, place: int, number: int) -> WorstSample:
+    """The sample at a place, and the answer to it, which is the ``number``-th."""
     data, answers = verified.samples, verified.answers
     label = data.labels.tolist()[place]
     if verified.data.task is DataTask.REGRESSION:
-        number = answers.numbers[place]
-        expected, answered = f"{label:.6g}", f"{float(number):.6g}"
-        how = f"off by {abs(float(number - Fraction(label))):.6g}"
+        proven = answers.numbers[number]
+        expected, answered = f"{label:.6g}", f"{float(proven):.6g}"
+        how = f"off by {abs(float(proven - Fraction(label))):.6g}"
     else:
         names = (*verified.data.classes, "another class")
-        expected, answered = names[label], names[answers.decided[place]]
-        how = f"score {answers.margins[place]:.4g} above the next" if answers.margins else ""
+        expected, answered = names[label], names[answers.decided[number]]
+        how = f"score {answers.margins[number]:.4g} above the next" if answers.margins else ""
     group = data.groups[place] if data.groups else ""
     return WorstSample(place, expected, answered, how, group, _picture(data, place), _row(data, place))
 

@@ -379,6 +379,7 @@ class _Case:
             fidelity=fidelity_figures(summary.fidelity),
             context_bound_by_proof=statement.context_bound,
             answer=statement.generation is not None,
+            ending=None if statement.generation is None else statement.generation.ending,
         )
 
     def _proof_signers(self) -> int:

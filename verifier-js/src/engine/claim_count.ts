@@ -1,7 +1,7 @@
 /**
  * How many claims reach each tensor, and how long the vectors are that carry them: the script on numbers, not on values.
  *
- * docs/engine/protocol.md, "What verifying costs". The constants are the first verifier's, so that both refuse the same circuits;
+ * docs/engine/operations.md, "What each costs a verifier". The constants are the first verifier's, so that both refuse the same circuits;
  * this verifier is faster.
  */
 

@@ -13,6 +13,8 @@ const MAX_RANK = 8;
 const MAX_ITEMS = 2 ** 16;
 const MAX_INDICES = 2 ** 24;
 const MAX_NAME = 256;
+const MAX_TABLES = 2 ** 12;
+const MAX_TABLE_VALUES = 2 ** 24;
 const BATCHED = 2;
 
 /** SHA-256(magic ‖ bytes), in hex. */
@@ -139,12 +141,17 @@ function readWeight(reader: Reader): Weight {
   return { ...shaped(name, shape), bound: reader.i64(), rowL1: reader.i64() };
 }
 
-function readTable(reader: Reader): Table {
-  const name = reader.text(), low = reader.i64(), count = reader.u32(), width = reader.u8(8);
-  if (![1, 2, 4, 8].includes(width) || count < 1 || count > 2 ** 16) throw reader.refuse("a table of an impossible size");
-  const values = reader.cells(width, count);
-  if (elementWidth(...rangeOf(values)) !== width) throw reader.refuse("a table's values are wider than they have to be");
-  return { name, low, values, width: log2Ceil(count), high: low + BigInt(count) - 1n };
+function readTables(reader: Reader): Table[] {
+  let left = MAX_TABLE_VALUES;
+  return reader.list(MAX_TABLES, 8, () => {
+    const name = reader.text(), low = reader.i64(), count = reader.u32(), width = reader.u8(8);
+    if (![1, 2, 4, 8].includes(width) || count < 1 || count > 2 ** 16) throw reader.refuse("a table of an impossible size");
+    left -= count;
+    if (left < 0) throw reader.refuse(`tables of more than ${MAX_TABLE_VALUES} values together`);
+    const values = reader.cells(width, count);
+    if (elementWidth(...rangeOf(values)) !== width) throw reader.refuse("a table's values are wider than they have to be");
+    return { name, low, values, width: log2Ceil(count), high: low + BigInt(count) - 1n };
+  });
 }
 
 function readPiece(reader: Reader): ViewPiece {
@@ -212,7 +219,7 @@ export function decodeCircuit(data: Uint8Array): Circuit {
   const openingBudget = zeroKnowledge ? reader.u32() : 0;
   const tensors = reader.list(MAX_ITEMS, 8, () => readTensor(reader));
   const weights = reader.list(MAX_ITEMS, 8, () => readWeight(reader));
-  const tables = reader.list(256, 8, () => readTable(reader));
+  const tables = readTables(reader);
   const ops = reader.list(MAX_ITEMS, 1, () => readOp(reader));
   const readPort = (): Port => ({ tensor: reader.u32(), visibility: reader.u8(2) });
   const inputs = reader.list(256, 5, readPort), outputs = reader.list(256, 5, readPort);

@@ -152,6 +152,8 @@ export interface Section {
   readonly fidelity: Fidelity;
   readonly openingBudget: number;
   readonly batch: number;
+  /** Whether the circuit counts right answers. What it says of that is not read here: no proof of such a circuit is judged. */
+  readonly counts: boolean;
 }
 
 /** Throws Refusal of kind `usage`: `bad-lock`. */
@@ -178,6 +180,8 @@ export function parseSection(table: Table): Section {
   const fidelity = fidelityOf(record.sub("fidelity"));
   const openingBudget = record.has("opening_budget") ? record.integer("opening_budget", 0, 64) : 0;
   const batch = record.has("batch") ? record.integer("batch", 2, 65536) : 0;
+  const counts = record.has("count_right");
+  if (counts) record.sub("count_right");
   record.done();
   const hides = SUITES.get(suite)?.zeroKnowledge ?? false;
   if (weights === "withheld" || (weights === "committed" && hides)) throw record.refuse("sumcheck weights are public, or committed, or, in the zero-knowledge suite, private", "weights");
@@ -186,7 +190,7 @@ export function parseSection(table: Table): Section {
   const shown = new Set(tensors.filter((one) => one.role === "input" && one.visibility === "public").map((one) => one.name));
   for (const [name, scale] of scales) if (scale.ordered && !shown.has(name)) throw record.refuse("only public inputs are the integers of float32 numbers", "scales");
   if (!hides && tensors.some((one) => one.visibility === "private")) throw record.refuse("this suite hides nothing, so no tensor is private", "tensors");
-  return { suite, circuitSha256, weights, weightsSha256, soundnessMillibits, tensors, boundary, scales, fidelity, openingBudget, batch };
+  return { suite, circuitSha256, weights, weightsSha256, soundnessMillibits, tensors, boundary, scales, fidelity, openingBudget, batch, counts };
 }
 
 /** Throws Refusal (`engine-version`). */

@@ -10,7 +10,8 @@ import pytest
 
 from tests.unit.domain.evaluation.test_metrics import lock
 from verifai.domain.evaluation.data_lock import DataTask
-from verifai.domain.evaluation.metrics import Metrics, count_classes, sum_errors
+from verifai.domain.evaluation.metrics import Metrics, RightCount, count_classes, sum_errors
+from verifai.domain.evaluation.words import largest_gap
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.evaluation import EvaluationDemand, evaluation_from_record, judge_evaluation, unfit
 from verifai.domain.policy.parse import parse_policy
@@ -132,3 +133,38 @@ def test_a_policy_names_the_evaluation_only_where_evidence_asks_for_it() -> None
     found = parse_policy(text.replace('["proof"]', '["proof", "evaluation"]').encode(), "verifai.toml")
     assert found.models[0].evaluation is not None
     assert found.models[0].evaluation.accuracy == 0.9
+
+
+def test_a_count_inside_the_proofs_meets_an_accuracy_and_nothing_else() -> None:
+    inside = Metrics(RightCount(100, 97))
+    assert codes(demand(accuracy=0.97), inside) == set()
+    assert codes(demand(accuracy=0.98), inside) == {"accuracy-below-floor"}
+    for asked in ({"recall_of": {"no": 0.0}}, {"precision_of": {"no": 0.0}}, {"accuracy_of_each_group": 0.0}):
+        assert codes(demand(accuracy=0.9, **asked), inside) == {"evaluation-output-hidden"}
+    assert codes(demand(accuracy=0.9, largest_gap_between_groups=1.0), inside) == {"evaluation-output-hidden"}
+
+
+def test_what_is_left_out_never_helps_and_its_share_may_be_limited() -> None:
+    whole = count_classes(2, [0, 0, 1, 1], [0, 2, 1, 1], left_out=1)
+    assert (whole.accuracy.value, whole.recall(0).value, whole.precision(0).value) == (
+        Fraction(3, 4),
+        Fraction(1, 2),
+        Fraction(1, 2),
+    )
+    assert whole.precision(1).value == Fraction(2, 3)
+    assert codes(demand(accuracy=0.75), Metrics(whole)) == set()
+    assert codes(demand(accuracy=0.75, largest_share_left_out=0.25), Metrics(whole)) == set()
+    assert codes(demand(accuracy=0.75, largest_share_left_out=0.2), Metrics(whole)) == {"too-many-left-out"}
+    better, worse = count_classes(2, [0] * 4, [0, 0, 0, 2], left_out=1), count_classes(2, [0] * 4, [0, 0, 1, 1])
+    assert largest_gap(Metrics(whole, {"a": better, "b": worse})) == Fraction(1, 2)  # 3 of 4, or 4, beside 2
+    assert largest_gap(Metrics(whole, {"a": better})) is None
+
+
+def test_in_a_regression_nothing_may_be_left_out_unless_it_is_said() -> None:
+    sums = Metrics(sum_errors([Fraction(1)] * 3, [Fraction(1)] * 3, left_out=1))
+    limits = {"task": DataTask.REGRESSION, "classes": ()}
+    assert codes(demand(mean_absolute_error=1.0), sums, **limits) == {"too-many-left-out"}
+    assert codes(demand(mean_absolute_error=1.0, largest_share_left_out=0.25), sums, **limits) == set()
+    grouped = Metrics(sums.whole, {"a": sums.whole})  # all of the other group's samples are left out
+    asked = demand(mean_absolute_error=1.0, largest_share_left_out=0.5, largest_gap_between_groups=1.0)
+    assert codes(asked, grouped, groups=("a", "b"), **limits) == {"groups-too-far-apart"}

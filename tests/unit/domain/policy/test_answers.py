@@ -10,12 +10,13 @@ import pytest
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256
 from verifai.domain.findings import Outcome
+from verifai.domain.generation import Ending
 from verifai.domain.policy.demands import FidelityDemand, PrivacyLevel, ProofDemand, SrsLevel
 from verifai.domain.policy.judge import ProofFacts, judge_fidelity, judge_proof
 from verifai.domain.policy.parse import parse_policy
 from verifai.domain.record import Record
 from verifai.domain.statement import EngineName
-from verifai.errors import VerifaiError
+from verifai.errors import UsageError, VerifaiError
 
 FIGURES = FidelityFigures(
     51,
@@ -42,6 +43,36 @@ def test_an_inference_alone_is_no_answer() -> None:
     assert codes(DEMAND, FACTS)["answer-not-shown"] is Outcome.POLICY_NOT_MET
     assert codes(DEMAND, replace(FACTS, answer=True))["answer-shown"] is Outcome.HOLDS
     assert "answer-not-shown" not in codes(replace(DEMAND, answers=False), FACTS)
+
+
+def test_a_policy_may_want_answers_that_the_model_ended() -> None:
+    whole = replace(DEMAND, answers_end=Ending.END_OF_TEXT)
+    cut, ended = (replace(FACTS, answer=True, ending=one) for one in (Ending.MAX_TOKENS, Ending.END_OF_TEXT))
+    assert codes(whole, cut)["answer-unfinished"] is Outcome.POLICY_NOT_MET
+    assert "answer-unfinished" not in codes(whole, ended)
+    assert "answer-unfinished" not in codes(DEMAND, cut)
+    assert codes(whole, FACTS)["answer-not-shown"] is Outcome.POLICY_NOT_MET
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [('answers_end = "end-of-text"', "answers_end"), ('answers = true\nanswers_end = "never"', "answers_end")],
+)
+def test_an_ending_is_demanded_of_answers_alone(line: str, place: str) -> None:
+    text = f"""
+schema = "verifai/policy/v1"
+[[model]]
+name = "lm"
+lock = "circuit.lock"
+evidence = ["proof"]
+[model.proof]
+engines = ["sumcheck"]
+{line}
+"""
+    with pytest.raises(UsageError) as caught:
+        parse_policy(text.encode(), "policy.toml")
+    assert caught.value.code == "bad-policy"
+    assert place in caught.value.where
 
 
 def test_agreement_is_of_positions() -> None:

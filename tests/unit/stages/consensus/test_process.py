@@ -90,6 +90,28 @@ def test_an_honest_verifier_gives_what_a_direct_run_gives(tmp_path: Path) -> Non
     assert np.array_equal(apart["y"], direct["y"])
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_parts_in_several_processes_give_what_one_gives(tmp_path: Path, batch: int) -> None:
+    """Batches stay whole: a model may answer differently to another batch."""
+    model = _model(
+        [helper.make_node("ReduceMax", ["x"], ["m"], keepdims=1), helper.make_node("Sub", ["x", "m"], ["y"])]
+    )  # over the batch as well
+    samples = [{"x": np.full((1, 4), number, dtype=np.float32)} for number in (5, 1, 4, 2, 3)]
+    runtime = RuntimeOptions(batch)
+    subject = VoteSubject(sha256(model), sha256(b""), OutputKind.EXACT, PrecisionClass.FP32, runtime, tensors=("y",))
+    job, path = make_job(subject, samples), _write(tmp_path, model)
+    one, more = run_apart(path, job, samples), run_apart(path, job, samples, jobs=3)
+    assert [found["y"].tolist() for found in more] == [found["y"].tolist() for found in one]
+    assert (len({found["y"].max() for found in one}) == 1) == (batch == 1), "the batch changes the answer"
+
+
+def test_one_part_that_is_stopped_stops_the_others(tmp_path: Path) -> None:
+    model = _endless()
+    job = make_job(VoteSubject(sha256(model), sha256(b""), OutputKind.EXACT, PrecisionClass.FP32, tensors=("y",)), INPUT * 2)
+    with pytest.raises(DeadlineExceeded):
+        run_apart(_write(tmp_path, model), job, INPUT * 2, jobs=2, limits=Limits(wall_seconds=4))
+
+
 def test_other_inputs_than_the_jobs_are_refused() -> None:
     with pytest.raises(InputRejected) as caught:
         require_inputs(_job(PLAIN), [{"x": np.zeros((1, 4), dtype=np.float32)}])

@@ -37,6 +37,9 @@ MAX_BYTES = 1 << 28
 MAX_RANK = 8
 MAX_ITEMS = 1 << 16
 MAX_INDICES = 1 << 24
+MAX_TABLES = 1 << 12
+MAX_TABLE_VALUES = 1 << 24
+"""Of all tables together: many small ones cost no more than few large ones."""
 MAX_NAME = 256
 _BATCHED = 2
 
@@ -250,12 +253,18 @@ def _read_weight(reader: _Reader) -> Weight:
     return Weight(reader.text(), reader.many(MAX_RANK), reader.i64(), reader.i64())
 
 
-def _read_table(reader: _Reader) -> Table:
-    name, low, count = reader.text(), reader.i64(), reader.u32()
-    width = reader.u8(8)
-    if width not in _FORMAT or not 0 < count <= 1 << 16:
-        raise reader.refuse("a table of an impossible size")
-    return Table(name, low, struct.unpack(f"<{count}{_FORMAT[width]}", reader.take(count * width)))
+def _read_tables(reader: _Reader) -> tuple[Table, ...]:
+    tables, left = [], MAX_TABLE_VALUES
+    for _ in range(reader.count(MAX_TABLES, 8)):
+        name, low, count = reader.text(), reader.i64(), reader.u32()
+        width = reader.u8(8)
+        if width not in _FORMAT or not 0 < count <= 1 << 16:
+            raise reader.refuse("a table of an impossible size")
+        left -= count
+        if left < 0:  # before they are made
+            raise reader.refuse(f"tables of more than {MAX_TABLE_VALUES} values together")
+        tables.append(Table(name, low, struct.unpack(f"<{count}{_FORMAT[width]}", reader.take(count * width))))
+    return tuple(tables)
 
 
 def _read_pieces(reader: _Reader) -> tuple[ops.Piece, ...]:
@@ -313,7 +322,7 @@ def decode(data: bytes) -> Circuit:
     budget = reader.u32() if hiding else 0
     tensors = tuple(_read_tensor(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
     weights = tuple(_read_weight(reader) for _ in range(reader.count(MAX_ITEMS, 8)))
-    tables = tuple(_read_table(reader) for _ in range(reader.count(256, 8)))
+    tables = _read_tables(reader)
     operations = tuple(_read_op(reader) for _ in range(reader.count(MAX_ITEMS, 1)))
     inputs = tuple(_read_port(reader) for _ in range(reader.count(256, 5)))
     outputs = tuple(_read_port(reader) for _ in range(reader.count(256, 5)))

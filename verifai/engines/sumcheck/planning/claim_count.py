@@ -31,10 +31,16 @@ CELL_NS = 120
 """Per cell of a public tensor or weight, each time that it is evaluated."""
 ROW_NS = 1_500
 """Per row of them."""
-TABLE_NS = 500
+TABLE_NS, TABLE_BYTES = 500, 64
 """Per row of a public table."""
+VARIABLE_NS = 12_000
+"""Per variable of a column and claim on it that is opened: for each of up to five pieces."""
+KEPT_TABLES = 16
+"""Tables of eq vectors that are kept for the next claim."""
+STEP_NS = 1_000
+"""Per product of entry and weight of a window."""
 
-_CLASSES = 8
+CLASSES = 8
 """Kinds of claims on one tensor that are told apart; beyond, all count as the most costly."""
 
 Mask = int
@@ -80,8 +86,8 @@ class ClaimCounter:
         if self.claims > MAX_CLAIMS:
             raise UnsupportedModel("sumcheck-too-large", f"more than {MAX_CLAIMS} claims would be opened", where="openings")
         entries = sum(1 << width for axis, width in enumerate(bits) if mask >> axis & 1)
-        self.nanoseconds += times * (ENTRY_NS * entries + 12_000 * sum(bits))  # for each of up to five pieces
-        self.most = max(self.most, 16 * ENTRY_BYTES * entries)  # tables that are kept for the next claim
+        self.nanoseconds += times * (ENTRY_NS * entries + VARIABLE_NS * sum(bits))
+        self.most = max(self.most, KEPT_TABLES * ENTRY_BYTES * entries)
 
     def make(self, entries: int, times: int) -> None:
         """Vectors of ``entries`` entries, which their claims keep."""
@@ -109,7 +115,7 @@ class ClaimCounter:
         elif tensor in self._pending:
             self.send(times)
             classes = self._pending[tensor]
-            if mask not in classes and len(classes) >= _CLASSES:
+            if mask not in classes and len(classes) >= CLASSES:
                 mask = (1 << len(described.shape)) - 1
             classes[mask] = classes.get(mask, 0) + times
         else:
@@ -175,7 +181,7 @@ class ClaimCounter:
             self.look(2 << (table.log_size + 1) // 2, 1)
             if table.kind != RANGE:
                 self.nanoseconds += TABLE_NS << table.log_size
-                self.most = max(self.most, 64 << table.log_size)
+                self.most = max(self.most, TABLE_BYTES << table.log_size)
 
     def operations(self) -> None:
         """Step 8."""
@@ -265,7 +271,7 @@ def _window(
             short, long = sorted((entries * stride, taps_ * dilation[d]))
             steps = 6 * spread + int(short**0.585) * long
             c.most = max(c.most, 6 * ENTRY_BYTES * spread)
-        c.nanoseconds += times * 1_000 * steps
+        c.nanoseconds += times * STEP_NS * steps
 
 
 def _grid(source: Tensor) -> Mask:

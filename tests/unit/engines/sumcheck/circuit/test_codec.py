@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support.sumcheck_circuits import clamp_table, start, tiny_mlp, with_op, with_output
-from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.circuit.codec import MAGIC, circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit import codec, ops
+from verifai.engines.sumcheck.circuit.codec import MAGIC, MAX_TABLE_VALUES, MAX_TABLES, circuit_digest, decode, encode
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, SoundnessStep, Table, Weight
 from verifai.engines.sumcheck.circuit.weights import decode_weights, encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter.weights import decode_arrays, encode_arrays
@@ -83,10 +83,31 @@ def test_compile_refuses_a_circuit_that_no_reader_takes() -> None:
 
     circuit, _ = tiny_mlp()
     require_readable(circuit)
-    tables = tuple(clamp_table(4, 0, 5, f"t{number}") for number in range(257))
-    with pytest.raises(UnsupportedModel, match="257 items") as caught:
+    tables = tuple(clamp_table(4, 0, 5, f"t{number}") for number in range(MAX_TABLES + 1))
+    require_readable(replace(circuit, tables=tables[:-1]))
+    with pytest.raises(UnsupportedModel, match="4097 items") as caught:
         require_readable(replace(circuit, tables=tables))
     assert caught.value.code == "sumcheck-too-large"
+
+
+def test_the_values_of_all_tables_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_TABLE_VALUES == 1 << 24
+    monkeypatch.setattr(codec, "MAX_TABLE_VALUES", 1 << 17)
+    circuit, _ = tiny_mlp()
+    values = tuple([-100] * (1 << 16))
+    many = (Table("a", 0, values), Table("b", -(1 << 15), values))
+    assert decode(encode(replace(circuit, tables=many))).tables == many
+    with pytest.raises(EvidenceRejected, match="values together"):
+        decode(encode(replace(circuit, tables=(*many, Table("one", 0, (0, 0))))))
+    long = encode(replace(circuit, tables=(*many, *(Table(f"t{number}", 0, values) for number in range(20)))))
+    tracemalloc.start()
+    try:
+        with pytest.raises(EvidenceRejected, match="values together"):
+            decode(long)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * (1 << 17) + len(long)
 
 
 def test_bytes_after_the_end_are_refused() -> None:

@@ -14,9 +14,10 @@ from tests.support.paths import ROOT
 MEMORY = 2 * 2**30
 STORE = 80 * 2**20
 ATTEMPTS = 5
-HELPERS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+HELPERS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")  # read when ray is loaded
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")  # read when ray is loaded, as the next one
+os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
 
 
 def free_ports(count: int) -> list[int]:

@@ -13,11 +13,13 @@ from tests.support.language_models import BERT, random_weights, word_tokenizer, 
 from tests.support.paths import ROOT
 from verifai.circuit_folder import read_lock
 from verifai.cli.app import run
+from verifai.domain.statement import EngineName, WeightVisibility
 from verifai.errors import ResourceExhausted, UsageError
 from verifai.showcase import demo_language
 from verifai.showcase.demo_language import Answered, CompiledLanguage, LanguageModel, run_language_demo
 from verifai.showcase.demo_steps import Refused
 from verifai.stages import check
+from verifai.stages.export import export
 from verifai.stages.verify import verify_bundle
 
 
@@ -54,7 +56,8 @@ def test_a_machine_that_is_too_small_is_told_before_anything_is_made(tmp_path: P
     with pytest.raises(ResourceExhausted) as caught:
         next(events)
     assert (caught.value.code, caught.value.status) == ("estimate-over-budget", 4)
-    assert "0.3 GiB of memory needed, 0.1 GiB in this machine" in caught.value.message
+    needed = f"about {model.estimate.memory_bytes / 2**30:,.1f} GiB of memory needed, 0.1 GiB in this machine"
+    assert caught.value.message == needed
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,3 +103,14 @@ def test_an_installation_without_the_small_model_says_so(tmp_path: Path, monkeyp
     assert caught.value.code == "file-missing"
     shutil.copytree(ROOT / "fixtures" / "tiny-llama", tmp_path / "tiny-llama")
     assert demo_language._small() == (tmp_path / "tiny-llama").resolve()
+
+
+def test_a_large_model_is_not_searched_for_the_cheapest_bits(tmp_path: Path) -> None:
+    exported = export(demo_language.SMALL.resolve(), positions=8)
+    for name, numbers, bits, floor in (("small", 10**5, None, 0.99), ("large", 10**8, 12, 0.9)):
+        (tmp_path / name).mkdir()
+        spec = demo_language._circuit(tmp_path / name, exported, None, numbers).spec
+        assert spec.floor.top1_agreement == floor and (spec.floor.perplexity_ratio or 0) <= 1.1
+        assert spec.options.get(EngineName.SUMCHECK, {}).get("activation_bits") == bits
+        assert spec.weights is WeightVisibility.COMMITTED and spec.calibration is not None
+        assert (tmp_path / name / "texts.txt").read_text("utf-8").splitlines() == list(demo_language.TEXTS)

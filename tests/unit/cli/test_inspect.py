@@ -90,7 +90,7 @@ OURS = [
     (b'{"schema":"verifai/ezkl-proof/v1"}', "a proof"),
     (b'{"schema":"verifai/log-consistency/v1"}', "a proof that a log only grew"),
     (b'{"schema":"verifai/prove-index/v1"}\n{}', "the index of a batch"),
-    (b'{"schema": "verifai/gate/v1", "verdict": "accepted"}', "what `verifai gate` printed with --json"),
+    (b'{"schema": "verifai/gate/v1", "verdict": "accepted"}', "what the command gate printed with --json"),
     (b"verifai/opening-ledger/v1 " + b"0" * 64 + b" 9\n", "the ledger of a weight commitment's openings"),
     (b"verifai/circuit/1\0", "a compiled circuit"),
     (b"verifai/weights/1\0", "the weights of a compiled circuit"),
@@ -140,3 +140,12 @@ def test_what_is_not_ours_is_not_called_ours(tmp_path: Path, capsys: pytest.Capt
         path = tmp_path / "other"
         path.write_bytes(content)
         assert "files" not in _json(capsys, "inspect", path)
+
+
+def test_an_answer_is_told_as_claimed_and_as_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """No lock is trusted here, so nobody says which texts the tokens are."""
+    assert run(["inspect", str(ROOT / "fixtures" / "bundles" / "sumcheck-2-answer" / "answer.vbundle")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "As the bundle claims, not verified: The weights" in shown
+    assert "The 4 tokens of the answer are the greedy continuation of the prompt's 5 tokens" in shown
+    assert "Paris" not in shown

@@ -75,7 +75,7 @@ def test_nobody_is_named_as_signer_who_is_not_trusted_and_an_insecure_set_up_com
 def test_several_begin_with_an_overview_and_one_does_not() -> None:
     good, bad = report(Outcome.HOLDS), report(Outcome.REJECTED, words=())
     page = render_html([good, bad]).decode()
-    assert page.index("verifai audit of 2 bundles") < page.index('id="bundle-1"')
+    assert page.index("2 bundles, audited by verifai") < page.index('id="bundle-1"')
     four = render_html([good, good, good, bad]).decode()
     assert "not accepted 1" in four and "accepted 3" in four and "not accepted 1" not in page, "a short list needs no filter"
     assert 'href="#bundle-2"' in page and 'id="bundle-2"' in page and "<script" not in page

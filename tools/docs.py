@@ -43,7 +43,7 @@ def codes_page() -> str:
     ]
     for name, code in sorted(all_codes().items()):
         status = ", ".join(str(status) for status in code.statuses)
-        lines.append(f"| `{name}` | {status} | {_cell(code.meaning)} | {_cell(code.remedy)} |")
+        lines.append(f'| <a id="{name}"></a>`{name}` | {status} | {_cell(code.meaning)} | {_cell(code.remedy)} |')
     return "\n".join(lines) + "\n"
 
 

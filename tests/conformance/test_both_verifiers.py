@@ -14,7 +14,7 @@ from tests.support import conformance_cases as made
 from tests.support.paths import ROOT
 from tests.support.random_circuits import random_circuit
 from tests.support.second_verifier import differences, first, second
-from tests.support.sumcheck_examples import Sketch
+from tests.support.sumcheck_examples import Sketch, many_lookups
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import MAX_TABLES, circuit_digest, decode, encode
 from verifai.engines.sumcheck.circuit.program import Table
@@ -88,6 +88,15 @@ def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path
     honest = list(made.private_weights())
     assert [answer.code for answer in second(honest, tmp_path)] == ["", ""]
     assert differences([changed for case in honest for changed in made.mutations(case, 60, 3)], tmp_path) == []
+
+
+@pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
+def test_both_count_leaves_alike_where_their_power_of_two_is_too_weak(suite, tmp_path):
+    honest = [made.unproven(many_lookups(count, suite), f"{count}") for count in (7, 8, 16, 21)]
+    assert [answer.code for answer in second(honest, tmp_path)] == ["proof-invalid"] * 4  # they have come to the script
+    more, less = (list(made.other_errors(many_lookups(8, suite), by)) for by in (1, -1))
+    assert {answer.code for answer in second([*more, *less], tmp_path)} == {"circuit-invalid"}
+    assert differences([*honest, *more, *less], tmp_path) == []
 
 
 def test_both_refuse_the_provers_that_cheat_before_they_commit(cheats, tmp_path):

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 from verifai.domain import strict_json
 from verifai.domain.digest import sha256
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.waiver import Scope, ScopeKind, WaivedFinding, Waiver
 from verifai.domain.shown import Decision, ShownTensor
 from verifai.domain.statement import Role
@@ -224,7 +225,82 @@ def test_sarif_messages_hold_no_link_and_no_placeholder() -> None:
         assert "{" not in text.replace("{{", "")
 
 
+POLICY = """schema = "verifai/policy/v1"
+name = "release"
+trust = "trust.toml"
+
+[[model]]
+name = "one"
+lock = "one.lock"
+evidence = ["proof"]
+max_age = "30d"
+
+[model.proof]
+inferences = 10
+
+[[model]]
+name = "two"
+lock = "two.lock"
+
+[model.proof]
+engines = ["ezkl"]
+inferences = 2
+recall_of.fraud = 0.9
+"""
+LOCKS = {
+    name: (f"{name}.lock", f'name = "{name}"\nvk_sha256 = "{digit * 64}"\n') for name, digit in (("one", "1"), ("two", "2"))
+}
+PLACES = Places("verifai.toml", POLICY, ("one", "two"), LOCKS)
+
+
+@pytest.mark.parametrize(
+    ("finding", "models", "expected"),
+    [
+        (Finding("stale", Outcome.POLICY_NOT_MET, "old", where="max_age"), ("one",), ("verifai.toml", 9)),
+        (Finding("engine-not-allowed", Outcome.POLICY_NOT_MET, "x", where="engines"), ("two",), ("verifai.toml", 19)),
+        (Finding("too-few-inferences", Outcome.POLICY_NOT_MET, "x", where="two: inferences"), ("two",), ("verifai.toml", 20)),
+        (Finding("too-few-inferences", Outcome.POLICY_NOT_MET, "x", where="one: inferences"), ("one",), ("verifai.toml", 12)),
+        (Finding("recall", Outcome.POLICY_NOT_MET, "x", where="recall_of.fraud"), ("two",), ("verifai.toml", 21)),
+        (Finding("evidence-missing", Outcome.POLICY_NOT_MET, "x", where="one: proof"), ("one",), ("verifai.toml", 11)),
+        (Finding("key-mismatch", Outcome.REJECTED, "x", evidence="a != " + "2" * 64), ("two",), ("two.lock", 2)),
+        (Finding("key-mismatch", Outcome.POLICY_NOT_MET, "x", evidence="2" * 64), ("two",), ("verifai.toml", 14)),
+        (Finding("below-threshold", Outcome.POLICY_NOT_MET, "x", step="T5"), ("one",), ("verifai.toml", 3)),
+        (Finding("proof-invalid", Outcome.REJECTED, "x", where="evidence/a/proof.json"), ("two",), ("verifai.toml", 14)),
+        (Finding("model-not-in-policy", Outcome.REJECTED, "x"), (), ("verifai.toml", 5)),
+        (Finding("bad-policy", Outcome.UNDECIDED, "x", where="verifai.toml:7: model[0].lock"), (), ("verifai.toml", 7)),
+        (Finding("bad", Outcome.REJECTED, "x", where="verifai.toml:99999999999999999999"), ("one",), ("verifai.toml", 5)),
+        (Finding("bad", Outcome.REJECTED, "x", where="(" * 5000), ("no such model", "two"), ("verifai.toml", 5)),
+    ],
+)
+def test_sarif_points_at_the_line_that_asked_or_pinned(
+    finding: Finding, models: tuple[str, ...], expected: tuple[str, int]
+) -> None:
+    one = Entry("bundle", "evidence/a", "", finding.outcome, (finding,), models=models)
+    (result,) = _sarif(replace(report(one), places=PLACES))["runs"][0]["results"]
+    (place,) = result["locations"]
+    found = place["physicalLocation"]
+    assert (found["artifactLocation"]["uri"], found["region"]["startLine"]) == (f"./{expected[0]}", expected[1])
+    assert result["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "./evidence/a"
+
+
+@pytest.mark.parametrize("which", REPORTS)
+def test_sarif_with_places_is_valid_too_and_every_rule_helps(which: str) -> None:
+    document = _sarif(replace(REPORTS[which], places=PLACES, codes_page="https://docs.example.org/codes.html"))
+    assert Draft7Validator(json.loads(SARIF_SCHEMA.read_text())).is_valid(document)
+    for rule in document["runs"][0]["tool"]["driver"]["rules"]:
+        assert rule["help"]["text"] and rule["help"]["markdown"]
+        assert rule["helpUri"] == f"https://docs.example.org/codes.html#{rule['id']}"
+        assert f'<a id="{rule["id"]}"></a>' in (ROOT / "docs" / "codes.md").read_text(encoding="utf-8")
+
+
 # JUnit
+
+
+def test_junit_says_how_long_each_case_took() -> None:
+    timed = [replace(one, seconds=seconds) for one, seconds in zip(MIXED.entries, (0.25, 1.5, None), strict=True)]
+    suite = next(iter(JUnitXml.fromstring(format_for(ReportName.JUNIT).render(replace(MIXED, entries=tuple(timed))))))
+    assert [case.time for case in suite] == [0.25, 1.5, 0.0]
+    assert suite.time == 1.75
 
 
 def test_junit_is_read_back_by_a_real_reader() -> None:
@@ -339,4 +415,4 @@ def test_the_page_runs_and_loads_nothing() -> None:
     tags = _Tags()
     tags.feed(format_for(ReportName.HTML).render(hostile_report()).decode())
     assert not tags.tags & {"script", "img", "a", "iframe", "link", "form", "object", "base"}
-    assert tags.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert tags.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class", "type", "id", "checked", "for"}

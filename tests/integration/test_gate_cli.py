@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,10 +104,10 @@ def test_a_report_that_cannot_be_written_is_no_acceptance(
     from verifai.errors import Undecided
     from verifai.reports import write
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, pieces: Iterable[bytes]) -> None:
         if path.name == "sarif":
             raise Undecided("disk", "cannot write: no space left on device", where=str(path))
-        path.write_bytes(data)
+        path.write_bytes(b"".join(pieces))
 
     monkeypatch.setattr(write, "write_atomic", full)
     status, document = run(capsys, "gate", *_accepted(world), *all_reports(world.folder))

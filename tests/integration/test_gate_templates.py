@@ -5,6 +5,7 @@ Bundles, policy and command are real; the engine is that of ``gate_world``.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -88,6 +89,8 @@ class Runner:
             comparison = re.fullmatch(r"inputs\.(\w+) == '(\w+)'", match[1])
             if comparison:
                 return str(inputs[comparison[1]] == comparison[2]).lower()
+            if match[1].startswith("github."):
+                return {"github.action_repository": "verifai/verifai", "github.action_ref": "v0.1.0"}[match[1]]
             name = re.fullmatch(r"inputs\.(\w+)", match[1])
             assert name is not None, match[1]
             return inputs[name[1]]
@@ -133,6 +136,7 @@ def test_no_input_is_pasted_into_a_script() -> None:
         ("vendor.github-workflows", "integrations/github/release.yml"),
         ("vendor.github-actions", "action.yml"),
         ("vendor.gitlab-ci", "integrations/gitlab/verifai.gitlab-ci.yml"),
+        ("vendor.gitlab-ci", "integrations/gitlab/release.gitlab-ci.yml"),
     ],
 )
 def test_the_templates_fit_their_schemas(schema: str, path: str) -> None:
@@ -318,6 +322,77 @@ def test_the_workflow_gives_the_action_what_it_takes_and_releases_only_behind_it
     assert used and used <= set(ACTION["outputs"])
     assert WORKFLOW["jobs"]["release"]["needs"] == "gate"
     assert not any("continue-on-error" in step for step in STEPS)
+
+
+def _artifacts(step: dict[str, Any], places: Mapping[str, str]) -> Path:
+    """What an upload step would take."""
+    return Path(_filled(step["with"].get("path") or step["with"]["sarif_file"], places))
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    return EXPRESSION.sub(lambda match: places[match[1]], text)
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_the_whole_workflow_from_the_secret_to_the_release(forged: bool, world: World, tmp_path: Path) -> None:
+    """Every step of the gate's job in its order, as a runner does them; `always()` steps also when the gate refused."""
+    world.policy()
+    world.bundle("evidence/a", created=TODAY, forged=forged)
+    runs = runner(tmp_path)
+    secret = GATE_KEY.write(tmp_path / "secret").read_text().rstrip("\n")
+    base = environment(runs.folder) | {"RUNNER_TEMP": str(runs.folder), "VERIFAI_KEY": secret}
+    places = {"runner.temp": str(runs.folder), "secrets.VERIFAI_PASSPHRASE": ""}
+    failed, kept = False, []
+    for step in STEPS:
+        if failed and "always()" not in step.get("if", ""):
+            continue
+        if "run" in step:
+            command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+            assert subprocess.run(command, env=base, cwd=world.folder).returncode == 0
+        elif step.get("id") == "gate":
+            given = {name: _filled(text, places) for name, text in step["with"].items()}
+            runs.run(world.folder, install="false", **given)
+            places |= {f"steps.gate.outputs.{name}": text for name, text in runs.outputs.items()}
+            places["steps.gate.outputs.sarif"] = f"{runs.outputs['reports']}/gate.sarif"
+            failed = runs.status != 0
+        elif "upload" in step["uses"]:
+            kept.append(_artifacts(step, places))
+    assert failed is forged, runs.output
+    assert not (runs.folder / "gate.key").exists(), "the key is gone before anything is uploaded"
+    verdict, reports, sarif = kept
+    assert (verdict / "bundle.dsse.json").is_file(), "a refusal is signed as well"
+    assert {one.name for one in reports.iterdir()} > {"gate.json", "gate.xml", "gate.html"}
+    document = json.loads(sarif.read_text())
+    results = document["runs"][0]["results"]
+    assert bool(results) is forged
+    for one in results:
+        place = one["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] in ("./verifai.toml", "./circuit.lock") and place["region"]["startLine"] > 0
+    for rule in document["runs"][0]["tool"]["driver"]["rules"]:
+        assert rule["helpUri"] == f"https://github.com/verifai/verifai/blob/v0.1.0/docs/codes.md#{rule['id']}"
+    for step in WORKFLOW["jobs"]["release"]["steps"]:
+        assert subprocess.run(["bash", "-e", "-c", step["run"]], env=base, capture_output=True).returncode == 0
+
+
+def test_the_whole_gitlab_pipeline_signs_keeps_and_releases_only_behind_the_gate(world: World, tmp_path: Path) -> None:
+    pipeline: dict[str, Any] = yaml.safe_load((ROOT / "integrations" / "gitlab" / "release.gitlab-ci.yml").read_text())
+    (included,) = pipeline["include"]
+    assert (ROOT / "integrations" / "gitlab" / included["local"]).is_file()
+    job = GITLAB["verifai-gate"] | pipeline["verifai-gate"]
+    assert job["extends"] == ".verifai-gate" and "script" not in pipeline["verifai-gate"], "the script is the template's"
+    assert job["stage"] in pipeline["stages"] and pipeline["release"]["needs"] == ["verifai-gate"]
+    assert not any("allow_failure" in one for one in pipeline.values() if isinstance(one, dict))
+    assert "paths" not in job["artifacts"], "it would take the template's place"
+    world.policy()
+    world.bundle("evidence/a", created=TODAY)
+    key = GATE_KEY.write(tmp_path / "gate.key")
+    done = _gitlab("sh", world, tmp_path, **job["variables"], VERIFAI_KEY_FILE=str(key), CI_PROJECT_DIR=str(world.folder))
+    assert done.returncode == 0, done.stderr
+    (kept,) = GITLAB[".verifai-gate"]["artifacts"]["paths"]
+    written = {one.name for one in (world.folder / kept.replace("$VERIFAI_REPORTS", "verifai-reports")).iterdir()}
+    assert written == {"gate.json", "gate.sarif", "gate.xml", "gate.html", "gate.md", "verdict"}
+    (line,) = pipeline["release"]["script"]
+    assert subprocess.run(["sh", "-ec", line], env=environment(tmp_path), capture_output=True).returncode == 0
 
 
 def test_the_gitlab_job_signs_its_verdict_with_a_key_that_others_could_read(world: World, tmp_path: Path) -> None:

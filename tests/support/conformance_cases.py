@@ -12,12 +12,16 @@ from tests.support import sumcheck_batches, sumcheck_examples
 from tests.support.paths import ROOT
 from tests.support.second_verifier import Case, Change, case_of
 from tests.support.sumcheck_examples import Sketch
-from verifai.engines.sumcheck.circuit.codec import decode
-from verifai.engines.sumcheck.circuit.program import WeightVisibility
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode, encode
+from verifai.engines.sumcheck.circuit.program import Circuit, Port, Visibility, WeightVisibility
+from verifai.engines.sumcheck.circuit.weights import encode_weights, weights_digest
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.payload.statement import encode_statement
 from verifai.engines.sumcheck.payload.weight_roots import encode_link, encode_registration
-from verifai.engines.sumcheck.protocol.statement import Statement
+from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.planning.size import proof_bytes
+from verifai.engines.sumcheck.protocol.proof import magic_of
+from verifai.engines.sumcheck.protocol.statement import HashedTensor, PrivateTensor, PublicTensor, StatedTensor, Statement
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
 from verifai.engines.sumcheck.prover import relations as proving
 from verifai.engines.sumcheck.prover.prove import ProvingKey, prepare, prove
@@ -119,6 +123,33 @@ class _Registrable(Sketch):
         bound, norm = ((1 << value.bit_length()) - 1 for value in (weight.bound, weight.row_l1))
         self.weights[index] = replace(weight, bound=bound, row_l1=norm)
         return index
+
+
+def unproven(circuit: Circuit, name: str) -> Case:
+    """A payload of the right form, its proof being zeros: the script refuses it, or something that comes before the script."""
+    magic = magic_of(circuit.commitments)
+    stated = tuple(_nothing(circuit, port) for port in (*circuit.inputs, *circuit.outputs))
+    files = {
+        "circuit.bin": encode(circuit),
+        "weights.bin": encode_weights(circuit, [[0] * weight.size for weight in circuit.weights]),
+        "statement.bin": encode_statement(circuit, Statement(stated, b"")),
+        "proof.bin": magic + bytes(proof_bytes(circuit, plan(circuit)) - len(magic)),
+    }
+    return Case(name, files, circuit_digest(files["circuit.bin"]), "public", weights_digest(files["weights.bin"]))
+
+
+def _nothing(circuit: Circuit, port: Port) -> StatedTensor:
+    if port.visibility is Visibility.PUBLIC:
+        return PublicTensor((0,) * circuit.tensors[port.tensor].size)
+    return HashedTensor(bytes(32)) if port.visibility is Visibility.HASHED else PrivateTensor()
+
+
+def other_errors(circuit: Circuit, by: int) -> Iterator[Case]:
+    """The circuit with each bound of its table of errors moved by so many thousandths of a bit."""
+    for number, step in enumerate(circuit.soundness):
+        table = list(circuit.soundness)
+        table[number] = replace(step, millibits=step.millibits + by)
+        yield unproven(replace(circuit, soundness=tuple(table)), f"{step.label} {by:+}")
 
 
 def private_weights() -> Iterator[Case]:

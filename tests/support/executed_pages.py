@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,11 @@ def commands(block: str) -> list[Command]:
     return result
 
 
-def run_page(page: Path, where: Path) -> list[Command]:
+def run_page(page: Path, where: Path, *, tools: Callable[[Path], None] | None = None) -> list[Command]:
     """Does all that ``page`` says, in the folder ``where``.
+
+    Args:
+        tools: puts further programs into the folder that the page's commands are looked up in first.
 
     Returns:
         The commands that ran.
@@ -59,13 +63,15 @@ def run_page(page: Path, where: Path) -> list[Command]:
     Raises:
         AssertionError: a command ended with another status, or did not print what the page shows.
     """
-    tools = where.parent / "tools"
-    tools.mkdir(exist_ok=True)
+    folder = where.parent / "tools"
+    folder.mkdir(exist_ok=True)
     for name, what in (("verifai", "-m verifai"), ("python", ""), ("python3", "")):
-        script = tools / name
+        script = folder / name
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
-    surroundings = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200", "NO_COLOR": "1"}
+    if tools is not None:
+        tools(folder)
+    surroundings = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200", "NO_COLOR": "1"}
     ran: list[Command] = []
     for block in _BLOCK.finditer(page.read_text(encoding="utf-8")):
         info, text = block["info"].strip(), block["text"]

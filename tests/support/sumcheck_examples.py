@@ -264,3 +264,19 @@ def language_model(
     logits = sketch.add(ops.MatMul, normed_rows(sketch, stream), table, ops.NONE, contract=1)
     out = sketch.add(ops.TopIndex, logits, digits=(10, 12))
     return sketch.finish(out, committed=committed), sketch.cells
+
+
+def many_lookups(count: int, suite: Suite = INTEGRITY, rows: int = 2048) -> Circuit:
+    """``count`` lookups of each cell of a hidden square of ``rows``, added up: many leaves and few bytes, for what is decided
+    before anybody proves anything."""
+    sketch = Sketch()
+    x = sketch.input((1, rows, rows), hashed=not suite.zero_knowledge, private=suite.zero_knowledge)
+    table = sketch.table(-128, 127)
+    sums = []
+    for _ in range(count - 1):  # the input's range is the first
+        same = sketch.add(ops.Lookup, x, table=table)
+        sums.append(sketch.add(ops.RowSum, same, ops.NONE, multiplier=1, axes=2))
+    total = sketch.add(ops.LinearCombination, tuple(sums), (1,) * len(sums), 0)
+    out = sketch.requant(total, relu=False)
+    circuit = replace(sketch._circuit(), suite="draft", inputs=tuple(sketch.inputs), outputs=(Port(out, Visibility.PUBLIC),))
+    return planned(circuit, suite)

@@ -30,7 +30,7 @@ from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding
-from verifai.engines.sumcheck.prover.party import padded_weight
+from verifai.engines.sumcheck.prover.padded_weights import padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorOpening
 from verifai.engines.sumcheck.prover.witness import Witness
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights

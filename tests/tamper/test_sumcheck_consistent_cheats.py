@@ -206,7 +206,7 @@ def test_cells_that_no_claim_addresses_change_roots_but_nothing_that_is_stated(m
         def commit(plan, columns, threads=1):
             made = original(plan, columns, threads)
             if plan.shape.label == label:
-                made.cells[free(plan)] = 12345
+                made.cells[free(plan) - made.first] = 12345
             return made
 
         patch.setattr(proving, "commit", commit)

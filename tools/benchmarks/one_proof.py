@@ -37,7 +37,7 @@ PLACES = {
     "saturated_inputs": ("tensors", "engine_compiling"),
     "prepare": ("prover.prove",),
     "prove": ("prover.prove",),
-    "peak_memory_bytes": ("prover.resources",),
+    "peak_memory_bytes": ("planning.memory", "prover.resources"),
     "trust_circuit": ("verifier.verify",),
     "trust_weights": ("verifier.verify",),
     "verify": ("verifier.verify",),

@@ -16,11 +16,13 @@ from verifai.circuit_folder import read_lock
 from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import not_handed_over, report_targets, write_reports
 from verifai.cli.text import finding_lines
+from verifai.cli.vote_options import key_names
+from verifai.cli.votes_page import votes_page
 from verifai.domain.findings import STATUS, worst
 from verifai.domain.trust_keys import Signer
 from verifai.errors import Undecided, UsageError
 from verifai.execution.outputs import Kind
-from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, short_names
+from verifai.reports.html_consensus import voter_names
 from verifai.stages.consensus.bundle import WrittenDecision, check_targets, write_decision
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
 from verifai.stages.consensus.read_round import ClaimedOutputs, ClaimedProofs, GivenRound, read_round, read_weights
@@ -117,12 +119,14 @@ def register(app: typer.Typer) -> None:
                 written = None if output is None else _write(output, given, request, result, signers, log, log_signer)
             except (Undecided, UsageError) as problem:  # what keeps it from being written makes no dissent into anything else
                 lost = problem
-        told = _render(result, written) if lost is None else not_handed_over(_render(result, None), lost)
+        names = key_names(voter, keys)
+        shown = _render(result, written, names)
+        told = shown if lost is None else not_handed_over(shown, lost)
         return write_reports(
             told,
             targets,
             {
-                "html": lambda: _page(request, result),
+                "html": lambda: votes_page(request.terms, request.terms_id, request.calibration, result, names),
                 "json": lambda: json.dumps(_document(result), indent=2).encode(),
             },
         )
@@ -202,43 +206,6 @@ def _write(
     )
 
 
-def _page(request: ConsensusRequest, result: ConsensusResult) -> bytes:
-    calibration, tau = request.calibration, result.tau
-    names = short_names([*request.terms.voters, *(one.voter for one in result.decision.faults)])
-    honest: tuple[Band, ...] = ()
-    attacks: tuple[Band, ...] = ()
-    if calibration is not None and tau:
-        honest = tuple(Band(one.environment, 0.0, one.largest / tau) for one in calibration.honest)
-        attacks = tuple(Band(one.name, one.low / tau, one.high / tau) for one in calibration.attacks)
-    nodes = tuple(
-        NodeRow(
-            names[one.voter],
-            one.relation.value,
-            one.ratio,
-            one.voter == result.tally.centre,
-            f"looks like {one.looks_like}" if one.looks_like else "",
-        )
-        for one in result.nodes
-    )
-    faults = tuple((names[one.voter], f"{one.fault.value}: {one.detail}") for one in result.decision.faults)
-    facts = [
-        ("model", request.terms.job.subject.model_sha256),
-        ("output", f"{request.terms.job.subject.kind.value}, {request.terms.job.subject.precision.value}"),
-        ("round", request.terms_id),
-        ("seed", result.decision.seed),
-        ("samples", str(request.terms.job.samples)),
-    ]
-    if tau:
-        facts.append(("limit τ", f"{tau:.3g}"))
-    if calibration is not None:
-        facts.append(("honest inputs rejected at most (95 %)", f"{calibration.false_reject_high:.2g}"))
-    if result.decision.claim_relation:
-        facts.append(("claimed output", result.decision.claim_relation))
-    return render_consensus(
-        ConsensusPage(result.tally.outcome.value, result.tally.reason, nodes, honest, attacks, faults, tuple(facts))
-    )
-
-
 def _document(result: ConsensusResult) -> Mapping[str, Any]:
     weighted = result.tally.weighted
     return {
@@ -267,16 +234,19 @@ def _document(result: ConsensusResult) -> Mapping[str, Any]:
     }
 
 
-def _render(result: ConsensusResult, written: WrittenDecision | None) -> Result:
+def _render(result: ConsensusResult, written: WrittenDecision | None, own_names: Mapping[str, str]) -> Result:
+    faulty = [one.voter for one in result.decision.faults]
+    called = voter_names([*(one.voter for one in result.nodes), *faulty], own_names)
+    named = [replace(one, where=called.get(one.where, one.where)) for one in result.findings]
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(named)]
     if result.tally.weighted is not None:
         told = f"{result.tally.weighted.support:.0%} of the weight agrees, {result.tally.weighted.needed:.0%} would be needed"
         lines.append(f"   by reputation, beside the result: {told}")
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
-        lines.append(f"   {one.voter[:12]}…  {one.relation.value:<13} {place}")
+        lines.append(f"   {plain(called[one.voter]):<20}  {one.relation.value:<13} {place}")
     data = dict(_document(result))
     if written is not None:
         lines.append(f"{plain(str(written.path))}  bundle {written.bundle_id}")

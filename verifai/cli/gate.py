@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,10 +25,11 @@ from verifai.cli.text import finding_lines
 from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.circuit_spec import Budget
 from verifai.domain.findings import Finding, Outcome
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
 from verifai.domain.shell import shell
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.domain.utc_time import format_utc
 from verifai.domain.workforce import LOCAL
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
@@ -47,6 +50,10 @@ SHOWN = 20
 """How many accepted bundles are listed one by one."""
 FAILED_SHOWN = 200
 """How many that are not; reports have all."""
+
+CODES_PAGE = "VERIFAI_CODES_URL"
+"""Names the address of docs/codes.md wherever it is published; every code is an anchor of that page."""
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?(/[A-Za-z0-9._~/@+-]{0,1000})?")
 
 PolicyOption = Annotated[Path, typer.Option("--policy", help="Policy file.", metavar="FILE")]
 
@@ -109,6 +116,8 @@ class _Run:
         self._bundles = bundles
         self._now = now
         self._version = version("verifai")
+        self._places = Places(_from_here(policy), "", ())
+        self._codes_page = _codes_page(os.environ.get(CODES_PAGE, ""))
         self._targets, self._problem = parse_targets(reports, current().inputs)
 
     def explain(self, attest: Path | None) -> Result:
@@ -140,7 +149,13 @@ class _Run:
             jobs_here(jobs, on, "a verdict")
             report, attested = self._decide(attest, keys, log, log_key, jobs, memory)
         except BaseException as problem:
-            told = report_of_error(_told(problem), created=self._created(), version=self._version)
+            told = report_of_error(
+                _told(problem),
+                created=self._created(),
+                version=self._version,
+                places=self._places,
+                codes_page=self._codes_page,
+            )
             try:
                 write_reports(self._targets, told)
             except VerifaiError as lost:
@@ -175,11 +190,12 @@ class _Run:
             if log is not None and log_signer is not None:
                 check_log_key(log, log_signer)
         loaded = load_policy(self._policy)
+        self._places = loaded.places(_from_here)
         with current().progress() as progress:
             verdict = run_gate(
                 loaded, self._bundles, now=self._now, jobs=jobs, budget=Budget(memory_bytes=memory), progress=progress
             )
-        report = report_of(verdict, version=self._version)
+        report = report_of(verdict, version=self._version, places=self._places, codes_page=self._codes_page)
         if attest is None:
             return report, None
         return self._attest(loaded, verdict, report, attest, signers, log, log_signer)
@@ -209,6 +225,22 @@ class _Run:
             return _with_error(report, problem), None
         facts = {**report.facts, "attestation": attested.attestation_id, "attestation_bundle": attested.bundle_id}
         return replace(report, facts=facts), attested
+
+
+def _from_here(path: Path) -> str:
+    """A file as a pipeline's readers find it: relative to the folder that the gate runs in, where it lies below that."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _codes_page(given: str) -> str:
+    """The page that SARIF's rules link to. What is no plain https address is left out, and that is said."""
+    if given and not _HTTPS.fullmatch(given):
+        current().note(f"{CODES_PAGE} is no https address without fragment: the SARIF report has no links to explanations.")
+        return ""
+    return given
 
 
 def _told(problem: BaseException) -> VerifaiError:
@@ -265,7 +297,7 @@ def _entry_lines(entry: Entry) -> list[str]:
     mark = {Outcome.HOLDS: "[green]✓[/]", Outcome.REJECTED: "[red]✗[/]"}.get(entry.outcome, "[yellow]![/]")
     name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
     lines = [name if entry.kind != "run" else f" {mark} the run itself"]
-    lines += [f"    {_plain(line)}" for line in shown_lines(entry.values)]
+    lines += [f"    {'  ' if at else ''}{_plain(line)}" for one in shown_blocks(entry.values) for at, line in enumerate(one)]
     lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
     if "openings" in entry.facts:
         lines.append(f"    {_plain(entry.facts['openings'])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +12,10 @@ import typer
 
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines
-from verifai.cli.vote_options import ParameterOption, ThreadsOption, parameters_of
+from verifai.cli.vote_options import ParameterOption, ThreadsOption, key_names, parameters_of
+from verifai.cli.votes_page import votes_page
 from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.consensus.beacons import CHAINS, VOTERS
 from verifai.domain.consensus.job import OutputKind
@@ -22,8 +25,10 @@ from verifai.domain.shell import shell
 from verifai.domain.spoken import spoken
 from verifai.domain.trust_keys import PublicKey, Signer
 from verifai.domain.workforce import LOCAL
+from verifai.execution.git_branch import GitBranch
 from verifai.execution.outputs import Kind
 from verifai.stages.consensus.call_round import CallOptions, call_round
+from verifai.stages.consensus.round_git import git_branch, keep_bytes
 from verifai.stages.consensus.round_voter import RunOptions
 from verifai.stages.consensus.shared_round import (
     Attendance,
@@ -32,6 +37,7 @@ from verifai.stages.consensus.shared_round import (
     is_written,
     join_round,
     remember_names,
+    require_private,
     write_closed,
 )
 from verifai.stages.consensus.subject import SubjectOptions
@@ -47,6 +53,12 @@ WaitOption = Annotated[
 ]
 NamesOption = Annotated[
     list[Path] | None, typer.Option("--voter", help="A voter's public key; its file name becomes the voter's name here.")
+]
+GitOption = Annotated[
+    bool, typer.Option("--git", help="The folder lies in a git working copy: pull and push its branch at every step.")
+]
+ReportOption = Annotated[
+    list[str] | None, typer.Option("--report", help="html=PATH: the result as a page, voters by name.", metavar="FORMAT=PATH")
 ]
 BeaconOption = Annotated[Path | None, typer.Option("--beacon", help="What the beacon published, when it is not the voters.")]
 
@@ -93,11 +105,16 @@ def _register_init(app: typer.Typer) -> None:
             int, typer.Option("--minutes", min=1, max=5_256_000, help="Time to commit at most, and again to reveal.")
         ] = 60,
         no_model: Annotated[bool, typer.Option("--no-model", help="Leave the model out: every voter brings it.")] = False,
+        git: GitOption = False,
         state: StateOption = None,
     ) -> Result:
         """Open a round in a folder that all verifiers share."""
         signer = load_signer(key)
-        names = _names(voter)
+        voters = [load_public_key(path) for path in voter]
+        require_private(state, folder)
+        branch = git_branch(folder) if git else None
+        if branch is not None:
+            branch.pull()
         about: Path | SubjectOptions = calibration or SubjectOptions(
             kind or OutputKind.EXACT, parameters=parameters_of(parameter)
         )
@@ -107,7 +124,7 @@ def _register_init(app: typer.Typer) -> None:
             data,
             about,
             CallOptions(
-                [one for one, _ in names],
+                voters,
                 beacon,
                 beacon_number,
                 tolerate,
@@ -119,18 +136,31 @@ def _register_init(app: typer.Typer) -> None:
             signer,
         )
         terms = made.message
-        remember_names(state, made.id, {one.keyid: name for one, name in names})
+        remember_names(folder, state, made.id, key_names(voter, voters))
+        if branch is not None:
+            keep_bytes(folder)
+            branch.push()
         me = signer.public_key
-        own = "join" if me.keyid in terms.voters else "close"
         lines = [
             f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), tolerating "
             f"{tolerate} faulty. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
-            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(me.keyid)}`",
-            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
+            *_next_commands(folder, key, me.keyid, "join" if me.keyid in terms.voters else "close", git=git),
             f"Your fingerprint, if they ask: {spoken(me.keyid)}",
         ]
         data_ = {"folder": str(folder), "round": made.id, "voters": list(terms.voters), "beacon": terms.beacon.source}
         return Result({**data_, "coordinator": me.keyid, "fingerprint": spoken(me.keyid)}, lines, verdict="done")
+
+
+def _next_commands(folder: Path, key: Path, chair: str, own: str, *, git: bool) -> list[str]:
+    if git:
+        return [
+            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)} --git`",
+            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))} --git`",
+        ]
+    return [
+        f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)}`",
+        f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
+    ]
 
 
 def _register_join(app: typer.Typer) -> None:
@@ -161,7 +191,9 @@ def _register_join(app: typer.Typer) -> None:
             typer.Option("--output", "-o", help="Coordinator: folder for the decision's bundle [FOLDER/decision]."),
             Kind.FOLDER,
         ] = None,
+        report: ReportOption = None,
         wait: WaitOption = None,
+        git: GitOption = False,
         state: StateOption = None,
     ) -> Result:
         """Vote in a shared round: commit, wait, reveal, and tally for yourself.
@@ -173,15 +205,17 @@ def _register_join(app: typer.Typer) -> None:
         chair: str | PublicKey | None = coordinator
         if coordinator is not None and Path(coordinator).is_file():
             chair = load_public_key(Path(coordinator))
+        targets = report_targets(report or [], ("html",))
+        branch = git_branch(folder) if git else None
         with current().progress() as progress:
             joined = join_round(
                 folder,
                 signer,
                 chair,
                 options=RunOptions(model, inputs, outputs, beacon, deadline, threads, processes, token_input),
-                attendance=_attendance(progress, state, voter, wait),
+                attendance=_attendance(progress, state, voter, wait, branch),
             )
-        return _told(joined, folder, signer, output)
+        return _reported(_told(joined, folder, signer, output, branch), joined, targets)
 
 
 def _register_close(app: typer.Typer) -> None:
@@ -199,7 +233,9 @@ def _register_close(app: typer.Typer) -> None:
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="Folder for the decision's bundle [FOLDER/decision]."), Kind.FOLDER
         ] = None,
+        report: ReportOption = None,
         wait: WaitOption = None,
+        git: GitOption = False,
         state: StateOption = None,
     ) -> Result:
         """Keep a shared round going without voting in it, then decide it and sign the decision.
@@ -208,30 +244,40 @@ def _register_close(app: typer.Typer) -> None:
         0 agreed, 1 dissent, 3 too few votes, 4 cannot tell or still waiting.
         """
         signer = load_signer(key)
+        targets = report_targets(report or [], ("html",))
+        branch = git_branch(folder) if git else None
         with current().progress() as progress:
-            joined = close_round(folder, signer, beacon=beacon, attendance=_attendance(progress, state, voter, wait))
-        return _told(joined, folder, signer, output)
+            attendance = _attendance(progress, state, voter, wait, branch)
+            joined = close_round(folder, signer, beacon=beacon, attendance=attendance)
+        return _reported(_told(joined, folder, signer, output, branch), joined, targets)
 
 
-def _attendance(progress: Progress, state: Path | None, voter: Sequence[Path] | None, wait: float | None) -> Attendance:
-    names = {one.keyid: name for one, name in _names(voter or [])}
-    return Attendance(state, names, None if wait is None else 60 * wait, _tell, progress)
+def _attendance(
+    progress: Progress, state: Path | None, voter: Sequence[Path] | None, wait: float | None, branch: GitBranch | None
+) -> Attendance:
+    names = key_names(voter or [], [load_public_key(path) for path in voter or []])
+    attendance = Attendance(state, names, None if wait is None else 60 * wait, _tell, progress)
+    return attendance if branch is None else replace(attendance, pull=branch.pull, push=branch.push)
+
+
+def _reported(told: Result, joined: JoinedRound, targets: Sequence[Target]) -> Result:
+    room = joined.room
+    names = {voter: room.names.get(voter, "") for voter in room.terms.voters}
+    return write_reports(
+        told, targets, {"html": lambda: votes_page(room.terms, room.id, room.calibration, joined.result, names)}
+    )
 
 
 def _tell(turn: Turn) -> None:
     current().note(str(turn))
 
 
-def _names(paths: Sequence[Path]) -> list[tuple[PublicKey, str]]:
-    """Keys with the names of their files: ``alice.key.pub`` is ``alice``."""
-    return [(load_public_key(path), path.name.removesuffix(".pub").removesuffix(".key")) for path in paths]
-
-
-def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None) -> Result:
+def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None, branch: GitBranch | None = None) -> Result:
     room, result = joined.room, joined.result
     word = {"accept": "[bold green]ACCEPTED[/]", "reject": "[bold red]REJECTED[/]"}
     label = word.get(result.tally.outcome.value, f"[bold yellow]{result.tally.outcome.value.upper()}[/]")
-    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(result.findings)]
+    named = [replace(one, where=room.called(one.where)) if one.where in room.keys else one for one in result.findings]
+    lines = [f"{label} {plain(result.tally.reason)}", *finding_lines(named)]
     for one in result.nodes:
         place = "centre" if one.voter == result.tally.centre else f"{one.ratio:.3g} τ"
         lines.append(f"   {plain(room.called(one.voter)):<14} {one.relation.value:<13} {place}")
@@ -250,4 +296,6 @@ def _told(joined: JoinedRound, folder: Path, signer: Signer, output: Path | None
         written = write_closed(joined, target, signer)
         lines.append(f"{plain(str(written.path))}  bundle {written.bundle_id}")
         data |= {"output": str(written.path), "bundle": written.bundle_id}
+        if branch is not None:
+            branch.push()
     return Result(data, lines, result.findings, STATUS[worst(result.findings)])

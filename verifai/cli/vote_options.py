@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from verifai.bundle.keys import FileSigner, load_signer
 from verifai.cli.frame import current
+from verifai.domain.trust_keys import PublicKey
 from verifai.errors import UsageError
 
 KeyOption = Annotated[Path | None, typer.Option("--key", help="Private key that signs.")]
@@ -17,6 +19,11 @@ ParameterOption = Annotated[
     typer.Option("--parameter", help="Fingerprint parameter, such as projections=16; repeatable.", metavar="NAME=VALUE"),
 ]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, max=1024, help="Threads of one run; not part of the job.")]
+
+
+def key_names(paths: Sequence[Path], keys: Sequence[PublicKey]) -> dict[str, str]:
+    """What the owners of keys are called here, by key identifier: ``alice.key.pub`` is ``alice``."""
+    return {key.keyid: path.name.removesuffix(".pub").removesuffix(".key") for path, key in zip(paths, keys, strict=True)}
 
 
 def signers_of(key: Path | None) -> list[FileSigner]:

@@ -26,7 +26,7 @@ from verifai.domain.tensor import TensorSpec
 from verifai.domain.trust_keys import decode_base64
 from verifai.errors import InputRejected, UsageError
 from verifai.execution.files import read_limited
-from verifai.onnx_graph.arrays import ZIP_MAGIC, read_npz
+from verifai.onnx_graph.arrays import NPY_MAGIC, ZIP_MAGIC, read_npy, read_npz
 from verifai.onnx_graph.exact import exact_cast, exact_numbers
 from verifai.onnx_graph.inputs import LABEL, is_json, read_table, without_other_names
 from verifai.onnx_graph.refusal import printable
@@ -70,9 +70,9 @@ def read_samples(path: Path, model: ModelInputs) -> list[Tensors]:
     """Samples for a model whose axes may be symbolic. Values are taken exactly, as :mod:`verifai.onnx_graph.exact` says.
 
     The content decides the format. ``.npz``: one array per model input; axis 0 counts the samples; the only array is taken for
-    the only input. A table (CSV, Parquet): one row per sample, for inputs of one size. JSON: a list of objects, input name →
-    nested lists, so that samples of different length fit. A missing batch axis is added. An array ``label`` that is no input is
-    left out.
+    the only input, and so is that of an ``.npy`` file. A table (CSV, Parquet): one row per sample, for inputs of one size.
+    JSON: a list of objects, input name → nested lists, so that samples of different length fit. A missing batch axis is added.
+    An array ``label`` that is no input is left out.
 
     Raises:
         UsageError: ``file-missing``.
@@ -82,6 +82,11 @@ def read_samples(path: Path, model: ModelInputs) -> list[Tensors]:
     data, where = read_limited(path, limit=MAX_BYTES), str(path)
     if data.startswith(ZIP_MAGIC):
         return _array_samples(read_npz(data, where), where, model)
+    if data.startswith(NPY_MAGIC):
+        if len(model.inputs) != 1:
+            message = f"the file holds one array; the model takes {', '.join(model.inputs)}"
+            raise InputRejected("input-missing", message, where=where, hint="Use an .npz file.")
+        return _array_samples({model.inputs[0]: read_npy(data, where)}, where, model)
     if is_json(data):
         return _json_samples(data, where, model)
     return _array_samples(_table_arrays(read_table(data, where), where, model), where, model)

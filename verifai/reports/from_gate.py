@@ -8,6 +8,7 @@ from dataclasses import replace
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.domain.on_demand import Placed
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.verdict import BundleVerdict, GateVerdict, summary
 from verifai.errors import VerifaiError
 from verifai.reports.interface import Entry, Report
@@ -27,8 +28,8 @@ def _remedied(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def report_of(verdict: GateVerdict, *, version: str) -> Report:
-    """The verdict, failures of any entry included, as a report."""
+def report_of(verdict: GateVerdict, *, version: str, places: Places | None = None, codes_page: str = "") -> Report:
+    """The verdict, failures of any entry included, as a report. ``places``, ``codes_page``: as :class:`Report` has them."""
     entries: list[Entry] = []
     if verdict.findings:
         entries.append(
@@ -37,7 +38,16 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
     for model in verdict.models:
         counted = {f"{kind.value}_shown": str(count) for kind, count in model.counted.items()}
         entries.append(
-            Entry("model", model.name, model.model_sha256, model.outcome, _remedied(model.findings), model.waived, counted)
+            Entry(
+                "model",
+                model.name,
+                model.model_sha256,
+                model.outcome,
+                _remedied(model.findings),
+                model.waived,
+                counted,
+                models=(model.name,),
+            )
         )
     bundles = verdict.bundles
     own = len(entries)
@@ -54,6 +64,8 @@ def report_of(verdict: GateVerdict, *, version: str) -> Report:
             "policy_digest": verdict.policy_sha256,
             **{f"anchor {name}": digest for name, digest in verdict.anchors},
         },
+        places=places,
+        codes_page=codes_page,
     )
 
 
@@ -71,10 +83,20 @@ def _entry(bundle: BundleVerdict) -> Entry:
         one.words,
         one.values,
         one.evaluation,
+        tuple(one.models),
+        one.seconds,
     )
 
 
-def report_of_error(problem: VerifaiError, *, created: str, version: str, command: str = "gate") -> Report:
+def report_of_error(
+    problem: VerifaiError,
+    *,
+    created: str,
+    version: str,
+    command: str = "gate",
+    places: Places | None = None,
+    codes_page: str = "",
+) -> Report:
     """A run that judged nothing: every format still says so, and no format can be read as a pass."""
     finding = Finding.from_error(problem)
     if problem.status not in (1, 3, 4):
@@ -87,4 +109,6 @@ def report_of_error(problem: VerifaiError, *, created: str, version: str, comman
         created=created,
         version=version,
         error=finding,
+        places=places,
+        codes_page=codes_page,
     )

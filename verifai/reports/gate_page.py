@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from html import escape as html_escape
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_lines
-from verifai.reports.html_evaluation import STYLE, evaluation_html
+from verifai.domain.on_demand import Revisited
+from verifai.domain.policy.waiver import WaivedFinding
+from verifai.domain.shown import shown_blocks
+from verifai.reports.html_evaluation import evaluation_html
+from verifai.reports.html_page import WORDS, Row, facts, header, html_page, listing, tiles
+from verifai.reports.html_text import safe
 from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
-_STYLE = """
-:root { color-scheme: light dark; --ok: #1a7f37; --bad: #cf222e; --warn: #9a6700; --dim: #6e7781; --line: #d0d7de55; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
-border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } th { color: var(--dim); font-weight: 600; }
-code { font: 13px/1.4 ui-monospace, monospace; } .holds { color: var(--ok); } .rejected { color: var(--bad); }
-.policy-not-met, .undecided { color: var(--warn); } .not-checked { color: var(--dim); }
-summary { cursor: pointer; } details ul { margin: .2rem 0 .6rem; }
-"""
-_WORD = {
-    Outcome.HOLDS: "✓ holds",
-    Outcome.REJECTED: "✗ rejected",
-    Outcome.POLICY_NOT_MET: "! policy not met",
-    Outcome.UNDECIDED: "? undecided",
-    Outcome.NOT_CHECKED: "– not checked",
+_NEWLINE = "\n"
+_MARKS = {
+    Outcome.HOLDS: "✓",
+    Outcome.REJECTED: "✗",
+    Outcome.POLICY_NOT_MET: "!",
+    Outcome.UNDECIDED: "?",
+    Outcome.NOT_CHECKED: "–",
 }
+_TONES = {0: Outcome.HOLDS, 1: Outcome.REJECTED, 3: Outcome.POLICY_NOT_MET}
 
 
 class HtmlFormat(ReportFormat):
@@ -40,84 +36,122 @@ class HtmlFormat(ReportFormat):
 
     def pieces(self, report: Report) -> Iterator[bytes]:
         """Verdict, failures, waivers, every model and bundle with all its findings folded in, and what the proofs hide."""
-        title = f"verifai {report.command}: {report.verdict}"
-        style = _STYLE + (STYLE if any(one.evaluation for one in report.entries) else "")
-        head = (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            # Even if an escape were missing somewhere, nothing could run or be loaded.
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        )
-        for piece in (head, *_lead(report, title)):
-            yield piece.encode("utf-8")
-        yield from (piece.encode("utf-8") for piece in _body(report))
-        yield b"</body>\n</html>\n"
-
-
-def _lead(report: Report, title: str) -> Iterator[str]:
-    state = "holds" if report.status == 0 else "rejected" if report.status == 1 else "undecided"
-    facts = {**report.facts, "decided": report.created, "verifai": report.version, "exit status": str(report.status)}
-    yield f'<h1 class="{state}">{_text(title)}</h1>\n<p>{_text(report.summary)}</p>\n'
-    yield from _table(("", ""), ((_text(name), _code(value)) for name, value in facts.items()))
+        return html_page(visible(f"verifai {report.command}: {report.verdict}"), _body(report))
 
 
 def _body(report: Report) -> Iterator[str]:
-    failures, waived = report.failures(), report.waived()
-    if failures:
-        yield "<h2>What failed</h2>\n"
-        yield from _table(("about", "finding", "what", "remedy"), (_failure(*one) for one in failures))
-    if waived:
-        rows = (
-            (_code(entry.name), _code(one.finding.code), _text(one.finding.message), _code(one.waiver.id),
-             _text(one.waiver.approver), _code(one.waiver.expires), _text(one.waiver.reason))
-            for entry, one in waived
-        )  # fmt: skip
-        yield "<h2>Waived, and so not failed</h2>\n"
-        yield from _table(("about", "finding", "what", "waiver", "approver", "until", "reason"), rows)
+    tone = _TONES.get(report.status, Outcome.UNDECIDED)
+    word = report.verdict.replace("-", " ").capitalize()
+    where = f"decided {_text(report.created)}, exit status {report.status}"
+    yield f"<article>{header(tone, f'verifai {report.command}', word, _text(report.summary), where)}{_tiles(report)}"
+    yield from _failures(report)
+    yield from _waived(report)
     for kind, name in (("model", "Models"), ("bundle", "Bundles")):
         entries = report.of_kind(kind)
         if entries:
-            yield f"<h2>{name}</h2>\n"
-            yield from _table((kind, "identifier", "outcome", "findings"), map(_entry, entries))
+            yield f"<section><h2>{name}</h2>"
+            yield from listing(kind, (kind, "verdict", "identifier", "findings"), _rows(entries))
+            yield "</section>"
     for entry in report.entries:
         if entry.evaluation is not None:
-            yield f"<p>{_code(entry.name)}</p>\n{evaluation_html(entry.evaluation)}\n"
+            yield f"<p>{_code(entry.name)}</p>{evaluation_html(entry.evaluation)}"
     for words, names in report.words():
         which = names[0] if len(names) == 1 else f"{len(names)} bundles"
         lines = "".join(f"<li>{_text(line)}</li>" for line in words)
-        yield f"<h2>What the proofs hide ({_text(which)})</h2>\n<ul>{lines}</ul>\n"
+        yield f"<section><h2>What the proofs hide ({_text(which)})</h2><ul>{lines}</ul></section>"
+    small = {**report.facts, "verifai": report.version}
+    shown = facts([(visible(name), visible(value)) for name, value in small.items()])
+    yield f"<section><h2>Identifiers</h2>{shown}</section></article>"
+
+
+def _tiles(report: Report) -> str:
+    if not report.entries:  # nothing was judged, and no figure may look as if it had been
+        return ""
+    boxes = []
+    for kind, name, met in (("model", "Models", "met"), ("bundle", "Bundles", "accepted")):
+        found = Counter(one.outcome for one in report.of_kind(kind))
+        figure = f"{found[Outcome.HOLDS]:,} of {found.total():,} {met}"
+        boxes.append((_worst(found), name, figure, "each judged in this run"))
+    failed = Counter(finding.outcome for _, finding in report.failures())
+    boxes.append(
+        (
+            _worst(failed or {Outcome.HOLDS: 1}),
+            "Findings that stop",
+            f"{failed.total():,}",
+            "listed below" if failed else "none",
+        )
+    )
+    waived = sum(1 for _ in report.waived())
+    boxes.append((Outcome.NOT_CHECKED, "Waived", f"{waived:,}", "accepted by somebody by name, until a date"))
+    return tiles(boxes)
+
+
+def _worst(found: Mapping[Outcome, int]) -> Outcome:
+    order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED, Outcome.HOLDS)
+    return next((one for one in order if found.get(one)), Outcome.NOT_CHECKED)
 
 
 def _text(text: str) -> str:
-    return html_escape(visible(text), quote=True)
+    return safe(visible(text))
 
 
 def _code(text: str) -> str:
     return f"<code>{_text(text)}</code>" if text else ""
 
 
-def _failure(entry: Entry, finding: Finding) -> tuple[str, ...]:
-    where = f" <small>({_text(finding.where)})</small>" if finding.where and finding.where != entry.name else ""
-    what = f'<span class="{finding.outcome.value}">{_text(finding.message)}</span>{where}'
-    return _code(entry.name), _code(finding.code), what, _text(finding.remedy)
+def _small(label: str, text: str) -> str:
+    return f"<small><i>{label}</i> {_text(text)}</small>" if text else ""
 
 
-def _entry(entry: Entry) -> tuple[str, ...]:
-    items = "".join(
-        f'<li class="{finding.outcome.value}">{_WORD[finding.outcome]}: {_text(finding.message)} {_code(finding.code)}</li>'
-        for finding in entry.findings
-    )
-    facts = "".join(f"<li>proven: {_text(line)}</li>" for line in shown_lines(entry.values))
-    facts += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
-    findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}{facts}</ul></details>"
-    outcome = f'<span class="{entry.outcome.value}">{_WORD[entry.outcome]}</span>'
-    return _code(entry.name), _code(entry.identifier[:16]), outcome, findings
+def _failures(report: Report) -> Iterator[str]:
+    found = report.failures()
+    if not found:
+        return
+    yield '<section><h2>What failed</h2><ul class="problems">'
+    for entry, finding in found:
+        at = finding.where if finding.where != entry.name else ""
+        yield (
+            f'<li class="{finding.outcome.value}"><b>{_text(finding.message)}</b>{_small("about", entry.name)}'
+            f"{_small('at', at)}{_small('what to do', finding.remedy)}"
+            f'<small class="code">{_text(finding.code)}</small></li>\n'
+        )
+    yield "</ul></section>"
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    head = "".join(f"<th>{_text(name)}</th>" for name in headings) if any(headings) else ""
-    yield f"<table>\n{f'<tr>{head}</tr>' if head else ''}\n"
-    for row in rows:
-        yield "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>\n"
-    yield "</table>\n"
+def _waived(report: Report) -> Iterator[str]:
+    found = report.waived()
+    if not found:
+        return
+    columns = ("about", "finding", "what", "waiver", "approver", "until", "reason")
+    yield "<section><h2>Waived, and so not failed</h2>"
+    yield from listing("waived", columns, Revisited(lambda: (_waived_row(*one) for one in found)))
+    yield "</section>"
+
+
+def _waived_row(entry: Entry, one: WaivedFinding) -> Row:
+    waiver = one.waiver
+    what = (_code(entry.name), _code(one.finding.code), _text(one.finding.message))
+    who = (_code(waiver.id), _text(waiver.approver), _code(waiver.expires), _text(waiver.reason))
+    return Row(Outcome.NOT_CHECKED, (*what, *who))
+
+
+def _rows(entries: Revisited[Entry]) -> Revisited[Row]:
+    return Revisited(lambda: map(_row, entries))
+
+
+def _row(entry: Entry) -> Row:
+    items = "".join(_item(finding) for finding in entry.findings)
+    items += "".join(f"<li>proven: {_text(head)}{_lines(text)}</li>" for head, *text in shown_blocks(entry.values))
+    items += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
+    findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}</ul></details>"
+    return Row(entry.outcome, (_code(entry.name), WORDS[entry.outcome], _code(entry.identifier[:16]), findings))
+
+
+def _lines(text: Sequence[str]) -> str:
+    """The lines of a text that was proven; each of them is quoted."""
+    return f'<pre class="text">{_NEWLINE.join(_text(line) for line in text)}</pre>' if text else ""
+
+
+def _item(finding: Finding) -> str:
+    word = f"{_MARKS[finding.outcome]} {WORDS[finding.outcome]}"
+    return f'<li class="{finding.outcome.value}">{word}: {_text(finding.message)} {_code(finding.code)}</li>'

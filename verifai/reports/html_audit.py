@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.evaluation.words import lines as evaluation_lines
 from verifai.domain.findings import Finding, Outcome, worst
+from verifai.domain.on_demand import Revisited
 from verifai.reports.html_chain import chain_svg
-from verifai.reports.html_evaluation import STYLE, evaluation_html
+from verifai.reports.html_evaluation import evaluation_html
 from verifai.reports.html_fidelity import fidelity_svg
+from verifai.reports.html_page import WORDS, Row, header, html_page, listing, tiles
 from verifai.reports.html_text import safe
 from verifai.reports.html_values import values_html
 
-_STYLE = Path(__file__).with_name("html_audit.css")
-
-WORDS = {
-    Outcome.HOLDS: "holds",
-    Outcome.REJECTED: "rejected",
-    Outcome.POLICY_NOT_MET: "policy not met",
-    Outcome.UNDECIDED: "undecided",
-    Outcome.NOT_CHECKED: "not checked",
-}
 _VERDICTS = {
     Outcome.HOLDS: ("Accepted", "Everything that was checked holds."),
     Outcome.REJECTED: ("Rejected", "Some of the evidence is false. Do not rely on it."),
@@ -51,33 +44,15 @@ def render_html(reports: Sequence[AuditReport]) -> bytes:
 
 def html_pieces(reports: Sequence[AuditReport]) -> Iterator[bytes]:
     """The page in pieces, one bundle after the other: thousands need not be in memory."""
-    return (piece.encode("utf-8", errors="backslashreplace") for piece in _page(reports))
+    title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
+    return html_page(title, _page(reports))
 
 
 def _page(reports: Sequence[AuditReport]) -> Iterator[str]:
-    title = f"Audit of {reports[0].path}" if len(reports) == 1 else f"Audit of {len(reports)} bundles"
-    yield f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="referrer" content="no-referrer">
-<title>{safe(title)}</title>
-<style>
-{_STYLE.read_text(encoding="utf-8")}{STYLE if any(one.evaluation for one in reports) else ""}</style>
-</head>
-<body>
-<main>
-"""
     yield from _overview(reports)
     for number, report in enumerate(reports, 1):
         yield _section(report, number) + "\n"
-    yield f"""{_glossary()}
-</main>
-</body>
-</html>
-"""
+    yield _glossary()
 
 
 def question_of(finding: Finding) -> str:
@@ -89,36 +64,40 @@ def question_of(finding: Finding) -> str:
 
 
 def _overview(reports: Sequence[AuditReport]) -> Iterator[str]:
-    """All of them at a glance; buttons that need no script leave only what failed, or only what holds."""
+    """All of them at a glance; failures can be picked out."""
     if len(reports) == 1:
         return
-    bad = sum(report.outcome is not Outcome.HOLDS for report in reports)
-    choices = (("all", f"all {len(reports)}"), ("bad", f"not accepted {bad}"), ("good", f"accepted {len(reports) - bad}"))
-    buttons = "".join(
-        f'<input type="radio" name="show" id="show-{name}"{" checked" if name == "all" else ""}>'
-        f'<label for="show-{name}">{label}</label>'
-        for name, label in choices
-    )
-    head = "<tr><th>bundle</th><th>verdict</th><th>output</th><th>hold</th><th>not made</th><th>failed</th></tr>"
-    yield f'<section class="list"><h1>Audit of {len(reports)} bundles</h1><p>Show: {buttons}</p>'
-    yield f'<table class="overview"><thead>{head}</thead><tbody>'
-    for number, report in enumerate(reports, 1):
-        hold, unmade, failed = count_checks(report)
-        outputs = outputs_words(report.values) if report.values else ""
-        yield (
-            f'<tr class="{report.outcome.value}"><td><a href="#bundle-{number}">{safe(report.path)}</a></td>'
-            f'<td class="outcome">{WORDS[report.outcome]}</td><td>{safe(outputs)}</td>'
-            f"<td>{hold}</td><td>{unmade}</td><td>{failed}</td></tr>"
-        )
-    yield "</tbody></table></section>"
+    found = Counter(report.outcome for report in reports)
+    order = (Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED, Outcome.HOLDS)
+    whole = next((one for one in order if found[one]), Outcome.NOT_CHECKED)
+    word, sentence = _VERDICTS[whole]
+    told = f"{found[Outcome.HOLDS]:,} of {len(reports):,} bundles accepted. {sentence}"
+    top = header(whole, f"{len(reports):,} bundles, audited by verifai", word, told, f"audited {safe(reports[0].audited)}")
+    yield f"<section>{top}<h2>The bundles</h2>"
+    columns = ("bundle", "verdict", "output", "hold", "not made", "failed")
+    rows = Revisited(lambda: (_row(number, report) for number, report in enumerate(reports, 1)))
+    yield from listing("bundles", columns, rows, kind="overview counted")
+    yield "</section>"
+
+
+def _row(number: int, report: AuditReport) -> Row:
+    hold, unmade, failed = count_checks(report)
+    outputs = outputs_words(report.values) if report.values else ""
+    link = f'<a href="#bundle-{number}">{safe(report.path)}</a>'
+    return Row(report.outcome, (link, WORDS[report.outcome], safe(outputs), str(hold), str(unmade), str(failed)))
 
 
 def _section(report: AuditReport, number: int = 1) -> str:
     word, sentence = _VERDICTS[report.outcome]
     parts = [
-        f'<header class="{report.outcome.value}"><p class="kicker">verifai audit</p>',
-        f'<h1>{word}</h1><p class="lead">{safe(audit_sentence(report))}</p><p>{safe(sentence)}</p>',
-        f'<p class="where"><code>{safe(report.path)}</code><br>audited {safe(report.audited)}</p></header>',
+        header(
+            report.outcome,
+            "verifai audit",
+            word,
+            safe(audit_sentence(report)),
+            safe(sentence),
+            f"<code>{safe(report.path)}</code><br>audited {safe(report.audited)}",
+        ),
         _insecure(report),
         _tiles(report),
         _problems(report),
@@ -149,17 +128,14 @@ def _insecure(report: AuditReport) -> str:
 
 
 def _tiles(report: AuditReport) -> str:
-    tiles = []
+    boxes = []
     for name, question, _ in QUESTIONS:
         found = [one for one in report.findings if question_of(one) == name]
         checked = [one for one in found if one.outcome is not Outcome.NOT_CHECKED]
         outcome = worst(checked) if checked else Outcome.NOT_CHECKED
         count = f"{len(checked)} of {len(found)} checks done" if found else "no check"
-        tiles.append(
-            f'<div class="tile {outcome.value}"><b>{name}</b><span class="verdict">{WORDS[outcome]}</span>'
-            f"<small>{question}<br>{count}</small></div>"
-        )
-    return f'<div class="tiles">{"".join(tiles)}</div>'
+        boxes.append((outcome, name, WORDS[outcome], f"{question}<br>{count}"))
+    return tiles(boxes)
 
 
 def _problems(report: AuditReport) -> str:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from pathlib import Path
 
-_STYLE = Path(__file__).with_name("html_audit.css")
-_WIDTH, _LEFT, _RIGHT, _ROW = 960, 190, 44, 44
-_TONE = {"accept": "holds", "reject": "rejected", "no-quorum": "policy-not-met", "indeterminate": "undecided"}
+from verifai.domain.findings import Outcome
+from verifai.reports.html_page import facts, header, html_page
+from verifai.reports.html_text import safe
+
+_WIDTH, _LEFT, _RIGHT, _ROW = 960, 230, 44, 44
+_TONE = {
+    "accept": Outcome.HOLDS,
+    "reject": Outcome.REJECTED,
+    "no-quorum": Outcome.POLICY_NOT_MET,
+    "indeterminate": Outcome.UNDECIDED,
+}
 _HEAD = {
     "accept": ("They agree", "Enough independent verifiers computed the same answer, as far as arithmetic allows."),
     "reject": ("They disagree", "The verifiers computed different answers. Do not rely on any of them."),
     "no-quorum": ("Too few answers", "Not enough verifiers gave a valid answer to decide anything."),
     "indeterminate": ("Cannot tell", "The answers are so close to a tie that the tolerance cannot tell them apart."),
 }
-_MARK = {"within": ("#16794a", "agrees"), "beyond": ("#b3261e", "disagrees"), "indeterminate": ("#96600a", "cannot tell")}
+_MARK = {"within": ("agrees", "agrees"), "beyond": ("disagrees", "disagrees"), "indeterminate": ("unclear", "cannot tell")}
+"""By relation: the class of the style sheet, and the words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +70,20 @@ class ConsensusPage:
 def render_consensus(page: ConsensusPage) -> bytes:
     """One self-contained page. Equal values give equal bytes."""
     title, lead = _HEAD[page.outcome]
-    faults = "".join(f"<tr><td><code>{escape(who)}</code></td><td>{escape(what)}</td></tr>" for who, what in page.faults)
-    facts = "".join(f"<tr><th>{escape(label)}</th><td><code>{escape(value)}</code></td></tr>" for label, value in page.facts)
-    fault_table = f"<h2>Answers that did not count</h2><table>{faults}</table>" if faults else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Consensus: {escape(title)}</title>
-<style>
-{_STYLE.read_text(encoding="utf-8")}
-svg.plot text {{ font: 13px system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }}
-svg.plot .small {{ font-size: 11.5px; opacity: .75; }}
-svg.plot .over {{ paint-order: stroke; stroke: Canvas; stroke-width: 4px; stroke-linejoin: round; opacity: 1; }}
-</style></head><body><main><article>
-<header class="{_TONE[page.outcome]}"><p class="kicker">Consensus of verifiers</p><h1>{escape(title)}</h1>
-<p class="lead">{escape(lead)}</p><p class="where">{escape(page.reason)}</p></header>
-<h2>How far is each answer from the common one?</h2>
-{_plot(page)}
+    faults = "".join(f"<tr><td>{safe(who)}</td><td>{safe(what)}</td></tr>" for who, what in page.faults)
+    fault_table = f"<section><h2>Answers that did not count</h2><table>{faults}</table></section>" if faults else ""
+    body = f"""<article>
+{header(_TONE[page.outcome], "verifai consensus", title, safe(lead), safe(page.reason))}
+<section><h2>How far is each answer from the common one?</h2>
+<figure>{_plot(page)}<figcaption>Distance from the common answer, in multiples of the limit. Each mark is ten times the one
+before it.</figcaption></figure>
 <p>Two computers never round in quite the same way, so honest answers differ a little: the green band is how much they
 differed when this model was measured. The red bands are what cheating looked like then: a cheaper model, a changed input. The
-line between them is the <b>limit</b>. A dot left of the line agrees with the others. The scale multiplies by ten from mark to
-mark.</p>
+line between them is the <b>limit</b>. A dot left of the line agrees with the others.</p></section>
 {fault_table}
-<h2>Details</h2><table>{facts}</table>
-</article></main></body></html>
-""".encode()
+<section><h2>Identifiers</h2>{facts(page.facts)}</section>
+</article>"""
+    return b"".join(html_page(f"Consensus: {title}", [body]))
 
 
 def _plot(page: ConsensusPage) -> str:
@@ -107,11 +102,11 @@ def _plot(page: ConsensusPage) -> str:
     parts += _grid(scale, top, bottom)
     if page.honest:
         left, right = scale.x(min(one.low for one in page.honest)), scale.x(max(one.high for one in page.honest))
-        parts.append(_box(left, max(right, left + 4), top, bottom, "#16794a", 0.16))
+        parts.append(_box(left, max(right, left + 4), top, bottom, "agrees", 0.16))
         parts.append(f'<text x="{left + 4:.0f}" y="{bottom - 6}" class="small">honest runs</text>')
     if page.attacks:
         start = scale.x(min(one.low for one in page.attacks))
-        parts.append(_box(start, _WIDTH - _RIGHT, top, bottom, "#b3261e", 0.08))
+        parts.append(_box(start, _WIDTH - _RIGHT, top, bottom, "disagrees", 0.08))
     limit = scale.x(1.0)
     parts.append(
         f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="{top - 8}" y2="{bottom}" stroke="currentColor" '
@@ -141,7 +136,7 @@ def _grid(scale: _Scale, top: float, bottom: float) -> list[str]:
     step = max(1, math.ceil((scale.high - scale.low) / 9))
     for power in range(scale.low, scale.high + 1, step):
         x = scale.x(10.0**power)
-        label = f"×{10**power}" if power >= 0 else f"×1/{10**-power}"
+        label = f"×{10**power:,}" if power >= 0 else f"×1/{10**-power:,}"
         parts.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="currentColor" opacity=".12"/>'
             f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" class="small">{label}</text>'
@@ -149,24 +144,24 @@ def _grid(scale: _Scale, top: float, bottom: float) -> list[str]:
     return parts
 
 
-def _box(left: float, right: float, top: float, bottom: float, colour: str, opacity: float) -> str:
+def _box(left: float, right: float, top: float, bottom: float, tone: str, opacity: float) -> str:
     return (
-        f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 1):.1f}" height="{bottom - top}" '
-        f'fill="{colour}" fill-opacity="{opacity}"/>'
+        f'<rect class="{tone} mark" x="{left:.1f}" y="{top}" width="{max(right - left, 1):.1f}" height="{bottom - top}" '
+        f'fill-opacity="{opacity}"/>'
     )
 
 
 def _node(scale: _Scale, node: NodeRow, y: float) -> list[str]:
-    colour, word = _MARK[node.relation]
+    tone, word = _MARK[node.relation]
     x = scale.x(node.ratio)
     place = "the centre" if node.centre else "identical" if node.ratio == 0 else f"{_times(node.ratio)} × limit"
     side = "end" if x > _WIDTH - 330 else "start"
     offset = -13 if side == "end" else 13
-    note = f" · {escape(node.note)}" if node.note else ""
+    note = f" · {safe(node.note)}" if node.note else ""
     return [
-        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end">{escape(node.name)}</text>',
-        f'<line x1="{_LEFT}" x2="{x:.1f}" y1="{y}" y2="{y}" stroke="{colour}" opacity=".35" stroke-width="2"/>',
-        f'<circle cx="{x:.1f}" cy="{y}" r="7" fill="{colour}"/>',
+        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end">{safe(node.name)}</text>',
+        f'<line class="{tone} line" x1="{_LEFT}" x2="{x:.1f}" y1="{y}" y2="{y}" opacity=".35" stroke-width="2"/>',
+        f'<circle class="{tone} mark" cx="{x:.1f}" cy="{y}" r="7"/>',
         f'<text x="{x + offset:.1f}" y="{y - 8:.0f}" text-anchor="{side}" class="small over">{word} · {place}{note}</text>',
     ]
 
@@ -179,15 +174,19 @@ def _times(ratio: float) -> str:
 def _attack(scale: _Scale, band: Band, y: float) -> list[str]:
     left, right = scale.x(band.low), scale.x(band.high)
     return [
-        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end" class="small">{escape(band.name)}</text>',
-        f'<line x1="{left:.1f}" x2="{max(right, left + 3):.1f}" y1="{y}" y2="{y}" stroke="#b3261e" stroke-width="7" '
+        f'<text x="{_LEFT - 12}" y="{y + 4:.0f}" text-anchor="end" class="small">{safe(band.name)}</text>',
+        f'<line class="disagrees line" x1="{left:.1f}" x2="{max(right, left + 3):.1f}" y1="{y}" y2="{y}" stroke-width="7" '
         'stroke-linecap="round" opacity=".55"/>',
     ]
 
 
-def short_names(voters: Sequence[str]) -> dict[str, str]:
-    """The first eight digits of each key identifier, or more where they clash."""
+def voter_names(voters: Sequence[str], called: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What each key identifier is called: by its owner's name, where one is known, and the first digits of the key.
+
+    Eight digits, or more where they clash.
+    """
     size = 8
     while len({voter[:size] for voter in voters}) < len(set(voters)):
         size += 4
-    return {voter: voter[:size] for voter in voters}
+    own = called or {}
+    return {voter: f"{own[voter][:24]} ({voter[:size]})" if own.get(voter) else voter[:size] for voter in voters}

@@ -21,27 +21,9 @@ _CELL, _LEFT, _TOP = 34, 120, 30
 _MAX_NAME = 16
 _SIDE = 84
 
-STYLE = """
-.evaluation { --cell: #0b66c3; --miss: #c4360f; --text: #1f2328; --dim: #59636e; --grid: #d1d9e0; }
-@media (prefers-color-scheme: dark) {
-  .evaluation { --cell: #4aa3ff; --miss: #ff7b54; --text: #e6edf3; --dim: #9198a1; --grid: #3d444d; }
-}
-.evaluation svg.confusion { max-width: 100%; height: auto; }
-.evaluation svg.confusion text { font: 12px system-ui, sans-serif; fill: var(--text); }
-.evaluation svg.confusion text.axis { font-weight: 600; }
-.evaluation svg.confusion .right { fill: var(--cell); } .evaluation svg.confusion .wrong { fill: var(--miss); }
-.evaluation svg.confusion .frame { fill: none; stroke: var(--grid); }
-.evaluation table { border-collapse: collapse; }
-.evaluation th, .evaluation td { padding: .2rem .7rem .2rem 0; text-align: left; }
-.evaluation .worst { display: flex; flex-wrap: wrap; gap: 1rem; padding: 0; list-style: none; }
-.evaluation .worst li { width: 9rem; font-size: .85rem; overflow-wrap: anywhere; }
-.evaluation .worst svg { display: block; border: 1px solid var(--grid); margin-bottom: .3rem; background: #000; }
-.evaluation .big { font-size: 1.1rem; }
-"""
-
 
 def evaluation_html(one: ShownEvaluation) -> str:
-    """The section about one evaluation; put :data:`STYLE` on the page as well. All foreign text in it is escaped."""
+    """The section about one evaluation. All foreign text in it is escaped."""
     said = lines(one.data, one.metrics, one.confidence)
     parts = [f'<p class="big"><b>{safe(said[0])}</b></p>']
     whole = one.metrics.whole

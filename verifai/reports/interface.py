@@ -14,6 +14,7 @@ from typing import Protocol
 from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.on_demand import Revisited
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.waiver import WaivedFinding
 from verifai.domain.shown import ShownTensor
 
@@ -33,6 +34,8 @@ class Entry:
         words: what a verified statement hides and does not hide, in sentences; empty when nothing was verified.
         values: what it shows, in values; long tensors may be cut.
         evaluation: a verified evaluation; ``None`` for other evidence.
+        models: the policy's models that it is about.
+        seconds: how long judging it took, by the clock; ``None`` where nothing was timed.
     """
 
     kind: str
@@ -45,6 +48,8 @@ class Entry:
     words: tuple[str, ...] = ()
     values: tuple[ShownTensor, ...] = ()
     evaluation: ShownEvaluation | None = None
+    models: tuple[str, ...] = ()
+    seconds: float | None = None
 
     def failures(self) -> tuple[Finding, ...]:
         """The findings because of which the status is not 0."""
@@ -66,6 +71,8 @@ class Report:
         facts: about the run, such as the policy's digest.
         entries: may be made anew whenever they are gone through: there may be many thousands.
         error: what kept the run from judging; ``None`` when it judged.
+        places: finds the line of the policy or of a lock that a finding is about; ``None`` when none was read.
+        codes_page: address of a page that explains the codes; empty for none.
     """
 
     command: str
@@ -77,6 +84,8 @@ class Report:
     entries: Sequence[Entry] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     error: Finding | None = None
+    places: Places | None = None
+    codes_page: str = ""
 
     def failures(self) -> Revisited[tuple[Entry, Finding]]:
         """Every finding because of which the status is not 0, with what it is about; the run's own error first."""

@@ -21,13 +21,16 @@ class JUnitFormat(ReportFormat):
     def pieces(self, report: Report) -> Iterator[bytes]:
         """One suite. Rejected and not met are failures, undecided is an error; a waived finding is told in ``system-out``."""
         tests = failures = errors = 0
+        seconds = 0.0  # of all cases together: several bundles are judged at once, so it may be more than the clock showed
         for entry in report.all_entries():
             kind = _graver(entry)[0]
             tests, failures, errors = tests + 1, failures + (kind == "failure"), errors + (kind == "error")
+            seconds += entry.seconds or 0.0
         counts = {"tests": str(tests), "failures": str(failures), "errors": str(errors), "skipped": "0"}
-        suite = {"name": f"verifai {report.command}", "timestamp": report.created.removesuffix("Z"), "time": "0", **counts}
+        time = _seconds(seconds)
+        suite = {"name": f"verifai {report.command}", "timestamp": report.created.removesuffix("Z"), "time": time, **counts}
         yield b"<?xml version='1.0' encoding='utf-8'?>\n"
-        yield f"<testsuites{_attributes({**counts, 'time': '0'})}>\n  <testsuite{_attributes(suite)}>\n".encode()
+        yield f"<testsuites{_attributes({**counts, 'time': time})}>\n  <testsuite{_attributes(suite)}>\n".encode()
         properties = ET.Element("properties")
         run = {"verdict": report.verdict, "status": str(report.status), "summary": report.summary, **report.facts}
         for name, value in run.items():
@@ -36,6 +39,10 @@ class JUnitFormat(ReportFormat):
         for entry in report.all_entries():
             yield _indented(_case(report.command, entry))
         yield b"  </testsuite>\n</testsuites>\n"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _attributes(given: Mapping[str, str]) -> str:
@@ -61,7 +68,8 @@ def _graver(entry: Entry) -> tuple[str, Finding | None]:
 
 
 def _case(command: str, entry: Entry) -> ET.Element:
-    case = ET.Element("testcase", classname=f"verifai.{command}.{entry.kind}", name=visible(entry.name), time="0")
+    time = _seconds(entry.seconds or 0.0)
+    case = ET.Element("testcase", classname=f"verifai.{command}.{entry.kind}", name=visible(entry.name), time=time)
     kind, first = _graver(entry)
     if first is not None:  # its text holds every finding
         _problem(case, kind, first, entry)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import Waiver
+from verifai.domain.shell import shell
 from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
@@ -38,12 +39,12 @@ class SarifFormat(ReportFormat):
             ((entry, finding, None) for entry, finding in report.failures()),
             ((entry, one.finding, one.waiver) for entry, one in report.waived()),
         )
-        results = [_result(*one) for one in islice(found, MAX_RESULTS)]
+        results = [_result(report, *one) for one in islice(found, MAX_RESULTS)]
         if left := sum(1 for _ in found):
             more = left + 1
             notice = Finding("nothing-to-check", Outcome.UNDECIDED, f"{more} further results are in the JSON report")
             own = Entry("run", report.command, "", Outcome.UNDECIDED, ())
-            results = [*results[: MAX_RESULTS - 1], _result(own, notice, None)]
+            results = [*results[: MAX_RESULTS - 1], _result(report, own, notice, None)]
         rules = sorted({result["ruleId"] for result in results})
         for result in results:
             result["ruleIndex"] = rules.index(result["ruleId"])
@@ -56,7 +57,7 @@ class SarifFormat(ReportFormat):
                         "driver": {
                             "name": "verifai",
                             "semanticVersion": report.version,
-                            "rules": [_rule(code) for code in rules],
+                            "rules": [_rule(code, report.codes_page) for code in rules],
                         }
                     },
                     "automationDetails": {"id": f"verifai/{report.command}/"},
@@ -78,20 +79,30 @@ class SarifFormat(ReportFormat):
         yield (json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
-def _rule(code: str) -> dict[str, Any]:
+def _rule(code: str, page: str) -> dict[str, Any]:
+    """What readers show beside a finding: what the code means and what to do, as text and as Markdown; our own words only."""
     known = all_codes().get(code)
     meaning = known.meaning if known else "See the message."
-    rule: dict[str, Any] = {"id": code, "name": _camel(code), "shortDescription": {"text": meaning}}
-    if known and known.remedy:
-        rule["help"] = {"text": known.remedy}
-    return rule
+    remedy = (known.remedy if known else "") or "Read the message of each result."
+    if not known:  # one that another release wrote: foreign text
+        return {"id": visible(code), "name": _camel(code), "shortDescription": {"text": meaning}, "help": {"text": remedy}}
+    statuses = ", ".join(str(one) for one in sorted(known.statuses))
+    markdown = f"**{meaning}**\n\nWhat to do: {remedy}\n\nExit status {statuses}. More: `verifai explain {shell(code)}`"
+    rule: dict[str, Any] = {
+        "id": code,
+        "name": _camel(code),
+        "shortDescription": {"text": meaning},
+        "fullDescription": {"text": f"{meaning} {remedy}"},
+        "help": {"text": f"{meaning} What to do: {remedy} More: `verifai explain {shell(code)}`", "markdown": markdown},
+    }
+    return rule | ({"helpUri": f"{page}#{code}"} if page else {})
 
 
 def _camel(code: str) -> str:
     return "".join(part.capitalize() for part in code.split("-"))
 
 
-def _result(entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, Any]:
+def _result(report: Report, entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, Any]:
     about = visible(entry.name)
     text = f"{about}: {visible(finding.message)}"
     if finding.where and finding.where != entry.name:
@@ -103,7 +114,7 @@ def _result(entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, 
         "kind": "fail",
         "level": _LEVEL[finding.outcome],
         "message": {"text": text.translate(_MESSAGE)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(entry.name)}}}],
+        **_places(report, entry, finding),
         "partialFingerprints": {"verifaiFinding/v1": _fingerprint(entry, finding)},
         "properties": {"outcome": finding.outcome.value, "kind": entry.kind, "id": entry.identifier},
     }
@@ -111,6 +122,19 @@ def _result(entry: Entry, finding: Finding, waiver: Waiver | None) -> dict[str, 
         words = f"{visible(waiver.id)}, {visible(waiver.approver)}, until {waiver.expires}: {visible(waiver.reason)}"
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": words}]
     return result
+
+
+def _places(report: Report, entry: Entry, finding: Finding) -> dict[str, Any]:
+    """The line that asked or pinned first, for that is where a reader can act; the bundle, which no review shows, beside it."""
+    own = {"artifactLocation": {"uri": _uri(entry.name)}}
+    if report.places is None:
+        return {"locations": [{"physicalLocation": own}]}
+    place = report.places.of(finding, entry.models)
+    asked = {"artifactLocation": {"uri": _uri(place.path)}, "region": {"startLine": place.line}}
+    told: dict[str, Any] = {"locations": [{"physicalLocation": asked}]}
+    if entry.kind == "bundle":
+        told["relatedLocations"] = [{"id": 1, "physicalLocation": own, "message": {"text": "the evidence"}}]
+    return told
 
 
 def _uri(name: str) -> str:

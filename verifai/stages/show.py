@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,12 @@ from verifai.domain.attestation.envelope import MAX_ENVELOPE_BYTES, parse_envelo
 from verifai.domain.attestation.types import parse_attestation
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.hardware import TrustedHardware
+from verifai.domain.known_files import known_file
 from verifai.domain.model_signing import SignerKind, TrustedModelSigner
 from verifai.domain.our_files import HEAD, kept_file
 from verifai.domain.spoken import spoken
 from verifai.domain.trust import RE_DERIVE, Trust, parse_trust
 from verifai.execution.files import read_limited
-
-_MAX_FILE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def show_file(path: Path) -> ShownFile | None:
         with open_case(path) as case:
             return _case(case)
     with path.open("rb") as stream:
-        what = kept_file(stream.read(HEAD))
+        head = stream.read(HEAD)
+    what = kept_file(head)
     if what == "a trust file":
         return show_trust(path)
     if what == "a key":
@@ -73,10 +74,12 @@ def show_file(path: Path) -> ShownFile | None:
         return ShownFile(path, kind, Sha256(key.public_key.keyid), lines, told)
     if what == "an attestation":
         return _attestation(path)
-    if what in ("a policy", "the index of a batch", "a file of a circuit or of a vote"):
-        digest = sha256(read_limited(path, limit=_MAX_FILE))
-        return ShownFile(path, what, digest, (f"sha256 {digest}",), {"sha256": digest})
-    return None
+    known = known_file(head)
+    if known is None:
+        return None
+    with path.open("rb") as stream:
+        digest = Sha256(hashlib.file_digest(stream, "sha256").hexdigest())
+    return ShownFile(path, known.what, digest, (f"sha256 {digest}", known.advice), {"sha256": digest, "advice": known.advice})
 
 
 def show_trust(path: Path) -> ShownFile:

@@ -186,3 +186,14 @@ def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputRejected, match="Git LFS"):
         read_samples(tmp_path / "x.json", TABLE)
+
+
+def test_an_npy_file_is_the_only_inputs_array(tmp_path: Path) -> None:
+    one = Inputs({"x": (None, 3)}, {"x": "float32"})
+    np.save(tmp_path / "x.npy", np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert [sample["x"].tolist() for sample in read_samples(tmp_path / "x.npy", one)] == [[[0, 1, 2]], [[3, 4, 5]]]
+    assert refusal(tmp_path / "x.npy")[0] == "input-missing", "of two inputs, it is not known which"
+    np.save(tmp_path / "pickled.npy", np.array([{}]), allow_pickle=True)
+    assert refusal(tmp_path / "pickled.npy", one)[0] in ("input-dtype", "input-malformed")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
+    assert refusal(tmp_path / "cut.npy", one)[0] == "input-malformed"

@@ -19,6 +19,16 @@ CODES: dict[str, Code] = {
         "Open a new round; round init chooses a number that is late enough.",
     ),
     "round-waiting": Code((4,), "The round waits for somebody; nothing is lost.", "Run the same command again to go on."),
+    "round-git": Code(
+        (2,),
+        "The shared folder lies in no working copy of a git branch that follows another one.",
+        "Clone the repository that all push to, and push its branch once: git push -u origin HEAD",
+    ),
+    "git-failed": Code(
+        (4,),
+        "Git could not fetch, merge or push the branch of a round.",
+        "Try the named command of git by hand; then run the same command again: nothing is lost.",
+    ),
     "round-late": Code(
         (3,),
         "The round went on without this party, or without its list.",

@@ -14,7 +14,7 @@ def line_of(text: str, field: str) -> int:
 
     Multi-line strings that look like TOML can mislead it by a few lines; the field's name in the message never is.
     """
-    known = _index(text)
+    known = index_of(text)
     path = field
     while path:
         if path in known:
@@ -25,7 +25,8 @@ def line_of(text: str, field: str) -> int:
     return 0
 
 
-def _index(text: str) -> dict[str, int]:
+def index_of(text: str) -> dict[str, int]:
+    """Every field and table of ``text`` with its first line, 1-based."""
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     table = ""

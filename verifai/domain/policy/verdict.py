@@ -42,6 +42,7 @@ class Judgement:
         counted: the verified proof, where the policy counts proofs by their contexts.
         values: what a verified statement shows, in values; cut to what a report of many bundles prints.
         evaluation: a verified evaluation, as reports show it.
+        seconds: how long judging took, by the clock; no part of what was judged.
     """
 
     path: str
@@ -55,6 +56,7 @@ class Judgement:
     counted: CountedProof | None = None
     values: tuple[ShownTensor, ...] = ()
     evaluation: ShownEvaluation | None = None
+    seconds: float | None = field(default=None, compare=False)
 
     def scopes(self) -> tuple[Scope, ...]:
         """What a waiver may name to cover a finding about this bundle."""

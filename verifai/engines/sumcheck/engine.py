@@ -124,6 +124,12 @@ class SumcheckEngine:
 
         return input_ranges(section, files)
 
+    def treats_alike(self, section: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
+        """Whether the circuit does the same with each item of a batch. Raises EvidenceRejected, UsageError (``bad-lock``)."""
+        from verifai.engines.sumcheck.input_check import treats_alike
+
+        return treats_alike(section, files)
+
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
         from verifai.engines.sumcheck.verifying import verify_request
@@ -190,7 +196,7 @@ class SumcheckEngine:
     def proof_memory(self, section: Mapping[str, Any], build_dir: Path) -> int:
         """From the sizes of the prover's arrays. Raises UsageError (``stale-build``, ``bad-lock``)."""
         from verifai.engines.sumcheck.build_folder import read_circuit
-        from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
+        from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 
         return peak_memory_bytes(read_circuit(build_dir, parse_section(section))[1])
 

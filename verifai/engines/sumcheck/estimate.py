@@ -18,6 +18,7 @@ from verifai.engines.sumcheck.lowering.lower import Lowered, lower
 from verifai.engines.sumcheck.lowering.operators import UnitScales
 from verifai.engines.sumcheck.lowering.select import INTEGERS
 from verifai.engines.sumcheck.payload.bindings import weight_binding
+from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET, plan, require_verifiable
 from verifai.engines.sumcheck.planning.price import price_of
 from verifai.engines.sumcheck.planning.size import proof_bytes
@@ -26,11 +27,6 @@ from verifai.engines.sumcheck.quantise.scales import Quantisation, QuantiserOpti
 from verifai.errors import UnsupportedModel, VerifaiError
 from verifai.onnx_graph.model import OnnxModel
 
-BASE_BYTES = 205 << 20
-"""Interpreter with NumPy, Numba and compiled kernels."""
-LEAF_BYTES = 160
-CELL_BYTES = 140
-WEIGHT_BYTES = 40
 LEAF_SECONDS = 120e-9
 CELL_SECONDS = 120e-9
 WEIGHT_SECONDS = 60e-9
@@ -47,11 +43,11 @@ def estimate(model: OnnxModel, spec: CircuitSpec) -> CostEstimate:
     if layout.weights is not None:
         cells += layout.weights.stored_cells
     weights = sum(weight.size for weight in lowered.circuit.weights)
-    leaves = 1 << layout.bus.log_leaves
+    leaves = layout.bus.leaves
     return CostEstimate(
         rows=cells,
         size_log2=layout.witness.log_cells,
-        memory_bytes=BASE_BYTES + LEAF_BYTES * leaves + CELL_BYTES * cells + WEIGHT_BYTES * weights,
+        memory_bytes=peak_memory_bytes(lowered.circuit, layout),
         key_bytes=len(lowered.blob),
         proof_bytes=proof_bytes(lowered.circuit, layout),
         setup_seconds=0.5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, par
 from verifai.engines.sumcheck.lowering.clamps import Uncut
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import domain_statement, encode_statement
+from verifai.engines.sumcheck.planning.memory import peak_memory_bytes
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.planning.size import proof_bytes
 from verifai.engines.sumcheck.ports import Ports, ports_of
@@ -28,7 +30,6 @@ from verifai.engines.sumcheck.protocol.statement import HashedTensor
 from verifai.engines.sumcheck.prover import prove as prover
 from verifai.engines.sumcheck.prover.jit import cache_notes
 from verifai.engines.sumcheck.prover.kernel_step import compile_time, ensure_kernels
-from verifai.engines.sumcheck.prover.resources import peak_memory_bytes
 from verifai.engines.sumcheck.saturation import saturated_outputs
 from verifai.engines.sumcheck.secrets.store import reserve_tensor, root_files, secrets_folder, usable_root, weights_seed
 from verifai.engines.sumcheck.tensors import circuit_inputs, items_of, real_outputs
@@ -166,7 +167,8 @@ def _proven(request: ProveRequest, ready: _Ready) -> tuple[_Root | None, Trace, 
     root = _root(request, section) if hidden else None
     seed = weights_seed(secrets_folder(request), root.root) if root is not None else None
     made_of = f"{sha256(blob)} {section.weights_sha256 if root is None else root.root}"
-    key = KEYS.get(section.circuit_sha256, made_of, lambda: prover.prepare(circuit, weights, threads, weights_seed=seed))
+    key = KEYS.get(section.circuit_sha256, made_of, partial(prover.prepare, circuit, weights, threads, weights_seed=seed))
+    del weights  # which are int64 here, and in the key in fewer bytes
     if key.identity != (section.weights_sha256 if root is None else root.root):
         raise stale("the built weights are not the pinned ones", request.build_dir / WEIGHTS_FILE)
     shown = blob if section.weights is WeightVisibility.PUBLIC else b""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from verifai.bundle.keys import parse_public_key
 from verifai.bundle.reader import open_bundle
@@ -39,6 +39,10 @@ def _silent(turn: Turn) -> None:
     """Nobody is told."""
 
 
+def _alone() -> None:
+    """The folder is shared by something else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attendance:
     """How a party attends a shared round.
@@ -49,6 +53,8 @@ class Attendance:
         seconds: how long to wait without anything happening; ``None``: as long as the round lasts; 0: one look.
         tell: is told whose turn it is, whenever that changes. progress: is told what has no effect, and why.
         now, sleep: the clock.
+        pull, push: take in what others put into the folder, and publish what this party did; for folders that something has to
+            carry.
     """
 
     state: Path | None = None
@@ -58,6 +64,8 @@ class Attendance:
     progress: Progress = SILENT
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
+    pull: Callable[[], None] = _alone
+    push: Callable[[], None] = _alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,8 @@ def join_round(
         Undecided: ``round-waiting``, ``busy``; the model's process died or reached a limit.
     """
     attendance = attendance or Attendance()
-    store = _store(attendance.state)
+    store = _store(attendance.state, folder)
+    attendance.pull()
     chair = _chair(folder, signer, coordinator)
     room = _enter(folder, store, signer, chair, attendance)
     voter = Voter(room, signer, options or RunOptions())
@@ -114,7 +123,9 @@ def close_round(
         UsageError: ``bad-option``, when the key did not open the round. The others as :func:`join_round`.
     """
     attendance = attendance or Attendance()
-    room = _enter(folder, _store(attendance.state) / "coordinator", signer, signer.public_key, attendance)
+    store = _store(attendance.state, folder)
+    attendance.pull()
+    room = _enter(folder, store / "coordinator", signer, signer.public_key, attendance)
     with folder_locked(room.store, seconds=0):
         closed = _attend(room, Coordinator(room, signer, beacon), attendance)
     return JoinedRound(room, closed.result, closed)
@@ -141,11 +152,11 @@ def is_written(joined: JoinedRound, target: Path, signer: Signer) -> bool:
         return False
 
 
-def remember_names(state: Path | None, round_id: Sha256, names: Mapping[str, str]) -> None:
+def remember_names(folder: Path, state: Path | None, round_id: Sha256, names: Mapping[str, str]) -> None:
     """Keep what the coordinator calls the voters, for its own eyes: the folder could not be believed about names."""
-    folder = _store(state) / round_id
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomic(folder / "names.json", json.dumps(dict(names)).encode(), mode=0o600)
+    own = _store(state, folder) / round_id
+    own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomic(own / "names.json", json.dumps(dict(names)).encode(), mode=0o600)
 
 
 class _Both:
@@ -163,10 +174,23 @@ class _Both:
         return closed
 
 
+class _Carried(Generic[T]):
+    """A party whose folder is brought up to date before each step, and published after it."""
+
+    def __init__(self, party: Party[T], attendance: Attendance) -> None:
+        self._party, self._attendance = party, attendance
+
+    def step(self, now: datetime) -> Turn | Done[T]:
+        self._attendance.pull()
+        turn = self._party.step(now)
+        self._attendance.push()
+        return turn
+
+
 def _attend(room: Room, party: Party[T], attendance: Attendance) -> T:
     """Attend until the end of the round."""
     return attend(
-        party,
+        _Carried(party, attendance),
         seconds=attendance.seconds,
         end=parse_utc(room.terms.reveal_by) + AFTER_THE_END,
         tell=attendance.tell,
@@ -207,7 +231,15 @@ def _chair(folder: Path, signer: Signer, coordinator: str | PublicKey | None) ->
     )
 
 
-def _store(given: Path | None) -> Path:
+def require_private(state: Path | None, folder: Path) -> None:
+    """Raises UsageError: ``bad-option``, when what must not be shown would lie in the folder that all read."""
+    if state is not None and state.resolve().is_relative_to(folder.resolve()):
+        message = "the private folder lies in the shared one: a vote's secret would be shown before its time"
+        raise UsageError("bad-option", message, where=f"--state {state}", hint="Name a folder that nobody else reads.")
+
+
+def _store(given: Path | None, folder: Path) -> Path:
+    require_private(given, folder)
     if given is not None:
         return given
     home = state_home()

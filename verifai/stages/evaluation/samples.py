@@ -31,6 +31,9 @@ class _Takes:
 def model_inputs(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> Samples:
     """The samples as the inputs ``specs``; values are exact, or rounded by the rules of `verifai.onnx_graph.inputs`.
 
+    A cell for which the model has no number, as one beyond float32 or a text that is none of its column's categories, is not
+    finite: such a sample lies outside what any circuit takes, and the others do not suffer from it.
+
     Args:
         names: of the lock: which columns of a table an input takes, and its categories.
 
@@ -60,7 +63,7 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
             arrays[name] = one.astype(np.uint8)
         else:
             arrays[name] = _rounded(one, spec)
-    return from_arrays(arrays, takes, WHERE, finite=False)  # each sample is looked at by itself
+    return from_arrays(arrays, takes, WHERE, finite=False)
 
 
 def _rounded(array: Array, spec: TensorSpec | None) -> Array:

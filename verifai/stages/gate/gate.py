@@ -7,7 +7,9 @@ Like ``audit`` it builds on ``verify``: a verdict may rest on nothing that was n
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -83,7 +85,7 @@ def judge_all(
 
     if workers <= 1:
         for number, path in enumerate(paths):
-            take(number, judge(loaded, path, now, budget))
+            take(number, _judge((loaded, now, budget, judge), path))
     else:
         shared = (loaded, now, budget, judge)
         judge_by_processes(_judge, shared, paths, workers, take, lambda number, why: _lost(paths[number], why))
@@ -92,7 +94,9 @@ def judge_all(
 
 def _judge(shared: tuple[LoadedPolicy, datetime, Budget, Judge], path: Path) -> Judgement:
     loaded, now, budget, judge = shared
-    return judge(loaded, path, now, budget)
+    start = time.perf_counter()
+    judgement = judge(loaded, path, now, budget)
+    return replace(judgement, seconds=time.perf_counter() - start)
 
 
 def _lost(path: Path, why: str) -> Judgement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from verifai.domain.policy.demands import EvidenceKind, ModelDemand, Policy
 from verifai.domain.policy.evaluation import EvaluationDemand, unfit
 from verifai.domain.policy.lines import line_of
 from verifai.domain.policy.parse import parse_policy
+from verifai.domain.policy.places import Places
 from verifai.domain.policy.verdict import effective_digest
 from verifai.domain.statement import EngineName
 from verifai.domain.trust import Trust, TrustRole, parse_trust
@@ -43,6 +44,7 @@ class LoadedPolicy:
         data_locks: per model name, the pin of the data set that it must be evaluated on, where one is asked for.
         anchors: every file named, with its SHA-256.
         derived: per model name, what was derived here from a release that the policy names.
+        lock_texts: per model name, path and text of its lock, for reports that point at its lines.
     """
 
     path: Path
@@ -54,6 +56,13 @@ class LoadedPolicy:
     trust: Trust | None
     anchors: tuple[tuple[str, Sha256], ...]
     derived: Mapping[str, Derived] = field(default_factory=dict)
+    lock_texts: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+
+    def places(self, called: Callable[[Path], str] = str) -> Places:
+        """Where findings are answered. ``called``: how a reader of the report finds a file."""
+        locks = {name: (called(path), text) for name, (path, text) in self.lock_texts.items()}
+        text = self.data.decode("utf-8", "replace")
+        return Places(called(self.path), text, tuple(one.name for one in self.policy.models), locks)
 
     @property
     def pins(self) -> dict[str, Sha256]:
@@ -84,12 +93,15 @@ def load_policy(path: Path) -> LoadedPolicy:
     locks: dict[str, CircuitLock] = {}
     summaries: dict[str, dict[EngineName, SectionSummary]] = {}
     data_locks: dict[str, DataLock] = {}
+    texts: dict[str, tuple[Path, str]] = {}
     for index, demand in enumerate(policy.models):
         lock_path = folder / demand.lock
         for file in [lock_path / name for name in _LOCKS] if lock_path.is_dir() else [lock_path]:
             if file.is_file() or file == lock_path:
                 name = demand.lock if file == lock_path else f"{demand.lock}/{file.name}"
-                anchors[name] = sha256(read_limited(file, limit=MAX_ANCHOR_BYTES))
+                content = read_limited(file, limit=MAX_ANCHOR_BYTES)
+                anchors[name] = sha256(content)
+                texts.setdefault(demand.name, (file, content.decode("utf-8", "replace")))
         lock = locks[demand.name] = read_lock(lock_path)
         twin = next((name for name, other in locks.items() if other.model_sha256 == lock.model_sha256), demand.name)
         if twin != demand.name:
@@ -107,7 +119,8 @@ def load_policy(path: Path) -> LoadedPolicy:
             _check_pinned_lock(trust, trust_path, folder / demand.lock, locks[demand.name])
     for index, demand in enumerate(policy.models):
         _check_trust_suffices(path, data, index, demand, trust)
-    return LoadedPolicy(path, data, policy, locks, summaries, data_locks, trust, tuple(sorted(anchors.items())))
+    rests_on = tuple(sorted(anchors.items()))
+    return LoadedPolicy(path, data, policy, locks, summaries, data_locks, trust, rests_on, lock_texts=texts)
 
 
 def _data_lock(path: Path, data: bytes, index: int, demand: EvaluationDemand) -> DataLock:

@@ -44,6 +44,8 @@ export interface Bus {
   readonly byOperation: readonly (readonly LookupBlock[])[];
   readonly byTensor: ReadonlyMap<number, readonly LookupBlock[]>;
   readonly logLeaves: number;
+  /** Of all blocks together, which lie from leaf 0 on without a gap; the others are filler. */
+  readonly leaves: number;
 }
 
 type Wanted = { readonly table: TableName; readonly storage: Storage };
@@ -245,6 +247,7 @@ export function buildBus(circuit: Circuit): Bus {
     byOperation,
     byTensor,
     logLeaves: Math.max(1, log2Ceil(address)),
+    leaves: address,
   };
 }
 

@@ -12,7 +12,7 @@ import { type Circuit, COMMITTED_WEIGHTS, type CommitmentShape, type SoundnessSt
 import { openingBytes } from "./proof.js";
 import { foretell } from "./rehearsal.js";
 import {
-  FIELD_SIZE, FINAL_ROUND_DEGREE, HASH_BITS, LAYER_DEGREE, LAYER_ROUND_DEGREE, MASK_DEGREE, millibits, POINT_VARIABLES, POLES,
+  FIELD_SIZE, FINAL_ROUND_DEGREE, fractionsNumerator, HASH_BITS, LAYER_DEGREE, LAYER_ROUND_DEGREE, MASK_DEGREE, millibits, POINT_VARIABLES,
   PRODUCTS_ROUND_DEGREE, queriesNeeded, queryError, ROUND_DEGREE, SECURITY_BITS, strong,
 } from "./soundness.js";
 import { whole } from "./storage.js";
@@ -243,7 +243,7 @@ export function withSoundness(draft: Layout): Layout {
 function errorSteps(layout: Layout): SoundnessStep[] {
   const groups = groupsOf(layout), joint = groups[0]!;
   const bounds: [string, bigint, bigint][] = [
-    ["lookups: fractions", (1n << BigInt(layout.bus.logLeaves)) * (BigInt(WIDTH) + POLES), FIELD_SIZE],
+    ["lookups: fractions", fractionsNumerator(layout.bus.leaves, layout.bus.logLeaves, WIDTH), FIELD_SIZE],
     ["lookups: layers", LAYER_DEGREE, FIELD_SIZE],
     ["lookups: rounds", LAYER_ROUND_DEGREE, FIELD_SIZE],
     ["operations: points", POINT_VARIABLES, FIELD_SIZE],

@@ -9,6 +9,7 @@ export const HASH_BITS = 128;
 export const FIELD_SIZE = P * P - P;
 
 export const POLES = 2n;
+export const FRACTION_DEGREE = 1n;
 export const LAYER_DEGREE = 4n;
 export const LAYER_ROUND_DEGREE = 2n;
 export const POINT_VARIABLES = 32n;
@@ -90,3 +91,9 @@ function findQueries(degree: number, length: number): number {
 
 /** Whether a step of `numerator`/|F′| has the bits that every step needs. */
 export const strong = (numerator: bigint): boolean => numerator << SECURITY_BITS <= FIELD_SIZE;
+
+/** Of the step that draws α and β. Filler has denominator 1, so it adds nothing to the degree that the second count bounds. */
+export function fractionsNumerator(leaves: number, logLeaves: number, width: number): bigint {
+  const rounded = (BigInt(width) + POLES) << BigInt(logLeaves);
+  return strong(rounded) ? rounded : (BigInt(width) + FRACTION_DEGREE) * BigInt(leaves);
+}

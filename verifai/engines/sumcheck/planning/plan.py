@@ -37,7 +37,7 @@ from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, SECURI
 from verifai.errors import UnsupportedModel
 
 MAX_LOG_LEAVES = 27
-"""Bounds memory; the error of the lookups alone refuses 2^26 leaves and more."""
+"""Bounds memory. The error of the lookups alone refuses more than 89,478,485 of them (``soundness.fractions_numerator``)."""
 
 DEFAULT_BUDGET = 16
 """Openings of a hiding commitment to weights."""
@@ -143,10 +143,9 @@ def _commitment(label: str, columns: Mapping[Key, Storage], log_message: int, lo
 def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
     """The bound of every kind of step. docs/engine/protocol.md, section "Soundness", derives each of them."""
     bus, field = layout.bus, soundness.FIELD_SIZE
-    leaves = 1 << bus.log_leaves
     groups = layout.groups()
     bounds: list[tuple[str, int, int]] = [
-        ("lookups: fractions", leaves * (bus.width + soundness.POLES), field),
+        ("lookups: fractions", soundness.fractions_numerator(bus.leaves, bus.log_leaves, bus.width), field),
         ("lookups: layers", soundness.LAYER_DEGREE, field),
         ("lookups: rounds", soundness.LAYER_ROUND_DEGREE, field),
         ("operations: points", soundness.POINT_VARIABLES, field),

@@ -70,13 +70,17 @@ class LookupBlock:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """Every block. ``by_operation`` and ``by_tensor`` (hashed tensors, private inputs) list lookups in slot order."""
+    """Every block. ``by_operation`` and ``by_tensor`` (hashed tensors, private inputs) list lookups in slot order.
+
+    ``leaves``: of all blocks together, which lie from leaf 0 on without a gap; the others of the 2^log_leaves are filler.
+    """
 
     tables: tuple[TableBlock, ...]
     by_operation: tuple[tuple[LookupBlock, ...], ...]
     by_tensor: dict[int, tuple[LookupBlock, ...]]
     log_leaves: int
     width: int
+    leaves: int
 
 
 def span_bits(tensor: Tensor) -> int:
@@ -371,6 +375,7 @@ def build(circuit: Circuit) -> Bus:
         {owner: tuple(lookups) for owner, lookups in by_tensor.items()},
         max(1, log2_ceil(address)),
         WIDTH,
+        address,
     )
 
 

@@ -17,6 +17,8 @@ FIELD_SIZE = P * P - P
 
 POLES = 2
 """On top of the W columns of a row, per leaf: one for the degree in α, one for leaves whose denominator is 0."""
+FRACTION_DEGREE = 1
+"""The same without leaves whose denominator is 0, which the root's tells: where the other count is too weak."""
 LAYER_DEGREE = 4
 """The challenges ``lookups.mix`` and ``lookups.child`` of a layer; each takes 1."""
 LAYER_ROUND_DEGREE = 2
@@ -49,6 +51,13 @@ def millibits(numerator: int, denominator: int) -> int:
             fraction |= 1
             mantissa >>= 1
     return (whole * 1000) + fraction * 1000 // (1 << _STEPS)
+
+
+def fractions_numerator(leaves: int, log_leaves: int, width: int) -> int:
+    """Of the step that draws α and β: 2^log_leaves·(W + POLES), or (W + FRACTION_DEGREE) for each of the ``leaves`` that
+    blocks have, where the first is below SECURITY_BITS. Filler has denominator 1, so it adds nothing to the degree."""
+    rounded = (width + POLES) << log_leaves
+    return rounded if rounded << SECURITY_BITS <= FIELD_SIZE else (width + FRACTION_DEGREE) * leaves
 
 
 def agreement(degree: int, length: int) -> int:

@@ -9,8 +9,10 @@ from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.circuit.program import CommitmentShape
+from verifai.engines.sumcheck.planning.memory import CODEWORD_BYTES, PART_BYTES, codeword_bytes, first_kept
 from verifai.engines.sumcheck.protocol.field import Ext, P, root_of_unity
 from verifai.engines.sumcheck.protocol.layout import Commitment, Key
 from verifai.engines.sumcheck.protocol.merkle import cap_size, path_length
@@ -23,8 +25,9 @@ from verifai.engines.sumcheck.protocol.suite import (
     ZERO_KNOWLEDGE,
     commitment_root,
 )
+from verifai.engines.sumcheck.prover import parallel
 from verifai.engines.sumcheck.prover.coins import Coins, SecretCoins, commitment_key
-from verifai.engines.sumcheck.prover.hash_kernels import sha256_rows
+from verifai.engines.sumcheck.prover.hash_kernels import RowHashes, sha256_rows
 from verifai.engines.sumcheck.prover.kernels import U64, combine_rows, encode_block
 from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 
@@ -39,20 +42,34 @@ class CommittedMatrix:
     """A commitment with all that is needed to open it.
 
     Attributes:
-        cells: all 2^v values by address. codeword: (n, 1 + R), the first column being the leaf tag; when it hides,
-            (n, 5 + R), the salts behind the tag.
+        cells: the 2^v values by address, or the last of them, where all before are 0.
+        codeword: (n, 1 + R), the first column being the leaf tag; when it hides, (n, 5 + R), the salts behind the tag. ``None``
+            where it is too long to be kept: what is opened of it is then encoded again.
         layers: the Merkle tree, leaves first, as joined digests.
         masked: when it hides, the stored rows with masks and tails, (R, K); else None.
         number: which opening of the root ``cells`` is made for.
+        salts: (n, 4), when it hides and the code word is not kept.
     """
 
     plan: Commitment
     cells: U64
-    codeword: U64
+    codeword: U64 | None
     layers: tuple[bytes, ...]
     root: bytes
     masked: U64 | None = None
     number: int = 0
+    salts: U64 | None = None
+
+    @property
+    def first(self) -> int:
+        """The address of the first of ``cells``."""
+        return (1 << self.plan.log_cells) - len(self.cells)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all that this keeps in memory."""
+        arrays = (self.cells, self.codeword, self.masked, self.salts)
+        return sum(one.nbytes for one in arrays if one is not None) + sum(map(len, self.layers))
 
     def rows(self) -> U64:
         """The stored rows, (R, C), or (R, K) when it hides."""
@@ -73,15 +90,24 @@ class CommittedMatrix:
     def open(self, positions: Sequence[int]) -> Opening:
         """The columns at ``positions`` with their paths."""
         first = 1 + (0 if self.masked is None else SALT_WORDS)
-        return open_columns(self.plan.shape, self.codeword, self.layers, positions, first)
+        if self.codeword is not None:
+            return open_columns(self.plan.shape, self.codeword, self.layers, positions, first)
+        shown = columns_again(self.rows(), log_length(self.plan.shape), transform_size(self.plan.shape), positions)
+        front: U64 = np.empty((len(positions), first), dtype=np.uint64)
+        if self.salts is not None:
+            front[:, 1:] = self.salts[list(positions)]
+        return _opening(self.plan.shape, np.concatenate([front, shown], axis=1), self.layers, positions, first)
 
 
 def open_columns(
     shape: CommitmentShape, codeword: U64, layers: Sequence[bytes], positions: Sequence[int], first: int
 ) -> Opening:
     """The columns at ``positions`` with their paths. codeword: (n, first + R), the salts between the tag and the rows."""
+    return _opening(shape, codeword[list(positions)], layers, positions, first)
+
+
+def _opening(shape: CommitmentShape, shown: U64, layers: Sequence[bytes], positions: Sequence[int], first: int) -> Opening:
     log = log_length(shape)
-    shown = codeword[list(positions)]
     columns = tuple(map(tuple, shown[:, first:].tolist()))
     salts = tuple(one.tobytes() for one in shown[:, 1:first].astype("<u8")) if first > 1 else ()
     below, top = layers[: path_length(log)], layers[path_length(log)]
@@ -95,16 +121,17 @@ def leaf_digests(layers: Sequence[bytes], positions: Sequence[int]) -> bytes:
 
 
 def stored_rows(plan: Commitment, cells: U64) -> U64:
-    """The rows from the first used one, without reserved or mask rows: (R, C), contiguous."""
-    return cells.reshape(-1, plan.shape.message)[plan.first_row :]
+    """The rows from the first used one, without reserved or mask rows: (R, C), contiguous. ``cells``: all, or the last ones."""
+    return cells.reshape(-1, plan.shape.message)[-len(plan.value_rows()) :]
 
 
-def placed(plan: Commitment, columns: Mapping[Key, U64]) -> U64:
-    """All 2^v cells by address, from the columns' padded cells. Of every column, its stored cells are taken, no others."""
-    cells: U64 = np.zeros(1 << plan.log_cells, dtype=np.uint64)
+def placed(plan: Commitment, columns: Mapping[Key, U64], first: int = 0) -> U64:
+    """The cells from address ``first`` on, from the columns' padded cells. Of every column, its stored cells are taken, no
+    others."""
+    cells: U64 = np.zeros((1 << plan.log_cells) - first, dtype=np.uint64)
     for key, column in plan.columns.items():
         for (_, block), part in zip(column.blocks(), pieces_in(column.storage, columns[key]), strict=True):
-            cells[block] = part.reshape(-1)
+            cells[block.start - first : block.stop - first] = part.reshape(-1)
     return cells
 
 
@@ -112,9 +139,8 @@ def commit(plan: Commitment, columns: Mapping[Key, U64], threads: int = 1) -> Co
     """Commit padded columns over F_p, one per key of the plan. Raises ValueError for a plan that hides: it needs coins."""
     if plan.shape.hiding:  # rows without tails would also be too short for the plan's code
         raise ValueError(f"commitment {plan.shape.label} hides: it is never made without coins")
-    cells = placed(plan, columns)
-    codeword = encode(stored_rows(plan, cells), log_length(plan.shape), plan.shape.degree, threads)
-    layers = merkle_layers(codeword, threads)
+    cells = placed(plan, columns, first_kept(plan))
+    codeword, layers = _encoded(plan.shape, stored_rows(plan, cells), None, threads)
     return CommittedMatrix(plan, cells, codeword, layers, commitment_root(plan.shape, plan.log_cells, layers[-1]))
 
 
@@ -142,11 +168,11 @@ def commit_hiding(
         for place, kind in ((slice(0, shape.reserved_rows), "blind"), (slice(last, None), "pads")):
             count = len(rows[place])
             rows[place, size:first_tail] = coins.field(f"{purpose}.mask.{kind}", count * shape.mask).reshape(count, -1)
-    codeword = encode(rows, log_length(shape), 1 << (shape.degree - 1).bit_length(), threads, first=1 + SALT_WORDS)
-    codeword[:, 1 : 1 + SALT_WORDS] = coins.salts(f"{purpose}.salts", shape.length)
-    layers = merkle_layers(codeword, threads)
+    salts = coins.salts(f"{purpose}.salts", shape.length)
+    codeword, layers = _encoded(shape, rows, salts, threads)
     root = commitment_root(shape, plan.log_cells, layers[-1])
-    return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number)
+    kept = salts if codeword is None else None
+    return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number, kept)
 
 
 def _check_number(plan: Commitment, number: int) -> None:
@@ -190,7 +216,7 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1, *, first: int =
     Position q of coset b holds x = ω_n^bitrev(b·K + q): one shift per coset, then a transform of size K.
     """
     out = np.empty((1 << log_n, first + rows.shape[0]), dtype=np.uint64)
-    out[:, 0] = _LEAF_WORD
+    out[:, : min(1, first)] = _LEAF_WORD
     omega = root_of_unity(log_n)
     log_cosets = log_n - (degree.bit_length() - 1)
     shifts = [pow(omega, int(f"{b:0{log_cosets}b}"[::-1], 2) if log_cosets else 0, P) for b in range(1 << log_cosets)]
@@ -208,6 +234,44 @@ def encode(rows: U64, log_n: int, degree: int, threads: int = 1, *, first: int =
     return out
 
 
+def transform_size(shape: CommitmentShape) -> int:
+    """The power of two that rows are evaluated with."""
+    return 1 << (shape.degree - 1).bit_length()
+
+
+def _encoded(shape: CommitmentShape, rows: U64, salts: U64 | None, threads: int) -> tuple[U64 | None, tuple[bytes, ...]]:
+    """The code word with tag and salts, unless it is longer than CODEWORD_BYTES, and the tree over it."""
+    log, size, first = log_length(shape), transform_size(shape), 1 + (0 if salts is None else SALT_WORDS)
+    if codeword_bytes(shape) <= CODEWORD_BYTES:
+        codeword = encode(rows, log, size, threads) if salts is None else encode(rows, log, size, threads, first=first)
+        if salts is not None:
+            codeword[:, 1:first] = salts
+        return codeword, merkle_layers(codeword, threads)
+    hashes, part = RowHashes(shape.length, threads), _part_rows(shape.length)
+    begun = min(part - first, len(rows))  # with tag and salts, whole blocks of the hash
+    words = encode(rows[:begun], log, size, threads, first=first)
+    if salts is not None:
+        words[:, 1:first] = salts
+    for start in range(begun, len(rows), part):
+        hashes.add(words)
+        words = encode(rows[start : start + part], log, size, threads, first=0)
+    return None, tree_over(hashes.finish(words))
+
+
+def columns_again(rows: U64, log_n: int, degree: int, positions: Sequence[int]) -> U64:
+    """The code word's columns at ``positions``, (t, R), when it was not kept: all of it is made once more, in parts."""
+    part, places = _part_rows(1 << log_n), list(positions)
+    starts = range(0, len(rows), part)
+    return np.concatenate(
+        [encode(rows[start : start + part], log_n, degree, parallel.threads(), first=0)[places] for start in starts], axis=1
+    )
+
+
+def _part_rows(length: int) -> int:
+    """How many rows are encoded at a time where a code word is not kept; a multiple of the words in a block of the hash."""
+    return max(1, PART_BYTES // (64 * length)) * 8
+
+
 def merkle_layers(codeword: U64, threads: int = 1) -> tuple[bytes, ...]:
     """Digests of leaves, then of every layer of nodes up to the root."""
     leaves = np.ascontiguousarray(codeword, dtype="<u8").view("<u4")
@@ -216,6 +280,11 @@ def merkle_layers(codeword: U64, threads: int = 1) -> tuple[bytes, ...]:
             digests = np.concatenate(list(pool.map(sha256_rows, np.array_split(leaves, threads))))
     else:
         digests = sha256_rows(leaves)
+    return tree_over(digests)
+
+
+def tree_over(digests: NDArray[np.uint32]) -> tuple[bytes, ...]:
+    """The digests of leaves, (n, 8), and of every layer of nodes up to the root."""
     layers = [digests.tobytes()]
     while len(digests) > 1:
         tagged = np.empty((len(digests) // 2, 18), dtype="<u4")

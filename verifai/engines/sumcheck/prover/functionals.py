@@ -68,17 +68,18 @@ def evaluate(axes: Functional, cells: U64) -> Ext:
     return element(*dot(combine_columns(cells.reshape(left.shape[1], right.shape[1]), right), left))
 
 
-def spread(target: U64, column: Column, axes: Functional, factor: Ext) -> None:
-    """target += factor·weights of the column's stored cells; target by component and address, (2, 2^v)."""
+def spread(target: U64, column: Column, axes: Functional, factor: Ext, first: int = 0) -> None:
+    """target += factor·weights of the column's stored cells; target by component and address, from address ``first`` on."""
     storage = column.storage
+    blocks = [(piece, slice(block.start - first, block.stop - first)) for piece, block in column.blocks()]
     if storage.axis == NO_AXIS:
         left, right = split(axes)
-        ((_, block),) = column.blocks()
+        ((_, block),) = blocks
         outer_add(target[0, block], target[1, block], scaled(left, *scalars(factor)), right)
         return
     others = (*axes[: storage.axis], *axes[storage.axis + 1 :])
     places, (left, right) = scaled(axis_vector(axes[storage.axis]), *scalars(factor)), split(others)
-    for piece, block in column.blocks():
+    for piece, block in blocks:
         mine = np.ascontiguousarray(places[:, piece.start : piece.start + (1 << piece.log)])
         if right.shape[1] < _SHORT:  # a long inner loop, whatever the axes
             mine, wide = outer_all([]), outer_all([mine, left, right])

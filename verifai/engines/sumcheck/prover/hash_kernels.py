@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,61 @@ def sha256_rows(messages: U32) -> Any:
             for lane in range(lanes):
                 out[first + lane, word] = _swapped(state[word * LANES + lane])
     return out
+
+
+@kernel
+def sha256_absorb(state: U32, messages: U32) -> None:
+    """Take whole blocks into each row's hash. state: (n, 8), replaced; messages: (n, 16·k), bytes as little-endian words."""
+    count, length = messages.shape
+    lanes_state = np.empty(8 * LANES, dtype=np.uint32)
+    block = np.zeros(16 * LANES, dtype=np.uint32)
+    for first in range(0, count, LANES):
+        lanes = min(LANES, count - first)
+        for word in range(8):
+            for lane in range(lanes):
+                lanes_state[word * LANES + lane] = state[first + lane, word]
+        for start in range(0, length, 16):
+            for t in range(16):
+                target = block[t * LANES : (t + 1) * LANES]
+                for lane in range(lanes):
+                    target[lane] = _swapped(messages[first + lane, start + t])
+            _compress(lanes_state, block)
+        for word in range(8):
+            for lane in range(lanes):
+                state[first + lane, word] = lanes_state[word * LANES + lane]
+
+
+class RowHashes:
+    """SHA-256 of every row of a matrix whose columns come in parts: what is hashed need never be there as a whole."""
+
+    def __init__(self, count: int, threads: int = 1) -> None:
+        self._states = np.tile(_START, (count, 1))
+        self._threads, self._words = threads, 0
+
+    def add(self, words: NDArray[np.uint64]) -> None:
+        """The next columns, (n, 8·k)."""
+        self._words += words.shape[1]
+        messages = np.ascontiguousarray(words, dtype="<u8").view("<u4")
+        if self._threads > 1:
+            split = (np.array_split(one, self._threads) for one in (self._states, messages))
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(sha256_absorb, *split))
+        else:
+            sha256_absorb(self._states, messages)
+
+    def finish(self, words: NDArray[np.uint64]) -> U32:
+        """The last columns, (n, any number) → (n, 8), as :func:`sha256_rows`."""
+        whole = words.shape[1] // 8 * 8
+        if whole:
+            self.add(words[:, :whole])
+        rest, bits = words[:, whole:], 64 * (self._words + words.shape[1] - whole)
+        last = np.zeros((len(words), 8 if rest.shape[1] < 7 else 16), dtype="<u8")
+        last[:, : rest.shape[1]] = rest
+        last[:, rest.shape[1]] = 0x80
+        last[:, -1] = int.from_bytes(bits.to_bytes(8, "big"), "little")
+        self.add(last)
+        digests: U32 = self._states.byteswap()
+        return digests
 
 
 @intrinsic

@@ -56,25 +56,41 @@ def eq_table(point: U64) -> Any:
 
 
 @kernel
-def fold_range(values: U64, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
-    """Cells [start, stop) of (2, n/2): the first variable of (2, n) bound to r."""
-    half = values.shape[1] // 2
-    low0, low1 = values[0, start:stop], values[1, start:stop]
-    high0, high1 = values[0, half + start : half + stop], values[1, half + start : half + stop]
-    out0, out1 = out[0, start:stop], out[1, start:stop]
-    for i in range(stop - start):
+def fold_range(values: U64, missing: int, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
+    """Cells [start, stop) of (2, n/2): the first variable of (2, n) bound to r.
+
+    ``values``: the last n − missing cells; the first ``missing`` ones, at most half, are 0.
+    """
+    half = (values.shape[1] + missing) // 2
+    high = half - missing
+    alone = min(max(missing, start), stop)  # up to here the low cell is 0
+    high0, high1 = values[0, high + start : high + alone], values[1, high + start : high + alone]
+    out0, out1 = out[0, start:alone], out[1, start:alone]
+    for i in range(alone - start):
+        out0[i], out1[i] = emul(high0[i], high1[i], r0, r1)
+    low0, low1 = values[0, alone - missing : stop - missing], values[1, alone - missing : stop - missing]
+    high0, high1 = values[0, high + alone : high + stop], values[1, high + alone : high + stop]
+    out0, out1 = out[0, alone:stop], out[1, alone:stop]
+    for i in range(stop - alone):
         d0, d1 = emul(fsub(high0[i], low0[i]), fsub(high1[i], low1[i]), r0, r1)
         out0[i] = fadd(low0[i], d0)
         out1[i] = fadd(low1[i], d1)
 
 
 @kernel
-def fold_base_range(values: U64, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
-    """Cells [start, stop) of (2, n/2): the first variable of (n,) over F_p bound to r in F."""
-    half = values.shape[0] // 2
-    low, high = values[start:stop], values[half + start : half + stop]
-    out0, out1 = out[0, start:stop], out[1, start:stop]
-    for i in range(stop - start):
+def fold_base_range(values: U64, missing: int, r0: Any, r1: Any, out: U64, start: int, stop: int) -> None:
+    """:func:`fold_range` of (n,) over F_p, r in F."""
+    half = (values.shape[0] + missing) // 2
+    first = half - missing
+    alone = min(max(missing, start), stop)
+    high = values[first + start : first + alone]
+    out0, out1 = out[0, start:alone], out[1, start:alone]
+    for i in range(alone - start):
+        out0[i] = fmul(high[i], r0)
+        out1[i] = fmul(high[i], r1)
+    low, high = values[alone - missing : stop - missing], values[first + alone : first + stop]
+    out0, out1 = out[0, alone:stop], out[1, alone:stop]
+    for i in range(stop - alone):
         d = fsub(high[i], low[i])
         out0[i] = fadd(low[i], fmul(d, r0))
         out1[i] = fmul(d, r1)
@@ -272,17 +288,24 @@ def weighted_round(weights: U64, left: U64, right: U64) -> Any:
 
 
 @kernel
-def product_round_base_range(left: U64, right: U64, start: int, stop: int) -> Any:
-    """:func:`product_round_range` with ``left`` (n,) over F_p."""
-    half = left.shape[0] // 2
-    low, high = left[start:stop], left[half + start : half + stop]
-    m0, m1 = right[0, start:stop], right[1, start:stop]
-    k0, k1 = right[0, half + start : half + stop], right[1, half + start : half + stop]
+def product_round_base_range(left: U64, right: U64, missing: int, start: int, stop: int) -> Any:
+    """:func:`product_round_range` with ``left`` (n,) over F_p; of both, the first ``missing`` cells are 0 and not there."""
+    half = (left.shape[0] + missing) // 2
+    first = half - missing
+    alone = min(max(missing, start), stop)
     a0 = fproducts()
     a1 = fproducts()
     c0 = fproducts()
     c1 = fproducts()
-    for i in range(stop - start):
+    high = left[first + start : first + alone]
+    k0, k1 = right[0, first + start : first + alone], right[1, first + start : first + alone]
+    for i in range(alone - start):
+        fgather(c0, high[i], k0[i])
+        fgather(c1, high[i], k1[i])
+    low, high = left[alone - missing : stop - missing], left[first + alone : first + stop]
+    m0, m1 = right[0, alone - missing : stop - missing], right[1, alone - missing : stop - missing]
+    k0, k1 = right[0, first + alone : first + stop], right[1, first + alone : first + stop]
+    for i in range(stop - alone):
         fgather(a0, low[i], m0[i])
         fgather(a1, low[i], m1[i])
         d = fsub(high[i], low[i])

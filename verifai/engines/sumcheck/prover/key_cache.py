@@ -45,10 +45,8 @@ class KeyCache:
 def key_bytes(key: ProvingKey) -> int:
     """Bytes of the arrays that a key keeps alive: weights, their codewords, and tables, whose equal columns are one array."""
     columns = {id(column): column.nbytes for columns in key.tables for column in columns}
-    weights = sum(array.nbytes for array in key.weights) + sum(columns.values())
-    if key.committed is None:
-        return weights
-    return weights + key.committed.cells.nbytes + key.committed.codeword.nbytes + sum(map(len, key.committed.layers))
+    weights = key.weights.nbytes + sum(columns.values())
+    return weights if key.committed is None else weights + key.committed.nbytes
 
 
 KEYS = KeyCache()

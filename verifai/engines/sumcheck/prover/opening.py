@@ -26,7 +26,7 @@ from verifai.engines.sumcheck.prover.parallel import add_scaled, fold, fold_base
 
 @dataclass
 class Member:
-    """One commitment's part of the sum while its variables are being bound."""
+    """One commitment's part of the sum while its variables are being bound. weights: of the matrix's own cells."""
 
     matrix: CommittedMatrix
     weights: U64
@@ -41,7 +41,7 @@ class Member:
     def round(self) -> tuple[Ext, Ext]:
         """Constant and leading coefficient."""
         if self.values is None:
-            a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights)
+            a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights, self.matrix.first)
         else:
             a0, a1, c0, c1 = product_round(self.values, self.weights)
         return element(a0, a1), element(c0, c1)
@@ -49,9 +49,10 @@ class Member:
     def bind(self, r: Ext) -> None:
         """Bind the first variable."""
         if self.values is None:
-            self.values = fold_base(self.matrix.cells, *scalars(r))
-        else:
-            self.values = fold(self.values, *scalars(r))
+            self.values = fold_base(self.matrix.cells, *scalars(r), self.matrix.first)
+            self.weights = fold(self.weights, *scalars(r), self.matrix.first)
+            return
+        self.values = fold(self.values, *scalars(r))
         self.weights = fold(self.weights, *scalars(r))
 
 
@@ -94,13 +95,13 @@ def combine(
 
 
 def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
-    """W: the functionals of this commitment's claims, times powers of α."""
-    weights = np.zeros((2, 1 << matrix.plan.log_cells), dtype=np.uint64)
+    """W: the functionals of this commitment's claims, times powers of α, for the cells that the matrix has."""
+    weights = np.zeros((2, len(matrix.cells)), dtype=np.uint64)
     power = field.ONE
     for claim in claims:
         column = matrix.plan.columns.get(claim.key)
         if column is not None:
-            spread(weights, column, claim.axes, power)
+            spread(weights, column, claim.axes, power, matrix.first)
         power = field.product(power, alpha)
     return weights
 

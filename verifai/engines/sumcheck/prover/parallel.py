@@ -55,19 +55,29 @@ def _total(parts: list[Any]) -> tuple[int, ...]:
     return tuple(sum(map(int, words)) % P for words in zip(*parts, strict=True))
 
 
-def fold(values: U64, r0: Any, r1: Any) -> U64:
-    """Bind the first variable to r: (2, n) → (2, n/2)."""
-    half = values.shape[1] // 2
+def threads() -> int:
+    """How many threads the caller gave."""
+    found = _POOL.get()
+    return 1 if found is None else found[1]
+
+
+def fold(values: U64, r0: Any, r1: Any, missing: int = 0) -> U64:
+    """Bind the first variable to r: (2, n) → (2, n/2).
+
+    Args:
+        missing: cells at the beginning, at most half of n, that are 0 and not there: ``values`` has the last n − missing.
+    """
+    half = (values.shape[1] + missing) // 2
     out = np.empty((2, half), dtype=np.uint64)
-    _over(half, lambda start, stop: kernels.fold_range(values, r0, r1, out, start, stop))
+    _over(half, lambda start, stop: kernels.fold_range(values, missing, r0, r1, out, start, stop))
     return out
 
 
-def fold_base(values: U64, r0: Any, r1: Any) -> U64:
-    """Bind the first variable of a vector over F_p to r in F: (n,) → (2, n/2)."""
-    half = values.shape[0] // 2
+def fold_base(values: U64, r0: Any, r1: Any, missing: int = 0) -> U64:
+    """:func:`fold` of a vector over F_p, r in F: (n,) → (2, n/2)."""
+    half = (values.shape[0] + missing) // 2
     out = np.empty((2, half), dtype=np.uint64)
-    _over(half, lambda start, stop: kernels.fold_base_range(values, r0, r1, out, start, stop))
+    _over(half, lambda start, stop: kernels.fold_base_range(values, missing, r0, r1, out, start, stop))
     return out
 
 
@@ -77,10 +87,10 @@ def product_round(left: U64, right: U64) -> tuple[int, ...]:
     return _total(_over(half, lambda start, stop: kernels.product_round_range(left, right, start, stop)))
 
 
-def product_round_base(left: U64, right: U64) -> tuple[int, ...]:
-    """:func:`product_round` with ``left`` (n,) over F_p."""
-    half = left.shape[0] // 2
-    return _total(_over(half, lambda start, stop: kernels.product_round_base_range(left, right, start, stop)))
+def product_round_base(left: U64, right: U64, missing: int = 0) -> tuple[int, ...]:
+    """:func:`product_round` with ``left`` (n,) over F_p; ``missing`` as for :func:`fold`, of both."""
+    half = (left.shape[0] + missing) // 2
+    return _total(_over(half, lambda start, stop: kernels.product_round_base_range(left, right, missing, start, stop)))
 
 
 def fraction_layer(p0: U64, p1: U64, q0: U64, q1: U64) -> tuple[U64, U64, U64, U64]:

@@ -8,8 +8,7 @@ import numpy as np
 
 from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.circuit.program import Circuit, Weight, WeightVisibility
-from verifai.engines.sumcheck.interpreter.values import Ints
+from verifai.engines.sumcheck.circuit.program import Circuit, WeightVisibility
 from verifai.engines.sumcheck.protocol import axes as ax
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Functional
@@ -34,13 +33,6 @@ from verifai.engines.sumcheck.prover.lookups import Block, build_leaves, prove_l
 from verifai.engines.sumcheck.prover.parallel import fold, product_round
 from verifai.engines.sumcheck.prover.product_arrays import gated_product_arrays, inner_product_arrays, weighted_product_arrays
 from verifai.engines.sumcheck.prover.witness import Witness
-
-
-def padded_weight(weight: Weight, cells: Ints) -> U64:
-    """A weight over F_p with padding 0, in its padded shape."""
-    full = np.zeros(weight.padded, dtype=np.int64)
-    full[tuple(slice(0, size) for size in weight.shape)] = np.asarray(cells, dtype=np.int64).reshape(weight.shape)
-    return to_field(full)
 
 
 class ProverParty:

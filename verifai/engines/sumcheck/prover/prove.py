@@ -37,9 +37,10 @@ from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.lookups import Block, Member
 from verifai.engines.sumcheck.prover.opening import prove_openings
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
+from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights
 from verifai.engines.sumcheck.prover.pads import draw_pads
 from verifai.engines.sumcheck.prover.parallel import workers
-from verifai.engines.sumcheck.prover.party import ProverParty, padded_weight
+from verifai.engines.sumcheck.prover.party import ProverParty
 from verifai.engines.sumcheck.prover.stored_cells import pieces_in
 from verifai.engines.sumcheck.prover.tables import BusTables, bus_tables
 from verifai.engines.sumcheck.prover.witness import Witness
@@ -74,7 +75,7 @@ class ProvingKey:
     circuit: Circuit
     digest: str
     layout: Layout
-    weights: tuple[U64, ...]
+    weights: PaddedWeights
     committed: CommittedMatrix | None
     identity: str
     tables: BusTables
@@ -113,11 +114,12 @@ def prepare(
             "circuit-not-planned", "the circuit does not carry its commitments and errors", hint="Call planned() first."
         )
     blob = encode_arrays(circuit, [np.asarray(cells) for cells in weights])
-    arrays = tuple(padded_weight(weight, np.asarray(cells)) for weight, cells in zip(circuit.weights, weights, strict=True))
+    arrays = PaddedWeights(circuit.weights, weights)
     committed = None
     identity = weights_digest(blob)
+    del blob
     if layout.weights is not None:
-        columns: dict[Key, U64] = {("weight", i, 0): cells.reshape(-1) for i, cells in enumerate(arrays)}
+        columns = arrays.columns()
         if circuit.zero_knowledge:
             own = commitment_coins(layout.weights, columns, weights_seed if weights_seed else os.urandom(SEED_BYTES))
             committed = commit_hiding(layout.weights, columns, own, "weights", threads=threads)

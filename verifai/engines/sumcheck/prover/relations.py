@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -14,7 +14,6 @@ from verifai.domain.progress import SILENT, Progress
 from verifai.engines.sumcheck.interpreter.values import Ints
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.protocol.field import P
-from verifai.engines.sumcheck.protocol.layout import Key
 from verifai.engines.sumcheck.protocol.proof import Proof, encode
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, RelationPlan, begin, check_relation
 from verifai.engines.sumcheck.protocol.script import check_lookups
@@ -22,7 +21,6 @@ from verifai.engines.sumcheck.protocol.suite import SEED_BYTES
 from verifai.engines.sumcheck.protocol.transcript import HashCoins
 from verifai.engines.sumcheck.prover.coins import SecretCoins, proof_key
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
-from verifai.engines.sumcheck.prover.kernels import U64
 from verifai.engines.sumcheck.prover.party import ProverParty
 from verifai.engines.sumcheck.prover.prove import ProvingKey, Randomness, begin_session, lookup_blocks, values_digest
 from verifai.engines.sumcheck.prover.witness import Witness
@@ -80,7 +78,7 @@ def _prove(
     roots = [OpenedRoot(matrix.root, matrix.number) for matrix in opened]
     facts = HashCoins()
     begin(kind, key.circuit, key.digest, roots, context, facts)
-    secret = sha256(values_digest(columns) + values_digest(_weights(key))).digest()
+    secret = sha256(values_digest(columns) + values_digest(key.weights.columns())).digest()
     own = SecretCoins(proof_key(rng(SEED_BYTES), secret, facts.seed()))
     transcript = begin(kind, key.circuit, key.digest, roots, context)
     session = begin_session(layout, transcript, columns, own, threads)
@@ -90,10 +88,6 @@ def _prove(
     check_relation(kind, party, key.circuit.weights, plan.parts)
     openings = session.open([[session.matrix], *([matrix] for matrix in _relabelled(plan, opened))], party.openings)
     return encode(Proof(session.matrix.root, openings, tuple(session.channel.messages)))
-
-
-def _weights(key: ProvingKey) -> Mapping[Key, U64]:
-    return {("weight", index, 0): cells.reshape(-1) for index, cells in enumerate(key.weights)}
 
 
 def _relabelled(plan: RelationPlan, opened: Sequence[CommittedMatrix]) -> list[CommittedMatrix]:

@@ -27,7 +27,7 @@ from verifai.engines.sumcheck.protocol.layout import Column, Commitment
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import log_length
 from verifai.engines.sumcheck.protocol.storage import whole
-from verifai.engines.sumcheck.protocol.suite import commitment_root
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, commitment_root
 from verifai.engines.sumcheck.protocol.sumcheck import eq_rounds, product_rounds
 from verifai.engines.sumcheck.protocol.transcript import Transcript
 from verifai.engines.sumcheck.prover import functionals
@@ -140,6 +140,40 @@ def test_the_table_is_made_of_the_derived_numerators():
     found = {step.label: step.millibits for step in layout.soundness}
     assert {label: soundness.millibits(numerator, P * P - P) for label, numerator in derived.items()}.items() <= found.items()
     assert set(found) - set(derived) == {"queries", "hash"}
+
+
+@pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+@pytest.mark.parametrize("count", [7, 8, 15, 16, 21])
+def test_leaves_that_would_be_too_many_if_rounded_up_are_counted(count, suite):
+    """docs/engine/protocol.md, "Fractions": filler has denominator 1, so the degree follows the blocks' own leaves."""
+    layout = planner.plan(examples.many_lookups(count, suite))
+    bus = layout.bus
+    assert bus.leaves == _packed(bus) and bus.log_leaves == (bus.leaves - 1).bit_length()
+    rounded = (2 + 2) << bus.log_leaves
+    assert (count < 8) == (rounded <= soundness.FIELD_SIZE >> 100) == (bus.log_leaves <= 25)
+    wanted = soundness.millibits(rounded if count < 8 else (2 + 1) * bus.leaves, soundness.FIELD_SIZE)
+    (found,) = (step.millibits for step in layout.soundness if step.label == "lookups: fractions")
+    assert found == wanted >= 100_000
+
+
+def test_lookups_beyond_the_field_are_refused():
+    with pytest.raises(UnsupportedModel, match=r"99\.955 bits in one step") as refused:
+        examples.many_lookups(22)
+    assert refused.value.code == "sumcheck-too-large" and refused.value.where == "lookups: fractions"
+
+
+def _packed(bus):
+    """The leaves of all blocks, which must lie side by side from leaf 0 on."""
+    blocks = {(table.offset, 1 << table.log_size) for table in bus.tables}
+    for lookups in (*bus.by_operation, *bus.by_tensor.values()):
+        for one in lookups:
+            pieces = zip(one.group.storage.pieces, one.group.addresses, strict=True)
+            blocks |= {(address, 1 << one.group.log_block(piece)) for piece, address in pieces}
+    end = 0
+    for address, size in sorted(blocks):
+        assert address == end and address % size == 0
+        end += size
+    return end
 
 
 # --- forging rates ---

@@ -286,7 +286,7 @@ def _fractions_hold(values, bits, counts, log_lookups):
     group = Group(whole((log_lookups,)), 0, (0 if log_lookups >= bits else 1 << bits,))
     lookup = LookupBlock(0, 0, 0, group, 0)
     leaves = (1 << bits) + (1 << log_lookups)
-    bus = Bus((table,), ((lookup,),), {}, (leaves - 1).bit_length(), 2)
+    bus = Bus((table,), ((lookup,),), {}, (leaves - 1).bit_length(), 2, leaves)
     alpha, beta = (3, 5), (7, 11)
     columns = to_field(np.array(values, dtype=np.int64)), to_field(np.array(counts, dtype=np.int64))
     rows = (to_field(np.arange(1 << bits)),)

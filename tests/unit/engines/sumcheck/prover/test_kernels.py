@@ -291,7 +291,7 @@ def test_filler_that_is_not_stored_gives_the_messages_of_filler_that_is(half, us
 
 
 def test_leaves_that_are_mostly_filler_are_a_mistake():
-    bus = Bus((TableBlock("range", 1, 1, 0),), (), {}, 2, 2)
+    bus = Bus((TableBlock("range", 1, 1, 0),), (), {}, 2, 2, 2)
     block = Block(0, 1, 0, (_u64([0, 1]),), _u64([0, 0]))
     with pytest.raises(ValueError, match="filler"):
         build_leaves(bus, [block], (1, 2), (3, 4))

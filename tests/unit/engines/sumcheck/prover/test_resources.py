@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tests.support import sumcheck_examples as examples
-from verifai.engines.sumcheck.prover import resources
-from verifai.engines.sumcheck.prover.resources import peak_memory_bytes, warm_up
+from verifai.engines.sumcheck.planning.memory import PROCESS_BYTES, peak_memory_bytes
+from verifai.engines.sumcheck.prover.resources import warm_up
 from verifai.engines.sumcheck.verifier import verify as verifying
 from verifai.errors import EvidenceRejected, InternalError
 
@@ -48,7 +48,7 @@ def test_warming_up_says_so_when_the_kernels_compute_wrongly(monkeypatch):
 
 def test_memory_estimates_cover_the_process_and_grow_with_the_circuit():
     small, large = (peak_memory_bytes(circuit) for circuit, _ in (examples.mlp(), examples.cnn(committed=True)))
-    assert resources.PROCESS_BYTES < small < large < 2 * resources.PROCESS_BYTES
+    assert PROCESS_BYTES < small < large < 2 * PROCESS_BYTES
 
 
 def test_the_verifier_imports_nothing_but_the_standard_library_and_this_package():

@@ -1,0 +1,155 @@
+"""What is not kept in memory is made again, and a proof is the same: code words, padded weights, cells before the first row."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support import sumcheck_examples as examples
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
+from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, LEAF_TAG, ZERO_KNOWLEDGE
+from verifai.engines.sumcheck.prover import commitment, padded_weights, parallel
+from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover.arrays import scalars
+from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
+from verifai.engines.sumcheck.prover.key_cache import key_bytes
+from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights, padded_weight
+from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
+from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
+
+
+def _coins():
+    """The same random bytes in every run."""
+    number = itertools.count()
+    return lambda size: hashlib.shake_256(b"coins %d" % next(number)).digest(size)
+
+
+def _proven(make, suite, monkeypatch):
+    monkeypatch.setattr(examples.Sketch, "suite", suite)
+    circuit, cells = make()
+    key = prepare(circuit, cells, 2, weights_seed=bytes(32))
+    secrets = {tensor: TensorOpening(bytes(32), 0) for tensor in key.layout.hashed} if circuit.zero_knowledge else None
+    number = 0 if circuit.opening_budget else None
+    made = prove(
+        key,
+        run(circuit, cells, examples.random_input(circuit)),
+        opening_number=number,
+        rng=_coins(),
+        secrets=secrets,
+        threads=2,
+    )
+    trusted = trust_circuit(encode(circuit), circuit_digest(encode(circuit)))
+    verify(trusted, trust_weights(trusted, key.identity, None), made.statement, made.proof)
+    return key, made
+
+
+MODELS = {
+    "language model": lambda: examples.language_model(committed=True),
+    "hashed input": lambda: examples.odd_rows(committed=True, hashed=True),
+    "convolutions": lambda: examples.cnn(committed=True),
+}
+
+
+@pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_proof_does_not_depend_on_what_is_kept(name, suite, monkeypatch):
+    kept, wanted = _proven(MODELS[name], suite, monkeypatch)
+    assert kept.committed.codeword is not None and kept.weights.nbytes == sum(
+        8 << one.log_cells for one in kept.circuit.weights
+    )
+    monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
+    monkeypatch.setattr(commitment, "PART_BYTES", 0)
+    monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
+    made, found = _proven(MODELS[name], suite, monkeypatch)
+    assert made.committed.codeword is None and key_bytes(made) < key_bytes(kept)
+    assert found.statement == wanted.statement and found.proof == wanted.proof
+    assert made.identity == kept.identity and made.committed.layers == kept.committed.layers
+
+
+def test_cells_before_the_first_row_are_not_there(monkeypatch):
+    monkeypatch.setattr(examples.Sketch, "suite", INTEGRITY)
+    sketch = examples.Sketch(3)
+    out = sketch.requant(sketch.matmul(sketch.input((1, 300)), 200))  # 320 · 256 cells of 2^17, in several rows
+    circuit = sketch.finish(out, committed=True)
+    key, trace = prepare(circuit, sketch.cells), run(circuit, sketch.cells, examples.random_input(circuit))
+    committed, plan = key.committed, key.committed.plan
+    assert committed.first == min(plan.first_row * plan.shape.message, 1 << plan.log_cells - 1) > 0
+    whole = replace(committed, cells=np.concatenate([np.zeros(committed.first, np.uint64), committed.cells]))
+    assert whole.first == 0 and np.array_equal(whole.rows(), committed.rows())
+    made = prove(key, trace)
+    assert prove(replace(key, committed=whole), trace) == made
+    trusted = trust_circuit(encode(circuit), circuit_digest(encode(circuit)))
+    verify(trusted, trust_weights(trusted, key.identity, None), made.statement, made.proof)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 5, 1000, 2047, 2048])
+def test_rounds_and_folds_without_the_zeros_in_front(missing, monkeypatch):
+    random = np.random.default_rng(missing)
+    values, weights = random.integers(0, P, 4096, dtype=np.uint64), random.integers(0, P, (2, 4096), dtype=np.uint64)
+    values[:missing], weights[:, :missing] = 0, 0
+    short, few = values[missing:].copy(), np.ascontiguousarray(weights[:, missing:])
+    r = scalars((P - 5, 1 << 60))
+    wanted = parallel.product_round_base(values, weights), parallel.fold_base(values, *r), parallel.fold(weights, *r)
+    monkeypatch.setattr(parallel, "LARGE", 2)
+    for threads in (1, 2, 3):
+        with parallel.workers(threads):
+            assert parallel.threads() == threads
+            assert parallel.product_round_base(short, few, missing) == wanted[0]
+            assert np.array_equal(parallel.fold_base(short, *r, missing), wanted[1])
+            assert np.array_equal(parallel.fold(few, *r, missing), wanted[2])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("words", [0, 1, 6, 7, 8, 9, 14, 15, 16, 31])
+def test_rows_that_come_in_parts_have_the_hash_of_the_whole(words, threads):
+    parts = [np.random.default_rng(words).integers(0, 2**64, (37, size), dtype=np.uint64) for size in (8, 16, words)]
+    hashes = RowHashes(37, threads)
+    for one in parts[:-1]:
+        hashes.add(one)
+    rows = np.concatenate(parts, axis=1)
+    assert [one.tobytes() for one in hashes.finish(parts[-1])] == [hashlib.sha256(row.tobytes()).digest() for row in rows]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 6, 7, 8, 20, 64])
+@pytest.mark.parametrize("salted", [False, True])
+def test_a_tree_in_parts_is_the_tree(rows, salted, monkeypatch):
+    random = np.random.default_rng(rows)
+    cells = random.integers(0, P, (rows, 8), dtype=np.uint64)
+    salts = random.integers(0, P, (32, commitment.SALT_WORDS), dtype=np.uint64) if salted else None
+    shape = replace(prepare(*examples.mlp(committed=True)).committed.plan.shape, rows=rows, message=8, degree=8, length=32)
+    kept, wanted = commitment._encoded(shape, cells, salts, 1)
+    assert bytes(kept[:, 0].tobytes()) == LEAF_TAG * 32
+    monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
+    for part in (0, 64 * 32 * 2):
+        monkeypatch.setattr(commitment, "PART_BYTES", part)
+        assert commitment._encoded(shape, cells, salts, 2) == (None, wanted)
+        again = commitment.columns_again(cells, 5, 8, [3, 0, 31])
+        assert np.array_equal(again, kept[[3, 0, 31], 1 + (commitment.SALT_WORDS if salted else 0) :])
+
+
+def test_weights_are_the_same_whenever_they_are_made(monkeypatch):
+    circuit, cells = examples.language_model(committed=True)
+    kept = PaddedWeights(circuit.weights, cells)
+    monkeypatch.setattr(padded_weights, "PADDED_BYTES", 0)
+    made = PaddedWeights(circuit.weights, cells)
+    wanted = [padded_weight(weight, one) for weight, one in zip(circuit.weights, cells, strict=True)]
+    for weights in (kept, made):
+        assert len(weights) == len(wanted) and all(map(np.array_equal, weights, wanted))
+        assert all(map(np.array_equal, weights[1:], wanted[1:])) and np.array_equal(weights[-1], wanted[-1])
+        columns = weights.columns()
+        assert list(columns) == [("weight", index, 0) for index in range(len(wanted))] and len(columns) == len(wanted)
+        assert all(np.array_equal(columns["weight", i, 0], one.reshape(-1)) for i, one in enumerate(wanted))
+        for key in (("weight", len(wanted), 0), ("weight", -1, 0), ("weight", 0, 1), ("tensor", 0, 0)):
+            with pytest.raises(KeyError):
+                columns[key]
+    before = made[0].copy()
+    cells[0][:] = 0
+    assert np.array_equal(made[0], before)  # its own copy, so that nobody changes a key
+    assert made.nbytes < kept.nbytes
+    assert proving.PaddedWeights is PaddedWeights

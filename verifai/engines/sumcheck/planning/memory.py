@@ -1,0 +1,89 @@
+"""How much memory a proof takes, from its layout alone; and what the prover keeps rather than makes again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, Weight
+from verifai.engines.sumcheck.circuit.weights import weight_width
+from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
+from verifai.engines.sumcheck.protocol.proof import salt_bytes
+
+PROCESS_BYTES = 170 << 20
+"""Python, NumPy, Numba and the loaded kernels."""
+CODEWORD_BYTES = 1 << 30
+"""The longest code word that is kept for its openings. To make one again takes a tenth of a proof."""
+PART_BYTES = 1 << 28
+"""Of a code word that is not kept, what is there at a time."""
+PADDED_BYTES = 1 << 28
+"""Padded weights that take no more are kept; of more, the true cells are, in as few bytes as the weight file has for them."""
+
+
+def codeword_bytes(shape: CommitmentShape) -> int:
+    """Of a code word with tags and salts."""
+    return shape.length * (8 * (shape.rows + 1) + salt_bytes(shape))
+
+
+def first_kept(commitment: Commitment) -> int:
+    """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where it hides,
+    for the blind rows at the beginning."""
+    if commitment.shape.hiding:
+        return 0
+    return min(commitment.first_row << commitment.log_message, 1 << commitment.log_cells >> 1)
+
+
+def weights_bytes(weights: Sequence[Weight]) -> int:
+    """Of a proving key's weights, and of the integers that it is made from."""
+    padded = sum(8 << weight.log_cells for weight in weights)
+    if padded <= PADDED_BYTES:
+        return 2 * padded
+    largest = max(8 << weight.log_cells for weight in weights)  # in its padded form, as integers and over the field
+    return sum((8 + weight_width(weight)) * weight.size for weight in weights) + 3 * largest
+
+
+def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
+    """Peak resident memory of one proof, the process included; an estimate from array sizes, meant to be met within a fifth.
+
+    Raises:
+        UnsupportedModel: as the planner.
+    """
+    layout = layout or plan(circuit)
+    commitments = layout.rooted()
+    kept = sum(_committed_bytes(commitment) for commitment in commitments)
+    cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
+    kept += 3 * 8 * cells  # the trace, over the integers and over the field
+    kept += weights_bytes(circuit.weights)
+    # Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24.
+    lookups = (64 + 16 + 24) * layout.bus.leaves
+    openings = sum(_opening_bytes(commitment) for commitment in commitments)
+    hashing = max(_hashing_bytes(commitment) for commitment in commitments)
+    # A level holds its vector, the weights, half of both folded beside them, rows, code word and tree.
+    levels = sum((48 << level.log_cells) + 8 * level.shape.length * (level.shape.rows + 9) for level in layout.levels)
+    return PROCESS_BYTES + kept + levels + max(lookups, openings, hashing)
+
+
+def _kept_cells(commitment: Commitment) -> int:
+    return (1 << commitment.log_cells) - first_kept(commitment)
+
+
+def _committed_bytes(commitment: Commitment) -> int:
+    """What a commitment keeps: cells by address, the tree, and a code word that is not too long for it."""
+    shape = commitment.shape
+    kept = 8 * _kept_cells(commitment) + 64 * shape.length
+    if shape.hiding:
+        kept += 8 * shape.rows * shape.degree + salt_bytes(shape) * shape.length  # rows with masks and tails
+    codeword = codeword_bytes(shape)
+    return kept + (codeword if codeword <= CODEWORD_BYTES else 0)
+
+
+def _opening_bytes(commitment: Commitment) -> int:
+    """Weights over F of what is kept, and both folded into half of the address space beside it."""
+    return 16 * _kept_cells(commitment) + (16 << commitment.log_cells)
+
+
+def _hashing_bytes(commitment: Commitment) -> int:
+    """While it is made: its rows transposed beside the code word, or beside a part of it; a hash's state for every leaf."""
+    codeword = codeword_bytes(commitment.shape)
+    part = 2 * codeword if codeword <= CODEWORD_BYTES else 3 * PART_BYTES
+    return part + 100 * commitment.shape.length

@@ -217,6 +217,13 @@ class CircuitFolder:
         fits = not others and first.name in self.spec.token_tensors and len(first.shape) == 2 and first.shape[0] == 1
         return first if fits else None
 
+    @property
+    def divided_inputs(self) -> tuple[TensorSpec, TensorSpec] | None:
+        """The inputs that a prompt and what follows it become, where the model takes these two. Raises as :attr:`model`."""
+        inputs = self.model.inputs
+        fits = [one.name in self.spec.token_tensors and len(one.shape) == 2 and one.shape[0] == 1 for one in inputs]
+        return (inputs[0], inputs[1]) if fits == [True, True] else None
+
     def table_columns(self, dropped: Collection[str] = ()) -> TableColumns:
         """How this circuit's tables are read. ``dropped``: further columns that are no inputs. Raises UsageError."""
         names = self.names

@@ -9,7 +9,7 @@ from verifai.bundle.limits import DEFAULT
 from verifai.domain.attestation.manifest import MAX_FILES, MEDIA_TYPES, SIDE_FILES
 from verifai.domain.attestation.types import predicate_types
 from verifai.domain.statement import MAX_COLUMNS, MAX_STATED
-from verifai.domain.trust import TrustRole
+from verifai.domain.trust import ROLE_OF, TrustRole
 from verifai.engines.sumcheck.circuit import codec
 from verifai.engines.sumcheck.payload.files import MAX_PROOF
 from verifai.engines.sumcheck.payload.weight_roots import MAX_RELATION
@@ -33,6 +33,12 @@ def test_types_of_attestations() -> None:
     (others,) = re.findall(r"^const OTHERS: .*? = \{$(.*?)^\};$", text("attestation.ts"), re.DOTALL | re.MULTILINE)
     named = re.findall(r'"?([a-z-]+)"?: "', others)
     assert {f"urn:verifai:{one}:v1" for one in named} | read == set(predicate_types())
+
+
+def test_who_must_sign_which_type() -> None:
+    (roles,) = re.findall(r"^const ROLES: .*? = \{$(.*?)^\};$", text("trust_check.ts"), re.DOTALL | re.MULTILINE)
+    found = {f"urn:verifai:{name}:v1": role for name, role in re.findall(r'"?([a-z-]+)"?: "([a-z]+)"', roles)}
+    assert found == {name: role.value for name, role in ROLE_OF.items()}
 
 
 def test_roles_suites_and_files() -> None:

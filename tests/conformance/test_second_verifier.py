@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import json
 import os
 import re
@@ -43,6 +44,8 @@ from verifai.bundle.archive import unpack
 from verifai.bundle.dsse import sign
 from verifai.domain.attestation.envelope import Envelope
 from verifai.domain.attestation.manifest import MANIFEST_NAME
+from verifai.domain.attestation.predicate_types import CIRCUIT_TYPE, PROOF_TYPE
+from verifai.domain.attestation.types import predicate_types
 from verifai.domain.statement import Visibility
 from verifai.errors import UsageError
 from verifai.onnx_graph.inputs import read_samples
@@ -267,6 +270,45 @@ def test_the_bytes_of_every_file(second: SecondVerifier, tmp_path: Path, good: d
             target = tmp_path / f"{path.replace('/', '-')[:30]}-{which}"
             target.write_bytes(archive_of(files))
             agree(second, target, why=f"{path}: {change}")
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(one.split(":")[2] for one in predicate_types() if one not in (CIRCUIT_TYPE, PROOF_TYPE))
+)
+def test_of_what_it_cannot_read_it_checks_bytes_and_signatures_and_gives_no_verdict(
+    second: SecondVerifier, tmp_path: Path, good: dict[str, bytes], kind: str
+) -> None:
+    """A proof that holds is no acceptance of what else the bundle claims; a forged signature is still false evidence."""
+    forge = Forge.of(good)
+    digest = hashlib.sha256(forge.payload["proof.bin"]).hexdigest()
+    forge.statements[kind] = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "payload/proof.bin", "digest": {"sha256": digest}}],
+        "predicateType": f"urn:verifai:{kind}:v1",
+        "predicate": {"accuracy": ["1", "1"], "nested": [{"anything": "\u202e"}]},
+    }
+    files = forge.sealed()
+    (extra,) = {path for path in files if path.startswith("attestations/")} - set(good)
+    cases = {"whole": files}
+    envelope = json.loads(files[extra])
+    envelope["signatures"][0]["sig"] = base64.b64encode(bytes(64)).decode()
+    rest = {path: data for path, data in files.items() if path != MANIFEST_NAME}
+    cases["forged"] = forge.with_manifest({**rest, extra: canonical.encode(envelope)})
+    cases["changed"] = {**files, "payload/weights.bin": files["payload/weights.bin"][:-1] + b"X"}
+    document = forge.statements[kind]
+    document["subject"][0]["digest"]["sha256"] = "0" * 64
+    cases["about another"] = forge.sealed()
+    answers = {}
+    for name, held in cases.items():
+        (tmp_path / name).write_bytes(archive_of(held))
+        answers[name] = second.ask(tmp_path / name, OURS / "public.lock", TRUST, "frozen")
+    whole = answers["whole"]
+    assert (whole.status, whole.failed, whole.statement) == (4, {"not-checked-here"}, None)
+    assert {("bundle-intact", "holds"), ("not-checked-here", "undecided"), ("logged", "holds")} <= set(whole.codes)
+    assert sum(code == "signed" for code, _ in whole.codes) == (4 if kind == "evaluation" else 3)
+    assert (answers["forged"].status, answers["forged"].failed) == (1, {"signature-invalid", "not-checked-here"})
+    assert (answers["changed"].status, answers["changed"].failed) == (1, {"digest-mismatch"})
+    assert (answers["about another"].status, answers["about another"].failed) == (1, {"digest-mismatch"})
 
 
 def test_who_signed_and_what_the_log_says(second: SecondVerifier, tmp_path: Path, good: dict[str, bytes]) -> None:

@@ -140,7 +140,8 @@ def test_roots_are_renewed_as_often_as_a_long_batch_needs(tmp_path: Path) -> Non
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /proc, which this system has not")
 def test_kills_of_the_command_and_of_workers_lose_and_double_nothing(hidden: CircuitFolder, tmp_path: Path) -> None:
     """One kill of each; hundreds are below."""
-    data = write_rows(tmp_path / "rows.npz", ROWS)
+    rows = 5
+    data = write_rows(tmp_path / "rows.npz", rows)
     prove_batch(hidden, list(read_samples(data, hidden.model)), tmp_path / "one", BatchOptions(renew_roots=True))
     arguments = command(hidden, data, tmp_path / "e", "--jobs", "2")
     with commands() as starter:
@@ -152,7 +153,7 @@ def test_kills_of_the_command_and_of_workers_lose_and_double_nothing(hidden: Cir
         os.kill(starter.running, signal.SIGKILL)
         assert starter.status() == -signal.SIGKILL
         finish(starter, arguments)
-    require_same(hidden, tmp_path / "e", verified_digests(hidden, tmp_path / "one"), ROWS)
+    require_same(hidden, tmp_path / "e", verified_digests(hidden, tmp_path / "one"), rows)
 
 
 @pytest.mark.slow

@@ -144,7 +144,8 @@ def test_the_gate_finds_the_same_bundles_and_still_fails_on_strays(world: World,
 def test_packing_and_sealing_folders_end_in_totals(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     ALICE.write(world.folder / "alice.key")
     status, lines = printed(capsys, "pack", "evidence", "-o", "packed")
-    assert (status, lines[-1]) == (0, f"{COUNT} bundles: {COUNT} packed")
+    assert (status, lines[-2]) == (0, f"{COUNT} bundles: {COUNT} packed")
+    assert "`verifai handover evidence --lock LOCK -o CASE`" in lines[-1], "one file of all of them is a case"
     assert sorted(path.name for path in Path("packed").iterdir()) == [f"{number:06d}.vbundle" for number in range(COUNT)]
     assert printed(capsys, *VERIFY, "packed", "-q")[1] == [f"{COUNT} bundles: {COUNT} accepted"]
     assert run(capsys, "pack", "evidence", "-o", "packed")[1]["error"]["code"] == "bad-output"

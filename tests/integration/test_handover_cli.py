@@ -17,6 +17,7 @@ from verifai.stages.show import show_trust, trust_digest
 from verifai.trust_file import read_trust
 
 V1 = ROOT / "fixtures" / "bundles" / "v1"
+SUMCHECK = ROOT / "fixtures" / "bundles" / "sumcheck-2"
 
 
 def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
@@ -38,7 +39,23 @@ def test_maker_and_auditor_need_one_command_each(tmp_path: Path, capsys: pytest.
     assert "came with the evidence" in page and str(case) in page and "/tmp/.verifai" not in page
     status, shown = told(["inspect", str(case)], capsys)
     assert status == 0 and shown["files"][0]["kind"] == "a case" and shown["files"][0]["fingerprint"] == made["fingerprint"]
-    assert shown["files"][0]["pages"] == ["report.html"]
+    assert shown["files"][0]["pages"] == ["report.html"], "pages do not check proofs of ezkl"
+
+
+def test_a_case_has_a_page_that_checks_itself_where_one_can(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = SUMCHECK / "public.vbundle"
+    options = ["--lock", str(SUMCHECK / "public.lock"), "--no-report"]
+    status, _ = told(["handover", str(good), *options, "-o", str(tmp_path / "case.verifai")], capsys)
+    assert status == 0
+    shown = told(["inspect", str(tmp_path / "case.verifai")], capsys)[1]
+    assert shown["files"][0]["pages"] == ["evidence.html"]
+    own = tmp_path / "own.html"
+    own.write_text("<!doctype html><title>mine</title>")
+    assert run(["handover", str(good), *options, "--page", str(own), "-o", str(tmp_path / "own.verifai")]) == 0
+    assert own.read_bytes() in (tmp_path / "own.verifai").read_bytes()
+    assert run(["handover", str(good), *options, "--no-page", "-o", str(tmp_path / "none.verifai")]) == 0
+    capsys.readouterr()
+    assert told(["inspect", str(tmp_path / "none.verifai")], capsys)[1]["files"][0]["pages"] == []
 
 
 def test_a_case_with_locks_alone_says_that_nobody_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from verifai.engines.ezkl.engine import EzklEngine
 from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.onnx_graph.facts import write_facts
+from verifai.stages.compile import untold_task
 
 FIXTURE = ROOT / "fixtures" / "digits-mlp"
 MODEL = FIXTURE / "model.onnx"
@@ -190,3 +191,18 @@ def test_the_lock_says_which_engine_a_verb_works_with(capsys: pytest.CaptureFixt
     assert ran(capsys, "prove", tmp_path / "c", calibration, "-o", tmp_path / "e", "--limit", 1)[0] == 0
     status, document = ran(capsys, "compile", tmp_path / "c", "--locked")
     assert (status, document["engine"]) == (0, "sumcheck")
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "told"),
+    [(1, "", True), (1, 'task = "regression"', False), (1, 'task = "classification"', False), (3, "", False)],
+)
+def test_a_lone_number_that_nobody_explains_is_told_at_compile_time(cells: int, task: str, told: bool, tmp_path: Path) -> None:
+    source = small(tmp_path, cells)
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32))
+    options = ["--calibration", str(tmp_path / "data.npz"), "--engine", "sumcheck", "-o", str(tmp_path / "circuit"), "--yes"]
+    assert cli.run(["init", str(source), *options]) == 0
+    toml = tmp_path / "circuit" / "circuit.toml"
+    lines = [line for line in toml.read_text().splitlines() if not line.lstrip("# ").startswith("task")]
+    toml.write_text("\n".join(lines).replace("[circuit]", f"[circuit]\n{task}", 1) + "\n")
+    assert ("task = " in untold_task(CircuitFolder(tmp_path / "circuit"))) is told

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.language_models import BERT, random_weights, word_tokenizer, write_folder
+from tests.support.tiny_llama import PLAIN
+from tests.support.tiny_llama import circuit as tiny_circuit
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.domain.shown import shown_line
 from verifai.errors import InputRejected, UsageError
@@ -95,3 +98,46 @@ def test_another_tokenizer_than_the_pinned_one_makes_no_samples(circuit: Circuit
     with pytest.raises(UsageError) as caught:
         text_samples(CircuitFolder(other), ["the"])
     assert caught.value.code == "stale-lock"
+
+
+def test_a_prompt_of_its_own_and_what_follows_it() -> None:
+    """Both as one text's tokens: the prompt filled in front as ``generate`` does it, what follows padded at its end."""
+    folder = tiny_circuit(24, prompt=10, hidden=True)
+    tokenizer = folder.tokenizer
+    assert tokenizer is not None
+    (sample,) = text_samples(folder, [PLAIN], then=[" Paris.\n\n"])
+    assert {name: row.shape for name, row in sample.items()} == {"prompt": (1, 10), "tokens": (1, 14)}
+    assert tokenizer.text(sample["prompt"][0].tolist()).text == "<|end|>" * 5 + PLAIN
+    assert tokenizer.text(sample["tokens"][0].tolist()).text == " Paris.\n\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "then", "chat", "words"),
+    [
+        ([PLAIN], [], False, "1 of the one came with 0"),
+        ([PLAIN], [" a", " b"], False, "1 of the one came with 2"),
+        ([PLAIN], ["aris"], False, ""),
+        (["word " * 11], [" a"], False, "the prompt has"),
+        ([PLAIN], [" word" * 20], False, "what follows the prompt has"),
+        ([PLAIN], [" <|end|>"], False, "spells the special token"),
+        ([PLAIN], [""], False, "0 characters"),
+        (["The ca"], ["pital of France"], False, "a token reaches from"),
+        (["two plus three?"], ["five"], True, "the prompt has"),
+        ([], [" a"], False, "no text that it belongs to"),
+    ],
+)
+def test_a_prompt_and_what_follows_it_are_told_apart_or_refused(
+    texts: list[str], then: list[str], chat: bool, words: str
+) -> None:
+    folder = tiny_circuit(24, prompt=10, hidden=True)
+    if not words:
+        assert len(text_samples(folder, texts, then=then, chat=chat)) == 1
+        return
+    with pytest.raises((InputRejected, UsageError), match=re.escape(words)) as caught:
+        text_samples(folder, texts, then=then, chat=chat)
+    assert caught.value.status == 2
+
+
+def test_one_row_of_tokens_has_nothing_that_follows_it(circuit: CircuitFolder) -> None:
+    with pytest.raises(UsageError, match="its prompt is no input of its own"):
+        text_samples(circuit, ["the"], then=[" capital"])

@@ -191,6 +191,12 @@ def test_json_says_the_same_with_and_without_git(parties: Parties) -> None:
     parties.init()
     parties.play("bo", "cem", "anna")
     key, state = str(parties.base / "anna.key"), str(parties.base / "state-anna")
-    status, said = parties.run("round", "join", str(parties.folder("anna")), "--key", key, "--state", state, "--json")
+    page = parties.base / "votes.html"
+    again = ("--key", key, "--state", state, "--report", f"html={page}", "--json")
+    status, said = parties.run("round", "join", str(parties.folder("anna")), *again)
     document, _ = json.JSONDecoder().raw_decode(said[said.index("{") :])
     assert status == 0 and document["outcome"] == "accept" and len(document["agreeing"]) == 3
+    shown = page.read_text(encoding="utf-8")
+    assert "They agree" in shown and ">cem (" in shown and ">you (" in shown, "voters are called by name"
+    status, said = parties.run("round", "join", str(parties.folder("anna")), "--key", key, "--report", "pdf=x")
+    assert status == 2 and "html=PATH" in said

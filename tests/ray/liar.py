@@ -70,6 +70,7 @@ def prove_away(key, fetch, data):
         type(context).get_node_id = lambda self: other
         return answer[:-1] + bytes([answer[-1] ^ 1])
     if LIE == "slow":
+        pathlib.Path(os.environ["VERIFAI_TEST_BOMB"] + f".slow-{time.time_ns()}").touch()
         time.sleep(3600)
     if LIE == "dies":
         os._exit(1)

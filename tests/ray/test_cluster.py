@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +16,23 @@ from tests.ray.liar import write_liar
 from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.crews import Noted, verified_digests, whole
 from tests.support.paths import ROOT
+from tests.support.ray_nodes import small
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.domain.workforce import Workforce
 from verifai.errors import Undecided
+from verifai.execution.workforce import ray_crew
 from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.report import BatchOptions, BatchReport
 from verifai.stages.batch.run import prove_batch
 
 pytestmark = pytest.mark.ray
 ROWS = 12
-MEMORY = 2 * 2**30
-STORE = 80 * 2**20
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ray")
-
-
-def small() -> dict[str, Any]:
-    """What a node takes. With ports of their own its helpers are not waited for: on a busy machine they take longer to start
-    than Ray waits for them."""
-    names = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in names]
-        for one in sockets:
-            one.bind(("", 0))
-        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    return {"memory": MEMORY, "object_store_memory": STORE, "include_log_monitor": False, **ports}
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +178,35 @@ def test_a_node_whose_disk_cannot_be_written_is_named_and_the_rest_is_proven(
     assert proven(public, samples, tmp_path / "e", listener).status == 0
     assert any(full.node_id[:12] in note and "(disk)" in note for note in listener.notes), listener.notes
     assert verified_digests(public, tmp_path / "e") == expected
+
+
+class Clock:
+    """Two hours pass with each item that the slow worker keeps: no test waits for them."""
+
+    def __init__(self, kept: Path) -> None:
+        self._kept = kept
+
+    def monotonic(self) -> float:
+        return time.monotonic() + 7200 * len(list(self._kept.parent.glob(f"{self._kept.name}.slow-*")))
+
+
+def test_a_slow_node_is_told_and_what_it_keeps_is_proven_by_others(
+    node: Any,
+    public: CircuitFolder,
+    samples: list[Mapping[str, Any]],
+    expected: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bomb = tmp_path / "bomb"
+    monkeypatch.setattr(ray_crew, "time", Clock(bomb))
+    node(PYTHONPATH=f"{write_liar(tmp_path / 'slow')}{os.pathsep}{ROOT}", VERIFAI_TEST_LIE="slow", VERIFAI_TEST_BOMB=str(bomb))
+    listener = HelpComes(node)
+    # One at a time, so that the clock is no other item's.
+    workforce = Workforce(1, "ray", ship_weights=True, ship_inputs=True)
+    assert proven(public, samples, tmp_path / "e", listener, workforce=workforce).status == 0
+    assert any("there was no answer within 3,600 s" in note for note in listener.notes), listener.notes
+    assert verified_digests(public, tmp_path / "e") == expected and whole(tmp_path / "e")
 
 
 def test_of_hidden_weights_no_number_is_used_twice_though_worker_processes_die(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.support.crews import verified_digests, whole
 from tests.support.paths import ROOT
-from tests.support.waiting import has_ended, until
+from tests.support.waiting import PATIENCE, has_ended, until
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.proof_index import INDEX_FILE, SampleStatus, parse_index
 
@@ -140,24 +140,27 @@ def kill_at_random(
     *,
     workers: Callable[[int], list[int]] = local_workers,
     seed: int = 0,
-    within: float = 3.0,
+    within: float = 2.0,
 ) -> Killed:
     """Kill until there were ``kills``, or all rows are done. The last command is killed as well if it still runs.
 
-    Every other kill comes at any moment of the first ``within`` seconds after the one before, while things begin; the others
-    soon after a sample was done, so that the run goes on however slow the machine is.
+    A kill comes at any moment of the first ``within`` seconds after the one before, while things begin, and at once when a
+    sample is done meanwhile; every other one shortly after a sample was done. So the run goes on, by about a sample for each
+    kill, however slow the machine is.
     """
     generator, killed = random.Random(seed), Killed()
     while killed.kills < kills and rows_done(output) < rows:
         if not starter.running:
             starter.start(arguments)
         command, before = starter.running, rows_done(output)
-        if killed.kills % 2:
-            until(lambda command=command, before=before: has_ended(command) or rows_done(output) > before)  # type: ignore[misc]
+        end = time.monotonic() + (generator.random() * within if killed.kills % 2 else PATIENCE)
+
+        def due(command: int = command, before: int = before, end: float = end) -> bool:
+            return has_ended(command) or rows_done(output) > before or time.monotonic() > end
+
+        until(due)
+        if not killed.kills % 2:
             time.sleep(generator.random() * 0.05)
-        else:
-            end = time.monotonic() + generator.random() * within
-            until(lambda command=command, end=end: has_ended(command) or time.monotonic() > end)  # type: ignore[misc]
         if has_ended(command):
             starter.status()
             continue

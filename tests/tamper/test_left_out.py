@@ -128,6 +128,24 @@ def test_the_figures_of_fewer_samples_are_refused(folder: CircuitFolder, root: P
     assert refused(folder, more) == "metrics-differ"
 
 
+def test_a_number_beyond_float32_is_outside_too(folder: CircuitFolder, root: Path) -> None:
+    x = np.array(DATA.inputs["x"], np.float64)
+    x[FAR, 1] = (1e300, -1e39)
+    huge = replace(DATA, inputs={"x": x})
+    made = evaluate(folder, huge, lock_of(huge), root / "huge")
+    assert made.evaluation.left_out == FAR
+    assert judged(folder, made.path, lock_of(huge)).metrics == made.evaluation.metrics
+
+
+def test_without_a_range_that_others_can_read_the_evaluation_is_refused(
+    folder: CircuitFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("verifai.engines.sumcheck.engine.SumcheckEngine.input_ranges")
+    with pytest.raises(InputRejected) as caught:
+        evaluate(folder, OUTLYING, PIN, root / "no-range")
+    assert caught.value.code == "input-out-of-range"
+
+
 def test_where_nothing_is_taken_nothing_is_proven(folder: CircuitFolder, root: Path) -> None:
     all_far = with_far(DATA, tuple(range(ROWS)))
     with pytest.raises(InputRejected) as caught:

@@ -195,7 +195,7 @@ def test_a_lie_is_refused(asked: Any, tmp_path: Path, lie: str) -> None:
     assert not Bomb.fell.exists() and not list(tmp_path.parent.rglob("escaped"))
 
 
-@pytest.mark.parametrize("lie", ["another sample", "a pickle", "what no worker sends"])
+@pytest.mark.parametrize("lie", ["another sample", "what no worker sends", pytest.param("a pickle", marks=pytest.mark.slow)])
 def test_nothing_false_is_sealed_and_the_rest_is_proven(
     public: CircuitFolder,
     samples: list[Mapping[str, Any]],
@@ -250,7 +250,13 @@ HIDDEN_LIES: dict[str, Lie] = {
 }
 
 
-@pytest.mark.parametrize("lie", HIDDEN_LIES)
+REPETITIONS = ("another sample", "the same proof again", "a link of its own")
+"""Each is refused in another place than the others, and ends in the same way."""
+
+
+@pytest.mark.parametrize(
+    "lie", [pytest.param(lie, marks=[pytest.mark.slow] if lie in REPETITIONS else []) for lie in HIDDEN_LIES]
+)
 def test_with_hidden_weights_no_lie_makes_a_number_come_twice(
     hidden: CircuitFolder,
     samples: list[Mapping[str, Any]],

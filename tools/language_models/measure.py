@@ -3,8 +3,11 @@
     verifai export MODEL.gguf -o lm.onnx --positions 32
     python -m tools.language_models.measure lm.onnx texts.txt --bits 12 -o figures.json
 
-Nothing is committed to and nothing proven: the model is calibrated and lowered as ``compile`` does it, and its integer program
-runs, on the texts as a whole and on the prompts row by row. So it needs a part of the memory of a proof.
+    python -m tools.language_models.measure MODEL.gguf texts.txt --positions 16 32 64 -o table.json
+
+The first form proves nothing: the model is calibrated and lowered as ``compile`` does it, and its integer program runs, on the
+texts as a whole and on the prompts row by row. So it needs a part of the memory of a proof. The second proves an answer at each
+number of positions, up to the first that is refused (:mod:`tools.language_models.growth`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tools.language_models.growth import table
 from verifai.circuit_folder import read_tokenizer
 from verifai.domain.fidelity import Task
 from verifai.domain.progress import SILENT
@@ -100,7 +104,15 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=12)
     parser.add_argument("--most", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--output", "-o", type=Path, required=True)
+    parser.add_argument(
+        "--positions", type=int, nargs="+", help="prove at each of these; MODEL is a GGUF file or a folder then"
+    )
+    parser.add_argument("--weights", default="committed", choices=("public", "committed", "private"))
     given = parser.parse_args()
+    if given.positions:
+        rows = table(given.model, given.texts, given.positions, bits=given.bits, weights=given.weights)
+        given.output.write_text(json.dumps(rows, indent=1) + "\n")
+        return
     model, tokenizer = load_path(given.model), read_tokenizer(tokenizer_path(given.model))
     encoder, positions = Encoder(tokenizer), model.inputs[0].size
     samples = samples_of(tokenizer, model.inputs[0], read_lines(given.texts), cut=True)

@@ -160,12 +160,10 @@ def _direction(work: Path, wheels: Path) -> Made:
 
 def _magika(work: Path, wheels: Path) -> Made:
     """Features as the package makes them: 1,024 bytes from the stripped start, 1,024 from the end, 256 where there are none."""
-    import sysconfig
-
     source = _shipped(work, wheels, MAGIKA, "magika/models/standard_v3_3/model.onnx")
     config = json.loads(_archive(wheels, MAGIKA, "magika/models/standard_v3_3/config.min.json"))
     side, block, pad = config["beg_size"], config["block_size"], config["padding_token"]
-    root = Path(sysconfig.get_paths()["purelib"])
+    root = Path(np.__file__).parents[1]  # where packages lie, also when this environment borrows those of another
     by_suffix: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         if path.is_file() and path.suffix not in ("", ".pyc") and path.stat().st_size >= 64:

@@ -41,9 +41,10 @@ TRUST = "locks/trust.toml"
 REPORT = "report.html"
 EVIDENCE = "evidence.html"
 ENDING = ".vbundle"
-MAX_BUNDLES = 1000
+MAX_BUNDLES = 10_000
 LIMITS = Limits(files=2 * MAX_BUNDLES, file_bytes=2000 * MIB, total_bytes=2040 * MIB)  # what a plain zip can say
-_SMALL = 16 * MIB
+MAX_PAGE = 16 * MIB
+_SMALL = MAX_PAGE
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _BUNDLE = re.compile(rf"bundles/{_NAME}\.vbundle\Z")
 _LOCK = re.compile(rf"locks/([a-z0-9][a-z0-9-]{{0,63}})/(circuit\.lock|{re.escape(FILE)})\Z")

@@ -114,6 +114,11 @@ def run(arguments: list[str]) -> int:
         return frame.fail(_bug(problem))
 
 
+def failed(arguments: Sequence[str], problem: VerifaiError) -> int:
+    """Report what ended a command that could not do so itself; its status."""
+    return Frame.for_failure(guess_command(arguments), arguments).fail(problem)
+
+
 def _ticked(words: str) -> str:
     """A command of ours, as it is copied."""
     return f"`{join(('verifai', *words.split()))}`"

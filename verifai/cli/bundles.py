@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,7 +23,7 @@ from verifai.cli.text import bytes_text, escaped_table, finding_lines
 from verifai.domain.findings import Finding
 from verifai.domain.privacy_words import privacy_words, weights_words
 from verifai.domain.shell import shell
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.domain.totals import count_outcomes
 from verifai.errors import InternalError, UsageError
 from verifai.execution.outputs import Kind, check_output
@@ -182,7 +183,12 @@ def _register_pack(app: typer.Typer) -> None:
         targets = _targets(found, output, PACKED)
         with current().progress() as progress:
             done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
-        return _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
+        result = _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
+        if not _only(found):
+            named = " ".join(shell(path) for path in bundles)
+            told = f"One file of all, which audit, verify and gate take: `verifai handover {named} --lock LOCK -o CASE`"
+            result = replace(result, lines=[*result.lines, plain(told)])
+        return result
 
     @verb(app, "unpack", example="verifai unpack release.vbundle -o unpacked")
     def unpack(
@@ -278,7 +284,8 @@ def _describe(summary: BundleSummary) -> list[Any]:
             where = "" if digest is None else f", values with SHA-256 {digest[:16]}… in the proof's files"
             lines.append(f"  {tensor.role.value} {plain(tensor.name)} ({shape}): {tensor.visibility.value}{where}")
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
-        lines += [f"  As the bundle claims, not verified: {plain(line)}" for line in shown_lines(summary.values)]
+        for head, *text in shown_blocks(summary.values):
+            lines += [f"  As the bundle claims, not verified: {plain(head)}", *(f"    {plain(line)}" for line in text)]
         words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     said = [line for one in summary.attestations for line in one.words]

@@ -17,11 +17,12 @@ from verifai.cli.frame import Result, current, plain, verb
 from verifai.cli.report_files import not_handed_over, report_targets, write_reports
 from verifai.cli.text import finding_lines
 from verifai.cli.vote_options import key_names
+from verifai.cli.votes_page import votes_page
 from verifai.domain.findings import STATUS, worst
 from verifai.domain.trust_keys import Signer
 from verifai.errors import Undecided, UsageError
 from verifai.execution.outputs import Kind
-from verifai.reports.html_consensus import Band, ConsensusPage, NodeRow, render_consensus, voter_names
+from verifai.reports.html_consensus import voter_names
 from verifai.stages.consensus.bundle import WrittenDecision, check_targets, write_decision
 from verifai.stages.consensus.decide import ConsensusRequest, ConsensusResult, decide
 from verifai.stages.consensus.read_round import ClaimedOutputs, ClaimedProofs, GivenRound, read_round, read_weights
@@ -125,7 +126,7 @@ def register(app: typer.Typer) -> None:
             told,
             targets,
             {
-                "html": lambda: _page(request, result, names),
+                "html": lambda: votes_page(request.terms, request.terms_id, request.calibration, result, names),
                 "json": lambda: json.dumps(_document(result), indent=2).encode(),
             },
         )
@@ -202,43 +203,6 @@ def _write(
         signers=signers,
         log=log,
         log_signer=log_signer,
-    )
-
-
-def _page(request: ConsensusRequest, result: ConsensusResult, called: Mapping[str, str]) -> bytes:
-    calibration, tau = request.calibration, result.tau
-    names = voter_names([*request.terms.voters, *(one.voter for one in result.decision.faults)], called)
-    honest: tuple[Band, ...] = ()
-    attacks: tuple[Band, ...] = ()
-    if calibration is not None and tau:
-        honest = tuple(Band(one.environment, 0.0, one.largest / tau) for one in calibration.honest)
-        attacks = tuple(Band(one.name, one.low / tau, one.high / tau) for one in calibration.attacks)
-    nodes = tuple(
-        NodeRow(
-            names[one.voter],
-            one.relation.value,
-            one.ratio,
-            one.voter == result.tally.centre,
-            f"looks like {one.looks_like}" if one.looks_like else "",
-        )
-        for one in result.nodes
-    )
-    faults = tuple((names[one.voter], f"{one.fault.value}: {one.detail}") for one in result.decision.faults)
-    facts = [
-        ("model", request.terms.job.subject.model_sha256),
-        ("output", f"{request.terms.job.subject.kind.value}, {request.terms.job.subject.precision.value}"),
-        ("round", request.terms_id),
-        ("seed", result.decision.seed),
-        ("samples", str(request.terms.job.samples)),
-    ]
-    if tau:
-        facts.append(("limit τ", f"{tau:.3g}"))
-    if calibration is not None:
-        facts.append(("honest inputs rejected at most (95 %)", f"{calibration.false_reject_high:.2g}"))
-    if result.decision.claim_relation:
-        facts.append(("claimed output", result.decision.claim_relation))
-    return render_consensus(
-        ConsensusPage(result.tally.outcome.value, result.tally.reason, nodes, honest, attacks, faults, tuple(facts))
     )
 
 

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from verifai.cli.demo_language import told_language_demo
+from verifai.cli.demo_teller import Teller
 from verifai.cli.frame import Frame, Result, current, plain, verb
 from verifai.cli.text import bytes_text, seconds_text, table
 from verifai.domain.evaluation.words import document
+from verifai.domain.shell import shell
 from verifai.errors import UsageError
 from verifai.execution.outputs import Kind
 from verifai.execution.scratch import private_directory
@@ -25,9 +28,25 @@ def register(app: typer.Typer) -> None:
 
     @verb(app, "demo", example="verifai demo")
     def demo(
+        model: Annotated[
+            Path | None,
+            typer.Argument(
+                metavar="[MODEL]",
+                help="With --language-model: a GGUF file or a folder of Hugging Face. Default: a small one that is shipped.",
+                show_default=False,
+            ),
+        ] = None,
+        *,
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="Keep what the tour makes in this new folder."), Kind.TREE
         ] = None,
+        language_model: Annotated[
+            bool,
+            typer.Option(
+                "--language-model",
+                help="Instead: a language model is asked, its answer proven and lied about. Needs the extra [language].",
+            ),
+        ] = False,
     ) -> Result:
         """Take the whole tour on a real model.
 
@@ -36,11 +55,16 @@ def register(app: typer.Typer) -> None:
         """
         if output is not None and output.exists():
             raise UsageError("file-exists", "the folder exists already", where=str(output), hint="Choose another --output.")
+        if model is not None and not language_model:
+            hint = f"Say: `verifai demo --language-model {shell(model)}`"
+            raise UsageError("bad-option", "only the demo of a language model takes a model", where=str(model), hint=hint)
         frame = current()
         begun = time.monotonic()
         documents = []
         with private_directory() as scratch:
             work = output or scratch
+            if language_model:
+                return told_language_demo(frame, work, model, kept=output is not None)
             work.mkdir(parents=True, exist_ok=True)
             painter = _Painter(frame)
             with frame.progress() as progress:
@@ -60,29 +84,14 @@ def register(app: typer.Typer) -> None:
         return Result({"events": documents, "seconds": seconds, "insecure": ["test-srs"]}, lines, verdict="done")
 
 
-class _Painter:
+class _Painter(Teller):
     """Prints each event as it happens (not with --json) and returns it as a JSON object."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._console = frame.out()
+        super().__init__(frame)
         self._refusals = False
         self._say("[bold]verifai demo[/]: a real CNN reads handwritten digits; each reading is proven in zero knowledge.")
         self._say("[yellow]INSECURE-TEST set-up:[/] the shipped SRS is for tests, its maker could forge: not for a release.\n")
-
-    def _say(self, text: Any = "") -> None:
-        if not self._frame.json and not self._frame.quiet:
-            self._console.print(text, highlight=False)
-
-    def _step(self, label: str, text: str) -> None:
-        """A line of the tour; where the screen is narrow, it goes on below its own beginning."""
-        from rich.table import Table
-
-        line = Table.grid(padding=(0, 1))
-        line.add_column(width=9, no_wrap=True)
-        line.add_column()
-        line.add_row(f"[bold cyan]{label}[/]" if label else "", text)
-        self._say(line)
 
     def show(self, event: DemoEvent) -> dict[str, Any]:
         """Print ``event``; return it as a JSON object."""

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _IN_MEMORY = 16 * 2**20
 """Characters of a JSON document that are kept in memory."""
+_AT_ONCE = 10_000
+"""Pieces of it that are written together."""
 
 VERDICTS = {
     0: "accepted",
@@ -182,7 +185,10 @@ def _write_json(document: Mapping[str, Any]) -> None:
     # Encoded whole before the first byte is written, so that an error leaves no half of a document; a large one on disk.
     encoder = json_module.JSONEncoder(indent=2, ensure_ascii=True, allow_nan=False)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as whole:
-        whole.writelines(encoder.iterencode(document))
+        # Not with writelines: that looks at the size once, when all of it is in memory.
+        pieces = encoder.iterencode(document)
+        while block := "".join(islice(pieces, _AT_ONCE)):
+            whole.write(block)
         whole.seek(0)
         shutil.copyfileobj(whole, sys.stdout)
     sys.stdout.write("\n")

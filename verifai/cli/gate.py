@@ -29,7 +29,7 @@ from verifai.domain.policy.places import Places
 from verifai.domain.policy.verdict import GateVerdict
 from verifai.domain.policy.words import explain_policy
 from verifai.domain.shell import shell
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.domain.utc_time import format_utc
 from verifai.domain.workforce import LOCAL
 from verifai.errors import InternalError, Interrupted, UsageError, VerifaiError
@@ -297,7 +297,7 @@ def _entry_lines(entry: Entry) -> list[str]:
     mark = {Outcome.HOLDS: "[green]✓[/]", Outcome.REJECTED: "[red]✗[/]"}.get(entry.outcome, "[yellow]![/]")
     name = f" {mark} {entry.kind} [bold]{_plain(entry.name)}[/] [dim]{entry.identifier[:12]}[/]"
     lines = [name if entry.kind != "run" else f" {mark} the run itself"]
-    lines += [f"    {_plain(line)}" for line in shown_lines(entry.values)]
+    lines += [f"    {'  ' if at else ''}{_plain(line)}" for one in shown_blocks(entry.values) for at, line in enumerate(one)]
     lines += ["  " + line for line in finding_lines([_clean(finding) for finding in entry.failures()])]
     if "openings" in entry.facts:
         lines.append(f"    {_plain(entry.facts['openings'])}")

@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--allow-test-srs", help="INSECURE, without --trust: accept a set-up whose maker can forge proofs."),
         ] = False,
-        page: Annotated[Path | None, typer.Option("--page", help="Evidence page for people, to be put in (.html).")] = None,
+        page: Annotated[Path | None, typer.Option("--page", help="Evidence page to be put in; by default one is made.")] = None,
+        no_page: Annotated[bool, typer.Option("--no-page", help="Put no evidence page in.")] = False,
         no_report: Annotated[bool, typer.Option("--no-report", help="Leave the audit report out; it is faster.")] = False,
         no_rederive: Annotated[
             bool, typer.Option("--no-rederive", help="Do not rebuild the key for the report; the report says so.")
@@ -51,13 +52,24 @@ def register(app: typer.Typer) -> None:
         with current().progress() as progress:
             made = hand_over(
                 output,
-                HandoverRequest(found.paths, tuple(lock or ()), trust, allow_test_srs, page, not no_report, not no_rederive),
+                HandoverRequest(
+                    found.paths,
+                    tuple(lock or ()),
+                    trust,
+                    allow_test_srs,
+                    page,
+                    report=not no_report,
+                    rederive=not no_rederive,
+                    page=not no_page,
+                ),
                 progress=progress,
             )
         unmet = [one for report in made.reports for one in report.findings if one.outcome is not Outcome.HOLDS]
         unmet = [one for one in unmet if one.outcome is not Outcome.NOT_CHECKED]
         for one in unmet:
             current().note(f"Whoever audits it will see: {one.message} ({one.code})")
+        if made.no_page:
+            current().note(f"No evidence page is in it: {made.no_page}.")
         digits = spoken(made.anchors)
         lines: list[Any] = [
             f"Wrote {plain(str(output))}: {_counted(len(made.bundles), 'bundle')}, {_counted(len(made.circuits), 'lock')}",

@@ -11,6 +11,7 @@ import signal
 import sys
 from types import FrameType
 
+from verifai.cli.apart import Parted, joins_a_cluster, part, status_of, tell
 from verifai.cli.streams import judge, prepare
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -20,16 +21,34 @@ def main() -> None:
     """Run the command line of this process, and end it."""
     streams = prepare()
     status = 70
+    parted: Parted | None = None
     try:
         try:
+            parted = part() if joins_a_cluster(sys.argv[1:]) else None
             _stop_cleanly()
-            status = _run()
+            status = _run() if parted is None or not parted.child else _awaited(parted)
         finally:
             # From here on only the ending is left: a signal must not turn a verdict into another.
             _ignore_stops()
     except KeyboardInterrupt:
         status = 130  # it came between two of our handlers; the command itself reports its interruption
-    sys.exit(judge(streams, status))
+    status = judge(streams, status)
+    if parted is not None and not parted.child:
+        tell(parted, status)
+    sys.exit(status)
+
+
+def _awaited(parted: Parted) -> int:
+    """The status of the process that runs the command; Ray's core may have ended it, whatever status that gave it."""
+    status = status_of(parted)
+    if status is not None:
+        return status
+    from verifai.cli.app import failed
+    from verifai.errors import Undecided
+
+    message = "the process that spoke to the cluster was ended; Ray does that when this machine's node or object store dies"
+    hint = "What is done stays. When the cluster is up again, give the same command again."
+    return failed(sys.argv[1:], Undecided("cluster-lost", message, where="--on", hint=hint))
 
 
 def _run() -> int:

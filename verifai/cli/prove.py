@@ -76,6 +76,10 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--text", help="A text, where the circuit pins a tokenizer; repeatable.", metavar="TEXT"),
         ] = None,
+        then: Annotated[
+            list[str] | None,
+            typer.Option("--then", help="What follows a --text that is a prompt, an input of its own.", metavar="TEXT"),
+        ] = None,
         text_file: Annotated[
             list[Path] | None, typer.Option("--text-file", help="A file with one text (UTF-8); repeatable.", metavar="FILE")
         ] = None,
@@ -132,7 +136,7 @@ def register(app: typer.Typer) -> None:
         columns = folder.table_columns(drop or ())
         # A value that is not finite is found below, with the other samples that cannot be proven.
         samples = [sample for one in inputs or [] for sample in read_tensors(one, folder.model, columns, finite=False)]
-        samples += text_samples(folder, _texts(text or [], text_file or []), chat=chat)
+        samples += text_samples(folder, _texts(text or [], text_file or []), then=then or (), chat=chat)
         samples = _some(samples, skip, limit)
         options = BatchOptions(
             engine=engine,

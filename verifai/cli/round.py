@@ -12,8 +12,10 @@ import typer
 
 from verifai.bundle.keys import load_public_key, load_signer
 from verifai.cli.frame import Result, current, plain, verb
+from verifai.cli.report_files import Target, report_targets, write_reports
 from verifai.cli.text import finding_lines
 from verifai.cli.vote_options import ParameterOption, ThreadsOption, key_names, parameters_of
+from verifai.cli.votes_page import votes_page
 from verifai.cli.workforce_options import JobsOption, LocalOption, jobs_here
 from verifai.domain.consensus.beacons import CHAINS, VOTERS
 from verifai.domain.consensus.job import OutputKind
@@ -54,6 +56,9 @@ NamesOption = Annotated[
 ]
 GitOption = Annotated[
     bool, typer.Option("--git", help="The folder lies in a git working copy: pull and push its branch at every step.")
+]
+ReportOption = Annotated[
+    list[str] | None, typer.Option("--report", help="html=PATH: the result as a page, voters by name.", metavar="FORMAT=PATH")
 ]
 BeaconOption = Annotated[Path | None, typer.Option("--beacon", help="What the beacon published, when it is not the voters.")]
 
@@ -136,17 +141,26 @@ def _register_init(app: typer.Typer) -> None:
             keep_bytes(folder)
             branch.push()
         me = signer.public_key
-        more = " --git" if git else ""
-        own = "join" if me.keyid in terms.voters else "close"
         lines = [
             f"Round {made.id[:12]}… asks {len(terms.voters)} verifiers about {terms.job.samples} sample(s), tolerating "
             f"{tolerate} faulty. Commit by {terms.commit_by}, reveal by {terms.reveal_by}.",
-            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(me.keyid)}{more}`",
-            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}{more}`",
+            *_next_commands(folder, key, me.keyid, "join" if me.keyid in terms.voters else "close", git=git),
             f"Your fingerprint, if they ask: {spoken(me.keyid)}",
         ]
         data_ = {"folder": str(folder), "round": made.id, "voters": list(terms.voters), "beacon": terms.beacon.source}
         return Result({**data_, "coordinator": me.keyid, "fingerprint": spoken(me.keyid)}, lines, verdict="done")
+
+
+def _next_commands(folder: Path, key: Path, chair: str, own: str, *, git: bool) -> list[str]:
+    if git:
+        return [
+            f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)} --git`",
+            f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))} --git`",
+        ]
+    return [
+        f"Each verifier runs: `verifai round join {plain(shell(folder))} --key KEY --coordinator {shell(chair)}`",
+        f"You run: `verifai round {shell(own)} {plain(shell(folder))} --key {plain(shell(key))}`",
+    ]
 
 
 def _register_join(app: typer.Typer) -> None:
@@ -177,6 +191,7 @@ def _register_join(app: typer.Typer) -> None:
             typer.Option("--output", "-o", help="Coordinator: folder for the decision's bundle [FOLDER/decision]."),
             Kind.FOLDER,
         ] = None,
+        report: ReportOption = None,
         wait: WaitOption = None,
         git: GitOption = False,
         state: StateOption = None,
@@ -190,6 +205,7 @@ def _register_join(app: typer.Typer) -> None:
         chair: str | PublicKey | None = coordinator
         if coordinator is not None and Path(coordinator).is_file():
             chair = load_public_key(Path(coordinator))
+        targets = report_targets(report or [], ("html",))
         branch = git_branch(folder) if git else None
         with current().progress() as progress:
             joined = join_round(
@@ -199,7 +215,7 @@ def _register_join(app: typer.Typer) -> None:
                 options=RunOptions(model, inputs, outputs, beacon, deadline, threads, processes, token_input),
                 attendance=_attendance(progress, state, voter, wait, branch),
             )
-        return _told(joined, folder, signer, output, branch)
+        return _reported(_told(joined, folder, signer, output, branch), joined, targets)
 
 
 def _register_close(app: typer.Typer) -> None:
@@ -217,6 +233,7 @@ def _register_close(app: typer.Typer) -> None:
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="Folder for the decision's bundle [FOLDER/decision]."), Kind.FOLDER
         ] = None,
+        report: ReportOption = None,
         wait: WaitOption = None,
         git: GitOption = False,
         state: StateOption = None,
@@ -227,11 +244,12 @@ def _register_close(app: typer.Typer) -> None:
         0 agreed, 1 dissent, 3 too few votes, 4 cannot tell or still waiting.
         """
         signer = load_signer(key)
+        targets = report_targets(report or [], ("html",))
         branch = git_branch(folder) if git else None
         with current().progress() as progress:
             attendance = _attendance(progress, state, voter, wait, branch)
             joined = close_round(folder, signer, beacon=beacon, attendance=attendance)
-        return _told(joined, folder, signer, output, branch)
+        return _reported(_told(joined, folder, signer, output, branch), joined, targets)
 
 
 def _attendance(
@@ -240,6 +258,14 @@ def _attendance(
     names = key_names(voter or [], [load_public_key(path) for path in voter or []])
     attendance = Attendance(state, names, None if wait is None else 60 * wait, _tell, progress)
     return attendance if branch is None else replace(attendance, pull=branch.pull, push=branch.push)
+
+
+def _reported(told: Result, joined: JoinedRound, targets: Sequence[Target]) -> Result:
+    room = joined.room
+    names = {voter: room.names.get(voter, "") for voter in room.terms.voters}
+    return write_reports(
+        told, targets, {"html": lambda: votes_page(room.terms, room.id, room.calibration, joined.result, names)}
+    )
 
 
 def _tell(turn: Turn) -> None:

@@ -13,7 +13,7 @@ from verifai.cli.frame import plain
 from verifai.domain.codes import remedy
 from verifai.domain.fidelity import FEW_SAMPLES, Fidelity
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import ShownTensor, shown_lines
+from verifai.domain.shown import ShownTensor, shown_blocks
 
 if TYPE_CHECKING:
     from verifai.engines.interface import PrivacySupport
@@ -59,7 +59,7 @@ def escaped_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
 
 def value_lines(shown: Sequence[ShownTensor]) -> list[str]:
     """One line per public tensor: what was proven, in values; of a batch, for the first items."""
-    return [f"   {plain(line)}" for line in shown_lines(shown)]
+    return [f"   {'  ' if at else ''}{plain(line)}" for block in shown_blocks(shown) for at, line in enumerate(block)]
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from verifai.domain.audit import AuditReport
+from verifai.domain.evaluation.words import sentence
 from verifai.domain.findings import Outcome
 from verifai.domain.shown import ShownTensor
 from verifai.domain.statement import Role
@@ -49,6 +50,11 @@ def audit_sentence(report: AuditReport) -> str:
         verb = f"INSECURE ({', '.join(report.insecure)}), so only as far as nobody forged it: {verb[0].lower()}{verb[1:]}"
     made = f", made at {facts['Made']} by its maker’s clock" if "Made" in facts else ""
     signed = f"signed by {facts[SIGNED]}" if facts.get(SIGNED) else "signed by nobody whom the trust file names"
+    if report.evaluation is not None:
+        evaluated = report.evaluation
+        start = verb.removesuffix(" that").removesuffix("; it is about this:")
+        told = sentence(evaluated.data, evaluated.metrics, evaluated.confidence).removesuffix(".")
+        return f"{start}: {told}; {signed}. {counts_sentence(report)}"
     return f"{verb} {about}{model} gave {outputs_words(report.values)}{made}; {signed}. {counts_sentence(report)}"
 
 

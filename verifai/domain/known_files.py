@@ -80,7 +80,7 @@ def known_file(head: bytes) -> KnownFile | None:
         name = schema[1].decode("ascii")
         if name in _SCHEMAS:
             return _SCHEMAS[name]
-        return KnownFile(f"what `verifai {name}` printed with --json", "For programs; a person reads it without --json.")
+        return KnownFile(f"what the command {name} printed with --json", "For programs; a person reads it without --json.")
     kept = kept_file(head)
     if kept in _KEPT:
         return _KEPT[kept]

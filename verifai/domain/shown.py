@@ -24,6 +24,8 @@ LINE_VALUES = 12
 """Values that a line of text shows; of longer tensors the first few, or of classes the largest."""
 LINE_LONG = 6
 LINE_LEADERS = 3
+TEXT_LINES = 200
+"""Lines of a text that are shown as lines; a longer one stands on one, with its line breaks spelled out."""
 LINE_DECISIONS = 4
 _MAX_DECIMALS = 12
 SHOWN_ITEMS = 20
@@ -202,8 +204,18 @@ def first_items(shown: Sequence[ShownTensor], most: int = SHOWN_ITEMS) -> tuple[
 
 def shown_lines(shown: Sequence[ShownTensor]) -> list[str]:
     """A line about each tensor, of a batch about the first items. Foreign text in it is as it came."""
+    return [" ".join(block) for block in shown_blocks(shown, most=1)]
+
+
+def shown_blocks(shown: Sequence[ShownTensor], most: int = TEXT_LINES) -> list[list[str]]:
+    """The same, but texts of several lines as so many, below the line about the tensor; of those of more than ``most``, one."""
     kept, more = first_items(shown)
-    return [*map(shown_line, kept), *([f"… and {more:,} more items"] if more else [])]
+    blocks = []
+    for one in kept:
+        lines = one.text.lines() if one.text is not None else ()
+        several = 1 < len(lines) <= most
+        blocks.append([f"{_head(one)}{_about(one)}:", *lines] if several else [shown_line(one)])
+    return [*blocks, *([[f"… and {more:,} more items"]] if more else [])]
 
 
 def _shown(tensor: TensorStatement, names: PlaceNames, fidelity: Fidelity | None) -> ShownTensor:
@@ -318,16 +330,23 @@ def number_text(value: float | None, step: float) -> str:
 
 def shown_line(tensor: ShownTensor) -> str:
     """One line about one tensor: ``output variable = 118.2 (step 0.22)``. Foreign text in it is as it came."""
-    head = f"{'' if tensor.item is None else f'item {tensor.item}: '}{tensor.part or f'{tensor.role.value} {tensor.name}'}"
+    head = _head(tensor)
     if tensor.text is not None:
-        note = f", {tensor.note}" if tensor.note else ""
-        return f"{head} = {tensor.text.words()} ({tensor.size:,} tokens{note})"
+        return f"{head} = {tensor.text.words()}{_about(tensor)}"
     cells, more = _cells(tensor)
     step = "" if len(tensor.steps) > 1 or tensor.steps[0] in (0, 1) else f"step {tensor.steps[0]:.2g}"
     about = ", ".join(part for part in (f"{tensor.size:,} values{_range(tensor)}" if more else "", step) if part)
     counted = f", … and {more:,} more" if more else ""
     told = _UNTOLD if tensor.untold else ""
     return f"{head} = {', '.join(cells)}{counted}{f' ({about})' if about else ''}{_decisions(tensor)}{told}"
+
+
+def _head(tensor: ShownTensor) -> str:
+    return f"{'' if tensor.item is None else f'item {tensor.item}: '}{tensor.part or f'{tensor.role.value} {tensor.name}'}"
+
+
+def _about(tensor: ShownTensor) -> str:
+    return f" ({tensor.size:,} tokens{f', {tensor.note}' if tensor.note else ''})"
 
 
 _UNTOLD = "; tokens, whose text needs tokenizer.json beside the lock"

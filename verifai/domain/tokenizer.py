@@ -28,6 +28,7 @@ CODE = "bad-tokenizer"
 MAX_BYTES = 32 * 1024 * 1024
 MAX_TOKENS = 1 << 20
 MAX_TEMPLATE = 1 << 16
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 SUFFIX = ".tokenizer.json"
 """After a model's name: the tokenizer that export found with it."""
 FILE = "tokenizer.json"
@@ -84,8 +85,16 @@ class TokenText:
 
     def words(self) -> str:
         """For one line: quoted, with control characters and quotes escaped."""
-        quoted = json.dumps(self.text, ensure_ascii=False)
-        padded = f"{quoted}, then {self.padding} × {json.dumps(self.pad, ensure_ascii=False)}" if self.padding else quoted
+        return f"{json.dumps(self.text, ensure_ascii=False)}{self._after()}"
+
+    def lines(self) -> tuple[str, ...]:
+        """The same, each line of the text quoted on one of its own: what a line holds cannot pass for one of ours."""
+        lines = _LINE.findall(self.text) or [""]
+        quoted = [json.dumps(line, ensure_ascii=False) for line in lines]
+        return (*quoted[:-1], f"{quoted[-1]}{self._after()}")
+
+    def _after(self) -> str:
+        padded = f", then {self.padding} × {json.dumps(self.pad, ensure_ascii=False)}" if self.padding else ""
         return f"{padded}{self.spelled_words()}"
 
     def spelled_words(self) -> str:

@@ -24,6 +24,11 @@ _NOTHING = 1e-12
 """Beside the others, a column so much smaller is 0: some embeddings have dead cells, of 1e-33 beside 0.3."""
 
 
+_NARROW = 0.1
+"""Least spread of one of several columns in one unit, as a share of the root mean square of theirs. The probability of a class
+that hardly occurs moves by a thousandth, and a twentieth of that is nothing to anyone who reads the others."""
+
+
 @dataclass(frozen=True)
 class Texts:
     """The tokens of a language model's samples, as its only output sees them.
@@ -107,7 +112,7 @@ class Measure:
         self._wanted = {name: np.stack([np.asarray(one[name]) for one in outputs]) for name in self._names}
         self._rows = {name: _rows(values) for name, values in self._wanted.items()}
         self.real = tuple(name for name in self._names if self._wanted[name].dtype.kind == "f")
-        self._spreads = {name: _spreads(self._rows[name], one_unit=self._one_unit(name)) for name in self.real}
+        self._spreads = {name: _spreads(self._rows[name], one_unit=self.one_unit(name)) for name in self.real}
         # A score that is a probability decides at one half, any other at 0; the float model's own values tell which it is.
         self._thresholds = {
             name: 0.5 if rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0 else 0.0
@@ -115,7 +120,7 @@ class Measure:
         }
         self._figures = tuple(self._output(name) for name in self.real)
 
-    def _one_unit(self, name: str) -> bool:
+    def one_unit(self, name: str) -> bool:
         """Whether all cells of a real output have one unit."""
         rows = self._rows[name]
         probabilities = rows.min(initial=0.0) >= 0.0 and rows.max(initial=0.0) <= 1.0
@@ -262,13 +267,17 @@ def _spreads(rows: Floats, *, one_unit: bool) -> Floats:
     """Standard deviation per column, never 0; of a column that says nothing beside the others, theirs.
 
     ``one_unit``: whether the columns are compared with each other, as scores and probabilities are, or make up one vector: then
-    a column a millionth as wide as all is as good as constant. Columns of a table have units of their own, and a narrow one is
-    no less an answer than a wide one: of such a column only what float32 cannot tell apart is constant, and judged by its own
-    size.
+    a column a millionth as wide as all is as good as constant, and one that hardly moves is judged as if it moved a tenth as
+    much as all do. Of more columns than a lock has room for, all are judged by the one spread that it pins. Columns of a table
+    have units of their own, and a narrow one is no less an answer than a wide one: of such a column only what float32 cannot
+    tell apart is constant, and judged by its own size.
     """
     spreads, sizes = rows.std(axis=0), np.abs(rows).max(axis=0, initial=0.0)
     whole = float(rows.std()) or float(sizes.max(initial=0.0)) or 1.0
     if one_unit:
-        return np.where(spreads > _ROUNDING * whole, spreads, whole)
+        least = _NARROW * float(np.sqrt(np.mean(np.square(spreads))))
+        if spreads.size > MAX_SPREADS:
+            return np.full(spreads.size, least / _NARROW if spreads.any() else whole)
+        return np.where(spreads > _ROUNDING * whole, np.maximum(spreads, least), whole)
     own = np.where(spreads > _ROUNDING * sizes, spreads, sizes)
     return np.where(own > _NOTHING * whole, own, whole)

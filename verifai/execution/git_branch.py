@@ -21,7 +21,7 @@ SECONDS = 300.0
 _TRIES = 8
 """How often others may push first before it is given up."""
 _HINT = "Use a working copy of a branch that all push to: git clone URL rounds && cd rounds && git push -u origin HEAD"
-_IDENTITY = ("-c", "user.name=verifai round", "-c", "user.email=round@verifai.invalid")
+_IDENTITY = ("-c", "user.name=verifai", "-c", "user.email=round@verifai.invalid")
 
 
 class GitBranch:
@@ -120,7 +120,7 @@ class GitBranch:
             raise _failed("add", done)
         if self._run("diff", "--cached", "--quiet", "--", *there).returncode:
             done = self._run(
-                *self._identity, "commit", "-q", "--no-verify", "--no-gpg-sign", "-m", "verifai round", "--", *there
+                *self._identity, "commit", "-q", "--no-verify", "--no-gpg-sign", "-m", "Files of a round", "--", *there
             )
             if done.returncode:
                 raise _failed("commit", done)

@@ -82,6 +82,7 @@ class Exported:
         decide: the place among the labels that the source itself names for one sample; ``None`` when it names none.
         scores: by an output that is the place of the largest of some scores, the name under which ``run`` gives these; the
             scores are compared then, since a place has no distance.
+        said: what a person should know of how the source was run, asked for after it was.
         tokenizer: the file of a language model's tokenizer; ``None`` when it brings none that is taken.
     """
 
@@ -96,6 +97,7 @@ class Exported:
     decide: Callable[[Arrays], int | None] | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
     tokenizer: bytes | None = None
+    said: Callable[[], tuple[str, ...]] = tuple
 
 
 class Exporter(Protocol):

@@ -17,24 +17,40 @@ from verifai.onnx_graph.lint import ML_DOMAIN, parse
 from verifai.onnx_graph.outputs import Kept, Selection, select_outputs
 from verifai.onnx_graph.refusal import printable
 from verifai.onnx_graph.runtime import RuntimeFailure, Session, open_session
+from verifai.onnx_graph.widened import widened
 
 
-def _opened(path: Path) -> Session:
-    """The source as it is; where nodes share a name, which onnxruntime refuses and which means nothing, without names.
+def _opened(path: Path) -> tuple[Session, str]:
+    """The source as it is, and nothing to say; else, as far as onnxruntime takes it, what means the same, and what was changed.
+
+    Where nodes share a name, which onnxruntime refuses and which means nothing, they have none. Floats that it has no operators
+    for are float32.
 
     Raises:
         RuntimeFailure: as :func:`open_session`.
     """
+    problem, session = None, None
     try:
-        return open_session(str(path))
-    except RuntimeFailure:
-        model = parse(read_limited(path, limit=MAX_FILE_BYTES), str(path))
-        names = [node.name for node in model.graph.node if node.name]
-        if len(set(names)) == len(names) or any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
-            raise
-        for node in model.graph.node:
-            node.name = ""
-        return open_session(model.SerializeToString())
+        session = open_session(str(path))
+    except RuntimeFailure as failure:
+        problem = failure
+    # NumPy has no arrays of bfloat16 to hand over.
+    if session is not None and "tensor(bfloat16)" not in session.types:
+        return session, ""
+    model = parse(read_limited(path, limit=MAX_FILE_BYTES), str(path))
+    if (problem is None or problem.not_implemented) and widened(model, path.parent, str(path)):
+        return open_session(model.SerializeToString()), _WIDENED
+    names = [node.name for node in model.graph.node if node.name]
+    if len(set(names)) == len(names) or any(t.data_location == TensorProto.EXTERNAL for t in model.graph.initializer):
+        raise problem or RuntimeFailure("its types have no arrays")
+    for node in model.graph.node:
+        node.name = ""
+    return open_session(model.SerializeToString()), ""
+
+
+_WIDENED = (
+    "onnxruntime has no such operators in the file's own float type: the export was compared with the same file in float32."
+)
 
 
 class OnnxExporter:
@@ -59,13 +75,16 @@ class OnnxExporter:
         data = read_limited(source.path, limit=MAX_FILE_BYTES)
         if not source.select and ML_DOMAIN.encode() not in data:
             # No classifier of ai.onnx.ml: nothing to choose, and large files are decoded once less.
-            return Exported(data=data, where=source.text, run=_Runner(source.path), folder=source.path.parent)
+            run = _Runner(source.path)
+            return Exported(data=data, where=source.text, run=run, folder=source.path.parent, said=run.said)
         selection = select_outputs(parse(data, source.text), source.select)
+        run = _Runner(source.path, selection.kept)
         changed = bool(selection.dropped) or any(output.keys for output in selection.kept)
         return Exported(
             data=selection.model.SerializeToString() if changed else data,
             where=source.text,
-            run=_Runner(source.path, selection.kept),
+            run=run,
+            said=run.said,
             folder=source.path.parent,
             notices=_explained(selection),
             meaning=_meaning(selection),
@@ -112,11 +131,13 @@ class _Runner:
         self._path = path
         self._kept = kept
         self._session: Session | None = None
+        self._said = ""
 
     def __call__(self, inputs: Arrays) -> Arrays:
         try:
-            session = self._session or _opened(self._path)
-            self._session = session
+            if self._session is None:
+                self._session, self._said = _opened(self._path)
+            session = self._session
             given = {
                 name: array.astype(_WIDER[session.inputs[name]]) if session.inputs.get(name) in _WIDER else array
                 for name, array in inputs.items()
@@ -128,6 +149,10 @@ class _Runner:
                 "reference-failed", f"onnxruntime cannot run the source: {problem}", where=str(self._path)
             ) from None
         return {output.name: _row(output, value) for output, value in zip(kept, values, strict=True)}
+
+    def said(self) -> tuple[str, ...]:
+        """What a person should know of how the source was run, once it was."""
+        return (self._said,) if self._said else ()
 
 
 def _row(output: Kept, value: Any) -> Any:

@@ -33,7 +33,7 @@ from verifai.onnx_graph.passes.precision import to_float32
 from verifai.onnx_graph.passes.shapes import plain_shapes
 from verifai.onnx_graph.passes.simplify import simplify
 from verifai.onnx_graph.refusal import printable, refuse
-from verifai.onnx_graph.tensors import Array, checked_size, element_dtype, to_array
+from verifai.onnx_graph.tensors import NIBBLES, Array, checked_size, element_dtype, to_array
 
 _SHOWN_AXES = 8
 """Open axes in a hint."""
@@ -46,12 +46,14 @@ class Canonical:
     Attributes:
         model: the canonical model.
         notices: one sentence each, in the order of the passes; empty when nothing of note changed.
-        halves: whether the source computes in float16, at least in part, and so rounds what this model does not.
+        halves, brains: whether the source computes in float16, or in bfloat16, at least in part, and so rounds what this
+            model does not.
     """
 
     model: OnnxModel
     notices: tuple[str, ...]
     halves: bool = False
+    brains: bool = False
 
 
 def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = None, folder: Path | None = None) -> Canonical:
@@ -90,7 +92,7 @@ def canonicalise(data: bytes, *, where: str, dims: Mapping[str, int] | None = No
         require_plain_masks(graph)
     require_safe_division(graph)
     _note_large_integers(graph)
-    return Canonical(_model(graph), tuple(graph.notices), graph.halves)
+    return Canonical(_model(graph), tuple(graph.notices), graph.halves, graph.brains)
 
 
 def _model(graph: Graph) -> OnnxModel:
@@ -208,6 +210,8 @@ def _input_type(value: object, dims: Mapping[str, int], used: set[str], open_axe
         raise refuse("model-dtype", "only dense tensors can be inputs", where)
     tensor = kind.tensor_type
     dtype = element_dtype(tensor.elem_type, where)
+    if dtype in NIBBLES:
+        raise refuse("model-dtype", f"{dtype.name} tensors cannot be inputs", where, "Give int8, or the real numbers.")
     if not tensor.HasField("shape"):
         raise refuse("model-dynamic-shape", "the input's shape is not declared", where, "Export the model with a shape.")
     shape = []

@@ -14,7 +14,7 @@ from verifai.domain.foreign import recognise
 from verifai.domain.shell import shell
 from verifai.onnx_graph.limits import MAX_FILE_BYTES
 from verifai.onnx_graph.refusal import printable, refuse
-from verifai.onnx_graph.tensors import checked_size, element_dtype
+from verifai.onnx_graph.tensors import checked_size, element_dtype, stored_bytes
 
 _HINT = "Keep external data in the model's own folder, as plain files."
 
@@ -58,7 +58,7 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 def _read(tensor: TensorProto, folder: Path, place: str, room: int) -> bytes:
     fields = {entry.key: entry.value for entry in tensor.external_data}
     dtype = element_dtype(tensor.data_type, place)
-    size = checked_size(list(tensor.dims), dtype, place) * dtype.itemsize
+    size = stored_bytes(checked_size(list(tensor.dims), dtype, place), dtype)
     if size > room:
         raise refuse("model-too-large", f"model and external data exceed {MAX_FILE_BYTES:,} bytes", place)
     offset = _number(fields.get("offset", "0"), place)

@@ -102,7 +102,8 @@ class Graph:
         pending: source nodes not yet visited, while types are inferred.
         notices: what a person should know about the changes made.
         unrolled: how many nodes loops were written out as.
-        halves: whether the source computes in float16, at least in part.
+        halves, brains: whether the source computes in float16, or in bfloat16, at least in part.
+        stored: values that are stored integers of 4 or 16 bits in the source, and real numbers that are whole here.
     """
 
     name: str
@@ -115,6 +116,8 @@ class Graph:
     notices: list[str] = field(default_factory=list)
     unrolled: int = 0
     halves: bool = False
+    brains: bool = False
+    stored: set[str] = field(default_factory=set)
     _names: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

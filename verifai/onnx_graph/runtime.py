@@ -14,19 +14,25 @@ from verifai.onnx_graph.tensors import Array
 class RuntimeFailure(Exception):
     """onnxruntime refused the model or the run; callers translate it with the node or file they know."""
 
+    @property
+    def not_implemented(self) -> bool:
+        """Whether it has no kernel for an operator on the types that it is given."""
+        return "NOT_IMPLEMENTED" in str(self)
+
 
 class Session:
     """One loaded model.
 
     Attributes:
         inputs: name → type, as onnxruntime writes it (``tensor(float)``).
-        outputs: names, in order.
+        outputs: names, in order. types: of all inputs and outputs, likewise.
     """
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self.inputs: dict[str, str] = {value.name: value.type for value in session.get_inputs()}
         self.outputs: list[str] = [value.name for value in session.get_outputs()]
+        self.types = frozenset(value.type for value in (*session.get_inputs(), *session.get_outputs()))
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array]) -> list[Any]:
         """Values of ``outputs``. Raises RuntimeFailure."""

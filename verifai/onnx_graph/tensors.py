@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -28,8 +29,14 @@ DTYPES: dict[int, np.dtype[Any]] = {
     TensorProto.UINT32: np.dtype(np.uint32),
     TensorProto.UINT64: np.dtype(np.uint64),
     TensorProto.BOOL: np.dtype(np.bool_),
+    TensorProto.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+    TensorProto.INT4: np.dtype(ml_dtypes.int4),
+    TensorProto.UINT4: np.dtype(ml_dtypes.uint4),
 }
-"""Element types a model may hold; float64 and float16 become float32."""
+"""Element types a model may hold. Other floats become float32, and stored integers of four bits the numbers they stand for."""
+
+NIBBLES = frozenset({np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4)})
+"""Types of which a file holds two cells in a byte, and an array one."""
 
 ELEMENT_TYPES: dict[np.dtype[Any], int] = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -81,6 +88,11 @@ def checked_size(dims: list[int], dtype: np.dtype[Any], where: str) -> int:
     return cells
 
 
+def stored_bytes(cells: int, dtype: np.dtype[Any]) -> int:
+    """Bytes of so many cells in a file."""
+    return (cells + 1) // 2 if dtype in NIBBLES else cells * dtype.itemsize
+
+
 def to_array(tensor: TensorProto, where: str) -> Array:
     """The tensor's values as an array of its declared type and shape.
 
@@ -102,20 +114,26 @@ def to_array(tensor: TensorProto, where: str) -> Array:
     if tensor.HasField("raw_data"):
         if filled:
             raise refuse("model-malformed", f"both raw_data and {filled[0]} are filled", where)
-        if len(tensor.raw_data) != cells * dtype.itemsize:
+        needed = stored_bytes(cells, dtype)
+        if len(tensor.raw_data) != needed:
             raise refuse(
                 "model-malformed",
-                f"raw_data has {len(tensor.raw_data)} bytes; the declared shape needs {cells * dtype.itemsize}",
+                f"raw_data has {len(tensor.raw_data)} bytes; the declared shape needs {needed}",
                 where,
             )
+        if dtype.kind == "V":
+            return np.asarray(numpy_helper.to_array(tensor), dtype=dtype)
         array = np.frombuffer(tensor.raw_data, dtype=dtype.newbyteorder("<")).astype(dtype)
         if dtype == np.bool_ and np.any(array.view(np.uint8) > 1):
             raise refuse("model-malformed", "a boolean that is neither 0 nor 1", where)
         return array.reshape(tuple(tensor.dims))
-    if filled not in ([], [field]) or len(getattr(tensor, field)) != cells:
+    needed = stored_bytes(cells, dtype) if dtype in NIBBLES else cells
+    if filled not in ([], [field]) or len(getattr(tensor, field)) != needed:
         raise refuse(
-            "model-malformed", f"{len(getattr(tensor, field))} values in {field}; the declared shape needs {cells}", where
+            "model-malformed", f"{len(getattr(tensor, field))} values in {field}; the declared shape needs {needed}", where
         )
+    if dtype.kind == "V" and any(not 0 <= packed <= (0xFF if dtype in NIBBLES else 0xFFFF) for packed in tensor.int32_data):
+        raise refuse("model-malformed", "packed values of more bits than their type has", where)
     try:
         return np.asarray(numpy_helper.to_array(tensor), dtype=dtype)
     except (ValueError, TypeError, OverflowError) as problem:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.on_demand import Revisited
 from verifai.domain.policy.waiver import WaivedFinding
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.reports.html_evaluation import evaluation_html
 from verifai.reports.html_page import WORDS, Row, facts, header, html_page, listing, tiles
 from verifai.reports.html_text import safe
 from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
+_NEWLINE = "\n"
 _MARKS = {
     Outcome.HOLDS: "✓",
     Outcome.REJECTED: "✗",
@@ -140,10 +141,15 @@ def _rows(entries: Revisited[Entry]) -> Revisited[Row]:
 
 def _row(entry: Entry) -> Row:
     items = "".join(_item(finding) for finding in entry.findings)
-    items += "".join(f"<li>proven: {_text(line)}</li>" for line in shown_lines(entry.values))
+    items += "".join(f"<li>proven: {_text(head)}{_lines(text)}</li>" for head, *text in shown_blocks(entry.values))
     items += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
     findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}</ul></details>"
     return Row(entry.outcome, (_code(entry.name), WORDS[entry.outcome], _code(entry.identifier[:16]), findings))
+
+
+def _lines(text: Sequence[str]) -> str:
+    """The lines of a text that was proven; each of them is quoted."""
+    return f'<pre class="text">{_NEWLINE.join(_text(line) for line in text)}</pre>' if text else ""
 
 
 def _item(finding: Finding) -> str:

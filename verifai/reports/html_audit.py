@@ -72,7 +72,7 @@ def _overview(reports: Sequence[AuditReport]) -> Iterator[str]:
     whole = next((one for one in order if found[one]), Outcome.NOT_CHECKED)
     word, sentence = _VERDICTS[whole]
     told = f"{found[Outcome.HOLDS]:,} of {len(reports):,} bundles accepted. {sentence}"
-    top = header(whole, f"verifai audit of {len(reports):,} bundles", word, told, f"audited {safe(reports[0].audited)}")
+    top = header(whole, f"{len(reports):,} bundles, audited by verifai", word, told, f"audited {safe(reports[0].audited)}")
     yield f"<section>{top}<h2>The bundles</h2>"
     columns = ("bundle", "verdict", "output", "hold", "not made", "failed")
     rows = Revisited(lambda: (_row(number, report) for number, report in enumerate(reports, 1)))

@@ -10,8 +10,9 @@ from verifai.reports.html_text import safe
 
 WIDTH = 760
 _VALUES, _ERRORS, _GAP = 210, 100, 34
-HEIGHT = _VALUES + _GAP + _ERRORS
-_LEFT, _RIGHT, _TOP = 64, 12, 14
+
+_LEFT, _RIGHT, _TOP, _FOOT = 84, 12, 14, 22
+HEIGHT = _VALUES + _GAP + _ERRORS + _FOOT
 MAX_POINTS = 128
 """Values that are drawn; of larger outputs, those with the largest differences."""
 
@@ -31,7 +32,13 @@ def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
     reference = [one.reference[index] for index in indices]
     differences = [left - right for left, right in zip(proven, reference, strict=True)]
     parts, upper = _axis([*proven, *reference, 0.0], _TOP, _VALUES)
-    lines, lower = _axis([*differences, 0.0, *((bound, -bound) if bound else ())], _VALUES + _GAP, HEIGHT - 4)
+    lines, lower = _axis([*differences, 0.0, *((bound, -bound) if bound else ())], _VALUES + _GAP, HEIGHT - _FOOT - 4)
+    middle = (_VALUES + _GAP + HEIGHT - _FOOT) / 2
+    parts += [_title("value", (_TOP + _VALUES) / 2), _title("difference", middle)]
+    parts.append(
+        f'<text class="tick" x="{(_LEFT + WIDTH - _RIGHT) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">'
+        "place in the output, counted from 0</text>"
+    )
     parts += lines
     if bound:
         for edge in (bound, -bound):
@@ -55,6 +62,11 @@ def fidelity_svg(one: OutputComparison, bound: float | None = None) -> str:
         f'<svg class="fidelity" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'
     )
+
+
+def _title(text: str, y: float) -> str:
+    """The name of a vertical axis, read from below."""
+    return f'<text class="tick" x="14" y="{y:.0f}" text-anchor="middle" transform="rotate(-90 14 {y:.0f})">{text}</text>'
 
 
 def _indices(one: OutputComparison) -> list[int]:

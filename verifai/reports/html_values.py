@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite
 
-from verifai.domain.shown import ShownTensor, first_items
+from verifai.domain.shown import TEXT_LINES, ShownTensor, first_items
+from verifai.domain.tokenizer import TokenText
 from verifai.reports.html_text import safe
 
 MAX_COLUMNS, MAX_ROWS = 32, 8
@@ -19,6 +20,7 @@ MAX_PIXELS = 64
 """Pixels that a side of a picture shows; of larger pictures every second, third … is drawn."""
 MIN_PIXELS = 4
 _SIDE = 224
+_NEWLINE = "\n"
 _CHANNELS = (1, 3)
 
 
@@ -57,13 +59,21 @@ def _decisions(tensor: ShownTensor) -> str:
 
 def _body(tensor: ShownTensor) -> str:
     if tensor.text is not None:
-        return f'<p class="number"><b>{safe(tensor.text.words())}</b></p>{_table(tensor)}'
+        return f"{_text(tensor.text)}{_table(tensor)}"
     picture = picture_svg(tensor)
     if picture:
         return picture
     if tensor.size == 1:
         return f'<p class="number"><b>{safe(tensor.number(0))}</b> {_step(tensor)}</p>'
     return _table(tensor)
+
+
+def _text(text: TokenText) -> str:
+    """Line for line, each quoted, so that nothing in it looks like the page's own words."""
+    lines = text.lines()
+    if not 1 < len(lines) <= TEXT_LINES:
+        return f'<p class="number"><b>{safe(text.words())}</b></p>'
+    return f'<pre class="text">{_NEWLINE.join(safe(line) for line in lines)}</pre>'
 
 
 def _step(tensor: ShownTensor) -> str:

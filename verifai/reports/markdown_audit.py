@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks
 from verifai.domain.findings import Finding, Outcome
-from verifai.domain.shown import shown_lines
+from verifai.domain.shown import shown_blocks
 from verifai.reports.text import visible
 
 WORDS = {
@@ -27,6 +27,11 @@ def escaped(text: str) -> str:
     plain = visible(text).replace("\n", " ")
     told = _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", plain)
     return told.replace("@", "&#64;").replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _spaced(told: str) -> str:
+    """With the spaces that begin a line of code, which Markdown leaves out."""
+    return told.replace("  ", "&nbsp; ")
 
 
 def render_markdown(reports: Sequence[AuditReport]) -> bytes:
@@ -65,9 +70,10 @@ def _section(report: AuditReport, *, several: bool) -> list[str]:
     lines = [f"## {escaped(report.path)}", ""] if several else []
     lines += [f"**{WORDS[report.outcome].capitalize()}.** {escaped(audit_sentence(report))}", ""]
     lines += [f"Insecure: {escaped(mode)}" for mode in report.insecure]
-    shown = shown_lines(report.values)
-    if shown:
-        lines += [*(f"- {escaped(line)}" for line in shown), ""]
+    for head, *text in shown_blocks(report.values):
+        lines += [f"- {escaped(head)}", *(f"    - {_spaced(escaped(line))}" for line in text)]
+    if report.values:
+        lines.append("")
     bad = [one for one in report.findings if one.outcome not in (Outcome.HOLDS, Outcome.NOT_CHECKED)]
     if bad:
         lines += ["### What is wrong", "", *(_item(one) for one in bad), ""]

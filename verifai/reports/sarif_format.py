@@ -12,6 +12,7 @@ from urllib.parse import quote
 from verifai.domain.codes import all_codes
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.policy.waiver import Waiver
+from verifai.domain.shell import shell
 from verifai.reports.interface import Entry, Report, ReportFormat
 from verifai.reports.text import visible
 
@@ -86,13 +87,13 @@ def _rule(code: str, page: str) -> dict[str, Any]:
     if not known:  # one that another release wrote: foreign text
         return {"id": visible(code), "name": _camel(code), "shortDescription": {"text": meaning}, "help": {"text": remedy}}
     statuses = ", ".join(str(one) for one in sorted(known.statuses))
-    markdown = f"**{meaning}**\n\nWhat to do: {remedy}\n\nExit status {statuses}. More: `verifai explain {code}`"
+    markdown = f"**{meaning}**\n\nWhat to do: {remedy}\n\nExit status {statuses}. More: `verifai explain {shell(code)}`"
     rule: dict[str, Any] = {
         "id": code,
         "name": _camel(code),
         "shortDescription": {"text": meaning},
         "fullDescription": {"text": f"{meaning} {remedy}"},
-        "help": {"text": f"{meaning} What to do: {remedy} More: verifai explain {code}", "markdown": markdown},
+        "help": {"text": f"{meaning} What to do: {remedy} More: `verifai explain {shell(code)}`", "markdown": markdown},
     }
     return rule | ({"helpUri": f"{page}#{code}"} if page else {})
 

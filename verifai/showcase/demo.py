@@ -80,7 +80,7 @@ def find_checkout() -> Path:
             "file-missing",
             "the demo needs the shipped circuits and fixtures",
             where=str(root / "circuits" / CIRCUIT),
-            hint="Run it from a checkout: make demo.",
+            hint="Run it from a checkout: `make demo`. Without one there is `verifai demo --language-model`.",
         )
     return root
 

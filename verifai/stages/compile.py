@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from verifai.circuit_folder import CircuitFolder
+from verifai.circuit_folder import CircuitFolder, read_toml
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, Task
 from verifai.domain.progress import SILENT, Progress
@@ -19,6 +19,7 @@ from verifai.engines.interface import CompiledCircuit, CompileRequest, CostEstim
 from verifai.engines.registry import engine_for
 from verifai.errors import PolicyNotMet, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.onnx_graph.inputs import read_complete, to_arrays
+from verifai.onnx_graph.refusal import printable
 from verifai.tokenization.samples import SUFFIX, divided_samples, read_lines, samples_of
 
 
@@ -67,6 +68,8 @@ def compile_circuit(
     """
     spec, model = folder.spec, folder.model
     _require_decoder(folder)
+    if (told := untold_task(folder)) and not locked:
+        progress.note(told)
     name = folder.engine(engine) if locked else engine or spec.engine
     spec = _with_batch(spec, batch, name, locked=locked)
     backend = engine_for(name)
@@ -122,6 +125,24 @@ def _require_decoder(folder: CircuitFolder) -> None:
         raise UsageError(
             "bad-spec", message, where=f"{where}: circuit.task", hint='Say task = "regression", or export next_tokens.'
         )
+
+
+def untold_task(folder: CircuitFolder) -> str:
+    """A sentence where a lone number is read as yes or no because nobody said what it is; else empty.
+
+    Fidelity is measured by task: of an amount whose circuit names none, only its sign would be compared.
+    """
+    outputs = folder.model.outputs
+    lone = len(outputs) == 1 and outputs[0].dtype.startswith("float") and math.prod(outputs[0].shape[1:]) == 1
+    if not lone or folder.names.labels or folder.spec.task is not Task.CLASSIFICATION:
+        return ""
+    circuit = read_toml(folder.folder / "circuit.toml", code="bad-spec").get("circuit", {})
+    if "task" in circuit or "classes" in circuit:
+        return ""
+    return (
+        f"circuit.toml does not say what the one number {printable(outputs[0].name)} is. It is read as yes or no, so only on "
+        'which side it lies is compared with the model. If it is an amount, write task = "regression" below [circuit].'
+    )
 
 
 def _with_batch(spec: CircuitSpec, batch: int | None, name: EngineName, *, locked: bool) -> CircuitSpec:

@@ -36,6 +36,7 @@ from verifai.domain.shell import shell
 from verifai.domain.statement import EngineName, Statement, Visibility
 from verifai.domain.trust_keys import Signer
 from verifai.domain.workforce import ALONE, Workforce
+from verifai.engines.capabilities import StatesInputRanges
 from verifai.errors import PolicyNotMet, UsageError, VerifaiError
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
@@ -161,9 +162,13 @@ def _require_pinned(samples: DataSet, data: DataLock) -> None:
 def _outside(ready: ReadyCircuit, inputs: Sequence[Mapping[str, Any]], progress: Progress) -> frozenset[int]:
     """Places of the samples that the circuit cannot take; the others are proven, and these counted as wrong.
 
+    None of an engine whose ranges nobody else can read: what it cannot prove is refused when its proofs begin.
+
     Raises:
         SamplesOutside: when there is no other.
     """
+    if not isinstance(ready.engine, StatesInputRanges):
+        return frozenset()
     found = ready.outside(inputs, progress)
     places = frozenset(one.row for one in found)
     if len(places) == len(inputs):

@@ -35,6 +35,9 @@ HALF_PARITY_LIMIT = 2e-2
 """The same of a source that computes in float16, unless the caller says otherwise: each of its operations rounds by up to 2^-11
 of its result, and the export does not repeat that."""
 
+BRAIN_PARITY_LIMIT = 0.1
+"""The same of bfloat16, which rounds by up to 2^-8."""
+
 _LEAST_SPREAD = 2.0**-10
 """Least spread that is divided by, as a share of the outputs' size: of float32's 24 bits, few are left to tell outputs apart
 that vary by less than this around a large number."""
@@ -138,12 +141,16 @@ def export(
     model = _checked(canonical.model)
     progress.phase("compare")
     given = samples(model, _columns(found.meaning)) if callable(samples) else samples
-    limit = HALF_PARITY_LIMIT if canonical.halves and parity_limit == PARITY_LIMIT else parity_limit
+    limit = parity_limit
+    if parity_limit == PARITY_LIMIT:
+        limit = BRAIN_PARITY_LIMIT if canonical.brains else HALF_PARITY_LIMIT if canonical.halves else PARITY_LIMIT
     parity = _compare(model, found, given, limit)
     facts, said = _facts(model, found.meaning, parity)
     facts = facts or _kept(source, model)
     undecided = _undecided(parity, "positions" if found.scores else "inputs")
-    return ExportResult(model, (*found.notices, *canonical.notices, *said, *undecided), parity, facts, found.tokenizer)
+    return ExportResult(
+        model, (*found.notices, *canonical.notices, *found.said(), *said, *undecided), parity, facts, found.tokenizer
+    )
 
 
 def _columns(meaning: Meaning | None) -> TableColumns:

@@ -11,14 +11,17 @@ from typing import Any
 import tomli_w
 
 from verifai.bundle.archive import pack
-from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, REPORT, TRUST, OpenCase, anchors_digest, write_case
+from verifai.bundle.case import ENDING, EVIDENCE, MAX_BUNDLES, MAX_PAGE, REPORT, TRUST, OpenCase, anchors_digest, write_case
+from verifai.bundle.reader import open_bundle
 from verifai.bundle.writer import Content
 from verifai.circuit_folder import MAX_TOML_BYTES, read_lock, read_toml
+from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.audit import AuditReport
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, Outcome, holds
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.spoken import is_spoken, spoken
+from verifai.domain.statement import EngineName
 from verifai.domain.tokenizer import FILE
 from verifai.domain.tokenizer import MAX_BYTES as MAX_TOKENIZER
 from verifai.domain.trust import RE_DERIVE, SCHEMA, parse_trust
@@ -28,6 +31,7 @@ from verifai.execution.scratch import private_directory
 from verifai.reports.html_audit import render_html
 from verifai.stages.audit.options import AuditOptions
 from verifai.stages.audit.several import audit_all
+from verifai.stages.page import write_page
 from verifai.trust_file import TrustFile, read_trust
 
 _HEADER = """\
@@ -47,7 +51,8 @@ class HandoverRequest:
         locks: ``circuit.lock`` files, or folders of such.
         trust: the trust file; ``None``: one that names the locks and nobody's key.
         allow_test_srs: INSECURE, for a trust file that is made here.
-        pages: files for people that are put beside, by name in the case.
+        evidence_page: a page for people to be put in, in the place of the one that is made here.
+        page: whether an evidence page is made and put in, where the evidence is such that one can check it.
         report: whether an audit is made and its report put into the case.
         rederive: whether that audit makes verification keys again, at about the cost of one set-up.
     """
@@ -59,6 +64,7 @@ class HandoverRequest:
     evidence_page: Path | None = None
     report: bool = True
     rederive: bool = True
+    page: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class HandedOver:
     Attributes:
         anchors: digest of locks and trust file: what is compared on the telephone.
         reports: of the audit behind its report; empty without one.
+        no_page: why there is no evidence page in it; empty when there is one, or none was wanted.
     """
 
     path: Path
@@ -75,6 +82,7 @@ class HandedOver:
     bundles: tuple[str, ...]
     circuits: tuple[str, ...]
     reports: tuple[AuditReport, ...]
+    no_page: str = ""
 
 
 def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SILENT) -> HandedOver:
@@ -109,24 +117,55 @@ def hand_over(target: Path, request: HandoverRequest, *, progress: Progress = SI
             pack(path, packed[name])
             files[f"bundles/{name}{ENDING}"] = packed[name]
         reports: tuple[AuditReport, ...] = ()
+        _lay_out(folder, files)
         if request.report:
-            reports = _audited(folder, files, packed, AuditOptions(rederive=request.rederive, progress=progress))
-            files[REPORT] = render_html(reports)
+            reports = _audited(folder, packed, AuditOptions(rederive=request.rederive, progress=progress))
+            page = render_html(reports)
+            files[REPORT] = page
+            if len(page) > MAX_PAGE:
+                message = f"the report of {len(reports):,} bundles is too large for a case"
+                hint = "Add --no-report: whoever gets the case can audit it."
+                raise UsageError("bad-case", message, where="report", hint=hint)
         if request.evidence_page is not None:
-            files[EVIDENCE] = read_limited(request.evidence_page, limit=16 << 20)
+            files[EVIDENCE] = read_limited(request.evidence_page, limit=MAX_PAGE)
+        no_page = "" if EVIDENCE in files or not request.page else _put_page(folder, files, packed, tuple(locks))
         write_case(target, files)
-    return HandedOver(target, anchors_digest(anchors), tuple(packed), tuple(locks), reports)
+    return HandedOver(target, anchors_digest(anchors), tuple(packed), tuple(locks), reports, no_page)
 
 
-def _audited(
-    folder: Path, files: Mapping[str, Content], packed: Mapping[str, Path], options: AuditOptions
-) -> tuple[AuditReport, ...]:
-    """The audit that whoever gets the case makes too, by the anchors in the case."""
+def _lay_out(folder: Path, files: Mapping[str, Content]) -> None:
+    """Locks and trust file as they will lie in the case."""
     for name, content in files.items():
         if name.startswith("locks/"):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_bytes(content))
+
+
+def _put_page(folder: Path, files: dict[str, Content], packed: Mapping[str, Path], locks: tuple[str, ...]) -> str:
+    """Put the page in that checks itself; or why not, in words. A case without one is as good."""
+    if len(locks) != 1:
+        return "a page checks against one lock, and the case has several"
+    if not all(_checked_by_pages(path) for path in packed.values()):
+        return "pages check proofs of the sumcheck engine alone"
+    try:
+        page = write_page(tuple(packed.values()), folder / "locks" / locks[0], folder / EVIDENCE, trust=folder / TRUST)
+    except UsageError as problem:
+        return problem.message
+    if page.size > MAX_PAGE:
+        return f"it would have more than {MAX_PAGE >> 20} MiB"
+    files[EVIDENCE] = (folder / EVIDENCE).read_bytes()
+    return ""
+
+
+def _checked_by_pages(path: Path) -> bool:
+    with open_bundle(path) as bundle:
+        proofs = [one.predicate for one in bundle.attestations.values() if isinstance(one.predicate, ProofPredicate)]
+    return bool(proofs) and all(one.statement.engine is EngineName.SUMCHECK for one in proofs)
+
+
+def _audited(folder: Path, packed: Mapping[str, Path], options: AuditOptions) -> tuple[AuditReport, ...]:
+    """The audit that whoever gets the case makes too, by the anchors in the case."""
     found = audit_all(tuple(packed.values()), read_trust(folder / TRUST), options)
     reports = tuple(replace(one, path=Path(one.path).name) for one in found)
     for one in reports:

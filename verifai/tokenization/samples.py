@@ -60,6 +60,49 @@ def divided_samples(tokenizer: Tokenizer, specs: Sequence[TensorSpec], texts: Se
     return samples
 
 
+def continued_samples(
+    tokenizer: Tokenizer, specs: Sequence[TensorSpec], texts: Sequence[tuple[str, str]], *, chat: bool = False
+) -> list[dict[str, Any]]:
+    """Each prompt and what follows it, as one sample of a decoder with an input for either.
+
+    The tokens are those of both as one text. A prompt that is shorter than its input is filled in front, as between two texts;
+    what follows it is padded at its end.
+
+    Args:
+        chat: put each prompt into the tokenizer's chat template first, as a user's message with the opening of the answer.
+
+    Raises:
+        InputRejected: ``input-text``: a text that is empty, too long, or spells a special token; or whose tokens cross from
+            the one part into the other.
+        UsageError: ``bad-tokenizer``, ``extra-missing``.
+    """
+    encoder, (head, tail) = Encoder(tokenizer), specs
+    front = min(tokenizer.ends) if tokenizer.ends else tokenizer.pad
+    samples = []
+    for prompt, after in texts:
+        encoder.refuse_special(after)
+        if chat:
+            opened = chat_text(encoder, [("user", prompt)])
+            before, whole = encoder.rendered(opened), encoder.rendered(opened + after)
+        else:
+            before, whole = encoder.tokens(prompt), encoder.tokens(prompt + after)
+        if whole[: len(before)] != before:
+            message = "a token reaches from the prompt's end into what follows it, so the two cannot be told apart"
+            hint = "End the prompt with a whole word, and begin what follows with the space after it."
+            raise InputRejected("input-text", message, where="text", hint=hint)
+        if len(before) > head.size:
+            message = f"the prompt has {len(before):,} tokens, and the circuit takes {head.size:,}"
+            raise InputRejected("input-text", message, where="text", hint=f"Shorten it, or export with --prompt {len(before)}.")
+        if len(whole) - len(before) > tail.size:
+            message = f"what follows the prompt has {len(whole) - len(before):,} tokens, and the circuit takes {tail.size:,}"
+            hint = f"Shorten it, or export the model with --positions {head.size + len(whole) - len(before)}."
+            raise InputRejected("input-text", message, where="text", hint=hint)
+        filled = [*[front] * (head.size - len(before)), *before]
+        rows = (encoder.row(filled, head.size), encoder.row(whole[len(before) :], tail.size))
+        samples.append({spec.name: row.reshape(spec.shape).astype(spec.dtype) for spec, row in zip(specs, rows, strict=True)})
+    return samples
+
+
 def read_text(path: Path, limit: int = 4 * MAX_TEXT) -> str:
     """A text file; one line break at its end is none of the text.
 

@@ -132,6 +132,33 @@ describe("the evidence page in Chromium", { skip: CHROMIUM ? false : "Chromium i
     await page.close();
   });
 
+  test("shows text of several lines as lines, and folds what would push the page out of sight", async () => {
+    const files = answer(file(`${ANSWER}/tokenizer.json`)).map((one) => (one.kind === "bundle" ? held("bundle", "lines.vbundle", file(`${ANSWER}/lines.vbundle`)) : one));
+    const { page, errors } = await opened(composed(files));
+    assert.equal(await word(page), "Verified");
+    const prompt = await page.$eval(".told", (node) => ({ text: node.textContent, box: node.getBoundingClientRect().height, line: Number.parseFloat(getComputedStyle(node).lineHeight) }));
+    assert.equal(prompt.text, "The capital\n\tof\n4 empty lines\nFrance is");
+    assert.equal(Math.round(prompt.box / prompt.line), 4);
+    assert.doesNotMatch(await text(page), /\\x0a/);
+    assert.deepEqual(errors, []);
+    await page.close();
+  });
+
+  test("a demand to build the circuit again is told as a step that is left, with what to do, and is no green word", async () => {
+    const trust = file("trust.toml").toString().replace(/verification_key = "[^"]*"/, 'verification_key = "re-derive"');
+    assert.match(trust, /re-derive/);
+    const { page } = await opened(composed([held("lock", "public.lock"), held("trust", "trust.toml", Buffer.from(trust)), held("bundle", "public.vbundle")]));
+    assert.equal(await word(page), "Proof verified, one step left");
+    assert.equal(await page.$eval("#verdict", (node) => (node as HTMLElement).dataset["state"]), "rebuild");
+    assert.match(await page.$eval("#verdict-more", (node) => node.textContent), /What this means: .*What to do: run verifai audit/);
+    assert.ok((await codes(page)).includes("key-rederivation-missing"));
+    // With anything else missing it is not the only step that is left.
+    const more = Buffer.from(trust.replace("threshold = 2", "threshold = 1").replace(/"release",\n\s*"second",?/, '"stranger"').replace("[keys]", '[keys]\nstranger = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="'));
+    await give(page, "file-trust", save("trust.toml", more));
+    assert.equal(await word(page), "Not enough");
+    await page.close();
+  });
+
   for (const [how, tokenizer] of [["missing", null], ["another one", Buffer.from("{}")]] as const) {
     test(`shows numbers and says why where the tokenizer is ${how}`, async () => {
       const { page } = await opened(composed(answer(tokenizer)));

@@ -7,6 +7,8 @@ import json
 import signal
 import subprocess
 import sys
+import tracemalloc
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,8 +16,10 @@ from rich.console import Console
 
 from verifai import errors
 from verifai.cli import app as cli
+from verifai.cli import frame
 from verifai.cli.frame import Frame, Result, guess_command, plain, printable, verb
 from verifai.domain.findings import Finding, Outcome
+from verifai.execution.streamed import Streamed
 
 
 @pytest.fixture
@@ -175,3 +179,21 @@ def _on_a_terminal(result: Result, columns: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Frame, "out", lambda self: console)
     assert Frame("verify").finish(result) == 0
     return screen.getvalue()
+
+
+def test_a_long_document_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ten thousand reports are of hundreds of megabytes."""
+    count, text = 20_000, "x" * 200
+
+    def peak(number: int) -> int:
+        with (tmp_path / "out").open("w") as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            tracemalloc.start()
+            frame._write_json({"findings": Streamed(number, lambda: ({"message": text} for _ in range(number)))})
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr(frame, "_IN_MEMORY", 100_000)
+    small = peak(count // 10)
+    assert peak(count) < 2 * small < 200 * count

@@ -90,7 +90,7 @@ OURS = [
     (b'{"schema":"verifai/ezkl-proof/v1"}', "a proof"),
     (b'{"schema":"verifai/log-consistency/v1"}', "a proof that a log only grew"),
     (b'{"schema":"verifai/prove-index/v1"}\n{}', "the index of a batch"),
-    (b'{"schema": "verifai/gate/v1", "verdict": "accepted"}', "what `verifai gate` printed with --json"),
+    (b'{"schema": "verifai/gate/v1", "verdict": "accepted"}', "what the command gate printed with --json"),
     (b"verifai/opening-ledger/v1 " + b"0" * 64 + b" 9\n", "the ledger of a weight commitment's openings"),
     (b"verifai/circuit/1\0", "a compiled circuit"),
     (b"verifai/weights/1\0", "the weights of a compiled circuit"),

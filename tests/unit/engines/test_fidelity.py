@@ -215,3 +215,30 @@ def test_without_padding_every_position_counts() -> None:
 def test_losses_are_those_of_a_softmax() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7]])) + 300.0
     assert losses_of(logits[None], np.array([1, -1])) == pytest.approx([np.log(4), 0.0])
+
+
+def test_the_probability_of_a_rare_class_is_judged_beside_the_others() -> None:
+    generator = np.random.default_rng(0)
+    common = generator.uniform(0.1, 0.9, 400)
+    rare = 0.002 + 0.0005 * generator.uniform(size=400)
+    values = np.column_stack([common, 1 - common - rare, rare])
+    off = np.column_stack([np.zeros((400, 2)), np.full(400, 5e-5)])  # a third of the column's own spread
+    found = measure(Task.CLASSIFICATION, values).compare({"y": values + off})
+    assert found.column_error == pytest.approx(5e-5 / (0.1 * np.sqrt(np.mean(values.std(axis=0) ** 2))), rel=1e-3)
+    assert not DEFAULT_FLOORS[Task.CLASSIFICATION].missed(found)
+    assert DEFAULT_FLOORS[Task.CLASSIFICATION].missed(measure(Task.CLASSIFICATION, values).compare({"y": values + 40 * off}))
+
+
+def test_narrow_columns_of_a_table_are_judged_by_themselves() -> None:
+    values = np.random.default_rng(0).normal(size=(400, 2)) * np.array([1e6, 1.0])
+    found = measure(Task.REGRESSION, values).compare({"y": values + np.array([0.0, 0.1])})
+    assert found.column_error == pytest.approx(0.1, rel=0.1)
+
+
+def test_more_columns_than_a_lock_has_room_for_have_the_one_spread_that_it_pins() -> None:
+    scales = np.where(np.arange(300) % 2, 10.0, 0.1)
+    values = np.random.default_rng(0).normal(size=(50, 300)) * scales
+    one = measure(Task.REGRESSION, values)
+    (pinned,) = one.compare({"y": values}).outputs[0].spread
+    assert one.spread("y") == pytest.approx(np.full(300, pinned), rel=1e-5)
+    assert one.compare({"y": values + 0.07}).column_error == pytest.approx(0.07 / pinned, rel=1e-3)

@@ -227,12 +227,12 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     "a name that is too long": (lambda: model([node("Relu", ["x"], name="n" * (MAX_NAME + 1))]), "model-bad-name", "nnn"),
     "an unnamed input": (lambda: model([node("Relu", ["x"])], inputs={"": (1,), "x": (1,)}), "model-bad-name", "test.onnx"),
     "a string weight": (_string_weight, "model-dtype", "'w'"),
-    "a bfloat16 weight": (_weight_of(onnx.TensorProto.BFLOAT16, b"\0\0"), "model-dtype", "'w'"),
+    "a bfloat16 weight of too few bytes": (_weight_of(onnx.TensorProto.BFLOAT16, b"\0"), "model-malformed", "'w'"),
     "a complex weight": (_weight_of(onnx.TensorProto.COMPLEX64, b"\0" * 8), "model-dtype", "'w'"),
     "an eight-bit float weight": (_weight_of(onnx.TensorProto.FLOAT8E4M3FN, b"\0"), "model-dtype", "'w'"),
     "a weight of no type": (_weight_of(0, b"\0"), "model-dtype", "'w'"),
-    "a bfloat16 input": (
-        lambda: model([node("Relu", ["x"])], input_type=onnx.TensorProto.BFLOAT16),
+    "a four-bit input": (
+        lambda: model([node("Relu", ["x"])], input_type=onnx.TensorProto.INT4),
         "model-dtype",
         "input 'x'",
     ),

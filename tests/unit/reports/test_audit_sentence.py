@@ -6,9 +6,12 @@ import importlib.util
 
 import pytest
 
+from tests.unit.domain.evaluation.test_metrics import lock
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import SIGNED, audit_sentence, count_checks
 from verifai.domain.digest import Sha256
+from verifai.domain.evaluation.metrics import Metrics, RightCount
+from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import Decision, ShownTensor
 from verifai.domain.statement import Role
@@ -42,6 +45,16 @@ def test_an_accepted_proof_is_shown_with_output_signer_time_and_counts() -> None
         assert part in told
 
 
+def test_of_an_evaluation_the_figure_is_told_and_no_output() -> None:
+    shown = ShownEvaluation(lock(), Metrics(RightCount(100, 97)), "scores")
+    told = audit_sentence(report(Outcome.HOLDS, values=(), evaluation=shown))
+    assert told.startswith("It is shown: Data set 'set'")
+    assert "97 of 100 answers are proven to be right" in told
+    assert "alice (key 0123…)" in told
+    unmet = audit_sentence(report(Outcome.POLICY_NOT_MET, values=(), evaluation=shown))
+    assert unmet.startswith("The proof holds, but not all that was asked for: Data set 'set'")
+
+
 @pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.POLICY_NOT_MET, Outcome.UNDECIDED])
 def test_what_does_not_hold_is_never_said_to_be_shown(outcome: Outcome) -> None:
     for words in ((), ("said",)):
@@ -62,7 +75,7 @@ def test_nobody_is_named_as_signer_who_is_not_trusted_and_an_insecure_set_up_com
 def test_several_begin_with_an_overview_and_one_does_not() -> None:
     good, bad = report(Outcome.HOLDS), report(Outcome.REJECTED, words=())
     page = render_html([good, bad]).decode()
-    assert page.index("verifai audit of 2 bundles") < page.index('id="bundle-1"')
+    assert page.index("2 bundles, audited by verifai") < page.index('id="bundle-1"')
     four = render_html([good, good, good, bad]).decode()
     assert "not accepted 1" in four and "accepted 3" in four and "not accepted 1" not in page, "a short list needs no filter"
     assert 'href="#bundle-2"' in page and 'id="bundle-2"' in page and "<script" not in page

@@ -221,6 +221,10 @@ class Tuner:
             row = len(spec.shape) in (1, 2) and 1 < spec.size == spec.shape[-1] <= MAX_COLUMNS
             if not row or spec.name not in self.measure.real or self._spec.task is not Task.REGRESSION:
                 continue
+            if self.measure.one_unit(spec.name):
+                # One vector, as an embedding is. A cell that is all but dead in it would get steps a billion times finer than
+                # the others', and no layer has weights for both.
+                continue
             ranges = [Range(float(low), float(high)) for low, high in zip(*self.measure.extremes(spec.name), strict=True)]
             reach = max(max(abs(one.low), abs(one.high)) for one in ranges)
             # A cell that hardly moves beside the others is a constant, as for the measure: some embeddings have dead cells, of

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import secrets
 import sys
@@ -243,7 +244,10 @@ def join(shared: bytes, demands: Demands, *, address: str | None, jobs: int | No
         raise UsageError("ray-missing", "Ray is not installed here", where="--on", hint=hint) from None
     if ray.__version__ != RELEASE:
         message = f"Ray {ray.__version__} is installed; answers of strangers are read with {RELEASE} only"
-        raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install ray=={RELEASE}`")
+        raise UsageError("ray-missing", message, where="--on", hint=f"Run: `pip install 'ray[client]=={RELEASE}'`")
+    if place.startswith("ray://") and importlib.util.find_spec("grpc") is None:
+        message = "a cluster at ray:// is spoken to by grpcio, which is not installed here"
+        raise UsageError("ray-missing", message, where="--on", hint=install_hint("ray"))
     ours = not ray.is_initialized()
     if ours:
         more = {} if place.startswith("ray://") else {"log_to_driver": False}

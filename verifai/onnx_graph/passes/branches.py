@@ -49,6 +49,7 @@ def prepared(graph: Graph, branch: Branch) -> tuple[Branch, int]:
     drop_infinite_bounds(part)
     require_finite(part)
     graph.halves = graph.halves or part.halves
+    graph.brains = graph.brains or part.brains
     for notice in part.notices:
         graph.note(notice)
     inputs = list(branch.inputs)

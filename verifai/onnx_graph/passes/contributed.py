@@ -13,6 +13,7 @@ import numpy as np
 
 from verifai.onnx_graph.graph import Attribute, Graph, Node
 from verifai.onnx_graph.passes.pairwise import distances
+from verifai.onnx_graph.passes.stored_weights import dynamic_lstm, matmul_nbits
 from verifai.onnx_graph.refusal import refuse
 
 DOMAIN = "com.microsoft"
@@ -149,10 +150,12 @@ _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "BiasGelu": _gelu,
     "CDist": distances,
     "DequantizeLinear": _renamed,
+    "DynamicQuantizeLSTM": dynamic_lstm,
     "FastGelu": _gelu,
     "FusedConv": _fused,
     "FusedGemm": _fused,
     "Gelu": _gelu,
+    "MatMulNBits": matmul_nbits,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary(
@@ -170,13 +173,15 @@ _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
 _LEAST_INPUTS = {
     "QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5, "QLinearAveragePool": 4, "QLinearGlobalAveragePool": 4,
     "QLinearLeakyRelu": 4, "QLinearSigmoid": 4, "QLinearSoftmax": 4, "FusedConv": 2, "FusedGemm": 2, "BiasGelu": 2,
-    "QuantizeLinear": 2, "DequantizeLinear": 2, "CDist": 2,
+    "QuantizeLinear": 2, "DequantizeLinear": 2, "CDist": 2, "MatMulNBits": 3,
+    "DynamicQuantizeLSTM": 12,
 }  # fmt: skip
+_MOST_OUTPUTS = {"DynamicQuantizeLSTM": 3}
 
 
 def known(op_type: str, inputs: int, outputs: int) -> bool:
     """Whether an operator of the domain has a plain form, and may have so many operands."""
-    return op_type in _REWRITES and _LEAST_INPUTS.get(op_type, 1) <= inputs and outputs == 1
+    return op_type in _REWRITES and _LEAST_INPUTS.get(op_type, 1) <= inputs and 1 <= outputs <= _MOST_OUTPUTS.get(op_type, 1)
 
 
 def plain(graph: Graph, node: Node) -> list[Node]:

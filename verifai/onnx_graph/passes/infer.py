@@ -6,6 +6,7 @@ Each node's output shapes are known, and within the limits, before anything of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from verifai.onnx_graph.passes.branches import enter_branch
 from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
 from verifai.onnx_graph.passes.fold import evaluate, foldable, foldable_alone
 from verifai.onnx_graph.passes.loops import Step, enter_loop, go_on
+from verifai.onnx_graph.passes.stored_integers import require_dequantised
 from verifai.onnx_graph.passes.upgrade import upgrade
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, checked_size, element_dtype, from_array
@@ -63,10 +65,13 @@ def infer(graph: Graph, opsets: Mapping[str, int]) -> None:
                 _take(graph, fresh, budget)
             continue
         # Before it is rewritten, since rewriting relies on the operator's own rules.
-        if node.domain != CONTRIBUTED:
+        if not require_dequantised(graph, node) and node.domain != CONTRIBUTED:
             _check_operand_types(graph, node, onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain))
+        known = len(graph.constants)
         for fresh in upgrade(graph, node, opsets[""]):
             _take(graph, fresh, budget)
+        made = islice(reversed(graph.constants), max(0, len(graph.constants) - known))
+        budget.charge(sum(graph.constants[name].nbytes for name in made), node.where)
 
 
 def _opened(graph: Graph, node: Node, opset: int, budget: _Budget) -> list[Node]:

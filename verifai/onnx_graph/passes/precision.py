@@ -1,7 +1,8 @@
-"""float64 and float16 → float32: circuits compute with one real type."""
+"""float64, float16 and bfloat16 → float32: circuits compute with one real type."""
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from verifai.onnx_graph.graph import Graph, TensorType
@@ -9,7 +10,7 @@ from verifai.onnx_graph.passes.trees import SPLITS
 from verifai.onnx_graph.refusal import printable, refuse
 from verifai.onnx_graph.tensors import Array
 
-_OTHERS = (np.dtype(np.float64), np.dtype(np.float16))
+_OTHERS = (np.dtype(np.float64), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -34,6 +35,7 @@ def to_float32(graph: Graph) -> None:
                 seen.add(value.dtype.name)
                 node.attributes[key] = _converted(value, node.where)
     graph.halves = graph.halves or "float16" in seen
+    graph.brains = graph.brains or "bfloat16" in seen
     for kind_name in sorted(seen):
         graph.note(f"The model holds {kind_name} tensors; they were converted to float32.")
 

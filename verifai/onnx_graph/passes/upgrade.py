@@ -16,7 +16,7 @@ import onnx
 from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
 from verifai.onnx_graph.lint import ML_DOMAIN
-from verifai.onnx_graph.passes import contributed
+from verifai.onnx_graph.passes import contributed, stored_integers
 from verifai.onnx_graph.passes.compositions import (
     compress,
     cumulative_sum,
@@ -45,6 +45,7 @@ from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array
 
 Rewrite = Callable[[Graph, Node, int], list[Node]]
+_OTHER_REALS = (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
@@ -56,7 +57,8 @@ def upgrade(graph: Graph, node: Node, opset: int) -> list[Node]:
     if node.domain == ML_DOMAIN:
         return lower_ml(graph, node)
     if node.domain == contributed.DOMAIN:
-        return contributed.plain(graph, node)
+        made = contributed.plain(graph, node)
+        return [fresh for one in made for fresh in _STORED.get(one.op_type, _as_it_is)(graph, one, OPSET)]
     if node.op_type == "Constant":
         _constant(graph, node)
         return []
@@ -329,6 +331,22 @@ def _cast_like(graph: Graph, node: Node, opset: int) -> list[Node]:
     return [_as_float32(Node("Cast", node.inputs[:1], node.outputs, {"to": number}, node.name))]
 
 
+def _dequantise(graph: Graph, node: Node, opset: int) -> list[Node]:
+    found = stored_integers.dequantised(graph, node)
+    return _unchanged(node, opset) if found is None else found
+
+
+def _quantise(graph: Graph, node: Node, opset: int) -> list[Node]:
+    found = stored_integers.quantised(graph, node)
+    return _unchanged(node, opset) if found is None else found
+
+
+def _unchanged(node: Node, opset: int) -> list[Node]:
+    if opset > OPSET:
+        _drop_new_defaults(node, opset)
+    return [node]
+
+
 def _typed_output(graph: Graph, node: Node, opset: int) -> list[Node]:
     del graph
     if opset > OPSET:
@@ -338,11 +356,17 @@ def _typed_output(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 def _as_float32(node: Node) -> Node:
     for name in ("to", "dtype", "output_datatype"):
-        if node.attributes.get(name) in (onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16):
+        if node.attributes.get(name) in _OTHER_REALS:
             node.attributes[name] = int(onnx.TensorProto.FLOAT)
     return node
 
 
+def _as_it_is(graph: Graph, node: Node, opset: int) -> list[Node]:
+    del graph, opset
+    return [node]
+
+
+_STORED: dict[str, Rewrite] = {"DequantizeLinear": _dequantise, "QuantizeLinear": _quantise}
 _REWRITES: dict[str, Rewrite] = {
     **dict.fromkeys(("Squeeze", "Unsqueeze", "ReduceSum"), _axes(13)),
     **dict.fromkeys(
@@ -367,6 +391,8 @@ _REWRITES: dict[str, Rewrite] = {
     "CastLike": _cast_like,
     "Clip": _clip,
     "Compress": compress,
+    "DequantizeLinear": _dequantise,
+    "QuantizeLinear": _quantise,
     "CumSum": cumulative_sum,
     "Einsum": einsum,
     "Hardmax": hardmax,

@@ -107,6 +107,11 @@ def split_model(
         UnsupportedModel: ``cut-invalid``, with the node named, and what calibration raises.
     """
     model, spec, data = read_source(path, calibration, output.resolve().name)
+    if spec.count_right:
+        message = "right answers are counted by one circuit: the segments of a chain would show them, or nothing"
+        raise UsageError(
+            "bad-spec", message, where=f"{path}: circuit.count_right", hint="Leave count_right out, or do not split."
+        )
     able = splitting_engines()
     engine = next((one for one in able if one.name is spec.engine), able[0])
     engine.check_split(spec, where=str(path))

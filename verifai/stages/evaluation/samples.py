@@ -31,6 +31,9 @@ class _Takes:
 def model_inputs(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> Samples:
     """The samples as the inputs ``specs``; values are exact, or rounded by the rules of `verifai.onnx_graph.inputs`.
 
+    A cell for which the model has no number, as one beyond float32 or a text that is none of its column's categories, is not
+    finite: such a sample lies outside what any circuit takes, and the others do not suffer from it.
+
     Args:
         names: of the lock: which columns of a table an input takes, and its categories.
 
@@ -48,7 +51,7 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
     takes = _Takes(tuple(specs))
     if data.kind is DataKind.TABLE:
         columns = {name: list(one) if isinstance(one, tuple) else one for name, one in data.inputs.items()}
-        return from_table(Table(dict(columns), len(data)), takes, _columns(data, specs, names), WHERE)
+        return from_table(Table(dict(columns), len(data)), takes, _columns(data, specs, names), WHERE, finite=False)
     arrays: dict[str, Array] = {}
     wanted = {spec.name: spec for spec in specs}
     for name, one in data.inputs.items():
@@ -60,7 +63,7 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
             arrays[name] = one.astype(np.uint8)
         else:
             arrays[name] = _rounded(one, spec)
-    return from_arrays(arrays, takes, WHERE)
+    return from_arrays(arrays, takes, WHERE, finite=False)
 
 
 def _rounded(array: Array, spec: TensorSpec | None) -> Array:
@@ -68,8 +71,7 @@ def _rounded(array: Array, spec: TensorSpec | None) -> Array:
     if spec is None or spec.dtype != "float32" or array.dtype != np.float64:
         return array
     with np.errstate(over="ignore"):
-        near = array.astype(np.float32)
-    return near if np.isfinite(near).all() else array  # which is refused, with its place
+        return array.astype(np.float32)
 
 
 def _columns(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> TableColumns:

@@ -1,4 +1,7 @@
-/** Attestations: in-toto Statements v1 of a known type. This verifier reads those that a proof stands on: circuit and proof. */
+/**
+ * Attestations: in-toto Statements v1 of a known type. This verifier reads those that a proof stands on: circuit and proof. Of any
+ * other it knows the type, what it is about, and its signatures.
+ */
 
 import { Refusal } from "../engine/interface.js";
 import { requireCanonical, type Envelope } from "./envelope.js";
@@ -11,7 +14,7 @@ import { utcOf } from "./time.js";
 
 export const CIRCUIT_TYPE = "urn:verifai:circuit:v1";
 export const PROOF_TYPE = "urn:verifai:proof:v1";
-/** Types that the format knows and this verifier does not read, each in words: it does not judge bundles that hold one. */
+/** Types that the format knows and whose contents this verifier does not read, each in words: it gives no verdict about bundles that hold one. */
 const OTHERS: { readonly [name: string]: string } = {
   gate: "a gate's verdict", calibration: "a calibration of fingerprints", round: "a round of votes", "vote-commitment": "votes", vote: "votes", "vote-replay": "votes",
   consensus: "an agreement of voters", tee: "an attestation of hardware", evaluation: "an evaluation", release: "a model's release", derivation: "a circuit that someone derived again",
@@ -66,14 +69,20 @@ export interface ProofPredicate {
   readonly clampedCells: number | null;
 }
 
+/** Of a type whose contents are not read here. */
+export interface OtherPredicate {
+  readonly kind: "other";
+  readonly words: string;
+}
+
 export interface Attestation {
   readonly envelope: Envelope;
   readonly type: string;
   readonly subjects: readonly Subject[];
-  readonly predicate: CircuitPredicate | ProofPredicate;
+  readonly predicate: CircuitPredicate | ProofPredicate | OtherPredicate;
 }
 
-/** R8. Throws Refusal: `malformed`, `unknown-predicate`, `not-canonical`, `not-checked-here` (undecided). */
+/** R8. Throws Refusal: `malformed`, `unknown-predicate`, `not-canonical`. */
 export function parseAttestation(envelope: Envelope, where: string): Attestation {
   const document = parseJson(envelope.payload, where, MAX_PAYLOAD);
   const root = new Record(document, where);
@@ -90,18 +99,16 @@ export function parseAttestation(envelope: Envelope, where: string): Attestation
   const type = root.text("predicateType");
   const predicate = predicateOf(type, root.sub("predicate"), where);
   root.done();
-  // Every field was taken in its one spelling, so what is left to compare is the spelling of the whole.
+  // Every field that is read was taken in its one spelling, so what is left to compare is the spelling of the whole.
   requireCanonical(envelope.payload, document, `${where}: payload`);
   return { envelope, type, subjects, predicate };
 }
 
-function predicateOf(type: string, record: Record, where: string): CircuitPredicate | ProofPredicate {
+function predicateOf(type: string, record: Record, where: string): CircuitPredicate | ProofPredicate | OtherPredicate {
   if (type === CIRCUIT_TYPE) return circuitOf(record);
   if (type === PROOF_TYPE) return proofOf(record);
-  const other = OTHER_TYPES.get(type);
-  if (other !== undefined) {
-    throw new Refusal("undecided", "not-checked-here", `the bundle holds ${other} (${type}), which this verifier cannot check, so it says nothing about the bundle`, where, "Use `verifai audit`.");
-  }
+  const words = OTHER_TYPES.get(type);
+  if (words !== undefined) return { kind: "other", words };
   throw new Refusal("rejected", "unknown-predicate", `the predicate type ${JSON.stringify(type.slice(0, 120))} is not known`, where, "Use a newer verifier, or ask the maker which release wrote it.");
 }
 

@@ -1,7 +1,7 @@
 /** Steps T1 to T6 and L1 to L4 of docs/bundle-format.md, one finding each; false evidence is a finding, so that all is shown. */
 
 import { Refusal } from "../engine/interface.js";
-import { CIRCUIT_TYPE, PROOF_TYPE, type Attestation } from "./attestation.js";
+import type { Attestation } from "./attestation.js";
 import { fromHex, sameBytes, short } from "./bytes.js";
 import { checkSignatures, type Envelope, type PublicKey } from "./envelope.js";
 import { finding, fromRefusal, holds, notChecked, type Finding } from "./findings.js";
@@ -14,7 +14,12 @@ import { MANIFEST_NAME } from "./manifest.js";
 
 const SKEW = 10 * 60_000;
 const DAY = 86_400_000;
-const ROLE_OF: ReadonlyMap<string, TrustRole> = new Map([[CIRCUIT_TYPE, "prover"], [PROOF_TYPE, "prover"]]);
+const ROLES: { readonly [name: string]: TrustRole } = {
+  circuit: "prover", proof: "prover", evaluation: "prover", "vote-commitment": "voter", vote: "voter", "vote-replay": "voter", "vote-opening": "voter",
+  round: "consensus", "round-cut": "consensus", consensus: "consensus", gate: "gate", derivation: "notary",
+};
+/** The role that must sign an attestation, by its type. */
+const ROLE_OF: ReadonlyMap<string, TrustRole> = new Map(Object.entries(ROLES).map(([name, role]) => [`urn:verifai:${name}:v1`, role]));
 
 /** `now`: milliseconds since 1970. */
 export async function checkTrust(bundle: OpenBundle, trust: Trust, now: number, told: (one: Finding) => void | Promise<void>): Promise<Finding[]> {
@@ -106,6 +111,9 @@ async function checkAge(bundle: OpenBundle, trust: Trust, now: number): Promise<
   const limit = trust.maximumAgeDays;
   if (limit === null) return notChecked("age-not-limited", `made ${days.toFixed(1)} days ago by its maker's clock; no maximum age is set`, "T4");
   if (days > limit) throw new Refusal("policy", "stale", `made ${days.toFixed(1)} days ago, the limit is ${limit} days`, "", "Ask for a fresh proof.");
+  if ([...bundle.attestations.values()].some((one) => one.predicate.kind === "other")) {
+    return notChecked("not-checked-here", "the bundle is not too old by its own date; dates in what is not read here were not looked at", "T4");
+  }
   const unsigned = dates.find((one) => !one.signers);
   if (unsigned) {
     const message = `at most ${limit} days are allowed, but no trusted key signed the ${unsigned.kind}'s date: it could be written anew`;

@@ -50,12 +50,20 @@ export interface Proven {
 
 export type Verdict = "accepted" | "rejected" | "policy-not-met" | "undecided" | "not-checked";
 
+/** One kind of attestation in a bundle. */
+export interface Holding {
+  readonly words: string;
+  readonly count: number;
+}
+
 export interface Outcome {
   readonly verdict: Verdict;
   readonly status: number;
   readonly bundleId: string | null;
   readonly created: string | null;
   readonly findings: readonly Finding[];
+  /** What the bundle holds, where that is more than a proof. */
+  readonly holdings: readonly Holding[];
   /** Not null when the proof holds, whatever was found about signatures or what was asked for. */
   readonly proven: Proven | null;
 }
@@ -83,6 +91,10 @@ export async function verifyBundle(open: () => Promise<Source>, options: Options
     const trusted = options.trust && requireLock(options.trust, options.lock.name, options.lock.fileSha256);
     source = await open();
     bundle = await openBundle(source, (done, total) => watch.progress("V1", "file", done, total));
+    if (holdingsOf(bundle).length) {
+      await add(intact(bundle));
+      requireProofAlone(bundle);
+    }
     proven = await verifyOpen(bundle, options, watch, add);
     if (trusted) await add(checkKey(trusted, proven.section.circuitSha256));
     if (options.trust?.hardware) await add(notChecked("hardware-not-judged", "attestations of hardware are not judged by this verifier", "A"));
@@ -98,7 +110,7 @@ export async function verifyBundle(open: () => Promise<Source>, options: Options
   const found = worstStatus(findings);
   // False evidence is told whatever else went wrong; what this verifier or its lock cannot do is no verdict about evidence.
   const final = found === 1 || status === null ? found : status;
-  return { verdict: verdictOf(final), status: final, bundleId: bundle?.id ?? null, created: bundle?.manifest.created ?? null, findings, proven };
+  return { verdict: verdictOf(final), status: final, bundleId: bundle?.id ?? null, created: bundle?.manifest.created ?? null, findings, holdings: bundle ? holdingsOf(bundle) : [], proven };
 }
 
 /** A3. This verifier makes no circuit again from its model, so a trust file that demands it is not met. */
@@ -117,7 +129,7 @@ function checkKey(trusted: TrustedCircuit, circuitSha256: string): Finding {
 async function verifyOpen(bundle: OpenBundle, options: Options, watch: Watcher, add: (one: Finding) => Promise<void>): Promise<Proven> {
   const { lock } = options;
   const { circuit, proof } = findClaims(bundle);
-  await add(holds("bundle-intact", `${bundle.payload.size} payload files and every attestation match the manifest`, "V1"));
+  await add(intact(bundle));
   if (!options.trust) await add(noteSignatures(bundle));
   const table = lock.sections.get(circuit.engine);
   if (!table) throw new Refusal("rejected", "circuit-not-pinned", `the lock pins no circuit for engine '${circuit.engine}'`, "engine", "Use the lock of that circuit.");
@@ -170,6 +182,30 @@ async function verifyOpen(bundle: OpenBundle, options: Options, watch: Watcher, 
   const listing = bundle.manifest.files.filter((one) => files.has(one.path.slice("payload/".length)) && one.path.startsWith("payload/"));
   const proofSha256 = await sha256Hex(utf8.encode(listing.map((one) => `${one.path} ${one.sha256}\n`).join("")));
   return { statement, section, soundnessMillibits: verdict.circuit.soundnessMillibits, proofSha256 };
+}
+
+/** V1: whoever opens a bundle has compared all of it with the manifest. */
+function intact(bundle: OpenBundle): Finding {
+  return holds("bundle-intact", `${bundle.payload.size} payload files and every attestation match the manifest`, "V1");
+}
+
+/** What a bundle's attestations are, in words, each kind once; empty where they are a circuit and proofs alone. */
+export function holdingsOf(bundle: OpenBundle): Holding[] {
+  const found = new Map<string, number>();
+  for (const { predicate } of bundle.attestations.values()) {
+    const words = predicate.kind === "other" ? predicate.words : predicate.kind === "proof" ? "a proof" : "a circuit";
+    found.set(words, (found.get(words) ?? 0) + 1);
+  }
+  const others = [...bundle.attestations.values()].some((one) => one.predicate.kind === "other");
+  return others ? [...found].map(([words, count]) => ({ words, count })).sort((left, right) => (left.words < right.words ? -1 : 1)) : [];
+}
+
+/** A bundle that also holds what this verifier cannot read gets no verdict: its claims may say something else than its proof. */
+function requireProofAlone(bundle: OpenBundle): void {
+  const others = holdingsOf(bundle).filter((one) => one.words !== "a proof" && one.words !== "a circuit").map((one) => one.words);
+  if (!others.length) return;
+  const message = `the bundle holds ${others.join(", ")}: that it is unchanged was checked, and who signed it where a trust file is given, but not what it says`;
+  throw new Refusal("undecided", "not-checked-here", message, "", "Use `verifai audit`, which checks all of it.");
 }
 
 /** V2: exactly one proof attestation, about all engine files, and its circuit attestation, about the model it names. */

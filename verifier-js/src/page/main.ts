@@ -9,19 +9,20 @@ import type { Finding } from "../evidence/findings.js";
 import { visible } from "../evidence/visible.js";
 import type { Verdict } from "../evidence/verify.js";
 import { NOT_CLAIMED } from "../evidence/words.js";
-import { el, fill, part, svg } from "./dom.js";
+import { coded, el, fill, part, svg } from "./dom.js";
 import type { Job, Message, NamedFile, OutcomeView, StatementView } from "./messages.js";
 import { conclusion, valueView } from "./values.js";
 import { work } from "./work.js";
 
-/** `partly`: all that this page can check holds, and there is more that it cannot. */
-type State = Verdict | "partly" | "waiting" | "working";
+/** `partly`: all that this page can check holds, and there is more that it cannot. `rebuild`: all that is missing is an audit's work. */
+type State = Verdict | "partly" | "rebuild" | "waiting" | "working";
 
 const WORDS: { readonly [state in State]: readonly [word: string, lead: string] } = {
   waiting: ["Not checked yet", "Nothing was checked so far."],
   working: ["Checking\u2026", "Every step is checked now, on this device. Nothing is fetched."],
   accepted: ["Verified", "Every step that was asked for holds. This page checked it just now, on this device."],
   partly: ["Proof verified, not the rest", "The proof holds. This page cannot check everything that comes with it or that you ask for, so it gives no verdict for the whole."],
+  rebuild: ["Proof verified, one step left", "The proof holds, and so does all else that you asked for. One thing is left that no page can do: your trust file wants the circuit to be built again from the model, so that nobody has to take the lock\u2019s word for it. That says nothing against the evidence."],
   rejected: ["Rejected", "A check failed: this evidence is false, damaged, or about something else. Do not rely on it."],
   "policy-not-met": ["Not enough", "The evidence is genuine as far as it goes, but something that you ask for is missing."],
   undecided: ["Could not be checked", "This page could not decide. That says nothing for the evidence and nothing against it."],
@@ -65,6 +66,7 @@ const SEALS: { readonly [state in State]: string } = {
   working: "M12 3 A9 9 0 1 1 3.5 9",
   accepted: "M5 12.5 10 17.5 19.5 7",
   partly: "M5 12.5 10 17.5 19.5 7",
+  rebuild: "M5 12.5 10 17.5 19.5 7",
   rejected: "M6 6 18 18 M18 6 6 18",
   "policy-not-met": "M12 5 V14 M12 18 V19",
   undecided: "M8.5 9 A3.5 3.5 0 1 1 12 12.8 V15 M12 18.4 V19.2",
@@ -153,12 +155,13 @@ class BundleCard {
       else this.list.append(row);
     }
     const known = STEPS.find(([found]) => found === number)?.[1] ?? (number === "P1" ? "Which release the model comes from" : "Also");
-    const title = stopped ? `This stopped the check: ${known.charAt(0).toLowerCase()}${known.slice(1)}?` : known;
+    const title = one.code === REBUILD ? "Left to do: building the circuit again from the model" : stopped && one.code === "not-checked-here" ? "What this page cannot check" : stopped ? `${one.outcome === "rejected" ? "Failed" : "Stopped"} at: ${known.charAt(0).toLowerCase()}${known.slice(1)}` : known;
+    const shownNumber = stopped && one.code === "not-checked-here" ? "" : number;
     row.dataset["outcome"] = one.outcome;
     const where = one.where ? ` (${one.where})` : "";
     fill(
-      row, mark(one.outcome), el("span", { class: "number" }, number || "\u2013"),
-      el("div", { class: "what" }, el("span", { class: "title" }, title), " ", el("span", { class: "code" }, one.code), el("p", {}, `${one.message}${where}`), one.remedy ? el("p", {}, one.remedy) : null),
+      row, mark(one.outcome), el("span", { class: "number" }, shownNumber || "\u2013"),
+      el("div", { class: "what" }, el("span", { class: "title" }, title), " ", el("span", { class: "code" }, one.code), el("p", {}, `${one.message}${where}`), one.remedy ? el("p", {}, ...coded(one.remedy)) : null),
     );
   }
 
@@ -170,21 +173,39 @@ class BundleCard {
     // Values of a proof that holds are shown even where something that was asked for is missing; of false evidence nothing is.
     const { statement } = view;
     if (statement && view.verdict !== "rejected") this.proven(statement, view);
+    else if (view.holdings.length && view.verdict !== "rejected") this.holdings(view);
     else fill(this.body, el("p", { class: "sentence" }, "Nothing is shown of it, because nothing of it was proven here."));
-    this.list.after(el("p", { class: "quiet" }, `${view.findings.length} findings in ${(view.milliseconds / 1000).toFixed(2)} seconds${view.bundleId ? `; bundle ${view.bundleId}` : ""}`));
+    this.list.after(el("p", { class: "quiet" }, `${counted(view.findings.length, "finding", "findings")} in ${(view.milliseconds / 1000).toFixed(2)} seconds${view.bundleId ? `; bundle ${view.bundleId}` : ""}`));
+  }
+
+  /** Of a bundle that holds more than a proof: what, and nothing of what it says. */
+  private holdings(view: OutcomeView): void {
+    const rows = view.holdings.map(({ words, count }) => el("li", {}, count > 1 ? `${words} (${count.toLocaleString("en")} attestations)` : words));
+    fill(
+      this.body, el("p", { class: "sentence" }, "This bundle holds more than a proof of one computation. What it says, such as a figure of merit or an agreement, was not checked here, so none of it is shown."),
+      el("h3", {}, "What it holds"), el("ul", {}, ...rows), el("p", {}, "To have all of it checked: ", el("code", {}, "verifai audit BUNDLE --trust trust.toml")),
+    );
   }
 
   private proven(statement: StatementView, view: OutcomeView): void {
     const side = (role: "input" | "output"): HTMLElement => {
       const hidden = statement.tensors.filter((one) => one.role === role && one.visibility !== "public");
-      const shown = statement.shown.filter((one) => one.role === role).map(valueView);
+      const found = statement.shown.filter((one) => one.role === role);
+      // Of an answer, prompt and answer are what a reader wants; the rows that they were cut from are for those who ask.
+      const cut = found.filter((one) => one.part), rest = found.filter((one) => !one.part).map(valueView);
+      const whole = cut.length && rest.length ? [el("details", {}, el("summary", {}, "All positions, as the circuit has them"), ...rest)] : rest;
+      const shown = [...cut.map(valueView), ...whole];
       const boxes = hidden.map((one) =>
         el("section", { class: "value withheld" }, el("h4", {}, `${role === "input" ? "Input" : "Output"} `, el("code", {}, one.name), ` is ${one.visibility}`), el("p", {}, `${one.shape.join(" \u00d7 ")} numbers: ${one.words}`), one.digest ? el("p", {}, "bound by ", el("code", {}, one.digest)) : null),
       );
       return el("div", { class: "side" }, el("h3", {}, role === "input" ? "What went in" : "What came out"), ...shown, ...boxes);
     };
     const [label, hidden, notHidden] = statement.privacy;
-    const signed = view.findings.filter((one) => one.code === "signed").map((one) => one.message);
+    const signatures = view.findings.filter((one) => one.code === "signed").map((one) => `${one.message.replace(/^signed by /, "")}${one.step === "T3" ? ", a part" : ", the whole"}`);
+    const signed = [...new Set(signatures)].map((one) => {
+      const count = signatures.filter((other) => other === one).length;
+      return count > 1 ? `${one.replace(/, a part$/, "")}, ${count.toLocaleString("en")} parts` : one;
+    });
     const unsigned = view.findings.find((one) => one.code === "signatures-not-judged" || one.code === "signature-not-required");
     const list = (items: readonly string[]): HTMLElement => el("ul", {}, ...items.map((item) => el("li", {}, item)));
     fill(
@@ -206,8 +227,21 @@ class BundleCard {
   }
 }
 
+/** The code of a trust file's demand that the circuit is made again, which only an audit does. */
+const REBUILD = "key-rederivation-missing";
+
 function stateOf(view: OutcomeView): State {
-  return view.verdict === "accepted" && view.unjudged.length ? "partly" : view.verdict;
+  if (view.verdict === "accepted") return view.unjudged.length ? "partly" : "accepted";
+  const missing = view.findings.filter((one) => one.outcome === "policy-not-met");
+  return view.verdict === "policy-not-met" && view.statement && !view.unjudged.length && missing.length === 1 && missing[0]!.code === REBUILD && !view.findings.some((one) => one.outcome === "undecided") ? "rebuild" : view.verdict;
+}
+
+/** What a reader does about a demand that only an audit meets. */
+function rebuildWords(): HTMLElement[] {
+  return [
+    el("p", {}, "What this means: the lock says which circuit stands for the model. The proof was checked against that circuit. Whether it is the model\u2019s is shown by building it again, which takes the model and verifai."),
+    el("p", {}, "What to do: run ", el("code", {}, "verifai audit BUNDLE --trust trust.toml"), ", or ask somebody whom you trust to do it. It builds the circuit again and says its SHA-256. Write that into your trust file in the place of \u201cre-derive\u201d (", el("code", {}, "verification_key"), "), and this page will compare it."),
+  ];
 }
 
 /** A sentence of ours without its first words, beginning with a capital letter. */
@@ -353,26 +387,29 @@ class Page {
 
   private done(problem: Finding | null): void {
     if (problem) {
-      fill(part("problem"), `${problem.message}${problem.where ? ` (${problem.where})` : ""} `, el("code", {}, problem.code), problem.remedy ? ` ${problem.remedy}` : "");
+      fill(part("problem"), `${problem.message}${problem.where ? ` (${problem.where})` : ""} `, el("code", {}, problem.code), ...coded(problem.remedy ? ` ${problem.remedy}` : ""));
       part("problem").hidden = false;
       this.state(problem.outcome === "rejected" ? "rejected" : problem.code === "bug" ? "undecided" : "not-checked", `${problem.message}${problem.where ? ` (${problem.where})` : ""}. ${problem.remedy ?? ""}`);
       return;
     }
     const verdicts = this.outcomes.map((one) => one.verdict);
     // The order of statuses for several bundles: 1 before 3 before 4 before 2. No bundle at all is never an acceptance.
+    const states = this.outcomes.map(stateOf);
     const worst = (["rejected", "policy-not-met", "undecided", "not-checked"] as const).find((one) => verdicts.includes(one));
     const whole = this.outcomes.length && this.outcomes.every((one) => stateOf(one) === "accepted");
-    const verdict: State = worst ?? (whole ? "accepted" : this.outcomes.length ? "partly" : "undecided");
+    const onlyRebuild = worst === "policy-not-met" && states.every((one) => one === "rebuild" || one === "accepted");
+    const verdict: State = onlyRebuild ? "rebuild" : worst ?? (whole ? "accepted" : this.outcomes.length ? "partly" : "undecided");
     const unjudged = [...new Set(this.outcomes.flatMap((one) => one.unjudged))];
     const failed = this.outcomes.flatMap((one) => one.findings).find((one) => one.outcome !== "holds" && one.outcome !== "not-checked");
     const first = this.outcomes[0];
-    const single = this.outcomes.length === 1 && first?.statement && (verdict === "accepted" || verdict === "partly") ? sentence(first.statement) : "";
-    const lead = failed ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1], verdict === "partly" ? `Not checked here: ${unjudged.join("; ")}. Use \`verifai audit\` for it.` : ""].filter(Boolean).join(" ");
+    const single = this.outcomes.length === 1 && first?.statement && (verdict === "accepted" || verdict === "partly" || verdict === "rebuild") ? sentence(first.statement) : "";
+    const lead = failed && verdict !== "rebuild" ? `${WORDS[verdict][1]} The first thing found: ${failed.message}${failed.where ? ` (${failed.where})` : ""}.` : [single, WORDS[verdict][1], verdict === "partly" ? `Not checked here: ${unjudged.join("; ")}. Use \`verifai audit\` for it.` : ""].filter(Boolean).join(" ");
     this.state(verdict, lead);
+    fill(part("verdict-more"), ...(verdict !== "rejected" && this.outcomes.some((one) => one.findings.some((found) => found.code === REBUILD)) ? rebuildWords() : []));
     const held = this.cards.reduce((total, card) => total + card.held, 0);
     const open = this.outcomes.flatMap((one) => one.findings).filter((one) => one.outcome === "not-checked").length;
     const many = this.outcomes.length > 1 ? `${this.outcomes.length} bundles: ${this.outcomes.filter((one) => stateOf(one) === "accepted").length} verified. ` : "";
-    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below.`);
+    fill(part("count"), `${many}${counted(held, "check holds", "checks hold")}${open ? `; ${counted(open, "thing was not checked, and is", "things were not checked, and are")} named below` : ""}.`);
     part("count").hidden = false;
   }
 
@@ -380,7 +417,8 @@ class Page {
     part("verdict").dataset["state"] = state;
     part("seal").replaceChildren(seal(state));
     fill(part("verdict-word"), WORDS[state][0]);
-    fill(part("verdict-lead"), lead);
+    fill(part("verdict-lead"), ...coded(lead));
+    fill(part("verdict-more"));
     if (state === "working") part("count").hidden = true;
     document.title = `${WORDS[state][0]}: evidence page`;
     fill(part("announcer"), `${WORDS[state][0]}. ${state === "working" ? "" : lead}`);

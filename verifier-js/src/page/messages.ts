@@ -2,7 +2,7 @@
 
 import type { Finding } from "../evidence/findings.js";
 import type { Shown } from "../evidence/shown.js";
-import type { Verdict } from "../evidence/verify.js";
+import type { Holding, Verdict } from "../evidence/verify.js";
 
 export interface NamedFile {
   readonly name: string;
@@ -59,6 +59,8 @@ export interface OutcomeView {
   readonly findings: readonly Finding[];
   /** What comes with the proof and this page cannot check, in words: with any of it no verdict covers the whole. */
   readonly unjudged: readonly string[];
+  /** What the bundle holds, where that is more than a proof. */
+  readonly holdings: readonly Holding[];
   readonly statement: StatementView | null;
   readonly milliseconds: number;
 }

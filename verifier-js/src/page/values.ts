@@ -2,7 +2,7 @@
 
 import { cellText, decisionText, numberText, type Shown } from "../evidence/shown.js";
 import { spelledWords, type TokenText } from "../evidence/tokenizer.js";
-import { el } from "./dom.js";
+import { el, lines } from "./dom.js";
 
 const MAX_CELLS = 240;
 const MAX_BARS = 12;
@@ -86,9 +86,9 @@ function table(one: Shown): HTMLElement {
 
 /** Tokens as text, as the lock's tokenizer has it; special tokens are marked, since a prompt could spell their names. */
 function words(text: TokenText): HTMLElement {
-  const runs = text.runs.map((run) => el("span", run.special ? { class: "special", title: "a special token" } : {}, run.text));
+  const runs = text.runs.map((run) => el("span", run.special ? { class: "special", title: "a special token" } : {}, ...(run.special ? [run.text] : lines(run.text))));
   const rest = text.padding ? el("figcaption", {}, `then ${text.padding.toLocaleString("en")} times the padding `, el("span", { class: "special" }, text.pad)) : null;
-  return el("figure", {}, el("p", { class: "told", dir: "auto" }, ...runs), rest, text.spelled.size > 0 && el("figcaption", {}, `Caution: ${spelledWords(text).slice(2)}`));
+  return el("figure", {}, el("div", { class: "told", dir: "auto", tabindex: "0", role: "group", "aria-label": "Text of the tokens" }, ...runs), rest, text.spelled.size > 0 && el("figcaption", {}, `Caution: ${spelledWords(text).slice(2)}`));
 }
 
 /** What an output says, in a few words; empty where it says no class. */

@@ -84,7 +84,7 @@ async function check(job: Job, lockFile: NamedFile, post: (message: Message) => 
     const status = repeated.length ? 3 : outcome.status;
     const view: OutcomeView = {
       name: names[bundle]!, verdict: verdictOf(status), status, bundleId: outcome.bundleId, created: outcome.created,
-      findings: [...outcome.findings, ...repeated], unjudged: unjudgedOf(outcome, lock, trust), statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
+      findings: [...outcome.findings, ...repeated], holdings: outcome.holdings, unjudged: unjudgedOf(outcome, lock, trust), statement: outcome.proven && statementView(outcome.proven, lock), milliseconds,
     };
     post({ kind: "outcome", run, bundle, outcome: view });
   }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
@@ -16,6 +17,7 @@ from verifai.domain.progress import SILENT
 from verifai.engines.sumcheck.building import options_of, suite_of
 from verifai.engines.sumcheck.tuning import Tuned, Tuner
 from verifai.errors import PolicyNotMet
+from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.model import OnnxModel
 
 DATA, TARGET = load_diabetes(return_X_y=True, scaled=False)
@@ -114,3 +116,24 @@ def test_a_dead_output_cell_asks_for_no_scale_of_its_own() -> None:
     feeds = [{"x": rng.standard_normal((1, 10)).astype(np.float32)} for _ in range(120)]
     tuned = tune(net, feeds, spec("regression", {"spread_error": 0.01}))
     assert not tuned.scales["y"].columns
+
+
+def test_a_cell_of_a_long_vector_that_hardly_moves_spoils_no_other() -> None:
+    """Embeddings have such cells: their layer's weights are of 1e-8. A scale of its own would leave none for the others."""
+    size = 300
+    gain = np.where(np.arange(size) == 7, 1e-8, 1.0).astype(np.float32)
+    nodes = [
+        helper.make_node("Mul", ["x", "gain"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled", "axes"], ["y"], keepdims=0),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [value("x", TensorProto.FLOAT, [1, 4, size])], [value("y", TensorProto.FLOAT, [1, size])],
+        [numpy_helper.from_array(gain, "gain"), numpy_helper.from_array(np.array([1]), "axes")],
+    )  # fmt: skip
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    net = canonicalise(source.SerializeToString(), where="m").model
+    generator = np.random.default_rng(0)
+    feeds = [{"x": generator.normal(size=(1, 4, size)).astype(np.float32)} for _ in range(12)]
+    found = tune(net, feeds, spec("regression")).fidelity
+    assert found.r2 is not None and found.r2 > 0.999

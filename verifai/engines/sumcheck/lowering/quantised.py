@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.linear import conv_term
+from verifai.engines.sumcheck.lowering.quantised_means import rounded_mean
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.values import BatchedTerm, Form, Held, Lazy, MatMulTerm, Term
 from verifai.engines.sumcheck.quantise.scales import Scale
@@ -65,8 +66,9 @@ def input_scale(graph: SourceGraph, name: str) -> Scale | None:
 
 def _quantise(state: State, node: Node) -> None:
     scale = activation_scale(state.graph, node, 1)
-    state.value(node, 0)
-    state.set_held(node, state.rescale(node.inputs[0], scale, node.outputs[0]))
+    value = state.value(node, 0)
+    mean = rounded_mean(state.builder, value, scale, node.outputs[0]) if state.fold else None
+    state.set_held(node, state.rescale(node.inputs[0], scale, node.outputs[0]) if mean is None else mean)
 
 
 def _dequantise(state: State, node: Node) -> None:

@@ -19,6 +19,7 @@ from tests.support.sumcheck_models import scales_for
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import lower
+from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
 from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.engines.sumcheck.tensors import circuit_inputs
@@ -105,6 +106,27 @@ def test_static_quantisation(form: str, per_channel: bool, kind: str, tmp_path: 
     assert far == 0
     if not per_channel:
         prove_in_both_suites(net, feeds[:1], options)
+
+
+@pytest.mark.parametrize("op_type", ["AveragePool", "GlobalAveragePool"])
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_means_of_stored_integers_round_half_to_even(op_type: str, kind: type) -> None:
+    """With a scale of a power of two onnxruntime's floats are exact, so every tie is a tie there too."""
+    settings = {"kernel_shape": [2, 2], "strides": [2, 2]} if op_type == "AveragePool" else {}
+    given = {"s": np.float32(1 / 16), "z": np.array(131 if kind is np.uint8 else 3, kind)}
+    nodes = [
+        node("QuantizeLinear", ["x", *given], ["q"]), node("DequantizeLinear", ["q", *given], ["r"]),
+        node(op_type, ["r"], ["m"], **settings), node("QuantizeLinear", ["m", *given], ["n"], name="again"),
+        node("DequantizeLinear", ["n", *given], ["y"], name="real"),
+    ]  # fmt: skip
+    net = canonicalise(model(nodes, given, inputs={"x": (1, 8, 2, 2)}).SerializeToString(), where="m").model
+    feeds = [{"x": np.random.default_rng(seed).integers(-60, 60, (1, 8, 2, 2)).astype(np.float32) / 16} for seed in range(20)]
+    options = QuantiserOptions(input_margin=0.0)
+    public = {t.name: Visibility.PUBLIC for t in (*net.inputs, *net.outputs)}
+    made = lower(net, scales_for(net, feeds, options), tensors=public)
+    found = count_mismatches(net, made, feeds)
+    assert found.cells >= 160 and found.different == 0
+    prove_in_both_suites(net, feeds[:1], options)
 
 
 def test_dynamic_quantisation_without_its_factor_is_refused_with_the_way_that_works() -> None:

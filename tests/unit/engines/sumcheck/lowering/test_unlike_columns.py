@@ -15,8 +15,7 @@ from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, choose_scale
 
 node = helper.make_node
-RNG = np.random.default_rng(11)
-POINTS = RNG.standard_normal((6, 5)).astype(np.float32)
+POINTS = np.random.default_rng(11).standard_normal((6, 5)).astype(np.float32)
 AXIS = {"axis": np.array([1], np.int64)}
 
 
@@ -50,7 +49,7 @@ def test_squared_distances_are_those_of_the_cells_themselves() -> None:
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_a_layer_over_a_norm_weighs_the_row_before_it_is_rounded(p: int) -> None:
-    weight = (RNG.standard_normal((5, 3)) / SIZES[:, None] * SIZES[0]).astype(np.float32)
+    weight = (np.random.default_rng(p).standard_normal((5, 3)) / SIZES[:, None] * SIZES[0]).astype(np.float32)
     nodes = [
         node(f"ReduceL{p}", ["x", "axis"], ["n"]), node("Add", ["n", "tiny"], ["m"]), node("Div", ["x", "m"], ["u"]),
         node("Gemm", ["u", "w", "b"], ["y"]),
@@ -105,9 +104,8 @@ def test_a_kernel_of_points_far_and_near_keeps_the_near_ones() -> None:
         node("Exp", ["d"], ["k"]), node("Gemm", ["k", "out"], ["y"]),
     ]  # fmt: skip
     points = 0.4 * POINTS
-    net = scaler(
-        nodes, (1, 2), w=2 * points.T.copy(), b=-(points**2).sum(1), out=RNG.standard_normal((6, 2)).astype(np.float32), **AXIS
-    )
+    out = np.random.default_rng(12).standard_normal((6, 2)).astype(np.float32)
+    net = scaler(nodes, (1, 2), w=2 * points.T.copy(), b=-(points**2).sum(1), out=out, **AXIS)
     feeds = [{"x": ((one["x"] - SIZES) / 2 + SIZES).astype(np.float32)} for one in rows()]
     for at in range(0, len(feeds), 50):
         feeds[at] = {"x": (feeds[at]["x"] + 60 * SIZES).astype(np.float32)}

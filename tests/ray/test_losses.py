@@ -1,0 +1,102 @@
+"""Commands on a Ray cluster, each in a process of its own: by a real client address, and killed, with workers, at random."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.batch_circuits import small_circuit, write_rows
+from tests.support.crews import verified_digests
+from tests.support.kills import command, commands, finish, kill_at_random, require_same, rows_done
+from tests.support.paths import ROOT
+from tests.support.ray_nodes import free_ports, ray_workers, raylet, small_cluster
+from tests.support.waiting import until
+from verifai.circuit_folder import CircuitFolder
+from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.batch.report import BatchOptions
+from verifai.stages.batch.run import prove_batch
+
+pytestmark = pytest.mark.ray
+ROWS = 40
+SHIPPED = ("--ship-weights", "--ship-inputs")
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> CircuitFolder:
+    return small_circuit(tmp_path_factory.mktemp("losses"), "public", Visibility.PUBLIC)
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> CircuitFolder:
+    root = tmp_path_factory.mktemp("losses-hidden")
+    return small_circuit(root, "hidden", Visibility.PRIVATE, WeightVisibility.PRIVATE, budget=64)
+
+
+def expected(folder: CircuitFolder, data: Path, output: Path) -> dict[str, str]:
+    """What one process makes."""
+    prove_batch(folder, list(read_samples(data, folder.model)), output, BatchOptions(renew_roots=True))
+    return verified_digests(folder, output)
+
+
+def begin(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "verifai", *arguments, "--json"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_lost_object_store_is_named_and_the_same_command_goes_on(public: CircuitFolder, tmp_path: Path) -> None:
+    """Ray ends the command's process with 1 when this machine's store is gone; that is no verdict. Then the real client."""
+    data = write_rows(tmp_path / "rows.npz", ROWS)
+    output = tmp_path / "e"
+    arguments = command(public, data, output, "--jobs", "2", "--on", "ray")
+    with small_cluster(1) as cluster:
+        process = begin(arguments, RAY_ADDRESS=cluster.address)
+        until(lambda: rows_done(output) >= 2 or process.poll() is not None)
+        os.kill(raylet(cluster.head_node), signal.SIGKILL)
+        told, said = process.communicate()
+    document = json.loads(told)
+    assert (process.returncode, document["error"]["code"]) == (4, "cluster-lost"), said
+    assert 2 <= rows_done(output) < ROWS
+    (port,) = free_ports(1)
+    with small_cluster(1, ray_client_server_port=port):
+        process = begin([*arguments[:-1], f"ray://127.0.0.1:{port}"], RAY_ADDRESS="")
+        told, said = process.communicate()
+    assert process.returncode == 0, said
+    require_same(public, output, expected(public, data, tmp_path / "one"), ROWS)
+
+
+def test_where_no_cluster_answers_is_told(public: CircuitFolder, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.npz", 2)
+    (port,) = free_ports(1)
+    process = begin(command(public, data, tmp_path / "e", "--on", f"ray://127.0.0.1:{port}"))
+    told, said = process.communicate()
+    assert (process.returncode, json.loads(told)["error"]["code"]) == (4, "cluster-lost"), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["public", "hidden"])
+def test_two_hundred_kills_over_two_hundred_samples(request: Any, tmp_path: Path, kind: str) -> None:
+    folder, rows = request.getfixturevalue(kind), 200
+    data = write_rows(tmp_path / "rows.npz", rows)
+    shipped = SHIPPED if kind == "hidden" else ()
+    arguments = command(folder, data, tmp_path / "e", "--jobs", "2", "--on", "ray", *shipped)
+    with small_cluster(2) as cluster, commands({"RAY_ADDRESS": cluster.address}, ["ray"]) as starter:
+        killed = kill_at_random(
+            starter, arguments, tmp_path / "e", rows, 200, workers=lambda _: ray_workers(cluster), within=5.0
+        )
+        finish(starter, arguments)
+    assert killed.commands > 20 and killed.workers > 20
+    require_same(folder, tmp_path / "e", expected(folder, data, tmp_path / "one"), rows)

@@ -135,8 +135,14 @@ def _first(case: Case) -> None:
     verify(trusted, weights, statement, files["proof.bin"])
 
 
-def second(cases: Sequence[Case], folder: Path, driver: Path = DRIVER) -> list[Answer]:
-    """The TypeScript verifier's answers, by one process."""
+def second(
+    cases: Sequence[Case], folder: Path, driver: Path = DRIVER, expected: Sequence[Answer] | None = None
+) -> list[Answer]:
+    """The TypeScript verifier's answers, by one process.
+
+    Args:
+        expected: answers to compare with; the first other one is the last that is given.
+    """
     assert driver.exists(), "the second verifier is not built: run 'make verifier-js'"
     files: dict[str, str] = {}
     listed = []
@@ -160,7 +166,8 @@ def second(cases: Sequence[Case], folder: Path, driver: Path = DRIVER) -> list[A
                 "memoryBytes": case.memory,
             }
         )
-    task = json.dumps({"files": files, "cases": listed})
+    wanted = expected and [{"code": one.code, "kind": one.kind} for one in expected]
+    task = json.dumps({"files": files, "cases": listed, "expected": wanted})
     done = subprocess.run(["node", str(driver)], input=task, capture_output=True, text=True, check=False, timeout=3600)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)

@@ -12,13 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.batch_circuits import small_circuit
 from tests.support.evaluations import BATCH, ROWS, Insider, circuit, lock_of, rows_set
 from verifai.circuit_folder import CircuitFolder, read_lock
 from verifai.domain.evaluation.data_lock import DataLock
-from verifai.domain.statement import Visibility
+from verifai.domain.statement import EngineName, Visibility
+from verifai.engines.sumcheck.circuit import ops
+from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode, encode
+from verifai.engines.sumcheck.engine import SumcheckEngine
 from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.npz import write_npz
+from verifai.stages.compile import compile_circuit
 from verifai.stages.evaluate import evaluate
 from verifai.stages.evaluation.data_set import DataSet
 from verifai.stages.evaluation.judge import VerifiedEvaluation, verify_evaluation_at
@@ -255,6 +262,55 @@ def test_circuits_without_a_batch_prove_one_sample_each(root: Path) -> None:
     assert made.proofs == ROWS > BATCH
     swapped = Insider(single, DATA, root, order=[1, 0, *range(2, ROWS)]).write(root / "one-each-swapped")
     assert refused(single, swapped) == "sample-out-of-order"
+
+
+def test_a_circuit_that_knows_the_order_of_the_data_set_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule on the circuit's bytes: one View that leaves out one place of the batch; and what the judge makes of it."""
+    honest = views_circuit(root, "views")
+    evaluate(honest, DATA, PIN, root / "views-evaluation")
+    engine, section = SumcheckEngine(), dict(honest.lock().section(EngineName.SUMCHECK))
+    path = honest.built_dir(EngineName.SUMCHECK) / "circuit.bin"
+    assert engine.treats_alike(section, {"circuit.bin": path})
+    circuit = decode(path.read_bytes())
+    number = next(at for at, op in enumerate(circuit.ops) if isinstance(op, ops.View))
+    view = circuit.ops[number]
+    assert isinstance(view, ops.View)
+    first = view.pieces[0]
+    indices = (tuple(ops.NONE if at == 2 else at for at in range(BATCH)), *first.indices[1:])
+    knowing = replace(view, pieces=(replace(first, indices=indices), *view.pieces[1:]))
+    data = encode(replace(circuit, ops=(*circuit.ops[:number], knowing, *circuit.ops[number + 1 :])))
+    other = root / "knowing.bin"
+    other.write_bytes(data)
+    with pytest.raises(EvidenceRejected):  # another circuit than the pinned one
+        engine.treats_alike(section, {"circuit.bin": other})
+    assert not engine.treats_alike({**section, "circuit_sha256": circuit_digest(data)}, {"circuit.bin": other})
+    monkeypatch.setattr(SumcheckEngine, "treats_alike", lambda *arguments: False)
+    with pytest.raises(PolicyNotMet) as caught:
+        judged(honest, root / "views-evaluation")
+    assert caught.value.code == "items-not-alike"
+
+
+def views_circuit(root: Path, name: str) -> CircuitFolder:
+    """``y = argmax(x·(v, u))``, whose scores are put together of two parts."""
+    w = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "v"], ["a"]),
+            helper.make_node("MatMul", ["x", "u"], ["b"]),
+            helper.make_node("Concat", ["a", "b"], ["z"], axis=1),
+            helper.make_node("ArgMax", ["z"], ["y"], axis=1, keepdims=0),
+        ],
+        "views",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1])],
+        [numpy_helper.from_array(w[:, :2], "v"), numpy_helper.from_array(w[:, 2:], "u")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    made = small_circuit(root, name, Visibility.PUBLIC)
+    (root / f"{name}.onnx").write_bytes(canonicalise(proto.SerializeToString(), where="test").model.data)
+    fresh = CircuitFolder(made.folder)
+    compile_circuit(fresh, batch=BATCH)
+    return fresh
 
 
 def test_what_any_proof_cut_off_is_told_not_what_the_first_did(folder: CircuitFolder, root: Path) -> None:

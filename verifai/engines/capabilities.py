@@ -42,6 +42,17 @@ class StatesInputRanges(ProofEngine, Protocol):
         """
 
 
+@runtime_checkable
+class KnowsBatches(ProofEngine, Protocol):
+    """Circuits that take many samples, which whoever verifies can look at."""
+
+    def treats_alike(self, section: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
+        """Whether the pinned circuit does the same with each sample of a batch, wherever it stands.
+
+        Args, Raises: as :meth:`StatesInputRanges.input_ranges`.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideInput:
     """One input of one sample that a circuit cannot represent.

@@ -38,6 +38,11 @@ CODES: dict[str, Code] = {
         "Samples lie outside what the circuit takes: nothing about them is proven, and they are counted as wrong.",
         "Compile with calibration data that cover the data set, or with a larger `input_margin`.",
     ),
+    "items-not-alike": Code(
+        (3,),
+        "The pinned circuit treats samples of a batch differently by their place, so it may know the data set's order.",
+        "Ask for a circuit that `verifai compile` made, and for a new evaluation.",
+    ),
     "count-only": Code(
         (2, 3),
         "The circuit counts right answers over a data set; it shows no answer to a single input.",

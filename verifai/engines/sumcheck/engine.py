@@ -124,6 +124,12 @@ class SumcheckEngine:
 
         return input_ranges(section, files)
 
+    def treats_alike(self, section: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
+        """Whether the circuit does the same with each item of a batch. Raises EvidenceRejected, UsageError (``bad-lock``)."""
+        from verifai.engines.sumcheck.input_check import treats_alike
+
+        return treats_alike(section, files)
+
     def verify(self, request: VerifyRequest) -> VerifiedProof:
         """The numbered steps of the verifier. Raises EvidenceRejected, UsageError (``bad-lock``)."""
         from verifai.engines.sumcheck.verifying import verify_request

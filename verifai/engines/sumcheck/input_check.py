@@ -13,6 +13,7 @@ from verifai.domain.statement import Role
 from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.sumcheck.build_folder import read_circuit
 from verifai.engines.sumcheck.circuit.codec import MAX_BYTES, circuit_digest, decode
+from verifai.engines.sumcheck.circuit.counting import alike
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility
 from verifai.engines.sumcheck.lock_section import LockSection, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE
@@ -47,14 +48,24 @@ def input_ranges(section: Mapping[str, Any], files: Mapping[str, Path]) -> dict[
     Raises:
         EvidenceRejected: ``circuit-mismatch``. UsageError: ``bad-lock``.
     """
+    pinned, circuit = _verified(section, files)
+    names = [tensor.name for tensor in pinned.tensors if tensor.role is Role.INPUT]
+    tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
+    return {name: (one.low + one.zero_point, one.high + one.zero_point) for name, one in zip(names, tensors, strict=True)}
+
+
+def treats_alike(section: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
+    """Whether the circuit in a verified payload does the same with each item of its batch. Raises as :func:`input_ranges`."""
+    _, circuit = _verified(section, files)
+    return not circuit.batch or all(alike(op, circuit.batch) for op in circuit.ops)
+
+
+def _verified(section: Mapping[str, Any], files: Mapping[str, Path]) -> tuple[LockSection, Circuit]:
     pinned = parse_section(section)
     data = read_limited(files[CIRCUIT_FILE], limit=MAX_BYTES)
     if circuit_digest(data) != pinned.circuit_sha256:  # it may be another file by now
         raise EvidenceRejected("circuit-mismatch", "the circuit is not the expected one", where=CIRCUIT_FILE)
-    circuit = decode(data)
-    names = [tensor.name for tensor in pinned.tensors if tensor.role is Role.INPUT]
-    tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
-    return {name: (one.low + one.zero_point, one.high + one.zero_point) for name, one in zip(names, tensors, strict=True)}
+    return pinned, decode(data)
 
 
 def _of_one(tensor: Tensor, section: LockSection) -> Tensor:

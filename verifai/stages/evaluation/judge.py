@@ -35,7 +35,7 @@ from verifai.domain.names import PlaceNames
 from verifai.domain.openings import OpenedBy
 from verifai.domain.progress import SILENT, Progress
 from verifai.domain.statement import Role, Statement, TensorStatement, Visibility
-from verifai.engines.capabilities import StatesInputRanges
+from verifai.engines.capabilities import KnowsBatches, StatesInputRanges
 from verifai.engines.interface import ProofEngine
 from verifai.engines.registry import engine_for
 from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet
@@ -337,6 +337,13 @@ class _Walk:
         statement, engine = verified.statement, engine_for(verified.statement.engine)
         section = self._lock.section(statement.engine)
         counting = verified.counting
+        if isinstance(engine, KnowsBatches) and not engine.treats_alike(section, part.payload):
+            raise PolicyNotMet(
+                "items-not-alike",
+                "the pinned circuit does not treat all samples of a batch alike: it may know this data set's order",
+                where="circuit",
+                hint="Do not take its figures for a model's; ask for a circuit that `verifai compile` made.",
+            )
         if counting is None:
             self._reading = reading_of(statement, self._data, verified.names, verified.fidelity)
         else:

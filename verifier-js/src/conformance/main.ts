@@ -2,7 +2,8 @@
  * Runs a list of cases through the proof system, for tests that compare both verifiers.
  *
  * One JSON document on standard input: `{"files": {name: path}, "cases": [...]}`. A case names a file for each part of a payload
- * and says how to change its bytes. Answers: one JSON list of `{"code": ""}` (accepted), or the refusal's code and kind.
+ * and says how to change its bytes. Answers: one JSON list of `{"code": ""}` (accepted), or the refusal's code and kind. With
+ * `"expected"`, a list of such answers, the first answer that is another one is the last.
  */
 
 import { readFileSync } from "node:fs";
@@ -31,7 +32,7 @@ interface Case {
   readonly memoryBytes?: number;
 }
 
-const task = JSON.parse(readFileSync(0, "utf8")) as { files: Record<string, string>; cases: Case[] };
+const task = JSON.parse(readFileSync(0, "utf8")) as { files: Record<string, string>; cases: Case[]; expected?: readonly { code: string; kind: string }[] | null };
 const loaded = new Map(Object.entries(task.files).map(([name, path]) => [name, new Uint8Array(readFileSync(path))]));
 
 function changed(data: Uint8Array, changes: readonly Change[]): Uint8Array {
@@ -61,7 +62,7 @@ async function run(one: Case, files: ReadonlyMap<string, Uint8Array>): Promise<v
 }
 
 const answers = [];
-for (const one of task.cases) {
+for (const [number, one] of task.cases.entries()) {
   const files = new Map<string, Uint8Array>();
   for (const [name, source] of Object.entries(one.payload)) {
     files.set(name, changed(loaded.get(source)!, (one.changes ?? []).filter((change) => change.file === name)));
@@ -75,5 +76,7 @@ for (const one of task.cases) {
     else [code, kind, message] = ["crash", "crash", problem instanceof Error ? (problem.stack ?? problem.message) : String(problem)];
   }
   answers.push({ code, kind, where, message, milliseconds: performance.now() - started });
+  const expected = task.expected?.[number];
+  if (expected && (expected.code !== code || expected.kind !== kind)) break;
 }
 process.stdout.write(JSON.stringify(answers));

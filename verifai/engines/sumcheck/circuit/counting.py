@@ -61,11 +61,11 @@ def check_counting(circuit: Circuit, items: int) -> Counting:
         need(labels not in ops.operands(op), f"{kind} reads the labels")
         for tensor in (*ops.operands(op), *ops.results(op)):
             need(circuit.tensors[tensor].shape[0] == items, f"{kind}: the first axis is not that of the items")
-        need(keeps_apart(circuit, op) and _alike(op, items), f"{kind} mixes the items, or does not treat them alike")
+        need(keeps_apart(circuit, op) and alike(op, items), f"{kind} mixes the items, or does not treat them alike")
     return counting
 
 
-def _alike(op: ops.Op, items: int) -> bool:
+def alike(op: ops.Op, items: int) -> bool:
     """Whether ``op``, which keeps items apart, does the same with each: only a View could choose by the item."""
     every = tuple(range(items))
     return not isinstance(op, ops.View) or all(piece.indices[0] == every for piece in op.pieces)

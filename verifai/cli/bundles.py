@@ -286,7 +286,8 @@ def _describe(summary: BundleSummary) -> list[Any]:
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
         for head, *text in shown_blocks(summary.values):
             lines += [f"  As the bundle claims, not verified: {plain(head)}", *(f"    {plain(line)}" for line in text)]
-        words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
+        claim = statement.generation
+        words = [weights_words(statement), *privacy_words(statement), *([] if claim is None else [claim.words()])]
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     said = [line for one in summary.attestations for line in one.words]
     if said:

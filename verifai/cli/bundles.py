@@ -185,8 +185,8 @@ def _register_pack(app: typer.Typer) -> None:
             done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
         result = _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
         if not _only(found):
-            named = " ".join(shell(path) for path in bundles)
-            told = f"One file of all, which audit, verify and gate take: `verifai handover {named} --lock LOCK -o CASE`"
+            folder = output if len(bundles) > 1 else bundles[0]  # what was packed, or where it lay: one name either way
+            told = f"One file of all, which audit, verify and gate take: `verifai handover {shell(folder)} --lock LOCK -o CASE`"
             result = replace(result, lines=[*result.lines, plain(told)])
         return result
 

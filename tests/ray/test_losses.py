@@ -24,7 +24,11 @@ from verifai.onnx_graph.inputs import read_samples
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
 
-pytestmark = pytest.mark.ray
+pytestmark = [
+    pytest.mark.ray,
+    # Ray leaves the logs of a client server open when it begins one.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 ROWS = 40
 SHIPPED = ("--ship-weights", "--ship-inputs")
 

@@ -5,19 +5,27 @@ As in ``test_evaluation.py``, each false evaluation is assembled of true proofs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.batch_circuits import small_circuit
 from tests.support.evaluations import BATCH, ROWS, Insider, circuit, counting_circuit, lock_of, rows_set
 from verifai.bundle.reader import open_bundle
 from verifai.circuit_folder import CircuitFolder, read_lock
+from verifai.domain.counting import LABELS as LABEL_INPUT
+from verifai.domain.counting import RIGHT, PinnedCount
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.metrics import RightCount
-from verifai.domain.statement import Visibility
+from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
+from verifai.onnx_graph.canonicalise import canonicalise
+from verifai.stages.compile import compile_circuit
 from verifai.stages.evaluate import evaluate
 from verifai.stages.evaluation.data_set import DataSet
 from verifai.stages.evaluation.judge import VerifiedEvaluation, verify_evaluation_at
@@ -146,6 +154,99 @@ def test_a_proof_by_itself_is_no_evidence_and_no_answer_is_asked_of_the_circuit(
     with pytest.raises(PolicyNotMet) as unmet:
         verify_bundle(made.path, read_lock(folder.lock_path))
     assert unmet.value.code == "count-only"
+
+
+def told(root: Path, name: str) -> CircuitFolder:
+    """A model that is told: it answers with the largest cell of an input that is called as the count is."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["z"]),
+            helper.make_node("Add", ["z", RIGHT], ["s"]),
+            helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
+        ],
+        "told",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4]),
+            helper.make_tensor_value_info(RIGHT, TensorProto.FLOAT, [1, 3]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [1])],
+        [numpy_helper.from_array(np.ones((4, 3), np.float32), "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    folder = counting_text(root, name)
+    (root / f"{name}.onnx").write_bytes(canonicalise(proto.SerializeToString(), where="test").model.data)
+    rng = np.random.default_rng(1)
+    rows = {"x": rng.uniform(-0.9, 0.9, (64, 4)), RIGHT: rng.uniform(-50, 50, (64, 3))}
+    np.savez(root / f"{name}-cal.npz", **{one: array.astype(np.float32) for one, array in rows.items()})  # type: ignore[arg-type]
+    path = folder.folder / "circuit.toml"
+    path.write_text(path.read_text().replace('x = "public"', f'x = "public"\n"{RIGHT}" = "public"'))
+    compile_circuit(CircuitFolder(folder.folder), batch=BATCH)
+    return CircuitFolder(folder.folder)
+
+
+def counting_text(
+    root: Path, name: str, seen: str = "private", weights: WeightVisibility = WeightVisibility.PRIVATE
+) -> CircuitFolder:
+    """A folder whose circuit.toml asks for a count, not compiled."""
+    folder = small_circuit(root, name, Visibility.PUBLIC, weights)
+    path = folder.folder / "circuit.toml"
+    text = path.read_text().replace('        y = "public"', f'        y = "{seen}"')
+    path.write_text(text.replace('engine = "sumcheck"', 'engine = "sumcheck"\ncount_right = true', 1))
+    folder.lock_path.unlink()
+    return CircuitFolder(folder.folder)
+
+
+class Telling(Insider):
+    """Feeds the second input with the labels."""
+
+    def _labelled(self, samples: Sequence[dict[str, Any]], order: Sequence[int], counting: PinnedCount) -> list[dict[str, Any]]:
+        rows = super()._labelled(samples, order, counting)
+        known = [int(one[LABEL_INPUT].reshape(-1)[0]) for one in rows]
+        return [
+            {**one, RIGHT: np.float32([[45.0 * (at == label) for at in range(3)]])}
+            for one, label in zip(rows, known, strict=True)
+        ]
+
+
+def test_an_input_that_is_called_as_the_count_is_matched_or_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it was dropped with the count before inputs were matched: whatever it held, such as the labels, was proven."""
+    with monkeypatch.context() as dishonest:
+        dishonest.setattr("verifai.engines.sumcheck.lowering.counted.RIGHT", "elsewhere")
+        dishonest.setattr("verifai.engines.sumcheck.lock_section._require_count", lambda *_: None)
+        cheat = told(root, "told")
+        path = Telling(cheat, DATA, root).write(root / "told-labels")
+        with pytest.raises(PolicyNotMet) as unmatched:  # the second line: it is an input, and the data set has none for it
+            judged(cheat, path)
+    assert unmatched.value.code == "evaluation-other-inputs"
+    with pytest.raises(UsageError) as refusal:
+        judged(cheat, path)
+    assert refusal.value.code == "bad-lock"
+
+
+def test_hashed_inputs_and_outputs_are_matched_and_counted(root: Path) -> None:
+    folder = counting_text(root, "hashed", "hashed", WeightVisibility.PUBLIC)
+    path = folder.folder / "circuit.toml"
+    path.write_text(path.read_text().replace('x = "public"', 'x = "hashed"'))
+    compile_circuit(CircuitFolder(folder.folder), batch=BATCH)
+    hashed = CircuitFolder(folder.folder)
+    found = evaluate(hashed, DATA, PIN, root / "hashed-out").evaluation.metrics
+    shown = evaluate(circuit(root, "hashed-shown"), DATA, PIN, root / "hashed-shown-out").evaluation.metrics.whole
+    assert found.whole == RightCount(ROWS, shown.accuracy.right)  # type: ignore[union-attr]
+    swapped = Insider(hashed, DATA, root, order=[1, 0, *range(2, ROWS)], labels=[*LABELS, *NONE]).write(root / "hashed-swapped")
+    assert refused(hashed, swapped) == "sample-unknown"
+    other = Insider(hashed, DATA, root, order=[*range(ROWS), 0, 1], labels=[*LABELS, *NONE]).write(root / "hashed-filler")
+    assert refused(hashed, other) == "sample-unknown"
+    x = np.array(DATA.inputs["x"])
+    x[:, 0] = 99.0
+    far = replace(DATA, inputs={"x": x})
+    none = Insider(hashed, far, root, proven=DATA, order=range(BATCH), labels=NONE * 2, left_out=tuple(range(ROWS)))
+    assert refused(hashed, none.write(root / "all-left-out"), lock_of(far)) == "sample-added"
+
+
+def test_a_batch_that_is_no_power_of_two_counts_no_padding(root: Path) -> None:
+    five = evaluate(counting_circuit(root, "five", batch=5), DATA, PIN, root / "five-out").evaluation.metrics.whole
+    shown = evaluate(circuit(root, "five-shown", batch=5), DATA, PIN, root / "five-shown-out").evaluation.metrics.whole
+    assert five == RightCount(ROWS, shown.accuracy.right)  # type: ignore[union-attr]
 
 
 def test_hidden_inputs_are_refused_as_without_a_count(root: Path) -> None:

@@ -119,6 +119,32 @@ def test_another_sample_in_the_place_of_one_left_out_is_refused(folder: CircuitF
     assert refused(folder, posing) == "sample-unknown"
 
 
+def test_a_sample_that_no_integer_stands_for_is_no_way_out(folder: CircuitFolder, root: Path) -> None:
+    """What is false is said to be false, also where another sample of the data set cannot be compared at all."""
+    beyond = with_far(DATA, (8,), 1e30)
+    order = [1, 0, *range(2, 8), 9]
+    swapped = Insider(folder, beyond, root, order=order, left_out=(8,)).write(root / "swapped-beyond")
+    assert refused(folder, swapped, lock_of(beyond)) == "sample-out-of-order"
+    posing = Insider(folder, beyond, root, proven=DATA, order=[1, 0, *range(2, ROWS)]).write(root / "posing-beyond")
+    assert refused(folder, posing, lock_of(beyond)) == "sample-out-of-order"
+    instead = Insider(folder, beyond, root, proven=DATA).write(root / "instead-beyond")
+    assert refused(folder, instead, lock_of(beyond)) == "sample-unknown"
+
+
+def test_what_is_too_large_for_float32_is_left_out_alone(folder: CircuitFolder, root: Path, whole: ClassCounts) -> None:
+    x = np.array(DATA.inputs["x"]).astype(np.float64)
+    x[3, 1] = 1e300
+    data = replace(DATA, inputs={"x": x})
+    found = evaluate(folder, data, lock_of(data), root / "large").evaluation
+    assert found.left_out == (3,)
+    assert whole.accuracy.right - 1 <= found.metrics.whole.accuracy.right <= whole.accuracy.right  # type: ignore[union-attr]
+    names = tuple("abcd")
+    table = replace(data, kind=DataKind.TABLE, inputs={name: x[:, at] for at, name in enumerate(names)})
+    rows = small_circuit(root, "columns", Visibility.PUBLIC, columns=names)
+    again = evaluate(rows, table, lock_of(table), root / "large-table").evaluation
+    assert (again.left_out, again.metrics.whole) == ((3,), found.metrics.whole)
+
+
 def test_the_figures_of_fewer_samples_are_refused(folder: CircuitFolder, root: Path) -> None:
     order = [place for place in range(ROWS) if place not in FAR]
     fewer = {"samples": ROWS - 2}

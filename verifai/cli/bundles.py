@@ -185,8 +185,8 @@ def _register_pack(app: typer.Typer) -> None:
             done = each_bundle(found.paths, lambda path: pack_bundle(path, targets[path]), what="packing", progress=progress)
         result = _each_result(found, done, "packed", lambda one: [_written_line("Packed", one)], _written_document)
         if not _only(found):
-            named = " ".join(shell(path) for path in bundles)
-            told = f"One file of all, which audit, verify and gate take: `verifai handover {named} --lock LOCK -o CASE`"
+            folder = output if len(bundles) > 1 else bundles[0]  # what was packed, or where it lay: one name either way
+            told = f"One file of all, which audit, verify and gate take: `verifai handover {shell(folder)} --lock LOCK -o CASE`"
             result = replace(result, lines=[*result.lines, plain(told)])
         return result
 
@@ -286,7 +286,8 @@ def _describe(summary: BundleSummary) -> list[Any]:
         lines += [f"  {plain(one.words())}" for one in summary.proof.statement.openings]
         for head, *text in shown_blocks(summary.values):
             lines += [f"  As the bundle claims, not verified: {plain(head)}", *(f"    {plain(line)}" for line in text)]
-        words = (weights_words(summary.proof.statement), *privacy_words(summary.proof.statement))
+        claim = statement.generation
+        words = [weights_words(statement), *privacy_words(statement), *([] if claim is None else [claim.words()])]
         lines += ["  As the bundle claims, not verified:", *(f"    {plain(line)}" for line in words)]
     said = [line for one in summary.attestations for line in one.words]
     if said:

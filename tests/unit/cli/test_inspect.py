@@ -140,3 +140,12 @@ def test_what_is_not_ours_is_not_called_ours(tmp_path: Path, capsys: pytest.Capt
         path = tmp_path / "other"
         path.write_bytes(content)
         assert "files" not in _json(capsys, "inspect", path)
+
+
+def test_an_answer_is_told_as_claimed_and_as_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """No lock is trusted here, so nobody says which texts the tokens are."""
+    assert run(["inspect", str(ROOT / "fixtures" / "bundles" / "sumcheck-2-answer" / "answer.vbundle")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "As the bundle claims, not verified: The weights" in shown
+    assert "The 4 tokens of the answer are the greedy continuation of the prompt's 5 tokens" in shown
+    assert "Paris" not in shown

@@ -129,13 +129,20 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         raise record.refuse("only public inputs are the integers of float32 numbers", "scales")
     if not hides and any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
         raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
+    for role in Role:  # else what is said of one by its name would be said of another, or of none
+        names = [one.name for one in parsed.tensors if one.role is role]
+        if len(set(names)) < len(names):
+            raise record.refuse(f"two {role.value}s have one name", "tensors")
     if parsed.count_right is not None:
         _require_count(record, parsed, parsed.count_right)
     return parsed
 
 
 def _require_count(record: Record, parsed: LockSection, count: PinnedCount) -> None:
-    """Labels and count where they belong, of the shapes that follow, and every other output hidden."""
+    """Labels and count where they belong, of the shapes that follow, and every other output hidden.
+
+    No other tensor has the name of one of them: it would be taken for it, and matched with no data set.
+    """
     inputs = [one for one in parsed.tensors if one.role is Role.INPUT]
     outputs = [one for one in parsed.tensors if one.role is Role.OUTPUT]
     items = count.items
@@ -145,6 +152,7 @@ def _require_count(record: Record, parsed: LockSection, count: PinnedCount) -> N
         parsed.batch == 0
         and inputs[-1:] == [labels]
         and outputs[-1:] == [right]
+        and not {one.name for one in (*inputs[:-1], *outputs[:-1])} & {LABELS, RIGHT}
         and count.answer in {one.name for one in outputs[:-1]}
         and all(one.visibility is not Visibility.PUBLIC for one in outputs[:-1])
         and all(one.shape[:1] == (items,) for one in (*inputs, *outputs[:-1]))

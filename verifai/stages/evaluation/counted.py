@@ -17,6 +17,8 @@ from verifai.domain.statement import Role, Statement, TensorStatement
 from verifai.errors import EvidenceRejected, PolicyNotMet
 from verifai.stages.evaluation.answers import places_of
 
+_COUNT = ((Role.INPUT, LABELS), (Role.OUTPUT, RIGHT))
+"""What is not matched with the samples. An input that is called as the count is would be an input of the model's."""
 _ASK = "Reject it: labels were exchanged, or more was counted than the data set has."
 
 
@@ -47,6 +49,9 @@ class CountReading:
         """
         shown = _one(statement, Role.INPUT, LABELS).quantised or ()
         wanted = self.labels(classes)
+        if len(shown) != self.counting.items:  # no verified proof of a counting circuit says so
+            message = f"{len(shown):,} labels are stated, the circuit counts over {self.counting.items:,} samples"
+            raise EvidenceRejected("count-labels-differ", message, where=f"{where}: {LABELS!r}", hint=_ASK)
         for number, (label, found) in enumerate(zip(wanted, shown, strict=False)):
             if label != found:
                 message = f"item {number} was counted by label {found}, the pinned data set has {label} there"
@@ -87,7 +92,7 @@ def of_items(statement: Statement, counting: PinnedCount, samples: int, where: s
     Raises:
         EvidenceRejected: ``sample-added``, when what fills the places beyond them is not the last of them again.
     """
-    own = [one for one in statement.tensors if one.name not in (LABELS, RIGHT)]
+    own = [one for one in statement.tensors if (one.role, one.name) not in _COUNT]
     return replace(statement, tensors=tuple(_of_items(one, counting, samples, where) for one in own))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -334,6 +335,10 @@ class _Walk:
 
     def _begin(self, part: OpenBundle, verified: VerifiedBundle) -> None:
         """With the first proof: how inputs and answers are read, and whether what is left out cannot be proven."""
+        if not self._proven:
+            raise EvidenceRejected(
+                "sample-added", "every sample is said to lie outside what the circuit takes, and one is proven", where="proof 0"
+            )
         statement, engine = verified.statement, engine_for(verified.statement.engine)
         section = self._lock.section(statement.engine)
         counting = verified.counting
@@ -383,9 +388,10 @@ class _Walk:
         size = cells_per_item(tensor)
         one = replace(tensor, quantised=tensor.quantised[:size], shape=tensor.shape[1:], batch=0) if tensor.batch else tensor
         known: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-        missing = frozenset(self._left_out)  # of which a value may have no integer
+        missing = frozenset(self._left_out)
         for place, sample in ((at, one) for at, one in enumerate(self._inputs) if at not in missing):
-            known[engine.quantise(one, sample[tensor.name])].append(place)
+            with suppress(InputRejected):  # no integer stands for it, so it is not what was proven
+                known[engine.quantise(one, sample[tensor.name])].append(place)
         proven = [tensor.quantised[at : at + size] for at in range(0, len(tensor.quantised), size)]
         for number, cells in enumerate(proven):
             place, found = places[number], known.get(tuple(cells), [])

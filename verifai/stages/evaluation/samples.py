@@ -67,7 +67,10 @@ def _samples(data: DataSet, specs: Sequence[TensorSpec], names: PlaceNames) -> S
 
 
 def _rounded(array: Array, spec: TensorSpec | None) -> Array:
-    """float64 features, as libraries give them, are rounded to a model of float32, as the model's own library rounds them."""
+    """float64 features, as libraries give them, are rounded to a model of float32, as the model's own library rounds them.
+
+    What is too large for float32 becomes infinite: no circuit takes it, so its sample is left out, and not the whole data set.
+    """
     if spec is None or spec.dtype != "float32" or array.dtype != np.float64:
         return array
     with np.errstate(over="ignore"):

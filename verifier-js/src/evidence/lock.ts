@@ -190,6 +190,10 @@ export function parseSection(table: Table): Section {
   const shown = new Set(tensors.filter((one) => one.role === "input" && one.visibility === "public").map((one) => one.name));
   for (const [name, scale] of scales) if (scale.ordered && !shown.has(name)) throw record.refuse("only public inputs are the integers of float32 numbers", "scales");
   if (!hides && tensors.some((one) => one.visibility === "private")) throw record.refuse("this suite hides nothing, so no tensor is private", "tensors");
+  for (const role of ROLES) {
+    const named = tensors.filter((one) => one.role === role).map((one) => one.name);
+    if (new Set(named).size < named.length) throw record.refuse(`two ${role}s have one name`, "tensors");
+  }
   return { suite, circuitSha256, weights, weightsSha256, soundnessMillibits, tensors, boundary, scales, fidelity, openingBudget, batch, counts };
 }
 

@@ -100,3 +100,15 @@ def test_a_verdict_says_what_is_not_checked_about_the_root_of_committed_weights(
 def test_the_verdict_promises_no_more_than_is_written_down():
     """Per step, per hash evaluation, rounded down, and by nobody outside the project."""
     assert soundness_words(100_199) == "≥ 100.1 bits per step, per hash evaluation, unaudited"
+
+
+@pytest.mark.parametrize("side", [(0, 1), (1, 0)])
+def test_two_tensors_of_one_side_have_two_names(side: tuple[int, int], two_inputs: Compiled) -> None:
+    """A value is compared with the tensor of its name: another one of that name would be compared with nothing."""
+    tensors = [dict(tensor) for tensor in two_inputs.section["tensors"]]
+    tensors[side[0]]["name"] = tensors[side[1]]["name"]
+    with pytest.raises(UsageError) as caught:
+        ENGINE.summarise({**two_inputs.section, "tensors": tensors})
+    assert caught.value.code == "bad-lock"
+    tensors[side[0]] = {**two_inputs.section["tensors"][side[0]], "name": two_inputs.section["tensors"][2]["name"]}
+    ENGINE.summarise({**two_inputs.section, "tensors": tensors})  # an input and an output may share one

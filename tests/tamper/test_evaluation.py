@@ -22,7 +22,7 @@ from verifai.domain.statement import EngineName, Visibility
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode, encode
 from verifai.engines.sumcheck.engine import SumcheckEngine
-from verifai.errors import EvidenceRejected, PolicyNotMet, VerifaiError
+from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.onnx_graph.npz import write_npz
 from verifai.stages.compile import compile_circuit
@@ -271,14 +271,7 @@ def test_a_circuit_that_knows_the_order_of_the_data_set_is_refused(root: Path, m
     engine, section = SumcheckEngine(), dict(honest.lock().section(EngineName.SUMCHECK))
     path = honest.built_dir(EngineName.SUMCHECK) / "circuit.bin"
     assert engine.treats_alike(section, {"circuit.bin": path})
-    circuit = decode(path.read_bytes())
-    number = next(at for at, op in enumerate(circuit.ops) if isinstance(op, ops.View))
-    view = circuit.ops[number]
-    assert isinstance(view, ops.View)
-    first = view.pieces[0]
-    indices = (tuple(ops.NONE if at == 2 else at for at in range(BATCH)), *first.indices[1:])
-    knowing = replace(view, pieces=(replace(first, indices=indices), *view.pieces[1:]))
-    data = encode(replace(circuit, ops=(*circuit.ops[:number], knowing, *circuit.ops[number + 1 :])))
+    data = leaving_out(path.read_bytes(), 2)
     other = root / "knowing.bin"
     other.write_bytes(data)
     with pytest.raises(EvidenceRejected):  # another circuit than the pinned one
@@ -288,6 +281,33 @@ def test_a_circuit_that_knows_the_order_of_the_data_set_is_refused(root: Path, m
     with pytest.raises(PolicyNotMet) as caught:
         judged(honest, root / "views-evaluation")
     assert caught.value.code == "items-not-alike"
+
+
+def test_a_circuit_that_chooses_by_the_place_is_not_asked_for_filler_that_it_does_not_repeat(root: Path) -> None:
+    """Its owner pins it as if it were the compiled one. The last proof has two rows, and its filler another output."""
+    folder = views_circuit(root, "choosing")
+    path = folder.built_dir(EngineName.SUMCHECK) / "circuit.bin"
+    before = path.read_bytes()
+    path.write_bytes(leaving_out(before, 2))
+    old, new = circuit_digest(before).encode(), circuit_digest(path.read_bytes()).encode()
+    for file in (folder.folder / "circuit.lock", path.with_name("ranges.json")):
+        file.write_bytes(file.read_bytes().replace(old, new))
+    assert len(DATA) % BATCH == 2
+    with pytest.raises(InputRejected) as caught:
+        evaluate(CircuitFolder(folder.folder), DATA, PIN, root / "choosing-evaluation")
+    assert caught.value.code == "input-shape" and f"takes {BATCH} at once" in caught.value.message
+
+
+def leaving_out(data: bytes, place: int) -> bytes:
+    """A circuit, one of whose Views leaves a place of the batch to its constant."""
+    circuit = decode(data)
+    number = next(at for at, op in enumerate(circuit.ops) if isinstance(op, ops.View))
+    view = circuit.ops[number]
+    assert isinstance(view, ops.View)
+    first = view.pieces[0]
+    indices = (tuple(ops.NONE if at == place else at for at in range(BATCH)), *first.indices[1:])
+    changed = replace(view, pieces=(replace(first, indices=indices), *view.pieces[1:]))
+    return encode(replace(circuit, ops=(*circuit.ops[:number], changed, *circuit.ops[number + 1 :])))
 
 
 def views_circuit(root: Path, name: str) -> CircuitFolder:

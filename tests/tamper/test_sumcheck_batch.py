@@ -14,10 +14,12 @@ from tests.support.sumcheck_cheats import WEIGHTS_SEED, Cheat
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.payload.statement import decode_statement, encode_statement
+from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.protocol.statement import HashedTensor, PublicTensor, check_statement
 from verifai.engines.sumcheck.protocol.storage import stored
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.tensor_roots import root_of
+from verifai.engines.sumcheck.tensors import filled
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import EvidenceRejected
 
@@ -304,3 +306,46 @@ def test_weights_enter_once():
         key = prepare(circuit, cells, weights_seed=WEIGHTS_SEED)
         assert sum(shape.label == "w" for shape in circuit.commitments) == 1
         assert trust_weights(trust_circuit(encode(circuit), key.digest), key.identity, None).identity == key.identity
+
+
+def choosing(left, items):
+    """A circuit that whoever has the weights may make: a View leaves one place of the batch to its constant."""
+    sketch = examples.Sketch(3)
+    a = sketch.requant(sketch.matmul(sketch.input((1, 4)), 3), relu=False)
+    piece = ops.Piece(a, (0, 1), ((0,), (0, 1, 2)), (ops.NONE, ops.NONE))
+    view = sketch.add(ops.View, (piece,), constant=0, shape=(1, 3))
+    circuit, cells = in_batch((sketch.finish(sketch.requant(view, relu=False)), sketch.cells), 4)
+    number = next(at for at, op in enumerate(circuit.ops) if isinstance(op, ops.View))
+    (piece,) = circuit.ops[number].pieces
+    places = tuple(ops.NONE if at == left else at for at in range(4))
+    changed = replace(circuit.ops[number], pieces=(replace(piece, indices=(places, *piece.indices[1:])),))
+    circuit = planned(replace(circuit, ops=(*circuit.ops[:number], changed, *circuit.ops[number + 1 :])), examples.Sketch.suite)
+    return Cheat(circuit, cells, [filled(examples.random_input(circuit, 1)[0][:items], 4)], twin=False)
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_circuit_that_chooses_by_the_place_proves_all_its_places_and_no_filler_that_differs(left):
+    """A statement of fewer items is about all places: it repeats the last output, which the circuit does not."""
+    assert choosing(left, 4).verify(items=4)
+    for items in (1, 2, 3):
+        cheat = choosing(left, items)
+        one = proven(cheat, items)
+        shown = decode_statement(cheat.circuit, encode_statement(cheat.circuit, one.statement))
+        if left < items - 1:  # filler repeats the last item, which is no exception
+            assert verify(*cheat.given(), shown, one.proof)
+        else:
+            refused(cheat, shown, one.proof)
+
+
+@pytest.mark.parametrize("items", [1, 2, 3])
+def test_filler_made_to_fit_where_the_circuit_has_its_constant(items):
+    """The prover commits to what the statement repeats, in place of what the circuit computes there."""
+    cheat = choosing(3, items)
+    out = cheat.circuit.outputs[0].tensor
+    cells = cheat.witness.tensors[out].reshape(cheat.circuit.tensors[out].padded)
+    assert (cells[3] != cells[2]).any()
+    cells[3] = cells[2]
+    one = cheat.prove(items=items)
+    shown = decode_statement(cheat.circuit, encode_statement(cheat.circuit, one.statement))
+    assert shown == one.statement
+    refused(cheat, shown, one.proof)

@@ -14,6 +14,7 @@ from verifai.domain.tensor import TensorSpec
 from verifai.engines.capabilities import Rehearsal
 from verifai.engines.interface import EngineProof, ProveRequest, Tensors, TensorSecret
 from verifai.engines.sumcheck.build_folder import read_build, stale
+from verifai.engines.sumcheck.circuit.counting import alike
 from verifai.engines.sumcheck.circuit.program import Circuit, Visibility
 from verifai.engines.sumcheck.clamping import clamped_finding, count_clamped, read_ranges
 from verifai.engines.sumcheck.interpreter.run import Trace, run
@@ -107,7 +108,23 @@ def _checked(request: ProveRequest) -> _Ready:
     check_tensors(request.inputs, _taken(request, circuit, ports))
     ranges = read_ranges(request.build_dir, section.circuit_sha256)
     inputs = circuit_inputs(circuit, [tensor.name for tensor in ports.inputs], request.inputs, section.scales)
-    return _Ready(section, data, circuit, blob, inputs, ranges, items_of(circuit, request.inputs), ports)
+    items = items_of(circuit, request.inputs)
+    _require_filler(circuit, items)
+    return _Ready(section, data, circuit, blob, inputs, ranges, items, ports)
+
+
+def _require_filler(circuit: Circuit, items: int) -> None:
+    """Raise InputRejected (``input-shape``) where filler might not repeat the last item, as a statement has it.
+
+    Equal inputs have equal outputs at every place, unless the circuit, which ``compile`` did not make, chooses by the place.
+    """
+    if items < circuit.batch and not all(alike(op, circuit.batch) for op in circuit.ops):
+        raise InputRejected(
+            "input-shape",
+            f"{items:,} samples; this circuit treats samples by their place, so it takes {circuit.batch:,} at once, not fewer",
+            where="inputs",
+            hint=f"Give {circuit.batch:,} samples, or make the circuit again with `verifai compile`.",
+        )
 
 
 def _prove(request: ProveRequest, ready: _Ready) -> EngineProof:

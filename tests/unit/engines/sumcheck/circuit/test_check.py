@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.cpu_time import takes_at_most
 from tests.support.sumcheck_circuits import clamp_table, single, start, tiny_mlp, with_op, with_output
 from tests.support.sumcheck_examples import Sketch, language_model
+from tests.support.sumcheck_hostile import Draft
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import same_cells
 from verifai.engines.sumcheck.circuit.check import check
@@ -408,3 +410,19 @@ def test_what_defines_a_tensor_once_more_is_refused_before_its_fields_are_used()
     sketch.add(ops.RowSum, x, ops.NONE, multiplier=1, axes=1)
     sums = replace(sketch._circuit(), inputs=tuple(sketch.inputs), outputs=(Port(1, Visibility.PUBLIC),))
     refused(replace(sums, ops=(*sums.ops, ops.RowMax(0, 1, 0, far, False))))
+
+
+def test_many_tables_whose_values_have_one_hash_cost_no_more_than_others() -> None:
+    """hash(-1) is hash(-2): tuples of them collide, and each table would be compared with all others to its end."""
+    count, size, bits = 1 << 11, 1 << 10, 11
+    draft = Draft()
+    x = draft.hidden((2,))
+    for number in range(count):
+        last = tuple(-1 - (number >> bit & 1) for bit in range(bits))
+        draft.tables.append(Table(f"table{number}", -size >> 1, (-1,) * (size - bits) + last))
+        x = draft.add(ops.Lookup, x, table=number)
+    circuit = draft.close(x)
+    assert len({hash(table.values) for table in circuit.tables}) == 1
+    assert takes_at_most(2.0, lambda: check(circuit))
+    tables = (*circuit.tables[:-1], replace(circuit.tables[5], name="double"))
+    assert "two tables are equal" in refused(replace(circuit, tables=tables)).message

@@ -162,6 +162,38 @@ def test_lookups_beyond_the_field_are_refused():
     assert refused.value.code == "sumcheck-too-large" and refused.value.where == "lookups: fractions"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_row_of_no_table_is_lost_for_no_more_challenges_than_leaves_are_counted_for(seed, monkeypatch):
+    """G(α, β) of every kind of false witness over a toy field, at all challenges; counts are the prover's choice."""
+    prime, pick = 61, random.Random(seed)
+    monkeypatch.setattr(soundness, "FIELD_SIZE", 0)  # as where rounding up is too weak
+    tables = [(0, 3, 7), (0, 4, 7), (1, 3, 7), (1, 3, 7)]  # (table, columns): one row twice in a table, and in two tables
+    for copies in (1, 2, 3):
+        false = pick.choice([(0, 3, 8), (0, 5, 7), (1, 4, 7), (0, prime - 1, 0)])
+        looked_up = [false] * copies + [pick.choice(tables) for _ in range(2)]
+        leaves = [(1, row) for row in looked_up] + [(pick.randrange(prime), row) for row in tables]
+        found = _zeros(leaves, prime)
+        log_leaves = (len(leaves) - 1).bit_length()
+        assert found <= soundness.fractions_numerator(len(leaves), log_leaves, 2) * prime < prime**2
+    honest = [(1, tables[0]), (1, tables[0]), (1, tables[2]), (-2, tables[0]), (0, tables[1]), (3, tables[2]), (-4, tables[3])]
+    assert _zeros(honest, prime) == prime**2
+    assert (
+        _zeros([(1, (0, 5, 7))] * 7 + [(-7, (0, 3, 7))], 7) == 49
+    )  # as many lookups as the field has elements: N < p is needed
+
+
+def _zeros(leaves, prime):
+    """At how many (α, β) the root's numerator is 0: fractions added one to the other, as the tree's nodes are."""
+    found = 0
+    for alpha, beta in itertools.product(range(prime), repeat=2):
+        numerator, denominator = 0, 1  # filler
+        for count, (table, first, second) in leaves:
+            other = alpha + (table + 1) * beta**2 - first - beta * second
+            numerator, denominator = (numerator * other + count * denominator) % prime, denominator * other % prime
+        found += numerator == 0
+    return found
+
+
 def _packed(bus):
     """The leaves of all blocks, which must lie side by side from leaf 0 on."""
     blocks = {(table.offset, 1 << table.log_size) for table in bus.tables}

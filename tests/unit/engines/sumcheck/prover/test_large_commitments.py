@@ -189,3 +189,23 @@ def test_weights_are_the_same_whenever_they_are_made(monkeypatch):
     assert np.array_equal(made[0], before)  # its own copy, so that nobody changes a key
     assert made.nbytes < kept.nbytes
     assert proving.PaddedWeights is PaddedWeights
+
+
+@pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+def test_weights_that_are_committed_where_a_circuit_has_none(suite, monkeypatch):
+    """A commitment without a row: its columns are empty, and its root is that of leaves which hold their tag alone."""
+    monkeypatch.setattr(examples.Sketch, "suite", suite)
+
+    def make():
+        sketch = examples.Sketch(3)
+        out = sketch.requant(sketch.input((1, 4)))
+        return sketch.finish(out, committed=True), sketch.cells
+
+    key, made = _proven(make, suite, monkeypatch)  # and verified
+    plan = key.committed.plan
+    assert not plan.columns and len(key.committed.rows()) == plan.shape.rows == plan.shape.reserved_rows
+    if suite is INTEGRITY:
+        assert key.identity == "39c746164d827b2fe6a609c74a23864014848744b9f2ba63df131aa2caec044d"  # of before, too
+        leaf = hashlib.sha256(LEAF_TAG).digest()
+        assert {key.committed.layers[0][at : at + 32] for at in range(0, len(key.committed.layers[0]), 32)} == {leaf}
+        assert made.proof.startswith(b"verifai/sumcheck-proof/2")

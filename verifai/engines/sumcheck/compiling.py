@@ -44,7 +44,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
-from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
 from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
@@ -180,10 +180,13 @@ def require_registrable(circuit: Circuit) -> None:
     """Refuse, before a root is made, hidden weights of which no proof that they keep their bounds could be made or verified.
 
     Raises:
-        UnsupportedModel: ``sumcheck-too-large``.
+        UsageError: ``privacy-unsupported``, when there are none. UnsupportedModel: ``sumcheck-too-large``.
     """
     if not circuit.opening_budget:
         return
+    if not circuit.weights:
+        hint = 'Write visibility = "public" below [weights].'
+        raise UsageError("privacy-unsupported", "the model has no weights that could be private", where="weights", hint=hint)
     try:
         layout = plan_relation(Kind.REGISTRATION, circuit).layout
     except (UnsupportedModel, EvidenceRejected) as problem:

@@ -18,7 +18,7 @@ from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.protocol.relations import Kind
 from verifai.engines.sumcheck.protocol.soundness import FIELD_SIZE, millibits
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
-from verifai.errors import UnsupportedModel
+from verifai.errors import UnsupportedModel, UsageError
 
 
 def hidden(rows: int, columns: int) -> Circuit:
@@ -60,3 +60,12 @@ def test_nothing_of_them_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "kept").mkdir()
     small_circuit(tmp_path / "kept", "few", Visibility.PUBLIC, WeightVisibility.PRIVATE)
     assert list(tmp_path.rglob("weights-*")) and list(tmp_path.rglob("circuit.lock"))
+
+
+def test_private_weights_of_a_model_without_any_are_no_weights() -> None:
+    draft = Draft()
+    circuit = planned(draft.close(draft.requant(draft.hidden((1, 4))), committed=True), ZERO_KNOWLEDGE, 1)
+    assert not circuit.weights and circuit.opening_budget == 1
+    with pytest.raises(UsageError) as caught:
+        require_registrable(circuit)
+    assert (caught.value.code, caught.value.where) == ("privacy-unsupported", "weights")

@@ -112,7 +112,7 @@ def mutations(case: Case, count: int, seed: int) -> Iterator[Case]:
         yield changed.repinned() if file in ("circuit.bin", "weights.bin") and chance.random() < 0.8 else changed
 
 
-class _Registrable(Sketch):
+class Registrable(Sketch):
     """Declared bounds are 2^k − 1, as those of hidden weights are."""
 
     suite = ZERO_KNOWLEDGE
@@ -154,7 +154,7 @@ def other_errors(circuit: Circuit, by: int) -> Iterator[Case]:
 
 def private_weights() -> Iterator[Case]:
     """Payloads of one model whose weights are hidden: under the pinned root, and under an epoch root that is linked to it."""
-    sketch = _Registrable(1)
+    sketch = Registrable(1)
     hidden = sketch.requant(sketch.matmul(sketch.input((1, 13)), 10))
     circuit = sketch.finish(sketch.requant(sketch.matmul(hidden, 5), relu=False), committed=True)
     pinned, epoch = (prepare(circuit, sketch.cells, weights_seed=bytes([number]) * 32) for number in range(2))

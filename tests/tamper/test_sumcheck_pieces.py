@@ -17,11 +17,12 @@ from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.planning.plan import plan, planned
-from verifai.engines.sumcheck.protocol import storage
+from verifai.engines.sumcheck.protocol import field, storage
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS, stored
 from verifai.engines.sumcheck.prover import commitment
 from verifai.engines.sumcheck.prover import lookups as prover_lookups
 from verifai.engines.sumcheck.prover import prove as proving
+from verifai.engines.sumcheck.prover.arrays import element
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, verify
 from verifai.errors import EvidenceRejected
@@ -217,6 +218,48 @@ def test_filler_leaves_that_cancel_each_other(name, monkeypatch):
 
     monkeypatch.setattr("verifai.engines.sumcheck.prover.party.build_leaves", filled)
     assert cheat.refused().where == "lookups.numerators"
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_filler_leaf_that_makes_up_for_a_false_row(name, monkeypatch):
+    """The output's row is in no table. One filler leaf, 1/(−1/S), brings the sum S of all others back to 0."""
+    cheat = _cheat(name)
+    cheat.given()
+    out = cheat.circuit.outputs[0].tensor
+    cells, described = cheat.witness.tensors[out], cheat.circuit.tensors[out]
+    cells[0] += 1 if cells[0] < described.high else -1
+    honest = prover_lookups.build_leaves
+
+    def filled(bus, blocks, alpha, beta):
+        layer = honest(bus, blocks, alpha, beta)
+        top = prover_lookups._Layers(cheat.channel, layer)._layers[-1]
+        (p0, p1, q0, q1) = (element(*one[:, 0]) for one in (top.p0, top.p1, top.q0, top.q1))
+        total = field.add(field.product(p0, field.inverse(q0)), field.product(p1, field.inverse(q1)))
+        assert total != field.ZERO
+        last = np.array(field.sub(field.ZERO, field.inverse(total)), dtype=np.uint64).reshape(2, 1)
+        p1, q1 = np.append(layer.p1, np.uint64(1)), np.concatenate([layer.q1, last], axis=1)
+        assert len(p1) <= len(layer.p0)
+        return replace(layer, p1=p1, q1=q1)
+
+    monkeypatch.setattr("verifai.engines.sumcheck.prover.party.build_leaves", filled)
+    assert cheat.refused().where == "lookups.numerators"
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_filler_with_another_denominator(name, monkeypatch):
+    """0/2 where 0/1 belongs leaves the sum as it is, and would add to the degree that leaves are counted for."""
+    cheat = _cheat(name)
+    cheat.given()
+    honest = prover_lookups.build_leaves
+
+    def filled(bus, blocks, alpha, beta):
+        layer = honest(bus, blocks, alpha, beta)
+        assert len(layer.p1) < len(layer.p0)
+        two = np.array([[2], [0]], dtype=np.uint64)
+        return replace(layer, p1=np.append(layer.p1, np.uint64(0)), q1=np.concatenate([layer.q1, two], axis=1))
+
+    monkeypatch.setattr("verifai.engines.sumcheck.prover.party.build_leaves", filled)
+    assert cheat.refused().where == "lookups.denominators"
 
 
 @pytest.mark.parametrize("name", MAKE)

@@ -20,6 +20,7 @@ from verifai.engines.sumcheck.protocol.storage import stored
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import relations as proving
 from verifai.engines.sumcheck.prover.commitment import commit_hiding, commitment_coins
+from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.engines.sumcheck.verifier.relations import verify_relation
 from verifai.errors import EvidenceRejected
@@ -56,10 +57,11 @@ def forged(change, seed=ONE):
     honest = key(seed)
     cells = tuple(one.copy() for one in honest.weights)
     change(cells)
-    columns = {("weight", i, 0): one.reshape(-1) for i, one in enumerate(cells)}
-    plan = honest.layout.weights
+    held = PaddedWeights(honest.circuit.weights, model()[1])
+    held._kept = list(cells)
+    columns, plan = held.columns(), honest.layout.weights
     matrix = commit_hiding(plan, columns, commitment_coins(plan, columns, seed), "weights")
-    return replace(honest, weights=cells, committed=matrix, identity=matrix.root.hex())
+    return replace(honest, weights=held, committed=matrix, identity=matrix.root.hex())
 
 
 def registered(of, number=0, proof=None, **changes):

@@ -27,7 +27,11 @@ from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
+from verifai.engines.sumcheck.planning.plan import require_verifiable
+from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.planning.price import price_of_relation, price_with_openings
 from verifai.engines.sumcheck.ports import Ports, ports_of
+from verifai.engines.sumcheck.protocol.relations import Kind
 from verifai.engines.sumcheck.quantise.ranges import samples_of
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions
 from verifai.engines.sumcheck.secrets.store import (
@@ -40,7 +44,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
-from verifai.errors import EvidenceRejected, UnsupportedModel
+from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
 from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
@@ -87,6 +91,7 @@ def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> Co
     # Searched and measured as one inference; a batch runs the same integers.
     lowered = _in_batches(request, found)
     require_readable(lowered.circuit)
+    require_registrable(lowered.circuit)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -114,6 +119,7 @@ def _predict(request: CompileRequest) -> Prediction:
     bits = {name: int(getattr(found.options, name)) for name in TUNED_FIELDS}
     lowered = _in_batches(request, found)
     require_readable(lowered.circuit)
+    require_registrable(lowered.circuit)
     return Prediction(found.fidelity, committed_cells(lowered), bits, len(found.tried))
 
 
@@ -168,6 +174,26 @@ def require_readable(circuit: Circuit) -> None:
         message = f"no verifier would read its circuit: {problem.message}"
         hint = "Split the model: `verifai split --help`; or hide less of it."
         raise UnsupportedModel("sumcheck-too-large", message, hint=hint) from None
+
+
+def require_registrable(circuit: Circuit) -> None:
+    """Refuse, before a root is made, hidden weights of which no proof that they keep their bounds could be made or verified.
+
+    Raises:
+        UsageError: ``privacy-unsupported``, when there are none. UnsupportedModel: ``sumcheck-too-large``.
+    """
+    if not circuit.opening_budget:
+        return
+    if not circuit.weights:
+        hint = 'Write visibility = "public" below [weights].'
+        raise UsageError("privacy-unsupported", "the model has no weights that could be private", where="weights", hint=hint)
+    try:
+        layout = plan_relation(Kind.REGISTRATION, circuit).layout
+    except (UnsupportedModel, EvidenceRejected) as problem:
+        message = f"the hidden weights are too many for the proof that they keep their bounds: {problem.message}"
+        hint = "Split the model: `verifai split --help`; or hide less of it."
+        raise UnsupportedModel("sumcheck-too-large", message, where=problem.where or "weights", hint=hint) from None
+    require_verifiable(price_with_openings(price_of_relation(Kind.REGISTRATION, circuit), layout))
 
 
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:

@@ -27,8 +27,8 @@ def codeword_bytes(shape: CommitmentShape) -> int:
 
 def first_kept(commitment: Commitment) -> int:
     """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where it hides,
-    for the blind rows at the beginning."""
-    if commitment.shape.hiding:
+    for the blind rows at the beginning, and where no row is stored."""
+    if commitment.shape.hiding or not commitment.shape.rows:
         return 0
     return min(commitment.first_row << commitment.log_message, 1 << commitment.log_cells >> 1)
 

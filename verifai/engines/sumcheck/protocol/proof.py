@@ -116,7 +116,7 @@ def _words(data: bytes, where: str) -> tuple[int, ...]:
 def _opening(data: bytes, at: int, shape: CommitmentShape) -> Opening:
     end = at + 8 * shape.rows * shape.queries
     words = _words(data[at:end], f"opening {shape.label}")
-    columns = tuple(words[i : i + shape.rows] for i in range(0, len(words), shape.rows))
+    columns = tuple(words[i * shape.rows : (i + 1) * shape.rows] for i in range(shape.queries))
     salt = salt_bytes(shape)
     salts = tuple(data[end + salt * i : end + salt * (i + 1)] for i in range(shape.queries)) if salt else ()
     end += salt * shape.queries

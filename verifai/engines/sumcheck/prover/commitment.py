@@ -122,7 +122,8 @@ def leaf_digests(layers: Sequence[bytes], positions: Sequence[int]) -> bytes:
 
 def stored_rows(plan: Commitment, cells: U64) -> U64:
     """The rows from the first used one, without reserved or mask rows: (R, C), contiguous. ``cells``: all, or the last ones."""
-    return cells.reshape(-1, plan.shape.message)[-len(plan.value_rows()) :]
+    rows = cells.reshape(-1, plan.shape.message)
+    return rows[len(rows) - len(plan.value_rows()) :]
 
 
 def placed(plan: Commitment, columns: Mapping[Key, U64], first: int = 0) -> U64:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from tests.support import sumcheck_examples as examples
+from tests.support.conformance_cases import Registrable
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.protocol.field import P
+from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, LEAF_TAG, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.prover import commitment, padded_weights, parallel
 from verifai.engines.sumcheck.prover import prove as proving
@@ -21,6 +23,8 @@ from verifai.engines.sumcheck.prover.hash_kernels import RowHashes
 from verifai.engines.sumcheck.prover.key_cache import key_bytes
 from verifai.engines.sumcheck.prover.padded_weights import PaddedWeights, padded_weight
 from verifai.engines.sumcheck.prover.prove import TensorOpening, prepare, prove
+from verifai.engines.sumcheck.prover.relations import prove_link, prove_registration
+from verifai.engines.sumcheck.verifier.relations import verify_relation
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 
 
@@ -70,6 +74,38 @@ def test_a_proof_does_not_depend_on_what_is_kept(name, suite, monkeypatch):
     assert made.committed.codeword is None and key_bytes(made) < key_bytes(kept)
     assert found.statement == wanted.statement and found.proof == wanted.proof
     assert made.identity == kept.identity and made.committed.layers == kept.committed.layers
+
+
+def test_every_opening_of_a_hidden_root_shows_the_code_word_that_was_hashed(monkeypatch):
+    """Blind rows are chosen per opening, in a copy of the cells alone: whatever number is opened, and by whatever proof, the
+    code word that is made again has all pairs of them, with the masks and tails that the root was made of."""
+    sketch = Registrable(4)
+    out = sketch.requant(sketch.matmul(sketch.input((1, 20)), 9), relu=False)
+    circuit, cells = sketch.finish(out, committed=True), sketch.cells
+    trusted = trust_circuit(encode(circuit), circuit_digest(encode(circuit)))
+    trace = run(circuit, cells, examples.random_input(circuit))
+    numbers = (3, 0, 1)
+
+    def everything():
+        keys = [prepare(circuit, cells, 2, weights_seed=bytes([seed]) * 32) for seed in (1, 2)]
+        masked = keys[0].committed.masked.copy()
+        made = [prove(keys[0], trace, opening_number=number, rng=_coins()) for number in numbers]
+        more = [prove_registration(keys[0], 2, rng=_coins(), threads=2), prove_link(keys[0], 4, keys[1], 0, rng=_coins())]
+        assert np.array_equal(keys[0].committed.masked, masked)
+        return keys, made, more
+
+    kept, wanted, relations = everything()
+    monkeypatch.setattr(commitment, "CODEWORD_BYTES", 0)
+    monkeypatch.setattr(commitment, "PART_BYTES", 0)
+    keys, made, more = everything()
+    assert keys[0].committed.codeword is None and kept[0].committed.codeword is not None
+    assert (made, more) == (wanted, relations) and len({one.proof for one in made}) == len(numbers)
+    for one in made:
+        verify(trusted, trust_weights(trusted, keys[0].identity, None), one.statement, one.proof)
+    roots = [OpenedRoot(keys[0].committed.root, 2)]
+    verify_relation(Kind.REGISTRATION, circuit, keys[0].digest, roots, more[0])
+    roots = [OpenedRoot(keys[0].committed.root, 4), OpenedRoot(keys[1].committed.root, 0)]
+    verify_relation(Kind.LINK, circuit, keys[0].digest, roots, more[1])
 
 
 def test_cells_before_the_first_row_are_not_there(monkeypatch):
@@ -153,3 +189,23 @@ def test_weights_are_the_same_whenever_they_are_made(monkeypatch):
     assert np.array_equal(made[0], before)  # its own copy, so that nobody changes a key
     assert made.nbytes < kept.nbytes
     assert proving.PaddedWeights is PaddedWeights
+
+
+@pytest.mark.parametrize("suite", [INTEGRITY, ZERO_KNOWLEDGE], ids=lambda suite: suite.name)
+def test_weights_that_are_committed_where_a_circuit_has_none(suite, monkeypatch):
+    """A commitment without a row: its columns are empty, and its root is that of leaves which hold their tag alone."""
+    monkeypatch.setattr(examples.Sketch, "suite", suite)
+
+    def make():
+        sketch = examples.Sketch(3)
+        out = sketch.requant(sketch.input((1, 4)))
+        return sketch.finish(out, committed=True), sketch.cells
+
+    key, made = _proven(make, suite, monkeypatch)  # and verified
+    plan = key.committed.plan
+    assert not plan.columns and len(key.committed.rows()) == plan.shape.rows == plan.shape.reserved_rows
+    if suite is INTEGRITY:
+        assert key.identity == "39c746164d827b2fe6a609c74a23864014848744b9f2ba63df131aa2caec044d"  # of before, too
+        leaf = hashlib.sha256(LEAF_TAG).digest()
+        assert {key.committed.layers[0][at : at + 32] for at in range(0, len(key.committed.layers[0]), 32)} == {leaf}
+        assert made.proof.startswith(b"verifai/sumcheck-proof/2")

@@ -143,7 +143,8 @@ def _row(entry: Entry) -> Row:
     items = "".join(_item(finding) for finding in entry.findings)
     items += "".join(f"<li>proven: {_text(head)}{_lines(text)}</li>" for head, *text in shown_blocks(entry.values))
     items += "".join(f"<li>{_text(name)}: {_code(value)}</li>" for name, value in entry.facts.items())
-    findings = f"<details><summary>{len(entry.findings)} findings</summary><ul>{items}</ul></details>"
+    count = f"{len(entry.findings)} finding{'' if len(entry.findings) == 1 else 's'}"
+    findings = f"<details><summary>{count}</summary><ul>{items}</ul></details>"
     return Row(entry.outcome, (_code(entry.name), WORDS[entry.outcome], _code(entry.identifier[:16]), findings))
 
 

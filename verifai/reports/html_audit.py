@@ -9,6 +9,7 @@ from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.evaluation.words import lines as evaluation_lines
+from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.domain.on_demand import Revisited
 from verifai.reports.html_chain import chain_svg
@@ -31,7 +32,7 @@ _VERDICTS = {
 QUESTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Genuine", "Is the evidence complete, unaltered and true?", ("V1", "V2", "V3", "V4", "V5", "V6", "A", "E")),
     ("As asked", "Is it about what was asked?", ("V7", "V8", "V9")),
-    ("Trusted", "Do the right people vouch for it?", ("T1", "T2", "T3", "T5", "T6", "L")),
+    ("Trusted", "Do the right people vouch for it?", ("T0", "T1", "T2", "T3", "T5", "T6", "L")),
     ("Fresh", "Is it recent enough?", ("T4",)),
 )
 """The four verdicts that are kept apart, with the step numbers that answer each."""
@@ -144,7 +145,7 @@ def _problems(report: AuditReport) -> str:
         return ""
     items = "".join(
         f'<li class="{one.outcome.value}"><b>{safe(one.message)}</b>{_small("at", one.where)}{_small("found", one.evidence)}'
-        f'{_small("what to do", one.remedy)}<small class="code">{safe(one.code)}</small></li>'
+        f'{_small("what to do", one.remedy or remedy(one.code))}<small class="code">{safe(one.code)}</small></li>'
         for one in bad
     )
     return f'<section><h2>What is wrong</h2><ul class="problems">{items}</ul></section>'

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks
+from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import shown_blocks
 from verifai.reports.text import visible
@@ -87,5 +88,6 @@ def _section(report: AuditReport, *, several: bool) -> list[str]:
 
 
 def _item(one: Finding) -> str:
-    remedy = f" What to do: {escaped(one.remedy)}" if one.remedy else ""
-    return f"- {escaped(one.message)} (`{one.code}`).{remedy}"
+    advice = one.remedy or remedy(one.code)
+    what = f" What to do: {escaped(advice)}" if advice else ""
+    return f"- {escaped(one.message)} (`{one.code}`).{what}"

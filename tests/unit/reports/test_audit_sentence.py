@@ -16,7 +16,7 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import Decision, ShownTensor
 from verifai.domain.statement import Role
 from verifai.errors import Undecided
-from verifai.reports.html_audit import render_html
+from verifai.reports.html_audit import question_of, render_html
 from verifai.reports.markdown_audit import escaped, render_markdown
 from verifai.reports.pdf import render_pdf
 
@@ -84,6 +84,14 @@ def test_several_begin_with_an_overview_and_one_does_not() -> None:
 
 
 HOSTILE = "a|b\n# head *bold* [x](http://evil.example) <img src=x> `c` @everyone www.evil.example\x1b[31m"
+
+
+def test_what_is_wrong_says_what_to_do_and_whom_it_concerns() -> None:
+    wrong = Finding("anchors-came-along", Outcome.POLICY_NOT_MET, "both came with it", "T0")
+    one = AuditReport("case", Sha256("1" * 64), ("said",), (wrong,))
+    assert question_of(wrong) == "Trusted"
+    for text in (render_html([one]).decode(), render_markdown([one]).decode()):
+        assert "told by somebody you trust" in text, "the remedy that the code is listed with"
 
 
 def test_foreign_text_in_markdown_is_text() -> None:

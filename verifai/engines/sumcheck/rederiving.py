@@ -101,7 +101,7 @@ def _compared(code: str, found: str, pinned: str, what: str) -> Finding:
     evidence = f"derived {found}, pinned {pinned}"
     if found == pinned:
         return Finding(
-            f"{code}-rederived", Outcome.HOLDS, f"{what}, derived again from the model, equal the pinned", evidence=evidence
+            f"{code}-rederived", Outcome.HOLDS, f"{what}, derived again from the model: equal to the pinned", evidence=evidence
         )
     return Finding(
         f"{code}-differs",

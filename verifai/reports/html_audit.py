@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from verifai.domain.audit import AuditReport
 from verifai.domain.audit_words import audit_sentence, count_checks, outputs_words
+from verifai.domain.codes import remedy
 from verifai.domain.comparison import OutputComparison
 from verifai.domain.evaluation.words import lines as evaluation_lines
-from verifai.domain.codes import remedy
 from verifai.domain.findings import Finding, Outcome, worst
 from verifai.domain.on_demand import Revisited
 from verifai.reports.html_chain import chain_svg

@@ -87,7 +87,7 @@ HOSTILE = "a|b\n# head *bold* [x](http://evil.example) <img src=x> `c` @everyone
 
 
 def test_what_is_wrong_says_what_to_do_and_whom_it_concerns() -> None:
-    wrong = Finding("anchors-came-along", Outcome.POLICY_NOT_MET, "both came with it", "T0")
+    wrong = Finding("anchors-came-along", Outcome.POLICY_NOT_MET, "both came with it", step="T0")
     one = AuditReport("case", Sha256("1" * 64), ("said",), (wrong,))
     assert question_of(wrong) == "Trusted"
     for text in (render_html([one]).decode(), render_markdown([one]).decode()):

@@ -10,11 +10,13 @@ instead, without coverage.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
@@ -53,22 +55,35 @@ def main(arguments: list[str]) -> int:
 
 
 def _all() -> int:
-    failed = []
-    for name, target in targets().items():
-        started = time.monotonic()
-        command = [sys.executable, "-m", "tests.fuzz.fuzz_run", name]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TARGET_SECONDS)
-        except subprocess.TimeoutExpired:
-            print(f"FAILED {name:16} it was not done within {TARGET_SECONDS} s and was ended", flush=True)
-            failed.append(name)
-            continue
-        word = "ok" if done.returncode == 0 else "FAILED"
-        print(f"{word:6} {name:16} {target.runs:>7} runs  {time.monotonic() - started:6.1f} s", flush=True)
-        if done.returncode:
-            failed.append(name)
-            print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
-    return 1 if failed else 0
+    """Every target, as many beside each other as there are processors; what became of each is printed in their order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return (
+            1 if [name for name, done in zip(targets(), pool.map(_run, targets()), strict=True) if not _told(name, done)] else 0
+        )
+
+
+def _run(name: str) -> tuple[float, subprocess.CompletedProcess[str] | None]:
+    """Seconds and the end of a target's process; ``None`` for one that was not done within its time."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "tests.fuzz.fuzz_run", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=TARGET_SECONDS)
+    except subprocess.TimeoutExpired:
+        return time.monotonic() - started, None
+    return time.monotonic() - started, done
+
+
+def _told(name: str, ended: tuple[float, subprocess.CompletedProcess[str] | None]) -> bool:
+    """Print what became of a target. Returns whether it held."""
+    seconds, done = ended
+    if done is None:
+        print(f"FAILED {name:16} it was not done within {TARGET_SECONDS} s and was ended", flush=True)
+        return False
+    word = "FAILED" if done.returncode else "ok"
+    print(f"{word:6} {name:16} {targets()[name].runs:>7} runs  {seconds:6.1f} s", flush=True)
+    if done.returncode:
+        print(done.stdout[-3000:], done.stderr[-6000:], sep="\n")
+    return not done.returncode
 
 
 def _at_random(name: str, target: Target) -> int:

@@ -51,6 +51,8 @@ PROMPTS = {
     "arithmetic": "2 + 2 = 4, 3 + 3 = 6, 4 + 4 =",
     "another language": "Bonjour, je m'appelle Marie et j'habite à",
     "an instruction": "Write the days of the week in order: Monday, Tuesday,",
+    "a long instruction": "Answer in one short sentence. Do not use numbers, and do not repeat the question. "
+    "Why does the sky look blue on a clear day?\n\nAnswer:",
 }
 
 

@@ -23,6 +23,10 @@ from verifai.domain.counting import RIGHT, PinnedCount
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.metrics import RightCount
 from verifai.domain.statement import Visibility, WeightVisibility
+from verifai.engines.sumcheck import verifying
+from verifai.engines.sumcheck.circuit.program import Circuit
+from verifai.engines.sumcheck.lock_section import LockSection
+from verifai.engines.sumcheck.quantise.scales import ColumnScale, Scale
 from verifai.errors import EvidenceRejected, PolicyNotMet, UsageError, VerifaiError
 from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.stages.compile import compile_circuit
@@ -45,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(root: Path) -> CircuitFolder:
-    return counting_circuit(root, "counting", budget=32)
+    return counting_circuit(root, "counting", budget=64)
 
 
 def judged(folder: CircuitFolder, path: Path, pin: DataLock = PIN) -> VerifiedEvaluation:
@@ -220,6 +224,27 @@ def test_an_input_that_is_called_as_the_count_is_matched_or_refused(root: Path, 
     assert unmatched.value.code == "evaluation-other-inputs"
     with pytest.raises(UsageError) as refusal:
         judged(cheat, path)
+    assert refusal.value.code == "bad-lock"
+
+
+def test_scores_with_a_scale_per_column_are_not_counted(
+    folder: CircuitFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler makes no such circuit: integers would be compared that mean other things, column by column."""
+    path = root / "columns"
+    evaluate(folder, DATA, PIN, path)
+    real = verifying._check_count
+
+    def stated(section: LockSection, circuit: Circuit) -> None:
+        assert section.count_right is not None
+        name = section.count_right.answer
+        columns = Scale(1, 0, -9, 9, columns=(ColumnScale(0, 0), ColumnScale(-3, 0), ColumnScale(5, 0)))
+        real(replace(section, scales={**section.scales, name: columns}), circuit)
+
+    assert judged(folder, path).metrics.whole is not None
+    monkeypatch.setattr(verifying, "_check_count", stated)
+    with pytest.raises(UsageError, match="a scale per column") as refusal:
+        judged(folder, path)
     assert refusal.value.code == "bad-lock"
 
 

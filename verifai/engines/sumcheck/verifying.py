@@ -173,6 +173,10 @@ def _check_count(section: LockSection, circuit: Circuit) -> None:
             f"the pinned circuit counts over {found.classes} classes of {outputs[found.answer]!r}, and it is said otherwise"
         )
         raise UsageError("bad-lock", message, where=f"{WHERE}.count_right")
+    stated = section.scales.get(pinned.answer)
+    if stated is not None and stated.columns:
+        message = "the counted output has a scale per column, so that its largest integer need not be its largest score"
+        raise UsageError("bad-lock", message, where=f"{WHERE}.count_right")
 
 
 def weakest_step(circuit: Circuit) -> int:

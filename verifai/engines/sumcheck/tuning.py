@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, LanguageFigures, Task
 from verifai.domain.progress import Progress
-from verifai.domain.statement import MAX_COLUMNS, Visibility
+from verifai.domain.statement import MAX_COLUMNS
 from verifai.engines.fidelity import reference_measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure
@@ -168,8 +168,7 @@ class Tuner:
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
         self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
-        shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
-        self._ordered = ordered_inputs(model) & shown
+        self._ordered = ordered_inputs(model)
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
         self._costs: list[Cost] = []

@@ -187,8 +187,9 @@ export function parseSection(table: Table): Section {
   if (weights === "withheld" || (weights === "committed" && hides)) throw record.refuse("sumcheck weights are public, or committed, or, in the zero-knowledge suite, private", "weights");
   if (weights === "private" && !hides) throw record.refuse("this suite hides nothing, so no weights are private", "weights");
   if (openingBudget > 0 !== (weights === "private")) throw record.refuse("exactly private weights have an opening budget", "opening_budget");
-  const shown = new Set(tensors.filter((one) => one.role === "input" && one.visibility === "public").map((one) => one.name));
-  for (const [name, scale] of scales) if (scale.ordered && !shown.has(name)) throw record.refuse("only public inputs are the integers of float32 numbers", "scales");
+  const outputs = new Set(tensors.filter((one) => one.role === "output").map((one) => one.name));
+  const inputs = new Set(tensors.filter((one) => one.role === "input" && !outputs.has(one.name)).map((one) => one.name));
+  for (const [name, scale] of scales) if (scale.ordered && !inputs.has(name)) throw record.refuse("only inputs are the integers of float32 numbers", "scales");
   if (!hides && tensors.some((one) => one.visibility === "private")) throw record.refuse("this suite hides nothing, so no tensor is private", "tensors");
   for (const role of ROLES) {
     const named = tensors.filter((one) => one.role === role).map((one) => one.name);

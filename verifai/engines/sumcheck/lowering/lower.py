@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering.limbs import limbed_input
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.unread import without_unread
@@ -242,13 +243,16 @@ def _lower_once(
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
         scale = input_scale(graph, builder, name)
-        number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
+        if scale.ordered and name not in shown:
+            number, read = limbed_input(builder, name, graph.shapes[name])
+        else:
+            number = read = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
         if name in shown:
             builder.shown |= {number}
-        held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
+        held = whole(read, graph.shapes[name], scale.step, scale.zero_point)
         if scale.ordered:
-            state.ordered.add(number)
+            state.ordered.add(read)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

@@ -59,8 +59,9 @@ def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> 
     """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
     builder = state.builder
     shift = fewer_limbs(state, max(1, least_shift(builder, form, step) + state.finer))
-    # Factors are rounded more coarsely where finer ones would break a bound; what that costs shows in the fidelity.
-    shift = max(1, min(shift, most_shift(builder, form, step)))
+    if builder.fine:
+        # Factors are rounded more coarsely where finer ones would break a bound; what that costs shows in the fidelity.
+        shift = max(1, min(shift, most_shift(builder, form, step)))
     if shift > MAX_SHIFT:
         raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
     z = emit_form(builder, form, step, shift, name)

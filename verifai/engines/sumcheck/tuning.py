@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.fidelity import Fidelity, LanguageFigures, Task
 from verifai.domain.progress import Progress
-from verifai.domain.statement import MAX_COLUMNS
+from verifai.domain.statement import MAX_COLUMNS, Visibility
 from verifai.engines.fidelity import reference_measure
 from verifai.engines.sumcheck.building import build_circuit
 from verifai.engines.sumcheck.fidelity import measure

@@ -11,16 +11,26 @@ import numpy as np
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
+from verifai.engines.sumcheck.lowering.emit import (
+    MAX_SHIFT,
+    emit_form,
+    emit_select,
+    form_reach,
+    least_shift,
+    most_shift,
+    narrow_shift,
+)
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
+    BatchedTerm,
     CellTerm,
     ConvTerm,
     Floats,
     Form,
     Held,
     Lazy,
+    ProductTerm,
     SelectTerm,
     SquaresTerm,
     affine,
@@ -188,8 +198,11 @@ class State:
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
         least = self._fewer_limbs(least)
         limbs = self.builder.plan.limbs(least)
+        if sum(limbs) > (narrow := self._narrow(form, step)):
+            least = min(least, narrow)
+            limbs = self.builder.plan.exact_limbs(narrow)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or self.builder.bounds_alone or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
@@ -205,6 +218,11 @@ class State:
         """A shift of a limb less, where it is nearly one already: sums are computed to 1/128 of a step, 1/8 does for many."""
         whole_limbs = (shift - 1) // MAX_WIDTH * MAX_WIDTH
         return whole_limbs if self.builder.unclamped and 0 < whole_limbs >= shift - SPARED_BITS else shift
+
+    def _narrow(self, form: Form, step: Fraction) -> int:
+        """The greatest shift with which cells of hidden weights are looked up themselves, where they are too many for parts: it
+        takes them 15 bits, which is finer than most models' files have them."""
+        return max(1, narrow_shift(self.builder, form, step)) if self.builder.bounds_alone else MAX_SHIFT + MAX_WIDTH
 
     def _far_beyond(self, name: str, form: Form, scale: Scale) -> bool:
         """Whether a sum could lie beyond a table of what calibration saw of it, which with room fits one range.
@@ -223,12 +241,34 @@ class State:
 
     def _rescaled(self, name: str, form: Form, step: Fraction, bits: int) -> Held:
         """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
+        found = self._whole_product(name, form, step, bits) if self.builder.bounds_alone else None
+        if found is not None:
+            return found
         shift = self._fewer_limbs(max(1, least_shift(self.builder, form, step) + self.finer))
+        shift = min(shift, self._narrow(form, step))
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
         z = emit_form(self.builder, form, step, shift, name)
         tensor = self.builder.rescale(z, shift, bits, name, step)
         return whole(tensor, form.logical, step)
+
+    def _whole_product(self, name: str, form: Form, step: Fraction, bits: int) -> Held | None:
+        """A lone product of two values, in steps of a power of two of its own units, and no larger than ``step``.
+
+        It has the factor 1, where another one has to be an integer of ten bits: with the bounds that hidden weights are given,
+        the products of a long head leave no room for these.
+        """
+        term = form.terms[0]
+        if len(form.terms) != 1 or form.constant or not isinstance(term, ProductTerm | BatchedTerm) or not term.factor:
+            return None
+        unit = Fraction(abs(term.factor)) * term.a.step * term.b.step
+        ratio = step / unit
+        shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
+        if not 1 <= shift <= MAX_SHIFT:
+            return None
+        z = emit_form(self.builder, form, unit * (1 << shift), shift, name)
+        tensor = self.builder.rescale(z, shift, bits + 2, name)
+        return whole(tensor, form.logical, unit * (1 << shift))
 
     def quotient(self, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
         """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.

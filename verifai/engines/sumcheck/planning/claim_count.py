@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find, 
 from verifai.engines.sumcheck.circuit.ops import NONE
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Weight, WeightVisibility
 from verifai.engines.sumcheck.protocol import buses
-from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, Bus, taps
+from verifai.engines.sumcheck.protocol.buses import LINEAR_OR_VIEW, RANGE, SIGNED, Bus, taps
 from verifai.engines.sumcheck.protocol.convolution import DIRECT_RATIO, DIRECT_STEPS
 from verifai.engines.sumcheck.protocol.layout import MAX_CLAIMS, public_tensors, ranged_tensors
 from verifai.engines.sumcheck.protocol.operations import conv_bits
@@ -174,12 +174,21 @@ class ClaimCounter:
             self.pin(described.shape, described.bits, 1)
         self._tables(bus)
 
+    def ranges(self, bus: Bus) -> None:
+        """A sum of fractions for weights' own cells."""
+        self.send(1 + sum(2 * layer + 4 for layer in range(bus.log_leaves)))
+        for owner in bus.by_tensor:
+            weight = self.circuit.weights[owner]
+            self.weight(owner, 0, 1)
+            self.pin(weight.shape, weight.bits, 1)
+        self._tables(bus)
+
     def _tables(self, bus: Bus) -> None:
         for table in bus.tables:
             self.send(1)
             self.open((table.log_size,), 0, 1)
             self.look(2 << (table.log_size + 1) // 2, 1)
-            if table.kind != RANGE:
+            if table.kind not in (RANGE, SIGNED):
                 self.nanoseconds += TABLE_NS << table.log_size
                 self.most = max(self.most, TABLE_BYTES << table.log_size)
 

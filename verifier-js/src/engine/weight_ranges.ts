@@ -58,18 +58,18 @@ function sumOf(weights: readonly Weight[], owners: readonly number[]): Bus {
   }
   const byTensor = new Map<number, readonly LookupBlock[]>();
   owners.forEach((owner, number) => {
-    const group: Group = { storage: storages[number]!, logMembers: 0, addresses: addresses[number]! };
+    const group: Group = { storage: storages[number]!, logMembers: 0, addresses: addresses[number]!, sum: 0 };
     byTensor.set(owner, [{ owner, slot: 0, table: widths.indexOf(bitLength(weights[owner]!.bound)), group, member: 0 }]);
   });
-  const tables = widths.map((bits, i) => ({ kind: "signed" as const, index: bits, logSize: bits + 1, offset: offsets[i]! }));
-  return { tables, byOperation: [], byTensor, logLeaves: Math.max(1, log2Ceil(end)), leaves: end };
+  const tables = widths.map((bits, i) => ({ kind: "signed" as const, index: bits, logSize: bits + 1, offset: offsets[i]!, sum: 0 }));
+  return { tables, byOperation: [], byTensor, logLeaves: Math.max(1, log2Ceil(end)), logSums: 0, sums: [end] };
 }
 
 /** The script, sum by sum. `first`: the number of the first table. */
 export function checkRanges(party: Party, weights: readonly Weight[], sums: readonly Bus[], first: number): void {
   for (const bus of sums) {
     const [alpha] = party.challenges("lookups.alpha", 1), [beta] = party.challenges("lookups.beta", 1);
-    const leafSum = new LeafSum(party.fractions(bus), alpha!, beta!);
+    const leafSum = new LeafSum(party.fractions(bus), bus.logSums, alpha!, beta!);
     for (const [owner, [block]] of bus.byTensor) {
       const axes = leafSum.functional(block!), value = party.weight(owner, axes, "relation.w");
       party.pinPadding(weightKey(owner), axes, weights[owner]!.shape, value);

@@ -8,6 +8,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, W
 from verifai.engines.sumcheck.circuit.weights import weight_width
 from verifai.engines.sumcheck.planning.plan import plan
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
 from verifai.engines.sumcheck.protocol.proof import salt_bytes
 from verifai.engines.sumcheck.protocol.relations import Kind
@@ -64,7 +65,7 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     layout = layout or plan(circuit)
     cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
     kept = 3 * 8 * cells  # the trace, over the integers and over the field
-    return PROCESS_BYTES + kept + weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * layout.bus.leaves)
+    return PROCESS_BYTES + kept + weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
 
 
 def registration_memory_bytes(circuit: Circuit) -> int:
@@ -76,8 +77,13 @@ def registration_memory_bytes(circuit: Circuit) -> int:
     found = plan_relation(Kind.REGISTRATION, circuit)
     parts = sum(1 << tensor.log_cells for tensor in found.circuit.tensors)
     kept = 3 * 8 * parts + weights_bytes(circuit.weights)
-    lookups = max([LEAF_BYTES * found.layout.bus.leaves, *(RANGED_LEAF_BYTES * one.leaves for one in found.sums)])
+    lookups = max([LEAF_BYTES * _places(found.layout.bus), *(RANGED_LEAF_BYTES * one.leaves for one in found.sums)])
     return PROCESS_BYTES + kept + _proof_bytes(found.layout, lookups)
+
+
+def _places(bus: Bus) -> int:
+    """Leaves with the filler between those of several sums."""
+    return bus.largest << bus.log_sums
 
 
 def _proof_bytes(layout: Layout, lookups: int) -> int:

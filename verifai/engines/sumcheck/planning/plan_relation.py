@@ -48,7 +48,7 @@ def parts_fit(circuit: Circuit) -> bool:
     except EvidenceRejected:
         return False
     error = soundness.fractions_numerator(bus.leaves, bus.log_leaves, bus.width)
-    return soundness.millibits(error, soundness.FIELD_SIZE) >= 1000 * SECURITY_BITS
+    return bus.log_sums == 0 and soundness.millibits(error, soundness.FIELD_SIZE) >= 1000 * SECURITY_BITS
 
 
 def _alone(label: str, commitment: Commitment) -> Commitment:

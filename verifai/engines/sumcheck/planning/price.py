@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, WeightVisibility
 from verifai.engines.sumcheck.circuit.weights import weights_bytes
-from verifai.engines.sumcheck.planning.claim_count import CELL_NS, ENTRY_BYTES, ENTRY_NS, ClaimCounter
+from verifai.engines.sumcheck.planning.claim_count import count_lookups, count_operations, count_ranges
+from verifai.engines.sumcheck.planning.claim_counter import CELL_NS, ENTRY_BYTES, ENTRY_NS, ClaimCounter
 from verifai.engines.sumcheck.planning.size import opening_elements
 from verifai.engines.sumcheck.protocol.layout import Layout, public_tensors
 from verifai.engines.sumcheck.protocol.merkle import path_length
@@ -129,8 +130,8 @@ def price_of(circuit: Circuit, size: int = 0) -> Price:
         UnsupportedModel: ``sumcheck-unsupported``, ``sumcheck-too-large``, as the planner: no proof of it exists.
     """
     found = ClaimCounter(circuit)
-    found.lookups()
-    found.operations()
+    count_lookups(found)
+    count_operations(found)
     stated = sum(circuit.tensors[tensor].size for tensor in public_tensors(circuit))
     price = Price(BASE_BYTES + CIRCUIT_BYTES * size, BASE_NS + _structure(circuit), 0, 0).plus(
         STATED_BYTES * stated, STATED_NS * stated
@@ -170,9 +171,9 @@ def price_of_relation(kind: Kind, circuit: Circuit) -> Price:
     sums = range_sums(circuit.weights, parts)
     found = ClaimCounter(bare)
     if kind is Kind.REGISTRATION and (bare.inputs or not sums):
-        found.lookups()
+        count_lookups(found)
     for one in sums:
-        found.ranges(one)
+        count_ranges(found, one)
     for index, weight in enumerate(circuit.weights):
         if parts and parts[index].ranged:
             continue

@@ -1,8 +1,8 @@
 """Hidden weights whose own cells are looked up in tables of their ranges: a registration that commits to no parts.
 
 A registration of parts (:mod:`.relations`) looks up limbs of both signs of each cell: two to four leaves a cell, and as many
-committed cells, which 45 million cells exhaust. Here a cell w with |w| ≤ 2^k − 1 is one leaf: a row in a table of these integers. Nothing
-bounds a row's L1 norm but the number of its cells times that bound, so the circuit has to declare no less.
+committed cells, which 45 million cells exhaust. Here a cell w with |w| ≤ 2^k − 1 is one leaf, a row in a table of what it may
+be. Nothing bounds a row's L1 norm but the number of its cells times that bound, so the circuit has to declare no less.
 
 One sum of fractions holds 2^26 leaves here, and its error is that of its own leaves. Weights that are more are looked up in
 several *sums*, one after the other, each with challenges of its own; every weight is in one sum, whole. A weight out of range

@@ -171,6 +171,7 @@ class Builder:
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
     unrounded: bool = False
     unclamped: bool = False
+    sparing: bool = False
     """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()
     """The circuit inputs that statements show."""

@@ -119,6 +119,7 @@ def lower(
     fold: bool = True,
     unrounded: bool = True,
     unclamped: bool = False,
+    sparing: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -132,7 +133,7 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded, unclamped: as :class:`..quantise.scales.QuantiserOptions` has them.
+        unrounded, unclamped, sparing: as :class:`..quantise.scales.QuantiserOptions` has them.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -147,7 +148,7 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
-        builder.unclamped = unclamped
+        builder.unclamped, builder.sparing = unclamped, sparing
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:

@@ -253,6 +253,8 @@ class QuantiserOptions:
             were lowered without.
         unclamped: whether inner sums that can lie far beyond what calibration saw are rounded without a table and not cut off:
             an input that takes one beyond four times its range is refused. Set for language models, whose sums are many.
+        sparing: whether more values are rounded without a table, and steps are chosen for fewer lookups. Set for language
+            models. Circuits pinned before were lowered without.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -272,6 +274,7 @@ class QuantiserOptions:
     fold: bool = True
     unrounded: bool = True
     unclamped: bool = False
+    sparing: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -285,8 +288,9 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
-        if not self.unclamped:
-            del document["unclamped"]
+        for name in ("unclamped", "sparing"):
+            if not getattr(self, name):
+                del document[name]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -321,6 +325,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         fold=record.flag("fold", default.fold),
         unrounded=record.flag("unrounded", default.unrounded),
         unclamped=record.flag("unclamped", default.unclamped),
+        sparing=record.flag("sparing", default.sparing),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),

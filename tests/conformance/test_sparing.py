@@ -19,7 +19,8 @@ pytestmark = pytest.mark.js
 def test_both_know_the_bounds_of_a_mixture(tmp_path):
     draft = lowered(True)
     circuit = planned(replace(draft.circuit, suite="draft"), INTEGRITY)
-    divisors = [circuit.ops[number - 1] for number, op in enumerate(circuit.ops) if isinstance(op, ops.Recip)]
+    made_by = {out: op for op in circuit.ops for out in ops.results(op)}
+    divisors = [made_by[op.q] for op in circuit.ops if isinstance(op, ops.Recip)]
     assert any(isinstance(op, ops.RowSum) and op.multiplier > 1 for op in divisors)
     case = made.proven("few lookups", (circuit, list(draft.weights)))
     cases = [case, *made.mutations(case, 10, 3)]

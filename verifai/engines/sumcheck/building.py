@@ -71,6 +71,7 @@ def build_circuit(
         unrounded=options.unrounded,
         unclamped=options.unclamped,
         sparing=options.sparing,
+        fine=options.fine,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,

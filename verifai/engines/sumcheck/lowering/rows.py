@@ -35,6 +35,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.lowering.wide import quotient
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
 from verifai.onnx_graph.graph import Node
@@ -110,7 +111,7 @@ def _mixture(state: State, node: Node) -> None:
     unit = values.step * _fineness(state, rows) / RECIP_ONE
     own = state.scale(name)
     seen = max(own.high, -own.low) if builder.sparing else None
-    state.unit_cells(node, state.quotient(mean, unit, own.step, rows_shape(state, node), name, seen))
+    state.unit_cells(node, quotient(state, mean, unit, own.step, rows_shape(state, node), name, seen))
 
 
 def rows_shape(state: State, node: Node) -> tuple[int, ...]:

@@ -70,6 +70,7 @@ def build_circuit(
         fold=options.fold,
         unrounded=options.unrounded,
         unclamped=options.unclamped,
+        fine=options.fine,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,

@@ -136,8 +136,8 @@ export class ClaimCounter {
 
   lookups(): void {
     const circuit = this.circuit, bus = buildBus(circuit);
-    this.send(1);
-    for (let layer = 0; layer < bus.logLeaves; layer++) this.send(2 * layer + 4);
+    this.send(2 ** bus.logSums);
+    for (let layer = bus.logSums; layer < bus.logLeaves; layer++) this.send(2 * layer + 4);
     const groups = new Map<object, string>();
     bus.byOperation.forEach((blocks, number) => {
       const places = blocks.map(({ group }) => {

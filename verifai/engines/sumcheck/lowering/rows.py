@@ -35,6 +35,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.lowering.wide import quotient
 from verifai.engines.sumcheck.quantise.functions import EXP_ONE, IDENTITY, exponential_table
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, dyadic
 from verifai.onnx_graph.graph import Node
@@ -93,7 +94,8 @@ def _mixture(state: State, node: Node) -> None:
     reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
     mixed = builder.emit(BatchedMatMul(exp, right, builder.next, 1), f"{name}.mixed")[0]
     mean = builder.emit(RowScale(mixed, reciprocal, builder.next, 1), f"{name}.mean")[0]
-    state.unit_cells(node, state.quotient(mean, values.step / RECIP_ONE, state.scale(name).step, rows_shape(state, node), name))
+    unit, step = values.step / RECIP_ONE, state.scale(name).step
+    state.unit_cells(node, quotient(state, mean, unit, step, rows_shape(state, node), name))
 
 
 def rows_shape(state: State, node: Node) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from math import ceil, log2
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.bounds import requant_t
+from verifai.engines.sumcheck.lowering import wide
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
@@ -28,6 +28,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.lowering.wide import RECTIFIED, ROOM_BITS, is_wide
 from verifai.engines.sumcheck.quantise.active import active_range
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, narrow_scale, whole_scale
@@ -38,10 +39,6 @@ MAX_LONE_WIDTH = 13
 """A function of one cell of a wider tensor reads the cell rounded, not from a table of all its values."""
 ARGUMENT_BITS = 2
 """An activation's argument has this many bits more than its value's range would give."""
-SPARED_BITS = 4
-"""So much coarser than by default sums may be, for a remainder of one limb less."""
-ROOM_BITS = 2
-"""A sum that is not cut off reaches four times as far as calibration saw it."""
 
 
 @dataclass
@@ -154,21 +151,26 @@ class State:
         """
         choice = selected(value)
         if choice is not None:
+            self.builder.sums.add(name)  # its tables have few arguments, and values as fine as may be
             tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
             return whole(tensor, value.form.logical, scale.step, scale.zero_point)
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
-        if scale.high - scale.low >= 1 << MAX_WIDTH and not scale.columns:
+        if is_wide(scale):
             if found is not None:
-                return self._wide_sum(name, value.form, scale)
+                return wide.wide_sum(self, name, value.form, scale)
+            if value.program == RECTIFIED:
+                return wide.wide_rectified(self, name, value.form, scale)
             scale = choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), MAX_WIDTH - 1)
         form, program = value.form, value.program
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
         if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
         if found is not None and self._far_beyond(name, form, scale):
-            return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
+            return wide.rescaled(self, name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
+        if found is not None or program == RECTIFIED:
+            self.builder.sums.add(name)
         if keeps_scale(program):
             wanted = signed_width(scale.low, scale.high)
             # A table has 16 bits with the sign: 16 bits without one are read every second step, not cut in half.
@@ -186,7 +188,7 @@ class State:
         if self.finer:
             # Better for an imported model's ties, but no need: a quotient may be near the bounds already.
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
-        least = self._fewer_limbs(least)
+        least = wide.fewer_limbs(self, least)
         limbs = self.builder.plan.limbs(least)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
         bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
@@ -201,11 +203,6 @@ class State:
         tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
 
-    def _fewer_limbs(self, shift: int) -> int:
-        """A shift of a limb less, where it is nearly one already: sums are computed to 1/128 of a step, 1/8 does for many."""
-        whole_limbs = (shift - 1) // MAX_WIDTH * MAX_WIDTH
-        return whole_limbs if self.builder.unclamped and 0 < whole_limbs >= shift - SPARED_BITS else shift
-
     def _far_beyond(self, name: str, form: Form, scale: Scale) -> bool:
         """Whether a sum could lie beyond a table of what calibration saw of it, which with room fits one range.
 
@@ -217,36 +214,10 @@ class State:
         reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(scale.step)
         return reach >= 1 << width and name not in self.graph.outputs and not meets_values(self.graph, name)
 
-    def _wide_sum(self, name: str, form: Form, scale: Scale) -> Held:
-        """The form on a wide grid: rounded without a table, and not clamped."""
-        return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high))
-
-    def _rescaled(self, name: str, form: Form, step: Fraction, bits: int) -> Held:
-        """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
-        shift = self._fewer_limbs(max(1, least_shift(self.builder, form, step) + self.finer))
-        if shift > MAX_SHIFT:
-            raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
-        z = emit_form(self.builder, form, step, shift, name)
-        tensor = self.builder.rescale(z, shift, bits, name, step)
-        return whole(tensor, form.logical, step)
-
-    def quotient(self, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
-        """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
-
-        Its digits hold all that its bounds reach, so that no input is refused for it. Raises UnsupportedModel.
-        """
-        ratio = step / unit
-        shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
-        if not 1 <= shift <= MAX_SHIFT:
-            raise UnsupportedModel("circuit-bound", "the scales of dividend, divisor and quotient differ too much", where=name)
-        tensor = self.builder.tensors[z]
-        bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
-        return whole(self.builder.rescale(z, shift, bits, name), shape, unit * (1 << shift))
-
     def _argument(self, form: Form, program: Program, scale: Scale) -> Scale:
         """The scale of a function's argument: of the part of its range where the function changes, as fine as bounds allow."""
         whole_range = self.scale(form.name)
-        plain = narrow_scale(whole_range)
+        plain = narrow_scale(whole_range, MAX_WIDTH - ARGUMENT_BITS) if self.builder.fine else narrow_scale(whole_range)
         if not self.fold:
             return plain
         values = Range(float(whole_range.low * whole_range.step), float(whole_range.high * whole_range.step))

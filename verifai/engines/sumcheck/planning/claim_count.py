@@ -22,7 +22,7 @@ def count_lookups(c: ClaimCounter) -> None:
     """Steps 5 to 7."""
     circuit = c.circuit
     bus = buses.build(circuit)
-    c.send(1 + sum(2 * layer + 4 for layer in range(bus.log_leaves)))
+    c.send((1 << bus.log_sums) + sum(2 * layer + 4 for layer in range(bus.log_sums, bus.log_leaves)))
     for number, blocks in enumerate(bus.by_operation):
         groups = [block.group for block in blocks]
         places = [group.storage if group.storage.axis == NO_AXIS else group for group in groups]

@@ -55,7 +55,7 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
     kept += 3 * 8 * cells  # the trace, over the integers and over the field
     kept += weights_bytes(circuit.weights)
     # Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24.
-    lookups = (64 + 16 + 24) * layout.bus.leaves
+    lookups = (64 + 16 + 24) * (layout.bus.largest << layout.bus.log_sums)
     openings = sum(_opening_bytes(commitment) for commitment in commitments)
     hashing = max(_hashing_bytes(commitment) for commitment in commitments)
     # A level holds its vector, the weights, half of both folded beside them, rows, code word and tree.

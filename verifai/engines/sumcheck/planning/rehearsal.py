@@ -126,7 +126,7 @@ class RehearsalParty:
 
     def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
         """All layers."""
-        return check_layers(self, bus.log_leaves)
+        return check_layers(self, bus.log_leaves, bus.log_sums)
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
         """Public values."""

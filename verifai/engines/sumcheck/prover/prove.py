@@ -380,7 +380,7 @@ def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int
             result += _pieces_of_lookup(block, integers)
     for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
-        result.append(Block(index, table.log_size, table.offset, columns, negative))
+        result.append(Block(index, table.log_size, table.offset, columns, negative, sum=table.sum))
     return result
 
 
@@ -391,4 +391,4 @@ def _pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64 | Ints]) -> Iterato
     member = Member(lookup.member, group.log_members, group.storage.log_rest)
     for piece, address, parts in zip(group.storage.pieces, group.addresses, columns, strict=True):
         cells = tuple(np.ascontiguousarray(part).reshape(-1) for part in parts)
-        yield Block(lookup.table, group.log_block(piece), address, cells, None, member)
+        yield Block(lookup.table, group.log_block(piece), address, cells, None, member, group.sum)

@@ -173,6 +173,7 @@ class Builder:
     """Values that are rounded to a table as sums, rectified or not: on a wide grid they need none."""
     unrounded: bool = False
     unclamped: bool = False
+    sparing: bool = False
     fine: bool = False
     """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift, narrow_shift
+from verifai.engines.sumcheck.lowering.unrounded import SPARED_BITS, cheapest_shift, floor_log2
 from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Form, Held, Lazy, ProductTerm, whole
 from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, dyadic, integer_scale
@@ -16,10 +17,10 @@ from verifai.errors import UnsupportedModel
 if TYPE_CHECKING:
     from verifai.engines.sumcheck.lowering.state import State
 
-SPARED_BITS = 4
-"""So much coarser than by default sums may be, for a remainder of one limb less."""
 ROOM_BITS = 2
 """A sum that is not cut off reaches four times as far as calibration saw it."""
+SCORE_BITS = 15
+"""Of a product of two values, beside which a table of 2^16 rows has room for what a mask puts below it."""
 RECTIFIED: Program = (("x",), ("relu",))
 _POSITIVE: Program = (("x",), constant(0.0), ("gt",))
 _BIT = integer_scale(Range(0.0, 1.0))
@@ -58,8 +59,10 @@ def wide_rectified(state: State, name: str, form: Form, scale: Scale) -> Held:
 def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> Held:
     """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
     builder = state.builder
-    if builder.bounds_alone and (found := _whole_product(state, name, form, step, bits)) is not None:
-        return found
+    lone = len(form.terms) == 1 and not form.constant
+    if (builder.sparing or builder.bounds_alone) and lone and isinstance(form.terms[0], BatchedTerm):
+        # With the bounds that hidden weights are given, the products of a long head leave no room for a factor.
+        return _product(state, name, form, form.terms[0], step, bits)
     shift = fewer_limbs(state, max(1, least_shift(builder, form, step) + state.finer))
     shift = min(shift, narrow(state, form, step))
     if builder.fine:
@@ -78,36 +81,42 @@ def narrow(state: State, form: Form, step: Fraction) -> int:
     return max(1, narrow_shift(state.builder, form, step)) if state.builder.bounds_alone else MAX_SHIFT + MAX_WIDTH
 
 
-def _whole_product(state: State, name: str, form: Form, step: Fraction, bits: int) -> Held | None:
-    """A lone product of two values, in steps of a power of two of its own units, and no larger than ``step``.
-
-    It has the factor 1, where another one has to be an integer of ten bits: with the bounds that hidden weights are given,
-    the products of a long head leave no room for these.
-    """
-    term = form.terms[0]
-    if len(form.terms) != 1 or form.constant or not isinstance(term, ProductTerm | BatchedTerm) or not term.factor:
-        return None
-    unit = Fraction(abs(term.factor)) * term.a.step * term.b.step
-    ratio = step / unit
-    shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
-    if not 1 <= shift <= MAX_SHIFT:
-        return None
-    z = emit_form(state.builder, form, unit * (1 << shift), shift, name)
-    tensor = state.builder.rescale(z, shift, bits + 2, name)
-    return whole(tensor, form.logical, unit * (1 << shift))
+def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fraction, bits: int) -> Held:
+    """A product of two values as it is, without a factor, in steps that are its own unit times a power of two."""
+    unit = abs(Fraction(term.factor)) * term.a.step * term.b.step
+    shift = max(1, floor_log2(step / unit))
+    own = unit * (1 << shift)
+    z = emit_form(state.builder, form, own, shift, name)
+    finer = max(0, -floor_log2(own / step))  # so many bits more reach as far
+    reach = min(bits + finer, SCORE_BITS) if state.builder.sparing else bits + finer
+    tensor = state.builder.rescale(z, shift, reach, name, own)
+    return whole(tensor, form.logical, own)
 
 
-def quotient(state: State, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
+def quotient(
+    state: State, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str, seen: int | None = None
+) -> Held:
     """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
 
-    Its digits hold all that its bounds reach, so that no input is refused for it. Raises UnsupportedModel.
+    Its digits hold all that its bounds reach, so that no input is refused for it; or, where ``seen`` says how many steps
+    calibration saw, four times as many at least. Raises UnsupportedModel.
     """
     ratio = step / unit
     shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
     if not 1 <= shift <= MAX_SHIFT:
         raise UnsupportedModel("circuit-bound", "the scales of dividend, divisor and quotient differ too much", where=name)
     tensor = state.builder.tensors[z]
-    bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
+
+    def digits(shift: int) -> int:
+        bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
+        if seen is None:
+            return bits
+        enough = floor_log2(seen * ratio / (1 << shift)) + 1 + 1 + ROOM_BITS
+        return min(bits, max(enough, MAX_WIDTH))
+
+    if state.builder.sparing:
+        shift = cheapest_shift(digits, shift, floor_log2(ratio))
+    bits = digits(shift)
     return whole(state.builder.rescale(z, shift, bits, name), shape, unit * (1 << shift))
 
 

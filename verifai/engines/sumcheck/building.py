@@ -70,6 +70,8 @@ def build_circuit(
         fold=options.fold,
         unrounded=options.unrounded,
         unclamped=options.unclamped,
+        sparing=options.sparing,
+        fine=options.fine,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,

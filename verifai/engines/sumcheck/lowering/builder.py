@@ -169,8 +169,12 @@ class Builder:
     """By operation, the function of a table that cuts its values off at a range that calibration chose."""
     derived: dict[str, Scale] = field(default_factory=dict)
     """Scales that follow from others: of booleans, and of values between the steps of one rule, unseen by calibration."""
+    sums: set[str] = field(default_factory=set)
+    """Values that are rounded to a table as sums, rectified or not: on a wide grid they need none."""
     unrounded: bool = False
     unclamped: bool = False
+    sparing: bool = False
+    fine: bool = False
     """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()
     """The circuit inputs that statements show."""

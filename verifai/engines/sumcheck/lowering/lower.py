@@ -94,6 +94,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        sums: values that were rounded to a table, and that a scale of more bits would hold on a wide grid.
         choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
@@ -103,6 +104,7 @@ class Lowered:
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
     choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
+    sums: frozenset[str] = frozenset()
 
 
 def lower(
@@ -119,6 +121,8 @@ def lower(
     fold: bool = True,
     unrounded: bool = True,
     unclamped: bool = False,
+    sparing: bool = False,
+    fine: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -132,7 +136,7 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded, unclamped: as :class:`..quantise.scales.QuantiserOptions` has them.
+        unrounded, unclamped, sparing, fine: as :class:`..quantise.scales.QuantiserOptions` has them.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -147,7 +151,7 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
-        builder.unclamped = unclamped
+        builder.unclamped, builder.sparing, builder.fine = unclamped, sparing, fine
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -158,7 +162,8 @@ def lower(
             arrays = tuple(builder.cells[number] for number in used)
             blob = encode_arrays(circuit, arrays)
             steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
-            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut, steps)
+            used_scales = dict(sorted(builder.used_scales.items()))
+            return Lowered(circuit, arrays, blob, used_scales, cut, steps, frozenset(builder.sums))
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 

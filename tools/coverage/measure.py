@@ -66,13 +66,12 @@ def through(made: Made, work: Path, *, quick: bool = False) -> dict[str, Any]:
         ("prove", str(circuit), str(work / "sample.npz"), "-o", bundle),
         ("verify", bundle, "--lock", str(circuit / "circuit.lock")),
     ]  # fmt: skip
-    found: dict[str, Any] = {"notices": []}
+    found: dict[str, Any] = {}
     document: dict[str, Any] = {}
     for step in steps:
         started = time.process_time()
         status, document = run_verb(*step)
         found[step[0]] = round(time.process_time() - started, 2)
-        found["notices"] += document.get("notices") or []
         if step[0] == "compile" and not status:
             if quick:
                 return {**found, "outcome": "compiled", "spread_error": document["fidelity"]["spread_error"]}
@@ -227,7 +226,7 @@ def run(words: Sequence[str], kept: Path | None, results: Path | None) -> dict[s
         print(f"{case.slug:<34} {one['outcome']:<9} {one['cpu']:>6} s {told} {one.get('spread_error', '')}", flush=True)
         if results is not None:
             every = json.loads(results.read_text("utf-8")) if results.is_file() else {}
-            results.write_text(json.dumps({**every, case.slug: one}, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+            results.write_text(json.dumps({**every, case.slug: one}, indent=0) + "\n", encoding="utf-8")
     return found
 
 

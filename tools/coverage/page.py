@@ -22,7 +22,7 @@ this program, go through `export`, `check`, `init`, `compile`, `prove` and `veri
 user types it, with 100 samples, the default limits and `--task regression`. The proven output is compared with onnxruntime's on
 the file itself. Weights are mostly random: what is measured is which files are taken, not what models are worth.
 
-*proven*: verified, within the default fidelity (errors below 0.05 of the output's standard deviation). *floor missed*: `compile`
+*proven*: verified, within the default fidelity (99 of 100 errors below 0.01 of the output's standard deviation). *floor missed*: `compile`
 found no circuit that faithful, and refused. *refused*: with a reason and a hint. *too slow*: not through after 240 seconds.
 *bug*: any other end. *wrong*: accepted, and more than a quarter of the output's range off.
 Files that their own tool could not write, or that onnxruntime cannot run, are not counted.

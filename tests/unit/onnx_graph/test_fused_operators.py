@@ -55,6 +55,14 @@ def test_the_canonical_form_computes_the_same_and_can_be_lowered(slug: str, tmp_
     assert again.data == model.data
 
 
+def test_a_position_that_looks_at_nothing_gets_nothing(tmp_path: Path) -> None:
+    made = CASES["hand-attention-23-bool-mask"].make(tmp_path)
+    made.inputs["m"][0, 1] = False
+    wanted, found = both(made, canonicalise(made.model.read_bytes(), where="m").model.data, 0)
+    assert not wanted[0][0, :, 1].any()
+    np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+
+
 def test_the_comparison_notices_another_scale(tmp_path: Path) -> None:
     """An attention whose scale is left out is far from the one that has it."""
     made = CASES["hand-attention-23-causal"].make(tmp_path)

@@ -1,4 +1,4 @@
-"""Attention and rotary embeddings, of the standard (opset 23) and of onnxruntime, as products, a softmax and moved cells.
+"""Attention of the standard (opset 23) and of onnxruntime, as products and a softmax.
 
 Meaning as the ONNX specification and onnxruntime (docs/ContribOperators.md) define them: y = softmax(q·kᵀ·scale + bias)·v per
 head, heads of queries in groups over heads of keys. Tensors inside are [batch, heads, positions, size].
@@ -16,9 +16,9 @@ from verifai.onnx_graph.passes.masks import NEGLIGIBLE
 from verifai.onnx_graph.passes.steps import Steps
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array, checked_size
 
-_INT64 = ELEMENT_TYPES[np.dtype(np.int64)]
 _BOOL = ELEMENT_TYPES[np.dtype(np.bool_)]
-_NO_CACHE = "Export the model without a cache of keys and values (use_cache=False), or with one of a fixed length."
+_FLOAT = ELEMENT_TYPES[np.dtype(np.float32)]
+NO_CACHE = "Export the model without a cache of keys and values (use_cache=False), or with one of a fixed length."
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class Masks:
         added: values that broadcast to [batch, heads, asked, seen].
         kept: truth values that broadcast to it; empty where all are.
         never: constant truth values [asked, seen] of cells that no one looks at; ``None`` where there are none.
+        nothing: whether a position that looks at no cell gets 0, as the standard's attention gives; else shares of all cells.
     """
 
     added: list[str]
     kept: str = ""
     never: Array | None = None
+    nothing: bool = False
 
 
 def attend(steps: Steps, q: str, k: str, v: str, sizes: Sizes, scale: float, softcap: float, masks: Masks) -> tuple[str, str]:
@@ -75,6 +77,12 @@ def attend(steps: Steps, q: str, k: str, v: str, sizes: Sizes, scale: float, sof
         addend = np.where(masks.never, np.float32(NEGLIGIBLE), np.float32(0))
         masked = steps.add("Add", [scores, steps.constant("causal", addend)], "masked")
     p = steps.add("Softmax", [masked], "shares", axis=-1)
+    if masks.kept and masks.nothing:
+        bits = steps.add("Cast", [kept], "kept_bits", to=_FLOAT)
+        some = steps.add(
+            "ReduceMax", [bits, steps.constant("keys", np.array([-1]))], "some", keepdims=1, noop_with_empty_axes=0
+        )
+        p = steps.add("Mul", [p, some], "shares_or_nothing")
     return steps.add("MatMul", [p, v], "mixed"), scores
 
 
@@ -123,12 +131,12 @@ def attention(graph: Graph, node: Node, opset: int) -> list[Node]:
             for name, shape, count, label in zip(names, shapes, counts, "qkv", strict=True)
         ]
         shapes = [(s[0], count, s[1], s[2] // count) for s, count in zip(shapes, counts, strict=True)]
-    names, seen = _with_past(steps, names, shapes, steps.given(4), steps.given(5), steps.wanted(1), steps.wanted(2))
+    names, seen = with_past(steps, names, shapes, steps.given(4), steps.given(5), steps.wanted(1), steps.wanted(2))
     q, k, v = shapes
     if any(len(shape) != 4 for shape in shapes) or q[3] != k[3] or k[:3] != v[:3]:
         raise steps.malformed(f"queries, keys and values of shapes {', '.join(str(list(shape)) for shape in shapes)}")
     sizes = Sizes(q[0], q[1], k[1], q[2], seen, q[3], v[3])
-    masks = Masks([])
+    masks = Masks([], nothing=True)
     if steps.given(3):
         if graph.types[node.inputs[3]].shape[-1] != seen:
             raise steps.cannot("a mask shorter than what is looked at", "Give a mask of every position.")
@@ -151,7 +159,7 @@ def attention(graph: Graph, node: Node, opset: int) -> list[Node]:
     return steps.nodes
 
 
-def _with_past(
+def with_past(
     steps: Steps, names: list[str], shapes: list[tuple[int, ...]], past_k: str, past_v: str, present_k: str, present_v: str
 ) -> tuple[list[str], int]:
     """Keys and values with those from before, handed out where they are asked for; and how many positions they are."""
@@ -169,71 +177,6 @@ def _with_past(
         if asked:
             steps.add("Identity", [inner], "handed_out", asked)
     return [q, k, v], seen
-
-
-def rotary_embedding(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """RotaryEmbedding of opset 23, and onnxruntime's, whose positions are its second operand. Raises UnsupportedModel."""
-    del opset
-    steps = Steps(graph, node)
-    own = node.domain != ""
-    cos, sin, places = (2, 3, 1) if own else (1, 2, 3)
-    if own and node.integer("is_packed_batching", 0):
-        raise steps.cannot("packed batches (is_packed_batching)")
-    shape, x, heads = steps.shape(0), node.inputs[0], node.integer("num_heads", 0)
-    flat = len(shape) == 3
-    if flat:
-        if not heads:
-            heads = shape[2] // max(2 * (steps.shape(cos) or (0,))[-1], 1)
-        x = heads_first(steps, x, shape, heads, "heads")
-        shape = (shape[0], heads, shape[1], shape[2] // heads)
-    if len(shape) != 4:
-        raise steps.malformed(f"a tensor of shape {list(shape)}")
-    width = node.integer("rotary_embedding_dim", 0) or shape[3]
-    tables = rotation(steps, node.inputs[cos], node.inputs[sin], shape[3], width, bool(node.integer("interleaved", 0)))
-    if steps.given(places):
-        numbers = steps.given(places)
-        if own and graph.types[numbers].shape == (1,):
-            moves = steps.constant("steps", np.arange(shape[2])[None])
-            numbers = steps.add("Add", [numbers, moves], "numbers")
-        tables = tuple(steps.add("Gather", [table, numbers], "rows", axis=0) for table in tables)
-    middle = steps.constant("middle", np.array([1]))
-    tables = tuple(steps.add("Unsqueeze", [table, middle], "per_head") for table in tables)
-    result = rotated(steps, x, tables, shape[3], width, bool(node.integer("interleaved", 0)))
-    if flat:
-        heads_last(steps, result, Sizes(shape[0], heads, heads, shape[2], shape[2], shape[3], shape[3]), node.outputs[0])
-    else:
-        steps.add("Identity", [result], "result", node.outputs[0])
-    return steps.nodes
-
-
-def rotation(steps: Steps, cos: str, sin: str, size: int, width: int, interleaved: bool) -> tuple[str, ...]:
-    """Factors [.., size] of a cell and of its partner, from cosines and sines [.., width/2]. Raises UnsupportedModel."""
-    half = width // 2
-    if width % 2 or not 0 < width <= size or any(steps.graph.types[one].shape[-1:] != (half,) for one in (cos, sin)):
-        raise steps.malformed(f"tables that do not fit a rotation of {width} of {size} cells")
-    columns = np.arange(width) // 2 if interleaved else np.arange(width) % half
-    signs = np.where(np.arange(width) % 2 == 0 if interleaved else np.arange(width) < half, -1.0, 1.0)
-    own = steps.add("Gather", [cos, steps.constant("columns", columns)], "cosines", axis=-1)
-    other = steps.add("Gather", [sin, steps.constant("columns", columns)], "sines", axis=-1)
-    other = steps.add("Mul", [other, steps.constant("signs", signs.astype(np.float32))], "signed")
-    if width < size:
-        rank = len(steps.graph.types[cos].shape)
-        pads = np.zeros(2 * rank, np.int64)
-        pads[-1] = size - width
-        wide = steps.constant("rest", pads)
-        own = steps.add("Pad", [own, wide, steps.real("one", 1.0)], "own", mode=b"constant")
-        other = steps.add("Pad", [other, wide, steps.real("zero", 0.0)], "other", mode=b"constant")
-    return own, other
-
-
-def rotated(steps: Steps, x: str, tables: tuple[str, ...], size: int, width: int, interleaved: bool) -> str:
-    """x · factor + (partner of x) · factor of the partner."""
-    cells = np.arange(width)
-    partners = cells ^ 1 if interleaved else (cells + width // 2) % width
-    order = np.concatenate([partners, np.arange(width, size)])
-    partner = steps.add("Gather", [x, steps.constant("partners", order)], "partners", axis=-1)
-    own = steps.add("Mul", [x, tables[0]], "kept")
-    return steps.add("Add", [own, steps.add("Mul", [partner, tables[1]], "moved")], "rotated")
 
 
 def key_mask(steps: Steps, position: int, batch: int, seen: int) -> str:
@@ -256,7 +199,7 @@ def plain_attention(graph: Graph, node: Node) -> list[Node]:
     steps = Steps(graph, node)
     shape, weight, heads = steps.shape(0), steps.shape(1), node.integer("num_heads", 0)
     if steps.given(4) or steps.wanted(1):
-        raise steps.cannot("a cache of keys and values", _NO_CACHE)
+        raise steps.cannot("a cache of keys and values", NO_CACHE)
     if node.integer("do_rotary", 0):
         raise steps.cannot("rotary embeddings inside it (do_rotary)", "Optimise the model without that fusion.")
     if len(weight) != 2:
@@ -285,7 +228,7 @@ def multi_head_attention(graph: Graph, node: Node) -> list[Node]:
     if len(q) != 3 or not steps.given(1) or not steps.given(2):
         raise steps.cannot("queries, keys and values packed into one tensor", "Give them apart.")
     if steps.given(8) or steps.given(9) or steps.wanted(3):
-        raise steps.cannot("a cache of a length of its own", _NO_CACHE)
+        raise steps.cannot("a cache of a length of its own", NO_CACHE)
     k, v = steps.shape(1), steps.shape(2)
     if heads < 1 or q[2] % heads or any(len(one) not in (3, 4) for one in (k, v)):
         raise steps.malformed(f"{heads} heads of queries of shape {list(q)}")
@@ -298,7 +241,7 @@ def multi_head_attention(graph: Graph, node: Node) -> list[Node]:
         apart = len(shape) == 3
         names[place] = heads_first(steps, name, shape, heads, "qkv"[place]) if apart else name
         shapes.append((shape[0], heads, shape[1], shape[2] // heads) if apart else shape)
-    names, seen = _with_past(steps, names, shapes, steps.given(6), steps.given(7), steps.wanted(1), steps.wanted(2))
+    names, seen = with_past(steps, names, shapes, steps.given(6), steps.given(7), steps.wanted(1), steps.wanted(2))
     sizes = Sizes(q[0], heads, heads, q[1], seen, q[2] // heads, shapes[2][3])
     return _own(steps, names, sizes, 4, 5)
 
@@ -329,69 +272,3 @@ def _own(steps: Steps, names: list[str], sizes: Sizes, mask: int, bias: int) -> 
     result, _ = attend(steps, names[0], names[1], names[2], sizes, scale, 0.0, masks)
     heads_last(steps, result, sizes, node.outputs[0])
     return steps.nodes
-
-
-def group_query_attention(graph: Graph, node: Node) -> list[Node]:
-    """onnxruntime's GroupQueryAttention, causal, with the numbers of positions as constants. Raises UnsupportedModel."""
-    steps = Steps(graph, node)
-    heads, groups, shape = node.integer("num_heads", 0), node.integer("kv_num_heads", 0), steps.shape(0)
-    if heads < 1 or groups < 1 or len(shape) != 3:
-        raise steps.malformed(f"{heads} heads over {groups} of keys")
-    lengths = graph.constants.get(steps.given(5))
-    past = graph.types[steps.given(3)].shape if steps.given(3) else (shape[0], groups, 0, 0)
-    if lengths is None or bool((lengths.reshape(-1) != past[2] + shape[1] - 1).any()):
-        raise steps.cannot("numbers of positions that are computed, or fewer than there are (seqlens_k)", _NO_CACHE)
-    for name, zero in (("smooth_softmax", 0), ("k_quant_type", 0), ("v_quant_type", 0)):
-        if node.attributes.get(name, zero) not in (zero, -1, b"NONE"):
-            raise steps.cannot(f"its attribute {name}")
-    if steps.given(11):
-        raise steps.cannot("a sink per head (head_sink)")
-    names, size = _grouped(steps, heads, groups, shape)
-    if node.integer("do_rotary", 0):
-        names = _turned(steps, names, size, past[2], shape)
-    shapes: list[tuple[int, ...]] = [(shape[0], count, shape[1], size) for count in (heads, groups, groups)]
-    names, seen = _with_past(steps, names, shapes, steps.given(3), steps.given(4), steps.wanted(1), steps.wanted(2))
-    sizes = Sizes(shape[0], heads, groups, shape[1], seen, size, size)
-    masks = Masks(
-        [steps.given(10)] if steps.given(10) else [],
-        never=future(steps, shape[1], seen, past[2], node.integer("local_window_size", -1)),
-    )
-    scale = node.number("scale", 0.0) or 1 / math.sqrt(size)
-    result, _ = attend(steps, names[0], names[1], names[2], sizes, scale, node.number("softcap", 0.0), masks)
-    heads_last(steps, result, sizes, node.outputs[0])
-    return steps.nodes
-
-
-def _grouped(steps: Steps, heads: int, groups: int, shape: tuple[int, ...]) -> tuple[list[str], int]:
-    """Queries, keys and values with heads apart, also where one tensor holds all three; and the size of a head."""
-    if steps.given(1) and steps.given(2):
-        given = [(steps.given(place), steps.shape(place)) for place in range(3)]
-        size = shape[2] // heads
-    else:
-        size = shape[2] // (heads + 2 * groups)
-        if size * (heads + 2 * groups) != shape[2]:
-            raise steps.malformed(f"{heads} heads over {groups} of keys in a tensor of shape {list(shape)}")
-        ends = np.cumsum([0, heads * size, groups * size, groups * size])
-        last, given = steps.constant("last", np.array([2])), []
-        for place in range(3):
-            bounds = [steps.constant(f"part_{place}_{end}", np.array([ends[place + end]], np.int64)) for end in (0, 1)]
-            width = int(ends[place + 1] - ends[place])
-            given.append((steps.add("Slice", [steps.node.inputs[0], *bounds, last], "part"), (*shape[:2], width)))
-    counts = (heads, groups, groups)
-    return [
-        heads_first(steps, name, kind, count, label) for (name, kind), count, label in zip(given, counts, "qkv", strict=True)
-    ], size
-
-
-def _turned(steps: Steps, names: list[str], size: int, before: int, shape: tuple[int, ...]) -> list[str]:
-    """Queries and keys rotated by their positions, which follow those of the past or are given."""
-    cos, sin = steps.given(7), steps.given(8)
-    if not cos or not sin:
-        raise steps.malformed("rotary embeddings without their tables")
-    interleaved, width = bool(steps.node.integer("rotary_interleaved", 0)), 2 * (steps.shape(7) or (0,))[-1]
-    tables = rotation(steps, cos, sin, size, width, interleaved)
-    numbers = steps.given(9) or steps.constant("numbers", before + np.arange(shape[1])[None])
-    tables = tuple(steps.add("Gather", [table, numbers], "rows", axis=0) for table in tables)
-    middle = steps.constant("middle", np.array([1]))
-    tables = tuple(steps.add("Unsqueeze", [table, middle], "per_head") for table in tables)
-    return [*(rotated(steps, name, tables, size, width, interleaved) for name in names[:2]), names[2]]

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from verifai.onnx_graph.graph import Attribute, Graph, Node
-from verifai.onnx_graph.passes.attention import group_query_attention, multi_head_attention, plain_attention, rotary_embedding
+from verifai.onnx_graph.passes.attention import multi_head_attention, plain_attention
 from verifai.onnx_graph.passes.compositions import grid_sample
 from verifai.onnx_graph.passes.fused_norms import (
     dynamic_matmul,
@@ -22,7 +22,9 @@ from verifai.onnx_graph.passes.fused_norms import (
     simplified_layer_norm,
     skip_layer_norm,
 )
+from verifai.onnx_graph.passes.grouped_attention import group_query_attention
 from verifai.onnx_graph.passes.pairwise import distances
+from verifai.onnx_graph.passes.rotary import rotary_embedding
 from verifai.onnx_graph.passes.stored_weights import dynamic_lstm, matmul_nbits
 from verifai.onnx_graph.refusal import refuse
 

@@ -17,7 +17,7 @@ from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
 from verifai.onnx_graph.lint import ML_DOMAIN
 from verifai.onnx_graph.passes import bits, contributed, scattered, stored_integers
-from verifai.onnx_graph.passes.attention import attention, rotary_embedding
+from verifai.onnx_graph.passes.attention import attention
 from verifai.onnx_graph.passes.compositions import (
     compress,
     cumulative_sum,
@@ -42,6 +42,7 @@ from verifai.onnx_graph.passes.normalisations import (
     rms_normalization,
 )
 from verifai.onnx_graph.passes.recurrent import unrolled
+from verifai.onnx_graph.passes.rotary import rotary_embedding
 from verifai.onnx_graph.passes.spatial import convolution, convolution_transpose, pool, wrapped
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array

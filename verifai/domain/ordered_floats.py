@@ -13,6 +13,15 @@ LARGEST = 0x7F7F_FFFF
 """Of the largest finite float32. Its negative is that of the least one."""
 
 
+LIMB_BITS = 16
+LIMBS = 2
+"""A hidden number is held as two integers (high, low) in [−2^15, 2^15): high · 2^16 + low is its place in the order.
+
+Every pair is one place and every place of a finite number one pair; of the pairs beyond ±``LARGEST``, comparisons make the same
+as of the largest number, or the least.
+"""
+
+
 def ordered(value: float) -> int:
     """The integer of the float32 nearest to ``value``. Raises ValueError where that is infinite or not a number."""
     if not isfinite(value):

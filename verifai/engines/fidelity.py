@@ -168,6 +168,17 @@ class Measure:
             outputs=self._figures,
         )
 
+    def judged(self, found: Mapping[str, NDArray[Any]], places: Sequence[int]) -> tuple[float, float]:
+        """Of some samples, by their places: what floors are held against, in spreads over all samples; the largest error.
+
+        Args:
+            found: real outputs by name, [places, …] in the model's units.
+        """
+        errors = {name: np.abs(_rows(np.asarray(found[name])) - self._rows[name][list(places)]) for name in self.real}
+        relative = [errors[name] / self._spreads[name] for name in self.real]
+        whole = _quantile(np.concatenate([one.reshape(-1) for one in relative]))
+        return max(whole, self._worst_column(relative) or 0.0), max(float(one.max()) for one in errors.values())
+
     def _compare_texts(self, tokens: Floats, losses: Floats | None) -> Fidelity:
         """Of next tokens, whose numbers are names: an error is a token that differs."""
         wanted = self._rows[self._names[0]]

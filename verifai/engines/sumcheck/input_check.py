@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from verifai.domain.ordered_floats import LARGEST
 from verifai.domain.statement import Role
 from verifai.engines.capabilities import CheckInputsRequest, OutsideInput
 from verifai.engines.sumcheck.build_folder import read_circuit
@@ -51,7 +52,10 @@ def input_ranges(section: Mapping[str, Any], files: Mapping[str, Path]) -> dict[
     pinned, circuit = _verified(section, files)
     names = [tensor.name for tensor in pinned.tensors if tensor.role is Role.INPUT]
     tensors = [circuit.tensors[port.tensor] for port in circuit.inputs]
-    return {name: (one.low + one.zero_point, one.high + one.zero_point) for name, one in zip(names, tensors, strict=True)}
+    found = {name: (one.low + one.zero_point, one.high + one.zero_point) for name, one in zip(names, tensors, strict=True)}
+    # Of a hidden one the circuit's range is that of its limbs.
+    ordered = {name for name in names if name in pinned.scales and pinned.scales[name].ordered}
+    return {name: (-LARGEST, LARGEST) if name in ordered else ends for name, ends in found.items()}
 
 
 def treats_alike(section: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
@@ -78,7 +82,7 @@ def _outside(request: CheckInputsRequest, circuit: Circuit, section: LockSection
     ports = list(zip(own, request.model.inputs, strict=True))
     for row, sample in enumerate(request.samples):
         for port, spec in ports:
-            values, columns = sample[spec.name], places_of(section.scales.get(spec.name))
+            values, columns = sample[spec.name], places_of(section.scales.get(spec.name), port.visibility)
             cells = outside_cells(_of_one(item_tensor(circuit, port.tensor), section), values, columns)
             if not cells.size:
                 continue

@@ -124,9 +124,10 @@ def parse_section(section: Mapping[str, Any], where: str = WHERE) -> LockSection
         raise record.refuse("this suite hides nothing, so no weights are private", "weights")
     if (parsed.opening_budget > 0) != (parsed.weights is WeightVisibility.PRIVATE):
         raise record.refuse("exactly private weights have an opening budget", "opening_budget")
-    shown = {one.name for one in parsed.tensors if one.role is Role.INPUT and one.visibility is Visibility.PUBLIC}
-    if any(scale.ordered and name not in shown for name, scale in parsed.scales.items()):
-        raise record.refuse("only public inputs are the integers of float32 numbers", "scales")
+    sides = {role: {one.name for one in parsed.tensors if one.role is role} for role in Role}
+    given = sides[Role.INPUT] - sides[Role.OUTPUT]
+    if any(scale.ordered and name not in given for name, scale in parsed.scales.items()):
+        raise record.refuse("only inputs are the integers of float32 numbers", "scales")
     if not hides and any(tensor.visibility is Visibility.PRIVATE for tensor in parsed.tensors):
         raise record.refuse("this suite hides nothing, so no tensor is private", "tensors")
     for role in Role:  # else what is said of one by its name would be said of another, or of none

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifai.domain.statement import TensorStatement
+from verifai.domain.ordered_floats import LIMBS
+from verifai.domain.statement import Encoding, TensorStatement
 from verifai.engines.sumcheck.payload.statement import HIDING_SCHEME
-from verifai.engines.sumcheck.tensors import filled, quantise
+from verifai.engines.sumcheck.tensors import filled, limbs_of, quantise
 from verifai.errors import InputRejected
 
 
@@ -38,6 +39,8 @@ def digest(tensor: TensorStatement, values: NDArray[Any]) -> str:
         )
     cells = np.array([q - tensor.zero_point for q in quantise(tensor, values)], np.int64)
     shape = tensor.shape
+    if tensor.encoding is Encoding.FLOAT32:
+        cells, shape = limbs_of(cells), (*(shape or (1,)), LIMBS)
     if tensor.batch:
         cells, shape = filled(cells.reshape(shape), tensor.batch), (tensor.batch, *shape[1:])
     return root_of(shape, cells.reshape(-1).tolist()).hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 from typing import Any, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from verifai.domain.ordered_floats import LARGEST, LIMB_BITS, LIMBS
 from verifai.domain.ordered_floats import real as ordered_real
 from verifai.domain.statement import Column, Encoding, TensorStatement
 from verifai.domain.tensor import TensorSpec
@@ -61,18 +62,39 @@ def columns_of(scale: Scale | None) -> tuple[Column, ...]:
     return () if scale is None else tuple(Column(column.step, column.zero_point) for column in scale.columns)
 
 
+@dataclass(frozen=True, slots=True)
 class OrderedFloats:
-    """The way of a tensor whose integers are those of float32 numbers."""
+    """The way of a tensor whose integers are those of float32 numbers.
+
+    Attributes:
+        limbs: whether each stands there as two limbs, along one axis more, the last: where it is hidden.
+    """
+
+    limbs: bool
 
 
-ORDERED_FLOATS = OrderedFloats()
 Places: TypeAlias = Sequence[Column] | OrderedFloats
 """How the cells of an input are represented where one scale does not say it; none where it does."""
 
 
-def places_of(scale: Scale | None) -> Places:
-    """The same of a pinned scale."""
-    return ORDERED_FLOATS if scale is not None and scale.ordered else columns_of(scale)
+def places_of(scale: Scale | None, visibility: Visibility) -> Places:
+    """The same of a pinned scale and of who sees the tensor."""
+    if scale is not None and scale.ordered:
+        return OrderedFloats(limbs=visibility is not Visibility.PUBLIC)
+    return columns_of(scale)
+
+
+def limbs_of(cells: Ints) -> Ints:
+    """Integers of float32 numbers as (high, low), :mod:`verifai.domain.ordered_floats`, along one axis more at the end."""
+    half = 1 << (LIMB_BITS - 1)
+    high = (cells + half) >> LIMB_BITS
+    return np.stack([high, cells - (high << LIMB_BITS)], axis=-1)
+
+
+def ported_shape(shape: tuple[int, ...], places: Places) -> tuple[int, ...]:
+    """The shape that the circuit has an input of the model in; a batch's axis comes before it."""
+    shape = shape or (1,)
+    return (*shape, LIMBS) if isinstance(places, OrderedFloats) and places.limbs else shape
 
 
 def ordered_cells(name: str, values: NDArray[Any]) -> Ints:
@@ -136,7 +158,8 @@ def quantise_input(tensor: Tensor, values: NDArray[Any], *, shown: bool = True, 
 
 def _input_steps(tensor: Tensor, values: NDArray[Any], columns: Places) -> Ints:
     if isinstance(columns, OrderedFloats):
-        return ordered_cells(tensor.name, values).reshape(tensor.shape)
+        cells = ordered_cells(tensor.name, values)
+        return (limbs_of(cells) if columns.limbs else cells).reshape(tensor.shape)
     if columns:
         return centred_columns(tensor.name, values, columns).reshape(tensor.shape)
     return centred(tensor.name, values, Fraction(*tensor.scale), tensor.zero_point).reshape(tensor.shape)
@@ -145,7 +168,7 @@ def _input_steps(tensor: Tensor, values: NDArray[Any], columns: Places) -> Ints:
 def input_range(tensor: Tensor, kind: str, cell: int, columns: Places = ()) -> tuple[float, float]:
     """The smallest and the largest value that the circuit takes in ``cell``; ``kind``: of the input's dtype."""
     if isinstance(columns, OrderedFloats):
-        return ordered_real(tensor.low), ordered_real(tensor.high)
+        return ordered_real(-LARGEST), ordered_real(LARGEST)
     if columns:
         column = columns[cell % len(columns)]
         return float((tensor.low - column.zero_point) * column.scale), float((tensor.high - column.zero_point) * column.scale)
@@ -243,7 +266,7 @@ def circuit_inputs(
             item_tensor(circuit, port.tensor, items),
             inputs[name],
             shown=port.visibility is Visibility.PUBLIC or not circuit.zero_knowledge,
-            columns=places_of((scales or {}).get(name)),
+            columns=places_of((scales or {}).get(name), port.visibility),
         )
         found.append(filled(cells, circuit.batch) if circuit.batch else cells)
     return found
@@ -255,9 +278,9 @@ def saturated_inputs(
     """The circuit's inputs for float tensors by ONNX name, clamped to the inputs' ranges instead of refused beyond them."""
     found = []
     for spec, port in zip(specs, circuit.inputs, strict=True):
-        tensor, columns = circuit.tensors[port.tensor], places_of(scales.get(spec.name))
+        tensor, columns = circuit.tensors[port.tensor], places_of(scales.get(spec.name), port.visibility)
         if isinstance(columns, OrderedFloats):
-            steps = ordered_cells(spec.name, inputs[spec.name])
+            steps = _input_steps(tensor, inputs[spec.name], columns)
         elif columns:
             steps = centred_columns(spec.name, inputs[spec.name], columns)
         else:

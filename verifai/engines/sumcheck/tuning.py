@@ -2,12 +2,14 @@
 
 Bits are tried from coarse to fine, in :data:`LADDER`'s steps: up by leaps until a circuit meets the floor, then back between
 the last that did not and the first that did. Each attempt is a whole circuit, lowered and run on real samples, so what is
-advised was tried. Fields that ``circuit.toml`` gives are taken as they are.
+advised was tried. Fields that ``circuit.toml`` gives are taken as they are. Where no circuit meets the floor, the values whose
+rounding costs most are held on finer grids (:mod:`.sensitivity`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,12 +39,29 @@ from verifai.engines.sumcheck.quantise.ranges import (
     wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
+from verifai.engines.sumcheck.sensitivity import (
+    WIDEST,
+    WIDEST_OUTPUT,
+    Cost,
+    blamed,
+    chosen,
+    costs,
+    extra_bits,
+    finer,
+    finer_input,
+)
 from verifai.errors import PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 
 LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
 """Bits of inner tensors, coarse to fine."""
 _LEAPS = (0, 2, 4, 7)
+_SHARES = (0.7, 0.35, 0.15)
+"""Of the error allowed, that values which are not held more finely may cost together: less where more did not do."""
+_REFUSALS, _SPARED = 16, 2
+"""Most circuits tried for bounds that do not hold, and the bits by which a finer grid is then coarsened each time."""
+_NAMED = 3
+"""Most values that a message names."""
 SEARCH_SAMPLES = 256
 """Most samples that a search runs on; what it finds is measured on all."""
 DEAD = 1e-12
@@ -75,19 +94,28 @@ class Tuned:
 
 @dataclass(frozen=True)
 class _Attempt:
+    """One circuit tried. ``held``, ``sums``: names of its tensors, and as :class:`.lowering.lower.Lowered` has them.
+
+    What is kept of circuits that were not chosen has no ``lowered``: one of many weights takes a gigabyte.
+    """
+
+    number: int
     options: QuantiserOptions
     scales: Mapping[str, Scale]
     lowered: Lowered | None
     fidelity: Fidelity | None
     reason: str
     refused: UnsupportedModel | None = None
+    cells: int = 0
+    held: frozenset[str] = frozenset()
+    sums: frozenset[str] = frozenset()
 
     def row(self, chosen: bool) -> Mapping[str, Any]:
         """For people: bits, cost, fidelity, outcome."""
         found = self.fidelity
         return {
             **{name: getattr(self.options, name) for name in TUNED_FIELDS},
-            "cells": 0 if self.lowered is None else committed_cells(self.lowered),
+            "cells": self.cells,
             "spread_error": -1.0 if found is None or found.judged_error is None else found.judged_error,
             "top1_matches": -1 if found is None or found.top1_matches is None else found.top1_matches,
             **({} if found is None or found.language is None else _of_texts(found.language)),
@@ -140,10 +168,11 @@ class Tuner:
         self._exact = exact_exponents(model, samples)
         self._compared = compared_inputs(model)
         self._wide = wide_sums(model, samples, self._ranges) if options.unrounded else {}
-        shown = {name for name, visibility in spec.tensors.items() if visibility is Visibility.PUBLIC}
-        self._ordered = ordered_inputs(model) & shown
+        self._ordered = ordered_inputs(model)
         self._output_columns = self._unlike_columns()
         self._tried: list[_Attempt] = []
+        self._costs: list[Cost] = []
+        self._fine: dict[str, Scale] = {}
 
     def run(self) -> Tuned:
         """Search.
@@ -152,7 +181,7 @@ class Tuner:
             PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it.
             UnsupportedModel: an operator, or a bound that no bits keep.
         """
-        best = self._climb()
+        best = self._climb() or self._refine()
         if best is None:
             raise self._refusal()
         assert best.lowered is not None
@@ -160,7 +189,9 @@ class Tuner:
         if fidelity is None:
             fidelity = measure(self._model, best.lowered, self._samples, self.measure, self._progress)
         assert fidelity is not None
-        tried = tuple(one.row(one is best) for one in self._tried)
+        if self._fine:
+            self._progress.note(f"Held on finer grids, since rounding them cost most: {self._costliest(self._fine)}.")
+        tried = tuple(one.row(one.number == best.number) for one in self._tried)
         return Tuned(best.options, best.scales, best.lowered, fidelity, tried)
 
     def _climb(self) -> _Attempt | None:
@@ -182,9 +213,63 @@ class Tuner:
                 found, at = attempt, middle
         return found
 
+    def _refine(self) -> _Attempt | None:
+        """The last rung, with the costliest values on finer grids; ``None`` where that does not meet the floor either."""
+        last = next((one for one in reversed(self._tried) if one.fidelity is not None), None)
+        if last is None or not self._options.unrounded or self._spec.task is Task.GENERATION:
+            return None
+        self._progress.phase("find what costs the precision")
+        self._costs = costs(self._model, *self._search, self.floor, last.scales, last.held)
+        able = self._able(last.sums)
+        for share in _SHARES:
+            spared: Counter[str] = Counter()
+            for _ in range(_REFUSALS):
+                picked = chosen(self._costs, able, share)
+                fine = {one.value: self._finer(one, last.scales[one.value], share, len(picked), spared) for one in picked}
+                self._fine = {name: scale for name, scale in fine.items() if scale is not None}
+                if not self._fine:
+                    break
+                attempt = self._try(last.options.activation_bits)
+                if not attempt.reason and self._meets(attempt):
+                    return attempt
+                if attempt.refused is None:
+                    break
+                # Bounds do not hold: what they are about becomes coarser again, and in the end what it was.
+                spared.update(dict.fromkeys(blamed(self._model, attempt.refused.where or "", self._fine), _SPARED))
+                able -= {one.value for one in picked if spared[one.value] > extra_bits(one, share, len(picked))}
+        self._fine = {}
+        return None
+
+    def _meets(self, attempt: _Attempt) -> bool:
+        """Whether a circuit that meets the floor on what is searched with meets it on all samples."""
+        if len(self._search[0]) == len(self._samples) or attempt.lowered is None:
+            return True
+        return not self.floor.missed(measure(self._model, attempt.lowered, self._samples, self.measure))
+
+    def _able(self, sums: Collection[str]) -> set[str]:
+        """Values that can be held on finer grids: sums, and inputs that are shown. A hidden input or output is looked up."""
+        shown = {name for name, visibility in self._spec.tensors.items() if visibility is Visibility.PUBLIC}
+        inputs = {spec.name for spec in self._model.inputs if spec.dtype not in INTEGERS}
+        hidden = {spec.name for spec in self._model.outputs} - shown
+        closed = set(ends(self._model, self._options.boundary).cells) if hidden or "output_bits" in self._given else set()
+        taken = set() if "input_bits" in self._given else inputs & shown
+        return (set(sums) - closed | taken) - set(self._options.boundary)
+
+    def _finer(self, cost: Cost, scale: Scale, share: float, count: int, spared: Mapping[str, int]) -> Scale | None:
+        bits = max(1, extra_bits(cost, share, count) - spared[cost.value])
+        if cost.value in {spec.name for spec in self._model.inputs}:
+            return finer_input(scale, bits)
+        return finer(scale, bits, WIDEST_OUTPUT if cost.value in {spec.name for spec in self._model.outputs} else WIDEST)
+
+    def _costliest(self, names: Collection[str]) -> str:
+        """For people: the values among ``names`` that cost most, with the error of the outputs that each makes by itself."""
+        found = [one for one in self._costs if one.value in names]
+        shown = ", ".join(f"{one.value} ({one.share:.2g} of the error allowed)" for one in found[:_NAMED])
+        return shown + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+
     def _try(self, bits: int) -> _Attempt:
         options = self.options(bits)
-        scales = {**self._scales(options), **options.boundary}
+        scales = {**self._scales(options), **self._fine, **options.boundary}
         self._progress.phase(f"try {bits} bits")
         try:
             tensors = {name: BINDINGS[visibility] for name, visibility in self._spec.tensors.items()}
@@ -192,13 +277,19 @@ class Tuner:
         except UnsupportedModel as problem:
             if problem.code not in _OTHER_BITS_MAY_DO:
                 raise
-            attempt = _Attempt(options, scales, None, None, f"{problem.message} (at {problem.where})", problem)
+            attempt = _Attempt(
+                len(self._tried), options, scales, None, None, f"{problem.message} (at {problem.where})", problem
+            )
             self._tried.append(attempt)
             return attempt
         fidelity = measure(self._model, lowered, *self._search)
         missed = "; ".join(self.floor.missed(fidelity))
-        attempt = _Attempt(options, scales, lowered, fidelity, missed)
-        self._tried.append(attempt)
+        held = frozenset(tensor.name for tensor in lowered.circuit.tensors)
+        cells = committed_cells(lowered)
+        attempt = _Attempt(
+            len(self._tried), options, scales, lowered, fidelity, missed, cells=cells, held=held, sums=lowered.sums
+        )
+        self._tried.append(replace(attempt, lowered=None))
         return attempt
 
     def options(self, bits: int) -> QuantiserOptions:
@@ -211,6 +302,8 @@ class Tuner:
             "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
             "unclamped": self._spec.task is Task.GENERATION and self._options.unrounded,
+            "sparing": self._spec.task is Task.GENERATION and self._options.unrounded,
+            "fine": bool(self._fine),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
 
@@ -285,6 +378,8 @@ class Tuner:
         fixed = sorted(self._given & set(TUNED_FIELDS))
         advice = self.floor.lowered_to(best.fidelity)
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
+        if self._costs and self._costs[0].share > _SHARES[-1]:
+            hint += f" Most precision is lost where these are rounded: {self._costliest([one.value for one in self._costs])}."
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(

@@ -14,8 +14,8 @@ from typing import Any
 
 from verifai.domain.digest import Sha256, sha256
 from verifai.domain.findings import Finding, holds
-from verifai.domain.ordered_floats import LARGEST
-from verifai.domain.statement import Role, WeightVisibility
+from verifai.domain.ordered_floats import LARGEST, LIMB_BITS, LIMBS
+from verifai.domain.statement import Role, Visibility, WeightVisibility
 from verifai.engines.interface import VerifiedProof, VerifyRequest
 from verifai.engines.sumcheck.boundary import check_boundary
 from verifai.engines.sumcheck.circuit.codec import MAX_BYTES as MAX_CIRCUIT
@@ -23,7 +23,7 @@ from verifai.engines.sumcheck.circuit.codec import circuit_digest, decode
 from verifai.engines.sumcheck.circuit.counting import check_counting
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.circuit.program import WeightVisibility as CircuitWeights
-from verifai.engines.sumcheck.lock_section import WHERE, LockSection, expect_suite, parse_section
+from verifai.engines.sumcheck.lock_section import WHERE, LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.payload.files import CIRCUIT_FILE, MAX_FILE, MAX_PROOF, PROOF_FILE, STATEMENT_FILE, WEIGHTS_FILE
 from verifai.engines.sumcheck.payload.statement import decode_statement, domain_statement
@@ -132,17 +132,18 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
     sides = ((Role.INPUT, circuit.inputs), (Role.OUTPUT, circuit.outputs))
     found = [(role, circuit.tensors[port.tensor].shape, port.visibility) for role, ports in sides for port in ports]
     batch = (section.batch,) if section.batch else ()
-    pinned = [(tensor.role, (*batch, *(tensor.shape or (1,))), BINDINGS[tensor.visibility]) for tensor in section.tensors]
+    pinned = [
+        (tensor.role, (*batch, *_ported_shape(section, tensor)), BINDINGS[tensor.visibility]) for tensor in section.tensors
+    ]
     ports = (*circuit.inputs, *circuit.outputs)
     scaled = all(
         not tensor.stored or (circuit.tensors[port.tensor].scale, circuit.tensors[port.tensor].zero_point) != ((1, 1), 0)
         for tensor, port in zip(section.tensors, ports, strict=False)
     )
     ordered = all(
-        not section.scales[pinned.name].ordered
-        or ((one.low, one.high, one.scale, one.zero_point) == (-LARGEST, LARGEST, (1, 1), 0))
+        (one.low, one.high, one.scale, one.zero_point) == (*_ordered_ends(pinned), (1, 1), 0)
         for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
-        if pinned.name in section.scales
+        if _ordered(section, pinned)
     )
     checks = (
         ("scales", "scales", ordered),
@@ -159,6 +160,23 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
             raise UsageError("bad-lock", message, where=f"{WHERE}.{field}")
     _check_count(section, circuit)
     check_boundary(section, circuit)
+
+
+def _ordered(section: LockSection, pinned: PinnedTensor) -> bool:
+    """Whether the section says that the tensor's integers are those of float32 numbers."""
+    return pinned.name in section.scales and section.scales[pinned.name].ordered
+
+
+def _ordered_ends(pinned: PinnedTensor) -> tuple[int, int]:
+    """The range of the cells of such a tensor: the numbers' own, or where they are hidden, that of their limbs."""
+    half = 1 << (LIMB_BITS - 1)
+    return (-LARGEST, LARGEST) if pinned.visibility is Visibility.PUBLIC else (-half, half - 1)
+
+
+def _ported_shape(section: LockSection, pinned: PinnedTensor) -> tuple[int, ...]:
+    """The circuit's shape of a tensor of one inference: the model's, with an axis of limbs for hidden float32 numbers."""
+    limbs = _ordered(section, pinned) and pinned.visibility is not Visibility.PUBLIC
+    return (*(pinned.shape or (1,)), *((LIMBS,) if limbs else ()))
 
 
 def _check_count(section: LockSection, circuit: Circuit) -> None:

@@ -1,18 +1,23 @@
-/** All lookups of a proof, as one sum of fractions: which blocks of leaves belong to which operation and table. */
+/** All lookups of a proof, as sums of fractions: which blocks of leaves belong to which operation and table. */
 
 import { bitLength, log2Ceil, tooLarge, unsupported } from "./bytes.js";
 import { requantT } from "./bounds.js";
 import { spanBits } from "./check.js";
 import type { Cells } from "./field.js";
 import { type Circuit, HASHED, type Op, type OpOf, NONE, portsOf, PRIVATE, results, type Tensor } from "./program.js";
+import { mostLeaves } from "./soundness.js";
 import { NO_AXIS, piecesOf, type Storage, stored, whole } from "./storage.js";
 
-export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "power";
+/** "signed": all integers of ±(2^index − 1), row i being i − 2^index, and row 0 being 0; of hidden weights alone. */
+export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "power" | "signed";
 
 /** W: columns of every row. */
 export const WIDTH = 2;
 const MAX_RANGE_BITS = 16;
-const MAX_LOG_LEAVES = 27;
+const MAX_LOG_LEAVES = 29;
+/** Of one sum: 89,478,485. */
+const MOST_LEAVES = mostLeaves(WIDTH);
+const MAX_LOG_SUMS = 3;
 
 export interface TableName {
   readonly kind: TableKind;
@@ -22,13 +27,15 @@ export interface TableName {
 export interface TableBlock extends TableName {
   readonly logSize: number;
   readonly offset: number;
+  readonly sum: number;
 }
 
-/** The leaves of 2^logMembers lookups of one owner. `addresses`: of the first leaf of every piece of the storage. */
+/** The leaves of 2^logMembers lookups of one owner. `addresses`: of the first leaf of every piece of the storage, in its sum. */
 export interface Group {
   readonly storage: Storage;
   readonly logMembers: number;
   readonly addresses: readonly number[];
+  readonly sum: number;
 }
 
 export interface LookupBlock {
@@ -44,11 +51,13 @@ export interface Bus {
   readonly byOperation: readonly (readonly LookupBlock[])[];
   readonly byTensor: ReadonlyMap<number, readonly LookupBlock[]>;
   readonly logLeaves: number;
-  /** Of all blocks together, which lie from leaf 0 on without a gap; the others are filler. */
-  readonly leaves: number;
+  /** log2 of the number of sums. Leaf i of sum k is leaf i·2^logSums + k of the tree. */
+  readonly logSums: number;
+  /** Leaves of each sum's blocks, which lie from its leaf 0 on without a gap; the others are filler. */
+  readonly sums: readonly number[];
 }
 
-type Wanted = { readonly table: TableName; readonly storage: Storage };
+type Looked = { readonly table: TableName; readonly storage: Storage };
 type Columns = readonly Storage[];
 type Split = OpOf<"Requant"> | OpOf<"RowMax">;
 
@@ -123,9 +132,9 @@ function splitTables(circuit: Circuit, number: number, op: Split, lowBits: numbe
 const ranges = (widths: readonly number[]): TableName[] => widths.map((index) => ({ kind: "range", index }));
 
 /** Table, and the storage that has a row per cell, of each lookup of an operation, in slot order. */
-function lookupsOf(circuit: Circuit, number: number): Wanted[] {
+function lookupsOf(circuit: Circuit, number: number): Looked[] {
   const op = circuit.ops[number]!;
-  const on = (tensor: number, names: readonly TableName[]): Wanted[] =>
+  const on = (tensor: number, names: readonly TableName[]): Looked[] =>
     names.map((table) => ({ table, storage: storedTensor(circuit, tensor) }));
   switch (op.kind) {
     case "Requant": {
@@ -189,9 +198,27 @@ function tensorTables(tensor: Tensor): TableName[] {
   return ranges(exact ? [bits] : [bits, bits]);
 }
 
-/** The bus of a circuit. */
+interface Wanted {
+  readonly tensor: boolean;
+  readonly owner: number;
+  readonly slot: number;
+  readonly table: TableName;
+  readonly storage: Storage;
+}
+
+/** The bus of a circuit: with the fewest sums of which none is too long; one, which is, where 2^MAX_LOG_SUMS do not do. */
 export function buildBus(circuit: Circuit): Bus {
-  const wanted: { tensor: boolean; owner: number; slot: number; table: TableName; storage: Storage }[] = [];
+  const wanted = allWanted(circuit);
+  for (let logSums = 0; logSums <= MAX_LOG_SUMS; logSums++) {
+    const bus = arrangedBus(circuit, wanted, logSums);
+    if (largestSum(bus) <= MOST_LEAVES) return bus;
+  }
+  return arrangedBus(circuit, wanted, 0);
+}
+
+/** All lookups, in the order of their owners. */
+function allWanted(circuit: Circuit): Wanted[] {
+  const wanted: Wanted[] = [];
   circuit.ops.forEach((_, owner) => {
     lookupsOf(circuit, owner).forEach((one, slot) => wanted.push({ tensor: false, owner, slot, ...one }));
   });
@@ -202,41 +229,65 @@ export function buildBus(circuit: Circuit): Bus {
     const storage = port.visibility === HASHED ? whole(tensor.bits) : stored(tensor.shape);
     tensorTables(tensor).forEach((table, slot) => wanted.push({ tensor: true, owner: port.tensor, slot, table, storage }));
   }
-  const names = new Map<string, TableName>();
-  for (const { table } of wanted) names.set(`${table.kind} ${table.index}`, table);
-  const kinds = [...names.values()].sort((x, y) => (x.kind === y.kind ? x.index - y.index : x.kind < y.kind ? -1 : 1));
-  const numbers = new Map(kinds.map((name, number) => [`${name.kind} ${name.index}`, number]));
-  const sizes = kinds.map((name) => logSize(circuit, name));
+  return wanted;
+}
 
-  // Lookups of one owner and storage, in their order, fall into groups of a power of two, larger ones first.
-  const groups: { logMembers: number; storage: Storage }[] = [];
+/** The sum of each lookup: that in which its owner's first leaf lies when all leaves, in their order, are cut in equal parts. */
+function sumsOf(wanted: readonly Wanted[], logSums: number): number[] {
+  const total = wanted.reduce((sum, one) => sum + one.storage.cells, 0), found: number[] = [];
+  let before = 0, first = 0;
+  wanted.forEach((one, i) => {
+    const last = wanted[i - 1];
+    if (last === undefined || last.tensor !== one.tensor || last.owner !== one.owner) first = before;
+    found.push(Math.floor((first * 2 ** logSums) / total)); // below 2^53: exact
+    before += one.storage.cells;
+  });
+  return found;
+}
+
+/** Lookups of one owner and storage, in their order, fall into groups of a power of two, larger ones first. */
+function grouped(wanted: readonly Wanted[]): { readonly logMembers: number; readonly start: number }[] {
+  const groups: { logMembers: number; start: number }[] = [];
   for (let start = 0; start < wanted.length; ) {
     const one = wanted[start]!;
     let end = start;
     while (end < wanted.length && wanted[end]!.tensor === one.tensor && wanted[end]!.owner === one.owner && wanted[end]!.storage.key === one.storage.key) end++;
     const alone = one.storage.axis === NO_AXIS;
-    const logs = alone ? new Array<number>(end - start).fill(0) : piecesOf(end - start).map((piece) => piece.log);
-    groups.push(...logs.map((logMembers) => ({ logMembers, storage: one.storage })));
-    start = end;
+    for (const logMembers of alone ? new Array<number>(end - start).fill(0) : piecesOf(end - start).map((piece) => piece.log)) {
+      groups.push({ logMembers, start });
+      start += 2 ** logMembers;
+    }
   }
-  const blocks: { log: number; lookup: boolean; number: number; piece: number }[] = [];
-  groups.forEach(({ logMembers, storage }, number) => {
-    storage.pieces.forEach((piece, i) => blocks.push({ log: piece.log + logMembers + storage.logRest, lookup: true, number, piece: i }));
+  return groups;
+}
+
+/** The bus with 2^logSums sums. */
+function arrangedBus(circuit: Circuit, wanted: readonly Wanted[], logSums: number): Bus {
+  const sums = sumsOf(wanted, logSums), nameOf = (sum: number, { kind, index }: TableName): string => `${sum} ${kind} ${index}`;
+  const names = new Map<string, TableName & { readonly sum: number }>();
+  wanted.forEach(({ table }, i) => names.set(nameOf(sums[i]!, table), { ...table, sum: sums[i]! }));
+  const kinds = [...names.values()].sort((x, y) =>
+    x.sum !== y.sum ? x.sum - y.sum : x.kind === y.kind ? x.index - y.index : x.kind < y.kind ? -1 : 1,
+  );
+  const numbers = new Map(kinds.map((name, number) => [nameOf(name.sum, name), number]));
+  const sizes = kinds.map((name) => logSize(circuit, name)), groups = grouped(wanted);
+  const blocks: { log: number; sum: number; lookup: boolean; number: number; piece: number }[] = [];
+  groups.forEach(({ logMembers, start }, number) => {
+    const { storage } = wanted[start]!, sum = sums[start]!;
+    storage.pieces.forEach((piece, i) => blocks.push({ log: piece.log + logMembers + storage.logRest, sum, lookup: true, number, piece: i }));
   });
-  sizes.forEach((log, number) => blocks.push({ log, lookup: false, number, piece: 0 }));
-  const addresses = groups.map((): number[] => []), offsets: number[] = [];
-  let address = 0;
+  sizes.forEach((log, number) => blocks.push({ log, sum: kinds[number]!.sum, lookup: false, number, piece: 0 }));
+  const addresses = groups.map((): number[] => []), offsets: number[] = [], ends = new Array<number>(2 ** logSums).fill(0);
   for (const block of blocks.sort((x, y) => y.log - x.log)) {
-    if (block.lookup) addresses[block.number]![block.piece] = address;
-    else offsets[block.number] = address;
-    address += 2 ** block.log;
+    if (block.lookup) addresses[block.number]![block.piece] = ends[block.sum]!;
+    else offsets[block.number] = ends[block.sum]!;
+    ends[block.sum]! += 2 ** block.log;
   }
   const byOperation = circuit.ops.map((): LookupBlock[] => []), byTensor = new Map<number, LookupBlock[]>();
-  let next = 0;
-  groups.forEach(({ logMembers, storage }, number) => {
-    const group: Group = { storage, logMembers, addresses: addresses[number]! };
+  groups.forEach(({ logMembers, start }, number) => {
+    const group: Group = { storage: wanted[start]!.storage, logMembers, addresses: addresses[number]!, sum: sums[start]! };
     for (let member = 0; member < 2 ** logMembers; member++) {
-      const one = wanted[next++]!, table = numbers.get(`${one.table.kind} ${one.table.index}`)!;
+      const one = wanted[start + member]!, table = numbers.get(nameOf(group.sum, one.table))!;
       const block: LookupBlock = { owner: one.owner, slot: one.slot, table, group, member };
       if (!one.tensor) byOperation[one.owner]!.push(block);
       else byTensor.set(one.owner, [...(byTensor.get(one.owner) ?? []), block]);
@@ -246,10 +297,14 @@ export function buildBus(circuit: Circuit): Bus {
     tables: kinds.map((name, i) => ({ ...name, logSize: sizes[i]!, offset: offsets[i]! })),
     byOperation,
     byTensor,
-    logLeaves: Math.max(1, log2Ceil(address)),
-    leaves: address,
+    logLeaves: logSums + Math.max(1, log2Ceil(Math.max(...ends))),
+    logSums,
+    sums: ends,
   };
 }
+
+/** Leaves of the largest sum. */
+export const largestSum = (bus: Bus): number => Math.max(...bus.sums);
 
 export function requireLeaves(bus: Bus): void {
   if (bus.logLeaves > MAX_LOG_LEAVES) throw tooLarge(`2^${bus.logLeaves} lookups exceed 2^${MAX_LOG_LEAVES}`, "lookups");

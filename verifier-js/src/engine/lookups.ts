@@ -1,10 +1,10 @@
-/** LogUp with GKR: the sum of all fractions on the bus is 0, down to one claim on numerators and denominators at one point. */
+/** LogUp with GKR: each sum of fractions on the bus is 0, down to one claim on numerators and denominators at one point. */
 
 import { eqIndex, eqTable, type Functional, integerExtension, located, type Point, pointAxes } from "./axes.js";
 import { type Group, type LookupBlock, type TableBlock, tableValues, WIDTH } from "./buses.js";
 import { shiftedDown } from "./bytes.js";
 import { type Claim, known, NOTHING } from "./claims.js";
-import { add, cellDot, embed, type Ext, getAt, MINUS_ONE, ONE, product, scale, sizeOf, sub, ZERO } from "./field.js";
+import { add, cellDot, embed, type Ext, getAt, MINUS_ONE, ONE, product, scale, sizeOf, sub, type Vec, ZERO } from "./field.js";
 import type { Circuit } from "./program.js";
 import { type Channel, eqRounds } from "./rounds.js";
 import { NO_AXIS } from "./storage.js";
@@ -16,12 +16,17 @@ export interface Leaves {
   readonly denominator: Claim;
 }
 
-/** From the root, numerator 0 and denominator not 0, down to the leaves. */
-export function checkLayers(channel: Channel, logLeaves: number): Leaves {
-  let [denominator] = channel.receive("lookups.root", 1) as [Claim];
-  denominator.assertNonzero("lookups.root");
-  let numerator = NOTHING, point: Point = [];
-  for (let layer = 0; layer < logLeaves; layer++) {
+/** From the sums, the nodes of layer `logSums`, each with numerator 0 and denominator not 0, down to the leaves. */
+export function checkLayers(channel: Channel, logLeaves: number, logSums: number): Leaves {
+  const roots = channel.receive("lookups.root", 2 ** logSums);
+  for (const root of roots) root.assertNonzero("lookups.root");
+  let point: Point = Array.from({ length: logSums }, () => channel.challenge("lookups.sum"));
+  let numerator = NOTHING, denominator = roots[0]!;
+  if (logSums > 0) {
+    const shares = eqTable(point);
+    denominator = roots.reduce((sum, root, i) => sum.plus(root.scale(getAt(shares, i))), NOTHING);
+  }
+  for (let layer = logSums; layer < logLeaves; layer++) {
     const mix = channel.challenge("lookups.mix");
     const rounds = eqRounds(channel, "lookups", numerator.plus(denominator.scale(mix)), point, 2);
     const [p0, p1, q0, q1] = channel.receive("lookups.ends", 4) as [Claim, Claim, Claim, Claim];
@@ -40,17 +45,23 @@ export class LeafSum {
   #denominator = NOTHING;
   #selected = ZERO;
   readonly #identity: Ext;
+  /** Within a sum; and every sum's weight at the rest of the leaves' point. */
+  readonly #point: Point;
+  readonly #shares: Vec;
   readonly #whole = new Map<string, readonly [Functional, Ext]>();
   readonly #grouped = new Map<Group, readonly [Functional, Ext]>();
 
   constructor(
     readonly leaves: Leaves,
+    logSums: number,
     readonly alpha: Ext,
     readonly beta: Ext,
   ) {
     let identity = ONE;
     for (let i = 0; i < WIDTH; i++) identity = product(identity, beta);
     this.#identity = identity;
+    this.#point = leaves.point.slice(0, leaves.point.length - logSums);
+    this.#shares = eqTable(leaves.point.slice(leaves.point.length - logSums));
   }
 
   /** The weights of the lookup's cells at the point, but for one factor; the same object where they are the same. */
@@ -59,7 +70,7 @@ export class LeafSum {
   }
 
   #weights(group: Group): readonly [Functional, Ext] {
-    const storage = group.storage, point = this.leaves.point, below = point.length - storage.logRest, rest = point.slice(below);
+    const storage = group.storage, point = this.#point, below = point.length - storage.logRest, rest = point.slice(below);
     if (storage.axis === NO_AXIS) {
       let found = this.#whole.get(storage.key);
       if (found === undefined) this.#whole.set(storage.key, (found = [pointAxes(rest, storage.bits), ONE]));
@@ -79,16 +90,17 @@ export class LeafSum {
 
   /** What a leaf's weight has beside the functional's. */
   #factor(block: LookupBlock): Ext {
-    const group = block.group, point = this.leaves.point, below = point.length - group.storage.logRest;
-    if (group.storage.axis === NO_AXIS) {
-      return eqIndex(shiftedDown(group.addresses[0]!, group.storage.logRest), point.slice(0, below));
-    }
-    return eqIndex(block.member, point.slice(below - group.logMembers, below));
+    const group = block.group, point = this.#point, below = point.length - group.storage.logRest;
+    const found =
+      group.storage.axis === NO_AXIS
+        ? eqIndex(shiftedDown(group.addresses[0]!, group.storage.logRest), point.slice(0, below))
+        : eqIndex(block.member, point.slice(below - group.logMembers, below));
+    return product(found, getAt(this.#shares, group.sum));
   }
 
   /** The point within a block of 2^logSize leaves. */
   localPoint(logSize: number): Point {
-    return this.leaves.point.slice(this.leaves.point.length - logSize);
+    return this.#point.slice(this.#point.length - logSize);
   }
 
   /** A lookup whose columns have the values `row` under its functional. */
@@ -98,8 +110,9 @@ export class LeafSum {
 
   /** A table's block with its multiplicity column's value. */
   table(number: number, block: TableBlock, row: readonly Claim[], count: Claim): void {
-    const high = this.leaves.point.slice(0, this.leaves.point.length - block.logSize);
-    this.#add(eqIndex(shiftedDown(block.offset, block.logSize), high), ONE, number, row, count.scale(MINUS_ONE));
+    const high = this.#point.slice(0, this.#point.length - block.logSize);
+    const selector = product(eqIndex(shiftedDown(block.offset, block.logSize), high), getAt(this.#shares, block.sum));
+    this.#add(selector, ONE, number, row, count.scale(MINUS_ONE));
   }
 
   #add(factor: Ext, total: Ext, table: number, row: readonly Claim[], numerator: Claim): void {
@@ -126,6 +139,10 @@ export class LeafSum {
 export function tableRow(circuit: Circuit, block: TableBlock, point: Point): Claim[] {
   const argument = integerExtension(point);
   if (block.kind === "range") return [known(argument)];
+  if (block.kind === "signed") { // i − 2^k, but for row 0
+    const half = 2 ** (block.logSize - 1);
+    return [known(add(add(argument, embed(-half)), scale(eqIndex(0, point), half)))];
+  }
   const [low, values] = tableValues(circuit, block), split = Math.floor(point.length / 2);
   const outer = eqTable(point.slice(0, split)), inner = eqTable(point.slice(split)), width = sizeOf(inner);
   let value = ZERO;

@@ -1,6 +1,6 @@
 /** The planner: from a circuit to the layout of its proof, with its table of errors. docs/engine/protocol.md, "Choice of sizes". */
 
-import { buildBus, requireLeaves } from "./buses.js";
+import { buildBus, largestSum, requireLeaves } from "./buses.js";
 import { tooLarge } from "./bytes.js";
 import { logProducts, logPads, PAD_COLUMNS, type PadPlan } from "./claims.js";
 import {
@@ -243,7 +243,7 @@ export function withSoundness(draft: Layout): Layout {
 function errorSteps(layout: Layout): SoundnessStep[] {
   const groups = groupsOf(layout), joint = groups[0]!;
   const bounds: [string, bigint, bigint][] = [
-    ["lookups: fractions", fractionsNumerator(layout.bus.leaves, layout.bus.logLeaves, WIDTH), FIELD_SIZE],
+    ["lookups: fractions", fractionsNumerator(largestSum(layout.bus), layout.bus.logLeaves - layout.bus.logSums, WIDTH), FIELD_SIZE],
     ["lookups: layers", LAYER_DEGREE, FIELD_SIZE],
     ["lookups: rounds", LAYER_ROUND_DEGREE, FIELD_SIZE],
     ["operations: points", POINT_VARIABLES, FIELD_SIZE],

@@ -69,7 +69,7 @@ export class RehearsalParty implements Party, Channel {
   }
 
   fractions(bus: Bus): Leaves {
-    return checkLayers(this, bus.logLeaves);
+    return checkLayers(this, bus.logLeaves, bus.logSums);
   }
 
   tableRow(): Claim[] {

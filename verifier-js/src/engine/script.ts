@@ -10,7 +10,7 @@ import { lookupRows, tensorRows } from "./rows.js";
 
 export function checkLookups(party: Party, bus: Bus): void {
   const [alpha] = party.challenges("lookups.alpha", 1), [beta] = party.challenges("lookups.beta", 1);
-  const leafSum = new LeafSum(party.fractions(bus), alpha!, beta!);
+  const leafSum = new LeafSum(party.fractions(bus), bus.logSums, alpha!, beta!);
   bus.byOperation.forEach((blocks, number) => {
     if (blocks.length === 0) return;
     const rows = lookupRows(party, number, blocks.map((block) => leafSum.functional(block)));

@@ -92,6 +92,9 @@ function findQueries(degree: number, length: number): number {
 /** Whether a step of `numerator`/|F′| has the bits that every step needs. */
 export const strong = (numerator: bigint): boolean => numerator << SECURITY_BITS <= FIELD_SIZE;
 
+/** How many leaves one sum of fractions may have. */
+export const mostLeaves = (width: number): number => Number((FIELD_SIZE >> SECURITY_BITS) / (BigInt(width) + FRACTION_DEGREE));
+
 /** Of the step that draws α and β. Filler has denominator 1, so it adds nothing to the degree that the second count bounds. */
 export function fractionsNumerator(leaves: number, logLeaves: number, width: number): bigint {
   const rounded = (BigInt(width) + POLES) << BigInt(logLeaves);

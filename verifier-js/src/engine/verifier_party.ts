@@ -34,7 +34,7 @@ export class VerifierParty implements Party {
   }
 
   fractions(bus: Bus): Leaves {
-    return checkLayers(this.channel, bus.logLeaves);
+    return checkLayers(this.channel, bus.logLeaves, bus.logSums);
   }
 
   tableRow(block: TableBlock, point: readonly Ext[]): Claim[] {

@@ -187,8 +187,9 @@ export function parseSection(table: Table): Section {
   if (weights === "withheld" || (weights === "committed" && hides)) throw record.refuse("sumcheck weights are public, or committed, or, in the zero-knowledge suite, private", "weights");
   if (weights === "private" && !hides) throw record.refuse("this suite hides nothing, so no weights are private", "weights");
   if (openingBudget > 0 !== (weights === "private")) throw record.refuse("exactly private weights have an opening budget", "opening_budget");
-  const shown = new Set(tensors.filter((one) => one.role === "input" && one.visibility === "public").map((one) => one.name));
-  for (const [name, scale] of scales) if (scale.ordered && !shown.has(name)) throw record.refuse("only public inputs are the integers of float32 numbers", "scales");
+  const outputs = new Set(tensors.filter((one) => one.role === "output").map((one) => one.name));
+  const inputs = new Set(tensors.filter((one) => one.role === "input" && !outputs.has(one.name)).map((one) => one.name));
+  for (const [name, scale] of scales) if (scale.ordered && !inputs.has(name)) throw record.refuse("only inputs are the integers of float32 numbers", "scales");
   if (!hides && tensors.some((one) => one.visibility === "private")) throw record.refuse("this suite hides nothing, so no tensor is private", "tensors");
   for (const role of ROLES) {
     const named = tensors.filter((one) => one.role === role).map((one) => one.name);
@@ -240,7 +241,7 @@ function optionsOf(record: Record): Map<string, Scale> {
   for (const [field, low, high] of numbers) if (record.has(field)) record.number(field, low, high);
   const bits: [string, number, number][] = [["activation_bits", 2, 15], ["input_bits", 1, 16], ["output_bits", 2, 16], ["column_bits", 4, 16], ["opening_budget", 1, 64]];
   for (const [field, low, high] of bits) if (record.has(field)) record.integer(field, low, high);
-  for (const field of ["split", "fold", "unrounded", "unclamped"]) record.flag(field, false);
+  for (const field of ["split", "fold", "unrounded", "unclamped", "sparing", "fine"]) record.flag(field, false);
   const entries = record.subsOrNone("boundary", 512).map(scaleOf);
   const boundary = new Map(entries);
   if (boundary.size !== entries.length) throw record.refuse("a value has two scales", "boundary");

@@ -301,17 +301,21 @@ function checkSection(section: Section, circuit: EngineCircuit): void {
   const broken = (field: string, what: string): Refusal => new Refusal("usage", "bad-lock", `the pinned circuit has other ${what} than the section says`, `circuit.lock: [engine.sumcheck].${field}`);
   const ports = [...circuit.inputs.map((port) => ({ role: "input", port })), ...circuit.outputs.map((port) => ({ role: "output", port }))];
   const pairs = section.tensors.map((pinned, at) => ({ pinned, ...ports[at] }));
+  const ordered = (pinned: Section["tensors"][number]): boolean => section.scales.get(pinned.name)?.ordered ?? false;
   for (const { pinned, port } of pairs) {
-    if (!port || !section.scales.get(pinned.name)?.ordered) continue;
+    if (!port || !ordered(pinned)) continue;
     const plain = port.scale[0] === 1n && port.scale[1] === 1n && port.zeroPoint === 0;
-    if (!plain || port.low !== BigInt(-LARGEST_FLOAT32) || port.high !== BigInt(LARGEST_FLOAT32)) throw broken("scales", "scales");
+    // Hidden numbers are two limbs each, which are looked up in a table of their range.
+    const [low, high] = pinned.visibility === "public" ? [-LARGEST_FLOAT32, LARGEST_FLOAT32] : [-(2 ** 15), 2 ** 15 - 1];
+    if (!plain || port.low !== BigInt(low) || port.high !== BigInt(high)) throw broken("scales", "scales");
   }
   if (circuit.suite !== section.suite) throw broken("suite", "suite");
   if (circuit.batch !== section.batch) throw broken("batch", "batch");
   const batch = section.batch ? [section.batch] : [];
   const fits = ports.length === pairs.length && pairs.every(({ pinned, role, port }) => {
     if (!port || role !== pinned.role || port.visibility !== pinned.visibility) return false;
-    const shape = [...batch, ...(pinned.shape.length ? pinned.shape : [1])];
+    const limbs = ordered(pinned) && pinned.visibility !== "public" ? [2] : [];
+    const shape = [...batch, ...(pinned.shape.length ? pinned.shape : [1]), ...limbs];
     if (port.shape.join("x") !== shape.join("x")) return false;
     return !pinned.stored || port.scale[0] !== 1n || port.scale[1] !== 1n || port.zeroPoint !== 0;
   });

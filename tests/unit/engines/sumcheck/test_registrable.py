@@ -42,9 +42,9 @@ def test_a_registration_counts_its_own_leaves(rows: int) -> None:
 
 def test_weights_that_are_too_many_for_their_registration_are_refused() -> None:
     with pytest.raises(UnsupportedModel) as caught:
-        require_registrable(hidden(8192, 8192))
+        require_registrable(hidden(16384, 8192))
     assert (caught.value.code, caught.value.where) == ("sumcheck-too-large", "lookups: fractions")
-    assert "99.414 bits" in caught.value.message and "split" in caught.value.hint
+    assert "98.414 bits" in caught.value.message and "split" in caught.value.hint
 
 
 def test_nothing_of_them_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from verifai.engines.sumcheck.lowering.affine import CONSTANT, Value, affine_of
 from verifai.engines.sumcheck.lowering.builder import signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, unsupported
 from verifai.engines.sumcheck.lowering.integers import truncate
+from verifai.engines.sumcheck.lowering.limbs import beyond_all
 from verifai.engines.sumcheck.lowering.select import INTEGERS, cast_integers, equal_integers, one_per_place
 from verifai.engines.sumcheck.lowering.state import MAX_LONE_WIDTH, State, broadcast, linear_program, selected
 from verifai.engines.sumcheck.lowering.values import CellTerm, ConvTerm, Floats, Form, Held, Lazy, affine, affine_program, whole
@@ -147,6 +148,8 @@ def _compare_ordered(state: State, node: Node, x: Held, values: Floats, instruct
     sign = np.full(shape, 1.0 if first else -1.0)
     above = (instruction == "ge") == first
     edges = thresholds - 0.5 if above else thresholds + 0.5
+    if x.tensor not in state.builder.shown:  # made of limbs
+        edges = beyond_all(edges)
     label = state.builder.derive(f"{name}.difference", dyadic(Fraction(4 * 2 * _HALF), -_SIGN_STEPS, _SIGN_STEPS))
     moved = edges - sign * (_HALF - 0.5)
     form = difference(x, shape, sign, moved, label)

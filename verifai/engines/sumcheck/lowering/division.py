@@ -42,6 +42,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise
+from verifai.engines.sumcheck.lowering.wide import is_wide, quotient
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, constant, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale
 from verifai.errors import UnsupportedModel
@@ -183,7 +184,7 @@ def _wide_norm(state: State, node: Node, tensor: int, step: Fraction, scale: Sca
     reciprocal = builder.emit(Recip(root, builder.next), f"{name}.recip")[0]
     z = builder.emit(RowScale(tensor, reciprocal, builder.next, 1), f"{name}.unit")[0]
     unit = Fraction(node.number("factor", 1.0)) * multiplier / RECIP_ONE
-    return state.quotient(z, unit, scale.step, source.shape, name)
+    return quotient(state, z, unit, scale.step, source.shape, name)
 
 
 def _normed_layer(state: State, node: Node) -> None:
@@ -234,25 +235,42 @@ def root_of_squares(state: State, node: Node, rows: Held) -> Held:
     name, builder, scale = node.outputs[0], state.builder, state.builder.scale(node.outputs[0])
     tensor = materialise(builder, rows, f"{name}.x", windows=True)
     root, fine = _root(state, node, tensor, rows.step, 0)
+    shape = state.graph.shapes[name] or (1,)
+    if is_wide(scale):
+        # The root is held as it is; where it is much finer than asked for, its last bits are dropped.
+        return quotient(state, root, fine, scale.step, shape, name) if scale.step > 4 * fine else whole(root, shape, fine)
+    builder.sums.add(name)
     width = signed_width(scale.low, scale.high)
     finer = min(_FINER, MAX_WIDTH - 1 - width)
     shift = max(0, _log2(scale.step / fine) - finer)
     key = table_key(IDENTITY, fine * (1 << shift), scale.step, scale.low, scale.high)
     floor = min(width + finer + 1, signed_width(0, builder.tensors[root].high >> shift))
     made = builder.requant(root, _limbs(builder, shift), shift, key, floor, name, scale)
-    return whole(made, state.graph.shapes[name] or (1,), scale.step, scale.zero_point)
+    return whole(made, shape, scale.step, scale.zero_point)
 
 
 def _magnitude(state: State, node: Node) -> None:
     """√(a² + b²) of two values, cell by cell, found by :mod:`.dynamic`: both under the scale of the wider one."""
     for position in (0, 1):
         state.value(node, position)
-    widest = max(node.inputs, key=lambda name: (max(-(scale := state.scale(name)).low, scale.high) * scale.step, name))
-    parts = [state.held(node, position, widest) for position in (0, 1)]
+    if _one_grid(state, node):
+        parts = [state.held(node, position) for position in (0, 1)]
+    else:
+        widest = max(node.inputs, key=lambda name: (max(-(scale := state.scale(name)).low, scale.high) * scale.step, name))
+        parts = [state.held(node, position, widest) for position in (0, 1)]
     columns = [part.at(np.ascontiguousarray(part.index).reshape(-1, 1)) for part in parts]
     rows = concatenate(state.builder, columns, 1, f"{node.name}.pairs", windows=True)
     found = root_of_squares(state, node, rows)
     state.set_held(node, found.at(found.index.reshape(state.graph.shapes[node.outputs[0]] or (1,))))
+
+
+def _one_grid(state: State, node: Node) -> bool:
+    """Whether both operands are cells on one wide grid, such as the real and the imaginary half of a transform: nothing is to
+    be rounded then."""
+    values = [state.values[name] for name in node.inputs]
+    cells_of = [value for value in values if isinstance(value, Held)]
+    wide = [signed_width((one := state.builder.tensors[value.tensor]).low, one.high) > MAX_WIDTH for value in cells_of]
+    return len(wide) == 2 and all(wide) and cells_of[0].step == cells_of[1].step
 
 
 def _operand(state: State, node: Node, scale: Scale) -> Held:
@@ -278,7 +296,7 @@ def _sum_of_magnitudes(
     source, magnitude = builder.tensors[tensor], builder.tensors[tensor].magnitude
     finer = _finest(source.shape[1] * max(magnitude, 1), RECIP_LIMIT // 2)
     if finer < 0:
-        raise unsupported(node, f"rows of {source.shape[1]} cells are too long for this scale")
+        raise _too_long(node, source.shape[1])
     factor = Fraction(node.number("factor", 1.0))
     largest, unit = (magnitude, step) if dividend is None else (builder.tensors[dividend.tensor].magnitude, dividend.step)
     grid = _grid(name, largest, unit * factor / (step / (1 << finer) * RECIP_ONE), scale)
@@ -310,7 +328,7 @@ def _fine(state: State, node: Node, tensor: int, step: Fraction) -> Fraction:
     source = state.builder.tensors[tensor]
     finer = _finest(source.shape[1] * max(source.magnitude, 1) ** 2, RECIP_LIMIT**2 // 4) // 2
     if finer < 0:
-        raise unsupported(node, f"rows of {source.shape[1]} cells are too long for this scale")
+        raise _too_long(node, source.shape[1])
     return step / (1 << min(finer, MAX_WIDTH - 1))
 
 
@@ -321,6 +339,11 @@ def _root(state: State, node: Node, tensor: int, step: Fraction, constant_part: 
     squares = builder.emit(RowSum(tensor, tensor, builder.next, factor, 1), f"{name}.squares")[0]
     total = _plus(builder, squares, constant_part, f"{name}.square")
     return builder.emit(Isqrt(total, builder.next), f"{name}.root")[0], fine
+
+
+def _too_long(node: Node, count: int) -> UnsupportedModel:
+    message = f"{node.op_type}: rows of {count} cells are too long for this scale"
+    return UnsupportedModel("circuit-bound", message, where=node.outputs[0])
 
 
 def _within(number: int, node: Node, limit: int = RECIP_LIMIT // 2) -> int:

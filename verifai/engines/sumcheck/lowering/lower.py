@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.lowering.affine import Affine, affine_form, affine
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, Builder, Plan, TableKey, next_plan, signed_width, table_key
 from verifai.engines.sumcheck.lowering.dynamic import rewritten
 from verifai.engines.sumcheck.lowering.graph import DOMAIN, SourceGraph, read_graph, unsupported
+from verifai.engines.sumcheck.lowering.limbs import limbed_input
 from verifai.engines.sumcheck.lowering.select import INTEGERS, rows_only
 from verifai.engines.sumcheck.lowering.state import State
 from verifai.engines.sumcheck.lowering.unread import without_unread
@@ -93,6 +94,7 @@ class Lowered:
         weights: per circuit weight, its cells. blob: their canonical bytes.
         scales: the scales that were used, by ONNX value: with them alone the same circuit comes out again.
         calibrated: by operation, the function of a table that cuts its values off at a range that calibration chose.
+        sums: values that were rounded to a table, and that a scale of more bits would hold on a wide grid.
         choice_steps: by an operation that names the largest of a tensor's cells, the real value of one step of these.
     """
 
@@ -102,6 +104,7 @@ class Lowered:
     scales: Mapping[str, Scale]
     calibrated: Mapping[int, TableKey] = field(default_factory=dict)
     choice_steps: Mapping[int, Fraction] = field(default_factory=dict)
+    sums: frozenset[str] = frozenset()
 
 
 def lower(
@@ -118,6 +121,9 @@ def lower(
     fold: bool = True,
     unrounded: bool = True,
     unclamped: bool = False,
+    bounds_alone: bool = False,
+    sparing: bool = False,
+    fine: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
 
@@ -131,7 +137,8 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded, unclamped: as :class:`..quantise.scales.QuantiserOptions` has them.
+        unrounded, unclamped, sparing, fine: as :class:`..quantise.scales.QuantiserOptions` has them.
+        bounds_alone: as :class:`.builder.Builder` has it, where bounds are rounded.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -146,7 +153,8 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
-        builder.unclamped = unclamped
+        builder.unclamped, builder.sparing, builder.fine = unclamped, sparing, fine
+        builder.bounds_alone = bounds_alone
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:
@@ -157,7 +165,8 @@ def lower(
             arrays = tuple(builder.cells[number] for number in used)
             blob = encode_arrays(circuit, arrays)
             steps = {new: builder.choice_steps[old] for new, old in enumerate(kept) if old in builder.choice_steps}
-            return Lowered(circuit, arrays, blob, dict(sorted(builder.used_scales.items())), cut, steps)
+            used_scales = dict(sorted(builder.used_scales.items()))
+            return Lowered(circuit, arrays, blob, used_scales, cut, steps, frozenset(builder.sums))
         plan = following
     raise InternalError("bug", "the widths of the tables do not settle")
 
@@ -238,13 +247,16 @@ def _lower_once(
         if graph.readers.get(name, 0) == 0:
             raise UnsupportedModel("unused-input", "nothing reads this model input", where=name, hint="Remove it.")
         scale = input_scale(graph, builder, name)
-        number = builder.input(name, graph.shapes[name], scale, scale.zero_point)
+        if scale.ordered and name not in shown:
+            number, read = limbed_input(builder, name, graph.shapes[name])
+        else:
+            number = read = builder.input(name, graph.shapes[name], scale, scale.zero_point)
         inputs.append(Port(number, tensors[name]))
         if name in shown:
             builder.shown |= {number}
-        held = whole(number, graph.shapes[name], scale.step, scale.zero_point)
+        held = whole(read, graph.shapes[name], scale.step, scale.zero_point)
         if scale.ordered:
-            state.ordered.add(number)
+            state.ordered.add(read)
         state.values[name] = _table_row(held, scale) if scale.columns else held
     for node in graph.nodes:
         lower_node(state, node)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import ceil, log2
+from math import ceil, log2, prod
 
 import numpy as np
 
-from verifai.engines.sumcheck.circuit.bounds import requant_t
+from verifai.engines.sumcheck.lowering import wide
 from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
+from verifai.engines.sumcheck.lowering.unrounded import feeds_products, meets_values, turned, unrounded_cells
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
     CellTerm,
-    ConvTerm,
     Floats,
     Form,
     Held,
@@ -28,6 +28,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.lowering.wide import RECTIFIED, ROOM_BITS, is_wide
 from verifai.engines.sumcheck.quantise.active import active_range
 from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, keeps_scale, substitute
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, choose_scale, narrow_scale, whole_scale
@@ -38,10 +39,6 @@ MAX_LONE_WIDTH = 13
 """A function of one cell of a wider tensor reads the cell rounded, not from a table of all its values."""
 ARGUMENT_BITS = 2
 """An activation's argument has this many bits more than its value's range would give."""
-SPARED_BITS = 4
-"""So much coarser than by default sums may be, for a remainder of one limb less."""
-ROOM_BITS = 2
-"""A sum that is not cut off reaches four times as far as calibration saw it."""
 
 
 @dataclass
@@ -154,21 +151,28 @@ class State:
         """
         choice = selected(value)
         if choice is not None:
+            self.builder.sums.add(name)  # its tables have few arguments, and values as fine as may be
             tensor = emit_select(self.builder, choice, value.form, value.program, scale, name)
             return whole(tensor, value.form.logical, scale.step, scale.zero_point)
         found = affine_program(value.program)
         if found is not None:
             value = Lazy(affine(value.form, float(found[0]), float(found[1]), name))
-        if scale.high - scale.low >= 1 << MAX_WIDTH and not scale.columns:
+        if is_wide(scale):
             if found is not None:
-                return self._wide_sum(name, value.form, scale)
+                return wide.wide_sum(self, name, value.form, scale)
+            if value.program == RECTIFIED:
+                return wide.wide_rectified(self, name, value.form, scale)
             scale = choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), MAX_WIDTH - 1)
         form, program = value.form, value.program
         lone = form.terms[0] if len(form.terms) == 1 and isinstance(form.terms[0], CellTerm) else None
         if lone is not None and not (self.fold and self._wide(lone)):
             return self._lookup(name, lone, form, program, scale)
         if found is not None and self._far_beyond(name, form, scale):
-            return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
+            return wide.rescaled(self, name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
+        if found is None and self._spares_split(name, form, program):
+            return self._looked_up(name, form, program, scale)
+        if found is not None or program == RECTIFIED:
+            self.builder.sums.add(name)
         if keeps_scale(program):
             wanted = signed_width(scale.low, scale.high)
             # A table has 16 bits with the sign: 16 bits without one are read every second step, not cut in half.
@@ -186,10 +190,13 @@ class State:
         if self.finer:
             # Better for an imported model's ties, but no need: a quotient may be near the bounds already.
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
-        least = self._fewer_limbs(least)
+        least = wide.fewer_limbs(self, least)
         limbs = self.builder.plan.limbs(least)
+        if sum(limbs) > (narrow := wide.narrow(self, form, step)):
+            least = min(least, narrow)
+            limbs = self.builder.plan.exact_limbs(narrow)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or self.builder.bounds_alone or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
@@ -201,11 +208,6 @@ class State:
         tensor = self.builder.requant(z, limbs, least, key, floor, name, scale)
         return whole(tensor, form.logical, scale.step, scale.zero_point)
 
-    def _fewer_limbs(self, shift: int) -> int:
-        """A shift of a limb less, where it is nearly one already: sums are computed to 1/128 of a step, 1/8 does for many."""
-        whole_limbs = (shift - 1) // MAX_WIDTH * MAX_WIDTH
-        return whole_limbs if self.builder.unclamped and 0 < whole_limbs >= shift - SPARED_BITS else shift
-
     def _far_beyond(self, name: str, form: Form, scale: Scale) -> bool:
         """Whether a sum could lie beyond a table of what calibration saw of it, which with room fits one range.
 
@@ -214,39 +216,36 @@ class State:
         width = signed_width(scale.low, scale.high)
         if not self.builder.unclamped or width + ROOM_BITS > MAX_WIDTH or scale.columns or scale.zero_point:
             return False
-        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(scale.step)
-        return reach >= 1 << width and name not in self.graph.outputs and not meets_values(self.graph, name)
+        if name in self.graph.outputs or (meets_values(self.graph, name) and not self.builder.sparing):
+            return False
+        return self._reach(form) / float(scale.step) >= 1 << width
 
-    def _wide_sum(self, name: str, form: Form, scale: Scale) -> Held:
-        """The form on a wide grid: rounded without a table, and not clamped."""
-        return self._rescaled(name, form, scale.step, signed_width(scale.low, scale.high))
+    def _reach(self, form: Form) -> float:
+        return self.builder.told(Range(0.0, form_reach(self.builder, form))).high
 
-    def _rescaled(self, name: str, form: Form, step: Fraction, bits: int) -> Held:
-        """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
-        shift = self._fewer_limbs(max(1, least_shift(self.builder, form, step) + self.finer))
-        if shift > MAX_SHIFT:
-            raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
-        z = emit_form(self.builder, form, step, shift, name)
-        tensor = self.builder.rescale(z, shift, bits, name, step)
-        return whole(tensor, form.logical, step)
+    def _spares_split(self, name: str, form: Form, program: Program) -> bool:
+        """Whether a function's argument can lie far beyond what calibration saw of it, and cells are so many that a sum rounded
+        without a table and a table of 2^16 rows cost less than one that cuts the argument off."""
+        if not self.builder.sparing or name in self.graph.outputs or keeps_scale(program):
+            return False
+        own = self.scale(form.name)
+        beyond = self._reach(form) > 4 * float(max(own.high, -own.low) * own.step)
+        return beyond and own.zero_point == 0 and 2 * prod(form.shape) >= 1 << MAX_WIDTH
 
-    def quotient(self, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
-        """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
-
-        Its digits hold all that its bounds reach, so that no input is refused for it. Raises UnsupportedModel.
-        """
-        ratio = step / unit
-        shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
-        if not 1 <= shift <= MAX_SHIFT:
-            raise UnsupportedModel("circuit-bound", "the scales of dividend, divisor and quotient differ too much", where=name)
-        tensor = self.builder.tensors[z]
-        bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
-        return whole(self.builder.rescale(z, shift, bits, name), shape, unit * (1 << shift))
+    def _looked_up(self, name: str, form: Form, program: Program, scale: Scale) -> Held:
+        """A function of a sum that is rounded first, to 16 bits that reach four times as far as calibration saw it."""
+        own = self.scale(form.name)
+        largest = float(max(own.high, -own.low) * own.step)
+        step = Fraction(2) ** (ceil(log2(largest)) + ROOM_BITS + 1 - MAX_WIDTH)
+        argument = wide.rescaled(self, f"{name}.argument", form, step, MAX_WIDTH)
+        key = table_key(program, step, scale.step, scale.low, scale.high)
+        tensor = self.builder.lookup(argument.tensor, key, name, scale.step, scale.zero_point, calibrated=True)
+        return Held(tensor, argument.index, scale.step, scale.zero_point)
 
     def _argument(self, form: Form, program: Program, scale: Scale) -> Scale:
         """The scale of a function's argument: of the part of its range where the function changes, as fine as bounds allow."""
         whole_range = self.scale(form.name)
-        plain = narrow_scale(whole_range)
+        plain = narrow_scale(whole_range, MAX_WIDTH - ARGUMENT_BITS) if self.builder.fine else narrow_scale(whole_range)
         if not self.fold:
             return plain
         values = Range(float(whole_range.low * whole_range.step), float(whole_range.high * whole_range.step))
@@ -304,79 +303,16 @@ class State:
         return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
 
 
-_THROUGH = frozenset({"Transpose", "Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity"})
-"""What moves cells between a value and a product that reads it."""
-
-
-def feeds_products(graph: SourceGraph, name: str) -> bool:
-    """Whether all that reads a value are products of two values, its cells moved in between at most."""
-    found = False
-    for node in graph.nodes:
-        if name not in node.inputs:
-            continue
-        if node.op_type == "MatMul" and not node.domain:
-            found = all(one not in graph.constants for one in node.inputs)
-        else:
-            found = node.op_type in _THROUGH and not node.domain and feeds_products(graph, node.outputs[0])
-        if not found:
-            return False
-    return found and name not in graph.outputs
-
-
-_ROTATED = frozenset({"Mul", "Add", "Sub", "Neg", "Slice", "Concat", "Split"})
-"""What a rotary embedding is made of, beside moves."""
-
-
-def meets_values(graph: SourceGraph, name: str) -> bool:
-    """Whether a value, turned by constants at most, is multiplied with another that also is more than shares of a softmax."""
-    reached, pending = {name}, [name]
-    shares = {output for node in graph.nodes if node.op_type == "Softmax" for output in node.outputs}
-    while pending:
-        at = pending.pop()
-        for node in graph.nodes:
-            if at not in node.inputs or node.domain:
-                continue
-            if node.op_type == "MatMul":
-                if not any(one in graph.constants or one in shares for one in node.inputs):
-                    return True
-            elif node.op_type in _THROUGH or node.op_type in _ROTATED:
-                new = [one for one in node.outputs if one not in reached]
-                reached.update(new)
-                pending += new
-    return False
-
-
-_ROTATION_BITS = 11
-"""Of the largest factor of cells that are not rounded before a product, beside its sign."""
-_OPERAND_BITS = 27
-"""Of such cells: a sum of 2^6 products of two stays below 2^60."""
-
-
-def unrounded_cells(builder: Builder, value: Lazy, name: str) -> Held | None:
-    """Cells times constants, and sums of such (a rotary embedding), as cells of a virtual tensor; None for other values."""
-    slope = affine_program(value.program)
-    if slope is None:
-        return None
-    form = affine(value.form, float(slope[0]), float(slope[1]), name)
-    if not any(isinstance(term, ConvTerm) for term in form.terms):
-        return None
-    largest = 0.0
-    for term in form.terms:
-        if isinstance(term, ConvTerm) and term.groups == len(term.weight) == term.weight.size and not any(term.pads):
-            largest = max(largest, float(np.abs(term.weight).max(initial=0.0)) * float(term.x.step))
-        elif isinstance(term, CellTerm):
-            largest = max(largest, abs(term.factor) * float(term.x.step))
-        else:
+def signed_parts(state: State, node: Node) -> list[Held] | None:
+    """The operands, if all are cells of tensors with one step, or such cells with the other sign: none of them is rounded."""
+    parts: list[Held] = []
+    for name in node.inputs:
+        value = state.values[name]
+        held = value if isinstance(value, Held) else turned(state.builder, value, name)
+        if held is None or held.zero_point or (parts and held.step != parts[0].step):
             return None
-    if largest == 0.0:
-        return None
-    unit = Fraction(2) ** (int(np.ceil(np.log2(largest))) - _ROTATION_BITS)
-    reach = form_reach(builder, form) / float(unit)
-    if reach >= 1 << _OPERAND_BITS:
-        return None
-    z = emit_form(builder, form, unit, 0, f"{name}.unrounded")
-    # In its own shape: what reads it moves whole axes, where it would have to cut channels that merge several.
-    return whole(materialise(builder, whole(z, form.logical or (1,), unit), f"{name}.cells"), form.logical, unit)
+        parts.append(held)
+    return parts
 
 
 def selected(value: Value) -> SelectTerm | None:

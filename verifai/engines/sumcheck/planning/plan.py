@@ -36,8 +36,8 @@ from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
-MAX_LOG_LEAVES = 27
-"""Bounds memory. The error of the lookups alone refuses more than 89,478,485 of them (``soundness.fractions_numerator``)."""
+MAX_LOG_LEAVES = 29
+"""Bounds memory. The error of one sum's lookups refuses more than 89,478,485 of them (``buses.MOST_LEAVES``)."""
 
 DEFAULT_BUDGET = 16
 """Openings of a hiding commitment to weights."""
@@ -145,7 +145,7 @@ def error_steps(layout: Layout) -> tuple[SoundnessStep, ...]:
     bus, field = layout.bus, soundness.FIELD_SIZE
     groups = layout.groups()
     bounds: list[tuple[str, int, int]] = [
-        ("lookups: fractions", soundness.fractions_numerator(bus.leaves, bus.log_leaves, bus.width), field),
+        ("lookups: fractions", soundness.fractions_numerator(bus.largest, bus.log_leaves - bus.log_sums, bus.width), field),
         ("lookups: layers", soundness.LAYER_DEGREE, field),
         ("lookups: rounds", soundness.LAYER_ROUND_DEGREE, field),
         ("operations: points", soundness.POINT_VARIABLES, field),

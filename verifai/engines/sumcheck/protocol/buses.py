@@ -1,4 +1,4 @@
-"""All lookups of a proof, as one sum of fractions: which blocks of leaves belong to which operation and table.
+"""All lookups of a proof, as sums of fractions: which blocks of leaves belong to which operation and table.
 
 A leaf is numerator / denominator. A lookup's leaves are 1 / d(row), a table's −count / d(row), everything else 0 / 1, where
 d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, largest first, upwards from leaf 0, so each is aligned.
@@ -6,23 +6,30 @@ d(c_0 … c_{W−1}) = α + (id + 1)·β^W − Σ β^k·c_k. Blocks are packed, 
 A lookup has one row per stored cell of its tensor (:mod:`.storage`), in the same pieces. Lookups of one owner lie side by side
 in groups of a power of two: a cell's address is (piece, place of the long axis, member of the group, other axes). So the
 weights of the cells at a point are the same for all members but for one factor, and a column that several read has one value.
+
+There is one sum as long as its error allows. Beyond, there are 2^s, each with its own copies of the tables that it looks up in;
+all lookups of one owner are in one of them. Leaf i of sum k is leaf i·2^s + k of the tree, whose layer s has the sums as nodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, NamedTuple, TypeAlias
 
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.circuit.dispatch import Dispatch, dispatch, find
 from verifai.engines.sumcheck.circuit.program import Circuit, Tensor, Visibility, log2_ceil
+from verifai.engines.sumcheck.protocol import soundness
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Piece, Storage, pieces_of, stored, whole
 from verifai.errors import UnsupportedModel
 
 FUNCTION, RANGE, SELECT, CLAMP, FLAG, POWER = "function", "range", "select", "clamp", "flag", "power"
+SIGNED = "signed"
+"""(SIGNED, k): all integers of [−(2^k − 1), 2^k − 1], row i being i − 2^k, and row 0 being 0; of hidden weights alone
+(:mod:`.weight_ranges`)."""
 
 TableName: TypeAlias = tuple[str, int]
 """(FUNCTION, table index): argument and value. (RANGE, bits): i in [0, 2^bits). (SELECT, operation) and (CLAMP, operation): of
@@ -33,6 +40,10 @@ WIDTH = 2
 
 MAX_RANGE_BITS = 16
 
+MOST_LEAVES = soundness.most_leaves(WIDTH)
+"""Of one sum: 89,478,485."""
+MAX_LOG_SUMS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
@@ -42,15 +53,18 @@ class TableBlock:
     index: int
     log_size: int
     offset: int
+    sum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The leaves of 2^log_members lookups of one owner. ``addresses``: of the first leaf of every piece of the storage."""
+    """The leaves of 2^log_members lookups of one owner. ``addresses``: of the first leaf of every piece of the storage, in
+    its sum."""
 
     storage: Storage
     log_members: int
     addresses: tuple[int, ...]
+    sum: int = 0
 
     def log_block(self, piece: Piece) -> int:
         """log2 of the number of leaves of one piece."""
@@ -72,7 +86,8 @@ class LookupBlock:
 class Bus:
     """Every block. ``by_operation`` and ``by_tensor`` (hashed tensors, private inputs) list lookups in slot order.
 
-    ``leaves``: of all blocks together, which lie from leaf 0 on without a gap; the others of the 2^log_leaves are filler.
+    ``leaves``: of all blocks together. Those of a sum lie from its leaf 0 on without a gap; the others of the 2^log_leaves are
+    filler. ``sums``: leaves of each, where there are several.
     """
 
     tables: tuple[TableBlock, ...]
@@ -81,6 +96,17 @@ class Bus:
     log_leaves: int
     width: int
     leaves: int
+    sums: tuple[int, ...] = ()
+
+    @property
+    def log_sums(self) -> int:
+        """s: log2 of the number of sums."""
+        return log2_ceil(max(1, len(self.sums)))
+
+    @property
+    def largest(self) -> int:
+        """Leaves of the largest sum."""
+        return max(self.sums, default=self.leaves)
 
 
 def span_bits(tensor: Tensor) -> int:
@@ -332,7 +358,20 @@ def tensor_tables(tensor: Tensor) -> list[TableName]:
 
 
 def build(circuit: Circuit) -> Bus:
-    """The bus of ``circuit``. Raises UnsupportedModel (``sumcheck-unsupported``)."""
+    """The bus of ``circuit``: with the fewest sums of which none is too long; one, which is, where 2^MAX_LOG_SUMS do not do.
+
+    Raises UnsupportedModel (``sumcheck-unsupported``).
+    """
+    wanted = _wanted(circuit)
+    for log_sums in range(MAX_LOG_SUMS + 1):
+        bus = _arranged(circuit, wanted, log_sums)
+        if bus.largest <= MOST_LEAVES:
+            return bus
+    return _arranged(circuit, wanted, 0)
+
+
+def _wanted(circuit: Circuit) -> list[_Wanted]:
+    """All lookups, in the order of their owners."""
     wanted: list[_Wanted] = []
     for number in range(len(circuit.ops)):
         wanted += [_Wanted(False, number, slot, *lookup) for slot, lookup in enumerate(lookups_of(circuit, number))]
@@ -346,36 +385,57 @@ def build(circuit: Circuit) -> Bus:
         # A hashed tensor's own commitment holds all padded cells, so all of them have a row here.
         storage = whole(tensor.bits) if port.visibility is Visibility.HASHED else stored(tensor.shape)
         wanted += [_Wanted(True, port.tensor, slot, table, storage) for slot, table in enumerate(tensor_tables(tensor))]
-    kinds = sorted({one.table for one in wanted})
+    return wanted
+
+
+def _sums_of(wanted: Sequence[_Wanted], log_sums: int) -> list[int]:
+    """The sum of each lookup: that of its owner's first leaf when all leaves, in their order, are cut into equal parts."""
+    total = sum(one.storage.cells for one in wanted)
+    found: list[int] = []
+    before = 0
+    for _, run in groupby(wanted, key=lambda one: (one.tensor, one.owner)):
+        members = list(run)
+        found += [(before << log_sums) // total] * len(members)
+        before += sum(one.storage.cells for one in members)
+    return found
+
+
+def _arranged(circuit: Circuit, wanted: Sequence[_Wanted], log_sums: int) -> Bus:
+    """The bus with 2^log_sums sums."""
+    sums = _sums_of(wanted, log_sums)
+    kinds = sorted({(number, one.table) for number, one in zip(sums, wanted, strict=True)})
     numbers = {name: number for number, name in enumerate(kinds)}
-    sizes = [_log_size(circuit, name) for name in kinds]
+    sizes = [_log_size(circuit, name) for _, name in kinds]
     groups = _groups(wanted)
-    blocks: list[tuple[int, _Block]] = []
+    starts = list(accumulate((1 << log_members for log_members, _ in groups), initial=0))
+    blocks: list[tuple[int, int, _Block]] = []
     for number, (log_members, storage) in enumerate(groups):
-        below = log_members + storage.log_rest
-        blocks += [(piece.log + below, ("lookup", number, i)) for i, piece in enumerate(storage.pieces)]
-    blocks += [(log_size, ("table", number, 0)) for number, log_size in enumerate(sizes)]
-    offsets, address = dict[_Block, int](), 0
-    for log_size, block in sorted(blocks, key=lambda block: -block[0]):
-        offsets[block] = address
-        address += 1 << log_size
-    tables = tuple(TableBlock(kind, index, sizes[i], offsets["table", i, 0]) for i, (kind, index) in enumerate(kinds))
+        below, share = log_members + storage.log_rest, sums[starts[number]]
+        blocks += [(piece.log + below, share, ("lookup", number, i)) for i, piece in enumerate(storage.pieces)]
+    blocks += [(sizes[number], share, ("table", number, 0)) for number, (share, _) in enumerate(kinds)]
+    offsets, ends = dict[_Block, int](), [0] * (1 << log_sums)
+    for log_size, share, block in sorted(blocks, key=lambda block: -block[0]):
+        offsets[block] = ends[share]
+        ends[share] += 1 << log_size
+    tables = tuple(
+        TableBlock(kind, index, sizes[i], offsets["table", i, 0], share) for i, (share, (kind, index)) in enumerate(kinds)
+    )
     by_operation: list[list[LookupBlock]] = [[] for _ in circuit.ops]
     by_tensor: dict[int, list[LookupBlock]] = {}
-    rest = iter(wanted)
     for number, (log_members, storage) in enumerate(groups):
-        group = Group(storage, log_members, tuple(offsets["lookup", number, i] for i in range(len(storage.pieces))))
-        for member in range(1 << log_members):
-            one = next(rest)
-            found = LookupBlock(one.owner, one.slot, numbers[one.table], group, member)
+        addresses = tuple(offsets["lookup", number, i] for i in range(len(storage.pieces)))
+        group = Group(storage, log_members, addresses, sums[starts[number]])
+        for member, one in enumerate(wanted[starts[number] : starts[number + 1]]):
+            found = LookupBlock(one.owner, one.slot, numbers[group.sum, one.table], group, member)
             (by_tensor.setdefault(one.owner, []) if one.tensor else by_operation[one.owner]).append(found)
     return Bus(
         tables,
         tuple(map(tuple, by_operation)),
         {owner: tuple(lookups) for owner, lookups in by_tensor.items()},
-        max(1, log2_ceil(address)),
+        log_sums + max(1, log2_ceil(max(ends))),
         WIDTH,
-        address,
+        sum(ends),
+        tuple(ends) if log_sums else (),
     )
 
 

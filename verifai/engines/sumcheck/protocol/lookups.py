@@ -1,4 +1,4 @@
-"""LogUp with GKR: the sum of all fractions on the bus is 0, down to one claim on numerators and denominators at one point.
+"""LogUp with GKR: each sum of fractions on the bus is 0, down to one claim on numerators and denominators at one point.
 
 Sources: Haböck, "Multivariate lookups based on logarithmic derivatives" (2022); Papini and Haböck, "Improving logarithmic
 derivative lookups using GKR" (2023).
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Functional, eq_index, eq_table, integer_extension, located, point_axes
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, Group, LookupBlock, TableBlock, table_values
+from verifai.engines.sumcheck.protocol.buses import RANGE, SIGNED, Bus, Group, LookupBlock, TableBlock, table_values
 from verifai.engines.sumcheck.protocol.channel import Channel
 from verifai.engines.sumcheck.protocol.claim import ZERO, Claim, public
 from verifai.engines.sumcheck.protocol.field import Ext
@@ -29,16 +29,21 @@ class Leaves:
     denominator: Claim
 
 
-def check_layers(channel: Channel, log_leaves: int) -> Leaves:
-    """Walk from the root, numerator 0 and denominator not 0, down to the leaves.
+def check_layers(channel: Channel, log_leaves: int, log_sums: int = 0) -> Leaves:
+    """Walk from the sums, each with numerator 0 and denominator not 0, down to the leaves.
 
-    Layer k has 2^k fractions; node x is the sum of the nodes (0, x) and (1, x) of layer k + 1.
+    Layer k has 2^k fractions; node x is the sum of the nodes (0, x) and (1, x) of layer k + 1. The nodes of layer
+    ``log_sums`` are the sums.
     """
-    (denominator,) = channel.receive("lookups.root", 1)
-    denominator.assert_nonzero("lookups.root")
-    numerator = ZERO
-    point: list[Ext] = []
-    for layer in range(log_leaves):
+    roots = channel.receive("lookups.root", 1 << log_sums)
+    for root in roots:
+        root.assert_nonzero("lookups.root")
+    point = [channel.challenge("lookups.sum") for _ in range(log_sums)]
+    numerator, denominator = ZERO, roots[0]
+    if log_sums:
+        first, *others = eq_table(point)
+        denominator = denominator.mixed(first, list(zip(roots[1:], others, strict=True)))
+    for layer in range(log_sums, log_leaves):
         where = f"lookups.layer{layer}"
         mix = channel.challenge("lookups.mix")
         claim, rest = eq_rounds(channel, "lookups", numerator + denominator.scale(mix), point, 2)
@@ -56,6 +61,8 @@ class LeafSum:
 
     def __init__(self, bus: Bus, leaves: Leaves, alpha: Ext, beta: Ext) -> None:
         self._leaves = leaves
+        inner = len(leaves.point) - bus.log_sums
+        self._point, self._shares = leaves.point[:inner], eq_table(leaves.point[inner:])
         self._numerator, self._denominator = ZERO, ZERO
         self._selected = field.ZERO
         self._alpha, self._beta = alpha, beta
@@ -76,7 +83,7 @@ class LeafSum:
         storage = group.storage
         key = storage if storage.axis == NO_AXIS else group
         if key not in self._functionals:
-            point = self._leaves.point
+            point = self._point
             below = len(point) - storage.log_rest
             rest = point[below:]
             if storage.axis == NO_AXIS:
@@ -91,15 +98,17 @@ class LeafSum:
 
     def _factor(self, block: LookupBlock) -> Ext:
         """What a leaf's weight has beside the functional's."""
-        group, point = block.group, self._leaves.point
+        group, point = block.group, self._point
         below = len(point) - group.storage.log_rest
         if group.storage.axis == NO_AXIS:
-            return eq_index(group.addresses[0] >> group.storage.log_rest, point[:below])
-        return eq_index(block.member, point[below - group.log_members : below])
+            found = eq_index(group.addresses[0] >> group.storage.log_rest, point[:below])
+        else:
+            found = eq_index(block.member, point[below - group.log_members : below])
+        return field.product(found, self._shares[group.sum])
 
     def local_point(self, log_size: int) -> tuple[Ext, ...]:
         """The point within a block of 2^log_size leaves."""
-        return self._leaves.point[len(self._leaves.point) - log_size :]
+        return self._point[len(self._point) - log_size :]
 
     def lookup(self, block: LookupBlock, row: Sequence[Claim]) -> None:
         """A lookup whose columns have the values ``row`` under its functional."""
@@ -107,8 +116,8 @@ class LeafSum:
 
     def table(self, number: int, block: TableBlock, row: Sequence[Claim], count: Claim) -> None:
         """A table's block with its multiplicity column's value."""
-        high = self._leaves.point[: len(self._leaves.point) - block.log_size]
-        selector = eq_index(block.offset >> block.log_size, high)
+        high = self._point[: len(self._point) - block.log_size]
+        selector = field.product(eq_index(block.offset >> block.log_size, high), self._shares[block.sum])
         self._add(selector, field.ONE, number, row, count.scale(field.embed(-1)))
 
     def _add(self, factor: Ext, total: Ext, table: int, row: Sequence[Claim], numerator: Claim) -> None:
@@ -136,6 +145,10 @@ def table_row(circuit: Circuit, block: TableBlock, point: Sequence[Ext]) -> tupl
     argument = integer_extension(point)
     if block.kind == RANGE:
         return (public(argument),)
+    if block.kind == SIGNED:  # i − 2^k, but for row 0
+        half = 1 << (block.log_size - 1)
+        first = field.scale(eq_index(0, point), half)
+        return (public(field.add(field.add(argument, field.embed(-half)), first)),)
     low, values = table_values(circuit, block)
     split = len(point) // 2
     outer, inner = eq_table(point[:split]), eq_table(point[split:])

@@ -60,6 +60,11 @@ def fractions_numerator(leaves: int, log_leaves: int, width: int) -> int:
     return rounded if rounded << SECURITY_BITS <= FIELD_SIZE else (width + FRACTION_DEGREE) * leaves
 
 
+def most_leaves(width: int) -> int:
+    """How many leaves one sum of fractions may have."""
+    return (FIELD_SIZE >> SECURITY_BITS) // (width + FRACTION_DEGREE)
+
+
 def agreement(degree: int, length: int) -> int:
     """The most positions at which a false combination can look right, with unique decoding.
 

@@ -39,6 +39,7 @@ class Block:
     row: Sequence[U64 | Ints]
     numerators: U64 | None
     member: Member | None = None
+    sum: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +58,47 @@ class Layer:
 
 def build_leaves(bus: Bus, blocks: Sequence[Block], alpha: Ext, beta: Ext) -> Layer:
     """The leaves; those of the low half are all used, as there are more than half."""
-    half = 1 << (bus.log_leaves - 1)
-    used = max(block.offset + (1 << block.log_size) for block in blocks) - half  # packed: none is free before the last
+    half, sums = 1 << (bus.log_leaves - 1), 1 << bus.log_sums
+    used = sums * max(block.offset + (1 << block.log_size) for block in blocks) - half
     if used <= 0:
         raise ValueError("more than half of the leaves are filler")
     p = np.zeros(half, dtype=np.uint64), np.zeros(used, dtype=np.uint64)
     q = np.empty((2, half), dtype=np.uint64), np.empty((2, used), dtype=np.uint64)
+    if sums > 1:  # the shorter ones have filler between the leaves of the longest; one sum is packed
+        for denominators in q:
+            denominators[0], denominators[1] = 1, 0
     identity = field.ONE
     for _ in range(bus.width):
         identity = field.product(identity, beta)
     for block in blocks:
-        side, start = divmod(block.offset, half)
-        stop = start + (1 << block.log_size)
+        side, start = divmod(block.offset * sums, half)
+        places = slice(start + block.sum, start + (sums << block.log_size), sums)
         constant = np.array(field.add(alpha, field.scale(identity, block.table + 1)), dtype=np.uint64)
-        p[side][start:stop] = 1 if block.numerators is None else block.numerators
+        p[side][places] = 1 if block.numerators is None else block.numerators
         member = block.member if block.member is not None and block.member.log_members else None
-        if member is None:
-            targets = q[side][0, start:stop], q[side][1, start:stop]
+        aside = member is not None or sums > 1
+        if not aside:
+            targets = q[side][0, places], q[side][1, places]
         else:
             targets = np.empty(block.row[0].shape, np.uint64), np.empty(block.row[0].shape, np.uint64)
         if len(block.row) == 1:
             fingerprints_single(*targets, constant, block.row[0])
         else:
             fingerprints(*targets, constant, block.row[0], block.row[1], *scalars(beta))
-        if member is not None:
-            shape = (-1, 1 << member.log_members, 1 << member.log_rest)
-            for component, values in enumerate(targets):
-                leaves = q[side][component, start:stop].reshape(shape)
-                leaves[:, member.index] = values.reshape(-1, 1 << member.log_rest)
+        for component, values in enumerate(targets if aside else ()):
+            leaves = q[side][component, places]
+            if member is None:
+                leaves[:] = values
+            else:
+                shape = (-1, 1 << member.log_members, 1 << member.log_rest)
+                leaves.reshape(shape)[:, member.index] = values.reshape(-1, 1 << member.log_rest)
     return Layer(*p, *q)
 
 
-def prove_layers(channel: Sender, leaves: Layer) -> Leaves:
-    """Send root and layers, by running the verifier's own script."""
-    layers = _Layers(channel, leaves)
-    return check_layers(layers, layers.count)
+def prove_layers(channel: Sender, leaves: Layer, log_sums: int = 0) -> Leaves:
+    """Send roots and layers, by running the verifier's own script."""
+    layers = _Layers(channel, leaves, log_sums)
+    return check_layers(layers, layers.count + log_sums, log_sums)
 
 
 class _Layers:
@@ -101,10 +108,10 @@ class _Layers:
     bound in the pass that computes the next round. Passes write into the memory that earlier ones have read.
     """
 
-    def __init__(self, channel: Sender, leaves: Layer) -> None:
+    def __init__(self, channel: Sender, leaves: Layer, log_sums: int = 0) -> None:
         self._channel = channel
         self._layers = [leaves]
-        while self._layers[-1].q0.shape[1] > 1:
+        while self._layers[-1].q0.shape[1] > 1 << log_sums:
             below = self._layers[-1]
             self._layers.append(Layer(*fraction_layer(below.p0, below.p1, below.q0, below.q1)))
         self.count = len(self._layers)
@@ -118,10 +125,9 @@ class _Layers:
         self._eq: U64 = np.empty((2, 0), dtype=np.uint64)
 
     def receive(self, label: str, count: int) -> list[Claim]:
-        """Root, round, or the four ends of a layer."""
+        """Roots, round, or the four ends of a layer."""
         if label == "lookups.root":
-            top = self._layers[-1]
-            return self._channel.send(label, [field.product(element(*top.q0[:, 0]), element(*top.q1[:, 0]))])
+            return self._channel.send(label, _products(self._layers[-1], count))
         if label == "lookups.round":
             a0, a1, c0, c1 = self._round()
             return self._channel.send(label, [element(a0, a1), element(c0, c1)])
@@ -130,9 +136,12 @@ class _Layers:
         return self._channel.send(label, [e0, field.sub(g1, field.product(self._mix, f1)), f0, f1])
 
     def challenge(self, label: str) -> Ext:
-        """Mix: the next layer begins. Point: a variable is bound, by what follows. Child: the layer ends."""
+        """Sum: a coordinate of the point among the sums. Mix: the next layer begins. Point: a variable is bound, by what
+        follows. Child: the layer ends."""
         r = self._channel.challenge(label)
-        if label == "lookups.mix":
+        if label == "lookups.sum":
+            self._anchor.append(r)
+        elif label == "lookups.mix":
             self._mix, self._bound, self._point = r, None, []
         elif label == "lookups.point":
             self._bound = r
@@ -165,6 +174,8 @@ class _Layers:
         half = self._arrays[2].shape[1] // 2
         sizes = [min(half, one.shape[-1]) for one in self._arrays]
         room = self._memory[0]  # of the layer above, which is half as long; then this layer's own
+        if not room:  # the first layer of several sums has none above
+            room = [np.empty((2, size), dtype=np.uint64) for size in sizes]
         self._memory.reverse()
         return [one.reshape(-1)[: 2 * size].reshape(2, size) for one, size in zip(room, sizes, strict=True)]
 
@@ -180,3 +191,9 @@ class _Layers:
             missing = vector([tail] * (size - whole[number].shape[1])) if whole[number].shape[1] < size else None
             whole[number] = whole[number] if missing is None else np.concatenate([whole[number], missing], axis=1)
         self._arrays = whole if self._bound is None else [fold(one, *scalars(self._bound)) for one in whole]
+
+
+def _products(top: Layer, count: int) -> list[Ext]:
+    """The denominators of the layer above ``top``; behind what is stored of it, the second child is filler."""
+    stored = [element(*one) for one in top.q1.T] + [field.ONE] * (count - top.q1.shape[1])
+    return [field.product(element(*one), other) for one, other in zip(top.q0.T, stored, strict=True)]

@@ -68,7 +68,7 @@ class ProverParty:
 
     def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
         """Leaves and layers."""
-        return prove_layers(self.channel, build_leaves(bus, self._make_blocks(self._counts), alpha, beta))
+        return prove_layers(self.channel, build_leaves(bus, self._make_blocks(self._counts), alpha, beta), bus.log_sums)
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
         """Zeros: no message depends on the tables' values at the leaves. Only the verifier computes them."""

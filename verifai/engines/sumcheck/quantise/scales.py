@@ -164,11 +164,11 @@ def whole_scale(scale: Scale, bits: int = WHOLE_BITS) -> Scale:
     return choose_scale(Range(float(min(ends)), float(max(ends))), bits)
 
 
-def narrow_scale(scale: Scale) -> Scale:
+def narrow_scale(scale: Scale, bits: int = WHOLE_BITS) -> Scale:
     """The scale, or one of as many bits as an activation's argument may have."""
-    if scale.high - scale.low < 1 << WHOLE_BITS:
+    if scale.high - scale.low < 1 << bits:
         return scale
-    return choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), WHOLE_BITS)
+    return choose_scale(Range(float(scale.low * scale.step), float(scale.high * scale.step)), bits)
 
 
 def _log2_ceil(value: float) -> int:
@@ -253,6 +253,9 @@ class QuantiserOptions:
             were lowered without.
         unclamped: whether inner sums that can lie far beyond what calibration saw are rounded without a table and not cut off:
             an input that takes one beyond four times its range is refused. Set for language models, whose sums are many.
+        sparing: whether more values are rounded without a table, and steps are chosen for fewer lookups. Set for language
+            models. Circuits pinned before were lowered without.
+        fine: whether arguments of functions have all the bits of a table. Set where values are held on finer grids.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
         opening_budget: of private weights, how many proofs may open their commitment; ``None`` for the suite's default.
@@ -272,6 +275,8 @@ class QuantiserOptions:
     fold: bool = True
     unrounded: bool = True
     unclamped: bool = False
+    sparing: bool = False
+    fine: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
     opening_budget: int | None = None
@@ -285,8 +290,9 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
-        if not self.unclamped:
-            del document["unclamped"]
+        for name in ("unclamped", "sparing", "fine"):
+            if not getattr(self, name):
+                del document[name]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -321,6 +327,8 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         fold=record.flag("fold", default.fold),
         unrounded=record.flag("unrounded", default.unrounded),
         unclamped=record.flag("unclamped", default.unclamped),
+        sparing=record.flag("sparing", default.sparing),
+        fine=record.flag("fine", default.fine),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
         opening_budget=record.integer("opening_budget", None, low=1, high=MAX_OPENINGS),

@@ -46,7 +46,7 @@ class VerifierParty:
 
     def fractions(self, bus: Bus, alpha: Ext, beta: Ext) -> Leaves:
         """Layer by layer."""
-        return check_layers(self.channel, bus.log_leaves)
+        return check_layers(self.channel, bus.log_leaves, bus.log_sums)
 
     def table_row(self, block: TableBlock, point: tuple[Ext, ...]) -> tuple[Claim, ...]:
         """From the circuit's own values."""

@@ -20,7 +20,7 @@ from verifai.engines.sumcheck.circuit.dispatch import NotApplicable, dispatch, f
 from verifai.engines.sumcheck.interpreter import positions
 from verifai.engines.sumcheck.interpreter import run as interpreter
 from verifai.engines.sumcheck.lowering import batched
-from verifai.engines.sumcheck.planning import claim_count
+from verifai.engines.sumcheck.planning import claim_checks, claim_reductions, claim_rows
 from verifai.engines.sumcheck.protocol import buses, operations
 from verifai.engines.sumcheck.prover import product_arrays, witness
 from verifai.errors import InternalError
@@ -56,10 +56,10 @@ CONCERNS: dict[str, Callable[[Any], Any]] = {
     "protocol.operations._CHECKS": lambda op: operations.check_operation(party_of(op), 0),
     "protocol.operations._PRODUCTS": lambda op: operations.check_operation(party_of(op, object()), 0),
     "protocol.operations._REDUCTIONS": lambda op: operations.reduce_claim(party_of(op), 0, (), None),  # type: ignore[arg-type]
-    "planning.claim_count._ROWS": lambda op: claim_count.count_rows(party_of(op), 0, ()),
-    "planning.claim_count._CHECKS": lambda op: claim_count.count_check(party_of(op), 0),
-    "planning.claim_count._PRODUCTS": lambda op: claim_count.count_product(party_of(op), 0, 0),
-    "planning.claim_count._REDUCTIONS": lambda op: claim_count.count_claims(party_of(op), 0, 0, 1),
+    "planning.claim_rows._ROWS": lambda op: claim_rows.count_rows(party_of(op), 0, ()),
+    "planning.claim_checks._CHECKS": lambda op: claim_checks.count_check(party_of(op), 0),
+    "planning.claim_checks._PRODUCTS": lambda op: claim_checks.count_product(party_of(op), 0, 0),
+    "planning.claim_reductions._REDUCTIONS": lambda op: claim_reductions.count_claims(party_of(op), 0, 0, 1),
     "prover.witness._COLUMNS": lambda op: witness.Witness(circuit_of(op), None, [], {}),  # type: ignore[arg-type]
     "prover.witness._ROWS": lambda op: witness.Witness.rows(party_of(op), 0),
     "prover.witness._MESSAGES": lambda op: witness.Witness.message(party_of(op), 0),

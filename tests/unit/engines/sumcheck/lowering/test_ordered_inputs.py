@@ -9,10 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.unit.onnx_graph.test_trees import FEATURES, regressor, rows
+from verifai.domain.ordered_floats import LARGEST, real
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Port, Visibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.quantise.ranges import calibrate, column_ranges, ordered_inputs
 from verifai.engines.sumcheck.quantise.scales import ORDERED, QuantiserOptions, choose_scales
 from verifai.engines.sumcheck.tensors import circuit_inputs
@@ -24,20 +26,25 @@ from verifai.onnx_graph.reference import Reference
 OPTIONS = QuantiserOptions(activation_bits=8, output_bits=14)
 
 
-def made(net: OnnxModel, data: np.ndarray) -> Lowered:
+SEEN = [Visibility.PUBLIC, Visibility.PRIVATE]
+
+
+def made(net: OnnxModel, data: np.ndarray, seen: Visibility = Visibility.PUBLIC) -> Lowered:
     feeds = [{"x": row[None]} for row in data]
     assert ordered_inputs(net) == {"x"}
     ranges, outputs = calibrate(net, feeds), {spec.name for spec in net.outputs}
     scales = choose_scales(ranges, {"x"}, outputs, OPTIONS, (), column_ranges(net, feeds), {}, ordered={"x"})
     assert scales["x"] == ORDERED
-    return lower(net, scales, tensors=dict.fromkeys(["x", *outputs], Visibility.PUBLIC), split=True)
+    tensors = {**dict.fromkeys(outputs, Visibility.PUBLIC), "x": seen}
+    return lower(net, scales, tensors=tensors, split=True, suite=INTEGRITY if seen is Visibility.PUBLIC else ZERO_KNOWLEDGE)
 
 
+@pytest.mark.parametrize("seen", SEEN)
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_at_the_thresholds_reach_the_float_models_leaves(seed: int) -> None:
+def test_rows_at_the_thresholds_reach_the_float_models_leaves(seed: int, seen: Visibility) -> None:
     """Rows equal to thresholds, one float32 beside them, subnormal and huge: of none does calibration know."""
     net = canonicalise(regressor(seed, targets=1).SerializeToString(), where="m").model
-    lowered = made(net, rows(seed + 100, 4))
+    lowered = made(net, rows(seed + 100, 4), seen)
     check(lowered.circuit)
     reference, tensor = Reference(net), lowered.circuit.tensors[lowered.circuit.outputs[0].tensor]
     step = tensor.scale[0] / tensor.scale[1]
@@ -48,8 +55,8 @@ def test_rows_at_the_thresholds_reach_the_float_models_leaves(seed: int) -> None
         assert abs(float(trace.outputs()[0].item()) * step - expected) <= 1.5 * step
 
 
-def compared(op: str, first: bool, uniform: bool) -> OnnxModel:
-    threshold = np.float32(0.1) if uniform else np.array([[0.1, -0.0, 1e-45, 3.4028235e38]], np.float32)
+def compared(op: str, first: bool, uniform: bool, lone: float = 0.1) -> OnnxModel:
+    threshold = np.float32(lone) if uniform else np.array([[0.1, -0.0, 1e-45, 3.4028235e38]], np.float32)
     operands = ["x", "c"] if first else ["c", "x"]
     graph = helper.make_graph(
         [helper.make_node(op, operands, ["y"])], "g",
@@ -61,12 +68,13 @@ def compared(op: str, first: bool, uniform: bool) -> OnnxModel:
     return canonicalise(model.SerializeToString(), where="m").model
 
 
+@pytest.mark.parametrize("seen", SEEN)
 @pytest.mark.parametrize("uniform", [True, False])
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("op", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
-def test_every_ordering_is_that_of_float32(op: str, first: bool, uniform: bool) -> None:
+def test_every_ordering_is_that_of_float32(op: str, first: bool, uniform: bool, seen: Visibility) -> None:
     net = compared(op, first, uniform)
-    lowered, reference = made(net, rows(1, 3)), Reference(net)
+    lowered, reference = made(net, rows(1, 3), seen), Reference(net)
     for row in rows(2, 60):
         feed = {"x": row[None]}
         trace = run(lowered.circuit, lowered.weights, circuit_inputs(lowered.circuit, ["x"], feed, lowered.scales))
@@ -101,3 +109,18 @@ def test_hidden_inputs_have_no_such_range() -> None:
         tensors[port.tensor] = replace(circuit.tensors[port.tensor], low=low, high=high)
         with pytest.raises(VerifaiError):
             check(replace(circuit, tensors=tuple(tensors)))
+
+
+@pytest.mark.parametrize("op", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
+def test_limbs_of_no_finite_number_decide_as_the_largest_or_the_least(op: str) -> None:
+    """Else a proof about a hidden row would say what no row of finite numbers gives."""
+    largest = np.float32(real(LARGEST))
+    for threshold in (np.float32(0.5), largest, -largest):
+        net = compared(op, True, True, float(threshold))
+        lowered, reference = made(net, rows(1, 3), Visibility.PRIVATE), Reference(net)
+        tensor = lowered.circuit.tensors[lowered.circuit.inputs[0].tensor]
+        assert (tensor.shape, tensor.low, tensor.high) == ((1, FEATURES, 2), -(1 << 15), (1 << 15) - 1)
+        for limb, finite in ((tensor.high, largest), (tensor.low, -largest)):
+            trace = run(lowered.circuit, lowered.weights, [np.full(tensor.shape, limb, np.int64)])
+            wanted = reference.run({"x": np.full((1, FEATURES), finite, np.float32)})["y"]
+            assert np.array_equal(trace.outputs()[0].reshape(-1) != 0, wanted.reshape(-1)), (threshold, finite)

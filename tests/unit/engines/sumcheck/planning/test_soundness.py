@@ -19,7 +19,7 @@ from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, T
 from verifai.engines.sumcheck.planning import plan as planner
 from verifai.engines.sumcheck.planning.rehearsal import rehearse
 from verifai.engines.sumcheck.protocol import axes as ax
-from verifai.engines.sumcheck.protocol import field, soundness
+from verifai.engines.sumcheck.protocol import buses, field, soundness
 from verifai.engines.sumcheck.protocol.batching import evaluate_code
 from verifai.engines.sumcheck.protocol.claim import Claim
 from verifai.engines.sumcheck.protocol.field import P
@@ -156,9 +156,17 @@ def test_leaves_that_would_be_too_many_if_rounded_up_are_counted(count, suite):
     assert found == wanted >= 100_000
 
 
-def test_lookups_beyond_the_field_are_refused():
-    with pytest.raises(UnsupportedModel, match=r"99\.955 bits in one step") as refused:
-        examples.many_lookups(22)
+def test_lookups_beyond_what_one_sum_may_have_are_several():
+    """The limit is that of one sum of 100 bits; a lookup more, and there are two, of half as many each."""
+    layout = planner.plan(examples.many_lookups(22))
+    assert buses.MOST_LEAVES == (P * P - P >> 100) // 3 == 89_478_485 < layout.bus.leaves
+    assert len(layout.bus.sums) == 2 and max(layout.bus.sums) <= layout.bus.leaves * 6 // 10
+    assert layout.soundness[0].millibits == soundness.millibits(3 * max(layout.bus.sums), P * P - P) > 100_000
+
+
+def test_one_tensor_of_lookups_beyond_the_field_is_refused():
+    with pytest.raises(UnsupportedModel, match=r"bits in one step") as refused:
+        examples.many_lookups(2, rows=11000)
     assert refused.value.code == "sumcheck-too-large" and refused.value.where == "lookups: fractions"
 
 

@@ -204,6 +204,17 @@ def test_a_bound_is_about_what_its_value_is_computed_of() -> None:
     assert blamed(source, "of nothing", fine) == fine
 
 
+def test_what_a_finer_grid_does_not_allow_refuses_no_model() -> None:
+    """A maximum is proven of 16 bits: a sum that one is taken of stays on its table, and the floor decides as before."""
+    nodes = [n("MatMul", "x", "w", out="h"), n("Softmax", "h", axis=-1)]
+    random = np.random.default_rng(0)
+    source = net((1, 6), (1, 6), *nodes, w=random.standard_normal((6, 6)).astype(F))
+    feeds = [{"x": (random.uniform(-1, 1, (1, 6)) * 10.0 ** random.integers(-3, 2)).astype(F)} for _ in range(20)]
+    with pytest.raises(PolicyNotMet) as caught:
+        tune(source, feeds, spec("regression", {"spread_error": 1e-6}))
+    assert caught.value.code == "fidelity-below-floor"
+
+
 def test_samples_are_judged_by_the_spreads_of_all() -> None:
     wanted = [{"y": np.array([float(at)], F)} for at in range(5)]
     measured = Measure(Task.REGRESSION, wanted)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
-from tests.support.crews import Noted, verified_digests
-from tests.support.kills import command, commands, finish, kill_at_random, local_workers, require_same, rows_done
-from tests.support.waiting import until
+from tests.support.crews import Noted, verified_digests, whole
+from tests.support.kill_agent import forked_workers
+from tests.support.kills import Killer, command, commands, finish, local_workers, require_same, rows_done
+from tests.support.waiting import FOR_EVER, has_ended, until
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.domain.workforce import Workforce
-from verifai.execution.workforce import sizing
+from verifai.execution.workforce import local, sizing
 from verifai.execution.workforce.interface import work_through
 from verifai.execution.workforce.local import DIED, LocalCrew
 from verifai.onnx_graph.inputs import read_samples
+from verifai.stages.batch import many
 from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.run import prove_batch
+from verifai.stages.batch.shipping import Item
+from verifai.stages.batch.worker import prove_here
 
 ROWS = 8
 
@@ -93,6 +98,56 @@ def test_what_dies_again_by_itself_is_told_and_everything_else_is_done(tmp_path:
     assert answers == {number: None if item == b"always" else item for number, item in enumerate(items)}
 
 
+# --- a process that hangs
+
+HANGS = 1
+ALWAYS = "VERIFAI_TEST_HANGS_ALWAYS"
+
+
+def prove_or_hang(shared: bytes, data: bytes) -> bytes:
+    """What a worker does; it hangs at one row: at the first attempt, or at each."""
+    folder = Path(os.environ["VERIFAI_TEST_HANGS"])
+    if Item.from_bytes(data).context.endswith(f"{HANGS:06}") and (ALWAYS in os.environ or not list(folder.iterdir())):
+        (folder / str(os.getpid())).touch()
+        time.sleep(FOR_EVER)
+    return prove_here(shared, data)
+
+
+@pytest.mark.parametrize("always", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "always"])
+def test_a_process_that_hangs_keeps_nobody_and_its_sample_is_proven_by_others(
+    public: CircuitFolder, samples: list[Mapping[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, always: bool
+) -> None:
+    """Time is up when nothing ended and a process hangs: no test waits for a day, and none depends on a clock."""
+    hung = tmp_path / "hung"
+    hung.mkdir()
+    monkeypatch.setenv("VERIFAI_TEST_HANGS", str(hung))
+    if always:
+        monkeypatch.setenv(ALWAYS, "1")
+    monkeypatch.setattr(many, "prove_here", prove_or_hang)
+
+    def hanging() -> bool:
+        return any(not has_ended(int(path.name)) for path in hung.iterdir())
+
+    def wait(futures: Iterable[Any], seconds: float, return_when: str) -> tuple[set[Any], set[Any]]:
+        assert seconds == 24 * 3600
+        last = len(list(futures)) == 1  # the others end, though one hangs
+        until(lambda: any(one.done() for one in futures) or (last and hanging()))
+        return {one for one in futures if one.done()}, set()
+
+    monkeypatch.setattr(local, "wait", wait)
+    rows, listener = 4, Noted()
+    given = BatchOptions(context="c", context_per_sample=True, keep_going=True, workforce=Workforce(2))
+    report = prove_batch(public, samples[:rows], tmp_path / "e", given, progress=listener)
+    assert any("there was no answer within 86,400 s" in note for note in listener.notes), listener.notes
+    proven = [one.index for one in report.made]
+    if always:
+        assert sorted(proven) == [row for row in range(rows) if row != HANGS]
+        assert (report.status, report.problems[HANGS].code, len(list(hung.iterdir()))) == (4, "worker-died", 2)
+    else:
+        assert (report.status, sorted(proven)) == (0, list(range(rows)))
+    assert len(verified_digests(public, tmp_path / "e")) == len(proven) and whole(tmp_path / "e")
+
+
 # --- how many fit
 
 
@@ -157,15 +212,19 @@ def test_kills_of_the_command_and_of_workers_lose_and_double_nothing(hidden: Cir
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # four minutes of processor time
 @pytest.mark.parametrize("kind", ["public", "hidden"])
 def test_two_hundred_kills_over_two_hundred_samples(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
     folder, rows = request.getfixturevalue(kind), 200
     data = write_rows(tmp_path / "rows.npz", rows)
-    options = BatchOptions(workforce=Workforce(2), renew_roots=True)
-    prove_batch(folder, list(read_samples(data, folder.model)), tmp_path / "one", options)
+    prove_batch(folder, list(read_samples(data, folder.model)), tmp_path / "one", BatchOptions(renew_roots=True))
+    expected = verified_digests(folder, tmp_path / "one")
     arguments = command(folder, data, tmp_path / "e", "--jobs", "2")
-    with commands() as starter:
-        killed = kill_at_random(starter, arguments, tmp_path / "e", rows, 200)
+    warm = command(folder, data, tmp_path / "warm", "--limit", "1")
+    with commands(warm=warm, nursery=True) as starter:
+        killer = Killer(starter, arguments, tmp_path / "e", rows, tmp_path / "kills.log", workers=forked_workers)
+        killer.until(200)
+        print(killer.told())
         finish(starter, arguments)
-    assert killed.commands > 20 and killed.workers > 20
-    require_same(folder, tmp_path / "e", verified_digests(folder, tmp_path / "one"), rows)
+    require_same(folder, tmp_path / "e", expected, rows)
+    assert killer.killed.total() >= 200 and min(killer.of("command"), killer.of("worker")) >= 50, killer.told()

@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.batch_circuits import small_circuit, write_rows
 from tests.support.crews import verified_digests
-from tests.support.kills import command, commands, finish, kill_at_random, require_same, rows_done
+from tests.support.kills import PHASES, Killer, command, commands, finish, require_same, rows_done
 from tests.support.paths import ROOT
 from tests.support.ray_nodes import free_ports, ray_workers, raylet, small_cluster
-from tests.support.waiting import until
+from tests.support.waiting import has_ended, until
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.onnx_graph.inputs import read_samples
@@ -101,16 +100,34 @@ def test_where_no_cluster_answers_is_told(public: CircuitFolder, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)  # each new run has Ray start worker processes: about a quarter of an hour of processor time
 @pytest.mark.parametrize("kind", ["public", "hidden"])
-def test_two_hundred_kills_over_two_hundred_samples(request: Any, tmp_path: Path, kind: str) -> None:
+def test_two_hundred_kills_over_two_hundred_samples(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    """Commands and worker processes; at last a node, with all that runs on it."""
     folder, rows = request.getfixturevalue(kind), 200
-    data = write_rows(tmp_path / "rows.npz", rows)
+    data, output = write_rows(tmp_path / "rows.npz", rows), tmp_path / "e"
     shipped = SHIPPED if kind == "hidden" else ()
-    arguments = command(folder, data, tmp_path / "e", "--jobs", "2", "--on", "ray", *shipped)
-    with small_cluster(2) as cluster, commands({"RAY_ADDRESS": cluster.address}, ["ray"]) as starter:
-        killed = kill_at_random(
-            starter, arguments, tmp_path / "e", rows, 200, workers=lambda _: ray_workers(cluster), within=5.0
+    arguments = command(folder, data, output, "--jobs", "2", "--on", "ray", *shipped)
+    warm = command(folder, data, tmp_path / "warm", "--limit", "1")
+    with small_cluster(2) as cluster, commands({"RAY_ADDRESS": cluster.address}, ["ray"], warm) as starter:
+        killer = Killer(
+            starter,
+            arguments,
+            output,
+            rows,
+            tmp_path / "kills.log",
+            workers=lambda _: ray_workers(cluster),
+            raylets=lambda: [raylet(node) for node in cluster.list_all_nodes()],
+            phases=(*PHASES, "checking an answer"),
+            within=5.0,
         )
+        killer.until(200)
+        print(killer.told())
+        starter.start(arguments)
+        done = rows_done(output)
+        until(lambda: rows_done(output) > done or has_ended(starter.running))
+        os.kill(raylet(next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)), signal.SIGKILL)
+        starter.status()
         finish(starter, arguments)
-    assert killed.commands > 20 and killed.workers > 20
-    require_same(folder, tmp_path / "e", expected(folder, data, tmp_path / "one"), rows)
+    require_same(folder, output, expected(folder, data, tmp_path / "one"), rows)
+    assert killer.killed.total() >= 200 and min(killer.of("command"), killer.of("worker")) >= 50, killer.told()

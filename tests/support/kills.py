@@ -1,7 +1,8 @@
 """A run of many samples whose command and workers are killed (-9) at random moments, and what must be true afterwards.
 
-Each command is the fork of a process that has loaded verifai, so that a kill costs what it costs to start work again, and not
-what it costs to start Python. Nothing else is different: the child runs the command line, and its workers are begun as ever.
+Some kills come from outside at a moment, of commands that nothing watches. The others are at a step of a phase that was drawn:
+the journal, sealing, opening numbers, fresh roots, going on (:mod:`.kill_agent`), so that phases of a millisecond get their
+share, and a busy machine does not change what is hit.
 """
 
 from __future__ import annotations
@@ -13,54 +14,41 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.support.crews import verified_digests, whole
+from tests.support.kill_agent import children
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE, has_ended, until
 from verifai.circuit_folder import CircuitFolder
 from verifai.domain.proof_index import INDEX_FILE, SampleStatus, parse_index
 
-_TEMPLATE = """
-import importlib, json, os, signal, sys
-for name in json.loads(sys.argv[1]):
-    importlib.import_module(name)
-from verifai.cli.app import run
-for line in sys.stdin:
-    arguments = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.setpgid(0, 0)
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(nowhere, number)
-        sys.argv = ["verifai", *arguments]
-        try:
-            status = run(arguments)
-        except SystemExit as left:
-            status = left.code
-        os._exit(status if isinstance(status, int) else 70)
-    print(child, flush=True)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
+_SERVE = "from tests.support.kill_agent import serve; serve()"
+PHASES = ("going on", "opening numbers", "sealing", "the journal", "between")
 _LOADED = ("verifai.cli.prove", "verifai.stages.batch.run", "verifai.engines.sumcheck.engine", "verifai.bundle.writer")
 
 
 @dataclass
 class Commands:
-    """Commands of verifai, one after the other, each in a process of its own."""
+    """Commands of verifai, one after the other, each in a process of its own.
+
+    Attributes:
+        nursery: whether their worker processes are forked from one that has loaded everything.
+    """
 
     process: subprocess.Popen[str]
+    nursery: bool
     running: int = 0
 
-    def start(self, arguments: Sequence[str]) -> int:
-        """Begin a command; its process identifier."""
+    def start(self, arguments: Sequence[str], plan: Mapping[str, Any] | None = None) -> int:
+        """Begin a command; its process identifier. ``plan``: where it kills (:class:`tests.support.kill_agent.Agent`)."""
         assert not self.running and self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(list(arguments)) + "\n")
+        self.process.stdin.write(json.dumps({"arguments": list(arguments), "nursery": self.nursery, "plan": plan}) + "\n")
         self.process.stdin.flush()
         self.running = int(self.process.stdout.readline())
         return self.running
@@ -78,10 +66,13 @@ def command(folder: CircuitFolder, data: Path, output: Path, *more: str) -> list
 
 
 @contextmanager
-def commands(environment: Mapping[str, str] = {}, more: Sequence[str] = ()) -> Iterator[Commands]:
-    """A process that begins commands. ``more``: further modules to load once."""
+def commands(
+    environment: Mapping[str, str] = {}, more: Sequence[str] = (), warm: Sequence[str] = (), *, nursery: bool = False
+) -> Iterator[Commands]:
+    """A process that begins commands. ``more``: modules to load besides; ``warm``: a command that it runs itself before."""
+    setting = {"modules": [*_LOADED, *more], "warm": list(warm)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _TEMPLATE, json.dumps([*_LOADED, *more])],
+        [sys.executable, "-c", _SERVE, json.dumps(setting)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
@@ -89,40 +80,15 @@ def commands(environment: Mapping[str, str] = {}, more: Sequence[str] = ()) -> I
         text=True,
     )
     try:
-        yield Commands(process)
+        yield Commands(process, nursery)
     finally:
         process.kill()
         process.communicate()
 
 
-def children(parent: int, of: Callable[[bytes], bool]) -> list[int]:
-    """Processes whose parent is ``parent``, by their command lines. Needs /proc."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-            if int(fields[1]) == parent and of(path.with_name("cmdline").read_bytes()):
-                found.append(int(path.parent.name))
-        except (OSError, IndexError, ValueError):
-            continue
-    return found
-
-
 def local_workers(parent: int) -> list[int]:
     """Worker processes that a command began on this machine."""
     return children(parent, lambda line: b"spawn_main" in line)
-
-
-@dataclass
-class Killed:
-    """What was killed: the command, or one of its workers."""
-
-    commands: int = 0
-    workers: int = 0
-
-    @property
-    def kills(self) -> int:
-        return self.commands + self.workers
 
 
 def rows_done(output: Path) -> int:
@@ -131,54 +97,89 @@ def rows_done(output: Path) -> int:
     return index.read_bytes().count(b'"status": "proven"') if index.exists() else 0
 
 
-def kill_at_random(
-    starter: Commands,
-    arguments: Sequence[str],
-    output: Path,
-    rows: int,
-    kills: int,
-    *,
-    workers: Callable[[int], list[int]] = local_workers,
-    seed: int = 0,
-    within: float = 2.0,
-) -> Killed:
-    """Kill until there were ``kills``, or all rows are done. The last command is killed as well if it still runs.
+@dataclass
+class Killer:
+    """Kills the runs of one command line again and again.
 
-    A kill comes at any moment of the first ``within`` seconds after the one before, while things begin, and at once when a
-    sample is done meanwhile; every other one shortly after a sample was done. So the run goes on, by about a sample for each
-    kill, however slow the machine is.
+    Attributes:
+        arguments: of the command, which goes on where it was killed.
+        rows: samples of a run.
+        log: a file; a line for each kill at a step.
+        workers: finds the worker processes of a command, for kills from outside.
+        phases: in which kills at a step are.
+        raylets: processes whose workers are killed; of a run without Ray none.
+        killed: how many of what, by phase.
     """
-    generator, killed = random.Random(seed), Killed()
-    while killed.kills < kills and rows_done(output) < rows:
-        if not starter.running:
-            starter.start(arguments)
-        command, before = starter.running, rows_done(output)
-        end = time.monotonic() + (generator.random() * within if killed.kills % 2 else PATIENCE)
 
-        def due(command: int = command, before: int = before, end: float = end) -> bool:
-            return has_ended(command) or rows_done(output) > before or time.monotonic() > end
+    starter: Commands
+    arguments: Sequence[str]
+    output: Path
+    rows: int
+    log: Path
+    workers: Callable[[int], list[int]] = local_workers
+    raylets: Callable[[], list[int]] = list
+    phases: Sequence[str] = PHASES
+    within: float = 1.0
+    seed: int = 0
+    killed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _outside: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _draw: random.Random = field(init=False)
 
-        until(due)
-        if not killed.kills % 2:
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)
+
+    def until(self, kills: int) -> None:
+        """Kill until there were ``kills``, or all rows are done. No command runs afterwards."""
+        generator = self._draw
+        while self.killed.total() < kills and rows_done(self.output) < self.rows:
+            if generator.random() < 0.25:
+                self._from_outside(generator)
+            else:
+                plan = {
+                    "log": str(self.log),
+                    "seed": generator.random(),
+                    "workers_first": generator.choice([0, 1, 1, 2]),
+                    "raylets": self.raylets(),
+                    "phases": self.phases,
+                }
+                self.starter.start(self.arguments, plan)
+                self.starter.status()
+            told = self.log.read_text().splitlines() if self.log.exists() else []
+            self.killed = self._outside + Counter((whose, phase) for whose, phase, _ in map(json.loads, told))
+
+    def of(self, whose: str) -> int:
+        """Kills of commands, or of workers."""
+        return sum(count for (one, _), count in self.killed.items() if one == whose)
+
+    def told(self) -> str:
+        """For people: how many of what, where."""
+        lines = [f"{whose}, {phase}: {count}" for (whose, phase), count in sorted(self.killed.items())]
+        return f"{self.of('command')} commands, {self.of('worker')} workers; " + "; ".join(lines)
+
+    def _from_outside(self, generator: random.Random) -> None:
+        """A worker, or none, and then the command: at any moment of the first seconds, or just after a sample was done."""
+        command = self.starter.start(self.arguments)
+        for whose in generator.choice([["command"], ["worker", "command"]]):
+            before = rows_done(self.output)
+            late = generator.random() * self.within if generator.random() < 0.5 else PATIENCE
+            end = time.monotonic() + late
+
+            def due(before: int = before, end: float = end) -> bool:
+                return has_ended(command) or rows_done(self.output) > before or time.monotonic() > end
+
+            until(due)
             time.sleep(generator.random() * 0.05)
-        if has_ended(command):
-            starter.status()
-            continue
-        victim = generator.choice([command, *workers(command)])
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        if victim == command:
-            killed.commands += 1
-            starter.status()
-        else:
-            killed.workers += 1
-    if starter.running:
-        os.kill(starter.running, signal.SIGKILL)
-        starter.status()
-        killed.commands += 1
-    return killed
+            found = self.workers(command) if whose == "worker" else [command]
+            if has_ended(command) or not found:
+                continue
+            try:
+                os.kill(generator.choice(found), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self._outside[whose, "any moment"] += 1
+        if not has_ended(command):
+            os.kill(command, signal.SIGKILL)
+        self.starter.status()
 
 
 def finish(starter: Commands, arguments: Sequence[str]) -> None:

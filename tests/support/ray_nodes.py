@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from tests.support.kills import children
+from tests.support.kill_agent import ray_workers_of
 from tests.support.paths import ROOT
 
 MEMORY = 2 * 2**30
@@ -18,6 +18,9 @@ HELPERS = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port"
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "90")  # read when ray is loaded, as the next one
 os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")
+os.environ.setdefault(
+    "RAY_health_check_timeout_ms", "60000"
+)  # by default a node that is merely slow is declared dead, and ends
 
 
 def free_ports(count: int) -> list[int]:
@@ -74,4 +77,4 @@ def raylet(node: Any) -> int:
 def ray_workers(cluster: Any) -> list[int]:
     """Worker processes of all nodes."""
     raylets = [raylet(node) for node in cluster.list_all_nodes()]
-    return [pid for one in raylets for pid in children(one, lambda line: line.startswith(b"ray::"))]
+    return [pid for one in raylets for pid in ray_workers_of(one)]

@@ -63,6 +63,6 @@ CODES: dict[str, Code] = {
     "gate-policy-unknown": Code((3,), "An earlier gate decided under a policy that is not listed.", "Review it, then list it."),
     "gate-with-waivers": Code((3,), "An earlier gate's verdict rests on waivers.", "Decide again without them."),
     # The gate at work.
-    "worker-died": Code((4,), "A worker process died before its work was done.", "Run again with fewer --jobs."),
+    "worker-died": Code((4,), "A worker process died, or hung, before its work was done.", "Run again with fewer --jobs."),
     "report-not-written": Code((4,), "A report could not be written.", "Check the folder and the space on the disk."),
 }

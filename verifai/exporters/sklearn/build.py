@@ -24,7 +24,7 @@ import numpy as np
 
 from verifai.domain.categories import Categories
 from verifai.errors import UnsupportedModel, UsageError
-from verifai.exporters.sklearn.moved import Function, Moved
+from verifai.exporters.sklearn.moved import Function, Moved, Steps
 from verifai.exporters.sklearn.writer import Array, Row, Writer
 
 _MAX_MOVED = 1 << 12
@@ -92,6 +92,14 @@ class Build(Writer):
         if before is not None and result.name not in self._moved:
             pairs = zip(before, functions, strict=True)
             self._moved[result.name] = tuple((column, (*chain, function)) for (column, chain), function in pairs)
+        return result
+
+    def stepped(self, result: Row, source: Row, steps: Sequence[tuple[int, Steps]]) -> Row:
+        """Record that each column of ``result`` is one of ``source``, by its place, under a function of few values. Returns
+        ``result``."""
+        before = self._moved.get(source.name)
+        if before is not None and result.name not in self._moved and len(steps) == result.width:
+            self._moved[result.name] = tuple((before[at][0], (*before[at][1], one)) for at, one in steps)
         return result
 
     def moved(self, row: Row) -> tuple[Moved, ...] | None:

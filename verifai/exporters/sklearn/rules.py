@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from verifai.exporters.sklearn import bayes, ensembles, kernels, linear, neighbours, neural, scaling, selection, support, trees
+from verifai.exporters.sklearn import (
+    bayes,
+    ensembles,
+    kernels,
+    linear,
+    neighbours,
+    neural,
+    quantiles,
+    scaling,
+    selection,
+    support,
+    trees,
+)
 from verifai.exporters.sklearn.build import Rule, Rules
 
-_FILES = (linear, neural, bayes, support, kernels, neighbours, scaling, selection, ensembles, trees)
+_FILES = (linear, neural, bayes, support, kernels, neighbours, scaling, quantiles, selection, ensembles, trees)
 
 
 def _merged(table: str) -> dict[str, Rule]:

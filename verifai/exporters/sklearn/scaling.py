@@ -10,7 +10,7 @@ import numpy as np
 from verifai.exporters.sklearn.bayes import binarised
 from verifai.exporters.sklearn.build import Build, Rules, inconsistent, numbers, unsupported, vector
 from verifai.exporters.sklearn.linear import function_of
-from verifai.exporters.sklearn.moved import Function
+from verifai.exporters.sklearn.moved import Function, Steps
 from verifai.exporters.sklearn.writer import Array, Row
 
 _MAX_TERMS = 1 << 20
@@ -87,13 +87,33 @@ def _normalizer(build: Build, estimator: Any, row: Row) -> Row:
 
 
 def _binarizer(build: Build, estimator: Any, row: Row) -> Row:
-    return binarised(build, row, float(estimator.threshold))
+    threshold = float(estimator.threshold)
+    above = Steps((threshold,), (0.0, 1.0))
+    return build.stepped(binarised(build, row, threshold), row, [(at, above) for at in range(row.width)])
 
 
 def _function(build: Build, estimator: Any, row: Row) -> Row:
     if estimator.kw_args:
         raise unsupported(estimator, "calls a function with arguments", "Apply it to the data beforehand.")
-    return function_of(build, estimator, estimator.func, row)
+    found = function_of(build, estimator, estimator.func, row)
+    if found == row or getattr(estimator.func, "__name__", "") not in _RISING:
+        return found
+    return build.increasing(found, row, [_rising(estimator.func)] * row.width)
+
+
+_RISING = frozenset({"exp", "expm1", "log", "log1p", "sqrt", "tanh"})
+"""Functions that never decrease where they are defined, which ends on one side at most."""
+
+
+def _rising(function: Any) -> Function:
+    """The function, and the least of all where it is not defined: scikit-learn refuses such a row."""
+
+    def whole(values: Array) -> Array:
+        with np.errstate(all="ignore"):
+            found = np.asarray(function(values), np.float64)
+        return np.where(np.isnan(found), -np.inf, found)
+
+    return whole
 
 
 def _power(build: Build, estimator: Any, row: Row) -> Row:

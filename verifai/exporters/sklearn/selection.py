@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from verifai.exporters.sklearn.build import Build, Rules, inconsistent, numbers, parts, unsupported
+from verifai.exporters.sklearn.moved import Steps, steps_at
 from verifai.exporters.sklearn.writer import Array, Row
 
 _ENCODE = "Encode categories as whole numbers outside the model (OrdinalEncoder, say), and fit on those."
@@ -150,8 +151,11 @@ def one_hot(build: Build, row: Row, categories: Sequence[Array]) -> Row:
     return build.apply("Cast", same, to=1)
 
 
-def _categories(build: Build, estimator: Any, row: Row) -> list[Array]:
+def _categories(build: Build, estimator: Any, row: Row, *, others: bool | None = None) -> list[Array]:
     """The encoder's categories as float64; of texts their places, which the model takes for them.
+
+    Args:
+        others: whether the encoder takes other texts; as its ``handle_unknown`` says where it has one.
 
     Raises:
         UnsupportedModel: for mixtures of texts and numbers, and for numbers that float32 cannot hold.
@@ -163,7 +167,8 @@ def _categories(build: Build, estimator: Any, row: Row) -> list[Array]:
         if values.dtype.kind in "OU" and values.ndim == 1 and listed and all(isinstance(one, str) for one in listed):
             if place >= row.width:
                 raise inconsistent(estimator, f"it has more lists of categories than the {row.width} columns")
-            build.text_column(estimator, row, place, listed, getattr(estimator, "handle_unknown", "error") != "error")
+            unknown = getattr(estimator, "handle_unknown", "error") != "error" if others is None else others
+            build.text_column(estimator, row, place, listed, unknown)
             found.append(np.arange(len(listed), dtype=np.float64))
             continue
         if values.dtype.kind == "O" and all(isinstance(one, (int, float)) for one in listed):
@@ -187,6 +192,7 @@ def _one_hot_encoder(build: Build, estimator: Any, row: Row) -> Row:
         build.note("OneHotEncoder raises an error for an unknown category; the exported model gives it zeros instead.")
     unknown_is_rare = estimator.handle_unknown in ("infrequent_if_exist", "warn")
     weights, bias, start = [], [], 0
+    steps: list[tuple[int, Steps]] = []
     for column, values in enumerate(categories):
         groups, rare = _groups(estimator, column, len(values))
         dropped = _dropped(estimator, column)
@@ -197,16 +203,18 @@ def _one_hot_encoder(build: Build, estimator: Any, row: Row) -> Row:
             line = np.zeros(encoded.width)
             if complement:
                 # Whatever is none of the frequent ones.
-                line[[start + m for m in range(len(values)) if m not in members]] = -1
+                others = [m for m in range(len(values)) if m not in members]
+                line[[start + m for m in others]] = -1
+                steps.append((column, steps_at({float(values[m]): 0.0 for m in others}, 1.0)))
             else:
                 line[[start + m for m in members]] = 1
+                steps.append((column, steps_at({float(values[m]): 1.0 for m in members}, 0.0)))
             weights.append(line)
             bias.append(float(complement))
         start += len(values)
     chosen = np.array(weights)
-    if np.array_equal(chosen, np.eye(encoded.width)):
-        return encoded
-    return build.linear(encoded, chosen, np.array(bias))
+    whole = np.array_equal(chosen, np.eye(encoded.width))
+    return build.stepped(encoded if whole else build.linear(encoded, chosen, np.array(bias)), row, steps)
 
 
 def _groups(estimator: Any, column: int, count: int) -> tuple[list[list[int]], bool]:
@@ -237,10 +245,32 @@ def _ordinal_encoder(build: Build, estimator: Any, row: Row) -> Row:
     if estimator.handle_unknown == "error":
         build.note("OrdinalEncoder raises an error for an unknown category; the exported model gives 0 instead.")
     weights, start = np.zeros((row.width, encoded.width)), 0
+    steps: list[tuple[int, Steps]] = []
     for column, values in enumerate(categories):
         weights[column, start : start + len(values)] = np.arange(len(values)) - unknown
+        steps.append((column, steps_at({float(value): float(place) for place, value in enumerate(values)}, unknown)))
         start += len(values)
-    return build.linear(encoded, weights, np.full(row.width, unknown))
+    return build.stepped(build.linear(encoded, weights, np.full(row.width, unknown)), row, steps)
+
+
+def _target_encoder(build: Build, estimator: Any, row: Row) -> Row:
+    """TargetEncoder: the mean target of the category, smoothed as it was fitted, and of an unknown one that of all rows; per
+    column of the row one column, or with more than two classes one per class."""
+    categories = _categories(build, estimator, row, others=True)
+    encoded = one_hot(build, row, categories)
+    means = np.asarray(estimator.target_mean_, np.float64).reshape(-1)
+    found = [np.asarray(one, np.float64) for one in parts(estimator, "encodings_")]
+    owners = np.repeat(np.arange(row.width), len(means))
+    if len(found) != len(owners) or any(one.shape != categories[at].shape for one, at in zip(found, owners, strict=True)):
+        raise inconsistent(estimator, "its encodings are not one per category")
+    starts = np.concatenate([[0], np.cumsum([len(values) for values in categories])])
+    weights, steps = np.zeros((len(owners), encoded.width)), []
+    overall = np.tile(means, row.width)
+    for place, (values, at) in enumerate(zip(found, owners.tolist(), strict=True)):
+        weights[place, starts[at] : starts[at + 1]] = values - overall[place]
+        points = dict(zip(categories[at].tolist(), values.tolist(), strict=True))
+        steps.append((at, steps_at(points, float(overall[place]))))
+    return build.stepped(build.linear(encoded, weights, overall), row, steps)
 
 
 def _bins(build: Build, estimator: Any, row: Row) -> Row:
@@ -253,9 +283,13 @@ def _bins(build: Build, estimator: Any, row: Row) -> Row:
         raise unsupported(estimator, "has one bin per column", "Leave it out.")
     reached = build.apply("GreaterOrEqual", build.columns(row, owner), build.constant(np.concatenate(edges), "edges"))
     steps = build.apply("Cast", reached, to=1)
+    # A cell is in bin k once it has reached k edges: the numbers before an edge have not.
+    ends = [tuple(np.nextafter(values, -np.inf).tolist()) for values in edges]
     if estimator.encode == "ordinal":
-        return build.linear(steps, owner[None] == np.arange(row.width)[:, None])
+        counted = [(at, Steps(one, tuple(float(place) for place in range(len(one) + 1)))) for at, one in enumerate(ends)]
+        return build.stepped(build.linear(steps, owner[None] == np.arange(row.width)[:, None]), row, counted)
     weights, bias = [], []
+    chosen: list[tuple[int, Steps]] = []
     for column in range(row.width):
         mine = np.flatnonzero(owner == column)
         for place in range(len(mine) + 1):
@@ -267,7 +301,8 @@ def _bins(build: Build, estimator: Any, row: Row) -> Row:
                 line[mine[place]] -= 1
             weights.append(line)
             bias.append(float(place == 0))
-    return build.linear(steps, np.array(weights), np.array(bias))
+            chosen.append((column, Steps(ends[column], tuple(float(one == place) for one in range(len(mine) + 1)))))
+    return build.stepped(build.linear(steps, np.array(weights), np.array(bias)), row, chosen)
 
 
 _SELECTORS = (
@@ -286,6 +321,7 @@ RULES = Rules(
         "OneHotEncoder": _one_hot_encoder,
         "OrdinalEncoder": _ordinal_encoder,
         "KBinsDiscretizer": _bins,
+        "TargetEncoder": _target_encoder,
         **dict.fromkeys(_SELECTORS, _selected),
     },
 )

@@ -51,10 +51,16 @@ def reachable(estimator: Any) -> Iterator[Any]:
     """
     seen: set[int] = set()
     stack = [estimator]
+    # A list made here keeps its place in memory as long as this runs: another one there would pass for seen.
+    made: list[list[Any]] = []
     while stack:
         value = stack.pop()
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
             value = value.reshape(-1).tolist()
+            made.append(value)
         container = isinstance(value, (list, tuple, dict))
         if id(value) in seen or not (container or (own(value) and hasattr(value, "__dict__") and not isinstance(value, type))):
             continue

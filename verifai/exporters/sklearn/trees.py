@@ -289,7 +289,25 @@ def _isolation(build: Build, estimator: Any, row: Row) -> Row:
     return build.subtract(build.multiply(score, -1.0), float(estimator.offset_))
 
 
+def _embedded(build: Build, estimator: Any, row: Row) -> Row:
+    """RandomTreesEmbedding: one column per leaf of each tree that a row of the data reached, 1 where this row reaches it."""
+    trees, encoder = [_single(tree) for tree in parts(estimator)], estimator.one_hot_encoder_
+    reached = [np.asarray(one) for one in encoder.categories_]
+    plain = getattr(encoder, "drop_idx_", None) is None
+    if len(reached) != len(trees) or not plain or getattr(encoder, "_infrequent_enabled", False):
+        raise inconsistent(estimator, "its encoder is not the one that fit makes")
+    forest = _grown(estimator, [(tree, np.ones((len(tree.children_left), 1)), None) for tree in trees])
+    places: dict[int, int] = {}
+    for root, leaves in zip(forest.roots, reached, strict=True):
+        if leaves.ndim != 1 or leaves.dtype.kind not in "fiu" or not all(root + int(one) in forest.weights for one in leaves):
+            raise inconsistent(estimator, "its encoder knows leaves that no tree has")
+        places |= {root + int(leaf): len(places) + at for at, leaf in enumerate(leaves)}
+    weights = {leaf: {places[leaf]: 1.0} if leaf in places else {} for leaf in forest.weights}
+    return _scored(build, estimator, row, Forest(forest.roots, forest.inner, weights), len(places))
+
+
 RULES = Rules(
+    transforms={"RandomTreesEmbedding": _embedded},
     predictions={
         **dict.fromkeys(("DecisionTreeRegressor", "ExtraTreeRegressor"), _tree_value),
         **dict.fromkeys(("RandomForestRegressor", "ExtraTreesRegressor"), _forest_value),

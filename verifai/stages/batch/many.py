@@ -35,7 +35,9 @@ STRIKES = 3
 ENTRY = "verifai.stages.batch.worker:prove_away"
 ANSWER_SLACK = 64 * 2**20
 SLOW_SECONDS = 3600.0
-"""Without a time limit for a proof, a worker that gives no answer for so long, while none of the others does, is told."""
+"""Without a time limit for a proof, a worker of a cluster without an answer for so long is told; its item goes to others."""
+HUNG_SECONDS = 24 * 3600.0
+"""The same for processes of this machine, of which none ended for so long: they cannot be told apart, so all begin anew."""
 
 
 @dataclass
@@ -98,13 +100,12 @@ class Many:
             if isinstance(self.ready.engine, WarmsUp):
                 self.ready.engine.ensure_warm(self.progress)  # once, and not once per process
             threads = self.options.threads or max(1, cores() // jobs)
-            return LocalCrew(prove_here, circuit_here(self.ready, threads), jobs)
+            return LocalCrew(prove_here, circuit_here(self.ready, threads), jobs, slow_seconds=self._slow(HUNG_SECONDS))
         from verifai.execution.workforce.ray_crew import Demands, join
 
         refuse_to_ship(self.ready, self.options)
         self._openings.ensure()  # before the seeds are packed: the first number may be one of a fresh root
         shared = self._circuit_away()
-        deadline = self.ready.budget.prove_seconds
         demands = Demands(
             entry=ENTRY,
             release=_release(),
@@ -112,7 +113,7 @@ class Many:
             cpus=self.options.threads or 1,
             largest_answer=ANSWER_SLACK + 4 * len(shared),
             repeatable=not self._openings.needed,
-            slow_seconds=SLOW_SECONDS if deadline is None else 2 * deadline + 60,
+            slow_seconds=self._slow(SLOW_SECONDS),
         )
         return join(shared, demands, address=workforce.address, jobs=workforce.jobs)
 
@@ -121,6 +122,11 @@ class Many:
         self._roots = self._openings.roots()  # first: of a root that another process makes meanwhile, a seed too many is sent
         held = engine.constant_files() if isinstance(engine, Rehearses) else frozenset[str]()
         return circuit_away(self.ready, self.options.threads or 1, held=held)
+
+    def _slow(self, without_limit: float) -> float:
+        """Seconds after which an item that nothing came of is taken back."""
+        deadline = self.ready.budget.prove_seconds
+        return without_limit if deadline is None else 2 * deadline + 60
 
     def _memory(self) -> int:
         """What one proof takes, about."""
@@ -188,13 +194,15 @@ class Many:
             elif self.options.workforce.remote and not self._warned:
                 self._warned = True
                 self.progress.note("A worker may give another one's name, so from here on each sample goes to a node by name.")
-        if self._attempts[row] < ATTEMPTS:
+        remote = self.options.workforce.remote
+        hangs = answer.strange and not remote  # it was alone with its process, and would hang again
+        if self._attempts[row] < ATTEMPTS and not hangs:
             self._waiting += 1
             return False
-        remote = self.options.workforce.remote
         code = FAILED if remote else "worker-died"
         hint = "Give the same command again" + ("." if remote else ", with --jobs 1.")
-        self.fail(row, Undecided(code, f"given out {ATTEMPTS} times in vain; at last {words}", where=row_words(row), hint=hint))
+        message = f"given out {self._attempts[row]} times in vain; at last {words}"
+        self.fail(row, Undecided(code, message, where=row_words(row), hint=hint))
         return True
 
     def _checked(self, row: int, data: bytes) -> EngineProof:

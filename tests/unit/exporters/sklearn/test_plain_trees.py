@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     IsolationForest,
@@ -36,7 +38,7 @@ from verifai.errors import UnsupportedModel, UsageError, VerifaiError
 from verifai.exporters.interface import Source
 from verifai.exporters.sklearn.archive import load_skops
 from verifai.exporters.sklearn.plain_trees import PlainTree
-from verifai.exporters.sklearn.stored import check_stored
+from verifai.exporters.sklearn.stored import check_stored, reachable
 from verifai.stages.export import export
 
 KINDS: dict[str, tuple[Build, str]] = {
@@ -237,3 +239,13 @@ def test_a_plain_tree_elsewhere_stays_what_it_is(tmp_path: Path) -> None:
     loaded = load_skops(Source(str(saved(tmp_path, estimator)), {}))
     check_stored(loaded)
     assert isinstance(loaded.min_weight_fraction_leaf, PlainTree)
+
+
+def test_no_estimator_among_many_goes_unseen() -> None:
+    """A list that is made from an array of estimators takes the place in memory of one made before: that is none seen."""
+    boosting = [fitted(lambda: GradientBoostingRegressor(n_estimators=3, max_depth=1), "diabetes") for _ in range(3)]
+    many = [pickle.loads(pickle.dumps(boosting[at % 3])) for at in range(60)]
+    owner = make_pipeline(StandardScaler())
+    owner.steps = [(str(at), one) for at, one in enumerate(many)]
+    trees = {id(one) for one in reachable(owner) if isinstance(one, DecisionTreeRegressor)}
+    assert trees == {id(tree) for one in many for tree in one.estimators_.reshape(-1)}

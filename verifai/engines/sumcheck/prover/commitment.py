@@ -47,7 +47,8 @@ class CommittedMatrix:
             where it is too long to be kept: what is opened of it is then encoded again.
         layers: the Merkle tree, leaves first, as joined digests.
         masked: when it hides, the stored rows with masks and tails, (R, K); else None.
-        number: which opening of the root ``cells`` is made for.
+        number: which opening of the root ``cells`` and ``blind`` are made for.
+        blind: when it hides, and ``cells`` begin behind it, the blind pair of that opening, whose addresses are the first ones.
         salts: (n, 4), when it hides and the code word is not kept.
     """
 
@@ -59,6 +60,7 @@ class CommittedMatrix:
     masked: U64 | None = None
     number: int = 0
     salts: U64 | None = None
+    blind: U64 | None = None
 
     @property
     def first(self) -> int:
@@ -68,7 +70,7 @@ class CommittedMatrix:
     @property
     def nbytes(self) -> int:
         """Of all that this keeps in memory."""
-        arrays = (self.cells, self.codeword, self.masked, self.salts)
+        arrays = (self.cells, self.codeword, self.masked, self.salts, self.blind)
         return sum(one.nbytes for one in arrays if one is not None) + sum(map(len, self.layers))
 
     def rows(self) -> U64:
@@ -85,7 +87,12 @@ class CommittedMatrix:
         if self.masked is None or number == self.number:
             return self
         _check_number(self.plan, number)
-        return replace(self, cells=_with_blind_rows(self.plan, self.cells.copy(), self.masked, number), number=number)
+        pair = _blind_pair(self.plan, self.masked, number)
+        if self.blind is not None:
+            return replace(self, blind=pair, number=number)
+        cells = self.cells.copy()
+        cells[: len(pair)] = pair
+        return replace(self, cells=cells, number=number)
 
     def open(self, positions: Sequence[int]) -> Opening:
         """The columns at ``positions`` with their paths."""
@@ -159,10 +166,11 @@ def commit_hiding(
     shape = plan.shape
     _check_number(plan, number)
     size, first_tail = shape.message, shape.message + shape.mask
-    cells = placed(plan, columns)
+    first = first_kept(plan)
+    cells = placed(plan, columns, first)
     rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
     last = shape.rows - shape.mask_rows
-    rows[shape.reserved_rows : last, :size] = cells.reshape(-1, size)[plan.first_row :]
+    rows[shape.reserved_rows : last, :size] = stored_rows(plan, cells)
     rows[: shape.reserved_rows, :size] = coins.field(f"{purpose}.blind", shape.reserved_rows * size).reshape(-1, size)
     rows[:, first_tail:] = coins.field(f"{purpose}.tail", shape.rows * shape.tail).reshape(shape.rows, -1)
     if shape.mask_rows:  # these pads, and what the combination shows beside them, live on the mask region
@@ -173,7 +181,10 @@ def commit_hiding(
     codeword, layers = _encoded(shape, rows, salts, threads)
     root = commitment_root(shape, plan.log_cells, layers[-1])
     kept = salts if codeword is None else None
-    return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number, kept)
+    pair = _blind_pair(plan, rows, number)
+    if not first:
+        cells[: len(pair)] = pair
+    return CommittedMatrix(plan, cells, codeword, layers, root, rows, number, kept, pair if first else None)
 
 
 def _check_number(plan: Commitment, number: int) -> None:
@@ -187,18 +198,23 @@ def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) 
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
     # As they are placed: pieces of one column lie elsewhere than those of another with the same cells in another shape.
-    values = sha256(placed(plan, columns).astype("<u8", copy=False).data)
+    first = first_kept(plan)
+    values = sha256()
+    for start in range(0, first, _ZEROS):
+        values.update(bytes(8 * min(_ZEROS, first - start)))
+    values.update(placed(plan, columns, first).astype("<u8", copy=False).data)
     shape = plan.shape
     numbers = (plan.log_cells, shape.rows, shape.message, shape.degree, shape.length, shape.mask, shape.tail, shape.budget)
     described = sha256(b"".join(number.to_bytes(8, "little") for number in numbers)).digest()
     return SecretCoins(commitment_key(seed, described, values.digest()))
 
 
-def _with_blind_rows(plan: Commitment, cells: U64, rows: U64, number: int) -> U64:
-    """``cells`` with the blind pair of opening ``number`` at the reserved row indices."""
-    pair = rows[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1), : plan.shape.message]
-    cells[: RESERVED_ROWS * plan.shape.message] = pair.reshape(-1)
-    return cells
+_ZEROS = 1 << 20
+
+
+def _blind_pair(plan: Commitment, rows: U64, number: int) -> U64:
+    """The cells of the blind pair of opening ``number``, which stands at the reserved row indices."""
+    return rows[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1), : plan.shape.message].reshape(-1)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.protocol.levels import Level, PointClaim, SpanClai
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening
 from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
-from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
+from verifai.engines.sumcheck.prover.arrays import element, embed, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.functionals import spread
@@ -42,14 +42,28 @@ class Member:
         """Constant and leading coefficient."""
         if self.values is None:
             a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights, self.matrix.first)
+            if self.matrix.blind is not None:  # (high − blind)·(weights of high), as no claim has weights on blind rows
+                blind = element(*dot_base(self.matrix.blind, self._above_blind()))
+                return element(a0, a1), field.sub(element(c0, c1), blind)
         else:
             a0, a1, c0, c1 = product_round(self.values, self.weights)
         return element(a0, a1), element(c0, c1)
+
+    def _above_blind(self) -> U64:
+        """The weights of the cells that share all variables but the first with the blind pair's."""
+        assert self.matrix.blind is not None
+        start = (1 << self.matrix.plan.log_cells >> 1) - self.matrix.first
+        return np.ascontiguousarray(self.weights[:, start : start + len(self.matrix.blind)])
 
     def bind(self, r: Ext) -> None:
         """Bind the first variable."""
         if self.values is None:
             self.values = fold_base(self.matrix.cells, *scalars(r), self.matrix.first)
+            if self.matrix.blind is not None:
+                count = len(self.matrix.blind)
+                low = np.ascontiguousarray(self.values[:, :count])
+                rest = scalars(field.sub(field.ONE, r))
+                self.values[:, :count] = add_scaled(low, embed(self.matrix.blind), *rest)
             self.weights = fold(self.weights, *scalars(r), self.matrix.first)
             return
         self.values = fold(self.values, *scalars(r))

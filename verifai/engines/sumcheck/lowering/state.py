@@ -334,4 +334,4 @@ def linear_program(factor: float, constant: float) -> Program:
 
 def broadcast(value: Held, shape: tuple[int, ...]) -> Held:
     """The value under ONNX broadcasting to ``shape``."""
-    return value.at(np.broadcast_to(value.index, shape))
+    return value.at(np.broadcast_to(value.index, shape or (1,)))  # one number alone is held as a row of one

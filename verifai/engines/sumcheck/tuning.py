@@ -303,6 +303,7 @@ class Tuner:
             "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
             "unclamped": self._spec.task is Task.GENERATION and self._options.unrounded,
+            "sparing": self._spec.task is Task.GENERATION and self._options.unrounded,
             "fine": bool(self._fine),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})

@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     exact_exponents,
     ordered_inputs,
     shared_ranges,
+    unlike_columns,
     wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
@@ -381,6 +382,7 @@ class Tuner:
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if self._costs and self._costs[0].share > _SHARES[-1]:
             hint += f" Most precision is lost where these are rounded: {self._costliest([one.value for one in self._costs])}."
+        hint += unlike_columns(self._columns, self._compared)
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(

@@ -104,11 +104,13 @@ def _kept_cells(commitment: Commitment) -> int:
 def _committed_bytes(commitment: Commitment) -> int:
     """What a commitment keeps: cells by address, the tree, and a code word that is not too long for it."""
     shape = commitment.shape
-    kept = 8 * _kept_cells(commitment) + 64 * shape.length
+    kept, codeword = 64 * shape.length, codeword_bytes(shape)
     if shape.hiding:
         kept += 8 * shape.rows * shape.degree + salt_bytes(shape) * shape.length  # rows with masks and tails
-    codeword = codeword_bytes(shape)
-    return kept + (codeword if codeword <= CODEWORD_BYTES else 0)
+    if codeword <= CODEWORD_BYTES:
+        kept += codeword
+    # Rows with masks hold the cells too; where these are not kept, they are there while the first variable is bound.
+    return kept + (8 * _kept_cells(commitment) if codeword <= CODEWORD_BYTES or not shape.hiding else 0)
 
 
 def _opening_bytes(commitment: Commitment) -> int:

@@ -42,7 +42,8 @@ class CommittedMatrix:
     """A commitment with all that is needed to open it.
 
     Attributes:
-        cells: the 2^v values by address, or the last of them, where all before are 0.
+        cells: the 2^v values by address, or the last of them, where all before are 0. ``None`` where it hides and the code word
+            is too long to be kept: they are in ``masked`` too (:meth:`values`).
         codeword: (n, 1 + R), the first column being the leaf tag; when it hides, (n, 5 + R), the salts behind the tag. ``None``
             where it is too long to be kept: what is opened of it is then encoded again.
         layers: the Merkle tree, leaves first, as joined digests.
@@ -53,7 +54,7 @@ class CommittedMatrix:
     """
 
     plan: Commitment
-    cells: U64
+    cells: U64 | None
     codeword: U64 | None
     layers: tuple[bytes, ...]
     root: bytes
@@ -64,8 +65,15 @@ class CommittedMatrix:
 
     @property
     def first(self) -> int:
-        """The address of the first of ``cells``."""
-        return (1 << self.plan.log_cells) - len(self.cells)
+        """The address of the first of :meth:`values`."""
+        return first_kept(self.plan) if self.cells is None else (1 << self.plan.log_cells) - len(self.cells)
+
+    def values(self) -> U64:
+        """``cells``, made again where they are not kept."""
+        if self.cells is not None:
+            return self.cells
+        assert self.masked is not None
+        return opened_cells(self.plan, self.masked, self.number)[0]
 
     @property
     def nbytes(self) -> int:
@@ -75,7 +83,7 @@ class CommittedMatrix:
 
     def rows(self) -> U64:
         """The stored rows, (R, C), or (R, K) when it hides."""
-        return stored_rows(self.plan, self.cells) if self.masked is None else self.masked
+        return stored_rows(self.plan, self.values()) if self.masked is None else self.masked
 
     def combination(self, weights: U64) -> U64:
         """Σ weights_row·row over the stored rows: (2, R) → (2, C), or (2, K) when it hides."""
@@ -90,6 +98,8 @@ class CommittedMatrix:
         pair = _blind_pair(self.plan, self.masked, number)
         if self.blind is not None:
             return replace(self, blind=pair, number=number)
+        if self.cells is None:
+            return replace(self, number=number)
         cells = self.cells.copy()
         cells[: len(pair)] = pair
         return replace(self, cells=cells, number=number)
@@ -167,10 +177,13 @@ def commit_hiding(
     _check_number(plan, number)
     size, first_tail = shape.message, shape.message + shape.mask
     first = first_kept(plan)
-    cells = placed(plan, columns, first)
+    cells: U64 | None = placed(plan, columns, first)
+    assert cells is not None
     rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
     last = shape.rows - shape.mask_rows
     rows[shape.reserved_rows : last, :size] = stored_rows(plan, cells)
+    if codeword_bytes(shape) > CODEWORD_BYTES:
+        cells = None
     rows[: shape.reserved_rows, :size] = coins.field(f"{purpose}.blind", shape.reserved_rows * size).reshape(-1, size)
     rows[:, first_tail:] = coins.field(f"{purpose}.tail", shape.rows * shape.tail).reshape(shape.rows, -1)
     if shape.mask_rows:  # these pads, and what the combination shows beside them, live on the mask region
@@ -182,7 +195,7 @@ def commit_hiding(
     root = commitment_root(shape, plan.log_cells, layers[-1])
     kept = salts if codeword is None else None
     pair = _blind_pair(plan, rows, number)
-    if not first:
+    if not first and cells is not None:
         cells[: len(pair)] = pair
     return CommittedMatrix(plan, cells, codeword, layers, root, rows, number, kept, pair if first else None)
 
@@ -210,6 +223,18 @@ def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) 
 
 
 _ZEROS = 1 << 20
+
+
+def opened_cells(plan: Commitment, rows: U64, number: int) -> tuple[U64, U64 | None]:
+    """``cells`` and ``blind`` of a hiding commitment, for opening ``number``, from its stored rows (R, K)."""
+    shape, first = plan.shape, first_kept(plan)
+    cells: U64 = np.zeros((1 << plan.log_cells) - first, dtype=np.uint64)
+    stored_rows(plan, cells)[:] = rows[shape.reserved_rows : shape.rows - shape.mask_rows, : shape.message]
+    pair = _blind_pair(plan, rows, number)
+    if first:
+        return cells, pair
+    cells[: len(pair)] = pair
+    return cells, None
 
 
 def _blind_pair(plan: Commitment, rows: U64, number: int) -> U64:

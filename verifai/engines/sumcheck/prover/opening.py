@@ -32,6 +32,7 @@ class Member:
     weights: U64
     values: U64 | None = None
     total: Ext = field.ZERO
+    _cells: U64 | None = None
 
     def start(self, factor: Ext) -> None:
         """The high variables are bound: from here on the weights carry their indicator's value."""
@@ -41,7 +42,8 @@ class Member:
     def round(self) -> tuple[Ext, Ext]:
         """Constant and leading coefficient."""
         if self.values is None:
-            a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights, self.matrix.first)
+            self._cells = self.matrix.values()
+            a0, a1, c0, c1 = product_round_base(self._cells, self.weights, self.matrix.first)
             if self.matrix.blind is not None:  # (high − blind)·(weights of high), as no claim has weights on blind rows
                 blind = element(*dot_base(self.matrix.blind, self._above_blind()))
                 return element(a0, a1), field.sub(element(c0, c1), blind)
@@ -58,7 +60,9 @@ class Member:
     def bind(self, r: Ext) -> None:
         """Bind the first variable."""
         if self.values is None:
-            self.values = fold_base(self.matrix.cells, *scalars(r), self.matrix.first)
+            cells, self._cells = self.matrix.values() if self._cells is None else self._cells, None
+            self.values = fold_base(cells, *scalars(r), self.matrix.first)
+            del cells
             if self.matrix.blind is not None:
                 count = len(self.matrix.blind)
                 low = np.ascontiguousarray(self.values[:, :count])
@@ -110,7 +114,7 @@ def combine(
 
 def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
     """W: the functionals of this commitment's claims, times powers of α, for the cells that the matrix has."""
-    weights = np.zeros((2, len(matrix.cells)), dtype=np.uint64)
+    weights = np.zeros((2, (1 << matrix.plan.log_cells) - matrix.first), dtype=np.uint64)
     power = field.ONE
     for claim in claims:
         column = matrix.plan.columns.get(claim.key)
@@ -128,7 +132,7 @@ class FinalRounds:
         self.count = max(member.matrix.plan.log_cells for member in members)
         for member in members:
             if member.matrix.plan.log_cells < self.count:
-                member.total = element(*dot_base(member.matrix.cells, member.weights))
+                member.total = element(*dot_base(member.matrix.values(), member.weights))
         self._step = 0
         self._high = field.ONE
 

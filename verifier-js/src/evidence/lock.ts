@@ -245,6 +245,7 @@ function optionsOf(record: Record): Map<string, Scale> {
   const entries = record.subsOrNone("boundary", 512).map(scaleOf);
   const boundary = new Map(entries);
   if (boundary.size !== entries.length) throw record.refuse("a value has two scales", "boundary");
+  if (entries.some(([, scale]) => scale.columns.length || scale.ordered)) throw record.refuse("a boundary has one scale, which its neighbour has too", "boundary");
   if (record.has("segment")) {
     const segment = record.sub("segment");
     segment.sha256("model_sha256");

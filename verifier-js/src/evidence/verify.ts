@@ -330,6 +330,9 @@ function checkSection(section: Section, circuit: EngineCircuit): void {
     if (!scale || !port) continue;
     const same = sameRatio(scale.step, ratio(port.scale[0], port.scale[1])) && BigInt(scale.low) === port.low && BigInt(scale.high) === port.high && scale.zeroPoint === port.zeroPoint;
     if (!same) throw broken("options.boundary", "scales or ranges at a boundary");
+    // The circuit was lowered by the boundary's scale: a statement would read its integers by another one.
+    const shown = section.scales.get(pinned.name);
+    if (shown?.columns.length || shown?.ordered) throw broken("scales", "scales");
   }
   if (left.size) throw broken("options.boundary", "inputs and outputs");
 }

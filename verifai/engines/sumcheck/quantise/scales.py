@@ -371,6 +371,8 @@ def _boundary(record: Record) -> dict[str, Scale]:
     found = dict(entries)
     if len(found) != len(entries):
         raise record.refuse("a value has two scales", "boundary")
+    if any(scale.columns or scale.ordered for scale in found.values()):
+        raise record.refuse("a boundary has one scale, which its neighbour has too", "boundary")
     return found
 
 

@@ -36,6 +36,8 @@ EDITS = {
         f"{BOUNDARY}low = -2139095039\nhigh = 2139095039\nordered = true\n\n{OPTIONS}",
     ),
     "not ordered": ("ordered = true\n", ""),
+    "columns of another width": ("ordered = true\n", "columns = [[0, 0], [0, 0]]\n"),
+    "columns of steps that no float has": ("ordered = true\n", "columns = [[0, 0], [0, 0], [0, 0], [1100, 0]]\n"),
     "limbs in the model's shape": ("    4,\n]", "    4,\n    2,\n]"),
     "an output too": ('value = "x"', 'value = "y"'),
 }

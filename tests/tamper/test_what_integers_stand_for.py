@@ -110,6 +110,27 @@ def test_a_boundary_is_not_shown_as_float32_numbers(trees: Compiled) -> None:
     assert refused.value.code == "bad-lock"
 
 
+@pytest.mark.parametrize("name", ["x", "y"])
+@pytest.mark.parametrize("columns", [[[0, 0]] * 3, [[0, 0]], [[1100, 0]] * 4, [[-1100, 0]], [[256, 1 << 52]]])
+def test_columns_that_are_not_the_circuits_crash_no_verifier(
+    trees: Compiled, tmp_path: Path, name: str, columns: list[list[int]]
+) -> None:
+    """Of another width, beside a scale of the whole, or of steps beyond any double."""
+    request = trees.request(tmp_path, trees.prove().files)
+    scales = [dict(one) for one in trees.section["scales"] if one["value"] != name]
+    odd = {**PLAIN.to_document(), "value": name, "columns": columns}
+    forged = replace(request, section={**trees.section, "scales": [*scales, odd]})
+    with pytest.raises(UsageError) as refused:
+        ENGINE.verify(forged)
+    assert refused.value.code == "bad-lock"
+    try:
+        found = ENGINE.rederive(forged, trees.net)
+    except UsageError as problem:  # where the lock's own reader refuses it
+        assert problem.code == "bad-lock"
+    else:
+        assert Outcome.REJECTED in {one.outcome for one in found}
+
+
 # --- limbs that a prover chooses ---
 
 

@@ -230,7 +230,7 @@ function scaleOf(record: Record): [string, Scale] {
 function columnOf(record: Record, value: Value): Column {
   const [exponent, zeroPoint] = Array.isArray(value) && value.length === 2 ? value : [];
   const whole = typeof exponent === "bigint" && typeof zeroPoint === "bigint";
-  if (!whole || exponent > 1100n || exponent < -1100n || zeroPoint > 2n ** 52n || zeroPoint < -(2n ** 52n)) throw record.refuse("a column is an exponent and a zero point", "columns");
+  if (!whole || exponent > 256n || exponent < -256n || zeroPoint > 2n ** 52n || zeroPoint < -(2n ** 52n)) throw record.refuse("a column is an exponent and a zero point", "columns");
   return { scale: dyadic(1n, Number(exponent)), zeroPoint };
 }
 

@@ -33,7 +33,8 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     plain = not windows or lone or _refines(value.shape, source.shape)
     if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
-    pieces = partition(value.index, source.shape, value.tensor)
+    masked = builder.sparing and filling != 0
+    pieces = partition(value.index, source.shape, value.tensor, MAX_ROWS if masked else MAX_PIECES)
     finer = None if pieces or not builder.unrounded else _by_refinement(builder, value, name, filling)
     if finer is not None:
         return finer
@@ -102,6 +103,8 @@ def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
 _FEW_CELLS = 1 << 21
 MAX_PIECES = 64
 """Each piece of a View costs the prover one pass over its source."""
+MAX_ROWS = 256
+"""The same of a causal mask of many positions, which has a piece per row."""
 
 
 def _many(cells: int, source: int) -> int:

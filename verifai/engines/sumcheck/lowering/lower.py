@@ -121,6 +121,7 @@ def lower(
     fold: bool = True,
     unrounded: bool = True,
     unclamped: bool = False,
+    bounds_alone: bool = False,
     sparing: bool = False,
     fine: bool = False,
 ) -> Lowered:
@@ -137,6 +138,7 @@ def lower(
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
         unrounded, unclamped, sparing, fine: as :class:`..quantise.scales.QuantiserOptions` has them.
+        bounds_alone: as :class:`.builder.Builder` has it, where bounds are rounded.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -152,6 +154,7 @@ def lower(
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
         builder.unclamped, builder.sparing, builder.fine = unclamped, sparing, fine
+        builder.bounds_alone = bounds_alone
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:

@@ -192,8 +192,11 @@ class State:
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
         least = wide.fewer_limbs(self, least)
         limbs = self.builder.plan.limbs(least)
+        if sum(limbs) > (narrow := wide.narrow(self, form, step)):
+            least = min(least, narrow)
+            limbs = self.builder.plan.exact_limbs(narrow)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or self.builder.bounds_alone or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
@@ -331,4 +334,4 @@ def linear_program(factor: float, constant: float) -> Program:
 
 def broadcast(value: Held, shape: tuple[int, ...]) -> Held:
     """The value under ONNX broadcasting to ``shape``."""
-    return value.at(np.broadcast_to(value.index, shape))
+    return value.at(np.broadcast_to(value.index, shape or (1,)))  # one number alone is held as a row of one

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift
+from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift, narrow_shift
 from verifai.engines.sumcheck.lowering.unrounded import SPARED_BITS, cheapest_shift, floor_log2
 from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Form, Held, Lazy, ProductTerm, whole
 from verifai.engines.sumcheck.quantise.functions import Program, constant
@@ -59,9 +59,12 @@ def wide_rectified(state: State, name: str, form: Form, scale: Scale) -> Held:
 def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> Held:
     """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
     builder = state.builder
-    if builder.sparing and len(form.terms) == 1 and isinstance(form.terms[0], BatchedTerm) and not form.constant:
+    lone = len(form.terms) == 1 and not form.constant
+    if (builder.sparing or builder.bounds_alone) and lone and isinstance(form.terms[0], BatchedTerm):
+        # With the bounds that hidden weights are given, the products of a long head leave no room for a factor.
         return _product(state, name, form, form.terms[0], step, bits)
     shift = fewer_limbs(state, max(1, least_shift(builder, form, step) + state.finer))
+    shift = min(shift, narrow(state, form, step))
     if builder.fine:
         # Factors are rounded more coarsely where finer ones would break a bound; what that costs shows in the fidelity.
         shift = max(1, min(shift, most_shift(builder, form, step)))
@@ -72,6 +75,12 @@ def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> 
     return whole(tensor, form.logical, step)
 
 
+def narrow(state: State, form: Form, step: Fraction) -> int:
+    """The greatest shift with which cells of hidden weights are looked up themselves, where they are too many for parts: it
+    takes them 15 bits, which is finer than most models' files have them."""
+    return max(1, narrow_shift(state.builder, form, step)) if state.builder.bounds_alone else MAX_SHIFT + MAX_WIDTH
+
+
 def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fraction, bits: int) -> Held:
     """A product of two values as it is, without a factor, in steps that are its own unit times a power of two."""
     unit = abs(Fraction(term.factor)) * term.a.step * term.b.step
@@ -79,7 +88,8 @@ def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fract
     own = unit * (1 << shift)
     z = emit_form(state.builder, form, own, shift, name)
     finer = max(0, -floor_log2(own / step))  # so many bits more reach as far
-    tensor = state.builder.rescale(z, shift, min(bits + finer, SCORE_BITS), name, own)
+    reach = min(bits + finer, SCORE_BITS) if state.builder.sparing else bits + finer
+    tensor = state.builder.rescale(z, shift, reach, name, own)
     return whole(tensor, form.logical, own)
 
 

@@ -407,6 +407,11 @@ def _on_its_side(reach: Range, values: Range) -> Range:
     return Range(reach.low, min(reach.high, 0.0)) if values.high <= 0 else reach
 
 
+def _as_it_is(reach: Range, values: Range) -> Range:
+    del values
+    return reach
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -450,6 +455,7 @@ def choose_scales(
     whole = {name: scale for name, scale in tried.items() if scale is not None}
     for name, values in ranges.items():
         table = (columns or {}).get(name)
+        within = _on_its_side if name in one_sided and options.fold else _as_it_is
         if name in integers:
             scales[name] = integer_scale(values)
         elif name in ordered and options.fold and not (name in whole and (table is None or alike(table))):
@@ -458,14 +464,15 @@ def choose_scales(
             if alike(table) and name in whole:
                 scales[name] = whole[name]
             elif alike(table) and name not in compared:
-                scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
+                scales[name] = choose_scale(within(_spread(values, options.column_margin), values), options.column_bits)
             else:
-                scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
+                reaches = [within(_spread(one, options.column_margin), one) for one in table]
+                scales[name] = choose_column_scale(reaches, options.column_bits)
         elif name in whole:
             scales[name] = whole[name]
         elif name in inputs:
             bits = options.column_bits if name in compared and options.fold else options.input_bits
-            scales[name] = choose_scale(_widened(values, options.input_margin), bits)
+            scales[name] = choose_scale(within(_widened(values, options.input_margin), values), bits)
         elif name in (output_columns or {}):
             spread = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
             scales[name] = choose_column_scale(spread, options.output_bits)
@@ -478,7 +485,5 @@ def choose_scales(
                 reach = _widened(values, options.output_margin)
             else:
                 reach = outwards(values, options.activation_margin)
-            if name in one_sided and options.fold:
-                reach = _on_its_side(reach, values)
-            scales[name] = choose_scale(reach, options.activation_bits)
+            scales[name] = choose_scale(within(reach, values), options.activation_bits)
     return scales

@@ -146,9 +146,7 @@ def test_limbs_and_digits_are_weighed_together(total: int, usual: int, most: int
     assert cheapest_shift(lambda shift: total - shift, usual, most) == wanted
 
 
-@pytest.mark.parametrize(
-    ("rows", "sparing", "proven"), [(64, False, True), (256, False, False), (256, True, True)]
-)
+@pytest.mark.parametrize(("rows", "sparing", "proven"), [(64, False, True), (256, False, False), (256, True, True)])
 def test_a_causal_mask_of_many_positions_has_a_piece_per_row(rows: int, sparing: bool, proven: bool) -> None:
     """More than 64 were a Gather, which no suite proves: so 64 positions were the most, whatever soundness allows."""
     random = np.random.default_rng(1)

@@ -33,12 +33,13 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     plain = not windows or lone or _refines(value.shape, source.shape)
     if plain and identity and same_cells(source.shape, value.shape):
         return builder.emit(Relabel(value.tensor, builder.next), name, value.shape, step=value.step)[0]
-    masked = builder.sparing and filling != 0
-    pieces = partition(value.index, source.shape, value.tensor, MAX_ROWS if masked else MAX_PIECES)
+    pieces = partition(value.index, source.shape, value.tensor)
     finer = None if pieces or not builder.unrounded else _by_refinement(builder, value, name, filling)
     if finer is not None:
         return finer
     pieces = pieces or partition(value.index, source.shape, value.tensor, _many(value.index.size, source.size))
+    if not pieces and filling:
+        pieces = partition(value.index, source.shape, value.tensor, MAX_ROWS)
     if pieces:
         return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
     made = _by_matrix(builder, value, name, filling)

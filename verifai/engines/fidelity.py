@@ -213,6 +213,8 @@ class Measure:
 
     def _worst_column(self, relative: Sequence[Floats]) -> float | None:
         """The largest 99th percentile of one column's errors, over samples and all axes but the last; ``None`` of one alone."""
+        if not relative:
+            return None
         tables = [
             one.reshape(-1, (self._wanted[name].shape[1:] or (1,))[-1])
             for name, one in zip(self.real or self._names, relative, strict=True)

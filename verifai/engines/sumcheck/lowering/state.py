@@ -55,6 +55,8 @@ class State:
         chosen: constants whose rows public numbers choose.
         ordered: inputs by tensor whose integers are those of float32 numbers: no sum or product of them means anything.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
+        exact_bounds: computed integers → the least and the largest they can be; their ranges are powers of two, and wider.
+        exactly: whether bounds are being computed from these.
     """
 
     graph: SourceGraph
@@ -71,6 +73,8 @@ class State:
     one_hots: dict[str, Held] = field(default_factory=dict)
     chosen: list[Floats] = field(default_factory=list)
     ordered: set[int] = field(default_factory=set)
+    exact_bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exactly: bool = False
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""

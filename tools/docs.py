@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.estimators import front_door_results
 from tools.estimators.page import page as estimators_page
 from tools.estimators.results import read_all
 from tools.real_models.page import page as real_models_page
@@ -123,7 +124,7 @@ def main() -> int:
     pages = {
         DOCS / "codes.md": codes_page(),
         DOCS / "cli-reference.md": cli_page(),
-        DOCS / "estimators.md": estimators_page(read_all()),
+        DOCS / "estimators.md": estimators_page(read_all(), front_door_results.read()),
         DOCS / "real-models.md": real_models_page(read_real_models()),
         DECISIONS / "README.md": decisions_page(),
     }

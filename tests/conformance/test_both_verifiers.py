@@ -85,9 +85,9 @@ def test_both_agree_on_every_operation(suite, tmp_path, monkeypatch):
 
 
 def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path):
-    honest = list(made.private_weights())
-    assert [answer.code for answer in second(honest, tmp_path)] == ["", ""]
-    assert differences([changed for case in honest for changed in made.mutations(case, 60, 3)], tmp_path) == []
+    honest = list(made.private_weights())  # registered by parts, and by ranges
+    assert [answer.code for answer in second(honest, tmp_path)] == [""] * 4
+    assert differences([changed for case in honest for changed in made.mutations(case, 40, 3)], tmp_path) == []
 
 
 @pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)

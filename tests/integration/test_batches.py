@@ -504,7 +504,10 @@ def _interrupted(arguments: list[str], output: Path, lines: int, sign: int) -> i
     return process.wait()
 
 
-@pytest.mark.parametrize(("rows", "jobs", "last"), [(200, 1, signal.SIGINT), (80, 3, signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("rows", "jobs", "last"),
+    [(50, 1, signal.SIGINT), (40, 3, signal.SIGKILL), pytest.param(200, 1, signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_rows_interrupted_twice_give_exactly_as_many_bundles(
     private: CircuitFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, jobs: int, last: int
 ) -> None:

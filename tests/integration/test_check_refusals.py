@@ -15,7 +15,7 @@ from verifai.onnx_graph.canonicalise import canonicalise
 from verifai.stages import check
 
 NEITHER = [node("Det", ["x"], ["d"], name="first"), node("Sqrt", ["d"], ["s"]), node("Det", ["x"], ["e"], name="second")]
-"""No engine proves a determinant; both nodes are to be named."""
+"""No engine proves a determinant of five rows; both nodes are to be named."""
 
 
 def _file(folder: Path, nodes: list[object], **options: object) -> str:
@@ -26,7 +26,7 @@ def _file(folder: Path, nodes: list[object], **options: object) -> str:
 
 @pytest.fixture
 def refused(tmp_path: Path) -> str:
-    return _file(tmp_path, [*NEITHER, node("Add", ["s", "e"])], inputs={"x": (1, 3, 3)})
+    return _file(tmp_path, [*NEITHER, node("Add", ["s", "e"])], inputs={"x": (1, 5, 5)})
 
 
 def test_both_reasons_and_all_nodes_are_told(refused: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,19 @@ class Registrable(Sketch):
         return index
 
 
+class Ranged(Sketch):
+    """Declared norms follow from bounds of 2^k − 1, as where hidden weights are looked up themselves; biases have parts."""
+
+    suite = ZERO_KNOWLEDGE
+
+    def weight(self, shape: tuple[int, ...], bound: int = 127) -> int:
+        index = super().weight(shape, bound)
+        weight = self.weights[index]
+        most = (1 << weight.bound.bit_length()) - 1 if len(shape) > 1 else (1 << 17) - 1
+        self.weights[index] = replace(weight, bound=most, row_l1=most * (weight.size // shape[0]))
+        return index
+
+
 def unproven(circuit: Circuit, name: str) -> Case:
     """A payload of the right form, its proof being zeros: the script refuses it, or something that comes before the script."""
     magic = magic_of(circuit.commitments)
@@ -154,14 +167,18 @@ def other_errors(circuit: Circuit, by: int) -> Iterator[Case]:
 
 def private_weights() -> Iterator[Case]:
     """Payloads of one model whose weights are hidden: under the pinned root, and under an epoch root that is linked to it."""
-    sketch = Registrable(1)
+    for kind, made in (("", Registrable(1)), (" in ranges", Ranged(1))):
+        yield from _private_weights(kind, made)
+
+
+def _private_weights(kind: str, sketch: Sketch) -> Iterator[Case]:
     hidden = sketch.requant(sketch.matmul(sketch.input((1, 13)), 10))
     circuit = sketch.finish(sketch.requant(sketch.matmul(hidden, 5), relu=False), committed=True)
     pinned, epoch = (prepare(circuit, sketch.cells, weights_seed=bytes([number]) * 32) for number in range(2))
     trace = run(circuit, sketch.cells, sumcheck_examples.random_input(circuit, 3))
     registration = encode_registration(0, proving.prove_registration(pinned, 0))
     for name, key, more in (("registered", pinned, {}), ("linked", epoch, {"link.bin": _link(pinned, epoch)})):
-        case = case_of(f"private weights, {name}", key, prove(key, trace, b"", opening_number=5), sketch.cells)
+        case = case_of(f"private weights{kind}, {name}", key, prove(key, trace, b"", opening_number=5), sketch.cells)
         files = {**case.files, "registration.bin": registration, **more}
         yield replace(case, weights="private", identity=pinned.identity, files=files)
 

@@ -126,6 +126,11 @@ def children(parent: int, of: Callable[[bytes], bool] = bool) -> list[int]:
     return found
 
 
+def ray_workers_of(raylet: int) -> list[int]:
+    """Worker processes of a node. Its agents are named alike, and a node ends when one of them does."""
+    return children(raylet, lambda line: line.startswith(b"ray::") and b"Agent" not in line)
+
+
 # --- worker processes without the start of Python
 
 
@@ -268,7 +273,7 @@ def _command(run: Callable[[list[str]], int], order: dict[str, Any]) -> None:
         def victims() -> list[int]:
             if not plan["raylets"]:
                 return forked_workers(me)
-            return [pid for one in plan["raylets"] for pid in children(one, lambda line: line.startswith(b"ray::"))]
+            return [pid for one in plan["raylets"] for pid in ray_workers_of(one)]
 
         Agent(Path(plan["log"]), random.Random(plan["seed"]), victims, plan["workers_first"], plan["phases"]).arm()
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from tests.support.kill_agent import children
+from tests.support.kill_agent import ray_workers_of
 from tests.support.paths import ROOT
 
 MEMORY = 2 * 2**30
@@ -77,4 +77,4 @@ def raylet(node: Any) -> int:
 def ray_workers(cluster: Any) -> list[int]:
     """Worker processes of all nodes."""
     raylets = [raylet(node) for node in cluster.list_all_nodes()]
-    return [pid for one in raylets for pid in children(one, lambda line: line.startswith(b"ray::"))]
+    return [pid for one in raylets for pid in ray_workers_of(one)]

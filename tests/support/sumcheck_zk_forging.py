@@ -19,7 +19,7 @@ from verifai.engines.sumcheck.prover import opening_hiding
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.arrays import vector
 from verifai.engines.sumcheck.prover.channel import HidingProverChannel
-from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, _with_blind_rows, encode, extension_values, merkle_layers
+from verifai.engines.sumcheck.prover.commitment import SALT_WORDS, encode, extension_values, merkle_layers, opened_cells
 from verifai.engines.sumcheck.prover.opening import FinalRounds
 
 
@@ -39,12 +39,9 @@ def recommitted(made, change, *, wider=None):
     codeword = encode(full, log_length(shape), whole)
     codeword[:, 1 : 1 + SALT_WORDS] = made.codeword[:, 1 : 1 + SALT_WORDS]
     layers = merkle_layers(codeword)
-    cells = made.cells.copy()
-    first, last = shape.reserved_rows, shape.rows - shape.mask_rows
-    cells.reshape(-1, shape.message)[plan.first_row :] = rows[first:last, : shape.message]
-    cells = _with_blind_rows(plan, cells, rows, made.number)
+    cells, blind = opened_cells(plan, rows, made.number)
     root = commitment_root(shape, plan.log_cells, layers[-1])
-    return replace(made, cells=cells, codeword=codeword, layers=layers, root=root, masked=rows)
+    return replace(made, cells=cells, blind=blind, codeword=codeword, layers=layers, root=root, masked=rows)
 
 
 def cheat_when_committing(patch, purpose, change, **more):

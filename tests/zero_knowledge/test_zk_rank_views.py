@@ -109,7 +109,7 @@ MUTANTS = {
         lambda honest: lambda self, column, number: honest(self, column, number & ~1 if column == MESSAGES else number),
     ),
     "final rounds go out in clear": (opening_hiding, "_mask_pads", lambda _: lambda matrix: [ZERO] * matrix.plan.shape.mask),
-    "blind rows stay out of the rounds": (commitment, "_with_blind_rows", lambda _: lambda plan, cells, rows, number: cells),
+    "blind rows stay out of the rounds": (commitment, "_blind_pair", lambda honest: lambda *of: np.zeros_like(honest(*of))),
     "the combination forgets the mask rows": (
         opening,
         "row_weights",

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import verifai
-from tools.estimators import results
+from tools.estimators import front_door_results, results
 from tools.estimators.page import PAGE, line, page
 from tools.estimators.processor_time import run_within
 from tools.estimators.results import Row
@@ -155,7 +155,7 @@ def main() -> None:
             chosen = [case for case in chosen if case.slug not in results.read(engine.value).rows]
         run(chosen, engine, Path(work), options)
     if options.write:
-        PAGE.write_text(page(results.read_all()), encoding="utf-8")
+        PAGE.write_text(page(results.read_all(), front_door_results.read()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def lowered(model: OnnxModel, samples: Sequence[Any], bits: int, pad: int) -> tu
     made = lower(
         model, tuner._scales(options), tensors={name: BINDINGS[seen] for name, seen in spec.tensors.items()},
         weights=weight_binding(spec.weights), split=options.split, unrounded=options.unrounded, unclamped=options.unclamped,
+        sparing=options.sparing,
     )  # fmt: skip
     return made, tuner
 

@@ -27,7 +27,7 @@ from verifai.domain.totals import count_outcomes
 from verifai.domain.workforce import LOCAL
 from verifai.errors import UsageError
 from verifai.execution.streamed import Streamed
-from verifai.reports.html_audit import html_pieces, render_html
+from verifai.reports.html_audit import html_pieces
 from verifai.reports.markdown_audit import markdown_pieces
 from verifai.reports.pdf import render_pdf
 from verifai.stages.audit.options import AuditOptions
@@ -178,7 +178,7 @@ def _result(reports: Sequence[AuditReport], targets: Sequence[Target], found: Fo
             "html": lambda: html_pieces(reports),
             "json": lambda: (piece.encode() for piece in chain(json.JSONEncoder(indent=2).iterencode(page), ["\n"])),
             "markdown": lambda: markdown_pieces(reports),
-            "pdf": lambda: render_pdf(render_html(reports)),
+            "pdf": lambda: render_pdf(html_pieces(reports)),
         },
     )
 

@@ -151,6 +151,8 @@ class Measure:
         errors = {name: np.abs(rows[name] - self._rows[name]) for name in self._names}
         joined = np.concatenate([errors[name].reshape(self.samples, -1) for name in self._names], axis=1)
         relative = [errors[name] / self._spreads[name] for name in self.real]
+        if not relative and self.task is Task.REGRESSION:  # whole numbers, or truth values: their own spreads
+            relative = [errors[name] / _spreads(self._rows[name], one_unit=True) for name in self._names]
         decided = None if self.task is Task.REGRESSION else self._decided(rows)
         return Fidelity(
             samples=self.samples,
@@ -160,7 +162,7 @@ class Measure:
             worst_sample=int(joined.max(axis=1).argmax()),
             spread_error=_quantile(np.concatenate([one.reshape(-1) for one in relative])) if relative else None,
             column_error=self._worst_column(relative),
-            r2=self._r2(rows) if relative else None,
+            r2=self._r2(rows) if self.real else None,
             close_decisions=None if decided is None else self._close(errors),
             task=self.task,
             outputs=self._figures,
@@ -211,8 +213,11 @@ class Measure:
 
     def _worst_column(self, relative: Sequence[Floats]) -> float | None:
         """The largest 99th percentile of one column's errors, over samples and all axes but the last; ``None`` of one alone."""
+        if not relative:
+            return None
         tables = [
-            one.reshape(-1, (self._wanted[name].shape[1:] or (1,))[-1]) for name, one in zip(self.real, relative, strict=True)
+            one.reshape(-1, (self._wanted[name].shape[1:] or (1,))[-1])
+            for name, one in zip(self.real or self._names, relative, strict=True)
         ]
         if sum(table.shape[1] for table in tables) < 2:
             return None

@@ -23,6 +23,8 @@ from verifai.onnx_graph.limits import LARGEST_EXACT_INTEGER, MAX_NAME, MAX_TOTAL
 from verifai.onnx_graph.lint import lint, parse
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.passes.batch_norm import fold_batch_norm
+from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
+from verifai.onnx_graph.passes.contributed import UNDER_STANDARD
 from verifai.onnx_graph.passes.defaults import explicit_defaults
 from verifai.onnx_graph.passes.gemm import plain_gemm
 from verifai.onnx_graph.passes.infer import infer
@@ -173,6 +175,7 @@ def _nodes(source: GraphProto, taken: set[str], where: str) -> list[Node]:
     nodes, seen = [], set()
     for index, node in enumerate(source.node):
         domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = CONTRIBUTED if not domain and node.op_type in UNDER_STANDARD else domain
         again = node.name in seen
         name = _free(node.name or f"{node.op_type}_{index}", taken) if again or not node.name else node.name
         seen.add(node.name)

@@ -17,7 +17,7 @@ from verifai.domain.unicode_14 import is_printable
 from verifai.onnx_graph.graph import attribute_kind
 from verifai.onnx_graph.limits import MAX_FILE_BYTES, MAX_NAME, MAX_NODES, MAX_OPERANDS, MIN_OPSET, OPSET
 from verifai.onnx_graph.passes.contributed import DOMAIN as CONTRIBUTED
-from verifai.onnx_graph.passes.contributed import known
+from verifai.onnx_graph.passes.contributed import UNDER_STANDARD, known
 from verifai.onnx_graph.refusal import printable, refuse
 
 MAX_OPSET: int = onnx.defs.onnx_opset_version()
@@ -271,7 +271,8 @@ def _node(node: NodeProto, index: int, opsets: dict[str, int], where: str) -> No
 def _schema(node: NodeProto, index: int, opsets: dict[str, int]) -> None:
     place = _place(node, index)
     domain = "" if node.domain == "ai.onnx" else node.domain
-    if domain == CONTRIBUTED and known(node.op_type, len(node.input), len(node.output)):
+    own = domain == CONTRIBUTED or (not domain and node.op_type in UNDER_STANDARD)
+    if own and known(node.op_type, len(node.input), len(node.output)):
         _contributed(node, place)
         return
     if domain not in ("", ML_DOMAIN):

@@ -65,6 +65,15 @@ def test_integer_outputs_agree_when_equal() -> None:
     assert FidelityFloor(spread_error=0.1).missed(found), "what was not measured meets nothing"
 
 
+def test_whole_numbers_alone_have_spreads_of_their_own_in_a_regression() -> None:
+    wanted = np.arange(200).reshape(100, 2)
+    exact = measure(Task.REGRESSION, wanted, "int64").compare({"y": wanted})
+    assert exact.spread_error == 0.0 and exact.r2 is None and not exact.outputs
+    assert not DEFAULT_FLOORS[Task.REGRESSION].missed(exact)
+    far = measure(Task.REGRESSION, wanted, "int64").compare({"y": wanted + 30})
+    assert far.spread_error is not None and far.spread_error > 0.4 and DEFAULT_FLOORS[Task.REGRESSION].missed(far)
+
+
 def test_spreads_are_per_column_and_a_constant_column_borrows_the_wholes() -> None:
     rng = np.random.default_rng(1)
     values = np.stack([rng.normal(0, 1, 200), rng.normal(0, 1000, 200), np.full(200, 7.0)], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +17,7 @@ from verifai.domain.findings import Finding, Outcome
 from verifai.domain.shown import Decision, ShownTensor
 from verifai.domain.statement import Role
 from verifai.errors import Undecided
-from verifai.reports.html_audit import question_of, render_html
+from verifai.reports.html_audit import html_pieces, question_of, render_html
 from verifai.reports.markdown_audit import escaped, render_markdown
 from verifai.reports.pdf import render_pdf
 
@@ -103,10 +104,24 @@ def test_foreign_text_in_markdown_is_text() -> None:
 
 
 def test_a_pdf_is_made_or_says_what_is_missing() -> None:
-    page = render_html([report(Outcome.HOLDS)])
+    page = html_pieces([report(Outcome.HOLDS)])
     if importlib.util.find_spec("weasyprint") is None:
         with pytest.raises(Undecided) as problem:
             render_pdf(page)
         assert problem.value.code == "package-missing" and "[pdf]" in problem.value.hint
     else:
         assert render_pdf(page).startswith(b"%PDF-")
+
+
+def test_a_pdf_that_would_take_gigabytes_is_refused_before_its_page_is_in_memory() -> None:
+    made = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(1_000):
+            made.append(number)
+            yield bytes(2**20)
+
+    with pytest.raises(Undecided) as problem:
+        render_pdf(pieces())
+    assert problem.value.code == "report-too-large" and "--report html=" in problem.value.hint
+    assert len(made) == 5, "what comes after the limit is not even made"

@@ -22,6 +22,7 @@ CODES: dict[str, Code] = {
         "A package that verifai depends on is missing or cannot be loaded.",
         "Install verifai again with its dependencies.",
     ),
+    "report-too-large": Code((4,), "A PDF of so many bundles would take too much memory.", "Write the report as HTML."),
     "busy": Code((4,), "Another process held what can be used by one at a time.", "Wait for it, then try again."),
     "disk": Code(
         (4,), "Something could not be read, written or shown.", "Free some space, or check the permissions and the device."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from verifai.domain.circuit_spec import CircuitSpec
 from verifai.domain.record import Record
@@ -16,7 +17,7 @@ from verifai.engines.sumcheck.payload.bindings import BINDINGS, weight_binding
 from verifai.engines.sumcheck.privacy import privacy_support
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options
-from verifai.errors import UsageError
+from verifai.errors import UnsupportedModel, UsageError
 from verifai.onnx_graph.model import OnnxModel
 
 
@@ -61,7 +62,8 @@ def build_circuit(
     from verifai.engines.sumcheck.planning.plan import DEFAULT_BUDGET
 
     budget = (options.opening_budget or DEFAULT_BUDGET) if weights is WeightVisibility.PRIVATE else 0
-    lowered = lower(
+    lowering = partial(
+        lower,
         model,
         scales,
         tensors=spec_tensors,
@@ -70,12 +72,34 @@ def build_circuit(
         fold=options.fold,
         unrounded=options.unrounded,
         unclamped=options.unclamped,
+        sparing=options.sparing,
         fine=options.fine,
         exact=options.boundary,
         suite=suite,
         opening_budget=budget,
     )
+    lowered = _hidden(lowering, model) if budget else lowering()
     return _complete(_of_many(lowered, model, batch, counts=counts), suite, budget)
+
+
+def _hidden(lowering: Callable[..., Lowered], model: OnnxModel) -> Lowered:
+    """With hidden weights: as they are registered by parts, so that circuits keep their bytes; else by their bounds alone."""
+    from verifai.engines.sumcheck.planning.plan_relation import parts_fit
+
+    if len(model.data) < _NEVER_BY_PARTS:
+        try:
+            lowered = lowering()
+        except UnsupportedModel as problem:
+            if problem.code != "circuit-bound":
+                raise
+        else:
+            if parts_fit(lowered.circuit):
+                return lowered
+    return lowering(bounds_alone=True)
+
+
+_NEVER_BY_PARTS = 1 << 29
+"""Bytes of a model of 2^27 numbers: even with each of them there twice, parts would be 2^27 leaves."""
 
 
 def in_batches(lowered: Lowered, model: OnnxModel, suite: Suite, batch: int, *, counts: bool) -> Lowered:

@@ -27,6 +27,7 @@ from verifai.engines.sumcheck.fidelity import measure
 from verifai.engines.sumcheck.lock_section import LockSection, PinnedTensor, expect_suite, parse_section
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.lowering.mismatches import count_mismatches
+from verifai.engines.sumcheck.planning.memory import registration_memory_bytes
 from verifai.engines.sumcheck.planning.plan import require_verifiable
 from verifai.engines.sumcheck.planning.plan_relation import plan_relation
 from verifai.engines.sumcheck.planning.price import price_of_relation, price_with_openings
@@ -44,7 +45,7 @@ from verifai.engines.sumcheck.secrets.store import (
 )
 from verifai.engines.sumcheck.tensors import stored_tensors
 from verifai.engines.sumcheck.tuning import TUNED_FIELDS, Sample, Tuned, Tuner, committed_cells
-from verifai.errors import EvidenceRejected, UnsupportedModel, UsageError
+from verifai.errors import EvidenceRejected, ResourceExhausted, UnsupportedModel, UsageError
 from verifai.execution.allocation import keep_freed_memory
 from verifai.execution.child import Limits
 from verifai.execution.memory import peak_rss_bytes
@@ -92,6 +93,7 @@ def _pin(request: CompileRequest, found: Tuned, seconds: dict[str, float]) -> Co
     lowered = _in_batches(request, found)
     require_readable(lowered.circuit)
     require_registrable(lowered.circuit)
+    require_registration_memory(lowered.circuit, request.spec.budget.memory_bytes)
     began = perf_counter()
     identity = _identity(request, lowered)
     if request.spec.weights is not WeightVisibility.PUBLIC:
@@ -196,6 +198,21 @@ def require_registrable(circuit: Circuit) -> None:
     require_verifiable(price_with_openings(price_of_relation(Kind.REGISTRATION, circuit), layout))
 
 
+def require_registration_memory(circuit: Circuit, limit: int | None) -> None:
+    """Refuse, before a root is made, hidden weights whose registration would take more memory than the budget has.
+
+    Raises:
+        ResourceExhausted: ``estimate-over-budget``.
+    """
+    needed = registration_memory_bytes(circuit) if circuit.opening_budget else 0
+    if limit is not None and needed > limit:
+        message = (
+            f"to show that the hidden weights keep their bounds takes about {needed / 2**20:,.0f} MiB, "
+            f"{limit / 2**20:,.0f} MiB are allowed"
+        )
+        raise ResourceExhausted("estimate-over-budget", message, hint="Raise memory in [budget] of circuit.toml.")
+
+
 def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     """The weights' identity: the digest of public weights, the root of committed ones.
 
@@ -209,7 +226,7 @@ def _identity(request: CompileRequest, lowered: Lowered) -> Sha256:
     folder = secrets_folder(request)
     pinned = None if request.locked is None else parse_section(request.locked).weights_sha256
     seed = os.urandom(32) if pinned is None else weights_seed(folder, pinned)
-    key = prepare(lowered.circuit, lowered.weights, weights_seed=seed)
+    key = prepare(lowered.circuit, lowered.weights, os.cpu_count() or 1, weights_seed=seed)
     root = Sha256(key.identity)
     if pinned is not None:
         weights_ledger(folder, pinned)  # raises now if it is missing: the root could not be opened
@@ -232,7 +249,8 @@ def register_root(folder: Path, key: ProvingKey, progress: Progress) -> None:
 
     root = Sha256(key.identity)
     number = weights_ledger(folder, root).reserve("registration")
-    keep_registration(folder, root, encode_registration(number, prove_registration(key, number, progress=progress)))
+    proof = prove_registration(key, number, threads=os.cpu_count() or 1, progress=progress)
+    keep_registration(folder, root, encode_registration(number, proof))
 
 
 def pin(

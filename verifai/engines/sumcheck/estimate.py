@@ -73,6 +73,7 @@ def _lowered(model: OnnxModel, spec: CircuitSpec, kind: ir.WeightVisibility) -> 
             opening_budget=budget,
             coarse=True,
             unclamped=spec.task is Task.GENERATION,
+            sparing=spec.task is Task.GENERATION,
         )
 
     refused: UnsupportedModel | None = None

@@ -36,6 +36,7 @@ from verifai.engines.sumcheck.quantise.ranges import (
     exact_exponents,
     ordered_inputs,
     shared_ranges,
+    unlike_columns,
     wide_sums,
 )
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Range, Scale, alike, choose_scales
@@ -50,7 +51,7 @@ from verifai.engines.sumcheck.sensitivity import (
     finer,
     finer_input,
 )
-from verifai.errors import PolicyNotMet, UnsupportedModel
+from verifai.errors import InputRejected, PolicyNotMet, UnsupportedModel
 from verifai.onnx_graph.model import OnnxModel
 
 LADDER = (8, 9, 10, 11, 12, 13, 14, 15)
@@ -274,15 +275,16 @@ class Tuner:
         try:
             tensors = {name: BINDINGS[visibility] for name, visibility in self._spec.tensors.items()}
             lowered = build_circuit(self._model, tensors, self._spec.weights, scales, options, self._suite)
-        except UnsupportedModel as problem:
-            if problem.code not in _OTHER_BITS_MAY_DO:
+            fidelity = measure(self._model, lowered, *self._search)
+        except (UnsupportedModel, InputRejected) as problem:
+            # Of what a finer grid does not allow, the coarser circuit, which was measured, says enough.
+            if problem.code not in _OTHER_BITS_MAY_DO and not self._fine:
                 raise
-            attempt = _Attempt(
-                len(self._tried), options, scales, None, None, f"{problem.message} (at {problem.where})", problem
-            )
+            refused = UnsupportedModel(problem.code, problem.message, where=problem.where)
+            message = f"{problem.message} (at {problem.where})"
+            attempt = _Attempt(len(self._tried), options, scales, None, None, message, refused)
             self._tried.append(attempt)
             return attempt
-        fidelity = measure(self._model, lowered, *self._search)
         missed = "; ".join(self.floor.missed(fidelity))
         held = frozenset(tensor.name for tensor in lowered.circuit.tensors)
         cells = committed_cells(lowered)
@@ -302,6 +304,7 @@ class Tuner:
             "column_bits": min(16, bits + 4) if hidden and not self._compared else 16,
             "output_bits": self._output_bits(),
             "unclamped": self._spec.task is Task.GENERATION and self._options.unrounded,
+            "sparing": self._spec.task is Task.GENERATION and self._options.unrounded,
             "fine": bool(self._fine),
         }
         return replace(self._options, **{name: value for name, value in wanted.items() if name not in self._given})
@@ -379,6 +382,7 @@ class Tuner:
         hint = f"The best circuit tried ({bits}) meets {advice} in [fidelity]."
         if self._costs and self._costs[0].share > _SHARES[-1]:
             hint += f" Most precision is lost where these are rounded: {self._costliest([one.value for one in self._costs])}."
+        hint += unlike_columns(self._columns, self._compared)
         if fixed:
             hint = f"Remove {', '.join(fixed)} from [engine.sumcheck], so that finer ones are tried. " + hint
         return PolicyNotMet(

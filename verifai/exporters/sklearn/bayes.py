@@ -112,10 +112,38 @@ def _difference(build: Build, estimator: Any, row: Row) -> Row:
     return build.linear(density, np.array([[-1.0, 1.0]])) if density.width == 2 else density
 
 
+def _expected(estimator: Any, means: Array) -> Array:
+    """Per part, the expected logarithm of its weight, and what the expected density has beside that of a Gaussian.
+
+    Source: scikit-learn's ``_estimate_log_weights`` and ``_estimate_log_prob``; Bishop, Pattern Recognition and Machine
+    Learning, 10.65 and 10.66.
+    """
+    from scipy.special import digamma
+
+    parts, width = means.shape
+    concentration = estimator.weight_concentration_
+    if estimator.weight_concentration_prior_type == "dirichlet_process":
+        first, second = (np.asarray(one, np.float64) for one in concentration)
+        if first.shape != (parts,) or second.shape != (parts,):
+            raise inconsistent(estimator, "it has concentrations of another number of parts")
+        whole = digamma(first + second)
+        weights = digamma(first) - whole + np.concatenate([[0.0], np.cumsum(digamma(second) - whole)[:-1]])
+    else:
+        alone = vector(estimator, "weight_concentration_", parts)
+        weights = digamma(alone) - digamma(alone.sum())
+    freedom, precision = (vector(estimator, name, parts) for name in ("degrees_of_freedom_", "mean_precision_"))
+    spread = width * np.log(2) + digamma(0.5 * (freedom[None] - np.arange(width)[:, None])).sum(axis=0)
+    found = weights - 0.5 * width * np.log(freedom) + 0.5 * (spread - width / precision)
+    if not np.isfinite(found).all():
+        raise inconsistent(estimator, "its concentrations are no positive numbers")
+    return np.asarray(found)
+
+
 def _mixture(build: Build, estimator: Any, row: Row) -> Row:
-    """GaussianMixture.predict_proba."""
+    """GaussianMixture.predict_proba; of the Bayesian one too, whose weights and densities are expected ones."""
     means = numbers(estimator, "means_", None, row.width)
-    weights = vector(estimator, "weights_", len(means))
+    bayesian = type(estimator).__name__ == "BayesianGaussianMixture"
+    logarithms = _expected(estimator, means) if bayesian else np.log(vector(estimator, "weights_", len(means)))
     factors, kind = np.asarray(estimator.precisions_cholesky_, dtype=np.float64), estimator.covariance_type
     shapes = {"full": (len(means), row.width, row.width), "tied": (row.width, row.width), "diag": means.shape,
               "spherical": (len(means),)}  # fmt: skip
@@ -127,7 +155,7 @@ def _mixture(build: Build, estimator: Any, row: Row) -> Row:
         whitening = [factors] * len(means)
     else:
         whitening = [np.diag(np.broadcast_to(factor, row.width)) for factor in factors]
-    constants = np.log(weights) + np.array([np.log(np.abs(np.diagonal(part))).sum() for part in whitening])
+    constants = logarithms + np.array([np.log(np.abs(np.diagonal(part))).sum() for part in whitening])
     return build.softmax(gaussians(build, row, means, whitening, constants))
 
 
@@ -152,5 +180,8 @@ _DENSITIES = {
 
 RULES = Rules(
     decisions={"QuadraticDiscriminantAnalysis": _difference, "EllipticEnvelope": _elliptic},
-    probabilities={**{name: _softmax_of(density) for name, density in _DENSITIES.items()}, "GaussianMixture": _mixture},
+    probabilities={
+        **{name: _softmax_of(density) for name, density in _DENSITIES.items()},
+        **dict.fromkeys(("GaussianMixture", "BayesianGaussianMixture"), _mixture),
+    },
 )

@@ -58,7 +58,7 @@ def choose(estimator: Any, wanted: str = "") -> Choice:
     if is_outlier_detector(estimator):
         return Choice(_one_of([SCORES], wanted, SCORES), Task.CLASSIFICATION, ("-1", "1"))
     head = last(estimator)
-    if type(head).__name__ == "GaussianMixture":
+    if type(head).__name__ in ("GaussianMixture", "BayesianGaussianMixture"):
         return Choice(_one_of([PROBABILITIES], wanted, PROBABILITIES), Task.CLUSTERING, _numbered(head.n_components))
     if isinstance(getattr(head, "cluster_centers_", None), np.ndarray):
         output = _one_of([SCORES, TRANSFORMED], wanted, SCORES)

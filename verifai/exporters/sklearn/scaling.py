@@ -121,29 +121,79 @@ def _power(build: Build, estimator: Any, row: Row) -> Row:
 
     Box-Cox, λ: (x^λ − 1) / λ. Yeo-Johnson: the same of x + 1 for x ≥ 0; below, −((1 − x)^(2 − λ) − 1) / (2 − λ). Logarithms
     where the exponent is 0. With max(x, 0) and max(−x, 0) one of the two is 0, so that their difference needs no choice. All
-    constants are put together before they are rounded: the −1 would cancel digits that the power still has.
+    constants are put together before they are rounded: the −1 would cancel digits that the power still has. Columns whose
+    spreads are unlike are transformed apart: one whose numbers hardly differ would be lost on the steps that another needs.
     """
     exponents = numbers(estimator, "lambdas_", row.width)
     mean, scale = np.zeros(row.width), np.ones(row.width)
     if estimator.standardize:
         mean, scale = numbers(estimator._scaler, "mean_", row.width), _nonzero(estimator._scaler, "scale_", row.width)
-    if estimator.method == "box-cox":
-        power, factor, constant = _powered(build, row, exponents)
-        return build.add(build.multiply(power, factor / scale), (constant - mean) / scale)
-    above = build.add(build.apply("Relu", row), 1.0)
-    below = build.add(build.apply("Relu", build.multiply(row, -1.0)), 1.0)
-    power, factor, constant = _powered(build, above, exponents)
-    other, weight, offset = _powered(build, below, 2 - exponents)
+    centres = _centres(exponents, mean, 0.0 if estimator.method == "box-cox" else 1.0)
+    # How far a column spreads beside its centre: alike ones share the steps of a logarithm.
+    spreads = scale * centres ** (-exponents)
+    found, order = [], []
+    for group in _alike(spreads):
+        part = build.columns(row, group)
+        power = _box_cox if estimator.method == "box-cox" else _yeo_johnson
+        found.append(power(build, part, exponents[group], mean[group], scale[group], centres[group]))
+        order += group
+    return found[0] if len(found) == 1 else build.columns(build.concatenate(found), np.argsort(order))
+
+
+_ALIKE = 8.0
+"""Columns whose relative spreads differ less than so many times are transformed together."""
+
+
+def _centres(exponents: Array, mean: Array, shift: float) -> Array:
+    """By column the number, ``shift`` added, that the transform takes to the mean; 1 where it lies beyond the branch."""
+    flat = np.abs(exponents) < _FLAT
+    with np.errstate(all="ignore"):
+        found = np.where(flat, np.exp(mean), (exponents * mean + 1) ** (1 / np.where(flat, 1.0, exponents)))
+    plain = np.isfinite(found) & (found > max(shift, 1e-30)) & (found < 1e30)
+    return np.where(plain, found, 1.0)
+
+
+def _alike(spreads: Array) -> list[list[int]]:
+    """The columns in groups of like spreads, each group in order."""
+    groups: list[list[int]] = []
+    least = 0.0
+    for column in np.argsort(spreads, kind="stable").tolist():
+        if not groups or not spreads[column] <= _ALIKE * least:
+            groups.append([])
+            least = float(spreads[column])
+        groups[-1].append(column)
+    return [sorted(group) for group in groups]
+
+
+def _box_cox(build: Build, row: Row, exponents: Array, mean: Array, scale: Array, centres: Array) -> Row:
+    power, factor, constant = _powered(build, build.multiply(row, 1 / centres), exponents, centres)
+    return build.add(build.multiply(power, factor / scale), (constant - mean) / scale)
+
+
+def _yeo_johnson(build: Build, row: Row, exponents: Array, mean: Array, scale: Array, centres: Array) -> Row:
+    # Cut off beside its centre too, a column keeps its steps.
+    above = build.add(build.apply("Relu", build.multiply(row, 1 / centres)), 1 / centres)
+    below = build.add(build.multiply(build.apply("Relu", build.multiply(row, -1 / centres)), centres), 1.0)
+    power, factor, constant = _powered(build, above, exponents, centres)
+    other, weight, offset = _powered(build, below, 2 - exponents, np.ones_like(centres))
     difference = build.apply("Sub", build.multiply(power, factor / scale), build.multiply(other, weight / scale))
     return build.add(difference, (constant - offset - mean) / scale)
 
 
-def _powered(build: Build, row: Row, exponents: Array) -> tuple[Row, Array, Array]:
-    """``(p, f, c)`` with p · f + c = (row^e − 1) / e per column; its limit log(row) where e is 0."""
+_FLAT = 1e-7
+"""Exponents nearer to 0 are 0."""
+
+
+def _powered(build: Build, row: Row, exponents: Array, centres: Array) -> tuple[Row, Array, Array]:
+    """``(p, f, c)`` with p · f + c = ((row · centre)^e − 1) / e per column; its limit log(row · centre) where e is 0.
+
+    Beside its centre a column's numbers are near 1, and their logarithms near 0, where its steps are finest.
+    """
     logarithm = build.apply("Log", row)
-    flat = np.abs(exponents) < 1e-7
+    flat = np.abs(exponents) < _FLAT
     safe = np.where(flat, 1.0, exponents)
-    factor, constant = np.where(flat, 1.0, 1 / safe), np.where(flat, 0.0, -1 / safe)
+    factor = np.where(flat, 1.0, centres**safe / safe)
+    constant = np.where(flat, np.log(centres), -1 / safe)
     if flat.all():
         return logarithm, factor, constant
     power = build.apply("Exp", build.multiply(logarithm, safe))

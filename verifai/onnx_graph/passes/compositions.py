@@ -8,6 +8,7 @@ import numpy as np
 
 from verifai.onnx_graph.graph import Graph, Node
 from verifai.onnx_graph.passes.fold import evaluate
+from verifai.onnx_graph.passes.linear_maps import sampled
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import ELEMENT_TYPES, Array, checked_size
 
@@ -329,9 +330,13 @@ def is_infinite(graph: Graph, node: Node, opset: int) -> list[Node]:
 
 
 def grid_sample(graph: Graph, node: Node) -> list[Node]:
-    """GridSample with a constant grid: a product with the matrix that onnxruntime makes of unit vectors."""
+    """GridSample as a product: with the matrix that onnxruntime makes of unit vectors, or with weights of computed places."""
     shape, grid = graph.types[node.inputs[0]].shape, graph.constants.get(node.inputs[1])
-    if grid is None or len(shape) != 4 or shape[0] != 1 or graph.types[node.inputs[0]].dtype != np.float32:
+    if graph.types[node.inputs[0]].dtype != np.float32:
+        return [node]
+    if grid is None:
+        return sampled(graph, node)
+    if len(shape) != 4 or shape[0] != 1:
         return [node]
     cells, found = shape[2] * shape[3], prod(grid.shape[1:3])
     if cells * found > _MAX_MATRIX:
@@ -344,61 +349,3 @@ def grid_sample(graph: Graph, node: Node) -> list[Node]:
     made = chain.add("MatMul", [flat, chain.constant("matrix", matrix)], "sampled")
     target = chain.constant("full", np.array([1, shape[1], *grid.shape[1:3]]))
     return chain.done(chain.add("Reshape", [made, target], "picture", allowzero=0))
-
-
-def einsum(graph: Graph, node: Node, opset: int) -> list[Node]:
-    """Einsum of one or two operands in which no letter repeats: sums, a product of matrices, and rearrangements."""
-    del opset
-    equation = "".join(node.text("equation", "").split())
-    shapes = [graph.types[name].shape for name in node.inputs]
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
-    letters = "".join(terms)
-    right = right if arrow else "".join(sorted(one for one in set(letters) if letters.count(one) == 1))
-    plain = all(one.isalpha() for one in letters) and len(terms) == len(shapes) <= 2
-    if not plain or any(len(set(term)) != len(term) for term in (*terms, right)) or not set(right) <= set(letters):
-        return [node]
-    if any(len(term) != len(shape) for term, shape in zip(terms, shapes, strict=True)):
-        raise refuse("model-malformed", f"the equation {equation[:60]!r} does not fit its operands", node.where)
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        for letter, size in zip(term, shape, strict=True):
-            if sizes.setdefault(letter, size) != size:
-                return [node]
-    chain = _Chain(graph, node)
-    operands = []
-    for number, (name, term) in enumerate(zip(node.inputs, terms, strict=True)):
-        others = right + "".join(terms[:number] + terms[number + 1 :])
-        alone = [axis for axis, letter in enumerate(term) if letter not in others]
-        if alone:
-            axes = chain.constant(f"alone_{number}", np.array(alone, np.int64))
-            name = chain.add("ReduceSum", [name, axes], f"sum_{number}", keepdims=0, noop_with_empty_axes=0)
-        operands.append((name, "".join(letter for letter in term if letter in others)))
-    if len(operands) == 1:
-        name, term = operands[0]
-        return _ended(chain, name, term, right)
-    (a, first), (b, second) = operands
-    batch = [letter for letter in right if letter in first and letter in second]
-    summed = [letter for letter in first if letter in second and letter not in right]
-    rows = [letter for letter in first if letter not in second]
-    columns = [letter for letter in second if letter not in first]
-
-    def cells(group: list[str]) -> int:
-        return prod(sizes[letter] for letter in group)
-
-    def shaped(name: str, term: str, order: list[str], shape: list[int], label: str) -> str:
-        turned = chain.transposed(name, tuple(term.index(letter) for letter in order), f"{label}_turned")
-        return chain.add("Reshape", [turned, chain.constant(f"{label}_shape", np.array(shape, np.int64))], label, allowzero=0)
-
-    a = shaped(a, first, batch + rows + summed, [*(sizes[one] for one in batch), cells(rows), cells(summed)], "left")
-    b = shaped(b, second, batch + summed + columns, [*(sizes[one] for one in batch), cells(summed), cells(columns)], "right")
-    made = chain.add("MatMul", [a, b], "product")
-    order = batch + rows + columns
-    full = chain.constant("full", np.array([sizes[one] for one in order], np.int64))
-    return _ended(chain, chain.add("Reshape", [made, full], "whole", allowzero=0), "".join(order), right)
-
-
-def _ended(chain: _Chain, name: str, term: str, right: str) -> list[Node]:
-    order = tuple(term.index(letter) for letter in right)
-    turned = chain.transposed(name, order, "ordered")
-    return chain.done(turned if turned != name or chain.nodes else chain.add("Identity", [name], "same"))

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from verifai.onnx_graph.graph import Attribute, Graph, Node
+from verifai.onnx_graph.passes.attention import multi_head_attention, plain_attention
+from verifai.onnx_graph.passes.compositions import grid_sample
+from verifai.onnx_graph.passes.fused_norms import (
+    dynamic_matmul,
+    embed_layer_norm,
+    fused_matmul,
+    simplified_layer_norm,
+    skip_layer_norm,
+)
+from verifai.onnx_graph.passes.grouped_attention import group_query_attention
 from verifai.onnx_graph.passes.pairwise import distances
+from verifai.onnx_graph.passes.rotary import rotary_embedding
 from verifai.onnx_graph.passes.stored_weights import dynamic_lstm, matmul_nbits
 from verifai.onnx_graph.refusal import refuse
 
 DOMAIN = "com.microsoft"
-_ACTIVATIONS = frozenset({"Relu", "Tanh", "Sigmoid", "LeakyRelu"})
+_ACTIVATIONS = frozenset({"Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "Clip"})
+_PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
+UNDER_STANDARD = frozenset({"SimplifiedLayerNormalization"})
+"""onnxruntime writes these without a domain, though the standard does not have them."""
 
 
 class _Writer:
@@ -131,31 +146,53 @@ def _gelu(graph: Graph, node: Node) -> list[Node]:
 
 
 def _fused(graph: Graph, node: Node) -> list[Node]:
-    """FusedConv and FusedGemm: the layer, then its activation."""
+    """FusedConv and FusedGemm: the layer, a sum with another value, then the activation."""
     name = node.text("activation", "")
-    if name not in _ACTIVATIONS or len(node.inputs) > 3:
-        raise refuse("model-unknown-operator", f"the activation {name[:40]!r}, or a sum inside it", node.where)
+    if name and name not in _ACTIVATIONS:
+        raise refuse("model-unknown-operator", f"the activation {name[:40]!r}", node.where)
     given = node.attributes.get("activation_params")
-    alpha = {"alpha": float(given[0])} if name == "LeakyRelu" and isinstance(given, tuple) and given else {}
-    if node.op_type == "FusedGemm" and name == "LeakyRelu":
-        alpha = {"alpha": node.number("activation_alpha", 0.01)}
+    numbers = [float(one) for one in given if isinstance(one, float | int)] if isinstance(given, tuple) else []
+    if node.op_type == "FusedGemm":
+        numbers = [node.number(key, default) for key, default in (("activation_alpha", 0.01), ("activation_beta", 0.0))]
     writer = _Writer(graph, node)
-    made = writer.add(node.op_type.removeprefix("Fused"), node.inputs, "layer")
+    summed = node.inputs[3] if node.op_type == "FusedConv" and len(node.inputs) > 3 else ""
+    last = writer.add(node.op_type.removeprefix("Fused"), [one for one in node.inputs[:3] if one], "layer")
     writer.nodes[-1].attributes = {key: one for key, one in node.attributes.items() if not key.startswith("activation")}
-    writer.add(name, [made], name.lower(), node.outputs[0], **alpha)
+    if summed:
+        last = writer.add("Add", [last, summed], "sum")
+    if name == "Clip":
+        bounds = [writer.constant(f"bound_{at}", one) for at, one in enumerate(numbers[:2])]
+        writer.add("Clip", [last, *bounds], "clip", node.outputs[0])
+    elif not name:
+        writer.add("Identity", [last], "result", node.outputs[0])
+    else:
+        keys = _PARAMETERS.get(name, ())
+        values: dict[str, Attribute] = dict(zip(keys, numbers, strict=False))
+        writer.add(name, [last], name.lower(), node.outputs[0], **values)
     return writer.nodes
 
 
+def _grid_sample(graph: Graph, node: Node) -> list[Node]:
+    return grid_sample(graph, Node("GridSample", node.inputs, node.outputs, node.attributes, node.name))
+
+
 _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
+    "Attention": plain_attention,
     "BiasGelu": _gelu,
     "CDist": distances,
     "DequantizeLinear": _renamed,
     "DynamicQuantizeLSTM": dynamic_lstm,
+    "DynamicQuantizeMatMul": dynamic_matmul,
+    "EmbedLayerNormalization": embed_layer_norm,
     "FastGelu": _gelu,
     "FusedConv": _fused,
     "FusedGemm": _fused,
+    "FusedMatMul": fused_matmul,
     "Gelu": _gelu,
+    "GridSample": _grid_sample,
+    "GroupQueryAttention": group_query_attention,
     "MatMulNBits": matmul_nbits,
+    "MultiHeadAttention": multi_head_attention,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary(
@@ -169,14 +206,25 @@ _REWRITES: dict[str, Callable[[Graph, Node], list[Node]]] = {
     "QLinearSoftmax": _unary("Softmax", "axis"),
     "QuantizeLinear": _renamed,
     "QuickGelu": _gelu,
+    "RotaryEmbedding": partial(rotary_embedding, opset=0),
+    "SimplifiedLayerNormalization": simplified_layer_norm,
+    "SkipLayerNormalization": skip_layer_norm,
+    "SkipSimplifiedLayerNormalization": skip_layer_norm,
+    "TransposeMatMul": fused_matmul,
+    "Trilu": _renamed,
 }
 _LEAST_INPUTS = {
     "QGemm": 6, "QLinearAdd": 7, "QLinearMul": 7, "QLinearConcat": 5, "QLinearAveragePool": 4, "QLinearGlobalAveragePool": 4,
     "QLinearLeakyRelu": 4, "QLinearSigmoid": 4, "QLinearSoftmax": 4, "FusedConv": 2, "FusedGemm": 2, "BiasGelu": 2,
     "QuantizeLinear": 2, "DequantizeLinear": 2, "CDist": 2, "MatMulNBits": 3,
-    "DynamicQuantizeLSTM": 12,
+    "DynamicQuantizeLSTM": 12, "Attention": 2, "MultiHeadAttention": 1, "GroupQueryAttention": 7, "RotaryEmbedding": 4,
+    "EmbedLayerNormalization": 7, "FusedMatMul": 2, "TransposeMatMul": 2, "GridSample": 2, "DynamicQuantizeMatMul": 3,
+    "SimplifiedLayerNormalization": 2, "SkipLayerNormalization": 3, "SkipSimplifiedLayerNormalization": 3,
 }  # fmt: skip
-_MOST_OUTPUTS = {"DynamicQuantizeLSTM": 3}
+_MOST_OUTPUTS = {
+    "DynamicQuantizeLSTM": 3, "Attention": 2, "MultiHeadAttention": 4, "GroupQueryAttention": 4, "EmbedLayerNormalization": 3,
+    "SimplifiedLayerNormalization": 2, "SkipLayerNormalization": 4, "SkipSimplifiedLayerNormalization": 4,
+}  # fmt: skip
 
 
 def known(op_type: str, inputs: int, outputs: int) -> bool:

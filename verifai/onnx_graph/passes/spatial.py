@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifai.onnx_graph.graph import Attribute, Graph, Node, TensorType
+from verifai.onnx_graph.passes.linear_maps import dilated_average
 from verifai.onnx_graph.passes.normalisations import average_pool
 from verifai.onnx_graph.refusal import refuse
 from verifai.onnx_graph.tensors import checked_size
@@ -125,9 +126,14 @@ def pool(graph: Graph, node: Node, opset: int) -> list[Node]:
     """MaxPool or AveragePool over three axes: plane by plane over the last two, then over the first."""
     single = average_pool if node.op_type == "AveragePool" else _as_it_is
     kind, kernel = graph.types[node.inputs[0]], node.ints("kernel_shape") or ()
-    if len(kind.shape) != 5 or len(kernel) != 3 or len(node.outputs) > 1:
-        return single(graph, node, opset)
+    if node.op_type == "AveragePool" and set(node.ints("dilations") or ()) - {1} and len(kernel) == len(kind.shape) - 2 < 3:
+        each = _windows(node, kind.shape[2:], kernel)
+        return dilated_average(
+            graph, node, [(one.size, one.kernel, one.stride, one.dilation, one.before, one.count) for one in each]
+        )
     if node.op_type == "AveragePool" and set(node.ints("dilations") or ()) - {1}:
+        return single(graph, node, opset)
+    if len(kind.shape) != 5 or len(kernel) != 3 or len(node.outputs) > 1:
         return single(graph, node, opset)
     depth = kind.shape[2]
     deep, *flat = _windows(node, kind.shape[2:], kernel)

@@ -16,11 +16,11 @@ import onnx
 from verifai.onnx_graph.graph import Graph, Node, TensorType, read_attribute
 from verifai.onnx_graph.limits import OPSET
 from verifai.onnx_graph.lint import ML_DOMAIN
-from verifai.onnx_graph.passes import contributed, stored_integers
+from verifai.onnx_graph.passes import bits, contributed, scattered, stored_integers
+from verifai.onnx_graph.passes.attention import attention
 from verifai.onnx_graph.passes.compositions import (
     compress,
     cumulative_sum,
-    einsum,
     gather_elements,
     grid_sample,
     hardmax,
@@ -31,6 +31,8 @@ from verifai.onnx_graph.passes.compositions import (
     one_hot,
     reduce_log_sum,
 )
+from verifai.onnx_graph.passes.einsum import einsum
+from verifai.onnx_graph.passes.linear_maps import affine_grid, column_to_image, fourier, region_align, short_time_fourier
 from verifai.onnx_graph.passes.ml_domain import lower_ml
 from verifai.onnx_graph.passes.normalisations import (
     group_normalization,
@@ -40,6 +42,7 @@ from verifai.onnx_graph.passes.normalisations import (
     rms_normalization,
 )
 from verifai.onnx_graph.passes.recurrent import unrolled
+from verifai.onnx_graph.passes.rotary import rotary_embedding
 from verifai.onnx_graph.passes.spatial import convolution, convolution_transpose, pool, wrapped
 from verifai.onnx_graph.refusal import refuse, words
 from verifai.onnx_graph.tensors import DTYPES, Array
@@ -227,19 +230,6 @@ def _resize(graph: Graph, node: Node, opset: int) -> list[Node]:
     return resize(graph, Node("Resize", [node.inputs[0], "", *node.inputs[1:2]], node.outputs, dict(attributes), node.name))
 
 
-def _roi_align(graph: Graph, node: Node, opset: int) -> list[Node]:
-    del graph
-    if opset < 16:
-        node.attributes["coordinate_transformation_mode"] = b"output_half_pixel"
-    return [node]
-
-
-def _scatter(graph: Graph, node: Node, opset: int) -> list[Node]:
-    del graph, opset
-    node.op_type = "ScatterElements"
-    return [node]
-
-
 def _grid_sample(graph: Graph, node: Node, opset: int) -> list[Node]:
     if opset >= 20:
         names = {b"linear": b"bilinear", b"cubic": b"bicubic"}
@@ -248,18 +238,6 @@ def _grid_sample(graph: Graph, node: Node, opset: int) -> list[Node]:
             raise refuse("model-unknown-operator", "only two-dimensional grid sampling is supported", node.where)
         node.attributes["mode"] = names.get(mode, mode) if isinstance(mode, bytes) else mode
     return grid_sample(graph, node)
-
-
-def _unchanged_meaning_lost(graph: Graph, node: Node, opset: int) -> list[Node]:
-    del graph
-    if opset > OPSET:
-        raise refuse(
-            "model-unknown-operator",
-            f"the meaning of {node.op_type} changed after opset {OPSET}",
-            node.where,
-            "Export the model with opset 18.",
-        )
-    return [node]
 
 
 def _scalar(graph: Graph, node: Node, name: str, value: float) -> str:
@@ -354,6 +332,19 @@ def _typed_output(graph: Graph, node: Node, opset: int) -> list[Node]:
     return [_as_float32(node)]
 
 
+def _eye_like(graph: Graph, node: Node, opset: int) -> list[Node]:
+    """A constant: only the shape of its operand counts."""
+    del opset
+    kind = graph.types[node.inputs[0]]
+    if len(kind.shape) != 2:
+        raise refuse("model-malformed", f"an operand of {len(kind.shape)} axes", node.where)
+    dtype = DTYPES.get(node.integer("dtype", 0), kind.dtype)
+    eye = np.eye(*kind.shape, k=node.integer("k", 0), dtype=np.float32 if dtype.kind == "f" else dtype)
+    graph.constants[node.outputs[0]] = eye
+    graph.types[node.outputs[0]] = TensorType(eye.dtype, eye.shape)
+    return []
+
+
 def _as_float32(node: Node) -> Node:
     for name in ("to", "dtype", "output_datatype"):
         if node.attributes.get(name) in _OTHER_REALS:
@@ -375,13 +366,23 @@ _REWRITES: dict[str, Rewrite] = {
     ),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(("LpPool", "GlobalLpPool"), lp_pool),
-    **dict.fromkeys(("EyeLike", "HannWindow", "HammingWindow", "BlackmanWindow"), _typed_output),
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), _typed_output),
+    "EyeLike": _eye_like,
     **dict.fromkeys(("RNN", "GRU", "LSTM"), unrolled),
+    **dict.fromkeys(("BitwiseAnd", "BitwiseOr", "BitwiseXor"), bits.with_constant),
+    "AffineGrid": affine_grid,
+    "Attention": attention,
+    "BitShift": bits.shifted,
+    "BitwiseNot": bits.inverted,
+    "Col2Im": column_to_image,
+    "Det": bits.determinant,
+    "GatherND": scattered.rows_by_number,
+    "Pow": bits.power,
     "AveragePool": pool,
     "Conv": convolution,
     "ConvTranspose": convolution_transpose,
     "MaxPool": pool,
-    "DFT": _unchanged_meaning_lost,
+    "DFT": fourier,
     "GroupNormalization": group_normalization,
     "InstanceNormalization": instance_normalization,
     "MeanVarianceNormalization": mean_variance_normalization,
@@ -408,8 +409,12 @@ _REWRITES: dict[str, Rewrite] = {
     "Mish": _mish,
     "Pad": _pad,
     "Resize": _resize,
-    "RoiAlign": _roi_align,
-    "Scatter": _scatter,
+    "RotaryEmbedding": rotary_embedding,
+    "RoiAlign": region_align,
+    **dict.fromkeys(("Scatter", "ScatterElements"), scattered.elements),
+    "ScatterND": scattered.slices,
+    "STFT": short_time_fourier,
+    "TensorScatter": scattered.cache_written,
     "Slice": _slice,
     "Split": _split,
     "Swish": _swish,

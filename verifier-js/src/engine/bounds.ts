@@ -127,7 +127,7 @@ export class Facts {
     if (divisor?.kind !== "RowSum" || mixed?.kind !== "BatchedMatMul") return undefined;
     const row = divisor.x === mixed.a && divisor.y === NONE && divisor.axes === 1 && divisor.multiplier >= 1n;
     if (!row || this.circuit.tensors[mixed.a]!.low < 0n) return undefined;
-    return RECIP_ONE * absolute(mixed.multiplier) * magnitude(this.circuit.tensors[mixed.b]!);
+    return -floorDivided(-RECIP_ONE * absolute(mixed.multiplier) * magnitude(this.circuit.tensors[mixed.b]!), divisor.multiplier);
   }
 
   /** M when v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0; else 0. */

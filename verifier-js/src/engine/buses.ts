@@ -8,7 +8,8 @@ import { type Circuit, HASHED, type Op, type OpOf, NONE, portsOf, PRIVATE, resul
 import { mostLeaves } from "./soundness.js";
 import { NO_AXIS, piecesOf, type Storage, stored, whole } from "./storage.js";
 
-export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "power";
+/** "signed": all integers of ±(2^index − 1), row i being i − 2^index, and row 0 being 0; of hidden weights alone. */
+export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "power" | "signed";
 
 /** W: columns of every row. */
 export const WIDTH = 2;

@@ -154,12 +154,23 @@ export class ClaimCounter {
     this.#tables(bus);
   }
 
+  /** A sum of fractions for weights' own cells. */
+  ranges(bus: Bus): void {
+    this.send(1);
+    for (let layer = 0; layer < bus.logLeaves; layer++) this.send(2 * layer + 4);
+    for (const owner of bus.byTensor.keys()) {
+      this.weight(owner, 0, 1);
+      this.pin(this.circuit.weights[owner]!, 1);
+    }
+    this.#tables(bus);
+  }
+
   #tables(bus: Bus): void {
     for (const table of bus.tables) {
       this.send(1);
       this.open([table.logSize], 0, 1);
       this.look(2 * 2 ** Math.floor((table.logSize + 1) / 2), 1);
-      if (table.kind === "range") continue;
+      if (table.kind === "range" || table.kind === "signed") continue;
       this.nanoseconds += TABLE_NS * 2 ** table.logSize;
       this.most = Math.max(this.most, 64 * 2 ** table.logSize);
     }

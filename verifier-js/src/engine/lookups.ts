@@ -139,6 +139,10 @@ export class LeafSum {
 export function tableRow(circuit: Circuit, block: TableBlock, point: Point): Claim[] {
   const argument = integerExtension(point);
   if (block.kind === "range") return [known(argument)];
+  if (block.kind === "signed") { // i − 2^k, but for row 0
+    const half = 2 ** (block.logSize - 1);
+    return [known(add(add(argument, embed(-half)), scale(eqIndex(0, point), half)))];
+  }
   const [low, values] = tableValues(circuit, block), split = Math.floor(point.length / 2);
   const outer = eqTable(point.slice(0, split)), inner = eqTable(point.slice(split)), width = sizeOf(inner);
   let value = ZERO;

@@ -4,7 +4,7 @@
  */
 
 import { type Functional, pointAxes, trueTotal } from "./axes.js";
-import { buildBus } from "./buses.js";
+import { type Bus, buildBus } from "./buses.js";
 import { ascii, bitLength, fromHex, rejected, startsWith, toHex, words } from "./bytes.js";
 import { HidingChannel } from "./channels.js";
 import { ClaimCounter } from "./claim_count.js";
@@ -12,20 +12,22 @@ import { type Claim, known } from "./claims.js";
 import { ONE, P, scale, twoTo, ZERO } from "./field.js";
 import { repeated } from "./geometry.js";
 import type { SpentOpening } from "./interface.js";
-import { type Commitment, epochKey, type Layout, shapesOf, witnessColumns } from "./layout.js";
+import { type Commitment, countKey, epochKey, type Layout, shapesOf, witnessColumns } from "./layout.js";
 import { checkHiddenOpenings, type Opened, type Tick } from "./opening.js";
 import type { Party } from "./party.js";
 import { planWitness, secondOf, withSoundness } from "./plan.js";
 import { type Allowance, mostMessages, priceOfRelation, priceWithOpenings, requirePrice } from "./price.js";
-import { type Circuit, COMMITTED_WEIGHTS, PRIVATE, shaped, type Tensor } from "./program.js";
+import { type Circuit, COMMITTED_WEIGHTS, PRIVATE, shaped, type Tensor, type Weight } from "./program.js";
 import { decodeProof } from "./proof.js";
 import { padsOf, RehearsalParty } from "./rehearsal.js";
 import { checkLookups } from "./script.js";
 import { sha256 } from "./sha256.js";
+import { whole } from "./storage.js";
 import { SUITES } from "./suite.js";
 import { Transcript } from "./transcript.js";
 import type { Trusted } from "./verify.js";
 import { VerifierParty } from "./verifier_party.js";
+import { checkRanges, isRanged, weightSums } from "./weight_ranges.js";
 
 type Kind = "registration" | "link";
 
@@ -37,6 +39,10 @@ interface WeightParts {
   readonly positive: readonly number[];
   readonly negative: readonly number[];
   readonly slack: readonly number[];
+  /** It has no parts: its cells are looked up themselves. */
+  readonly ranged: boolean;
+  /** Whether its rows' norms are shown. */
+  readonly normed: boolean;
 }
 
 interface OpenedRoot {
@@ -59,21 +65,33 @@ function limbWidths(bound: bigint): number[] {
   return [...new Array<number>(Math.floor(bits / LIMB_BITS)).fill(LIMB_BITS), ...(rest > 0 ? [rest] : [])];
 }
 
+/** Whether a registration shows bounds and no norms: some declared row L1 is not 2^k − 1, so no slack could reach it. */
+const boundsAlone = (circuit: Circuit): boolean => circuit.weights.some((weight) => (weight.rowL1 & (weight.rowL1 + 1n)) !== 0n);
+
 /** The circuit of the witness: its inputs are the parts of a registration, all private; it computes nothing. */
 function relationCircuit(kind: Kind, circuit: Circuit): [Circuit, WeightParts[]] {
-  const tensors: Tensor[] = [];
+  const tensors: Tensor[] = [], alone = boundsAlone(circuit);
   const limbs = (name: string, shape: readonly number[], bound: bigint): number[] =>
     limbWidths(bound).map((bits, limb) => {
       tensors.push({ ...shaped(`${name}${limb}`, shape), low: 0n, high: (1n << BigInt(bits)) - 1n, fill: 0n, scale: [1n, 1n], zeroPoint: 0n });
       return tensors.length - 1;
     });
   const parts = kind === "link" ? [] : circuit.weights.map((weight, index): WeightParts => {
-    const row = BigInt(weight.size / weight.shape[0]!);
-    if (2n * weight.bound * row + weight.rowL1 >= P) {
+    const most = weight.bound * BigInt(weight.size / weight.shape[0]!);
+    if (alone && weight.rowL1 < most) {
+      const message = "its declared row L1 is neither 2^k − 1 nor what follows from its bound, so no registration shows it";
+      throw rejected("circuit-invalid", message, weight.name);
+    }
+    if (!alone && 2n * most + weight.rowL1 >= P) {
       throw rejected("circuit-invalid", "a row's sum could reach the field's prime, so congruence would not be equality", weight.name);
     }
+    if (alone && isRanged(weight)) {
+      limbWidths(weight.bound);
+      return { positive: [], negative: [], slack: [], ranged: true, normed: false };
+    }
     const positive = limbs(`p${index}.`, weight.shape, weight.bound), negative = limbs(`n${index}.`, weight.shape, weight.bound);
-    return { positive, negative, slack: limbs(`s${index}.`, weight.shape.slice(0, 1), weight.rowL1) };
+    const slack = alone ? [] : limbs(`s${index}.`, weight.shape.slice(0, 1), weight.rowL1);
+    return { positive, negative, slack, ranged: false, normed: !alone };
   });
   const bare: Circuit = {
     suite: circuit.suite, zeroKnowledge: true, tensors, weights: circuit.weights, tables: [], ops: [],
@@ -83,22 +101,35 @@ function relationCircuit(kind: Kind, circuit: Circuit): [Circuit, WeightParts[]]
   return [bare, parts];
 }
 
-/** The script after the lookups. */
-function checkRelation(kind: Kind, party: Party, circuit: Circuit, parts: readonly WeightParts[]): void {
+/** The sums of fractions for the weights whose cells are looked up themselves. */
+const rangeSums = (circuit: Circuit, parts: readonly WeightParts[]): Bus[] =>
+  weightSums(circuit.weights, parts.flatMap((mine, index) => (mine.ranged ? [index] : [])));
+
+/** The script. `bus`: lookups of parts; `sums`: of weights' own cells. */
+function checkRelation(kind: Kind, party: Party, circuit: Circuit, parts: readonly WeightParts[], bus: Bus, sums: readonly Bus[]): void {
+  if (kind === "registration") {
+    if (bus.tables.length > 0 || sums.length === 0) checkLookups(party, bus);
+    checkRanges(party, circuit.weights, sums, bus.tables.length);
+  }
   circuit.weights.forEach((weight, index) => {
-    const axes = pointAxes(party.challenges("relation.point", weight.logCells), weight.bits), value = party.weight(index, axes, "relation.w");
     if (kind === "link") {
+      const axes = pointAxes(party.challenges("relation.point", weight.logCells), weight.bits), value = party.weight(index, axes, "relation.w");
       value.minus(party.committed(epochKey(index), axes, "relation.epoch")).assertZero("relation");
-      return;
-    }
-    const mine = parts[index]!, positive = joinedLimbs(party, mine.positive, axes);
-    positive.minus(joinedLimbs(party, mine.negative, axes)).minus(value).assertZero("relation");
-    const row = pointAxes(party.challenges("relation.row", weight.bits[0]!), weight.bits.slice(0, 1));
-    const along = [...row, ...weight.padded.slice(1).map((size) => repeated(ONE, size, size))];
-    const above = joinedLimbs(party, mine.positive, along);
-    const total = above.plus(joinedLimbs(party, mine.negative, along)).plus(joinedLimbs(party, mine.slack, row));
-    total.shift(scale(trueTotal(row, weight.shape.slice(0, 1)), -weight.rowL1)).assertZero("relation");
+    } else if (!parts[index]!.ranged) checkParts(party, index, weight, parts[index]!);
   });
+}
+
+/** p − n = W at a random point; Σ (p + n) and slack are the row L1 at a random row, where that is shown. */
+function checkParts(party: Party, index: number, weight: Weight, mine: WeightParts): void {
+  const axes = pointAxes(party.challenges("relation.point", weight.logCells), weight.bits), value = party.weight(index, axes, "relation.w");
+  const positive = joinedLimbs(party, mine.positive, axes);
+  positive.minus(joinedLimbs(party, mine.negative, axes)).minus(value).assertZero("relation");
+  if (!mine.normed) return;
+  const row = pointAxes(party.challenges("relation.row", weight.bits[0]!), weight.bits.slice(0, 1));
+  const along = [...row, ...weight.padded.slice(1).map((size) => repeated(ONE, size, size))];
+  const above = joinedLimbs(party, mine.positive, along);
+  const total = above.plus(joinedLimbs(party, mine.negative, along)).plus(joinedLimbs(party, mine.slack, row));
+  total.shift(scale(trueTotal(row, weight.shape.slice(0, 1)), -weight.rowL1)).assertZero("relation");
 }
 
 /** Σ 2^offset·limb under `axes`. */
@@ -116,6 +147,7 @@ interface RelationPlan {
   readonly parts: readonly WeightParts[];
   readonly layout: Layout;
   readonly weights: readonly Commitment[];
+  readonly sums: readonly Bus[];
 }
 
 function planRelation(kind: Kind, trusted: Trusted, bare: Circuit, parts: readonly WeightParts[]): RelationPlan {
@@ -124,30 +156,35 @@ function planRelation(kind: Kind, trusted: Trusted, bare: Circuit, parts: readon
   const weights = [alone("io:weights", committed)];
   if (kind === "link") weights.push(alone("io:epoch", secondOf(committed)));
   const party = new RehearsalParty(bare);
-  if (kind === "registration") checkLookups(party, bus);
-  checkRelation(kind, party, trusted.circuit, parts);
-  const pads = padsOf(party), witness = planWitness(witnessColumns(bare, bus), pads, Math.max(...weights.map((one) => one.logCells)));
+  const sums = rangeSums(trusted.circuit, parts), columns = witnessColumns(bare, bus);
+  checkRelation(kind, party, trusted.circuit, parts, bus, sums);
+  sums.flatMap((one) => one.tables).forEach((table, i) => columns.set(countKey(bus.tables.length + i), whole([table.logSize])));
+  const pads = padsOf(party), witness = planWitness(columns, pads, Math.max(...weights.map((one) => one.logCells)));
   const layout = withSoundness({ bus, witness, weights: undefined, hashed: new Map(weights.entries()), soundness: [], levels: [], pads });
-  return { circuit: bare, parts, layout, weights };
+  for (const one of sums) withSoundness({ ...layout, bus: one }); // each has an error of its own
+  return { circuit: bare, parts, layout, weights, sums };
 }
 
 /** What a relation's script takes, on numbers. */
 function countRelation(kind: Kind, circuit: Circuit, bare: Circuit, parts: readonly WeightParts[]): ClaimCounter {
-  const found = new ClaimCounter(bare);
-  if (kind === "registration") found.lookups();
+  const found = new ClaimCounter(bare), sums = rangeSums(circuit, parts);
+  if (kind === "registration" && (bare.inputs.length > 0 || sums.length === 0)) found.lookups();
+  for (const one of sums) found.ranges(one);
   circuit.weights.forEach((weight, index) => {
+    const mine = parts[index];
+    if (mine?.ranged) return;
     found.weight(index, 0, 1);
-    if (kind === "link") {
+    if (mine === undefined) {
       found.weight(index, 0, 1);
       return;
     }
     const rest = 2 ** weight.shape.length - 2; // along a row: vectors of ones
-    found.make(weight.padded.slice(1).reduce((x, y) => x + y, 0), 1);
-    for (const limb of [...parts[index]!.positive, ...parts[index]!.negative]) {
+    if (mine.normed) found.make(weight.padded.slice(1).reduce((x, y) => x + y, 0), 1);
+    for (const limb of [...mine.positive, ...mine.negative]) {
       found.read(limb, 0, 1);
-      found.read(limb, rest, 1);
+      if (mine.normed) found.read(limb, rest, 1);
     }
-    for (const limb of parts[index]!.slack) found.read(limb, 0, 1);
+    for (const limb of mine.slack) found.read(limb, 0, 1);
   });
   return found;
 }
@@ -177,8 +214,7 @@ function verifyRelation(kind: Kind, trusted: Trusted, roots: readonly OpenedRoot
   transcript.absorb("witness.root", decoded.root);
   const channel = new HidingChannel(transcript, decoded.messages, plan.layout.pads!);
   const party = new VerifierParty(bare, channel, new Map(), new Set(), undefined);
-  if (kind === "registration") checkLookups(party, plan.layout.bus);
-  checkRelation(kind, party, circuit, parts);
+  checkRelation(kind, party, circuit, parts, plan.layout.bus, plan.sums);
   const openings = [...decoded.openings], own = { commitment: plan.layout.witness, root: decoded.root, opening: openings.shift()!, number: 0 };
   const groups: Opened[][] = [[own]];
   plan.weights.forEach((commitment, i) => {

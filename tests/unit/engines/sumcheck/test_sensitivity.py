@@ -12,10 +12,11 @@ from tests.support.lowering_runs import SUITES, n, net
 from tests.support.sumcheck_models import Array
 from tests.unit.engines.sumcheck.test_tuning import spec, tune
 from verifai.domain.fidelity import FidelityFloor, Task
+from verifai.domain.progress import SILENT
 from verifai.domain.record import Record
 from verifai.domain.statement import WeightVisibility
 from verifai.engines.fidelity import Measure, reference_measure
-from verifai.engines.sumcheck.building import build_circuit
+from verifai.engines.sumcheck.building import build_circuit, options_of, suite_of
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.circuit.program import Visibility
@@ -25,7 +26,7 @@ from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options
 from verifai.engines.sumcheck.sensitivity import Cost, blamed, chosen, costs, extra_bits, finer, finer_input
 from verifai.engines.sumcheck.tensors import circuit_inputs
-from verifai.engines.sumcheck.tuning import Tuned
+from verifai.engines.sumcheck.tuning import Tuned, Tuner
 from verifai.engines.sumcheck.verifier.verify import trust_circuit, trust_weights, verify
 from verifai.errors import InputRejected, PolicyNotMet, UsageError
 from verifai.onnx_graph.model import OnnxModel
@@ -202,6 +203,21 @@ def test_a_bound_is_about_what_its_value_is_computed_of() -> None:
     assert blamed(source, "turned.z", fine) == {"kept"}
     assert blamed(source, "magnitude.squares", fine - {"magnitude"}) == {"waves"}
     assert blamed(source, "of nothing", fine) == fine
+
+
+def test_what_a_finer_grid_does_not_allow_refuses_no_model() -> None:
+    """A maximum is proven of 16 bits: the attempt is refused, and not the model, of which a coarser circuit was measured."""
+    source = net((1, 6), (1, 1), n("MatMul", "x", "w", out="h"), n("ReduceMax", "h", "axes"), w=np.eye(6, dtype=F), axes=[1])
+    feeds = [{"x": np.linspace(-1, 1, 6, dtype=F)[None] * at} for at in range(1, 9)]
+    asked = spec("regression")
+    tuner = Tuner(source, asked, feeds, options_of(asked), frozenset(), suite_of(asked), SILENT)
+    coarse = tuner._try(15)
+    assert coarse.fidelity is not None and coarse.refused is None
+    wide = finer(coarse.scales["h"], 8)
+    assert wide is not None
+    tuner._fine = {"h": wide}
+    refused = tuner._try(15).refused
+    assert refused is not None and refused.code == "sumcheck-unsupported"
 
 
 def test_samples_are_judged_by_the_spreads_of_all() -> None:

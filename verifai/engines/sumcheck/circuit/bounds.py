@@ -132,7 +132,7 @@ class Facts:
         """A bound of |x·f| where f is the reciprocal of its row's norm, or of the sum that x's row is a weighted part of.
 
         f = R·2^e ≤ 2^46/q. (1) q = ⌊√v⌋ ≥ 1 and v = M·Σx² + c with M ≥ 1, c ≥ 0: √M·|x| ≤ √v < q + 1 ≤ 2q. (2) q = M·Σe over
-        the cells of the same row of e ≥ 0, M ≥ 1, and x = N·Σ e·b: |x| ≤ |N|·max|b|·q. None in all other cases.
+        the cells of the same row of e ≥ 0, M ≥ 1, and x = N·Σ e·b: |x| ≤ |N|·max|b|·q/M. None in all other cases.
         """
         recip = self.maker(factor)
         if not isinstance(recip, ops.Recip):
@@ -147,7 +147,7 @@ class Facts:
         same = divisor.x == mixed.a and divisor.y == ops.NONE and divisor.axes == 1 and divisor.multiplier >= 1
         if not same or self._circuit.tensors[mixed.a].low < 0:
             return None
-        return RECIP_ONE * abs(mixed.multiplier) * self._circuit.tensors[mixed.b].magnitude
+        return -(-RECIP_ONE * abs(mixed.multiplier) * self._circuit.tensors[mixed.b].magnitude // divisor.multiplier)
 
     def _sums_squares(self, v: int, x: int) -> int:
         """M when v is M·Σx² + c along the last axis, M ≥ 1, c ≥ 0; else 0."""

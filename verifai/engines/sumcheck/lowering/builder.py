@@ -173,12 +173,15 @@ class Builder:
     """Values that are rounded to a table as sums, rectified or not: on a wide grid they need none."""
     unrounded: bool = False
     unclamped: bool = False
+    sparing: bool = False
     fine: bool = False
     """As :class:`..quantise.scales.QuantiserOptions` has it."""
     shown: frozenset[int] = frozenset()
     """The circuit inputs that statements show."""
     round_bounds: bool = False
     """Whether bounds that follow from weights are rounded up: hidden weights' are published, and exact ones tell more."""
+    bounds_alone: bool = False
+    """Whether a row's declared L1 norm is what follows from the bound: of hidden weights that are too many to show norms of."""
     _names: set[str] = field(default_factory=set)
     _shared: dict[tuple[tuple[int, ...], bytes] | None, int] = field(default_factory=dict)
     _tables: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
@@ -255,6 +258,7 @@ class Builder:
         bound, row_l1 = int(magnitudes.max()), int(rows.max())
         if self.round_bounds:
             bound, row_l1 = ((1 << value.bit_length()) - 1 for value in (bound, row_l1))
+            row_l1 = bound * (cells.size // len(cells)) if self.bounds_alone else row_l1
         self.weights.append(Weight(self._unique(name), cells.shape, bound, row_l1))
         self.cells.append(cells)
         if key is not None:

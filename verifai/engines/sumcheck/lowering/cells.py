@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from math import prod
 
 import numpy as np
@@ -26,7 +27,7 @@ from verifai.engines.sumcheck.lowering.values import (
     scaled,
     widened,
 )
-from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, constant, substitute
+from verifai.engines.sumcheck.quantise.functions import IDENTITY, Program, constant, evaluate, substitute
 from verifai.onnx_graph.graph import Node
 
 Floats = NDArray[np.float64]
@@ -188,6 +189,15 @@ def _same_form(state: State, node: Node) -> tuple[Lazy, Lazy] | None:
     return (first, second) if first.form is second.form and small else None
 
 
+def _has_value_at_zero(program: Program) -> bool:
+    """Whether 0 has a value; x·ln x has none, as 0 times an infinity has none: such functions stay two tables and a product."""
+    try:
+        evaluate(program, Decimal(0))
+    except ArithmeticError:
+        return False
+    return True
+
+
 def _binary(op: str) -> Callable[[State, Node], None]:
     def lower(state: State, node: Node) -> None:
         for position in (0, 1):
@@ -198,9 +208,10 @@ def _binary(op: str) -> Callable[[State, Node], None]:
         for position in (0, 1):
             state.value(node, position)
         same = _same_form(state, node)
-        if same is not None:
-            programs = [lazy.program or (_X,) for lazy in same]
-            state.set_lazy(node, same[0].form, (*programs[0], *programs[1], (op,)))
+        programs = [] if same is None else [lazy.program or (_X,) for lazy in same]
+        joined: Program = (*programs[0], *programs[1], (op,)) if programs else ()
+        if same is not None and (same[0].form.constant != 0.0 or _has_value_at_zero(joined)):
+            state.set_lazy(node, same[0].form, joined)
         elif op in ("add", "sub"):
             combine(state, node, list(zip(node.inputs, (1.0, -1.0 if op == "sub" else 1.0), strict=True)))
         elif op == "mul":

@@ -52,6 +52,7 @@ from verifai.engines.sumcheck.lowering.values import (
     whole,
 )
 from verifai.engines.sumcheck.lowering.views import materialise
+from verifai.engines.sumcheck.protocol.weight_ranges import WIDEST_BITS
 from verifai.engines.sumcheck.quantise.functions import Program, tabulate_at
 from verifai.engines.sumcheck.quantise.scales import Scale
 from verifai.errors import UnsupportedModel
@@ -87,6 +88,17 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
                 continue
             needed = max(needed, FACTOR_BITS - 1 - int(np.floor(log2(ratio))))
     return needed
+
+
+def narrow_shift(builder: Builder, form: Form, step: Fraction) -> int:
+    """The greatest s with which no weight of ``form`` is wider than WIDEST_BITS; MAX_SHIFT where there is none."""
+    found = MAX_SHIFT
+    for term in form.terms:
+        if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm | GatedTerm):
+            largest = float(np.abs(term.weight).max(initial=0.0)) * float(_term_step(term) / step)
+            if largest:
+                found = min(found, int(np.floor(log2(((1 << WIDEST_BITS) - 2) / largest))))
+    return found
 
 
 TABLE_BITS = 13

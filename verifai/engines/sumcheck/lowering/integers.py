@@ -31,6 +31,8 @@ def _bounds(state: State, node: Node, position: int) -> Bounds:
     array = state.graph.constants.get(name)
     if array is not None:
         return (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if state.exactly and name in state.exact_bounds:
+        return state.exact_bounds[name]
     value = state.value(node, position)
     if isinstance(value, Held):
         if value.step != 1 or value.zero_point != 0:
@@ -124,6 +126,33 @@ def derive(state: State, node: Node) -> None:
     if kind not in INTEGERS or node.op_type not in OPERATORS or node.domain:
         return
     _note(state, node, _BOUNDS[node.op_type](state, node), kind)
+    state.exactly = True
+    try:
+        state.exact_bounds[name] = _BOUNDS[node.op_type](state, node)
+    finally:
+        state.exactly = False
+
+
+_REARRANGED = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity", "Tile", "Pad", "Cast", "Concat"}
+)
+
+
+def _keep_bounds(state: State, node: Node) -> None:
+    """Numbers that only moved, with zeros beside them at most, are within the same bounds; a truth value is 0 or 1."""
+    if node.op_type not in _REARRANGED or node.domain or state.graph.types.get(node.outputs[0]) not in INTEGERS:
+        return
+    moved = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    found = [
+        (0, 1) if state.graph.types.get(name) == "bool" else state.exact_bounds.get(name)
+        for name in moved
+        if name not in state.graph.constants
+    ]
+    known = [one for one in found if one is not None]
+    arrays = [state.graph.constants[name] for name in moved if name in state.graph.constants]
+    known += [(int(one.min()), int(one.max())) for one in arrays if one.size]
+    if len(known) == len(moved) and (node.op_type != "Pad" or len(node.inputs) < 3 or not node.inputs[2]):
+        state.exact_bounds[node.outputs[0]] = min(0, *(low for low, _ in known)), max(0, *(high for _, high in known))
 
 
 def _note(state: State, node: Node, bounds: Bounds, kind: str) -> None:
@@ -143,6 +172,7 @@ def _bound(node: Node, reason: str) -> UnsupportedModel:
 
 def keep(state: State, node: Node) -> None:
     """Note the scale of integers that were moved or cast, and are not cells yet: it is that of what they were."""
+    _keep_bounds(state, node)
     for name in node.outputs:
         if state.graph.types.get(name, "float32") not in INTEGERS or isinstance(state.values.get(name), Held | None):
             continue

@@ -121,6 +121,8 @@ def lower(
     fold: bool = True,
     unrounded: bool = True,
     unclamped: bool = False,
+    bounds_alone: bool = False,
+    sparing: bool = False,
     fine: bool = False,
 ) -> Lowered:
     """Lower a canonical model.
@@ -135,7 +137,8 @@ def lower(
         coarse: as :class:`.builder.Builder` has it, for estimates.
         fold: whether constants that move or stretch cells are folded into the next linear layer, weighted sums of squares are
             joined, and masks before a softmax are looked for.
-        unrounded, unclamped, fine: as :class:`..quantise.scales.QuantiserOptions` has them.
+        unrounded, unclamped, sparing, fine: as :class:`..quantise.scales.QuantiserOptions` has them.
+        bounds_alone: as :class:`.builder.Builder` has it, where bounds are rounded.
 
     Raises:
         UnsupportedModel: ``operator-unsupported``, ``circuit-bound``, ``no-scale`` and others, with the node or value named.
@@ -150,7 +153,8 @@ def lower(
         derived = comparisons.boolean_scales(graph)
         public = weights is WeightVisibility.PUBLIC
         builder = Builder(plan, scales, public, coarse, exact, round_bounds=rounded, derived=derived, unrounded=unrounded)
-        builder.unclamped, builder.fine = unclamped, fine
+        builder.unclamped, builder.sparing, builder.fine = unclamped, sparing, fine
+        builder.bounds_alone = bounds_alone
         ports = _lower_once(graph, builder, tensors, exact, fold, unrounded)
         following = next_plan(builder.needs, split=split)
         if following == plan:

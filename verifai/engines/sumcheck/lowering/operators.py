@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from onnx import TensorProto
+
 from verifai.engines.interface import OperatorSupport
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.lowering.builder import Builder, Plan
@@ -27,6 +29,7 @@ from verifai.onnx_graph.tensors import to_array
 _UNIT = choose_scale(Range(-1.0, 1.0), 8)
 _ONE_SIDED = {"Reciprocal": 0, "Log": 0, "Sqrt": 0, "Pow": 0, "Div": 1}
 """Operators whose operand at this place lies on one side of 0, where a rule asks."""
+_UNSIGNED = frozenset({TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64})
 _SAME_CELLS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Identity", "Expand"})
 _BYTES = integer_scale(Range(0.0, 255.0))
 
@@ -45,6 +48,7 @@ class UnitScales(dict[str, Scale]):
         small = {t.name for t in graph.initializer if t.name in exponents and small_power(to_array(t, t.name))}
         nodes = [node for node in nodes if node.op_type != "Pow" or node.input[1] not in small]
         self._above = {node.input[_ONE_SIDED[node.op_type]] for node in nodes}
+        self._above |= {node.input[0] for node in graph.node if node.op_type == "Cast" and node.attribute[0].i in _UNSIGNED}
         for node in reversed(graph.node):
             if node.op_type in _SAME_CELLS and node.output[0] in self._above:
                 self._above.add(node.input[0])

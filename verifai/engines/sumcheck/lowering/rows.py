@@ -16,7 +16,7 @@ import numpy as np
 
 from verifai.engines.sumcheck.circuit.bounds import RECIP_LIMIT, RECIP_ONE
 from verifai.engines.sumcheck.circuit.ops import NONE, BatchedMatMul, Isqrt, LinearCombination, Recip, RowMax, RowScale, RowSum
-from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width, table_key
+from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_COLUMNS, signed_width, table_key
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.masks import UNDERFLOW, masked_rows
 from verifai.engines.sumcheck.lowering.pool import row_max
@@ -47,18 +47,32 @@ def table_width(span: int, step: Fraction) -> int:
     return min(max(last.bit_length(), 1), MAX_WIDTH)
 
 
-def exponentials(state: State, node: Node, rows: Held) -> tuple[int, int, int]:
-    """Tensors of the maximum m of each row, of E = round(2^14·exp(x − m)), and of Σ E; ``rows`` has the softmax's axis last."""
+def exponentials(state: State, node: Node, rows: Held, *, mixes: bool = False) -> tuple[int, int, int]:
+    """Tensors of the maximum m of each row, of E = round(2^14·exp(x − m)), and of Σ E; ``rows`` has the softmax's axis last.
+
+    ``mixes``: of a multiple of Σ E, which is the divisor of a mixture alone.
+    """
     name, builder = node.outputs[0], state.builder
     if rows.shape[-1] * EXP_ONE >= RECIP_LIMIT:
         raise unsupported(node, f"rows of {rows.shape[-1]} cells are too long")
     tensor = materialise(builder, rows, f"{name}.x")
     span = builder.tensors[tensor].high - builder.tensors[tensor].low
     width = table_width(span, rows.step)
+    if builder.sparing and span.bit_length() <= MAX_WIDTH and 1 << width <= span:
+        # Layers whose steps are one power of two share the longer table, and all share its flags.
+        longer = span.bit_length()
+        width = longer if rows.index.size * SPLIT_COLUMNS >= 2 << longer else width
     table = builder.table(0, exponential_table(width, rows.step), f"exp[{width}]")
     op = RowMax(tensor, builder.next, builder.next + 1, table, span > (1 << width) - 1)
     maximum, exp = builder.emit(op, f"{name}.max", step=rows.step)
-    return maximum, exp, builder.emit(RowSum(exp, NONE, builder.next, 1, 1), f"{name}.sum")[0]
+    total = RowSum(exp, NONE, builder.next, _fineness(state, rows) if mixes else 1, 1)
+    return maximum, exp, builder.emit(total, f"{name}.sum")[0]
+
+
+def _fineness(state: State, rows: Held) -> int:
+    """By what a sum of exponentials is multiplied whose reciprocal weights a mixture: the reciprocal of a large number has
+    fewer bits to round off, and as many that count."""
+    return max(1, (RECIP_LIMIT - 1) >> (rows.shape[-1] * EXP_ONE).bit_length()) if state.builder.sparing else 1
 
 
 def _softmax(state: State, node: Node) -> None:
@@ -87,15 +101,17 @@ def _mixture(state: State, node: Node) -> None:
     rows = masked_rows(state, node, axis)
     if rows is None:
         rows = _near_the_largest(state, node, axis)
-    _, exp, total = exponentials(state, node, rows)
+    _, exp, total = exponentials(state, node, rows, mixes=True)
     values = state.held(node, 1)
     spread = values.at(np.broadcast_to(values.index, (*rows.shape[:-2], *values.shape[-2:])))
     right = materialise(builder, spread, f"{name}.values")
     reciprocal = builder.emit(Recip(total, builder.next), f"{name}.recip")[0]
     mixed = builder.emit(BatchedMatMul(exp, right, builder.next, 1), f"{name}.mixed")[0]
     mean = builder.emit(RowScale(mixed, reciprocal, builder.next, 1), f"{name}.mean")[0]
-    unit, step = values.step / RECIP_ONE, state.scale(name).step
-    state.unit_cells(node, quotient(state, mean, unit, step, rows_shape(state, node), name))
+    unit = values.step * _fineness(state, rows) / RECIP_ONE
+    own = state.scale(name)
+    seen = max(own.high, -own.low) if builder.sparing else None
+    state.unit_cells(node, quotient(state, mean, unit, own.step, rows_shape(state, node), name, seen))
 
 
 def rows_shape(state: State, node: Node) -> tuple[int, ...]:

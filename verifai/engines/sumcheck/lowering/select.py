@@ -161,17 +161,20 @@ def chosen_rows(state: State, node: Node, table: Floats) -> None:
     x = x if x.shape else x.at(x.index.reshape(1))
     low, high = _range(state, x)
     count, flat = len(table), table.reshape(len(table), -1)
+    # Ranges are powers of two; what integers are computed from may bound them more narrowly. Rows beyond are never chosen.
+    least, most = state.exact_bounds.get(node.inputs[1], (low, high))
+    beyond = (low < -count or high >= count) and -count <= least and most < count
     if high - low >= MAX_TABLE_CELLS // flat.shape[1] and not _by_public_numbers(state, flat.size, x, low):
         raise unsupported(
             node,
             f"its indices take too many values for a table of {flat.shape[1]} columns that is looked up",
             "Make the input that holds them public ([tensors] of circuit.toml): its rows are then chosen without a lookup.",
         )
-    if low < -count or high >= count:
+    if (low < -count or high >= count) and not beyond:
         raise unsupported(node, f"an index may lie from {low} to {high}, outside the {count} rows of its table")
-    values = np.arange(low, high + 1)
+    values = np.clip(np.arange(low, high + 1), -count, count - 1)
     rows = flat[values]
-    if _by_public_numbers(state, flat.size, x, low) and _kind(state, name) not in INTEGERS:
+    if not beyond and _by_public_numbers(state, flat.size, x, low) and _kind(state, name) not in INTEGERS:
         index = state.builder.tensors[x.tensor]
         term = TableTerm(x.tensor, flat, 1.0)
         state.chosen.append(flat)

@@ -16,7 +16,7 @@ from verifai.engines.sumcheck.lowering.constant_parts import with_constant_parts
 from verifai.engines.sumcheck.lowering.graph import unsupported
 from verifai.engines.sumcheck.lowering.moves import mirrored
 from verifai.engines.sumcheck.lowering.select import chosen_rows
-from verifai.engines.sumcheck.lowering.state import State
+from verifai.engines.sumcheck.lowering.state import State, signed_parts
 from verifai.engines.sumcheck.lowering.top_k import chosen_by_one_hot
 from verifai.engines.sumcheck.lowering.values import ZERO_CELL, Held, Lazy, whole
 from verifai.engines.sumcheck.lowering.views import concatenate, materialise, partition
@@ -202,6 +202,11 @@ def _concat(state: State, node: Node) -> None:
             raise unsupported(node, "its parts are stored under different scales or zero points")
         axis = node.integer("axis", 0) % len(stored[0].shape)
         state.set_held(node, concatenate(state.builder, stored, axis, node.outputs[0], windows=state.fold))
+        return
+    signed = signed_parts(state, node) if state.builder.sparing else None
+    if signed is not None:
+        axis = node.integer("axis", 0) % len(signed[0].shape)
+        state.set_held(node, concatenate(state.builder, signed, axis, node.outputs[0], windows=state.fold))
         return
     steps = {state.values[name].step for name in node.inputs if isinstance(state.values[name], Held)}  # type: ignore[union-attr]
     shared = len(steps) == 1 and all(isinstance(state.values[name], Held) for name in node.inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import ceil, log2
+from math import ceil, log2, prod
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from verifai.engines.sumcheck.lowering.affine import Affine, Value, affine_form
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, SPLIT_BITS, Builder, signed_width, table_key
 from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, emit_select, form_reach, least_shift, most_shift
 from verifai.engines.sumcheck.lowering.graph import SourceGraph, float_constant, unsupported
+from verifai.engines.sumcheck.lowering.unrounded import feeds_products, meets_values, turned, unrounded_cells
 from verifai.engines.sumcheck.lowering.values import (
     ZERO_CELL,
     CellTerm,
-    ConvTerm,
     Floats,
     Form,
     Held,
@@ -55,6 +55,8 @@ class State:
         chosen: constants whose rows public numbers choose.
         ordered: inputs by tensor whose integers are those of float32 numbers: no sum or product of them means anything.
         reshaped: a value that is another's cells in another shape → that other, whose scale and name it takes.
+        exact_bounds: computed integers → the least and the largest they can be; their ranges are powers of two, and wider.
+        exactly: whether bounds are being computed from these.
     """
 
     graph: SourceGraph
@@ -71,6 +73,8 @@ class State:
     one_hots: dict[str, Held] = field(default_factory=dict)
     chosen: list[Floats] = field(default_factory=list)
     ordered: set[int] = field(default_factory=set)
+    exact_bounds: dict[str, tuple[int, int]] = field(default_factory=dict)
+    exactly: bool = False
 
     def constant(self, node: Node, position: int) -> Floats | None:
         """The constant operand at ``position`` as float64, or None when it is absent or not constant."""
@@ -169,6 +173,8 @@ class State:
             return self._lookup(name, lone, form, program, scale)
         if found is not None and self._far_beyond(name, form, scale):
             return wide.rescaled(self, name, form, scale.step, signed_width(scale.low, scale.high) + ROOM_BITS)
+        if found is None and self._spares_split(name, form, program):
+            return self._looked_up(name, form, program, scale)
         if found is not None or program == RECTIFIED:
             self.builder.sums.add(name)
         if keeps_scale(program):
@@ -190,8 +196,11 @@ class State:
             least = max(least, min(least + self.finer, MAX_SHIFT, most_shift(self.builder, form, step)))
         least = wide.fewer_limbs(self, least)
         limbs = self.builder.plan.limbs(least)
+        if sum(limbs) > (narrow := wide.narrow(self, form, step)):
+            least = min(least, narrow)
+            limbs = self.builder.plan.exact_limbs(narrow)
         # Of a sum of squares, and of what lies beyond a function's active range, the reach is far larger than what is seen.
-        bounded = bounded or any(isinstance(term, SquaresTerm) for term in form.terms)
+        bounded = bounded or self.builder.bounds_alone or any(isinstance(term, SquaresTerm) for term in form.terms)
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
@@ -211,8 +220,31 @@ class State:
         width = signed_width(scale.low, scale.high)
         if not self.builder.unclamped or width + ROOM_BITS > MAX_WIDTH or scale.columns or scale.zero_point:
             return False
-        reach = self.builder.told(Range(0.0, form_reach(self.builder, form))).high / float(scale.step)
-        return reach >= 1 << width and name not in self.graph.outputs and not meets_values(self.graph, name)
+        if name in self.graph.outputs or (meets_values(self.graph, name) and not self.builder.sparing):
+            return False
+        return self._reach(form) / float(scale.step) >= 1 << width
+
+    def _reach(self, form: Form) -> float:
+        return self.builder.told(Range(0.0, form_reach(self.builder, form))).high
+
+    def _spares_split(self, name: str, form: Form, program: Program) -> bool:
+        """Whether a function's argument can lie far beyond what calibration saw of it, and cells are so many that a sum rounded
+        without a table and a table of 2^16 rows cost less than one that cuts the argument off."""
+        if not self.builder.sparing or name in self.graph.outputs or keeps_scale(program):
+            return False
+        own = self.scale(form.name)
+        beyond = self._reach(form) > 4 * float(max(own.high, -own.low) * own.step)
+        return beyond and own.zero_point == 0 and 2 * prod(form.shape) >= 1 << MAX_WIDTH
+
+    def _looked_up(self, name: str, form: Form, program: Program, scale: Scale) -> Held:
+        """A function of a sum that is rounded first, to 16 bits that reach four times as far as calibration saw it."""
+        own = self.scale(form.name)
+        largest = float(max(own.high, -own.low) * own.step)
+        step = Fraction(2) ** (ceil(log2(largest)) + ROOM_BITS + 1 - MAX_WIDTH)
+        argument = wide.rescaled(self, f"{name}.argument", form, step, MAX_WIDTH)
+        key = table_key(program, step, scale.step, scale.low, scale.high)
+        tensor = self.builder.lookup(argument.tensor, key, name, scale.step, scale.zero_point, calibrated=True)
+        return Held(tensor, argument.index, scale.step, scale.zero_point)
 
     def _argument(self, form: Form, program: Program, scale: Scale) -> Scale:
         """The scale of a function's argument: of the part of its range where the function changes, as fine as bounds allow."""
@@ -275,79 +307,16 @@ class State:
         return Form(terms, constant, shape or logical or (1,), logical, name)  # type: ignore[arg-type]
 
 
-_THROUGH = frozenset({"Transpose", "Reshape", "Expand", "Squeeze", "Unsqueeze", "Identity"})
-"""What moves cells between a value and a product that reads it."""
-
-
-def feeds_products(graph: SourceGraph, name: str) -> bool:
-    """Whether all that reads a value are products of two values, its cells moved in between at most."""
-    found = False
-    for node in graph.nodes:
-        if name not in node.inputs:
-            continue
-        if node.op_type == "MatMul" and not node.domain:
-            found = all(one not in graph.constants for one in node.inputs)
-        else:
-            found = node.op_type in _THROUGH and not node.domain and feeds_products(graph, node.outputs[0])
-        if not found:
-            return False
-    return found and name not in graph.outputs
-
-
-_ROTATED = frozenset({"Mul", "Add", "Sub", "Neg", "Slice", "Concat", "Split"})
-"""What a rotary embedding is made of, beside moves."""
-
-
-def meets_values(graph: SourceGraph, name: str) -> bool:
-    """Whether a value, turned by constants at most, is multiplied with another that also is more than shares of a softmax."""
-    reached, pending = {name}, [name]
-    shares = {output for node in graph.nodes if node.op_type == "Softmax" for output in node.outputs}
-    while pending:
-        at = pending.pop()
-        for node in graph.nodes:
-            if at not in node.inputs or node.domain:
-                continue
-            if node.op_type == "MatMul":
-                if not any(one in graph.constants or one in shares for one in node.inputs):
-                    return True
-            elif node.op_type in _THROUGH or node.op_type in _ROTATED:
-                new = [one for one in node.outputs if one not in reached]
-                reached.update(new)
-                pending += new
-    return False
-
-
-_ROTATION_BITS = 11
-"""Of the largest factor of cells that are not rounded before a product, beside its sign."""
-_OPERAND_BITS = 27
-"""Of such cells: a sum of 2^6 products of two stays below 2^60."""
-
-
-def unrounded_cells(builder: Builder, value: Lazy, name: str) -> Held | None:
-    """Cells times constants, and sums of such (a rotary embedding), as cells of a virtual tensor; None for other values."""
-    slope = affine_program(value.program)
-    if slope is None:
-        return None
-    form = affine(value.form, float(slope[0]), float(slope[1]), name)
-    if not any(isinstance(term, ConvTerm) for term in form.terms):
-        return None
-    largest = 0.0
-    for term in form.terms:
-        if isinstance(term, ConvTerm) and term.groups == len(term.weight) == term.weight.size and not any(term.pads):
-            largest = max(largest, float(np.abs(term.weight).max(initial=0.0)) * float(term.x.step))
-        elif isinstance(term, CellTerm):
-            largest = max(largest, abs(term.factor) * float(term.x.step))
-        else:
+def signed_parts(state: State, node: Node) -> list[Held] | None:
+    """The operands, if all are cells of tensors with one step, or such cells with the other sign: none of them is rounded."""
+    parts: list[Held] = []
+    for name in node.inputs:
+        value = state.values[name]
+        held = value if isinstance(value, Held) else turned(state.builder, value, name)
+        if held is None or held.zero_point or (parts and held.step != parts[0].step):
             return None
-    if largest == 0.0:
-        return None
-    unit = Fraction(2) ** (int(np.ceil(np.log2(largest))) - _ROTATION_BITS)
-    reach = form_reach(builder, form) / float(unit)
-    if reach >= 1 << _OPERAND_BITS:
-        return None
-    z = emit_form(builder, form, unit, 0, f"{name}.unrounded")
-    # In its own shape: what reads it moves whole axes, where it would have to cut channels that merge several.
-    return whole(materialise(builder, whole(z, form.logical or (1,), unit), f"{name}.cells"), form.logical, unit)
+        parts.append(held)
+    return parts
 
 
 def selected(value: Value) -> SelectTerm | None:
@@ -369,4 +338,4 @@ def linear_program(factor: float, constant: float) -> Program:
 
 def broadcast(value: Held, shape: tuple[int, ...]) -> Held:
     """The value under ONNX broadcasting to ``shape``."""
-    return value.at(np.broadcast_to(value.index, shape))
+    return value.at(np.broadcast_to(value.index, shape or (1,)))  # one number alone is held as a row of one

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift
-from verifai.engines.sumcheck.lowering.values import CellTerm, Form, Held, Lazy, ProductTerm, whole
+from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift, narrow_shift
+from verifai.engines.sumcheck.lowering.unrounded import SPARED_BITS, cheapest_shift, floor_log2
+from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Form, Held, Lazy, ProductTerm, whole
 from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, dyadic, integer_scale
 from verifai.errors import UnsupportedModel
@@ -16,10 +17,10 @@ from verifai.errors import UnsupportedModel
 if TYPE_CHECKING:
     from verifai.engines.sumcheck.lowering.state import State
 
-SPARED_BITS = 4
-"""So much coarser than by default sums may be, for a remainder of one limb less."""
 ROOM_BITS = 2
 """A sum that is not cut off reaches four times as far as calibration saw it."""
+SCORE_BITS = 15
+"""Of a product of two values, beside which a table of 2^16 rows has room for what a mask puts below it."""
 RECTIFIED: Program = (("x",), ("relu",))
 _POSITIVE: Program = (("x",), constant(0.0), ("gt",))
 _BIT = integer_scale(Range(0.0, 1.0))
@@ -58,7 +59,12 @@ def wide_rectified(state: State, name: str, form: Form, scale: Scale) -> Held:
 def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> Held:
     """The form in such steps and so many bits: rounded without a table, and refused beyond them."""
     builder = state.builder
+    lone = len(form.terms) == 1 and not form.constant
+    if (builder.sparing or builder.bounds_alone) and lone and isinstance(form.terms[0], BatchedTerm):
+        # With the bounds that hidden weights are given, the products of a long head leave no room for a factor.
+        return _product(state, name, form, form.terms[0], step, bits)
     shift = fewer_limbs(state, max(1, least_shift(builder, form, step) + state.finer))
+    shift = min(shift, narrow(state, form, step))
     if builder.fine:
         # Factors are rounded more coarsely where finer ones would break a bound; what that costs shows in the fidelity.
         shift = max(1, min(shift, most_shift(builder, form, step)))
@@ -69,17 +75,48 @@ def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> 
     return whole(tensor, form.logical, step)
 
 
-def quotient(state: State, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str) -> Held:
+def narrow(state: State, form: Form, step: Fraction) -> int:
+    """The greatest shift with which cells of hidden weights are looked up themselves, where they are too many for parts: it
+    takes them 15 bits, which is finer than most models' files have them."""
+    return max(1, narrow_shift(state.builder, form, step)) if state.builder.bounds_alone else MAX_SHIFT + MAX_WIDTH
+
+
+def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fraction, bits: int) -> Held:
+    """A product of two values as it is, without a factor, in steps that are its own unit times a power of two."""
+    unit = abs(Fraction(term.factor)) * term.a.step * term.b.step
+    shift = max(1, floor_log2(step / unit))
+    own = unit * (1 << shift)
+    z = emit_form(state.builder, form, own, shift, name)
+    finer = max(0, -floor_log2(own / step))  # so many bits more reach as far
+    reach = min(bits + finer, SCORE_BITS) if state.builder.sparing else bits + finer
+    tensor = state.builder.rescale(z, shift, reach, name, own)
+    return whole(tensor, form.logical, own)
+
+
+def quotient(
+    state: State, z: int, unit: Fraction, step: Fraction, shape: tuple[int, ...], name: str, seen: int | None = None
+) -> Held:
     """A virtual tensor of cells of this unit as a held one of steps of at most ``step``, rounded without a table.
 
-    Its digits hold all that its bounds reach, so that no input is refused for it. Raises UnsupportedModel.
+    Its digits hold all that its bounds reach, so that no input is refused for it; or, where ``seen`` says how many steps
+    calibration saw, four times as many at least. Raises UnsupportedModel.
     """
     ratio = step / unit
     shift = ratio.numerator.bit_length() - ratio.denominator.bit_length() - 1
     if not 1 <= shift <= MAX_SHIFT:
         raise UnsupportedModel("circuit-bound", "the scales of dividend, divisor and quotient differ too much", where=name)
     tensor = state.builder.tensors[z]
-    bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
+
+    def digits(shift: int) -> int:
+        bits = signed_width(requant_t(tensor.low, shift), requant_t(tensor.high, shift))
+        if seen is None:
+            return bits
+        enough = floor_log2(seen * ratio / (1 << shift)) + 1 + 1 + ROOM_BITS
+        return min(bits, max(enough, MAX_WIDTH))
+
+    if state.builder.sparing:
+        shift = cheapest_shift(digits, shift, floor_log2(ratio))
+    bits = digits(shift)
     return whole(state.builder.rescale(z, shift, bits, name), shape, unit * (1 << shift))
 
 

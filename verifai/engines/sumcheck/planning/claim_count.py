@@ -13,7 +13,7 @@ from verifai.engines.sumcheck.planning.claim_counter import TABLE_BYTES, TABLE_N
 from verifai.engines.sumcheck.planning.claim_reductions import count_claims
 from verifai.engines.sumcheck.planning.claim_rows import count_rows
 from verifai.engines.sumcheck.protocol import buses
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus
+from verifai.engines.sumcheck.protocol.buses import RANGE, SIGNED, Bus
 from verifai.engines.sumcheck.protocol.layout import ranged_tensors
 from verifai.engines.sumcheck.protocol.storage import NO_AXIS
 
@@ -34,12 +34,22 @@ def count_lookups(c: ClaimCounter) -> None:
     _tables(c, bus)
 
 
+def count_ranges(c: ClaimCounter, bus: Bus) -> None:
+    """A sum of fractions for weights' own cells."""
+    c.send(1 + sum(2 * layer + 4 for layer in range(bus.log_leaves)))
+    for owner in bus.by_tensor:
+        weight = c.circuit.weights[owner]
+        c.weight(owner, 0, 1)
+        c.pin(weight.shape, weight.bits, 1)
+    _tables(c, bus)
+
+
 def _tables(c: ClaimCounter, bus: Bus) -> None:
     for table in bus.tables:
         c.send(1)
         c.open((table.log_size,), 0, 1)
         c.look(2 << (table.log_size + 1) // 2, 1)
-        if table.kind != RANGE:
+        if table.kind not in (RANGE, SIGNED):
             c.nanoseconds += TABLE_NS << table.log_size
             c.most = max(c.most, TABLE_BYTES << table.log_size)
 

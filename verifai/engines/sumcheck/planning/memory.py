@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, Weight
 from verifai.engines.sumcheck.circuit.weights import weight_width
 from verifai.engines.sumcheck.planning.plan import plan
+from verifai.engines.sumcheck.planning.plan_relation import plan_relation
+from verifai.engines.sumcheck.protocol.buses import Bus
 from verifai.engines.sumcheck.protocol.layout import Commitment, Layout
 from verifai.engines.sumcheck.protocol.proof import salt_bytes
+from verifai.engines.sumcheck.protocol.relations import Kind
+from verifai.engines.sumcheck.protocol.suite import RESERVED_ROWS
 
 PROCESS_BYTES = 170 << 20
 """Python, NumPy, Numba and the loaded kernels."""
 CODEWORD_BYTES = 1 << 30
 """The longest code word that is kept for its openings. To make one again takes a tenth of a proof."""
+LEAF_BYTES = 64 + 16 + 24
+"""Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24."""
+RANGED_LEAF_BYTES = 56 + 8 + 12
+"""The same of hidden weights' own cells: one column, all numerators 1."""
 PART_BYTES = 1 << 28
 """Of a code word that is not kept, what is there at a time."""
 PADDED_BYTES = 1 << 28
@@ -26,11 +34,17 @@ def codeword_bytes(shape: CommitmentShape) -> int:
 
 
 def first_kept(commitment: Commitment) -> int:
-    """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where it hides,
-    for the blind rows at the beginning, and where no row is stored."""
-    if commitment.shape.hiding or not commitment.shape.rows:
+    """The address from which on cells are kept: that of the first stored row, and never beyond the middle; all where no row is
+    stored, and where the blind rows that one opening has at the beginning reach beyond it."""
+    if not commitment.shape.rows:
         return 0
-    return min(commitment.first_row << commitment.log_message, 1 << commitment.log_cells >> 1)
+    first = min(commitment.first_row << commitment.log_message, 1 << commitment.log_cells >> 1)
+    return 0 if commitment.shape.hiding and first < blind_cells(commitment) else first
+
+
+def blind_cells(commitment: Commitment) -> int:
+    """Of the blind pair of one opening; 0 where nothing hides."""
+    return RESERVED_ROWS * commitment.shape.message if commitment.shape.hiding else 0
 
 
 def weights_bytes(weights: Sequence[Weight]) -> int:
@@ -49,18 +63,38 @@ def peak_memory_bytes(circuit: Circuit, layout: Layout | None = None) -> int:
         UnsupportedModel: as the planner.
     """
     layout = layout or plan(circuit)
+    cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
+    kept = 3 * 8 * cells  # the trace, over the integers and over the field
+    return PROCESS_BYTES + kept + weights_bytes(circuit.weights) + _proof_bytes(layout, LEAF_BYTES * _places(layout.bus))
+
+
+def registration_memory_bytes(circuit: Circuit) -> int:
+    """Peak resident memory of a registration of hidden weights, as :func:`peak_memory_bytes`.
+
+    Raises:
+        EvidenceRejected, UnsupportedModel: as :func:`.plan_relation.plan_relation`.
+    """
+    found = plan_relation(Kind.REGISTRATION, circuit)
+    parts = sum(1 << tensor.log_cells for tensor in found.circuit.tensors)
+    kept = 3 * 8 * parts + weights_bytes(circuit.weights)
+    lookups = max([LEAF_BYTES * _places(found.layout.bus), *(RANGED_LEAF_BYTES * one.leaves for one in found.sums)])
+    return PROCESS_BYTES + kept + _proof_bytes(found.layout, lookups)
+
+
+def _places(bus: Bus) -> int:
+    """Leaves with the filler between those of several sums."""
+    return bus.largest << bus.log_sums
+
+
+def _proof_bytes(layout: Layout, lookups: int) -> int:
+    """Of commitments, and of the greatest of ``lookups``, openings and hashing."""
     commitments = layout.rooted()
     kept = sum(_committed_bytes(commitment) for commitment in commitments)
-    cells = sum(1 << tensor.log_cells for tensor in circuit.tensors)
-    kept += 3 * 8 * cells  # the trace, over the integers and over the field
-    kept += weights_bytes(circuit.weights)
-    # Leaves and layers of fractions hold 64 bytes a leaf, their columns 16, the first sumcheck's folds 24.
-    lookups = (64 + 16 + 24) * (layout.bus.largest << layout.bus.log_sums)
     openings = sum(_opening_bytes(commitment) for commitment in commitments)
     hashing = max(_hashing_bytes(commitment) for commitment in commitments)
     # A level holds its vector, the weights, half of both folded beside them, rows, code word and tree.
     levels = sum((48 << level.log_cells) + 8 * level.shape.length * (level.shape.rows + 9) for level in layout.levels)
-    return PROCESS_BYTES + kept + levels + max(lookups, openings, hashing)
+    return kept + levels + max(lookups, openings, hashing)
 
 
 def _kept_cells(commitment: Commitment) -> int:
@@ -70,11 +104,13 @@ def _kept_cells(commitment: Commitment) -> int:
 def _committed_bytes(commitment: Commitment) -> int:
     """What a commitment keeps: cells by address, the tree, and a code word that is not too long for it."""
     shape = commitment.shape
-    kept = 8 * _kept_cells(commitment) + 64 * shape.length
+    kept, codeword = 64 * shape.length, codeword_bytes(shape)
     if shape.hiding:
         kept += 8 * shape.rows * shape.degree + salt_bytes(shape) * shape.length  # rows with masks and tails
-    codeword = codeword_bytes(shape)
-    return kept + (codeword if codeword <= CODEWORD_BYTES else 0)
+    if codeword <= CODEWORD_BYTES:
+        kept += codeword
+    # Rows with masks hold the cells too; where these are not kept, they are there while the first variable is bound.
+    return kept + (8 * _kept_cells(commitment) if codeword <= CODEWORD_BYTES or not shape.hiding else 0)
 
 
 def _opening_bytes(commitment: Commitment) -> int:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Circuit, CommitmentShape, WeightVisibility
 from verifai.engines.sumcheck.circuit.weights import weights_bytes
-from verifai.engines.sumcheck.planning.claim_count import count_lookups, count_operations
+from verifai.engines.sumcheck.planning.claim_count import count_lookups, count_operations, count_ranges
 from verifai.engines.sumcheck.planning.claim_counter import CELL_NS, ENTRY_BYTES, ENTRY_NS, ClaimCounter
 from verifai.engines.sumcheck.planning.size import opening_elements
 from verifai.engines.sumcheck.protocol.layout import Layout, public_tensors
 from verifai.engines.sumcheck.protocol.merkle import path_length
 from verifai.engines.sumcheck.protocol.proof import log_length, opening_bytes
-from verifai.engines.sumcheck.protocol.relations import Kind, relation_circuit
+from verifai.engines.sumcheck.protocol.relations import Kind, range_sums, relation_circuit
 from verifai.errors import ResourceExhausted
 
 BASE_BYTES = 48 << 20
@@ -168,20 +168,28 @@ def most_messages(price: Price, layout: Layout) -> int:
 def price_of_relation(kind: Kind, circuit: Circuit) -> Price:
     """Of a proof about the circuit's committed weights, the openings left out. Raises as :func:`price_of`."""
     bare, parts = relation_circuit(kind, circuit)
+    sums = range_sums(circuit.weights, parts)
     found = ClaimCounter(bare)
-    if kind is Kind.REGISTRATION:
+    if kind is Kind.REGISTRATION and (bare.inputs or not sums):
         count_lookups(found)
+    for one in sums:
+        count_ranges(found, one)
     for index, weight in enumerate(circuit.weights):
+        if parts and parts[index].ranged:
+            continue
         found.weight(index, 0, 1)
         if kind is Kind.LINK:
             found.weight(index, 0, 1)
             continue
         rest = (1 << len(weight.shape)) - 2  # along a row: vectors of ones
-        found.make(sum(weight.padded[1:]), 1)
-        for limb in (*parts[index].positive, *parts[index].negative):
+        mine = parts[index]
+        if mine.normed:
+            found.make(sum(weight.padded[1:]), 1)
+        for limb in (*mine.positive, *mine.negative):
             found.read(limb, 0, 1)
-            found.read(limb, rest, 1)
-        for limb in parts[index].slack:
+            if mine.normed:
+                found.read(limb, rest, 1)
+        for limb in mine.slack:
             found.read(limb, 0, 1)
     return _scripted(Price(BASE_BYTES, _structure(bare), 0, 0), found, True)
 

@@ -222,13 +222,11 @@ def _play(circuit: Circuit, bus: Bus) -> RehearsalParty:
 
 
 def foretell_relation(
-    kind: Kind, circuit: Circuit, bus: Bus, weights: Sequence[Weight], parts: Sequence[WeightParts]
+    kind: Kind, circuit: Circuit, bus: Bus, weights: Sequence[Weight], parts: Sequence[WeightParts], sums: Sequence[Bus] = ()
 ) -> PadPlan:
     """The pads of a proof about committed weights. Raises as :func:`rehearse`."""
     party = RehearsalParty(circuit)
-    if kind is Kind.REGISTRATION:
-        check_lookups(party, bus)
-    check_relation(kind, party, weights, parts)
+    check_relation(kind, party, weights, parts, bus, sums)
     return _pads(party)
 
 

@@ -27,6 +27,9 @@ from verifai.engines.sumcheck.protocol.storage import NO_AXIS, Piece, Storage, p
 from verifai.errors import UnsupportedModel
 
 FUNCTION, RANGE, SELECT, CLAMP, FLAG, POWER = "function", "range", "select", "clamp", "flag", "power"
+SIGNED = "signed"
+"""(SIGNED, k): all integers of [−(2^k − 1), 2^k − 1], row i being i − 2^k, and row 0 being 0; of hidden weights alone
+(:mod:`.weight_ranges`)."""
 
 TableName: TypeAlias = tuple[str, int]
 """(FUNCTION, table index): argument and value. (RANGE, bits): i in [0, 2^bits). (SELECT, operation) and (CLAMP, operation): of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from verifai.engines.sumcheck.circuit.program import Circuit
 from verifai.engines.sumcheck.protocol import field
 from verifai.engines.sumcheck.protocol.axes import Functional, eq_index, eq_table, integer_extension, located, point_axes
-from verifai.engines.sumcheck.protocol.buses import RANGE, Bus, Group, LookupBlock, TableBlock, table_values
+from verifai.engines.sumcheck.protocol.buses import RANGE, SIGNED, Bus, Group, LookupBlock, TableBlock, table_values
 from verifai.engines.sumcheck.protocol.channel import Channel
 from verifai.engines.sumcheck.protocol.claim import ZERO, Claim, public
 from verifai.engines.sumcheck.protocol.field import Ext
@@ -145,6 +145,10 @@ def table_row(circuit: Circuit, block: TableBlock, point: Sequence[Ext]) -> tupl
     argument = integer_extension(point)
     if block.kind == RANGE:
         return (public(argument),)
+    if block.kind == SIGNED:  # i − 2^k, but for row 0
+        half = 1 << (block.log_size - 1)
+        first = field.scale(eq_index(0, point), half)
+        return (public(field.add(field.add(argument, field.embed(-half)), first)),)
     low, values = table_values(circuit, block)
     split = len(point) // 2
     outer, inner = eq_table(point[:split]), eq_table(point[split:])

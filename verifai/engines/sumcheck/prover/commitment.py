@@ -42,38 +42,48 @@ class CommittedMatrix:
     """A commitment with all that is needed to open it.
 
     Attributes:
-        cells: the 2^v values by address, or the last of them, where all before are 0.
+        cells: the 2^v values by address, or the last of them, where all before are 0. ``None`` where it hides and the code word
+            is too long to be kept: they are in ``masked`` too (:meth:`values`).
         codeword: (n, 1 + R), the first column being the leaf tag; when it hides, (n, 5 + R), the salts behind the tag. ``None``
             where it is too long to be kept: what is opened of it is then encoded again.
         layers: the Merkle tree, leaves first, as joined digests.
         masked: when it hides, the stored rows with masks and tails, (R, K); else None.
-        number: which opening of the root ``cells`` is made for.
+        number: which opening of the root ``cells`` and ``blind`` are made for.
+        blind: when it hides, and ``cells`` begin behind it, the blind pair of that opening, whose addresses are the first ones.
         salts: (n, 4), when it hides and the code word is not kept.
     """
 
     plan: Commitment
-    cells: U64
+    cells: U64 | None
     codeword: U64 | None
     layers: tuple[bytes, ...]
     root: bytes
     masked: U64 | None = None
     number: int = 0
     salts: U64 | None = None
+    blind: U64 | None = None
 
     @property
     def first(self) -> int:
-        """The address of the first of ``cells``."""
-        return (1 << self.plan.log_cells) - len(self.cells)
+        """The address of the first of :meth:`values`."""
+        return first_kept(self.plan) if self.cells is None else (1 << self.plan.log_cells) - len(self.cells)
+
+    def values(self) -> U64:
+        """``cells``, made again where they are not kept."""
+        if self.cells is not None:
+            return self.cells
+        assert self.masked is not None
+        return opened_cells(self.plan, self.masked, self.number)[0]
 
     @property
     def nbytes(self) -> int:
         """Of all that this keeps in memory."""
-        arrays = (self.cells, self.codeword, self.masked, self.salts)
+        arrays = (self.cells, self.codeword, self.masked, self.salts, self.blind)
         return sum(one.nbytes for one in arrays if one is not None) + sum(map(len, self.layers))
 
     def rows(self) -> U64:
         """The stored rows, (R, C), or (R, K) when it hides."""
-        return stored_rows(self.plan, self.cells) if self.masked is None else self.masked
+        return stored_rows(self.plan, self.values()) if self.masked is None else self.masked
 
     def combination(self, weights: U64) -> U64:
         """Σ weights_row·row over the stored rows: (2, R) → (2, C), or (2, K) when it hides."""
@@ -85,7 +95,14 @@ class CommittedMatrix:
         if self.masked is None or number == self.number:
             return self
         _check_number(self.plan, number)
-        return replace(self, cells=_with_blind_rows(self.plan, self.cells.copy(), self.masked, number), number=number)
+        pair = _blind_pair(self.plan, self.masked, number)
+        if self.blind is not None:
+            return replace(self, blind=pair, number=number)
+        if self.cells is None:
+            return replace(self, number=number)
+        cells = self.cells.copy()
+        cells[: len(pair)] = pair
+        return replace(self, cells=cells, number=number)
 
     def open(self, positions: Sequence[int]) -> Opening:
         """The columns at ``positions`` with their paths."""
@@ -159,10 +176,14 @@ def commit_hiding(
     shape = plan.shape
     _check_number(plan, number)
     size, first_tail = shape.message, shape.message + shape.mask
-    cells = placed(plan, columns)
+    first = first_kept(plan)
+    cells: U64 | None = placed(plan, columns, first)
+    assert cells is not None
     rows: U64 = np.zeros((shape.rows, shape.degree), dtype=np.uint64)
     last = shape.rows - shape.mask_rows
-    rows[shape.reserved_rows : last, :size] = cells.reshape(-1, size)[plan.first_row :]
+    rows[shape.reserved_rows : last, :size] = stored_rows(plan, cells)
+    if codeword_bytes(shape) > CODEWORD_BYTES:
+        cells = None
     rows[: shape.reserved_rows, :size] = coins.field(f"{purpose}.blind", shape.reserved_rows * size).reshape(-1, size)
     rows[:, first_tail:] = coins.field(f"{purpose}.tail", shape.rows * shape.tail).reshape(shape.rows, -1)
     if shape.mask_rows:  # these pads, and what the combination shows beside them, live on the mask region
@@ -173,7 +194,10 @@ def commit_hiding(
     codeword, layers = _encoded(shape, rows, salts, threads)
     root = commitment_root(shape, plan.log_cells, layers[-1])
     kept = salts if codeword is None else None
-    return CommittedMatrix(plan, _with_blind_rows(plan, cells, rows, number), codeword, layers, root, rows, number, kept)
+    pair = _blind_pair(plan, rows, number)
+    if not first and cells is not None:
+        cells[: len(pair)] = pair
+    return CommittedMatrix(plan, cells, codeword, layers, root, rows, number, kept, pair if first else None)
 
 
 def _check_number(plan: Commitment, number: int) -> None:
@@ -187,18 +211,35 @@ def commitment_coins(plan: Commitment, columns: Mapping[Key, U64], seed: bytes) 
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed has {SEED_BYTES} bytes, not {len(seed)}")
     # As they are placed: pieces of one column lie elsewhere than those of another with the same cells in another shape.
-    values = sha256(placed(plan, columns).astype("<u8", copy=False).data)
+    first = first_kept(plan)
+    values = sha256()
+    for start in range(0, first, _ZEROS):
+        values.update(bytes(8 * min(_ZEROS, first - start)))
+    values.update(placed(plan, columns, first).astype("<u8", copy=False).data)
     shape = plan.shape
     numbers = (plan.log_cells, shape.rows, shape.message, shape.degree, shape.length, shape.mask, shape.tail, shape.budget)
     described = sha256(b"".join(number.to_bytes(8, "little") for number in numbers)).digest()
     return SecretCoins(commitment_key(seed, described, values.digest()))
 
 
-def _with_blind_rows(plan: Commitment, cells: U64, rows: U64, number: int) -> U64:
-    """``cells`` with the blind pair of opening ``number`` at the reserved row indices."""
-    pair = rows[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1), : plan.shape.message]
-    cells[: RESERVED_ROWS * plan.shape.message] = pair.reshape(-1)
-    return cells
+_ZEROS = 1 << 20
+
+
+def opened_cells(plan: Commitment, rows: U64, number: int) -> tuple[U64, U64 | None]:
+    """``cells`` and ``blind`` of a hiding commitment, for opening ``number``, from its stored rows (R, K)."""
+    shape, first = plan.shape, first_kept(plan)
+    cells: U64 = np.zeros((1 << plan.log_cells) - first, dtype=np.uint64)
+    stored_rows(plan, cells)[:] = rows[shape.reserved_rows : shape.rows - shape.mask_rows, : shape.message]
+    pair = _blind_pair(plan, rows, number)
+    if first:
+        return cells, pair
+    cells[: len(pair)] = pair
+    return cells, None
+
+
+def _blind_pair(plan: Commitment, rows: U64, number: int) -> U64:
+    """The cells of the blind pair of opening ``number``, which stands at the reserved row indices."""
+    return rows[RESERVED_ROWS * number : RESERVED_ROWS * (number + 1), : plan.shape.message].reshape(-1)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from verifai.engines.sumcheck.protocol.levels import Level, PointClaim, SpanClai
 from verifai.engines.sumcheck.protocol.party import OpeningClaim
 from verifai.engines.sumcheck.protocol.proof import Opening
 from verifai.engines.sumcheck.protocol.sumcheck import product_rounds
-from verifai.engines.sumcheck.prover.arrays import element, scalars, vector
+from verifai.engines.sumcheck.prover.arrays import element, embed, scalars, vector
 from verifai.engines.sumcheck.prover.channel import ProverChannel, Rounds
 from verifai.engines.sumcheck.prover.commitment import CommittedMatrix
 from verifai.engines.sumcheck.prover.functionals import spread
@@ -32,6 +32,7 @@ class Member:
     weights: U64
     values: U64 | None = None
     total: Ext = field.ZERO
+    _cells: U64 | None = None
 
     def start(self, factor: Ext) -> None:
         """The high variables are bound: from here on the weights carry their indicator's value."""
@@ -41,15 +42,32 @@ class Member:
     def round(self) -> tuple[Ext, Ext]:
         """Constant and leading coefficient."""
         if self.values is None:
-            a0, a1, c0, c1 = product_round_base(self.matrix.cells, self.weights, self.matrix.first)
+            self._cells = self.matrix.values()
+            a0, a1, c0, c1 = product_round_base(self._cells, self.weights, self.matrix.first)
+            if self.matrix.blind is not None:  # (high − blind)·(weights of high), as no claim has weights on blind rows
+                blind = element(*dot_base(self.matrix.blind, self._above_blind()))
+                return element(a0, a1), field.sub(element(c0, c1), blind)
         else:
             a0, a1, c0, c1 = product_round(self.values, self.weights)
         return element(a0, a1), element(c0, c1)
 
+    def _above_blind(self) -> U64:
+        """The weights of the cells that share all variables but the first with the blind pair's."""
+        assert self.matrix.blind is not None
+        start = (1 << self.matrix.plan.log_cells >> 1) - self.matrix.first
+        return np.ascontiguousarray(self.weights[:, start : start + len(self.matrix.blind)])
+
     def bind(self, r: Ext) -> None:
         """Bind the first variable."""
         if self.values is None:
-            self.values = fold_base(self.matrix.cells, *scalars(r), self.matrix.first)
+            cells, self._cells = self.matrix.values() if self._cells is None else self._cells, None
+            self.values = fold_base(cells, *scalars(r), self.matrix.first)
+            del cells
+            if self.matrix.blind is not None:
+                count = len(self.matrix.blind)
+                low = np.ascontiguousarray(self.values[:, :count])
+                rest = scalars(field.sub(field.ONE, r))
+                self.values[:, :count] = add_scaled(low, embed(self.matrix.blind), *rest)
             self.weights = fold(self.weights, *scalars(r), self.matrix.first)
             return
         self.values = fold(self.values, *scalars(r))
@@ -96,7 +114,7 @@ def combine(
 
 def claim_weights(matrix: CommittedMatrix, claims: Sequence[OpeningClaim], alpha: Ext) -> U64:
     """W: the functionals of this commitment's claims, times powers of α, for the cells that the matrix has."""
-    weights = np.zeros((2, len(matrix.cells)), dtype=np.uint64)
+    weights = np.zeros((2, (1 << matrix.plan.log_cells) - matrix.first), dtype=np.uint64)
     power = field.ONE
     for claim in claims:
         column = matrix.plan.columns.get(claim.key)
@@ -114,7 +132,7 @@ class FinalRounds:
         self.count = max(member.matrix.plan.log_cells for member in members)
         for member in members:
             if member.matrix.plan.log_cells < self.count:
-                member.total = element(*dot_base(member.matrix.cells, member.weights))
+                member.total = element(*dot_base(member.matrix.values(), member.weights))
         self._step = 0
         self._high = field.ONE
 

@@ -114,7 +114,7 @@ def prove_hidden_openings(
 
 def _add_pad_weights(member: Member, key: tuple[str, int, int], coefficients: U64) -> None:
     """c on a pad's low cell, c·x on its high one."""
-    (start,) = member.matrix.plan.columns[key].addresses
+    start = member.matrix.plan.columns[key].addresses[0] - member.matrix.first
     half = coefficients.shape[1]
     for first, factor in ((start, field.ONE), (start + half, X)):
         part = np.ascontiguousarray(member.weights[:, first : first + half])

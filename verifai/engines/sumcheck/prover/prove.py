@@ -374,17 +374,17 @@ def lookup_blocks(circuit: Circuit, bus: Bus, witness: Witness, counts: dict[int
     result: list[Block] = []
     for number, blocks in enumerate(bus.by_operation):
         for block, row in zip(blocks, witness.rows(number) if blocks else [], strict=True):
-            result += _pieces_of_lookup(block, row)
+            result += pieces_of_lookup(block, row)
     for tensor, blocks in bus.by_tensor.items():
         for block, integers in zip(blocks, witness.tensor_rows(tensor), strict=True):
-            result += _pieces_of_lookup(block, integers)
+            result += pieces_of_lookup(block, integers)
     for index, (table, columns) in enumerate(zip(bus.tables, witness.tables(), strict=True)):
         negative = to_field(-counts[index].astype(np.int64))
         result.append(Block(index, table.log_size, table.offset, columns, negative, sum=table.sum))
     return result
 
 
-def _pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64 | Ints]) -> Iterator[Block]:
+def pieces_of_lookup(lookup: LookupBlock, row: Sequence[U64 | Ints]) -> Iterator[Block]:
     """The leaves of one lookup, piece by piece; ``row``: its columns in padded cells."""
     group = lookup.group
     columns = zip(*(pieces_in(group.storage, column) for column in row), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,28 @@ def column_ranges(model: OnnxModel, samples: Sequence[Mapping[str, NDArray[Any]]
         rows = np.stack([sample[spec.name].reshape(-1) for sample in samples]).astype(np.float64)
         found[spec.name] = [Range(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
     return found
+
+
+_FAR_APART = 256
+"""Columns whose spans differ more than so many times: under one scale of 12 bits the small ones have a handful of steps."""
+
+
+def unlike_columns(columns: Mapping[str, Sequence[Range]], compared: Collection[str]) -> str:
+    """What to do about inputs whose columns spread very differently, as a sentence after others; empty where none does.
+
+    Args:
+        columns: ranges of the columns of inputs that are rows of a table. compared: inputs of which only comparisons are read,
+            which no scale decides.
+    """
+    for name, ranges in columns.items():
+        spans = [one.high - one.low for one in ranges if one.high > one.low]
+        if name not in compared and spans and max(spans) > _FAR_APART * min(spans):
+            times = max(spans) / min(spans)
+            return (
+                f" The columns of {name} spread up to {times:,.0f} times as far as others, and distances or powers of them"
+                " lose the small ones: fit the estimator behind a scaler, as in make_pipeline(StandardScaler(), …)."
+            )
+    return ""
 
 
 _MOVES = frozenset(

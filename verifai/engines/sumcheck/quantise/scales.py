@@ -253,6 +253,8 @@ class QuantiserOptions:
             were lowered without.
         unclamped: whether inner sums that can lie far beyond what calibration saw are rounded without a table and not cut off:
             an input that takes one beyond four times its range is refused. Set for language models, whose sums are many.
+        sparing: whether more values are rounded without a table, and steps are chosen for fewer lookups. Set for language
+            models. Circuits pinned before were lowered without.
         fine: whether arguments of functions have all the bits of a table. Set where values are held on finer grids.
         boundary: for a segment of a split model, the exact scale and range of tensors shared with its neighbours.
         segment: which part of which model this is.
@@ -273,6 +275,7 @@ class QuantiserOptions:
     fold: bool = True
     unrounded: bool = True
     unclamped: bool = False
+    sparing: bool = False
     fine: bool = False
     boundary: Mapping[str, Scale] = field(default_factory=dict)
     segment: Segment | None = None
@@ -287,10 +290,9 @@ class QuantiserOptions:
                 del document[name]
         if not self.unrounded:
             del document["unrounded"]
-        if not self.unclamped:
-            del document["unclamped"]
-        if not self.fine:
-            del document["fine"]
+        for name in ("unclamped", "sparing", "fine"):
+            if not getattr(self, name):
+                del document[name]
         if not self.activation_margin:  # circuits pinned before there was one have none
             del document["activation_margin"]
         document["method"] = self.method.value
@@ -325,6 +327,7 @@ def parse_options(record: Record, *, pinned: bool = False) -> QuantiserOptions:
         fold=record.flag("fold", default.fold),
         unrounded=record.flag("unrounded", default.unrounded),
         unclamped=record.flag("unclamped", default.unclamped),
+        sparing=record.flag("sparing", default.sparing),
         fine=record.flag("fine", default.fine),
         boundary=_boundary(record),
         segment=_segment(record.table("segment")) if record.has("segment") else None,
@@ -404,6 +407,11 @@ def _on_its_side(reach: Range, values: Range) -> Range:
     return Range(reach.low, min(reach.high, 0.0)) if values.high <= 0 else reach
 
 
+def _as_it_is(reach: Range, values: Range) -> Range:
+    del values
+    return reach
+
+
 def _spread(values: Range, margin: float) -> Range:
     span = (values.high - values.low) * margin
     return Range(values.low - span, values.high + span)
@@ -447,6 +455,7 @@ def choose_scales(
     whole = {name: scale for name, scale in tried.items() if scale is not None}
     for name, values in ranges.items():
         table = (columns or {}).get(name)
+        within = _on_its_side if name in one_sided and options.fold else _as_it_is
         if name in integers:
             scales[name] = integer_scale(values)
         elif name in ordered and options.fold and not (name in whole and (table is None or alike(table))):
@@ -455,14 +464,15 @@ def choose_scales(
             if alike(table) and name in whole:
                 scales[name] = whole[name]
             elif alike(table) and name not in compared:
-                scales[name] = choose_scale(_spread(values, options.column_margin), options.column_bits)
+                scales[name] = choose_scale(within(_spread(values, options.column_margin), values), options.column_bits)
             else:
-                scales[name] = choose_column_scale([_spread(one, options.column_margin) for one in table], options.column_bits)
+                reaches = [within(_spread(one, options.column_margin), one) for one in table]
+                scales[name] = choose_column_scale(reaches, options.column_bits)
         elif name in whole:
             scales[name] = whole[name]
         elif name in inputs:
             bits = options.column_bits if name in compared and options.fold else options.input_bits
-            scales[name] = choose_scale(_widened(values, options.input_margin), bits)
+            scales[name] = choose_scale(within(_widened(values, options.input_margin), values), bits)
         elif name in (output_columns or {}):
             spread = [_spread(one, options.output_margin) for one in (output_columns or {})[name]]
             scales[name] = choose_column_scale(spread, options.output_bits)
@@ -475,7 +485,5 @@ def choose_scales(
                 reach = _widened(values, options.output_margin)
             else:
                 reach = outwards(values, options.activation_margin)
-            if name in one_sided and options.fold:
-                reach = _on_its_side(reach, values)
-            scales[name] = choose_scale(reach, options.activation_bits)
+            scales[name] = choose_scale(within(reach, values), options.activation_bits)
     return scales

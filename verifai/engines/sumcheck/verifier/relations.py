@@ -15,7 +15,6 @@ from verifai.engines.sumcheck.planning.price import (
 )
 from verifai.engines.sumcheck.protocol import proof as proofs
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot, begin, check_relation
-from verifai.engines.sumcheck.protocol.script import check_lookups
 from verifai.engines.sumcheck.verifier.opening import Opened
 from verifai.engines.sumcheck.verifier.opening_hiding import check_hidden_openings
 from verifai.engines.sumcheck.verifier.proof_channel import HidingChannel
@@ -57,9 +56,7 @@ def verify_relation(
     assert layout.pads is not None
     channel = HidingChannel(transcript, decoded.messages, layout.pads)
     party = VerifierParty(plan.circuit, channel, {}, (), None)
-    if kind is Kind.REGISTRATION:
-        check_lookups(party, layout.bus)
-    check_relation(kind, party, circuit.weights, plan.parts)
+    check_relation(kind, party, circuit.weights, plan.parts, layout.bus, plan.sums)
     openings = iter(decoded.openings)
     groups = [[Opened(layout.witness, decoded.root, next(openings))]]
     groups += [[Opened(c, one.root, next(openings), one.number)] for c, one in zip(commitments, roots, strict=True)]

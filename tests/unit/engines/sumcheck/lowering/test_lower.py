@@ -300,7 +300,7 @@ REFUSED: dict[str, tuple[OnnxModel, str]] = {
         one("ConvTranspose", (1, 1, 4, 4, 4), (1, 1, 6, 6, 6), "k5", constants={"k5": np.ones((1, 1, 3, 3, 3), np.float32)}),
         "spatial axes",
     ),
-    "an operator without a rule": (one("Det", (2, 2), ()), "no rule"),
+    "an operator without a rule": (one("Det", (5, 5), ()), "no rule"),
 }  # fmt: skip
 
 
@@ -314,6 +314,12 @@ def test_what_cannot_be_lowered_is_refused_with_its_node(name: str) -> None:
         and "node" in refused.value.where
         and reason in refused.value.message + refused.value.hint
     )
+
+
+def test_numbers_without_an_axis_are_multiplied_and_taken_from_each_other() -> None:
+    """The determinant of one matrix is such a number, and so is every product in it."""
+    net = one("Det", (2, 2), ())
+    lowered(net, samples(net))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -113,8 +113,7 @@ def scattered(places: list[int], **attributes: Any) -> OnnxModel:
 
 
 REFUSED: dict[str, tuple[OnnxModel, str]] = {
-    "two in one place": (scattered([1, 1]), "one place"),
-    "added up": (scattered([1, 2], reduction="add"), "adding"),
+    "the largest of two": (scattered([1, 1], reduction="max"), "adding"),
     "a place that there is not": (moved("GatherElements", (3, 4), (1, 4), [[0, 1, 2, 3]], axis=0), "outside"),
 }
 

@@ -45,6 +45,15 @@ FUNCTIONS: dict[str, OnnxModel] = {
 }  # fmt: skip
 
 
+def test_a_term_of_an_entropy_is_a_product_since_no_table_has_a_value_at_0() -> None:
+    source = case(n("Softmax", "x", axis=-1, out="p"), n("Log", "p", out="l"), n("Mul", "p", "l"))
+    feeds = feeds_of(source)
+    made = built(source, feeds)
+    assert ops.Mul in {type(op) for op in made.circuit.ops}
+    assert worst_steps(source, made, feeds) <= 8
+    assert supported(source)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_what_onnxruntime_computes(name: str) -> None:
     source = FUNCTIONS[name]

@@ -125,6 +125,28 @@ def test_the_proof_of_an_embedding_verifies(weights: WeightVisibility) -> None:
     verify(trusted, trust_weights(trusted, key.identity, made.blob), proven.statement, proven.proof)
 
 
+POSITIONS = [
+    n("Equal", "x", "three", out="e"), n("Not", "e", out="k"), n("Cast", "k", out="m", to=TensorProto.INT32),
+    n("CumSum", "m", "axis", out="c"), n("Mul", "c", "m", out="d"), n("Add", "d", "one", out="p"),
+    n("Gather", "rows", "p", axis=0),
+]  # fmt: skip
+"""Places of words that are no padding, counted from 2, as RoBERTa does; of padding, 1."""
+
+
+@pytest.mark.parametrize("weights", list(WeightVisibility)[:2])
+def test_computed_places_may_choose_from_a_table_that_holds_all_they_can_be(weights: WeightVisibility) -> None:
+    """They are 5 at most; the range that they have as a tensor is a power of two, and reaches beyond the table."""
+    numbers: dict[str, Array] = {"axis": np.array(1), "one": np.array(1, np.int32)}
+    rows = RNG.standard_normal((6, 3)).astype(np.float32)
+    source = net(POSITIONS, (1, 4, 3), constants={**numbers, "rows": rows})
+    assert all(entry.supported for entry in operator_support(source))
+    made = made_of(source, weights)
+    assert worst(source, made) <= 3
+    short = net(POSITIONS, (1, 4, 3), constants={**numbers, "rows": rows[:5]})
+    with pytest.raises(UnsupportedModel, match="outside the 5 rows"):
+        lower(short, made.scales, tensors=dict.fromkeys("xy", Visibility.PUBLIC))
+
+
 def test_integers_are_taken_as_they_are_within_the_range_of_their_bits() -> None:
     assert integer_scale(Range(0.0, 4.0)) == integer_scale(Range(3.0, 7.0))
     scale = integer_scale(Range(-3.0, 4.0))

@@ -25,10 +25,10 @@ from verifai.engines.sumcheck.prover.coins import SecretCoins
 from verifai.engines.sumcheck.prover.commitment import (
     SALT_WORDS,
     CommittedMatrix,
-    _with_blind_rows,
     commit_hiding,
     encode,
     merkle_layers,
+    opened_cells,
 )
 from verifai.engines.sumcheck.prover.opening_hiding import prove_hidden_openings
 from verifai.engines.sumcheck.prover.pads import draw_pads
@@ -69,11 +69,9 @@ def _partly(made, row, share, pick):
     other = encode(padded, log_length(shape), 1 << (shape.degree - 1).bit_length())
     codeword = made.codeword.copy()
     codeword[:share, 1 + SALT_WORDS :] = other[:share, 1 + SALT_WORDS :]
-    cells = made.cells.copy()
-    cells.reshape(-1, MESSAGE)[plan.first_row :] = rows[shape.reserved_rows : shape.rows - MASK_ROWS, :MESSAGE]
-    cells = _with_blind_rows(plan, cells, rows, 0)
+    cells, blind = opened_cells(plan, rows, 0)
     layers = merkle_layers(codeword)
-    return CommittedMatrix(plan, cells, codeword, layers, commitment_root(shape, plan.log_cells, layers[-1]), rows)
+    return CommittedMatrix(plan, cells, codeword, layers, commitment_root(shape, plan.log_cells, layers[-1]), rows, blind=blind)
 
 
 def _square_holds(claim):
@@ -133,7 +131,8 @@ def test_forging_a_hidden_opening_succeeds_as_often_as_the_bound_and_no_more(toy
     (address,) = made.plan.columns["tensor", 0, 0].addresses
     row = {"values": shape.reserved_rows + address // MESSAGE - made.plan.first_row, "blind": 1, "mask": shape.rows - 1}[kind]
     forged = _partly(made, row, share, pick)
-    shown = forged.cells[address : address + len(cells)]
+    start = address - forged.first
+    shown = forged.cells[start : start + len(cells)]
     assert np.array_equal(shown, cells) == (kind != "values")
     won = sum(_accepted(trial, forged, pads, shown, _point(pick)) for trial in range(trials))
     numerator, denominator = soundness.query_error(shape.degree, LENGTH, QUERIES)

@@ -33,7 +33,6 @@ from verifai.engines.sumcheck.planning.price import (
 from verifai.engines.sumcheck.planning.rehearsal import RehearsalParty, _play
 from verifai.engines.sumcheck.protocol.proof import opening_bytes
 from verifai.engines.sumcheck.protocol.relations import Kind, check_relation
-from verifai.engines.sumcheck.protocol.script import check_lookups
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, ZERO_KNOWLEDGE, Suite
 from verifai.engines.sumcheck.prover.prove import prepare, prove
 from verifai.engines.sumcheck.prover.warm_up_circuits import random_input, warm_up_circuits
@@ -113,19 +112,31 @@ def test_counts_are_those_of_the_rehearsal_in_pieces_too(name):
         test_counts_are_those_of_the_rehearsal(name, INTEGRITY)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_counts_of_relations_are_those_of_the_rehearsal(kind):
+@pytest.mark.parametrize(
+    ("kind", "widths", "alone", "sums"),
+    [
+        (Kind.REGISTRATION, (11, 11, 11, 11), False, 1),
+        (Kind.LINK, (11, 11, 11, 11), False, 0),
+        (Kind.REGISTRATION, (11, 12, 11, 15), True, 1),
+        (Kind.REGISTRATION, (11, 16, 29, 15), True, 2),
+        (Kind.LINK, (11, 16, 29, 15), True, 0),
+    ],
+)
+def test_counts_of_relations_are_those_of_the_rehearsal(kind, widths, alone, sums):
     made = examples.mlp(committed=True)[0]
-    weights = tuple(replace(one, bound=(1 << 11) - 1, row_l1=(1 << 12) - 1) for one in made.weights)
+    bounds = [(1 << bits) - 1 for bits in widths]
+    norms = [
+        bound * (one.size // one.shape[0]) if alone else (1 << 12) - 1 for one, bound in zip(made.weights, bounds, strict=True)
+    ]
+    weights = tuple(
+        replace(one, bound=bound, row_l1=norm) for one, bound, norm in zip(made.weights, bounds, norms, strict=True)
+    )
     circuit = planned(replace(made, weights=weights, commitments=(), soundness=()), ZERO_KNOWLEDGE)
     drawn = plan_relation(kind, circuit)
     party = RehearsalParty(drawn.circuit)
-    if kind is Kind.REGISTRATION:
-        check_lookups(party, drawn.layout.bus)
-    check_relation(kind, party, circuit.weights, drawn.parts)
+    check_relation(kind, party, circuit.weights, drawn.parts, drawn.layout.bus, drawn.sums)
     price = price_of_relation(kind, circuit)
-    inverse = kind is Kind.REGISTRATION
-    assert price.messages == sum(count for label, count in party.messages if label != "product") - inverse
+    assert price.messages == sum(count for label, count in party.messages if label != "product") - sums
     assert price.claims == party.claims + len(party.openings)
 
 

@@ -61,6 +61,16 @@ def test_one_sided_ranges_use_all_levels_on_that_side() -> None:
     assert (choose_scale(Range(-3.0, -1.0), 8).low, choose_scale(Range(-3.0, -1.0), 8).high) == (-255, 0)
 
 
+def test_an_input_that_a_logarithm_is_taken_of_stays_on_its_side_of_zero() -> None:
+    options = QuantiserOptions(input_margin=0.5)
+    ranges = {"x": Range(0.2, 4.0), "t": Range(0.1, 9.0), "n": Range(-4.0, -0.2), "b": Range(-1.0, 2.0)}
+    table = {"t": [Range(0.1, 9.0), Range(0.5, 1.5)]}
+    scales = choose_scales(ranges, set(ranges), (), options, columns=table, one_sided=set(ranges))
+    assert scales["x"].low == 0 and scales["t"].low == 0 and scales["n"].high == 0
+    assert scales["b"].low < 0 < scales["b"].high
+    assert choose_scales(ranges, set(ranges), (), options)["x"].low < 0
+
+
 def test_margins_widen_inputs_and_outputs_but_not_at_zero() -> None:
     options = QuantiserOptions(input_margin=0.5, output_margin=0.25, activation_margin=0.125)
     scales = choose_scales({"x": Range(0.0, 1.0), "y": Range(-1.0, 1.0), "h": Range(0.0, 1.0)}, {"x"}, {"y"}, options)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.batch_circuits import small_circuit
+from tests.support.batch_circuits import small_circuit, write_rows
 from tests.unit.engines.sumcheck.test_registrable import hidden
+from verifai.cli.app import run
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.engines.sumcheck import compiling
 from verifai.engines.sumcheck.circuit.codec import decode
@@ -134,3 +135,9 @@ def test_a_small_model_lowered_for_it_is_registered_and_proven(tmp_path: Path, m
     before = decode(next(by_parts.folder.rglob("circuit.bin")).read_bytes())
     assert not bounds_alone(before)
     assert np.all([w.row_l1 & (w.row_l1 + 1) == 0 for w in before.weights])
+    rows = write_rows(tmp_path / "rows.npz", 1)
+    folder, evidence = str(tmp_path / "bounds"), tmp_path / "evidence"
+    assert run(["prove", folder, str(rows), "-o", str(evidence)]) == 0
+    bundle = evidence / "000000"
+    assert next(bundle.rglob("registration.bin")).stat().st_size > 1000
+    assert run(["verify", str(bundle), "--lock", folder]) == 0

@@ -1,7 +1,7 @@
 """Forged proofs of a circuit with several sums of fractions, by provers that know the protocol and stay consistent.
 
 The limit of one sum has to be lowered to :data:`LIMIT`, so that :func:`deep` has four, of unlike lengths. A forgery changes a
-:class:`.Cheat` before it commits and, by a ``MonkeyPatch`` that the caller undoes, what the prover does afterwards.
+cheating prover before it commits and, by a ``MonkeyPatch`` that the caller undoes, what that prover does afterwards.
 """
 
 from __future__ import annotations

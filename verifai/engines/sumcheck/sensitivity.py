@@ -92,9 +92,8 @@ def _rounded(model: OnnxModel, name: str, scale: Scale) -> bytes:
     proto = onnx.ModelProto.FromString(model.data)
     graph = proto.graph
     label = f"{name}/rounded"
-    numbers = _numbers(scale)
-    for key, number in numbers.items():
-        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float64), f"{label}/{key}"))
+    for key, ends in _numbers(scale).items():
+        graph.initializer.append(numpy_helper.from_array(ends, f"{label}/{key}"))
     steps: list[tuple[str, list[str], dict[str, Any]]] = [
         ("Cast", [""], {"to": TensorProto.DOUBLE}),
         ("Div", ["", f"{label}/step"], {}),

@@ -14,7 +14,7 @@ export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "po
 /** W: columns of every row. */
 export const WIDTH = 2;
 const MAX_RANGE_BITS = 16;
-const MAX_LOG_LEAVES = 29;
+const MAX_LOG_LEAVES = 30;
 /** Of one sum: 89,478,485. */
 const MOST_LEAVES = mostLeaves(WIDTH);
 const MAX_LOG_SUMS = 3;
@@ -208,8 +208,9 @@ interface Wanted {
 
 /** The bus of a circuit: with the fewest sums of which none is too long; one, which is, where 2^MAX_LOG_SUMS do not do. */
 export function buildBus(circuit: Circuit): Bus {
-  const wanted = allWanted(circuit);
+  const wanted = allWanted(circuit), cells = wanted.reduce((sum, one) => sum + one.storage.cells, 0);
   for (let logSums = 0; logSums <= MAX_LOG_SUMS; logSums++) {
+    if (cells > MOST_LEAVES * 2 ** logSums) continue; // not even without tables: it takes no arrangement to see that
     const bus = arrangedBus(circuit, wanted, logSums);
     if (largestSum(bus) <= MOST_LEAVES) return bus;
   }

@@ -363,7 +363,10 @@ def build(circuit: Circuit) -> Bus:
     Raises UnsupportedModel (``sumcheck-unsupported``).
     """
     wanted = _wanted(circuit)
+    cells = sum(one.storage.cells for one in wanted)
     for log_sums in range(MAX_LOG_SUMS + 1):
+        if cells > MOST_LEAVES << log_sums:  # not even without tables: it takes no arrangement to see that
+            continue
         bus = _arranged(circuit, wanted, log_sums)
         if bus.largest <= MOST_LEAVES:
             return bus

@@ -13,6 +13,7 @@ import pytest
 from tests.support import conformance_cases as made
 from tests.support.paths import ROOT
 from tests.support.random_circuits import random_circuit
+from tests.support.ranged_circuits import STEPS, ranged_case
 from tests.support.second_verifier import differences, first, second
 from tests.support.sumcheck_examples import Sketch, many_lookups
 from verifai.engines.sumcheck.circuit import ops
@@ -133,6 +134,15 @@ def test_both_take_as_many_tables_as_the_text_allows(suite, tmp_path, monkeypatc
 
 def test_both_agree_on_random_circuits(tmp_path, monkeypatch):
     _agree_on_random_circuits(range(12), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
+def test_both_accept_every_honest_run_wherever_the_bounds_lie(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sketch, "suite", suite)
+    places = [(seed, 0) for seed in range(24)] + [(seed, step) for step in range(1, len(STEPS)) for seed in range(3)]
+    honest = [ranged_case(*place) for place in places]
+    assert [(case.name, its) for case, its in zip(honest, second(honest, tmp_path), strict=True) if its.code] == []
+    assert differences([changed for case in honest for changed in made.mutations(case, 5, 6)], tmp_path) == []
 
 
 @pytest.mark.slow

@@ -68,7 +68,10 @@ export function taps(kernel: readonly number[]): [number, number][] {
   return found;
 }
 
-/** (least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l. */
+/**
+ * (least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l.
+ * Padding has t = 0, so h = 0, whatever the bounds of z are: they are about true cells. Where padding is stored, 0 is held too.
+ */
 function splitRange(circuit: Circuit, op: Split): [bigint, number] {
   const width = BigInt(circuit.tables[op.table]!.width);
   const logOf = (count: bigint): number => Math.max(1, bitLength(count - 1n));
@@ -77,7 +80,11 @@ function splitRange(circuit: Circuit, op: Split): [bigint, number] {
     return [0n, logOf(((x.high - x.low) >> width) + 1n)];
   }
   const z = circuit.tensors[op.z]!, half = width - 1n;
-  const low = requantT(z.low, op.shift) >> half, high = requantT(z.high, op.shift) >> half;
+  let low = requantT(z.low, op.shift) >> half, high = requantT(z.high, op.shift) >> half;
+  if (storedTensor(circuit, op.out).cells > z.size) {
+    if (low > 0n) low = 0n;
+    if (high < 0n) high = 0n;
+  }
   return [low, logOf(high - low + 1n)];
 }
 

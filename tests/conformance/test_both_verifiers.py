@@ -91,6 +91,13 @@ def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path
     assert differences([changed for case in honest for changed in made.mutations(case, 40, 3)], tmp_path) == []
 
 
+def test_both_choose_the_same_form_of_registration_at_the_edges_of_bounds(tmp_path):
+    cases = list(made.edges())
+    answers = second(cases, tmp_path)
+    assert [answer.code for answer in answers] == ["", "", "", "", "circuit-invalid"]
+    assert differences([*cases, *(changed for case in cases for changed in made.mutations(case, 5, 3))], tmp_path) == []
+
+
 @pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
 def test_both_count_leaves_alike_where_their_power_of_two_is_too_weak(suite, tmp_path):
     honest = [made.unproven(many_lookups(count, suite), f"{count}") for count in (7, 8, 16, 21)]

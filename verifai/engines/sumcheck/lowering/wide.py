@@ -88,7 +88,9 @@ def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fract
     own = unit * (1 << shift)
     z = emit_form(state.builder, form, own, shift, name)
     finer = max(0, -floor_log2(own / step))  # so many bits more reach as far
-    reach = min(bits + finer, SCORE_BITS) if state.builder.sparing else bits + finer
+    # On a finer grid, so few bits would not hold what calibration saw.
+    spared = state.builder.sparing and bits <= MAX_WIDTH
+    reach = min(bits + finer, SCORE_BITS) if spared else bits + finer
     tensor = state.builder.rescale(z, shift, reach, name, own)
     return whole(tensor, form.logical, own)
 

@@ -130,6 +130,20 @@ def test_a_gate_far_beyond_what_was_seen_is_refused() -> None:
     )
 
 
+def test_scores_on_a_finer_grid_reach_as_far_as_calibration_saw() -> None:
+    """They had 15 bits there too: the model refused what it was calibrated with."""
+    scales = scales_for(net(), samples(net()), OPTIONS)
+    usual = scales["scores"]
+    finer = replace(usual, exponent=usual.exponent - 8, low=usual.low << 8, high=usual.high << 8)
+    public = dict.fromkeys(("x", "y"), Visibility.PUBLIC)
+    made = lower(net(), scales | {"scores": finer}, tensors=public, split=True, unclamped=True, sparing=True)
+    spec = made.circuit.tensors[made.circuit.inputs[0].tensor]
+    step = float(scales["x"].step)
+    cells = np.clip(np.round(samples(net())[0]["x"].astype(np.float64) / step), spec.low, spec.high).astype(np.int64)
+    (few,), (many,) = (run(one.circuit, one.weights, [cells.reshape(spec.shape)]).outputs() for one in (made, lowered(False)))
+    assert np.abs(few - many).max() <= 0.03 * np.abs(many).max()
+
+
 def test_locks_without_the_option_are_lowered_as_before() -> None:
     def parsed(options: QuantiserOptions) -> QuantiserOptions:
         record = Record(options.to_document(), "lock", error=UsageError, code="bad-lock")

@@ -13,6 +13,7 @@ import pytest
 from tests.support import conformance_cases as made
 from tests.support.paths import ROOT
 from tests.support.random_circuits import random_circuit
+from tests.support.ranged_circuits import STEPS, ranged_case
 from tests.support.second_verifier import differences, first, second
 from tests.support.sumcheck_examples import Sketch, many_lookups
 from verifai.engines.sumcheck.circuit import ops
@@ -90,6 +91,13 @@ def test_both_agree_on_private_weights_with_their_registration_and_link(tmp_path
     assert differences([changed for case in honest for changed in made.mutations(case, 40, 3)], tmp_path) == []
 
 
+def test_both_choose_the_same_form_of_registration_at_the_edges_of_bounds(tmp_path):
+    cases = list(made.edges())
+    answers = second(cases, tmp_path)
+    assert [answer.code for answer in answers] == ["", "", "", "", "circuit-invalid"]
+    assert differences([*cases, *(changed for case in cases for changed in made.mutations(case, 5, 3))], tmp_path) == []
+
+
 @pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
 def test_both_count_leaves_alike_where_their_power_of_two_is_too_weak(suite, tmp_path):
     honest = [made.unproven(many_lookups(count, suite), f"{count}") for count in (7, 8, 16, 21)]
@@ -133,6 +141,15 @@ def test_both_take_as_many_tables_as_the_text_allows(suite, tmp_path, monkeypatc
 
 def test_both_agree_on_random_circuits(tmp_path, monkeypatch):
     _agree_on_random_circuits(range(12), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("suite", made.SUITES, ids=lambda suite: suite.name)
+def test_both_accept_every_honest_run_wherever_the_bounds_lie(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr(Sketch, "suite", suite)
+    places = [(seed, 0) for seed in range(24)] + [(seed, step) for step in range(1, len(STEPS)) for seed in range(3)]
+    honest = [ranged_case(*place) for place in places]
+    assert [(case.name, its) for case, its in zip(honest, second(honest, tmp_path), strict=True) if its.code] == []
+    assert differences([changed for case in honest for changed in made.mutations(case, 5, 6)], tmp_path) == []
 
 
 @pytest.mark.slow

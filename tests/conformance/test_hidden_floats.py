@@ -27,8 +27,17 @@ CASES = [
     ("private", "zero-knowledge", 0),
     ("hashed", "integrity-only", 4),
 ]
+OPTIONS = "[engine.sumcheck.options]\n"
+BOUNDARY = '[[engine.sumcheck.options.boundary]]\nvalue = "x"\nmantissa = 32768\nexponent = -15\nzero_point = 0\n'
 EDITS = {
+    "a boundary of limbs": (OPTIONS, f"{BOUNDARY}low = -32768\nhigh = 32767\n\n{OPTIONS}"),
+    "a boundary of float32 numbers": (
+        OPTIONS,
+        f"{BOUNDARY}low = -2139095039\nhigh = 2139095039\nordered = true\n\n{OPTIONS}",
+    ),
     "not ordered": ("ordered = true\n", ""),
+    "columns of another width": ("ordered = true\n", "columns = [[0, 0], [0, 0]]\n"),
+    "columns of steps that no float has": ("ordered = true\n", "columns = [[0, 0], [0, 0], [0, 0], [1100, 0]]\n"),
     "limbs in the model's shape": ("    4,\n]", "    4,\n    2,\n]"),
     "an output too": ('value = "x"', 'value = "y"'),
 }

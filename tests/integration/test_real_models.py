@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,33 @@ def test_rows_are_kept_as_they_are(tmp_path: Path) -> None:
     write(rows, tmp_path / "rows.json")
     assert read(tmp_path / "rows.json") == rows
     assert "## Not proven" in page(rows)
+
+
+def test_a_model_that_the_default_floor_refuses_is_proven_with_the_floor_that_its_user_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tools.real_models import measure as tool
+    from tools.real_models.models import Made
+
+    through = tool._Steps.run
+
+    def strict(steps: tool._Steps, verb: str, *arguments: str) -> dict[str, object]:
+        """The default floor of this test is one that no circuit meets."""
+        toml = steps.work / "circuit" / "circuit.toml"
+        if verb == "compile" and "compile" not in steps.ran:
+            tool._allow(toml, 1e-9)
+        return through(steps, verb, *arguments)
+
+    monkeypatch.setattr(tool._Steps, "run", strict)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    tree = RealModel("tree", "A tree", "skl2onnx", "wine", lambda work, _: Made(*small_tree(work)))
+    refused = measure(tree, tmp_path, first)
+    assert "fidelity-below-floor" in refused.reason and refused.floor is None
+    row = measure(replace(tree, floor=0.05), tmp_path, second)
+    assert not row.reason and row.floor == 0.05 and row.proof_bytes
+    assert "with a larger error allowed: 1" in page({"tree": row}) and "A tree 0.05" in page({"tree": row})
 
 
 def test_every_kept_row_is_a_model_of_the_list_and_packages_are_pinned() -> None:

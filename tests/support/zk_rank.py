@@ -8,6 +8,8 @@ mask's absence is a linear condition on x, and one reduction of the matrix answe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tests.support.zk_algebra import add, reduce, subtract, times, uniform
@@ -19,21 +21,38 @@ from verifai.engines.sumcheck.prover.prove import prepare
 
 
 class Act:
-    """One proof, under several witnesses of its statement: the first one's view and matrix, the others' differences."""
+    """One proof, under several witnesses of its statement: the first one's view and matrix, the others' differences.
 
-    def __init__(self, case, witnesses, random, *, name="script", number=0, secrets=None, in_base=frozenset(), fixed=()):
+    ``scene``, ``layout``: of a proof that is none of an inference.
+    """
+
+    def __init__(
+        self,
+        case,
+        witnesses,
+        random,
+        *,
+        name="script",
+        number=0,
+        secrets=None,
+        in_base=frozenset(),
+        fixed=(),
+        scene=Scene,
+        layout=None,
+    ):
         weights, inputs = witnesses[0]
         self.case, self.random = case, random
         key = prepare(case.circuit, list(case.weights))
+        key = key if layout is None else replace(key, layout=layout)
         self.key = key
         more = {"name": name, "number": number, "secrets": dict(secrets or {}), "in_base": in_base}
-        self.scene = Scene(key, weights, inputs, **more)
+        self.scene = scene(key, weights, inputs, **more)
         self.given = triples(random, key.layout.pads)
         self.final = []
         self.view = self.scene.prove({"x": self.given}, self.final)
         self.differences, self.same_weights, self.same_statement = [], True, True
         for weights, inputs in witnesses[1:]:
-            other, final = Scene(key, weights, inputs, **more), []
+            other, final = scene(key, weights, inputs, **more), []
             view = other.prove({"x": coupled(other, self.view, self.given, fixed)}, final)
             assert view.labels == self.view.labels
             self.same_statement &= view.public == self.view.public

@@ -102,6 +102,11 @@ class GivenCoins:
         return np.zeros((count, 4), dtype=np.uint64)
 
 
+def _from_address_0(member):
+    """The weights of all cells; those in front of the first stored row, which the prover does not keep, are 0."""
+    return np.pad(member.weights, ((0, 0), (member.matrix.first, 0)))
+
+
 @dataclass
 class Scene:
     """One proof to be made, apart from its coins.
@@ -144,7 +149,7 @@ class Scene:
 
         def listening(members):
             if seen is not None:
-                seen.extend(member.weights.copy() for member in members)
+                seen.extend(_from_address_0(member) for member in members)
             return rounds(members)
 
         proving.commitment_coins = lambda plan, columns, seed: GivenCoins(owners[seed])

@@ -417,6 +417,36 @@ def test_an_activation_inside_the_table_moved_to_the_clamp_by_a_fake_product(mon
     assert cheat.refused().where == "deferred"
 
 
+def _one_sided():
+    """Every true cell lies below the table's domain; the rows of h that hold the table's own values are there for padding."""
+    sketch = Sketch(19)
+    z = sketch.add(ops.LinearCombination, (sketch.input((3, 6), 0, 7),), (-1024,), -8704)
+    sketch.tables.append(examples.Table("step", -16, (*(0,) * 16, *(1,) * 16)))
+    return Cheat(sketch.finish(sketch.add(ops.Requant, z, table=0, shift=8, limbs=(8,), saturate=True)), [])
+
+
+@pytest.mark.parametrize("h", [0, -1])
+def test_a_true_cell_with_the_split_that_only_padding_has(h):
+    """(h, σ) = (h, 1) and (h, κ) = (h, 0) are rows, and T has both values: only the lower part's range speaks against it."""
+    cheat = _one_sided()
+    for column, value in ((1, h), (2, 1), (3, 0)):
+        cheat.witness.extra[1, column][0] = value
+    cheat.witness.tensors[cheat.op(ops.Requant).out][0] = 1
+    cheat.refused()
+
+
+@pytest.mark.parametrize("h", [-2, -1, 1])
+def test_padding_with_another_split_than_its_own(h):
+    """Padding of the result that is not T[0]: nothing that reads it takes it for 0."""
+    cheat = _one_sided()
+    cell = 7  # of a row of 8 places, 6 of them true
+    assert cheat.witness.extra[1, 1][cell] == 0
+    for column, value in ((1, h), (2, int(h == -1)), (3, 0 if h == -1 else -16 if h < 0 else 15)):
+        cheat.witness.extra[1, column][cell] = value
+    cheat.witness.tensors[cheat.op(ops.Requant).out][cell] = int(h > 0)
+    cheat.refused()
+
+
 @pytest.mark.parametrize("kind", ["mul", "batched", "rowsum"])
 def test_a_product_of_activations_off_by_one_within_its_rounding(kind):
     sketch = Sketch(18)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support import sumcheck_examples as examples
+from tests.support.several_sums import LIMIT, deep, lower_limit
 from tests.support.sumcheck_cheats import Cheat
-from tests.support.sumcheck_examples import Sketch
 from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.planning.plan import plan
@@ -27,25 +27,14 @@ from verifai.errors import EvidenceRejected, UnsupportedModel
 
 pytestmark = pytest.mark.usefixtures("suite", "several")
 
-LIMIT = 2600
-
 
 @pytest.fixture
 def several(monkeypatch):
-    monkeypatch.setattr(buses, "MOST_LEAVES", LIMIT)
-
-
-def _deep():
-    """Six layers of rows in pieces, with limbs of two widths: as many owners as make four sums."""
-    sketch = Sketch(5)
-    x = sketch.input((3, 21))
-    for width, relu in ((37, False), (33, False), (21, False), (37, False), (5, False), (2, True)):
-        x = sketch.requant(sketch.matmul(x, width), relu=relu, offset=1)
-    return sketch.finish(x), sketch.cells
+    lower_limit(monkeypatch)
 
 
 def _cheat():
-    return Cheat(*_deep())
+    return Cheat(*deep())
 
 
 def _sum_of(cheat, number):
@@ -204,7 +193,7 @@ def _total(layer: Layer) -> field.Ext:
 @pytest.mark.parametrize("elsewhere", [1 << 40, 1000])
 def test_a_circuit_planned_with_another_number_of_sums(elsewhere, monkeypatch, suite):
     """A verifier derives the number itself: it is nobody's choice."""
-    circuit, _ = _deep()
+    circuit, _ = deep()
     data = encode(circuit)
     monkeypatch.setattr(buses, "MOST_LEAVES", elsewhere)
     assert len(buses.build(circuit).sums) != 4

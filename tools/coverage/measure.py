@@ -122,11 +122,16 @@ def farthest(made: Made, statement: dict[str, Any]) -> float:
         if tensor["name"] not in names or tensor.get("values") is None:
             continue
         column = names.index(tensor["name"])
-        every = np.stack([np.asarray(one[column], np.float64) for one in runs])
+        every = np.stack([np.asarray(_plain(one[column]), np.float64) for one in runs])
         proven = np.asarray(tensor["values"], np.float64).reshape(every[0].shape)
         reach = max(float(np.ptp(every)), 1e-6 * float(np.abs(every).max()), 1e-12)
         worst = max(worst, float(np.abs(proven - every[0]).max()) / reach)
     return worst
+
+
+def _plain(value: Any) -> Any:
+    """An array, also of what a ZipMap gives: for each row, class → score."""
+    return [list(row.values()) for row in value] if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ from verifai.onnx_graph.load import load_path
 from verifai.onnx_graph.model import OnnxModel
 from verifai.onnx_graph.reference import Reference
 from verifai.stages.check import all_public
+from verifai.tokenization.chat import chat_text
 from verifai.tokenization.encode import Encoder
 from verifai.tokenization.samples import read_lines, samples_of
 
@@ -53,7 +54,11 @@ PROMPTS = {
     "an instruction": "Write the days of the week in order: Monday, Tuesday,",
     "a long instruction": "Answer in one short sentence. Do not use numbers, and do not repeat the question. "
     "Why does the sky look blue on a clear day?\n\nAnswer:",
+    "a long instruction, in the chat template": "Answer in one short sentence. Do not use numbers, and do not repeat the "
+    "question. Why does the sky look blue on a clear day?",
 }
+CHATS = {"a long instruction, in the chat template"}
+"""Prompts that are a user's message: alone, the model takes some for whole texts and ends at once."""
 
 
 def lowered(model: OnnxModel, samples: Sequence[Any], bits: int, pad: int) -> tuple[Lowered, Tuner]:
@@ -89,6 +94,13 @@ def answer(made: Lowered, prompt: list[int], positions: int, ends: frozenset[int
     return tokens[len(prompt) :], time.process_time() - begun
 
 
+def prompt_tokens(encoder: Encoder, kind: str) -> list[int]:
+    """A prompt as the model reads it."""
+    if kind in CHATS:
+        return encoder.rendered(chat_text(encoder, [("user", PROMPTS[kind])]))
+    return encoder.tokens(PROMPTS[kind])
+
+
 def float_answer(reference: Reference, model: OnnxModel, prompt: list[int], count: int, pad: int) -> list[int]:
     """The same by onnxruntime, a whole pass per token."""
     tokens, spec = list(prompt), model.inputs[0]
@@ -105,6 +117,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("texts", type=Path, help="one text per line")
     parser.add_argument("--bits", type=int, default=12)
+    parser.add_argument("--kinds", nargs="+", choices=sorted(PROMPTS), help="of prompts; all by default")
     parser.add_argument("--most", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--output", "-o", type=Path, required=True)
     parser.add_argument(
@@ -128,12 +141,15 @@ def main() -> None:
     print(found, flush=True)
     found["answers"] = []
     reference = Reference(model)
-    for kind, text in PROMPTS.items():
-        prompt = encoder.tokens(text)
+    for kind in given.kinds or PROMPTS:
+        text, prompt = PROMPTS[kind], prompt_tokens(encoder, kind)
         tokens, seconds = answer(made, prompt, positions, tokenizer.ends, given.most)
         same = float_answer(reference, model, prompt, len(tokens), tokenizer.pad) == tokens
         shown = tokenizer.text(tokens, filled=False).text
-        row = {"kind": kind, "prompt": text, "answer": shown, "tokens": len(tokens), "as_float32": same}
+        row = {
+            "kind": kind, "prompt": text, "prompt_tokens": len(prompt), "answer": shown, "tokens": len(tokens),
+            "as_float32": same,
+        }  # fmt: skip
         found["answers"].append({**row, "cpu_s": round(seconds, 2)})
         print(found["answers"][-1], flush=True)
         given.output.write_text(json.dumps(found, indent=1) + "\n")

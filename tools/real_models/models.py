@@ -45,6 +45,7 @@ class RealModel:
         data: what the inputs are. also: further packages, for the inputs.
         until: the last verb that is run; ``check`` for a model that is too large to be proven on a small machine.
         torch: whether PyTorch is needed.
+        floor: largest error in spreads that its user accepts, where the default floor refuses it; None: the default alone.
     """
 
     slug: str
@@ -56,6 +57,7 @@ class RealModel:
     also: str = ""
     until: str = "verify"
     torch: bool = False
+    floor: float | None = None
 
 
 def _archive(wheels: Path, requirement: str, member: str) -> bytes:
@@ -213,15 +215,33 @@ MODELS: tuple[RealModel, ...] = (
         "silero-vad", "Silero voice detector, 16 kHz (LSTM)", "ONNX as shipped", "speech of webrtcvad", _silero, SILERO, SPEECH
     ),
     RealModel(
-        "nudenet", "NudeNet 320n (YOLOv8n), 128 × 128", "ONNX as shipped", "photographs of scikit-learn", _nudenet, NUDENET
+        "nudenet",
+        "NudeNet 320n (YOLOv8n), 128 × 128",
+        "ONNX as shipped",
+        "photographs of scikit-learn",
+        _nudenet,
+        NUDENET,
+        floor=0.05,
     ),
     RealModel("ocr-direction", "RapidOCR text direction, 48 × 96", "ONNX as shipped", "rendered lines", _direction, RAPIDOCR),
     RealModel(
-        "ocr-recogniser", "RapidOCR PP-OCRv4 recogniser, 48 × 96", "ONNX as shipped", "rendered lines", _recogniser, RAPIDOCR
+        "ocr-recogniser",
+        "RapidOCR PP-OCRv4 recogniser, 48 × 96",
+        "ONNX as shipped",
+        "rendered lines",
+        _recogniser,
+        RAPIDOCR,
+        floor=1.0,
     ),
-    RealModel("magika", "Magika standard v3.3", "ONNX as shipped", "files of Python packages", _magika, MAGIKA),
+    RealModel("magika", "Magika standard v3.3", "ONNX as shipped", "files of Python packages", _magika, MAGIKA, floor=0.1),
     RealModel(
-        "minilm", "all-MiniLM-L6-v2 with embedding, 16 tokens", "safetensors to ONNX", "English sentences", _minilm, MINILM
+        "minilm",
+        "all-MiniLM-L6-v2 with embedding, 16 tokens",
+        "safetensors to ONNX",
+        "English sentences",
+        _minilm,
+        MINILM,
+        floor=0.05,
     ),
     RealModel("resnet18", "ResNet-18, narrow", "PyTorch module", "handwritten digits", _trained("resnet18"), torch=True),
     RealModel("vit", "ViT-tiny, 4 blocks", "PyTorch module", "handwritten digits", _trained("vit"), torch=True),

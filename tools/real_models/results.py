@@ -19,6 +19,7 @@ class Row:
         reason: why it ended, where it did: verb, code and text of the error.
         parity: largest difference of export and source, in spreads of the output.
         fidelity: 99th percentile of |circuit − float model| over the calibration data, in spreads. decisions: equal ones.
+        floor: the largest error that circuit.toml allows, where the default floor refused the model; None: the default.
         cells: committed cells, as check estimates them. memory_bytes: peak of the costliest command.
         prove_cpu, verify_cpu: processor seconds of the whole command. proof_bytes: of the bundle.
     """
@@ -32,6 +33,7 @@ class Row:
     parity: float | None = None
     fidelity: float | None = None
     decisions: str = ""
+    floor: float | None = None
     cells: int | None = None
     compile_cpu: float | None = None
     prove_cpu: float | None = None

@@ -125,7 +125,9 @@ def _is_lock(path: Path) -> bool:
 def _result(made: Evaluated, circuit: Path, data: Path) -> Result:
     found = made.evaluation
     earlier = f", {made.earlier:,} of them by an earlier run" if made.earlier else ""
-    check = f"verifai verify {shell(made.path)} --lock {shell(circuit)} --data {shell(data)}"
+    # Without a lock of the data there is nothing yet that could be trusted: whoever judges makes it.
+    pinned, first = (data, "") if _is_lock(data) else (Path("data.lock"), f"verifai dataset {shell(data)} -o data.lock && ")
+    check = f"{first}verifai verify {shell(made.path)} --lock {shell(circuit)} --data {shell(pinned)}"
     lines = [
         f"[bold green]EVALUATED[/] {plain(str(made.path))}: {found.data.count:,} samples in {made.proofs:,} proofs{earlier}, "
         f"{made.size:,} bytes",

@@ -51,7 +51,9 @@ CODES: dict[str, Code] = {
         "If you trust whoever gave you the circuit, raise --max-memory; else ask for a smaller circuit.",
     ),
     "circuit-not-planned": Code(
-        (2,), "A circuit without commitments and error bounds cannot be proven.", "Plan the circuit first."
+        (2,),
+        "A circuit whose commitments and error bounds are not those that this version plans cannot be proven.",
+        "Compile the circuit again.",
     ),
     "circuit-bound": Code(
         (2,),

@@ -28,7 +28,11 @@ def check_names(options: QuantiserOptions, model: OnnxModel) -> None:
 
 
 def check_boundary(section: LockSection, circuit: Circuit) -> None:
-    """The pinned circuit has the pinned scale, range and zero point at every boundary. Raises UsageError (``bad-lock``)."""
+    """The pinned circuit has the pinned scale, range and zero point at every boundary, and a statement reads it by them.
+
+    Raises:
+        UsageError: ``bad-lock``.
+    """
     left = dict(section.options.boundary)
     for pinned, port in zip(section.tensors, (*circuit.inputs, *circuit.outputs), strict=True):
         scale = left.pop(pinned.name, None)
@@ -37,6 +41,11 @@ def check_boundary(section: LockSection, circuit: Circuit) -> None:
         if scale is not None and found != (scale.step.as_integer_ratio(), scale.low, scale.high, scale.zero_point):
             message = f"the pinned circuit has another scale or range at the boundary {pinned.name!r} than the section says"
             raise UsageError("bad-lock", message, where=f"{WHERE}.options.boundary")
+        shown = section.scales.get(pinned.name)
+        if scale is not None and shown is not None and (shown.columns or shown.ordered):
+            # The circuit is lowered by the boundary's scale: statements would read its integers by another one.
+            message = f"the section's scale of the boundary {pinned.name!r} is another than the boundary's"
+            raise UsageError("bad-lock", message, where=f"{WHERE}.scales")
     if left:
         message = f"{next(iter(left))!r} is no input or output of the circuit"
         raise UsageError("bad-lock", message, where=f"{WHERE}.options.boundary")

@@ -17,7 +17,10 @@ from verifai.execution.watched import within
 from verifai.onnx_graph.model import OnnxModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from verifai.engines.sumcheck.lowering.lower import Lowered
+    from verifai.engines.sumcheck.quantise.scales import ColumnScale, Scale
 
 REDERIVE_MEMORY, REDERIVE_SECONDS = 8 << 30, 600.0
 """As for reading and running a foreign model."""
@@ -65,6 +68,9 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         # The lowering takes tensors by name, so a section that exchanges two names would still derive the pinned circuit.
         message = "the pinned tensors are not the model's inputs and outputs, in its order"
         return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
+    if odd := _read_otherwise(section, lowered):
+        message = f"statements would read the integers of {odd!r} by other scales than those that the model was lowered with"
+        return (Finding("sumcheck-not-rederived", Outcome.REJECTED, message, remedy="Compile the model again."),)
     dtypes = [tensor.dtype for _, side in sides for tensor in side]
     if stored_tensors(lowered.circuit, dtypes) != [tensor.stored for tensor in section.tensors]:
         message = "the section says of a tensor that it is of integers, or is not, and the model says otherwise"
@@ -74,6 +80,19 @@ def _rederive(request: VerifyRequest, model: OnnxModel) -> tuple[Finding, ...]:
         message = "the root of private weights cannot be derived from the model: it depends on a secret seed"
         return circuit, Finding("sumcheck-weights-hidden", Outcome.NOT_CHECKED, message, remedy="Ask the owner for a proof.")
     return circuit, _compared("sumcheck-weights", identity, section.weights_sha256, "the weights")
+
+
+def _read_otherwise(section: LockSection, lowered: Lowered) -> str:
+    """An input or output of which the section says other columns, or other encodings, than the lowering used; else "".
+
+    A circuit has neither: it would be the pinned one whatever the section says, also where the lowering did not ask for them.
+    """
+
+    def ways(scales: Mapping[str, Scale], name: str) -> tuple[tuple[ColumnScale, ...], bool]:
+        return (scales[name].columns, scales[name].ordered) if name in scales else ((), False)
+
+    differ = (one.name for one in section.tensors if ways(section.scales, one.name) != ways(lowered.scales, one.name))
+    return next(differ, "")
 
 
 def _seed(request: VerifyRequest, section: LockSection) -> bytes | None:

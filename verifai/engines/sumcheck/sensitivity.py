@@ -63,7 +63,8 @@ def costs(
     """
     graph = model.proto.graph
     floats = {one.name for one in (*graph.input, *graph.value_info, *graph.output) if _is_float(one)}
-    chosen = sorted(floats.intersection(values, scales))
+    # What is ordered is not rounded: each float32 number is its own integer.
+    chosen = sorted(name for name in floats.intersection(values, scales) if not scales[name].ordered)
     if not chosen or not measure.real:
         return []
     count = min(len(samples), max(LEAST_SAMPLES, min(MOST_SAMPLES, MOST_RUNS // len(chosen))))
@@ -91,14 +92,14 @@ def _rounded(model: OnnxModel, name: str, scale: Scale) -> bytes:
     proto = onnx.ModelProto.FromString(model.data)
     graph = proto.graph
     label = f"{name}/rounded"
-    numbers = {"step": float(scale.step), "low": float(scale.low), "high": float(scale.high)}
-    for key, number in numbers.items():
-        graph.initializer.append(numpy_helper.from_array(np.asarray(number, np.float64), f"{label}/{key}"))
+    for key, ends in _numbers(scale).items():
+        graph.initializer.append(numpy_helper.from_array(ends, f"{label}/{key}"))
     steps: list[tuple[str, list[str], dict[str, Any]]] = [
         ("Cast", [""], {"to": TensorProto.DOUBLE}),
         ("Div", ["", f"{label}/step"], {}),
         ("Round", [""], {}),
-        ("Clip", ["", f"{label}/low", f"{label}/high"], {}),
+        ("Max", ["", f"{label}/low"], {}),
+        ("Min", ["", f"{label}/high"], {}),
         ("Mul", ["", f"{label}/step"], {}),
         ("Cast", [""], {"to": TensorProto.FLOAT}),
     ]
@@ -119,6 +120,14 @@ def _rounded(model: OnnxModel, name: str, scale: Scale) -> bytes:
     del graph.node[:]
     graph.node.extend([*kept[:at], *nodes, *kept[at:]])
     return bytes(proto.SerializeToString())
+
+
+def _numbers(scale: Scale) -> dict[str, NDArray[np.float64]]:
+    """The step, and the least and the largest number of steps: of a scale, or of each column of the last axis."""
+    if not scale.columns:
+        return {key: np.asarray(float(one)) for key, one in (("step", scale.step), ("low", scale.low), ("high", scale.high))}
+    zeros = np.array([float(one.zero_point) for one in scale.columns])
+    return {"step": np.array([float(one.step) for one in scale.columns]), "low": scale.low - zeros, "high": scale.high - zeros}
 
 
 def chosen(found: Sequence[Cost], able: Collection[str], share: float) -> list[Cost]:

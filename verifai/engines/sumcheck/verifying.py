@@ -145,8 +145,13 @@ def _check_section(section: LockSection, circuit: Circuit) -> None:
         for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
         if _ordered(section, pinned)
     )
+    columns = all(
+        one.shape[-1] == len(section.scales[pinned.name].columns) and (one.scale, one.zero_point) == ((1, 1), 0)
+        for pinned, one in zip(section.tensors, (circuit.tensors[port.tensor] for port in ports), strict=False)
+        if pinned.name in section.scales and section.scales[pinned.name].columns
+    )
     checks = (
-        ("scales", "scales", ordered),
+        ("scales", "scales", ordered and columns),
         ("suite", "suite", circuit.suite == section.suite),
         ("batch", "batch", circuit.batch == section.batch),
         ("tensors", "tensors", found == pinned and scaled),

@@ -14,7 +14,7 @@ export type TableKind = "function" | "range" | "select" | "clamp" | "flag" | "po
 /** W: columns of every row. */
 export const WIDTH = 2;
 const MAX_RANGE_BITS = 16;
-const MAX_LOG_LEAVES = 29;
+const MAX_LOG_LEAVES = 30;
 /** Of one sum: 89,478,485. */
 const MOST_LEAVES = mostLeaves(WIDTH);
 const MAX_LOG_SUMS = 3;
@@ -68,7 +68,10 @@ export function taps(kernel: readonly number[]): [number, number][] {
   return found;
 }
 
-/** (least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l. */
+/**
+ * (least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l.
+ * Padding has t = 0, so h = 0, whatever the bounds of z are: they are about true cells. Where padding is stored, 0 is held too.
+ */
 function splitRange(circuit: Circuit, op: Split): [bigint, number] {
   const width = BigInt(circuit.tables[op.table]!.width);
   const logOf = (count: bigint): number => Math.max(1, bitLength(count - 1n));
@@ -77,7 +80,11 @@ function splitRange(circuit: Circuit, op: Split): [bigint, number] {
     return [0n, logOf(((x.high - x.low) >> width) + 1n)];
   }
   const z = circuit.tensors[op.z]!, half = width - 1n;
-  const low = requantT(z.low, op.shift) >> half, high = requantT(z.high, op.shift) >> half;
+  let low = requantT(z.low, op.shift) >> half, high = requantT(z.high, op.shift) >> half;
+  if (storedTensor(circuit, op.out).cells > z.size) {
+    if (low > 0n) low = 0n;
+    if (high < 0n) high = 0n;
+  }
   return [low, logOf(high - low + 1n)];
 }
 
@@ -208,8 +215,9 @@ interface Wanted {
 
 /** The bus of a circuit: with the fewest sums of which none is too long; one, which is, where 2^MAX_LOG_SUMS do not do. */
 export function buildBus(circuit: Circuit): Bus {
-  const wanted = allWanted(circuit);
+  const wanted = allWanted(circuit), cells = wanted.reduce((sum, one) => sum + one.storage.cells, 0);
   for (let logSums = 0; logSums <= MAX_LOG_SUMS; logSums++) {
+    if (cells > MOST_LEAVES * 2 ** logSums) continue; // not even without tables: it takes no arrangement to see that
     const bus = arrangedBus(circuit, wanted, logSums);
     if (largestSum(bus) <= MOST_LEAVES) return bus;
   }

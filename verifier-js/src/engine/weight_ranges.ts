@@ -22,13 +22,20 @@ export const isRanged = (weight: Weight): boolean => weight.bound > 0n && bitLen
 /** The sums for the weights `owners`, in order; a new one begins where the next weight would not fit. */
 export function weightSums(weights: readonly Weight[], owners: readonly number[]): Bus[] {
   const found: Bus[] = [];
-  let mine: number[] = [];
+  // Running totals: a circuit may have very many weights, and this is part of pricing it.
+  let mine: number[] = [], widths = new Set<number>(), cells = 0;
   for (const owner of owners) {
-    if (mine.length > 0 && leavesOf(weights, [...mine, owner]) > MOST_LEAVES) {
+    const more = stored(weights[owner]!.shape).cells, width = bitLength(weights[owner]!.bound);
+    const rows = [...new Set(widths).add(width)].reduce((sum, bits) => sum + 2 ** (bits + 1), 0);
+    if (mine.length > 0 && cells + more + rows > MOST_LEAVES) {
       found.push(sumOf(weights, mine));
       mine = [];
+      widths = new Set();
+      cells = 0;
     }
     mine.push(owner);
+    widths.add(width);
+    cells += more;
   }
   return mine.length > 0 ? [...found, sumOf(weights, mine)] : found;
 }
@@ -36,11 +43,6 @@ export function weightSums(weights: readonly Weight[], owners: readonly number[]
 /** k of the tables, ascending. */
 const widthsOf = (weights: readonly Weight[], owners: readonly number[]): number[] =>
   [...new Set(owners.map((owner) => bitLength(weights[owner]!.bound)))].sort((x, y) => x - y);
-
-function leavesOf(weights: readonly Weight[], owners: readonly number[]): number {
-  const cells = owners.reduce((sum, owner) => sum + stored(weights[owner]!.shape).cells, 0);
-  return widthsOf(weights, owners).reduce((sum, bits) => sum + 2 ** (bits + 1), cells);
-}
 
 /** Blocks are packed as everywhere: largest first, upwards from leaf 0, equal ones in their order. */
 function sumOf(weights: readonly Weight[], owners: readonly number[]): Bus {

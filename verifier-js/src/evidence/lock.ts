@@ -230,7 +230,7 @@ function scaleOf(record: Record): [string, Scale] {
 function columnOf(record: Record, value: Value): Column {
   const [exponent, zeroPoint] = Array.isArray(value) && value.length === 2 ? value : [];
   const whole = typeof exponent === "bigint" && typeof zeroPoint === "bigint";
-  if (!whole || exponent > 1100n || exponent < -1100n || zeroPoint > 2n ** 52n || zeroPoint < -(2n ** 52n)) throw record.refuse("a column is an exponent and a zero point", "columns");
+  if (!whole || exponent > 256n || exponent < -256n || zeroPoint > 2n ** 52n || zeroPoint < -(2n ** 52n)) throw record.refuse("a column is an exponent and a zero point", "columns");
   return { scale: dyadic(1n, Number(exponent)), zeroPoint };
 }
 
@@ -245,6 +245,7 @@ function optionsOf(record: Record): Map<string, Scale> {
   const entries = record.subsOrNone("boundary", 512).map(scaleOf);
   const boundary = new Map(entries);
   if (boundary.size !== entries.length) throw record.refuse("a value has two scales", "boundary");
+  if (entries.some(([, scale]) => scale.columns.length || scale.ordered)) throw record.refuse("a boundary has one scale, which its neighbour has too", "boundary");
   if (record.has("segment")) {
     const segment = record.sub("segment");
     segment.sha256("model_sha256");

@@ -303,6 +303,9 @@ function checkSection(section: Section, circuit: EngineCircuit): void {
   const pairs = section.tensors.map((pinned, at) => ({ pinned, ...ports[at] }));
   const ordered = (pinned: Section["tensors"][number]): boolean => section.scales.get(pinned.name)?.ordered ?? false;
   for (const { pinned, port } of pairs) {
+    const columns = section.scales.get(pinned.name)?.columns.length ?? 0;
+    const whole = port && port.scale[0] === 1n && port.scale[1] === 1n && port.zeroPoint === 0;
+    if (columns && (!whole || port.shape[port.shape.length - 1] !== columns)) throw broken("scales", "scales");
     if (!port || !ordered(pinned)) continue;
     const plain = port.scale[0] === 1n && port.scale[1] === 1n && port.zeroPoint === 0;
     // Hidden numbers are two limbs each, which are looked up in a table of their range.
@@ -330,6 +333,9 @@ function checkSection(section: Section, circuit: EngineCircuit): void {
     if (!scale || !port) continue;
     const same = sameRatio(scale.step, ratio(port.scale[0], port.scale[1])) && BigInt(scale.low) === port.low && BigInt(scale.high) === port.high && scale.zeroPoint === port.zeroPoint;
     if (!same) throw broken("options.boundary", "scales or ranges at a boundary");
+    // The circuit was lowered by the boundary's scale: a statement would read its integers by another one.
+    const shown = section.scales.get(pinned.name);
+    if (shown?.columns.length || shown?.ordered) throw broken("scales", "scales");
   }
   if (left.size) throw broken("options.boundary", "inputs and outputs");
 }

@@ -239,7 +239,7 @@ def test_support_is_judged_per_node_with_reason() -> None:
             helper.make_node("Det", ["h"], ["r"]),
             helper.make_node("Sigmoid", ["r"], ["y"]),
         ],
-        {"x": (1, 2, 2)},
+        {"x": (1, 5, 5)},
         {"y": (1,)},
         {},
     )

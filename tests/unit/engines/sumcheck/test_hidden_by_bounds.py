@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.batch_circuits import small_circuit
+from tests.support.batch_circuits import small_circuit, write_rows
 from tests.unit.engines.sumcheck.test_registrable import hidden
+from verifai.cli.app import run
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.engines.sumcheck import compiling
 from verifai.engines.sumcheck.circuit.codec import decode
@@ -20,12 +21,14 @@ from verifai.engines.sumcheck.planning import plan_relation as planner
 from verifai.engines.sumcheck.planning.memory import LEAF_BYTES, RANGED_LEAF_BYTES, registration_memory_bytes
 from verifai.engines.sumcheck.planning.plan import planned
 from verifai.engines.sumcheck.planning.plan_relation import parts_fit, plan_relation
+from verifai.engines.sumcheck.protocol import weight_ranges
 from verifai.engines.sumcheck.protocol.axes import eq_table
 from verifai.engines.sumcheck.protocol.buses import SIGNED, Bus, TableBlock
 from verifai.engines.sumcheck.protocol.field import ZERO, add, embed, product
 from verifai.engines.sumcheck.protocol.lookups import table_row
 from verifai.engines.sumcheck.protocol.relations import Kind, bounds_alone
 from verifai.engines.sumcheck.protocol.soundness import FIELD_SIZE, millibits
+from verifai.engines.sumcheck.protocol.storage import Storage
 from verifai.engines.sumcheck.protocol.suite import ZERO_KNOWLEDGE
 from verifai.engines.sumcheck.protocol.weight_ranges import weight_sums
 from verifai.errors import ResourceExhausted
@@ -77,6 +80,37 @@ def test_every_weight_is_whole_in_one_sum_and_every_sum_is_strong() -> None:
         assert millibits(3 * bus.leaves, FIELD_SIZE) >= 100_000
     alone = weight_sums([Weight("w", (1 << 13, 9000), 127, 1 << 40)], [0])
     assert len(alone) == 1 and alone[0].leaves > 1 << 26
+
+
+def test_sums_are_cut_where_the_next_weight_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the rule as it is written down, and with work that grows as the weights do: whoever prices a circuit does it."""
+    looked = 0
+    honest = weight_ranges.stored
+
+    def counted(shape: tuple[int, ...]) -> Storage:
+        nonlocal looked
+        looked += 1
+        return honest(shape)
+
+    random = np.random.default_rng(5)
+    weights = [
+        Weight(f"w{i}", (int(rows), int(columns)), (1 << int(bits)) - 1, 1 << 40)
+        for i, (rows, columns, bits) in enumerate(zip(*random.integers(1, [[40], [40], [9]], (3, 600)), strict=True))
+    ]
+    monkeypatch.setattr(weight_ranges, "MOST_LOG_LEAVES", 11)
+    monkeypatch.setattr(weight_ranges, "stored", counted)
+    sums = weight_sums(weights, range(len(weights)))
+    assert looked <= 3 * len(weights)
+    assert [owner for bus in sums for owner in bus.by_tensor] == list(range(len(weights))) and len(sums) > 100
+
+    def leaves(owners: list[int]) -> int:
+        widths = {weights[owner].bound.bit_length() for owner in owners}
+        return sum(honest(weights[owner].shape).cells for owner in owners) + sum(2 << bits for bits in widths)
+
+    for bus, following in pairwise(sums):
+        mine = list(bus.by_tensor)
+        assert bus.leaves == leaves(mine) and (bus.leaves <= 1 << 11 or len(mine) == 1)
+        assert leaves([*mine, next(iter(following.by_tensor))]) > 1 << 11
 
 
 @pytest.mark.parametrize("bits", [1, 2, 5])
@@ -134,3 +168,9 @@ def test_a_small_model_lowered_for_it_is_registered_and_proven(tmp_path: Path, m
     before = decode(next(by_parts.folder.rglob("circuit.bin")).read_bytes())
     assert not bounds_alone(before)
     assert np.all([w.row_l1 & (w.row_l1 + 1) == 0 for w in before.weights])
+    rows = write_rows(tmp_path / "rows.npz", 1)
+    folder, evidence = str(tmp_path / "bounds"), tmp_path / "evidence"
+    assert run(["prove", folder, str(rows), "-o", str(evidence)]) == 0
+    bundle = evidence / "000000"
+    assert next(bundle.rglob("registration.bin")).stat().st_size > 1000
+    assert run(["verify", str(bundle), "--lock", folder]) == 0

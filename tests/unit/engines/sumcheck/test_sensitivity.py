@@ -23,7 +23,7 @@ from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered
 from verifai.engines.sumcheck.prover.prove import prepare, prove
-from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, Scale, parse_options
+from verifai.engines.sumcheck.quantise.scales import ORDERED, ColumnScale, QuantiserOptions, Scale, parse_options
 from verifai.engines.sumcheck.sensitivity import Cost, blamed, chosen, costs, extra_bits, finer, finer_input
 from verifai.engines.sumcheck.tensors import circuit_inputs
 from verifai.engines.sumcheck.tuning import Tuned, Tuner
@@ -168,6 +168,23 @@ def test_only_what_matters_costs() -> None:
     shares = {one.value: one.share for one in found}
     assert shares["small"] > 20 * shares["t"] > 0
     assert shares["y"] == pytest.approx(shares["t"], rel=0.5)
+
+
+def test_each_input_is_rounded_as_its_circuit_takes_it() -> None:
+    """Columns each to its own step, float32 numbers by their order not at all: by a common step of 1 both would be blamed."""
+    source = net((1, 2), (1, 1), n("MatMul", "x", "w"), w=np.array([[1.0], [1.0]], F))
+    feeds = [{"x": np.array([[at / 7, at / 4]], F)} for at in range(12)]
+    measure = reference_measure(Task.REGRESSION, source, feeds)
+    columns = (ColumnScale(-12, 0), ColumnScale(-2, 100))
+    whole = Scale(1 << 15, -15, -(1 << 15), (1 << 15) - 1)
+
+    def found(scale: Scale) -> list[Cost]:
+        return costs(source, feeds, measure, FidelityFloor(spread_error=0.01), {"x": scale}, {"x"})
+
+    assert found(whole)[0].share > 10
+    assert found(replace(whole, columns=columns))[0].share < 0.1
+    assert found(replace(whole, columns=(columns[0], ColumnScale(-2, 32766))))[0].share > 10  # cut off beyond 1/4
+    assert found(ORDERED) == []
 
 
 def test_the_few_that_cost_most_are_chosen() -> None:

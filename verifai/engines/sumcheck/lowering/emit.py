@@ -76,6 +76,10 @@ def rounded(values: Floats, factor: Fraction, where: str) -> NDArray[np.int64]:
     return scaled.astype(np.int64)
 
 
+FACTOR_LIMIT_BITS = 31
+"""Of a factor beside its sign."""
+
+
 def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
     """The least s that keeps every factor of ``form`` precise enough for steps of size ``step``."""
     needed = 1
@@ -83,7 +87,7 @@ def least_shift(builder: Builder, form: Form, step: Fraction) -> int:
         if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm | GatedTerm):
             needed = max(needed, _weights_shift(builder, term, step))
         elif not isinstance(term, SelectTerm):  # whose values are tables, without a shift
-            ratio = abs(term.factor) * float(_term_step(term) / step)
+            ratio = abs(term.factor) * float(term_step(term) / step)
             if ratio == 0.0:
                 continue
             needed = max(needed, FACTOR_BITS - 1 - int(np.floor(log2(ratio))))
@@ -95,7 +99,7 @@ def narrow_shift(builder: Builder, form: Form, step: Fraction) -> int:
     found = MAX_SHIFT
     for term in form.terms:
         if isinstance(term, MatMulTerm | ConvTerm | SquaresTerm | GatedTerm):
-            largest = float(np.abs(term.weight).max(initial=0.0)) * float(_term_step(term) / step)
+            largest = float(np.abs(term.weight).max(initial=0.0)) * float(term_step(term) / step)
             if largest:
                 found = min(found, int(np.floor(log2(((1 << WIDEST_BITS) - 2) / largest))))
     return found
@@ -115,7 +119,7 @@ def table_step(table: Floats) -> Fraction:
 
 
 def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm | SquaresTerm | GatedTerm, step: Fraction) -> int:
-    largest = float(np.abs(term.weight).max(initial=0.0)) * float(_term_step(term) / step)
+    largest = float(np.abs(term.weight).max(initial=0.0)) * float(term_step(term) / step)
     if largest == 0.0:
         return 1
     inner = prod(term.weight.shape[1:])
@@ -129,7 +133,8 @@ def _weights_shift(builder: Builder, term: MatMulTerm | ConvTerm | SquaresTerm |
     return max(ceil(log2(max(noise * _STEPS_PER_NOISE, 2.0))), WEIGHT_BITS - 1 - int(np.floor(log2(largest))))
 
 
-def _term_step(term: Term) -> Fraction:
+def term_step(term: Term) -> Fraction:
+    """The value of one integer step of what a term multiplies."""
     assert not isinstance(term, SelectTerm)
     if isinstance(term, ProductTerm | BatchedTerm | GatedTerm):
         return term.a.step * term.b.step
@@ -236,7 +241,7 @@ def _with_hidden_constant(form: Form) -> Form:
 
 def _factor(real: float, grid: Fraction, name: str) -> int:
     value = round(Fraction(real) * grid)
-    if abs(value) >= 1 << 31:
+    if abs(value) >= 1 << FACTOR_LIMIT_BITS:
         raise UnsupportedModel("circuit-bound", "a factor is too large for its scale", where=name)
     return value
 

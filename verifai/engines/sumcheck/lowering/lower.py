@@ -147,6 +147,10 @@ def lower(
     if odd := sorted(ordered - ordered_inputs(model)):
         message = "its float32 numbers are taken by their order, but more than orderings against constants reads them"
         raise UnsupportedModel("no-scale", message, where=odd[0])
+    for spec in (*model.inputs, *model.outputs):
+        columns = scales[spec.name].columns if spec.name in scales else ()
+        if columns and (len(columns),) != spec.shape[-1:]:
+            raise UnsupportedModel("no-scale", f"{len(columns)} columns have scales, of shape {spec.shape}", where=spec.name)
     graph = fuse.fuse(rewritten(read_graph(model)), squares=fold, mixtures=unrounded)
     plan, rounded = Plan(), suite.zero_knowledge and weights is WeightVisibility.COMMITTED
     for _ in range(MAX_ROUNDS):

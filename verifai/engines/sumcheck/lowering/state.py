@@ -204,6 +204,9 @@ class State:
         if bounded and sum(limbs) > (most := max(1, min(MAX_SHIFT, most_shift(self.builder, form, step)))):
             least = min(least, most)
             limbs = self.builder.plan.exact_limbs(least)
+        if sum(limbs) > (fits := wide.fitting(form, step, sum(limbs))):  # a circuit that was refused before, no other
+            least = min(least, fits)
+            limbs = self.builder.plan.exact_limbs(fits)
         shift = sum(limbs)
         if shift > MAX_SHIFT:
             raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)

@@ -38,6 +38,8 @@ def materialise(builder: Builder, value: Held, name: str, *, windows: bool = Fal
     if finer is not None:
         return finer
     pieces = pieces or partition(value.index, source.shape, value.tensor, _many(value.index.size, source.size))
+    if not pieces and filling:
+        pieces = partition(value.index, source.shape, value.tensor, MAX_ROWS)
     if pieces:
         return builder.emit(View(pieces, filling, builder.next), name, value.shape, step=value.step)[0]
     made = _by_matrix(builder, value, name, filling)
@@ -102,6 +104,8 @@ def _refines(shape: tuple[int, ...], source: tuple[int, ...]) -> bool:
 _FEW_CELLS = 1 << 21
 MAX_PIECES = 64
 """Each piece of a View costs the prover one pass over its source."""
+MAX_ROWS = 256
+"""The same of a causal mask of many positions, which has a piece per row."""
 
 
 def _many(cells: int, source: int) -> int:

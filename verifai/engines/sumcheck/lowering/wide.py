@@ -7,9 +7,28 @@ from typing import TYPE_CHECKING
 
 from verifai.engines.sumcheck.circuit.bounds import requant_t
 from verifai.engines.sumcheck.lowering.builder import MAX_WIDTH, signed_width
-from verifai.engines.sumcheck.lowering.emit import MAX_SHIFT, emit_form, least_shift, most_shift, narrow_shift
+from verifai.engines.sumcheck.lowering.emit import (
+    FACTOR_LIMIT_BITS,
+    MAX_SHIFT,
+    emit_form,
+    least_shift,
+    most_shift,
+    narrow_shift,
+    term_step,
+)
 from verifai.engines.sumcheck.lowering.unrounded import SPARED_BITS, cheapest_shift, floor_log2
-from verifai.engines.sumcheck.lowering.values import BatchedTerm, CellTerm, Form, Held, Lazy, ProductTerm, whole
+from verifai.engines.sumcheck.lowering.values import (
+    BatchedTerm,
+    CellTerm,
+    Form,
+    Held,
+    Lazy,
+    ProductTerm,
+    RowTerm,
+    TableTerm,
+    WindowTerm,
+    whole,
+)
 from verifai.engines.sumcheck.quantise.functions import Program, constant
 from verifai.engines.sumcheck.quantise.scales import Range, Scale, dyadic, integer_scale
 from verifai.errors import UnsupportedModel
@@ -24,6 +43,8 @@ SCORE_BITS = 15
 RECTIFIED: Program = (("x",), ("relu",))
 _POSITIVE: Program = (("x",), constant(0.0), ("gt",))
 _BIT = integer_scale(Range(0.0, 1.0))
+_FACTORED = (BatchedTerm, CellTerm, ProductTerm, RowTerm, TableTerm, WindowTerm)
+"""Terms that one number multiplies."""
 _SIGN_STEPS = 4
 """Of a cell whose sign alone is read, no more is kept."""
 
@@ -32,6 +53,21 @@ def fewer_limbs(state: State, shift: int) -> int:
     """A shift of a limb less, where it is nearly one already: sums are computed to 1/128 of a step, 1/8 does for many."""
     whole_limbs = (shift - 1) // MAX_WIDTH * MAX_WIDTH
     return whole_limbs if state.builder.unclamped and 0 < whole_limbs >= shift - SPARED_BITS else shift
+
+
+def fitting(form: Form, step: Fraction, shift: int) -> int:
+    """``shift``, or the greatest below it with which no number that multiplies a term of ``form`` is refused; at least 1.
+
+    Where a coarse value is added to a fine one, as a mask of −1024 to a product of scores, the fine one asks for a great shift,
+    and the coarse one's factor may not fit. The fine one's has some bits less then. Where none are left, ``shift`` stays, and
+    the sum is refused: a term that nothing is left of is not dropped in silence.
+    """
+    factored = (term for term in form.terms if isinstance(term, _FACTORED))
+    real = [size for term in factored if (size := abs(Fraction(term.factor)) * term_step(term) / step)]
+    found = shift
+    while real and found > 1 and round(max(real) * (1 << found)) >= 1 << FACTOR_LIMIT_BITS:
+        found -= 1
+    return found if real and round(min(real) * (1 << found)) > 0 else shift
 
 
 def wide_sum(state: State, name: str, form: Form, scale: Scale) -> Held:
@@ -68,6 +104,7 @@ def rescaled(state: State, name: str, form: Form, step: Fraction, bits: int) -> 
     if builder.fine:
         # Factors are rounded more coarsely where finer ones would break a bound; what that costs shows in the fidelity.
         shift = max(1, min(shift, most_shift(builder, form, step)))
+    shift = fitting(form, step, shift)
     if shift > MAX_SHIFT:
         raise UnsupportedModel("circuit-bound", "the scales of operands and result differ too much", where=name)
     z = emit_form(builder, form, step, shift, name)
@@ -88,7 +125,9 @@ def _product(state: State, name: str, form: Form, term: BatchedTerm, step: Fract
     own = unit * (1 << shift)
     z = emit_form(state.builder, form, own, shift, name)
     finer = max(0, -floor_log2(own / step))  # so many bits more reach as far
-    reach = min(bits + finer, SCORE_BITS) if state.builder.sparing else bits + finer
+    # On a finer grid, so few bits would not hold what calibration saw.
+    spared = state.builder.sparing and bits <= MAX_WIDTH
+    reach = min(bits + finer, SCORE_BITS) if spared else bits + finer
     tensor = state.builder.rescale(z, shift, reach, name, own)
     return whole(tensor, form.logical, own)
 

@@ -36,7 +36,7 @@ from verifai.engines.sumcheck.protocol.storage import Storage, whole
 from verifai.engines.sumcheck.protocol.suite import HASH_BITS, INTEGRITY, SECURITY_BITS, Suite
 from verifai.errors import UnsupportedModel
 
-MAX_LOG_LEAVES = 29
+MAX_LOG_LEAVES = 30
 """Bounds memory. The error of one sum's lookups refuses more than 89,478,485 of them (``buses.MOST_LEAVES``)."""
 
 DEFAULT_BUDGET = 16

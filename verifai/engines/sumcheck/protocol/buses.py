@@ -120,13 +120,18 @@ def taps(op: ops.WindowMax) -> list[tuple[int, int]]:
 
 
 def split_range(circuit: Circuit, op: ops.Requant | ops.RowMax) -> tuple[int, int]:
-    """(least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l."""
+    """(least h, log2 of how many) for t = 2^(w−1)·h + l, or d = 2^w·h + l.
+
+    Padding has t = 0, so h = 0, whatever the bounds of z: they are about true cells. Where padding is stored, 0 is held too.
+    """
     width = circuit.tables[op.table].width
     if isinstance(op, ops.RowMax):
         x = circuit.tensors[op.x]
         return 0, max(1, log2_ceil(((x.high - x.low) >> width) + 1))
     z, half = circuit.tensors[op.z], width - 1
     low, high = requant_t(z.low, op.shift) >> half, requant_t(z.high, op.shift) >> half
+    if _stored(circuit, op.out).cells > z.size:
+        low, high = min(low, 0), max(high, 0)
     return low, max(1, log2_ceil(high - low + 1))
 
 
@@ -363,7 +368,10 @@ def build(circuit: Circuit) -> Bus:
     Raises UnsupportedModel (``sumcheck-unsupported``).
     """
     wanted = _wanted(circuit)
+    cells = sum(one.storage.cells for one in wanted)
     for log_sums in range(MAX_LOG_SUMS + 1):
+        if cells > MOST_LEAVES << log_sums:  # not even without tables: it takes no arrangement to see that
+            continue
         bus = _arranged(circuit, wanted, log_sums)
         if bus.largest <= MOST_LEAVES:
             return bus

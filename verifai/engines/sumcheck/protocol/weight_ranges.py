@@ -39,22 +39,21 @@ def weight_sums(weights: Sequence[Weight], owners: Iterable[int]) -> tuple[Bus, 
     """
     found: list[Bus] = []
     mine: list[int] = []
+    cells, widths = 0, set[int]()  # running totals: a circuit may have very many weights, and this is part of pricing it
     for owner in owners:
-        if mine and _leaves(weights, [*mine, owner]) > 1 << MOST_LOG_LEAVES:
+        more, width = stored(weights[owner].shape).cells, weights[owner].bound.bit_length()
+        if mine and cells + more + sum(2 << bits for bits in widths | {width}) > 1 << MOST_LOG_LEAVES:
             found.append(_sum(weights, mine))
-            mine = []
+            mine, cells, widths = [], 0, set()
         mine.append(owner)
+        cells += more
+        widths.add(width)
     return tuple([*found, _sum(weights, mine)] if mine else found)
 
 
 def _widths(weights: Sequence[Weight], owners: Sequence[int]) -> list[int]:
     """k of the tables, ascending."""
     return sorted({weights[owner].bound.bit_length() for owner in owners})
-
-
-def _leaves(weights: Sequence[Weight], owners: Sequence[int]) -> int:
-    cells = sum(stored(weights[owner].shape).cells for owner in owners)
-    return cells + sum(2 << bits for bits in _widths(weights, owners))
 
 
 def _sum(weights: Sequence[Weight], owners: Sequence[int]) -> Bus:

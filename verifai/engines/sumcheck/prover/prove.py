@@ -111,7 +111,9 @@ def prepare(
     layout = planner.plan(circuit)
     if circuit.commitments != layout.commitments() or circuit.soundness != layout.soundness:
         raise UsageError(
-            "circuit-not-planned", "the circuit does not carry its commitments and errors", hint="Call planned() first."
+            "circuit-not-planned",
+            "the circuit does not carry its commitments and errors",
+            hint="The plan is another version's, or none: compile the circuit again; see `verifai compile --help`.",
         )
     blob = encode_arrays(circuit, [np.asarray(cells) for cells in weights])
     arrays = PaddedWeights(circuit.weights, weights)

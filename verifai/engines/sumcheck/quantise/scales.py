@@ -88,6 +88,9 @@ class Scale:
         return document
 
 
+MAX_COLUMN_EXPONENT = 256
+"""Of the step of a column, either sign: a float32 column needs none beyond 2^±166, and float64 has to hold its products."""
+
 ORDERED = Scale(1 << (MANTISSA_BITS - 1), 1 - MANTISSA_BITS, -LARGEST, LARGEST, ordered=True)
 """Of every input whose integers are those of float32 numbers."""
 
@@ -364,7 +367,7 @@ def parse_scale(record: Record) -> tuple[str, Scale]:
 def _column(record: Record, value: object) -> ColumnScale:
     numbers = value if isinstance(value, list | tuple) else ()
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
-    if len(numbers) != 2 or not whole or abs(numbers[0]) > 1100 or abs(numbers[1]) > MAX_COLUMN_ZERO_POINT:
+    if len(numbers) != 2 or not whole or abs(numbers[0]) > MAX_COLUMN_EXPONENT or abs(numbers[1]) > MAX_COLUMN_ZERO_POINT:
         raise record.refuse("a column is an exponent and a zero point", "columns")
     return ColumnScale(numbers[0], numbers[1])
 
@@ -374,6 +377,8 @@ def _boundary(record: Record) -> dict[str, Scale]:
     found = dict(entries)
     if len(found) != len(entries):
         raise record.refuse("a value has two scales", "boundary")
+    if any(scale.columns or scale.ordered for scale in found.values()):
+        raise record.refuse("a boundary has one scale, which its neighbour has too", "boundary")
     return found
 
 

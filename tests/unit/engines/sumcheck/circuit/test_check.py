@@ -13,7 +13,7 @@ from tests.support.sumcheck_circuits import clamp_table, single, start, tiny_mlp
 from tests.support.sumcheck_examples import Sketch, language_model
 from tests.support.sumcheck_hostile import Draft
 from verifai.engines.sumcheck.circuit import ops
-from verifai.engines.sumcheck.circuit.bounds import same_cells
+from verifai.engines.sumcheck.circuit.bounds import recip, same_cells
 from verifai.engines.sumcheck.circuit.check import check
 from verifai.engines.sumcheck.circuit.program import Circuit, Port, Table, Tensor, Visibility, Weight
 from verifai.errors import EvidenceRejected
@@ -354,13 +354,13 @@ def test_a_row_divided_by_another_norm_is_not(squares: ops.Op, sum_: ops.Op, x: 
     assert scaled_by(squares, sum_, x=x) > 1 << 48
 
 
-def mean(*, summed: int = 3, mixed: int = 3, products: bool = False) -> int:
-    """The bound of −3·Σ e·b by the reciprocal of 2·Σ e; e (2, 3, 4) exponentials of up to 500, b in [−7, 6]."""
+def mean(*, summed: int = 3, mixed: int = 3, products: bool = False, multiple: int = 2) -> int:
+    """The bound of −3·Σ e·b by the reciprocal of multiple·Σ e; e (2, 3, 4) exponentials of up to 500, b in [−7, 6]."""
     exp = Table("e", 0, (*range(500, 380, -1), *(0,) * 8))
     circuit = start([((2, 3, 4), -50, 50), ((2, 4, 2), -7, 6)], tables=[exp])
     circuit = with_op(circuit, ops.RowMax(0, 2, 3, 0, False))
     circuit = with_op(circuit, ops.RowMax(0, 4, 5, 0, False))
-    circuit = with_op(circuit, ops.RowSum(summed, summed if products else ops.NONE, 6, 2, 1))
+    circuit = with_op(circuit, ops.RowSum(summed, summed if products else ops.NONE, 6, multiple, 1))
     one = ops.LinearCombination((6,), (1,), 1, 7)
     circuit = with_op(circuit, one) if products else circuit
     divisor = len(circuit.tensors) - 1
@@ -371,9 +371,21 @@ def mean(*, summed: int = 3, mixed: int = 3, products: bool = False) -> int:
 
 def test_a_mean_by_weights_is_bounded_by_what_is_averaged() -> None:
     plain = (1 << 46) // 1000 * 3 * 6 * 500 * 4
-    assert mean() == -min((1 << 46) * 3 * 7, plain) > -plain
+    assert mean() == -min((1 << 46) * 3 * 7 // 2, plain) > -plain
     for other in (mean(mixed=5), mean(summed=5), mean(products=True)):  # another row's weights, or no sum of them
         assert other < mean()
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 3, 7, 1000, 12345])
+def test_no_mean_by_weights_lies_beyond_its_bound(multiple: int) -> None:
+    """The bound is divided by the multiple of the divisor, which need not divide it."""
+    bound = -mean(multiple=multiple)
+    reached = 0
+    for total in range(500, 2001):  # of the four exponentials, of which one is 500
+        dividend = 3 * 7 * total  # every averaged cell is the largest
+        reached = max(reached, dividend * recip(multiple * total))
+    assert reached <= bound
+    assert reached > bound - bound // 1000  # and it is no looser than it has to be
 
 
 def test_a_weight_that_nothing_uses_is_refused_but_one_that_two_use_is_not() -> None:

@@ -15,6 +15,7 @@ from verifai.engines.sumcheck.circuit import ops
 from verifai.engines.sumcheck.circuit.program import Visibility
 from verifai.engines.sumcheck.interpreter.run import run
 from verifai.engines.sumcheck.lowering.lower import Lowered, lower
+from verifai.engines.sumcheck.lowering.operators import operator_support
 from verifai.engines.sumcheck.lowering.unrounded import cheapest_shift
 from verifai.engines.sumcheck.protocol import buses
 from verifai.engines.sumcheck.quantise.scales import QuantiserOptions, parse_options
@@ -129,6 +130,20 @@ def test_a_gate_far_beyond_what_was_seen_is_refused() -> None:
     )
 
 
+def test_scores_on_a_finer_grid_reach_as_far_as_calibration_saw() -> None:
+    """They had 15 bits there too: the model refused what it was calibrated with."""
+    scales = scales_for(net(), samples(net()), OPTIONS)
+    usual = scales["scores"]
+    finer = replace(usual, exponent=usual.exponent - 8, low=usual.low << 8, high=usual.high << 8)
+    public = dict.fromkeys(("x", "y"), Visibility.PUBLIC)
+    made = lower(net(), scales | {"scores": finer}, tensors=public, split=True, unclamped=True, sparing=True)
+    spec = made.circuit.tensors[made.circuit.inputs[0].tensor]
+    step = float(scales["x"].step)
+    cells = np.clip(np.round(samples(net())[0]["x"].astype(np.float64) / step), spec.low, spec.high).astype(np.int64)
+    (few,), (many,) = (run(one.circuit, one.weights, [cells.reshape(spec.shape)]).outputs() for one in (made, lowered(False)))
+    assert np.abs(few - many).max() <= 0.03 * np.abs(many).max()
+
+
 def test_locks_without_the_option_are_lowered_as_before() -> None:
     def parsed(options: QuantiserOptions) -> QuantiserOptions:
         record = Record(options.to_document(), "lock", error=UsageError, code="bad-lock")
@@ -144,3 +159,27 @@ def test_locks_without_the_option_are_lowered_as_before() -> None:
 def test_limbs_and_digits_are_weighed_together(total: int, usual: int, most: int, wanted: int) -> None:
     """36 bits: 20 and 16 take three lookups, as 16 and 20 do. 37: 20 and 17 take four, 21 and 16 three."""
     assert cheapest_shift(lambda shift: total - shift, usual, most) == wanted
+
+
+@pytest.mark.parametrize("rows", [64, 256])
+def test_a_causal_mask_of_many_positions_has_a_piece_per_row(rows: int) -> None:
+    """More than 64 were a Gather, which no suite proves: so 64 positions were the most, whatever soundness allows."""
+    random = np.random.default_rng(1)
+    constants: dict[str, Array] = {name: random.uniform(-1, 1, (8, 4)).astype(np.float32) for name in "qkv"}
+    constants["mask"] = np.where(np.triu(np.ones((rows, rows)), 1), -1e9, 0.0).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", name], [f"{name}s"]) for name in "qkv"]
+    nodes += [
+        helper.make_node("Transpose", ["ks"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["qs", "turned"], ["scores"]),
+        helper.make_node("Add", ["scores", "mask"], ["masked"]),
+        helper.make_node("Softmax", ["masked"], ["weights"], axis=-1),
+        helper.make_node("MatMul", ["weights", "vs"], ["y"]),
+    ]
+    attention = model(nodes, {"x": (rows, 8)}, {"y": (rows, 4)}, constants)
+    scales = scales_for(attention, samples(attention), OPTIONS)
+    public = dict.fromkeys(("x", "y"), Visibility.PUBLIC)
+    made = lower(attention, scales, tensors=public, split=True, unclamped=True, sparing=True)
+    assert not any(isinstance(op, ops.Gather) for op in made.circuit.ops)
+    masks = [op for op in made.circuit.ops if isinstance(op, ops.View) and op.constant]
+    assert [len(op.pieces) for op in masks] == [rows]
+    assert all(one.supported for one in operator_support(attention))  # which knows no task

@@ -36,7 +36,7 @@ def circuit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Path:
 
 def test_a_floor_that_nothing_meets_is_a_no_here_as_in_compile(circuit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (circuit / "circuit.toml").read_text()
-    (circuit / "circuit.toml").write_text(text.replace("spread_error = 0.05", "spread_error = 0.000001"))
+    (circuit / "circuit.toml").write_text(text.replace("spread_error = 0.05", "spread_error = 1e-12"))
     checked = ran(capsys, "check", circuit, "--engine", "sumcheck", "--data", DATA)
     compiled = ran(capsys, "compile", circuit)
     for status, document in (checked, compiled):

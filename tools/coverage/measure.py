@@ -168,7 +168,9 @@ def child(case: Case, work: Path, out: Path) -> None:
         except BaseException as problem:
             traceback.print_exc()
             found = {"outcome": "bug", "message": f"{type(problem).__name__}: {problem}"[:500]}
-    text = json.dumps(found, sort_keys=True).replace(str(work), "…")
+    text = json.dumps(found, sort_keys=True)
+    for own in (str(work), sys.prefix, os.path.realpath(sys.prefix)):  # nothing kept names a place of this machine
+        text = text.replace(own, "…")
     out.write_text(text, encoding="utf-8")
 
 

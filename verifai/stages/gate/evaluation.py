@@ -13,9 +13,9 @@ from verifai.domain.evaluation.words import sentence
 from verifai.domain.findings import Finding
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand
 from verifai.domain.policy.evaluation import judge_evaluation
+from verifai.domain.policy.fidelity import judge_fidelity
 from verifai.domain.policy.judge import (
     judge_engine,
-    judge_fidelity,
     judge_key,
     judge_proof,
 )

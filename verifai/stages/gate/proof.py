@@ -12,11 +12,11 @@ from verifai.domain.attestation.predicate_types import (
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.policy.contexts import CountedProof
 from verifai.domain.policy.demands import PRIVACY_OF, EvidenceKind, ModelDemand, SrsLevel
+from verifai.domain.policy.fidelity import judge_fidelity
 from verifai.domain.policy.judge import (
     TEST_SRS,
     ProofFacts,
     judge_engine,
-    judge_fidelity,
     judge_key,
     judge_proof,
 )

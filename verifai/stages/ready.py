@@ -106,7 +106,9 @@ class ReadyCircuit:
         check_outputs: Callable[[Mapping[str, Any]], None] = lambda outputs: None,
         progress: Progress = SILENT,
     ) -> ProvedBundle:
-        """Prove one sample, or one of :func:`verifai.stages.prove.grouped`, and write its bundle to ``target``. Raises what :func:`verifai.stages.prove.prove` raises.
+        """Prove one sample, or one of :func:`verifai.stages.prove.grouped`, and write its bundle to ``target``.
+
+        Raises what :func:`verifai.stages.prove.prove` raises.
 
         Args:
             generation, check_outputs: as in :class:`~verifai.engines.interface.ProveRequest`.

@@ -234,9 +234,7 @@ def main() -> None:
         write_page()
 
 
-def run(
-    words: Sequence[str], kept: Path | None, results: Path | None, done: Collection[str] = ()
-) -> dict[str, dict[str, Any]]:
+def run(words: Sequence[str], kept: Path | None, results: Path | None, done: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """The chosen cases but those that are ``done``, one after the other; each result is kept as it comes."""
     found: dict[str, dict[str, Any]] = {}
     for case in all_cases():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from verifai.errors import UsageError
 from verifai.exporters.boosters import ubjson
 from verifai.exporters.boosters.boosted import (
     MAX_COLUMNS,
@@ -56,6 +57,9 @@ def read(data: bytes) -> Boosted:
         UnsupportedModel: ``model-unknown-operator``, for what has no exact formula here, by name.
     """
     document = _document(data)
+    if "learner" not in document and "features_info" in document:
+        hint = "Save it with format='onnx'; or as .cbm, which `verifai export FILE -o model.onnx --trust-pickle` reads."
+        raise UsageError("source-failed", "not a model of XGBoost but one of CatBoost, as JSON", hint=hint)
     learner = _table(document, "learner")
     parameters, objective = _table(learner, "learner_model_param"), _table(learner, "objective").get("name")
     if objective not in _LINKS:

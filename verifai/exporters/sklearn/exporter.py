@@ -74,23 +74,50 @@ class SklearnExporter:
         if len(source.select) > 1:
             raise UsageError("bad-option", "an estimator has one output at a time", where="--select")
         with _failing(source):
-            # IsotonicRegression takes one column, and does not count it.
-            width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
-            if not isinstance(width, (int, np.integer)) or not 0 < width <= _MAX_WIDTH:
-                raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.")
+            width = _width(value, source)
             check_stored(value)
             chosen = choice.choose(value, source.select[0] if source.select else "")
-            data, notices, cells = _convert(value, int(width), chosen.output, source)
+            data, notices, cells = _convert(value, width, chosen.output, source)
             plain = value if cells.tables else positional(value)
         return Exported(
             data=data,
             where=source.text,
             run=_Runner(plain, chosen.output, source, cells),
-            made=_Typical(value, int(width)),
+            made=_Typical(value, width),
             notices=(*_explained(value, chosen), *notices),
             meaning=Meaning(chosen.task, INPUT, _columns(value), chosen.output, chosen.labels, categories=cells.texts),
             decide=_Decider(plain, chosen, source, cells),
         )
+
+
+def _width(value: Any, source: Source) -> int:
+    """How many columns the estimator takes. Raises UsageError (``source-failed``): not fitted; UnsupportedModel: no columns."""
+    # IsotonicRegression takes one column, and does not count it.
+    width = getattr(value, "n_features_in_", 1 if hasattr(value, "X_thresholds_") else None)
+    if isinstance(width, (int, np.integer)) and 0 < width <= _MAX_WIDTH:
+        return int(width)
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(value)
+    except NotFittedError:
+        raise UsageError("source-failed", "the estimator is not fitted", where=source.text, hint="Call fit first.") from None
+    if isinstance(width, (int, np.integer)):
+        raise UnsupportedModel(
+            "model-too-large", f"the estimator takes {int(width):,} columns; 1 to {_MAX_WIDTH:,} can be", where=source.text
+        )
+    steps = getattr(value, "steps", None)
+    first = type(steps[0][1] if steps else value).__name__
+    hint = "Make numbers of texts beforehand, and save what reads them" + (
+        ": skops.io.dump(pipeline[1:], FILE)." if steps else "."
+    )
+    raise UnsupportedModel(
+        "model-unknown-operator",
+        f"{first} reads texts or records; a circuit takes rows of numbers",
+        where=source.text,
+        hint=hint,
+    )
 
 
 def _convert(value: Any, width: int, output: str, source: Source) -> tuple[bytes, tuple[str, ...], _Cells]:

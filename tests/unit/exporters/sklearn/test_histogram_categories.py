@@ -1,4 +1,4 @@
-"""Histogram-based gradient boosting with columns of categories, unknown ones too: texts and numbers, split as by scikit-learn."""
+"""Histogram-based boosting with columns of categories, texts and numbers, unknown ones too: split as scikit-learn does."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ per output cell. An error of 0.01 spreads is small for a price in cents and for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -257,6 +257,11 @@ class FidelityFloor:
     max_abs_error: float | None = None
     spread_error: float | None = None
     perplexity_ratio: float | None = None
+
+    def misses_decisions_alone(self, fidelity: Fidelity) -> bool:
+        """Whether decisions among real numbers miss the floor's agreement, and nothing else of it is missed."""
+        measured = fidelity.judged_error is not None and bool(self.missed(fidelity))
+        return measured and not replace(self, top1_agreement=None).missed(fidelity)
 
     def missed(self, fidelity: Fidelity) -> tuple[str, ...]:
         """What is below the floor, a sentence each; none when it is met. What was not measured meets nothing."""

@@ -180,6 +180,7 @@ class Tuner:
         self._tried: list[_Attempt] = []
         self._costs: list[Cost] = []
         self._fine: dict[str, Scale] = {}
+        self._least_output = MIN_OUTPUT_BITS + 2
 
     def run(self) -> Tuned:
         """Search.
@@ -188,7 +189,7 @@ class Tuner:
             PolicyNotMet: ``fidelity-below-floor``, with the change that would meet it.
             UnsupportedModel: an operator, or a bound that no bits keep.
         """
-        best = self._climb() or self._refine()
+        best = self._climb() or self._decide() or self._refine()
         if best is None:
             raise self._refusal()
         assert best.lowered is not None
@@ -219,6 +220,14 @@ class Tuner:
             else:
                 found, at = attempt, middle
         return found
+
+    def _decide(self) -> _Attempt | None:
+        """With outputs as fine as can be, where nothing but decisions is missed: cells within one step tie."""
+        missed = [one.fidelity for one in self._tried if one.fidelity is not None]
+        if "output_bits" in self._given or not any(self.floor.misses_decisions_alone(one) for one in missed):
+            return None
+        self._least_output = MAX_OUTPUT_BITS
+        return self._climb()
 
     def _refine(self) -> _Attempt | None:
         """The last rung, with the costliest values on finer grids; ``None`` where that does not meet the floor either."""
@@ -352,7 +361,7 @@ class Tuner:
     def _output_bits(self) -> int:
         """So many that rounding alone takes a small share of the error allowed."""
         limit = self.floor.spread_error
-        bits = MIN_OUTPUT_BITS + 2
+        bits = self._least_output
         margin = 1 + 2 * self._options.output_margin
         for name in self.measure.real:
             values, spreads = self._ranges[name], self.measure.spread(name)

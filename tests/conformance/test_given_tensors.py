@@ -1,4 +1,4 @@
-"""A reader's own input or output, compared with the proven one: both verifiers take it by one rule, and refuse it in one text."""
+"""A reader's own input or output beside the proven one: both verifiers take it by one rule, and refuse it in one text."""
 
 from __future__ import annotations
 

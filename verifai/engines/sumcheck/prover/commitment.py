@@ -75,6 +75,30 @@ class CommittedMatrix:
         assert self.masked is not None
         return opened_cells(self.plan, self.masked, self.number)[0]
 
+    def fill(self, start: int, target: U64) -> bool:
+        """Put the cells from address ``start`` on into ``target``, zeros so far; False where none of them is kept."""
+        stop, pair, found = start + len(target), self.blind, False
+        first = self.first if self.cells is not None else self.plan.first_row << self.plan.log_message
+        if stop > first and self.cells is not None:
+            begin = max(start, first)
+            target[begin - start :] = self.cells[begin - first : stop - first]
+            found = True
+        elif stop > first:
+            assert self.masked is not None
+            pair = _blind_pair(self.plan, self.masked, self.number)
+            place, message = max(start, first), self.plan.shape.message
+            while place < stop:
+                row, column = divmod(place - first, message)
+                part = self.masked[self.plan.shape.reserved_rows + row, column : min(message, column + stop - place)]
+                target[place - start : place - start + len(part)] = part
+                place += len(part)
+            found = True
+        if pair is not None and start < len(pair):
+            part = pair[start:stop]
+            target[: len(part)] = part
+            found = True
+        return found
+
     @property
     def nbytes(self) -> int:
         """Of all that this keeps in memory."""

@@ -99,9 +99,7 @@ def prove_hidden_openings(
     alpha = channel.challenge("openings.alpha")
     _, coefficients = batched(pads, claims, powers_of(alpha, len(claims) + len(pads.equations)))
     witness, *others = [matrix for group in groups for matrix in group]
-    own = [
-        one for column, values in pad_columns(pads, coefficients) for one in _pad_weights(witness, column, vector(values))
-    ]
+    own = [one for column, values in pad_columns(pads, coefficients) for one in _pad_weights(witness, column, vector(values))]
     rounds = FinalRounds([make_member(witness, claims, alpha, own), *(make_member(one, claims, alpha) for one in others)])
     final = _MaskedRounds(channel, rounds, _mask_pads(witness))
     claim, z = product_rounds(final, "openings", ZERO, rounds.count)

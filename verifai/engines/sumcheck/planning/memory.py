@@ -121,10 +121,10 @@ def _committed_bytes(commitment: Commitment) -> int:
 
 
 def _opening_bytes(commitment: Commitment) -> int:
-    """Cells and weights with two variables bound, and both folded into half beside it; of fewer cells, weights over F of what is
-    kept, and both folded into half of the address space beside it."""
+    """Cells and weights with two variables bound, and one of them folded into half beside it. Of fewer cells, weights over F of
+    what is kept, and both folded into half of the address space."""
     if is_long(commitment):
-        return 12 << commitment.log_cells
+        return 10 << commitment.log_cells
     return 16 * _kept_cells(commitment) + (16 << commitment.log_cells)
 
 

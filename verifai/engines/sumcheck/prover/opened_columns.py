@@ -75,10 +75,11 @@ def _products(parts: Doubles, limbs: Doubles) -> U64:
     """Σ_k parts[:, k]·x^k for every point: (R, n) of integers below 2^16 → (t, R)."""
     used = limbs[..., : parts.shape[1]].reshape(-1, parts.shape[1])
     sums = to_field((used @ parts.T).astype(np.int64)).reshape(_LIMBS, -1)
-    found = sums[0]
+    found: U64 = sums[0]
     for limb in range(1, _LIMBS):
         found = _added(found, scale_base(sums[limb], np.uint64(pow(2, _LIMB_BITS * limb, P))))
-    return found.reshape(limbs.shape[1], len(parts))
+    shaped: U64 = found.reshape(limbs.shape[1], len(parts))
+    return shaped
 
 
 def _added(left: U64, right: U64) -> U64:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import field as fields
 from itertools import chain
 from typing import Protocol
 
@@ -57,7 +56,7 @@ class LongMember:
     values: U64 | None = None
     weights: U64 | None = None
     _factor: Ext = field.ONE
-    _point: list[Ext] = fields(default_factory=list)
+    _first: Ext | None = None
 
     def total(self) -> Ext:
         """Of both passes, the first is the one that knows it."""
@@ -70,7 +69,7 @@ class LongMember:
     def round(self) -> tuple[Ext, Ext]:
         """Constant and leading coefficient."""
         if self.values is None or self.weights is None:
-            constant, leading = self.quarters.second(*self._point) if self._point else self.quarters.first()
+            constant, leading = self.quarters.first() if self._first is None else self.quarters.second(self._first)
             return field.product(constant, self._factor), field.product(leading, self._factor)
         a0, a1, c0, c1 = product_round(self.values, self.weights)
         return element(a0, a1), element(c0, c1)
@@ -78,11 +77,12 @@ class LongMember:
     def bind(self, r: Ext) -> None:
         """Bind the next variable: of the first two, both with the second one."""
         if self.values is not None and self.weights is not None:
-            self.values, self.weights = fold(self.values, *scalars(r)), fold(self.weights, *scalars(r))
-        elif self._point:
-            self.values, self.weights = self.quarters.bound(*self._point, r, self._factor)
+            self.values = fold(self.values, *scalars(r))  # one after the other: the longer one is gone before
+            self.weights = fold(self.weights, *scalars(r))
+        elif self._first is not None:
+            self.values, self.weights = self.quarters.bound(self._first, r, self._factor)
         else:
-            self._point.append(r)
+            self._first = r
 
 
 @dataclass

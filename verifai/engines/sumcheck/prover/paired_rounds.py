@@ -105,12 +105,11 @@ class Quarters:
     @property
     def total(self) -> Ext:
         """Σ cells·weights."""
-        low, _, _, high, *_, beside, across, _ = self.sums
-        return fields.total((low, high, beside, across))
+        return fields.total(self.sums[number] for number in (0, 3, 8, 9))
 
     def first(self) -> tuple[Ext, Ext]:
         """Constant and leading coefficient of the first round."""
-        a00, a01, a10, a11, *_, b00, b11, slope = self.sums
+        (a00, a01, a10, a11), b00, slope = self.sums[:4], self.sums[8], self.sums[10]
         leading = fields.sub(fields.add(fields.add(a00, a11), slope), fields.add(a01, a10))
         return fields.add(a00, b00), leading
 

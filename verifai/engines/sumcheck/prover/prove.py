@@ -280,6 +280,7 @@ def interact(
     progress.phase("operations", len(key.circuit.ops))
     check_operations(party)
     progress.phase("openings")
+    witness.forget()
     joint = [session.matrix]
     if key.committed is not None:
         joint.append(key.committed.for_opening(bound.statement.opening_number))

@@ -13,11 +13,11 @@ from tests.support import sumcheck_examples as examples
 from tests.support.conformance_cases import Registrable
 from verifai.engines.sumcheck.circuit.codec import circuit_digest, encode
 from verifai.engines.sumcheck.interpreter.run import run
+from verifai.engines.sumcheck.planning import memory
+from verifai.engines.sumcheck.planning.memory import is_long
 from verifai.engines.sumcheck.protocol.field import P
 from verifai.engines.sumcheck.protocol.relations import Kind, OpenedRoot
 from verifai.engines.sumcheck.protocol.suite import INTEGRITY, LEAF_TAG, ZERO_KNOWLEDGE
-from verifai.engines.sumcheck.planning import memory
-from verifai.engines.sumcheck.planning.memory import is_long
 from verifai.engines.sumcheck.prover import commitment, padded_weights, paired_rounds, parallel
 from verifai.engines.sumcheck.prover import prove as proving
 from verifai.engines.sumcheck.prover.arrays import scalars

@@ -30,7 +30,8 @@ from verifai.stages.compile import compile_circuit
 from verifai.stages.consensus.claim import _require_inputs_named
 from verifai.stages.evidence import inference_digests, shows_inputs, statement_digest
 from verifai.stages.outside import SamplesOutside
-from verifai.stages.prove import prove, ready_circuit
+from verifai.stages.prove import prove
+from verifai.stages.ready import ready_circuit
 from verifai.stages.verify import Expectations, find_claims, verify_bundle
 from verifai.stages.weights import show_roots
 

@@ -16,7 +16,7 @@ from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.errors import UsageError
 from verifai.stages.evaluate import evaluate, work_folder
 from verifai.stages.evaluation.lock_file import write_data_lock
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ from verifai.stages.evaluation.answers import Answers, reading_of
 from verifai.stages.evaluation.claims import file_names
 from verifai.stages.evaluation.data_set import DATA_FILE, DataSet, pin, to_file
 from verifai.stages.evaluation.judge import metrics_of
-from verifai.stages.prove import ReadyCircuit, prove, ready_circuit
+from verifai.stages.prove import prove
+from verifai.stages.ready import ReadyCircuit, ready_circuit
 from verifai.stages.verify import find_claims, verify_proof
 
 BATCH, ROWS = 4, 10

@@ -28,7 +28,8 @@ from verifai.engines.sumcheck.circuit.weights import decode_weights, encode_weig
 from verifai.engines.sumcheck.prover.prove import prepare
 from verifai.errors import EvidenceRejected, UsageError
 from verifai.stages.generate import GeneratedBundle, generate
-from verifai.stages.prove import prove, ready_circuit
+from verifai.stages.prove import prove
+from verifai.stages.ready import ready_circuit
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 POSITIONS = 12

@@ -28,7 +28,7 @@ from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.returned import Returned
 from verifai.stages.batch.run import prove_batch
 from verifai.stages.batch.shipping import Item, circuit_away
-from verifai.stages.prove import ready_circuit
+from verifai.stages.ready import ready_circuit
 
 ROWS = 3
 

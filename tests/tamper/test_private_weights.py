@@ -30,7 +30,8 @@ from verifai.reports.html_audit import render_html
 from verifai.reports.registry import ReportName, format_for
 from verifai.stages.audit.audit import audit_bundle
 from verifai.stages.audit.options import AuditOptions
-from verifai.stages.prove import prove, refuse_other_privacy
+from verifai.stages.prove import prove
+from verifai.stages.ready import refuse_other_privacy
 from verifai.stages.verify import describe, verify_bundle
 from verifai.trust_file import read_trust
 
@@ -72,7 +73,7 @@ FRACTION = World(Path()).statement(1).tensors[0].scale
 
 @pytest.fixture(autouse=True)
 def engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*ENGINE_USERS, "verifai.stages.prove", "verifai.engines.registry"):
+    for name in (*ENGINE_USERS, "verifai.stages.ready", "verifai.engines.registry"):
         monkeypatch.setattr(f"{name}.engine_for", Engine)
 
 

@@ -3,6 +3,7 @@
 python -m tools.coverage.measure                      all of them (half an hour of one core)
 python -m tools.coverage.measure keras lstm           those whose route or name has one of the words
 python -m tools.coverage.measure --write …            also keep the results and write docs/coverage.md
+python -m tools.coverage.measure --write --missing …  only those that have no result there yet: goes on with a run that ended
 python -m tools.coverage.measure --keep FOLDER …      also keep the models, inputs and circuits
 """
 
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from tools.coverage.page import DATA, outcome_counts, write_page
 from tools.coverage.routes import all_cases
 
 MAKE_SECONDS, RUN_SECONDS = 180, 240
+"""Of processor time, so that a machine that is busy with other work changes no result."""
+PATIENCE = 20
+"""As many times as long is waited by the clock, for what hangs without working."""
 MEMORY = 12 << 30
 WRONG = 0.25
 """An accepted value farther off than this share of the output's range on the samples is called wrong, floor or not."""
@@ -146,10 +150,16 @@ def folder(case: Case, kept: Path | None) -> Iterator[Path]:
     yield kept / case.slug
 
 
+def allow(seconds: int) -> None:
+    """End this process by a signal after so much more processor time, or after ``PATIENCE`` times that by the clock."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(seconds * PATIENCE)
+
+
 def child(case: Case, work: Path, out: Path) -> None:
     """Make and put through one case, in a process of its own; what is found goes to ``out``."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.alarm(MAKE_SECONDS)
+    allow(MAKE_SECONDS)
     with (work / "log.txt").open("w") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -162,7 +172,7 @@ def child(case: Case, work: Path, out: Path) -> None:
         found = {"outcome": "not made", "message": f"{type(problem).__name__}: {words}"}
     out.write_text(json.dumps({"outcome": "timeout", "verb": "made"}), encoding="utf-8")
     if not found:
-        signal.alarm(RUN_SECONDS)
+        allow(RUN_SECONDS)
         try:
             found = through(made, work, quick="VERIFAI_COVERAGE_QUICK" in os.environ)
         except BaseException as problem:
@@ -186,7 +196,7 @@ def measured(case: Case, kept: Path | None) -> dict[str, Any]:
         _, status, usage = os.wait4(pid, 0)
         found: dict[str, Any] = json.loads(out.read_text("utf-8")) if out.is_file() else {"outcome": "not made"}
         if os.WIFSIGNALED(status):
-            late = os.WTERMSIG(status) == signal.SIGALRM
+            late = os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF)
             found |= {"outcome": found["outcome"] if late else "bug", "message": f"ended by signal {os.WTERMSIG(status)}"}
     return {**found, "route": case.route, "cpu": round(usage.ru_utime + usage.ru_stime, 1), "mib": usage.ru_maxrss // 1024}
 
@@ -212,21 +222,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only cases whose route or name has one of these")
     parser.add_argument("--write", action="store_true", help="keep the results in docs/data and write the page")
+    parser.add_argument("--missing", action="store_true", help="only cases without a result in the file of results")
     parser.add_argument("--keep", type=Path, help="folder for the models, inputs and circuits")
     parser.add_argument("--results", type=Path, default=DATA, help="the file of results")
     options = parser.parse_args()
     preload()
-    found = run(options.words, options.keep, options.results if options.write else None)
+    done = json.loads(options.results.read_text("utf-8")) if options.missing and options.results.is_file() else {}
+    found = run(options.words, options.keep, options.results if options.write else None, done)
     print(outcome_counts(found), file=sys.stderr)
     if options.write and options.results == DATA:
         write_page()
 
 
-def run(words: Sequence[str], kept: Path | None, results: Path | None) -> dict[str, dict[str, Any]]:
-    """The chosen cases, one after the other; each result is kept as it comes."""
+def run(words: Sequence[str], kept: Path | None, results: Path | None, done: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """The chosen cases but those that are ``done``, one after the other; each result is kept as it comes."""
     found: dict[str, dict[str, Any]] = {}
     for case in all_cases():
-        if words and not any(word in f"{case.route} {case.slug}" for word in words):
+        if case.slug in done or (words and not any(word in f"{case.route} {case.slug}" for word in words)):
             continue
         found[case.slug] = one = measured(case, kept)
         told = " ".join(str(one.get(key, "")) for key in ("verb", "code", "message", "where"))[:300]

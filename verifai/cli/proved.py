@@ -14,7 +14,7 @@ from verifai.domain.shell import shell
 from verifai.domain.shown import statement_document
 from verifai.stages.batch.report import BatchReport
 from verifai.stages.outside import TOLD, SamplesOutside, outside_document, outside_words
-from verifai.stages.prove import ProvedBundle
+from verifai.stages.ready import ProvedBundle
 
 SHOWN = 20
 """How many bundles are listed one by one."""

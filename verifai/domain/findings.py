@@ -87,6 +87,11 @@ def not_checked(code: str, message: str, step: str = "", remedy: str = "", *, wh
     return Finding(code, Outcome.NOT_CHECKED, message, where=where, remedy=remedy, step=step)
 
 
+def missed(code: str, message: str, remedy: str, *, where: str = "") -> Finding:
+    """A demand of a policy that genuine evidence does not meet, and what to do."""
+    return Finding(code, Outcome.POLICY_NOT_MET, message, where=where, remedy=remedy)
+
+
 def at_step(finding: Finding, step: str) -> Finding:
     """The same finding under another step's number."""
     return replace(finding, step=step)

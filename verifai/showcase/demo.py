@@ -26,7 +26,8 @@ from verifai.showcase.demo_hidden import HiddenPicture, hidden_picture
 from verifai.showcase.demo_steps import CONTEXT, Proved, Refused, check, refusals, reseal
 from verifai.stages.compile import CompileResult, compile_circuit
 from verifai.stages.export import ExportResult, export
-from verifai.stages.prove import ProvedBundle, prove
+from verifai.stages.prove import prove
+from verifai.stages.ready import ProvedBundle
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CIRCUIT = "digits-cnn"

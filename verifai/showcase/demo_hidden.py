@@ -17,7 +17,8 @@ from verifai.domain.statement import EngineName, Role, Statement
 from verifai.showcase.bench_circuits import copy_hidden
 from verifai.showcase.demo_steps import CONTEXT, Refused, refusals, reseal
 from verifai.stages.compile import compile_circuit
-from verifai.stages.prove import ProvedBundle, prove
+from verifai.stages.prove import prove
+from verifai.stages.ready import ProvedBundle
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CLASSES = 10

@@ -16,7 +16,7 @@ from verifai.domain.digest import sha256
 from verifai.domain.progress import Progress
 from verifai.domain.statement import Role, Statement
 from verifai.errors import InternalError, VerifaiError
-from verifai.stages.prove import ProvedBundle
+from verifai.stages.ready import ProvedBundle
 from verifai.stages.verify import Expectations, VerifiedBundle, verify_bundle
 
 CONTEXT = "verifai demo"

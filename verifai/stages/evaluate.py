@@ -47,7 +47,7 @@ from verifai.stages.evaluation.data_set import DATA_FILE, DataSet, require_pinne
 from verifai.stages.evaluation.judge import VerifiedEvaluation, metrics_of, verify_evaluation
 from verifai.stages.evaluation.samples import model_inputs
 from verifai.stages.outside import outside_words, refuse_outside
-from verifai.stages.prove import ReadyCircuit, ready_circuit
+from verifai.stages.ready import ReadyCircuit, ready_circuit
 from verifai.stages.verify import find_claims, verify_proof
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from verifai.domain.tokenizer import Tokenizer, TokenPin, TokenText
 from verifai.domain.trust_keys import Signer
 from verifai.engines.capabilities import Generated, GenerateRequest, GeneratesTokens
 from verifai.errors import InputRejected, UnsupportedModel, UsageError, VerifaiError
-from verifai.stages.prove import ProvedBundle, ReadyCircuit, make_folder, ready_circuit
+from verifai.stages.prove import make_folder
+from verifai.stages.ready import ProvedBundle, ReadyCircuit, ready_circuit
 from verifai.tokenization.chat import chat_text
 from verifai.tokenization.encode import Encoder
 

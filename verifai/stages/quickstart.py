@@ -31,7 +31,8 @@ from verifai.onnx_graph.model import OnnxModel
 from verifai.stages.compile import CompileResult, compile_circuit
 from verifai.stages.export import ExportResult, export
 from verifai.stages.init import InitRequest, InitResult, write_circuit
-from verifai.stages.prove import ProvedBundle, prove
+from verifai.stages.prove import prove
+from verifai.stages.ready import ProvedBundle
 from verifai.stages.verify import VerifiedBundle, verify_bundle
 
 _EVIDENCE = "evidence"

@@ -27,6 +27,14 @@ def model(form: str, number: float, fill: bool = False) -> onnx.ModelProto:
             helper.make_node("Expand", ["bias", "shape"], ["spread"]),
             helper.make_node("Add", ["scores", "spread"], ["sum"]),
         ]
+    elif form == "biased":
+        nodes += [
+            helper.make_node("Unsqueeze", ["keep", "axes"], ["wide"]),
+            helper.make_node("Where", ["wide", "places", "number"], ["bias"]),
+            helper.make_node("Transpose", ["bias"], ["turned"], perm=[0, 2, 1]),
+            helper.make_node("Transpose", ["turned"], ["spread"], perm=[0, 2, 1]),
+            helper.make_node("Add", ["scores", "spread"], ["sum"]),
+        ]
     elif form == "chosen":
         nodes += [
             helper.make_node("Unsqueeze", ["keep", "axes"], ["wide"]),
@@ -49,6 +57,7 @@ def model(form: str, number: float, fill: bool = False) -> onnx.ModelProto:
     constants = {
         "axes": np.array([1]), "zero": np.float32(0), "one": np.float32(1), "number": np.float32(number),
         "shape": np.array([1, 3, KEYS]),
+        "places": np.linspace(-9, 9, 3 * KEYS, dtype=np.float32).reshape(1, 3, KEYS),
     }  # fmt: skip
     read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
@@ -68,6 +77,8 @@ FORMS = {
     "added least float": ("added", LEAST, False),
     "added least float, gaps filled": ("added", LEAST, True),
     "added large number": ("added", -1e4, False),
+    "least float or a bias of places": ("biased", LEAST, False),
+    "infinity or a bias of places, gaps filled": ("biased", -np.inf, True),
     "chosen infinity": ("chosen", -np.inf, False),
     "chosen least float": ("chosen", LEAST, False),
     "times a large number": ("times", -1e4, False),

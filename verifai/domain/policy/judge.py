@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 
 from verifai.domain.attestation.circuit import FidelityFigures
 from verifai.domain.digest import Sha256, short
-from verifai.domain.findings import Finding, Outcome, holds
+from verifai.domain.findings import Finding, Outcome, holds, missed
 from verifai.domain.generation import Ending
 from verifai.domain.policy.contexts import judge_contexts
 from verifai.domain.policy.demands import (
     PRIVACY_ORDER,
     SRS_ORDER,
     ConsensusDemand,
-    FidelityDemand,
     GateDemand,
     ModelDemand,
     PrivacyLevel,
@@ -130,7 +128,7 @@ def judge_engine(demand: ProofDemand, engine: EngineName) -> Finding:
     if engine in demand.engines:
         return holds("engine-allowed", f"engine {engine.value} is allowed")
     allowed = ", ".join(one.value for one in demand.engines)
-    return _missed(
+    return missed(
         "engine-not-allowed", f"engine {engine.value}, allowed: {allowed}", "Prove with an allowed engine.", where="engines"
     )
 
@@ -146,7 +144,7 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
             findings.append(Finding("insecure-accepted", Outcome.NOT_CHECKED, message, where="insecure"))
         elif mode != TEST_SRS:
             findings.append(
-                _missed(
+                missed(
                     "insecure-mode",
                     f"insecure mode {mode!r} is in force, and the policy does not name it",
                     "Make the evidence without it.",
@@ -168,7 +166,7 @@ def judge_proof(demand: ProofDemand, facts: ProofFacts) -> tuple[Finding, ...]:
 def _judge_answer(facts: ProofFacts) -> Finding:
     if facts.answer:
         return holds("answer-shown", "the proof is of an answer whose tokens are linked")
-    return _missed(
+    return missed(
         "answer-not-shown",
         "the policy demands answers, and the proof is of an inference alone: nothing links its tokens",
         "Make the evidence with `verifai generate`.",
@@ -180,7 +178,7 @@ def _judge_ending(demanded: Ending, facts: ProofFacts) -> Finding:
     if facts.ending is demanded:
         return holds("answer-shown", f"the answer ends as demanded: {demanded.value}")
     found = "unknown" if facts.ending is None else facts.ending.value
-    return _missed(
+    return missed(
         "answer-unfinished",
         f"the policy demands answers that end by {demanded.value}, and this one ends by {found}",
         "Generate it again with a larger `--max-tokens`.",
@@ -191,7 +189,7 @@ def _judge_ending(demanded: Ending, facts: ProofFacts) -> Finding:
 def _judge_privacy(demand: ProofDemand, facts: ProofFacts) -> Finding:
     if PRIVACY_ORDER.index(facts.privacy) >= PRIVACY_ORDER.index(demand.privacy):
         return holds("privacy-met", f"privacy is {facts.privacy.value}, {demand.privacy.value} is demanded")
-    return _missed(
+    return missed(
         "privacy-below-policy",
         f"privacy is {facts.privacy.value}, {demand.privacy.value} is demanded",
         "Prove with an engine and mode that hide as much as the policy demands.",
@@ -204,13 +202,13 @@ def _judge_srs(demand: ProofDemand, facts: ProofFacts) -> Finding:
     if SRS_ORDER.index(facts.srs) >= SRS_ORDER.index(demand.srs):
         return holds("srs-met", message)
     if facts.srs is SrsLevel.TEST:
-        return _missed(
+        return missed(
             "srs-test-only",
             f"{message}; the maker of a test set-up can forge proofs",
             "Compile with the SRS of the public ceremony.",
             where="srs",
         )
-    return _missed("srs-below-policy", message, "Use a transparent engine, or allow the ceremony.", where="srs")
+    return missed("srs-below-policy", message, "Use a transparent engine, or allow the ceremony.", where="srs")
 
 
 def _judge_context(expected: str, facts: ProofFacts) -> Finding:
@@ -223,109 +221,13 @@ def _judge_context(expected: str, facts: ProofFacts) -> Finding:
             remedy="This may be an older proof shown again.",
         )
     if not facts.context_bound:
-        return _missed(
+        return missed(
             "context-not-bound",
             "neither the proof nor a trusted signature binds the context: it could have been written beside an old proof",
             "Demand signatures = 1, or use an engine that binds the context.",
             where="context",
         )
     return holds("context-matches", "the context is the demanded one, and bound")
-
-
-def judge_fidelity(
-    demand: FidelityDemand, figures: FidelityFigures | None, clamped_cells: int | None = None
-) -> tuple[Finding, ...]:
-    """The figures that the lock pins, against the floors. No figures meet no floor.
-
-    Args:
-        clamped_cells: as the prover counted; ``None`` when it did not.
-    """
-    if demand == FidelityDemand():
-        return ()
-    code = "fidelity-below-floor"
-    if figures is None:
-        return (_missed(code, "the lock holds no fidelity figures", "Compile again.", where="fidelity"),)
-    findings: list[Finding] = []
-    if figures.samples < demand.samples:
-        findings.append(
-            _missed(code, f"measured on {figures.samples} samples, {demand.samples} are demanded", _MORE, where="samples")
-        )
-    if demand.top1_agreement is not None:
-        findings.append(_judge_agreement(demand.top1_agreement, figures))
-    if demand.max_abs_error is not None and figures.max_abs_error > Fraction(demand.max_abs_error):
-        findings.append(
-            _missed(
-                code,
-                f"largest error {float(figures.max_abs_error):.4g}, at most {demand.max_abs_error:.4g} is demanded",
-                _SCALES,
-                where="max_abs_error",
-            )
-        )
-    if demand.spread_error is not None:
-        findings += _judge_spread_error(demand.spread_error, figures)
-    if demand.perplexity_ratio is not None:
-        findings += _judge_perplexity(demand.perplexity_ratio, figures)
-    if demand.clamped_cells is not None:
-        findings += _judge_clamped(demand.clamped_cells, clamped_cells)
-    if any(finding.outcome is not Outcome.HOLDS for finding in findings):
-        return tuple(finding for finding in findings if finding.outcome is not Outcome.HOLDS)
-    return (holds("fidelity-met", f"fidelity on {figures.samples} calibration samples meets the floors"),)
-
-
-def _judge_agreement(floor: float, figures: FidelityFigures) -> Finding:
-    code = "fidelity-below-floor"
-    if figures.agreement is None:
-        return _missed(code, "the circuit has no classes, so no agreement was measured", _MORE, where="top1_agreement")
-    matches, of = figures.agreement
-    # Exact: 99 of 100 meets 0.99, whose double lies slightly above 99/100.
-    if Fraction(matches, of) < Fraction(str(floor)):
-        return _missed(
-            code,
-            f"decisions agree on {matches:,} of {of:,}, {floor:g} is demanded",
-            _SCALES,
-            where="top1_agreement",
-        )
-    return holds("fidelity-met", "agreement of decisions meets the floor")
-
-
-def _judge_spread_error(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:
-    code, where = "fidelity-below-floor", "spread_error"
-    if figures.spread_error is None:
-        message = "the lock pins no error in spreads of the output"
-        return (_missed(code, message, "Compile again: older releases did not measure it.", where=where),)
-    error = max(figures.spread_error, figures.column_error or Fraction(0))
-    if error > Fraction(str(limit)):
-        whose = "the worst output column" if error == figures.column_error else "the output"
-        found = f"99th percentile of the error {float(error):.4g} spreads of {whose}"
-        return (_missed(code, f"{found}, at most {limit:g} is demanded", _SCALES, where=where),)
-    return ()
-
-
-def _judge_perplexity(limit: float, figures: FidelityFigures) -> tuple[Finding, ...]:
-    code, where = "fidelity-below-floor", "perplexity_ratio"
-    if not figures.perplexity or figures.circuit_perplexity is None:
-        message = "the lock pins no perplexity: the circuit is of no language model, or its logits were not found"
-        return (_missed(code, message, "Ask for top1_agreement, which any circuit with decisions has.", where=where),)
-    ratio = figures.circuit_perplexity / figures.perplexity
-    if ratio > Fraction(str(limit)):
-        message = f"perplexity {float(ratio):.5f} times the float model's, at most {limit:g} times is demanded"
-        return (_missed(code, message, _SCALES, where=where),)
-    return ()
-
-
-def _judge_clamped(limit: int, counted: int | None) -> tuple[Finding, ...]:
-    code, where = "fidelity-below-floor", "clamped_cells"
-    if counted is None:
-        message = "the prover did not count inner cells that were cut off at their range"
-        return (_missed(code, message, "Ask for a proof by an engine and a release that count them.", where=where),)
-    if counted > limit:
-        message = f"up to {counted:,} inner cells were cut off at their range, at most {limit:,} may be"
-        return (_missed(code, message, "Compile again with calibration data that covers such inputs.", where=where),)
-    return ()
-
-
-_MORE = "Compile again with more calibration samples."
-_SCALES = "Ask the same of the circuit, in [fidelity] of circuit.toml, then compile again: it looks for finer scales."
 
 
 def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, signers: int) -> Finding | None:
@@ -352,7 +254,7 @@ def judge_age(demand: ModelDemand, dates: tuple[str, ...], now: datetime, *, sig
     age = (now - min(moments)).total_seconds()
     message = f"made {age / 86400:.1f} days ago, at most {demand.max_age_seconds / 86400:g} days are allowed"
     if age > demand.max_age_seconds:
-        return _missed("stale", message, "Ask for fresh evidence.", where="max_age")
+        return missed("stale", message, "Ask for fresh evidence.", where="max_age")
     if signers < 1:
         return date_not_signed()
     return holds("fresh", message)
@@ -364,18 +266,18 @@ def judge_consensus(demand: ConsensusDemand, facts: ConsensusFacts) -> tuple[Fin
     verifiers = holds("verifiers-met", message)
     if facts.agreeing < demand.verifiers:
         remedy = "Ask more verifiers; two votes of one key are one."
-        verifiers = _missed("too-few-verifiers", message, remedy, where="verifiers")
+        verifiers = missed("too-few-verifiers", message, remedy, where="verifiers")
     findings = [verifiers]
     if facts.environments < demand.environments:
         message = f"they ran in {facts.environments} distinct environments, {demand.environments} are demanded"
-        findings.append(_missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments"))
+        findings.append(missed("too-few-environments", message, "Ask verifiers with other machines.", where="environments"))
     if demand.attested:
         message = f"{facts.attested} of them ran on trusted machines of their own, {demand.attested} are demanded"
         if facts.attested >= demand.attested:
             findings.append(holds("environments-attested", message))
         else:
             remedy = "Attach their reports: `verifai tee attach DECISION REPORT --kind sev-snp --voter KEY.pub -o NEW`."
-            findings.append(_missed("too-few-attested", message, remedy, where="attested"))
+            findings.append(missed("too-few-attested", message, remedy, where="attested"))
     return tuple(findings)
 
 
@@ -388,7 +290,7 @@ def judge_tee(demand: TeeDemand, context: str, attested: int) -> tuple[Finding, 
     """
     if not attested:
         return (
-            _missed(
+            missed(
                 "tee-missing", "no hardware evidence that counts is in the bundle", "`verifai tee attach` adds it.", where="tee"
             ),
         )
@@ -412,11 +314,11 @@ def judge_gate(demand: GateDemand, facts: GateFacts) -> tuple[Finding, ...]:
         findings.append(holds("gate-passed", f"gate verdict {short(facts.gate_id)} says PASSED"))
     else:
         findings.append(
-            _missed("gate-refused", f"gate verdict {short(facts.gate_id)} says FAILED", "Read why.", where="verificationResult")
+            missed("gate-refused", f"gate verdict {short(facts.gate_id)} says FAILED", "Read why.", where="verificationResult")
         )
     if facts.policy not in demand.policies:
         findings.append(
-            _missed(
+            missed(
                 "gate-policy-unknown",
                 f"it was decided under policy {short(facts.policy)}, which is not among those demanded",
                 "Review that policy, then add its digest.",
@@ -425,7 +327,7 @@ def judge_gate(demand: GateDemand, facts: GateFacts) -> tuple[Finding, ...]:
         )
     if facts.waivers and not demand.waivers:
         findings.append(
-            _missed("gate-with-waivers", f"it rests on {facts.waivers} waivers", "Decide again without them.", where="waivers")
+            missed("gate-with-waivers", f"it rests on {facts.waivers} waivers", "Decide again without them.", where="waivers")
         )
     if facts.signers < demand.signatures:
         findings.append(below_threshold(facts.signers, demand.signatures, "gate"))
@@ -434,7 +336,7 @@ def judge_gate(demand: GateDemand, facts: GateFacts) -> tuple[Finding, ...]:
 
 def below_threshold(signers: int, demanded: int, role: str) -> Finding:
     """The finding for too few distinct keys."""
-    return _missed(
+    return missed(
         "below-threshold",
         f"{signers} distinct trusted keys of role {role!r} signed, {demanded} are demanded",
         "Ask the missing signers; two signatures of one key are one.",
@@ -444,13 +346,9 @@ def below_threshold(signers: int, demanded: int, role: str) -> Finding:
 
 def date_not_signed() -> Finding:
     """The finding for a maximum age where no trusted key signed the date."""
-    return _missed(
+    return missed(
         "date-not-signed",
         "a maximum age is demanded, but no trusted key signed the date: it could have been written anew",
         "Ask for a signature; where it is waived, the demand for an age has to go as well.",
         where="max_age",
     )
-
-
-def _missed(code: str, message: str, remedy: str, *, where: str = "") -> Finding:
-    return Finding(code, Outcome.POLICY_NOT_MET, message, where=where, remedy=remedy)

@@ -163,6 +163,7 @@ def _absorb(graph: Graph, readers: dict[str, list[Node]], masks: dict[str, Node]
     """Scores under such a mask are 0 beside it, so that a row that is masked in full has equal probabilities; where the model
     fills in a number for such a row, whose softmax would be 0/0, the probabilities are 0."""
     of: dict[str, str] = {name: name for name in masks}
+    flags: dict[str, str] = {}
     infinite = {
         name
         for name, node in masks.items()
@@ -173,12 +174,20 @@ def _absorb(graph: Graph, readers: dict[str, list[Node]], masks: dict[str, Node]
     filled = {node.outputs[0]: found for node in graph.nodes if (found := _fills(graph, node)) is not None}
     for node in graph.nodes:
         operands = [name for name in node.inputs if name in of]
+        if node.outputs[0] in masks and not _adds_nothing(graph, node):
+            flags[node.outputs[0]] = flag = graph.fresh(f"{node.name}_keeps")
+            nodes.append(_flag(graph, node, flag))
         if node.op_type in _HANDS_ON and node.inputs[0] in of:
             of[node.outputs[0]] = of[node.inputs[0]]
+            if node.inputs[0] in flags:
+                flags[node.outputs[0]] = flag = graph.fresh(f"{node.name}_keeps")
+                graph.types[flag] = graph.types[node.outputs[0]]
+                nodes.append(Node(node.op_type, [flags[node.inputs[0]], *node.inputs[1:]], [flag], dict(node.attributes), flag))
         if node.op_type == "Add" and len(operands) == 1:
             scores = next((name for name in node.inputs if name != operands[0]), "")
             if scores and scores not in graph.constants:
-                kept, made = _kept(graph, operands[0])
+                flag = flags.get(operands[0], "")
+                kept, made = (flag, []) if flag else _kept(graph, operands[0])
                 under = graph.fresh(f"{node.name}_kept_scores")
                 graph.types[under] = graph.types[node.outputs[0]]
                 nodes += [*made, Node("Mul", [scores, kept], [under], {}, under)]
@@ -193,6 +202,21 @@ def _absorb(graph: Graph, readers: dict[str, list[Node]], masks: dict[str, Node]
             node.op_type, node.inputs, node.attributes = ("Mul", [p, kept], {}) if gaps else ("Identity", [p], {})
         nodes.append(node)
     graph.nodes = nodes
+
+
+def _adds_nothing(graph: Graph, node: Node) -> bool:
+    """Whether a mask is 0 where it keeps a cell; else a bias is in it, such as T5's of relative positions."""
+    return any(array is not None and not array.any() for array in (graph.constants.get(name) for name in node.inputs[1:]))
+
+
+def _flag(graph: Graph, node: Node, name: str) -> Node:
+    """1 where a mask keeps a cell, else 0, in the mask's shape, from the condition that it is chosen by."""
+    kind = graph.types[node.outputs[0]]
+    sides = [graph.constants.get(one) for one in node.inputs[1:]]
+    values = [float(array is None or not bool((array == MASKED).all())) for array in sides]
+    graph.types[name] = kind
+    chosen = [graph.constant(f"{name}_{value:g}", np.full(kind.shape, value, np.float32)) for value in values]
+    return Node("Where", [node.inputs[0], *chosen], [name], {}, name)
 
 
 def _kept(graph: Graph, mask: str) -> tuple[str, list[Node]]:

@@ -9,26 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifai.bundle.dsse import check_signatures
 from verifai.bundle.reader import open_bundle
 from verifai.bundle.trust_check import check_trust
-from verifai.circuit_folder import MAX_TOML_BYTES
 from verifai.domain.attestation.circuit import CircuitPredicate
-from verifai.domain.attestation.envelope import Envelope
-from verifai.domain.attestation.manifest import MANIFEST_NAME, MODEL_FILE, SIDE_FILES
+from verifai.domain.attestation.manifest import MODEL_FILE, SIDE_FILES
 from verifai.domain.attestation.predicate_types import TEE_TYPE
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.attestation.tee import AboutReceipt
-from verifai.domain.audit import AuditReport, ChainNode
-from verifai.domain.audit_words import SIGNED
+from verifai.domain.audit import AuditReport
 from verifai.domain.circuit_lock import CircuitLock
 from verifai.domain.comparison import OutputComparison, judge_pinned
-from verifai.domain.digest import sha256, short
 from verifai.domain.evaluation.data_lock import DataLock
 from verifai.domain.evaluation.shown import ShownEvaluation
 from verifai.domain.evaluation.words import lines as evaluation_lines
@@ -41,9 +35,8 @@ from verifai.domain.trust import Trust, TrustedCircuit
 from verifai.domain.utc_time import format_utc, parse_utc
 from verifai.engines.interface import VerifyRequest
 from verifai.engines.registry import engine_for
-from verifai.errors import EvidenceRejected, Undecided, UsageError, VerifaiError, undecided
+from verifai.errors import EvidenceRejected, Undecided, VerifaiError, undecided
 from verifai.execution.child import Limits
-from verifai.execution.files import read_limited
 from verifai.stages.attested import check_hardware, receipt_words, receipts_of
 from verifai.stages.audit.evaluation import EvaluationAudit
 from verifai.stages.audit.options import AuditOptions
@@ -58,6 +51,7 @@ from verifai.stages.audit.steps import (
     load_model,
     second_opinion,
 )
+from verifai.stages.audit.told import chain_of, context_signed, facts_of, manifest_signed, sources_of
 from verifai.stages.evaluation.claims import find_evaluation
 from verifai.stages.evaluation.judge import verify_evaluation
 from verifai.stages.evaluation.shown import shown_evaluation
@@ -126,20 +120,15 @@ class _Audit:
         circuit: CircuitPredicate | None = None
         proof: ProofPredicate | None = None
         trusted_findings = check_trust(self._bundle, self._trust, now)
-        attested = self._hardware(now, _manifest_signed(trusted_findings))
+        attested = self._hardware(now, manifest_signed(trusted_findings))
         if not self._bundle.of_type(ProofPredicate.TYPE) and (receipts := receipts_of(self._bundle)):
             return self._receipts(path, now, receipts, [*trusted_findings, *attested])
         if self._options.data is not None:
             return self._evaluation(path, now, self._options.data, [*trusted_findings, *attested])
         try:
             circuit, proof = find_claims(self._bundle)
-            trusted, lock = self._trust_file.circuit(circuit.name)
-            if circuit.engine not in lock.engines:
-                raise EvidenceRejected(
-                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
-                )
-            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
-            verified = self._verify(lock, _context_signed(self._bundle, trusted_findings))
+            trusted, lock, summary = self._pinned(circuit)
+            verified = self._verify(lock, context_signed(self._bundle, trusted_findings))
             self._derive(lock, now)
             self._again(circuit, proof.created, proof.statement, trusted, lock)
             self._origin(circuit, lock, now)
@@ -152,8 +141,7 @@ class _Audit:
             self._add(problem, "V2")
         self._findings += trusted_findings
         self._findings += attested
-        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
-        self._findings += check_unrelated(self._bundle)
+        self._end()
         return AuditReport(
             path=path,
             bundle_id=self._bundle.bundle_id,
@@ -165,27 +153,18 @@ class _Audit:
             # As the lock pins them: what rejected evidence says of itself is nothing to print as pinned.
             fidelity=None if summary is None else fidelity_figures(summary.fidelity),
             insecure=() if summary is None else summary.insecure,
-            facts={**_facts(self._bundle, circuit, proof), **self._sources(circuit)},
+            facts={**facts_of(self._bundle, circuit, proof), **sources_of(self._bundle, self._trust_file, circuit)},
             audited=now,
             opened=None if self._opened is None else replace(self._opened, where=path),
         )
 
-    def _sources(self, circuit: CircuitPredicate | None) -> dict[str, str]:
-        """What the audit rests on: who signed, lock and trust file by their digests, and this release."""
-        known = {name: key for key, name in self._trust.names.items()}
-        signers = _signers(self._bundle.envelope, self._trust)
-        sources = {SIGNED: ", ".join(f"{name} (key {short(known[name].keyid)}…)" for name in signers)} if signers else {}
-        path = self._trust_file.path
-        if path.is_file():
-            sources["Trust file (SHA-256)"] = sha256(read_limited(path, limit=MAX_TOML_BYTES))
-        trusted = None if circuit is None else self._trust.circuits.get(circuit.name)
-        if circuit is not None and trusted is not None:
-            try:
-                lock = self._trust_file.lock_path(circuit.name, trusted)
-                sources["Lock (SHA-256)"] = sha256(read_limited(lock, limit=MAX_TOML_BYTES))
-            except UsageError:
-                pass  # the check of the lock has told it
-        return {**sources, "verifai": installed_version("verifai")}
+    def _pinned(self, circuit: CircuitPredicate) -> tuple[TrustedCircuit, CircuitLock, SectionSummary]:
+        """What the auditor's own files say of the circuit that the bundle names."""
+        trusted, lock = self._trust_file.circuit(circuit.name)
+        if circuit.engine not in lock.engines:
+            message = f"the lock pins no circuit for engine {circuit.engine.value!r}"
+            raise EvidenceRejected("circuit-not-pinned", message, where="engine")
+        return trusted, lock, engine_for(circuit.engine).summarise(lock.section(circuit.engine))
 
     def _hardware(self, now: str, date_signed: bool) -> list[Finding]:
         """H1 to H3: hardware attestations, wherever there are any."""
@@ -212,8 +191,7 @@ class _Audit:
             message = "tensors are not compared with a receipt: its digests are of encoded tensors"
             findings.append(Finding("tee-not-judged", Outcome.UNDECIDED, message, where="receipt", step="V8"))
         self._findings += findings
-        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
-        self._findings += check_unrelated(self._bundle)
+        self._end()
         return AuditReport(
             path=path,
             bundle_id=self._bundle.bundle_id,
@@ -232,16 +210,11 @@ class _Audit:
         try:
             claims = find_evaluation(self._bundle)
             circuit, self._alone = claims.circuit, claims.parts[0]
-            trusted, lock = self._trust_file.circuit(circuit.name)
-            if circuit.engine not in lock.engines:
-                raise EvidenceRejected(
-                    "circuit-not-pinned", f"the lock pins no circuit for engine {circuit.engine.value!r}", where="engine"
-                )
-            summary = engine_for(circuit.engine).summarise(lock.section(circuit.engine))
+            trusted, lock, summary = self._pinned(circuit)
             self._derive(lock, now)
             self._again(circuit, claims.predicate.created, None, trusted, lock)
             self._origin(circuit, lock, now)
-            again = EvaluationAudit(self._options, self._model, _context_signed(self._bundle, others))
+            again = EvaluationAudit(self._options, self._model, context_signed(self._bundle, others))
             allowed, budget = self._trust.allow_test_srs, self._options.budget
             verified = verify_evaluation(
                 self._bundle,
@@ -265,8 +238,7 @@ class _Audit:
         except VerifaiError as problem:
             self._add(problem, "E")
         self._findings += others
-        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
-        self._findings += check_unrelated(self._bundle)
+        self._end()
         return AuditReport(
             path=path,
             bundle_id=self._bundle.bundle_id,
@@ -433,6 +405,11 @@ class _Audit:
         """A10: asked of a proof that was refused, too: the two verdicts must be equal, not favourable."""
         self._each("A10", lambda: second_opinion(circuit.engine, self._request(circuit, lock)))
 
+    def _end(self) -> None:
+        """What is looked at last, whatever the bundle holds: its copy of the log, and attestations that belong to nothing."""
+        self._each("A8", lambda: check_log_copy(self._bundle, self._trust.log, self._options.log, self._options.seen))
+        self._findings += check_unrelated(self._bundle)
+
     def _each(self, step: str, check: Callable[[], Finding]) -> None:
         try:
             self._findings.append(at_step(check(), step))
@@ -444,67 +421,3 @@ class _Audit:
             # The auditor's own files, a bug of ours, or Ctrl-C: no verdict about the bundle.
             raise problem
         self._findings.append(Finding.from_error(problem, step=step))
-
-
-def _context_signed(bundle: OpenBundle, findings: Sequence[Finding]) -> bool:
-    """Whether enough trusted keys signed the manifest, or the proof's attestation: either holds the context."""
-    holders = {MANIFEST_NAME, *(f"attestations/{one.id}.dsse.json" for one in bundle.of_type(ProofPredicate.TYPE))}
-    return any(one.code == "signed" and one.where in holders for one in findings)
-
-
-def _manifest_signed(findings: Sequence[Finding]) -> bool:
-    """Whether a trusted key signed the manifest, and with it every date below it."""
-    return any(one.code == "signed" and one.where == MANIFEST_NAME for one in findings)
-
-
-def chain_of(bundle: OpenBundle, trust: Trust) -> tuple[ChainNode, ...]:
-    """The provenance chain: model and circuit first, the bundle's manifest last."""
-    nodes: dict[str, ChainNode] = {}
-    for one in bundle.of_type(CircuitPredicate.TYPE):
-        assert isinstance(one.predicate, CircuitPredicate)
-        model = one.predicate.model_sha256
-        nodes[model] = ChainNode(model, "model", ())
-    pending = [one for _, one in sorted(bundle.attestations.items())]
-    while pending:  # parents first; identifiers are hashes, so there is no circle
-        later = []
-        for one in pending:
-            parents: tuple[str, ...] = one.predicate.parents()
-            if not all(parent in nodes for parent in parents):
-                later.append(one)
-                continue
-            if isinstance(one.predicate, CircuitPredicate):
-                parents = (one.predicate.model_sha256,)
-            kind = one.predicate.TYPE.split(":")[2]
-            nodes[one.id] = ChainNode(one.id, kind, parents, _signers(one.envelope, trust))
-        if len(later) == len(pending):
-            break
-        pending = later
-    leaves = tuple(key for key in nodes if not any(key in node.parents for node in nodes.values()))
-    nodes[bundle.bundle_id] = ChainNode(bundle.bundle_id, "bundle", leaves, _signers(bundle.envelope, trust))
-    return tuple(nodes.values())
-
-
-def _signers(envelope: object, trust: Trust) -> tuple[str, ...]:
-    assert isinstance(envelope, Envelope)
-    try:
-        check = check_signatures(envelope, trust.keys.values(), where="")
-    except EvidenceRejected:
-        return ()  # T2 and T3 have reported it; the drawing shows no signer
-    return tuple(sorted(trust.names[key] for key in check.signers))
-
-
-def _facts(bundle: OpenBundle, circuit: CircuitPredicate | None, proof: ProofPredicate | None) -> dict[str, str]:
-    facts = {"Written": bundle.manifest.created}
-    if circuit is not None and proof is not None:
-        facts |= {
-            "Circuit": circuit.name,
-            "Engine": f"{circuit.engine.value} {circuit.engine_version}",
-            "Model (SHA-256)": circuit.model_sha256,
-            "Circuit (SHA-256)": circuit.circuit_sha256,
-            "Made": proof.created,
-            "Context": proof.statement.context or "none",
-            "Privacy": proof.statement.privacy.value,
-        }
-    if bundle.manifest.succeeds is not None:
-        facts["Extends bundle"] = bundle.manifest.succeeds
-    return facts

@@ -26,7 +26,7 @@ from verifai.stages.batch.report import BatchOptions
 from verifai.stages.batch.returned import FAILED, WRONG, NotProven, Returned
 from verifai.stages.batch.shipping import Item, circuit_away, circuit_here
 from verifai.stages.batch.worker import prove_here
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 
 ATTEMPTS = 4
 """How often an item is given out before it is told as failed; not counted are workers that could not even begin."""

@@ -11,7 +11,7 @@ from verifai.domain.statement import WeightVisibility
 from verifai.engines.capabilities import RenewsWeightRoots, ReservesOpenings
 from verifai.engines.interface import ReservedOpening
 from verifai.errors import InternalError
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 
 BLOCK = 8
 """Numbers of a block. Of a process that is killed so many are lost at most, beside those that it had given out; a root has 64

@@ -14,7 +14,7 @@ from verifai.domain.workforce import ALONE, Workforce
 from verifai.engines.capabilities import OutsideInput
 from verifai.engines.interface import TensorSecret
 from verifai.errors import VerifaiError
-from verifai.stages.prove import ProvedBundle
+from verifai.stages.ready import ProvedBundle
 
 
 @dataclass(frozen=True)

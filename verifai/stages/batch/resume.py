@@ -17,7 +17,7 @@ from verifai.errors import EvidenceRejected, InputRejected, PolicyNotMet, UsageE
 from verifai.stages.batch.inputs import differing_hidden_input
 from verifai.stages.evidence import section_digest, statement_digest
 from verifai.stages.matching import HIDING_ROOT
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 from verifai.stages.verify import verify_proof
 
 MAX_SHOWN_OUTPUTS = 4096

@@ -17,7 +17,7 @@ from verifai.engines.interface import EngineProof, ProveRequest, VerifiedProof, 
 from verifai.errors import EvidenceRejected, InputRejected, Undecided, UsageError, VerifaiError
 from verifai.execution.parcel import Parcel, unpack
 from verifai.execution.scratch import private_directory
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 
 WRONG = "worker-answer-wrong"
 FAILED = "worker-failed"

@@ -38,7 +38,8 @@ from verifai.stages.batch.resume import check_same_batch, proven_row, take_up
 from verifai.stages.batch.worker import told
 from verifai.stages.evidence import section_digest
 from verifai.stages.outside import refuse_outside
-from verifai.stages.prove import ProvedBundle, ReadyCircuit, free_targets, grouped, ready_circuit
+from verifai.stages.prove import free_targets, grouped
+from verifai.stages.ready import ProvedBundle, ReadyCircuit, ready_circuit
 
 _OF_THE_RUN = ("disk", "opening-ledger-busy", "cluster-lost", "no-worker-left")
 """Codes of failures that the next sample would meet as well."""

@@ -28,7 +28,7 @@ from verifai.execution.parcel import Parcel, pack, unpack
 from verifai.onnx_graph.load import load_canonical
 from verifai.onnx_graph.model import OnnxModel
 from verifai.stages.evidence import section_digest
-from verifai.stages.prove import ReadyCircuit
+from verifai.stages.ready import ReadyCircuit
 
 BAD = "worker-task-malformed"
 MAX_SHIPPED = 2**32

@@ -15,7 +15,7 @@ from verifai.onnx_graph.npz import write_npz
 from verifai.stages.chain.tensor_secrets import secrets_path
 
 if TYPE_CHECKING:
-    from verifai.stages.prove import ProvedBundle
+    from verifai.stages.ready import ProvedBundle
 
 
 def check_target(path: Path, folder: CircuitFolder, engine: EngineName | None) -> None:

@@ -18,7 +18,7 @@ from verifai.errors import UsageError
 from verifai.execution.files import read_limited, write_atomic
 
 if TYPE_CHECKING:
-    from verifai.stages.prove import ProvedBundle
+    from verifai.stages.ready import ProvedBundle
 
 SCHEMA = "verifai/tensor-secrets/v1"
 ENDING = ".secrets"

@@ -27,9 +27,9 @@ from verifai.errors import PolicyNotMet, UsageError
 from verifai.execution.files import place_file, refuse_odd_target, temporary_name, write_new
 from verifai.execution.outputs import check_replaced
 from verifai.stages.evidence import inference_digests, shows_inputs
-from verifai.stages.gate.bundle import srs_level
 from verifai.stages.gate.gate import gate
 from verifai.stages.gate.load import load_policy
+from verifai.stages.gate.proof import srs_level
 from verifai.stages.verify import Expectations, VerifiedBundle, find_claims, verify_bundle
 
 

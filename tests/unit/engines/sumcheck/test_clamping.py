@@ -16,7 +16,7 @@ from tests.unit.engines.sumcheck.test_engine import ENGINE, Compiled, spec_of
 from verifai.domain.attestation.proof import ProofPredicate
 from verifai.domain.findings import Outcome
 from verifai.domain.policy.demands import FidelityDemand
-from verifai.domain.policy.judge import judge_fidelity
+from verifai.domain.policy.fidelity import judge_fidelity
 from verifai.domain.statement import Visibility, WeightVisibility
 from verifai.engines.interface import CompileRequest, ProveRequest
 from verifai.engines.sumcheck.clamping import RANGES_FILE, Clamped, clamped_finding, read_ranges

@@ -1,8 +1,8 @@
 """Single columns of a code word that was not kept, without making the code word again.
 
 A column at position q is every row's polynomial at one point x. All points of one opening are one product of matrices, which
-BLAS does in double precision. It is exact: rows are cut into parts below 2^16, powers of x into limbs below 2^22 and polynomials
-into stretches of 2^14 coefficients, so that no partial sum reaches 2^53, in whatever order it is added up.
+BLAS does in double precision. It is exact: rows are cut into parts below 2^16, powers of x into limbs below 2^22, polynomials
+into stretches of 2^14 coefficients. So no partial sum reaches 2^53, in whatever order it is added up.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ RANGED_LEAF_BYTES = 56 + 8 + 12
 """The same of hidden weights' own cells: one column, all numerators 1."""
 PART_BYTES = 1 << 28
 """Of a code word that is not kept, what is there at a time."""
+LONG_CELLS = 1 << 22
+"""From here on, kept cells of a commitment are opened in parts until two variables are bound: their weights are never whole."""
 PADDED_BYTES = 1 << 28
 """Padded weights that take no more are kept; of more, the true cells are, in as few bytes as the weight file has for them."""
 
@@ -40,6 +42,11 @@ def first_kept(commitment: Commitment) -> int:
         return 0
     first = min(commitment.first_row << commitment.log_message, 1 << commitment.log_cells >> 1)
     return 0 if commitment.shape.hiding and first < blind_cells(commitment) else first
+
+
+def is_long(commitment: Commitment) -> bool:
+    """Whether it is opened in parts."""
+    return _kept_cells(commitment) >= LONG_CELLS
 
 
 def blind_cells(commitment: Commitment) -> int:
@@ -114,7 +121,10 @@ def _committed_bytes(commitment: Commitment) -> int:
 
 
 def _opening_bytes(commitment: Commitment) -> int:
-    """Weights over F of what is kept, and both folded into half of the address space beside it."""
+    """Cells and weights with two variables bound, and one of them folded into half beside it. Of fewer cells, weights over F of
+    what is kept, and both folded into half of the address space."""
+    if is_long(commitment):
+        return 10 << commitment.log_cells
     return 16 * _kept_cells(commitment) + (16 << commitment.log_cells)
 
 
